@@ -1,0 +1,226 @@
+"""From a drop to a job: reads what a request asks for and decides whether it may run.
+
+A request that will not run is accepted all the same, together with its failure. Touches no folder
+but the library, which it is given a way to read.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from runner.config import MEGABYTE, Limits
+from runner.intake.claim import refused_place
+from runner.intake.inbox import Drop, Held
+from runner.ledger import Acceptance
+from runner.names import job_name
+from runner.notebook import check
+from runner.outcome import ErrorType, Failure, Refused, refuse
+from runner.request import (
+    Form,
+    Request,
+    check_timeout,
+    library_path,
+    read_document,
+    read_request,
+)
+
+LibraryReader = Callable[[str], bytes]
+"""A library notebook's bytes by its path; raises `Refused`."""
+
+
+def digest_of(drop: Drop) -> str:
+    """SHA-256 over the drop's files: what "the same bytes" means. Empty where one was not read."""
+    if any(held.too_large for held in drop.files):
+        return ""
+    if not drop.settings:
+        return hashlib.sha256(drop.main.raw).hexdigest()
+    total = hashlib.sha256()
+    for held in drop.files:
+        total.update(len(held.raw).to_bytes(8, "big") + held.raw)
+    return total.hexdigest()
+
+
+def requested_id(drop: Drop) -> str | None:
+    """The job id that a JSON request brings along, if it is a valid one."""
+    document = drop.main.document
+    if drop.main.sighting.suffix != ".json" or not isinstance(document, dict):
+        return None
+    if "notebook" not in document:
+        return None
+    found = document.get("id")
+    is_id = isinstance(found, str) and len(found) == 32 and set(found) <= set("0123456789abcdef")
+    return found if is_id else None
+
+
+def admit(
+    drop: Drop, job_id: str, limits: Limits, library: LibraryReader, accepted_at: str
+) -> Acceptance:
+    """What becomes of a drop that is claimed as `job_id`."""
+    request, notebook, failure = _read(drop, job_id, limits, library)
+    given = notebook if notebook is not None else drop.main.raw
+    return Acceptance(
+        job_id=job_id,
+        name=job_name(drop.path),
+        request=request.model_dump_json(exclude_defaults=True),
+        notebook=notebook if notebook is not None else drop.main.raw or None,
+        request_sha256=digest_of(drop),
+        input_sha256="" if drop.main.too_large else hashlib.sha256(given).hexdigest(),
+        accepted_at=accepted_at,
+        retries=request.retries,
+        failure=failure,
+        awaits_settings=not drop.settings and not _is_request(drop.main),
+    )
+
+
+def refuse_taken_id(acceptance: Acceptance, taken: str) -> Acceptance:
+    """The same drop, refused because its `id` belongs to another request already."""
+    message = f"The id {taken} belongs to another request, with other bytes. Use a new id."
+    failure = Failure(error_type=ErrorType.INVALID_REQUEST, message=message)
+    return replace(acceptance, failure=failure)
+
+
+def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
+    """Reads notebooks below `folder`, and nothing outside of it."""
+
+    def read(path: str) -> bytes:
+        pure = library_path(path)
+        root = Path(os.path.realpath(folder))
+        real = Path(os.path.realpath(root / pure))
+        if not real.is_relative_to(root):
+            raise refuse(ErrorType.INVALID_REQUEST, f"`notebook` {path!r} leads out of the library.")
+        try:
+            with real.open("rb", opener=_open_regular) as file:
+                if os.fstat(file.fileno()).st_size > max_bytes:
+                    raise _too_large(f"The library's {path!r}", max_bytes)
+                return file.read()
+        except OSError as error:
+            raise refuse(
+                ErrorType.INVALID_REQUEST,
+                f"There is no notebook {path!r} in the library ({error.strerror}).",
+            ) from error
+
+    return read
+
+
+def _open_regular(path: str, flags: int) -> int:
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(0, "it is no regular file")
+    return fd
+
+
+def _read(
+    drop: Drop, job_id: str, limits: Limits, library: LibraryReader
+) -> tuple[Request, bytes | None, Failure | None]:
+    """The request as far as it could be read, the notebook's bytes, and what is wrong."""
+    request = Request()
+    notebook: bytes | None = None
+    try:
+        _check_size(drop, job_id, limits)
+        request = _request(drop)
+        notebook = _notebook_bytes(drop, request, library)
+        check_timeout(request, limits.max_run_seconds)
+        check(_document(drop, request, notebook))
+    except Refused as refused:
+        return _without_notebook(request), notebook, refused.failure
+    return _without_notebook(request), notebook, None
+
+
+def _without_notebook(request: Request) -> Request:
+    """The path of a library notebook stays; a notebook's content is kept apart."""
+    if isinstance(request.notebook, dict):
+        return request.model_copy(update={"notebook": None})
+    return request
+
+
+def _check_size(drop: Drop, job_id: str, limits: Limits) -> None:
+    for held in drop.files:
+        if not held.too_large:
+            continue
+        seen = held.sighting
+        folder = drop.claim or seen.path
+        place = refused_place(folder, Path(seen.path).name, job_id)
+        raise refuse(
+            ErrorType.NOTEBOOK_TOO_LARGE,
+            f"{Path(seen.path).name!r} has {seen.size} bytes, above the limit of "
+            f"{limits.notebook_mb:g} MB (limits.notebook_mb); it was not read and lies in the "
+            f"inbox as {place!r}.",
+        )
+
+
+def _request(drop: Drop) -> Request:
+    main = drop.main
+    if main.sighting.suffix == ".ipynb" or not _is_request(main):
+        return _settings(drop)
+    form = Form.YAML if main.is_yaml else Form.JSON
+    return read_request(read_document(main.raw, form), form)
+
+
+def _is_request(main: Held) -> bool:
+    if main.broken:
+        return True
+    return isinstance(main.document, dict) and "notebook" in main.document
+
+
+def _settings(drop: Drop) -> Request:
+    """The settings beside a dropped notebook."""
+    if len(drop.settings) > 1:
+        names = " and ".join(repr(Path(h.sighting.path).name) for h in drop.settings)
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"There is more than one settings file for this notebook: {names}. Keep one.",
+        )
+    if not drop.settings:
+        return Request()
+    held = drop.settings[0]
+    form = Form.YAML if held.is_yaml else Form.JSON
+    request = read_request(read_document(held.raw, form), form)
+    if request.notebook is not None:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"{Path(held.sighting.path).name!r} names a notebook of its own, beside "
+            f"{Path(drop.main.sighting.path).name!r}. Give them different names.",
+        )
+    if request.id is not None:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            "The key `id` is for a request that carries or names its notebook, not for settings.",
+        )
+    return request
+
+
+def _notebook_bytes(drop: Drop, request: Request, library: LibraryReader) -> bytes:
+    if isinstance(request.notebook, str):
+        return library(request.notebook)
+    if isinstance(request.notebook, dict):
+        return json.dumps(request.notebook, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return drop.main.raw
+
+
+def _document(drop: Drop, request: Request, notebook: bytes) -> object:
+    if isinstance(request.notebook, dict):
+        return request.notebook
+    if request.notebook is None:
+        if drop.main.broken:
+            raise _not_json(drop.main.broken)
+        return drop.main.document
+    try:
+        return json.loads(notebook)
+    except (ValueError, RecursionError) as error:
+        raise _not_json(str(error)) from error
+
+
+def _not_json(why: str) -> Refused:
+    return refuse(ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is not JSON ({why}).")
+
+
+def _too_large(what: str, max_bytes: int) -> Refused:
+    return refuse(
+        ErrorType.NOTEBOOK_TOO_LARGE,
+        f"{what} is above the limit of {max_bytes / MEGABYTE:g} MB (limits.notebook_mb).",
+    )

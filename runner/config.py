@@ -1,0 +1,242 @@
+"""Settings, read once: flag, then environment, then `config.yaml`, then default.
+
+Owns every default and unit, and refuses unknown keys by name. Nothing else reads the environment.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+CONFIG_FILE = "config.yaml"
+ENV_PREFIX = "INBOX_RUNNER__"
+SHORT_NAMES = {
+    "GATEWAY_PORT": ("gateway", "port"),
+    "GATEWAY_TOKEN": ("gateway", "token"),
+    "MAX_NOTEBOOK_SIZE_MB": ("limits", "notebook_mb"),
+    "EXECUTION_TIMEOUT": ("limits", "run_seconds"),
+    "USE_SCRAPBOOK": ("results", "scrapbook"),
+}
+"""Names that compose files in this field already use; the long names win over them."""
+
+MEGABYTE = 1024 * 1024
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; the message is one line for a person."""
+
+
+class Section(BaseModel):
+    """A part of the settings; keys that nobody declared are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(Section):
+    """What one request may take."""
+
+    notebook_mb: float = Field(5, gt=0)
+    run_seconds: float = Field(300, gt=0)
+    max_run_seconds: float = Field(3600, gt=0)
+    kernel_start_seconds: float = Field(60, gt=0)
+    memory_mb: int = Field(1024, gt=0)
+    output_mb: float = Field(50, gt=0)
+    files_mb: float = Field(200, ge=0)
+    files: int = Field(1000, ge=0)
+    processes: int = Field(256, gt=0)
+    queue: int = Field(200_000, gt=0)
+
+    @model_validator(mode="after")
+    def _default_within_maximum(self) -> "Limits":
+        if self.run_seconds > self.max_run_seconds:
+            raise ValueError(
+                f"run_seconds ({self.run_seconds:g}) is above "
+                f"max_run_seconds ({self.max_run_seconds:g})"
+            )
+        return self
+
+
+class Kernels(Section):
+    """Which kernels run notebooks, and how they come to be."""
+
+    allowed: tuple[str, ...] = ("python3",)
+    languages: tuple[str, ...] = ("python",)
+    start: Literal["fork", "cold"] = "fork"
+    preload: tuple[str, ...] = ()
+    warm: int | None = Field(None, ge=0)
+    pass_environment: tuple[str, ...] = ()
+
+
+class Execution(Section):
+    """Where notebooks run, and how many at a time."""
+
+    concurrency: int | None = Field(None, gt=0)
+    executor: Literal["local"] = "local"
+
+
+class Intake(Section):
+    """How the inbox is watched."""
+
+    mode: Literal["auto", "events", "poll"] = "auto"
+    rescan_seconds: float = Field(10, gt=0)
+    poll_seconds: float = Field(2, gt=0)
+    broken_seconds: float = Field(15, gt=0)
+    ignore: tuple[str, ...] = ()
+
+
+class Results(Section):
+    """What of an executed notebook is reported."""
+
+    scrapbook: bool = True
+    tag: str = Field("results", min_length=1)
+
+
+class History(Section):
+    """How long earlier runs are kept."""
+
+    keep_days: float = Field(30, gt=0)
+    keep_runs: int = Field(20, ge=0)
+
+
+class Settings(BaseSettings):
+    """All settings. Folders are absolute once loaded."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        case_sensitive=False,
+        nested_model_default_partial_update=True,
+    )
+
+    inbox: Path = Path("inbox")
+    outbox: Path = Path("outbox")
+    notebooks: Path = Path("notebooks")
+    state: Path = Path("state")
+    limits: Limits = Limits()
+    kernels: Kernels = Kernels()
+    execution: Execution = Execution()
+    intake: Intake = Intake()
+    results: Results = Results()
+    history: History = History()
+    shutdown_seconds: float = Field(30, ge=0)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @property
+    def concurrency(self) -> int:
+        """Notebooks at a time: `execution.concurrency`, or the cores that this process may use."""
+        return self.execution.concurrency or available_cores()
+
+
+def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = None) -> Settings:
+    """Read the settings, once.
+
+    `config` is a file that must exist; without it, `config.yaml` of the current folder is read
+    where there is one. `flags` are folders from the command line, relative to the current folder.
+    All other relative folders count from the config file.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, an unreadable file.
+    """
+    file = config or Path(CONFIG_FILE)
+    if config is None and not file.is_file():
+        file = None  # type: ignore[assignment]
+    base = file.resolve().parent if file else Path.cwd()
+    written = _read(file) if file else {}
+    given = {key: str(Path(v).absolute()) for key, v in (flags or {}).items() if v is not None}
+    merged = _merge(written, _environment())
+    merged = _merge(merged, given)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from error
+    return settings.model_copy(
+        update={
+            name: Path(os.path.normpath(base / getattr(settings, name)))
+            for name in ("inbox", "outbox", "notebooks", "state")
+        }
+    )
+
+
+def available_cores() -> int:
+    """Cores by CPU affinity and by the cgroup's quota, whichever is less; at least 1."""
+    by_affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    cores = by_affinity or os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, int(quota + 0.5)) if quota else cores)
+
+
+def _cgroup_quota() -> float | None:
+    """CPUs by cgroup v2 `cpu.max` or v1 `cpu.cfs_quota_us`; None without a limit."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        root = Path("/sys/fs/cgroup/cpu")
+        limit = int((root / "cpu.cfs_quota_us").read_text())
+        return None if limit <= 0 else limit / int((root / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read the settings in {file}: {reason}") from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"the settings in {file} must be a mapping of keys to values")
+    return {key: value for key, value in loaded.items() if value is not None}
+
+
+def _environment() -> dict[str, Any]:
+    short: dict[str, Any] = {}
+    for name, (section, key) in SHORT_NAMES.items():
+        if os.environ.get(name) and section in Settings.model_fields:
+            short.setdefault(section, {})[key] = os.environ[name]
+    return _merge(short, EnvSettingsSource(Settings)())
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting `{key}`; config.yaml in the project lists all of them"
+    return f"setting `{key}`: {first['msg']} (got {first['input']!r})"
+
+
+__all__ = ["ConfigError", "InitSettingsSource", "Settings", "available_cores", "load"]

@@ -1,0 +1,419 @@
+"""The one loop that introduces inbox, ledger, execution and outbox to each other.
+
+Owns start-up, recovery, signals and shutdown. Knows none of their rules.
+"""
+
+import logging
+import os
+import queue
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from runner.admission import library_reader
+from runner.config import MEGABYTE, Settings
+from runner.disk import Disk
+from runner.dispatch import Dispatch, Finished
+from runner.execution.environment import clean_environment
+from runner.execution.order import Progress
+from runner.execution.processes import JobProcesses
+from runner.execution.tree import adopt_orphans, end_marked
+from runner.intake import lease
+from runner.intake.claim import Claims
+from runner.intake.inbox import Inbox, Trust
+from runner.intake.mounts import mount_of
+from runner.intake.watch import Watch
+from runner.ledger import Job, Ledger
+from runner.names import job_name
+from runner.outbox import Outbox, OutboxGone
+from runner.owner import own
+from runner.reception import Reception, utc_now
+
+log = logging.getLogger(__name__)
+
+BURST_SECONDS = 0.01
+"""A burst of events is one scan, this long after the first."""
+GONE_SECONDS = 2.0
+PRUNE_SECONDS = 3600.0
+REAP_SECONDS = 5.0
+LAST_WORDS_SECONDS = 15.0
+
+
+class FolderMissing(Exception):
+    """A folder that was there at an earlier start is gone: `folder`."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.args[0]} is not there any more. If it is a mount, mount it; "
+            "if it was removed on purpose, make it anew"
+        )
+
+
+@dataclass(frozen=True)
+class _Woken:
+    """Something may have changed in the inbox."""
+
+
+@dataclass(frozen=True)
+class _Progressed:
+    job_id: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class _Signalled:
+    number: int
+
+
+_Mail = _Woken | _Progressed | _Signalled | Finished
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an embedded runner is for: one job, by its path in the inbox; it ends with that job."""
+
+    path: str
+    job_id: str
+
+
+class Daemon:
+    """One owner of an inbox. `run` returns when it was told to stop, or its goal is reached."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        disk: Disk | None = None,
+        goal: Goal | None = None,
+        on_progress: Callable[[str, Progress], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._disk = disk or Disk()
+        self._goal = goal
+        self._told_progress = on_progress
+        self._clock = clock
+        self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
+        self._stop_at: float | None = None
+        self._stop_now = False
+        self._woken_at: float | None = None
+        self._look_at: float | None = 0.0
+        self._prune_at = 0.0
+        self._reap_at = 0.0
+        self._status_at = 0.0
+        self._inbox_trouble: str | None = None
+        self._strangers: set[psutil.Process] = set()
+
+    def run(self) -> None:
+        """Serve until a signal, or until the goal is reached.
+
+        Raises:
+            Owned: another runner has the folders.
+            FolderMissing: see there; only for an embedded runner, a daemon waits.
+            OSError, sqlite3.DatabaseError: the state folder cannot be used.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._signals())
+            stack.callback(lambda: log.info("stopped"))
+            if not self._open(stack):
+                return
+            while not self._is_over():
+                self._turn()
+                self._wait()
+
+    def _open(self, stack: ExitStack) -> bool:
+        """Own the folders, bring the ledger up to date. False if told to stop meanwhile."""
+        settings = self._settings
+        what = "runner serve" if self._goal is None else "runner run"
+        settings.state.mkdir(parents=True, exist_ok=True)
+        since = utc_now().isoformat(timespec="seconds")
+        stack.callback(own([settings.state], what, since).release)
+        self._ledger = Ledger(settings.state)
+        stack.callback(self._ledger.close)
+        if not self._find_folders():
+            return False
+        stack.callback(own([settings.inbox], what, since).release)
+        adopt_orphans()
+        lease.ignore_breaks()
+        instance = self._ledger.fact("instance") or secrets.token_hex(8)
+        self._ledger.remember("instance", instance)
+        for pid in end_marked(instance):
+            log.info("ended process %d, which an earlier run left behind", pid)
+        self._introduce(stack, instance)
+        self._dispatch.recover()
+        self._say_ready()
+        return True
+
+    def _find_folders(self) -> bool:
+        """Make the folders at the first start; later, wait for one that is missing.
+
+        A lost mount must not be filled underneath, so it is never made again.
+        """
+        settings, said = self._settings, set[Path]()
+        for folder in (settings.inbox, settings.outbox, settings.notebooks):
+            fact = f"folder:{folder}"
+            while not folder.is_dir():
+                if self._ledger.fact(fact) is None:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    continue
+                if self._goal is not None:
+                    raise FolderMissing(str(folder))
+                if folder not in said:
+                    said.add(folder)
+                    log.error("waiting: %s", FolderMissing(str(folder)))
+                self._read_mail(GONE_SECONDS)
+                if self._stop_at is not None:
+                    return False
+            self._ledger.remember(fact, "seen")
+        return True
+
+    def _introduce(self, stack: ExitStack, instance: str) -> None:
+        settings, ledger, disk = self._settings, self._ledger, self._disk
+        max_bytes = int(settings.limits.notebook_mb * MEGABYTE)
+        self._outbox = Outbox(settings.outbox, disk)
+        environment = clean_environment(os.environ, settings.kernels.pass_environment)
+        processes = JobProcesses(
+            environment=environment, instance=instance, preload=settings.kernels.preload
+        )
+        stack.callback(processes.close)
+        executor = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="job")
+        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        self._reception = Reception(
+            inbox=self._make_inbox(max_bytes),
+            claims=Claims(settings.inbox, max_bytes, disk),
+            ledger=ledger,
+            outbox=self._outbox,
+            library=library_reader(settings.notebooks, max_bytes),
+            limits=settings.limits,
+            now=utc_now,
+            new_id=self._new_id,
+        )
+        self._dispatch = Dispatch(
+            settings=settings,
+            ledger=ledger,
+            outbox=self._outbox,
+            disk=disk,
+            processes=processes,
+            executor=executor,
+            retire=self._reception.retire,
+            tell=self._mail.put,
+            on_progress=lambda job_id, progress: self._mail.put(_Progressed(job_id, progress)),
+            clock=self._clock,
+            now=utc_now,
+            only=None if self._goal is None else frozenset({job_name(self._goal.path)}),
+        )
+        self._processes = processes
+
+    def _make_inbox(self, max_bytes: int) -> Inbox:
+        settings = self._settings
+        mount = mount_of(settings.inbox)
+        mode = settings.intake.mode
+        self._polls = mode == "poll" or (mode == "auto" and not mount.tells_the_truth)
+        self._watch = Watch(settings.inbox, lambda: self._mail.put(_Woken()))
+        poll = settings.intake.poll_seconds
+        trust = Trust()
+        if self._polls:
+            log.info("polling the inbox every %g s (%s mount)", poll, mount.kind)
+            trust = Trust(leases=mount.tells_the_truth, settle_seconds=poll)
+        return Inbox(
+            folder=settings.inbox,
+            max_bytes=max_bytes,
+            broken_seconds=settings.intake.broken_seconds,
+            ignore=settings.intake.ignore,
+            trust=trust,
+            clock=self._clock,
+            wall=time.time_ns,
+            only=None if self._goal is None else frozenset({self._goal.path}),
+        )
+
+    def _new_id(self) -> str:
+        return secrets.token_hex(16)
+
+    def _say_ready(self) -> None:
+        settings = self._settings
+        log.info(
+            "watching %s, results go to %s, %d at a time",
+            settings.inbox,
+            settings.outbox,
+            settings.concurrency,
+        )
+
+    def _turn(self) -> None:
+        """Everything that is due, once."""
+        now = self._clock()
+        if self._scan_is_due(now):
+            self._scan()
+        self._dispatch.turn()
+        if now >= self._status_at:
+            self._status_at = now + 1.0
+            self._dispatch.write_status()
+        if now >= self._prune_at and self._goal is None:
+            self._prune()
+        if now >= self._reap_at:
+            self._reap_at = now + REAP_SECONDS
+            self._reap()
+        if self._stop_at is not None and now >= self._stop_at:
+            self._dispatch.interrupt()
+
+    def _scan_is_due(self, now: float) -> bool:
+        if self._stop_at is not None:
+            return False
+        woken = self._woken_at is not None and now >= self._woken_at + BURST_SECONDS
+        return woken or (self._look_at is not None and now >= self._look_at)
+
+    def _scan(self) -> None:
+        """One batch out of the inbox; events, timer and start-up all lead here."""
+        self._woken_at = None
+        intake = self._settings.intake
+        regular = intake.poll_seconds
+        began = self._clock()
+        if not self._polls and self._watch.ensure():
+            regular = intake.rescan_seconds
+        try:
+            received = self._reception.receive()
+        except (OSError, OutboxGone) as error:
+            if str(error) != self._inbox_trouble:
+                log.warning("cannot take requests: %s", error)
+            self._inbox_trouble = str(error)
+            self._look_at = self._clock() + GONE_SECONDS
+            return
+        if self._inbox_trouble is not None:
+            log.info("taking requests again")
+            self._inbox_trouble = None
+        self._dispatch.cancel(received.cancelled)
+        again = received.scan.look_again
+        soon = regular if again is None else min(again, regular)
+        took = self._clock() - began
+        self._look_at = self._clock() + (0.0 if again == 0 else max(soon, took))
+
+    def _wait(self) -> None:
+        """Sleep until something is due, or mail comes."""
+        if self._is_over():
+            return
+        now = self._clock()
+        due = [self._reap_at - now]
+        if self._stop_at is None:
+            due.extend(
+                at - now
+                for at in (
+                    None if self._woken_at is None else self._woken_at + BURST_SECONDS,
+                    self._look_at,
+                )
+                if at is not None
+            )
+        else:
+            due.append(max(self._stop_at - now, 0.1))
+        busy = self._dispatch.next_due()
+        if busy is not None:
+            due.append(busy)
+        self._read_mail(max(min(due), 0.0))
+
+    def _read_mail(self, seconds: float) -> None:
+        """Wait for mail, then take all there is."""
+        try:
+            self._open_mail(self._mail.get(timeout=seconds) if seconds else self._mail.get_nowait())
+            while True:
+                self._open_mail(self._mail.get_nowait())
+        except queue.Empty:
+            return
+
+    def _open_mail(self, mail: _Mail) -> None:
+        match mail:
+            case _Woken():
+                self._woken_at = self._woken_at or self._clock()
+            case Finished():
+                self._dispatch.finish(mail)
+            case _Progressed():
+                self._dispatch.progressed(mail.job_id, mail.progress)
+                if self._told_progress is not None:
+                    self._told_progress(mail.job_id, mail.progress)
+            case _Signalled():
+                self._stop(mail.number)
+
+    def _stop(self, number: int) -> None:
+        """The first signal lets running jobs end, the second does not."""
+        name = signal.Signals(number).name
+        if self._stop_at is not None:
+            log.warning("%s again: stopping at once", name)
+            self._stop_now = True
+            return
+        running = getattr(self, "_dispatch", None) and self._dispatch.running
+        seconds = self._settings.shutdown_seconds
+        if running:
+            log.warning(
+                "%s: waiting up to %g s for %d running job%s; once more to stop at once",
+                name,
+                seconds,
+                running,
+                "" if running == 1 else "s",
+            )
+            self._dispatch.drain()
+        self._stop_at = self._clock() + seconds
+
+    def _is_over(self) -> bool:
+        if self._stop_now:
+            return True
+        if self._stop_at is not None:
+            late = self._clock() > self._stop_at + LAST_WORDS_SECONDS
+            return late or self._dispatch.running == 0
+        return self._goal is not None and self._is_closed(self._goal.job_id)
+
+    def _is_closed(self, job_id: str) -> bool:
+        job: Job | None = self._ledger.job(job_id)
+        return job is not None and job.published_at is not None
+
+    def _prune(self) -> None:
+        """Keep the history within its limits."""
+        self._prune_at = self._clock() + PRUNE_SECONDS
+        history = self._settings.history
+        oldest = utc_now() - timedelta(days=history.keep_days)
+        jobs = self._ledger.prunable(
+            older_than=oldest.isoformat(timespec="milliseconds"), keep_runs=history.keep_runs
+        )
+        try:
+            for job in jobs:
+                self._outbox.prune(job.name, job.job_id)
+            self._ledger.pruned([job.job_id for job in jobs])
+        except (OSError, OutboxGone) as error:
+            log.warning("the history is not pruned: %s", error)
+            return
+        if jobs:
+            log.info("removed %d old runs from the history", len(jobs))
+            self._prune_at = self._clock()
+
+    def _reap(self) -> None:
+        """End orphans that came up to us because the preload server was gone.
+
+        Only what was there at the last look too: a new child may not be known yet.
+        """
+        known = self._processes.pids()
+        strangers = {child for child in psutil.Process().children() if child.pid not in known}
+        for child in strangers & self._strangers:
+            log.info("ending a process without a parent: %d", child.pid)
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+                child.wait(timeout=1)
+        self._strangers = strangers
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT become mail, for as long as this runs."""
+
+        def tell(number: int, _frame: FrameType | None) -> None:
+            self._mail.put(_Signalled(number))
+
+        old = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, previous in old.items():
+                signal.signal(number, previous)

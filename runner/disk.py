@@ -1,0 +1,119 @@
+"""Every call that changes a disk goes through here, so that tests can make any of them fail.
+
+Owns the few durable steps (write, rename, link, sync, remove). Knows nothing of jobs.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+CHUNK = 1024 * 1024
+
+
+class Disk:
+    """The real disk. Methods raise `OSError` as the system does."""
+
+    def make_folder(self, path: Path) -> None:
+        """Make one folder below an existing one; no matter if it is there."""
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+
+    def make_folders(self, root: Path, path: Path) -> None:
+        """Make `path` and what lies between it and `root`; never `root` itself."""
+        if path == root:
+            return
+        if not path.is_dir():
+            self.make_folders(root, path.parent)
+            self.make_folder(path)
+
+    def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
+        """Write a new file; it must not exist."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def copy(self, source: int, target: Path) -> Iterator[bytes]:
+        """Copy from an open file to a new one and sync it; gives every chunk, to be hashed."""
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            while chunk := os.read(source, CHUNK):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(fd, view) :]
+                yield chunk
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def read_synced(self, source: int) -> Iterator[bytes]:
+        """Sync an open file where it lies, and give every chunk of it."""
+        os.fsync(source)
+        while chunk := os.read(source, CHUNK):
+            yield chunk
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename within one mount. An existing file at `new` is replaced: look before."""
+        old.rename(new)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Give a file a second name, which must be free."""
+        os.link(old, new)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file; no matter if it is gone."""
+        path.unlink(missing_ok=True)
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder; no matter if it is gone."""
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove a folder of the runner's own with all that is in it, following no links."""
+        if not os.path.lexists(path):
+            return
+
+        def make_writable(_call: object, failed: str, _error: object) -> None:
+            folder = Path(failed).parent
+            folder.chmod(stat.S_IRWXU)
+            if Path(failed).is_dir() and not Path(failed).is_symlink():
+                Path(failed).chmod(stat.S_IRWXU)
+                shutil.rmtree(failed)
+            else:
+                Path(failed).unlink(missing_ok=True)
+
+        shutil.rmtree(path, onerror=make_writable)
+
+
+def same_file(path: Path, content: bytes) -> bool:
+    """Whether a regular file with just this content lies at `path`."""
+    try:
+        found = path.lstat()
+        return (
+            stat.S_ISREG(found.st_mode)
+            and found.st_size == len(content)
+            and path.read_bytes() == content
+        )
+    except OSError:
+        return False

@@ -1,0 +1,416 @@
+"""From the ledger to the outbox: starts jobs whose turn it is, seals and publishes what came out.
+
+Every step is recorded before the next one begins. Never looks into the inbox.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from runner.config import MEGABYTE, Settings
+from runner.disk import Disk
+from runner.execution.order import Order, Progress
+from runner.execution.processes import JobProcesses
+from runner.ledger import Job, Ledger, Seal, State
+from runner.outbox import FileCaps, Outbox, OutboxGone, Publication, Staged
+from runner.outcome import RETRIED, ErrorType, Failure, Outcome, failed, interrupted
+from runner.report import report_of
+from runner.request import Request
+from runner.strict_json import JsonValue
+
+log = logging.getLogger(__name__)
+
+WORK = "work"
+STATUS_AFTER_SECONDS = 1.0
+STATUS_SECONDS = 1.0
+STATUS_QUEUED = 100
+QUEUED_STATUS_SECONDS = 10.0
+FIRST_DELAY_SECONDS = 0.5
+LAST_DELAY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a job's thread brings back."""
+
+    job_id: str
+    outcome: Outcome
+    executed: bytes | None
+    staged: Staged
+
+
+@dataclass
+class _Running:
+    """A job that has a slot."""
+
+    job: Job
+    since: float
+    progress: Progress | None = None
+    status_at: float = 0.0
+
+
+@dataclass
+class _Delay:
+    """When to try again, and how long to wait after that."""
+
+    at: float
+    seconds: float = FIRST_DELAY_SECONDS
+
+
+class Dispatch:
+    """The jobs that are in the runner's hands. All methods but `_execute` are the loop's own."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        ledger: Ledger,
+        outbox: Outbox,
+        disk: Disk,
+        processes: JobProcesses,
+        executor: Executor,
+        retire: Callable[[str], None],
+        tell: Callable[[Finished], None],
+        on_progress: Callable[[str, Progress], None],
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        only: frozenset[str] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._outbox = outbox
+        self._disk = disk
+        self._processes = processes
+        self._executor = executor
+        self._retire = retire
+        self._tell = tell
+        self._on_progress = on_progress
+        self._clock = clock
+        self._now = now
+        self._only = only
+        self._running: dict[str, _Running] = {}
+        self._unpublished: dict[str, _Delay] = {}
+        self._start_delay = _Delay(0.0)
+        self._queued_status: dict[str, float] = {}
+        self._stopping = False
+        self.troubles: dict[str, str] = {}
+
+    @property
+    def running(self) -> int:
+        """How many jobs have a slot."""
+        return len(self._running)
+
+    def recover(self) -> None:
+        """Settle what an earlier owner left: started runs are over, sealed ones are published.
+
+        Nothing of the old runs may be alive any more.
+        """
+        for job in self._ledger.unclosed():
+            if job.state is State.RUNNING:
+                self._settle_dead(job)
+        unclosed = self._ledger.unclosed()
+        for job in unclosed:
+            if job.state is State.SEALED:
+                self._unpublished[job.job_id] = _Delay(self._clock())
+        self._clean({job.job_id for job in unclosed if job.state is State.SEALED})
+
+    def turn(self) -> None:
+        """Publish, settle and start whatever can be."""
+        self._publish_due()
+        if self._start_delay.at > self._clock():
+            return
+        try:
+            while (job := self._ledger.next_to_settle(self._only)) is not None:
+                self._settle(job)
+            while self._has_room() and (job := self._ledger.next_to_run(self._only)) is not None:
+                self._start(job)
+        except (OSError, OutboxGone) as error:
+            self._put_off(self._start_delay, "start", error)
+        else:
+            self._start_delay = _Delay(0.0)
+            self.troubles.pop("start", None)
+
+    def finish(self, finished: Finished) -> None:
+        """Seal what a job's thread brought back, or let it run again where that was asked for."""
+        running = self._running.pop(finished.job_id)
+        job = self._ledger.job(finished.job_id)
+        assert job is not None
+        failure = finished.outcome.failure
+        if failure is not None and self._runs_again(job, failure.error_type):
+            log.info("job %s: %s, runs again", job.job_id, failure.error_type)
+            self._ledger.requeue(job.job_id)
+            self._remove_work(job.job_id)
+            return
+        outcome = finished.outcome.model_copy(
+            update={"warnings": [*finished.outcome.warnings, *finished.staged.warnings]}
+        )
+        self._seal(job, outcome, finished.executed, finished.staged, State.RUNNING)
+        log.info(
+            "job %s: %s %r after %.1f s",
+            job.job_id,
+            outcome.status,
+            job.name,
+            self._clock() - running.since,
+        )
+
+    def progressed(self, job_id: str, progress: Progress) -> None:
+        """A job told how far it is."""
+        running = self._running.get(job_id)
+        if running is not None:
+            running.progress = progress
+
+    def cancel(self, job_ids: tuple[str, ...]) -> None:
+        """End the runs of these jobs; what only waits is settled when its turn comes."""
+        for job_id in job_ids:
+            self._processes.stop(job_id, ErrorType.CANCELLED)
+
+    def drain(self) -> None:
+        """Start nothing more."""
+        self._stopping = True
+
+    def interrupt(self) -> None:
+        """End every run that is left."""
+        for job_id in list(self._running):
+            self._processes.stop(job_id, ErrorType.INTERRUPTED)
+
+    def write_status(self) -> None:
+        """Tell in the outbox about jobs that run for more than a second, and the first that wait."""
+        now = self._clock()
+        try:
+            for running in self._running.values():
+                if now - running.since >= STATUS_AFTER_SECONDS <= now - running.status_at:
+                    running.status_at = now
+                    self._outbox.status(running.job.name, self._status_of_running(running, now))
+            self._write_queued_status(now)
+        except (OSError, OutboxGone) as error:
+            log.debug("status files: %s", error)
+
+    def next_due(self) -> float | None:
+        """Seconds until there is something to do without an event; None if there is not."""
+        now = self._clock()
+        due = [delay.at - now for delay in self._unpublished.values()]
+        if self._start_delay.at > now:
+            due.append(self._start_delay.at - now)
+        if self._running or self._queued_status:
+            due.append(STATUS_SECONDS)
+        return max(min(due), 0.0) if due else None
+
+    def _has_room(self) -> bool:
+        return not self._stopping and len(self._running) < self._settings.concurrency
+
+    def _start(self, job: Job) -> None:
+        asked = self._ledger.input_of(job.job_id)
+        assert asked is not None
+        if self._ledger.current(job.name):
+            self._retire(job.name)
+        work = self._work(job.job_id)
+        self._disk.remove_tree(work)
+        self._disk.make_folders(self._settings.state, work)
+        order = self._order(job, Request.model_validate_json(asked.request), work)
+        self._ledger.start(job.job_id, self._time())
+        self._running[job.job_id] = _Running(job, self._clock())
+        log.info("job %s: started %r", job.job_id, job.name)
+        future = self._executor.submit(self._execute, order, asked.notebook or b"")
+        future.add_done_callback(lambda done: self._tell(done.result()))
+
+    def _order(self, job: Job, request: Request, work: Path) -> Order:
+        settings = self._settings
+        folder = None
+        if request.notebook is not None:
+            folder = str((settings.notebooks / str(request.notebook)).parent)
+        return Order(
+            job_id=job.job_id,
+            name=job.name,
+            attempt=job.attempt + 1,
+            parameters=request.parameters,
+            kernel=request.kernel,
+            timeout_seconds=request.timeout_seconds or settings.limits.run_seconds,
+            kernel_start_seconds=settings.limits.kernel_start_seconds,
+            folder=folder,
+            output_folder=str(work),
+            runtime_folder=self._processes.runtime_of(job.job_id),
+            allowed_kernels=settings.kernels.allowed,
+            languages=settings.kernels.languages,
+            start=settings.kernels.start,
+            memory_mb=settings.limits.memory_mb,
+            output_bytes=int(settings.limits.output_mb * MEGABYTE),
+            tag=settings.results.tag,
+            scrapbook=settings.results.scrapbook,
+        )
+
+    def _execute(self, order: Order, notebook: bytes) -> Finished:
+        """In a thread of its own: run, then bring the files out. Never raises."""
+        try:
+            outcome, executed = self._processes.execute(order, notebook, self._on_progress)
+            staged = self._bring_out(order)
+        except Exception as error:
+            log.exception("job %s: the runner failed", order.job_id)
+            message = f"The runner itself failed: {type(error).__name__}: {error}."
+            outcome = failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))
+            executed, staged = None, Staged((), ())
+        return Finished(order.job_id, outcome, executed, staged)
+
+    def _bring_out(self, order: Order) -> Staged:
+        """Copy the files to the outbox's staging; if it cannot take them, keep them for later."""
+        source, caps = Path(order.output_folder), self._caps()
+        try:
+            return self._outbox.stage(order.job_id, source, caps, order.name)
+        except (OSError, OutboxGone) as error:
+            log.warning("job %s: its files wait in the state folder: %s", order.job_id, error)
+            return self._outbox.survey(source, caps, order.name)
+
+    def _caps(self) -> FileCaps:
+        limits = self._settings.limits
+        return FileCaps(int(limits.files_mb * MEGABYTE), limits.files)
+
+    def _runs_again(self, job: Job, error_type: ErrorType) -> bool:
+        return error_type in RETRIED and job.attempt <= job.retries and not job.cancelled
+
+    def _settle_dead(self, job: Job) -> None:
+        """A run that an earlier owner started: it is over, and nobody knows how."""
+        if self._runs_again(job, ErrorType.INTERRUPTED):
+            log.info("job %s: was interrupted, runs again", job.job_id)
+            self._ledger.requeue(job.job_id)
+            return
+        log.info("job %s: was interrupted", job.job_id)
+        outcome = interrupted("The runner or its machine went down while the notebook ran.")
+        self._seal(job, outcome, None, Staged((), ()), State.RUNNING)
+
+    def _settle(self, job: Job) -> None:
+        """A job that will not run gets its outcome when its turn comes."""
+        if self._ledger.current(job.name):
+            self._retire(job.name)
+        asked = self._ledger.input_of(job.job_id)
+        assert asked is not None
+        failure = asked.failure or Failure(
+            error_type=ErrorType.CANCELLED, message="The job was cancelled before it ran."
+        )
+        self._seal(job, failed(failure), None, Staged((), ()), State.QUEUED)
+
+    def _seal(
+        self,
+        job: Job,
+        outcome: Outcome,
+        executed: bytes | None,
+        staged: Staged,
+        from_state: State,
+    ) -> None:
+        if executed is None:
+            asked = self._ledger.input_of(job.job_id)
+            executed = asked.notebook if asked is not None else None
+        seal = Seal(job.job_id, outcome, executed, staged.files, self._time())
+        self._ledger.seal(seal, from_state=from_state)
+        self._unpublished[job.job_id] = _Delay(self._clock())
+        self._publish_due()
+
+    def _publish_due(self) -> None:
+        now = self._clock()
+        for job_id, delay in list(self._unpublished.items()):
+            if delay.at > now:
+                continue
+            try:
+                self._publish(job_id)
+            except (OSError, OutboxGone, sqlite3.OperationalError) as error:
+                self._put_off(delay, f"publish {job_id}", error)
+            else:
+                del self._unpublished[job_id]
+                self.troubles.pop(f"publish {job_id}", None)
+
+    def _publish(self, job_id: str) -> None:
+        job, seal = self._ledger.job(job_id), self._ledger.seal_of(job_id)
+        asked = self._ledger.input_of(job_id)
+        assert job is not None
+        assert seal is not None
+        assert asked is not None
+        if self._ledger.current(job.name):
+            self._retire(job.name)
+        request = Request.model_validate_json(asked.request)
+        publication = Publication(
+            job_id=job_id,
+            name=job.name,
+            succeeded=seal.outcome.failure is None,
+            report=report_of(job, seal, request, self._ledger.warnings_of(job_id)),
+            executed=seal.executed,
+            files=seal.files,
+        )
+        work = self._work(job_id)
+        if seal.files and work.is_dir() and not self._outbox.has_files(publication):
+            self._outbox.stage(job_id, work, self._caps(), job.name)
+        for warning in self._outbox.publish(publication):
+            log.warning("job %s: %s", job_id, warning)
+        self._ledger.published(job_id, self._time())
+        self._remove_work(job_id)
+
+    def _put_off(self, delay: _Delay, what: str, error: Exception) -> None:
+        text = str(error)
+        if self.troubles.get(what) != text:
+            log.warning("cannot %s: %s; tried again", what, text)
+        self.troubles[what] = text
+        delay.at = self._clock() + delay.seconds
+        delay.seconds = min(delay.seconds * 2, LAST_DELAY_SECONDS)
+
+    def _clean(self, keep: set[str]) -> None:
+        """Remove work folders, staged files and status files that belong to no job any more."""
+        work = self._settings.state / WORK
+        if work.is_dir():
+            for entry in list(os.scandir(work)):
+                if entry.name not in keep:
+                    self._disk.remove_tree(Path(entry.path))
+        try:
+            self._outbox.clean(keep)
+        except (OSError, OutboxGone) as error:
+            log.warning("leftovers in the outbox stay for now: %s", error)
+
+    def _remove_work(self, job_id: str) -> None:
+        try:
+            self._disk.remove_tree(self._work(job_id))
+        except OSError as error:
+            log.warning("job %s: its work folder stays until the next start: %s", job_id, error)
+
+    def _work(self, job_id: str) -> Path:
+        return self._settings.state / WORK / job_id
+
+    def _time(self) -> str:
+        return self._now().isoformat(timespec="milliseconds")
+
+    def _status_of_running(self, running: _Running, now: float) -> dict[str, JsonValue]:
+        progress = running.progress or Progress(cell=0, cells=0)
+        return {
+            "job_id": running.job.job_id,
+            "name": running.job.name,
+            "status": "running",
+            "cell": progress.cell,
+            "cells": progress.cells,
+            "elapsed_seconds": round(now - running.since, 1),
+            "log_tail": progress.tail,
+        }
+
+    def _write_queued_status(self, now: float) -> None:
+        """The first hundred that wait, every ten seconds; while NAME runs, its own status stays."""
+        running = {one.job.name for one in self._running.values()}
+        written = {}
+        for place, job in enumerate(self._ledger.queued(STATUS_QUEUED)):
+            waited = (self._now() - datetime.fromisoformat(job.accepted_at)).total_seconds()
+            last = self._queued_status.get(job.job_id, float("-inf"))
+            written[job.job_id] = last
+            if job.name in running or waited < STATUS_AFTER_SECONDS:
+                continue
+            if now - last < QUEUED_STATUS_SECONDS:
+                continue
+            written[job.job_id] = now
+            self._outbox.status(
+                job.name,
+                {
+                    "job_id": job.job_id,
+                    "name": job.name,
+                    "status": "queued",
+                    "waiting_before": place,
+                    "elapsed_seconds": round(waited, 1),
+                },
+            )
+        self._queued_status = written

@@ -1,0 +1,82 @@
+"""What crosses between the daemon and a job process: an order in, messages and an outcome out.
+
+Values only, as JSON frames. Starts nothing.
+"""
+
+import json
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+from pydantic import Field
+
+from runner.outcome import Outcome, Value
+from runner.strict_json import JsonValue
+
+TAIL_BYTES = 4096
+
+
+class Order(Value):
+    """One notebook to be executed once. Folders are absolute; the notebook travels beside it."""
+
+    job_id: str
+    name: str
+    attempt: int = 1
+    parameters: dict[str, JsonValue] = {}
+    kernel: str | None = None
+    timeout_seconds: float
+    kernel_start_seconds: float = 60
+    folder: str | None = Field(None, description="Where the kernel runs; the output folder if not.")
+    output_folder: str = Field(description="Exists and is empty.")
+    runtime_folder: str = Field(description="Exists; short enough for sockets; removed later.")
+    allowed_kernels: tuple[str, ...] = ("python3",)
+    languages: tuple[str, ...] = ("python",)
+    start: Literal["fork", "cold"] = "fork"
+    memory_mb: int | None = None
+    output_bytes: int = 50 * 1024 * 1024
+    tag: str = "results"
+    scrapbook: bool = True
+
+
+class Progress(Value):
+    """How far a run is; sent at most about once a second."""
+
+    cell: int = Field(description="The code cell that runs, from 1.")
+    cells: int
+    tail: str = Field("", description="The end of what the notebook printed.")
+
+
+class Stop(Value):
+    """Ends a run before its time."""
+
+    reason: Literal["cancelled", "interrupted", "timeout"]
+
+
+Message = dict[str, Any]
+
+
+def send(connection: Connection, kind: str, **fields: object) -> None:
+    """Send one message."""
+    connection.send_bytes(json.dumps({"kind": kind, **fields}).encode())
+
+
+def receive(connection: Connection) -> Message:
+    """Receive one message.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    message: Message = json.loads(connection.recv_bytes())
+    return message
+
+
+def send_outcome(connection: Connection, outcome: Outcome, executed: bytes | None) -> None:
+    """The last message of a job process, and the executed notebook behind it."""
+    send(connection, "outcome", outcome=outcome.model_dump_json(), executed=executed is not None)
+    if executed is not None:
+        connection.send_bytes(executed)
+
+
+def receive_outcome(connection: Connection, message: Message) -> tuple[Outcome, bytes | None]:
+    """What `send_outcome` sent, given its first message."""
+    executed = connection.recv_bytes() if message["executed"] else None
+    return Outcome.model_validate_json(message["outcome"]), executed

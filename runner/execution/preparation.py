@@ -1,0 +1,89 @@
+"""Everything that is found out about a notebook before a kernel is started for it.
+
+Reads it, chooses its kernel and asks that kernel's environment for its modules. Runs nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from nbformat import NotebookNode
+
+from runner.execution.importable import missing_here, missing_in
+from runner.execution.kernel import installed_kernels, kernel_python
+from runner.imports import required_modules
+from runner.notebook import (
+    KernelChoice,
+    KernelRules,
+    check,
+    choose_kernel,
+    code_sources,
+    kernel_of,
+    language_of,
+    normalise,
+    parse,
+)
+from runner.outcome import ErrorType, Failure, Refused, refuse
+
+
+def read_notebook(raw: bytes) -> NotebookNode:
+    """A valid notebook out of a file's bytes.
+
+    Raises:
+        Refused: `invalid_notebook`.
+    """
+    try:
+        document = parse(raw)
+    except ValueError as error:
+        raise refuse(
+            ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is not JSON ({error})."
+        ) from error
+    return normalise(check(document))
+
+
+def choose(
+    notebook: NotebookNode, *, asked: str | None, allowed: Sequence[str], languages: Sequence[str]
+) -> KernelChoice:
+    """The kernel that runs a notebook, among those installed here.
+
+    Raises:
+        Refused: `kernel_not_allowed`, `language_not_allowed`.
+    """
+    return choose_kernel(
+        KernelRules(allowed, languages, installed_kernels()),
+        asked=asked,
+        named=kernel_of(notebook),
+        language=language_of(notebook),
+    )
+
+
+def check_modules(
+    notebook: NotebookNode,
+    choice: KernelChoice,
+    folder: str | None,
+    environment: Mapping[str, str],
+) -> None:
+    """Ask the kernel's environment for the modules that the notebook will surely import.
+
+    Raises:
+        Refused: `missing_dependencies`, naming them.
+        EnvironmentNotAnswering: the kernel's interpreter could not be asked.
+    """
+    if choice.language != "python":
+        return
+    needed = required_modules(code_sources(notebook)).modules
+    if not needed:
+        return
+    python = kernel_python(choice.name)
+    if python is None:
+        missing = missing_here(needed, folder)
+    else:
+        missing = missing_in(python, needed, folder, env=environment)
+    if missing:
+        raise Refused(
+            Failure(
+                error_type=ErrorType.MISSING_DEPENDENCIES,
+                message=f"Not installed for the kernel `{choice.name}`: {', '.join(missing)}. "
+                "Install what brings these modules, or let the notebook do it in its first cell "
+                "(%pip install).",
+                missing_modules=missing,
+            )
+        )

@@ -1,0 +1,211 @@
+"""Drives papermill over one notebook against one kernel: progress, output cap, early end.
+
+Gives the notebook as far as it got and the exception that ended it. Judges neither.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import papermill
+from jupyter_core.utils import ensure_event_loop
+from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+from runner.execution.kernel import RunningKernel
+from runner.execution.order import TAIL_BYTES, Progress
+
+ENGINE = "inbox-runner"
+IOPUB_SECONDS = 120
+"""nbclient's 4 s lose the output of a cell that prints much."""
+DRAIN_SECONDS = 0.2
+PROGRESS_SECONDS = 1.0
+
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class OutputLimit(Exception):
+    """A notebook's outputs are larger than allowed: `allowed_bytes`."""
+
+
+@dataclass
+class Run:
+    """One execution, and what is known of it from outside while it goes on."""
+
+    kernel: RunningKernel
+    output_bytes: int
+    report: Callable[[Progress], None]
+    clock: Callable[[], float] = time.monotonic
+    notebook: NotebookNode | None = None
+    cells: int = 0
+    cell: int = 0
+    index: int | None = None
+    """Of the cell that runs, in the notebook with its injected parameters."""
+    written: int = 0
+    tail: str = ""
+    _reported: float = field(default=float("-inf"))
+
+    def entered(self, index: int, *, is_code: bool) -> None:
+        """A cell begins."""
+        self.index = index
+        if is_code:
+            self.cell += 1
+            self.progress()
+
+    def printed(self, text: str) -> None:
+        """The notebook wrote to its standard output or error."""
+        self.tail = (self.tail + text[-TAIL_BYTES:])[-TAIL_BYTES:]
+        self.progress()
+
+    def progress(self) -> None:
+        """Report, if the last report is long enough ago."""
+        now = self.clock()
+        if now - self._reported >= PROGRESS_SECONDS:
+            self._reported = now
+            self.report(Progress(cell=self.cell, cells=self.cells, tail=plain_text(self.tail)))
+
+    def count(self, size: int) -> bool:
+        """Count output; False as soon as it is too much."""
+        self.written += size
+        return self.written <= self.output_bytes
+
+
+def execute(
+    notebook: NotebookNode,
+    run: Run,
+    *,
+    parameters: Mapping[str, object],
+    language: str,
+    name: str,
+) -> None:
+    """Execute `notebook` cell by cell with papermill; `run.notebook` is the executed one.
+
+    Raises:
+        papermill.PapermillExecutionError: a cell raised.
+        DeadKernelError: the kernel is gone.
+        OutputLimit: see there.
+    """
+    run.cells = sum(1 for cell in notebook.cells if is_executed(cell)) + bool(parameters)
+    papermill.execute_notebook(
+        notebook,
+        None,
+        parameters=dict(parameters),
+        engine_name=ENGINE,
+        kernel_name=name,
+        language=language,
+        progress_bar=False,
+        request_save_on_cell_execute=False,
+        autosave_cell_every=0,
+        run=run,
+    )
+
+
+def is_executed(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell of a normalised notebook is one that nbclient sends to the kernel."""
+    return bool(
+        cell["cell_type"] == "code"
+        and cell["source"].strip()
+        and "skip-execution" not in cell["metadata"].get("tags", [])
+    )
+
+
+def plain_text(text: str) -> str:
+    """Without ANSI codes and control characters."""
+    return _CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]
+    """papermill's client on a kernel that is there already."""
+
+    def __init__(self, nb_man: Any, run: Run) -> None:
+        super().__init__(
+            nb_man, timeout=None, iopub_timeout=IOPUB_SECONDS, coalesce_streams=True
+        )
+        self._run = run
+
+    def execute(self, **_: object) -> NotebookNode:
+        self.reset_execution_trackers()
+        self.kc = self._run.kernel.client
+        self.papermill_execute_cells()
+        self.nb.metadata["language_info"] = self._run.kernel.language_info
+        self.set_widgets_metadata()
+        return self.nb
+
+    async def async_execute_cell(self, cell: NotebookNode, cell_index: int, **kw: Any) -> Any:
+        self._run.entered(cell_index, is_code=is_executed(cell))
+        return await super().async_execute_cell(cell, cell_index, **kw)
+
+    def execute_cell(self, cell: NotebookNode, cell_index: int) -> Any:
+        return ensure_event_loop().run_until_complete(
+            self.async_execute_cell(cell, cell_index)
+        )
+
+    async def _async_check_alive(self) -> None:
+        if not self._run.kernel.is_alive():
+            raise DeadKernelError("Kernel died")
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """Told by the system at once, where nbclient asks every second."""
+        await self._run.kernel.ended()
+        await asyncio.sleep(DRAIN_SECONDS)
+        if self.task_poll_for_reply is not None:
+            self.task_poll_for_reply.cancel()
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
+        size = _size(msg)
+        if size and not self._run.count(size):
+            _cut(msg, size - (self._run.written - self._run.output_bytes))
+            super().process_message(msg, cell, cell_index)
+            raise OutputLimit(self._run.output_bytes)
+        if msg["msg_type"] == "stream":
+            self._run.printed(msg["content"]["text"])
+        return super().process_message(msg, cell, cell_index)
+
+
+class _Engine(NBClientEngine):  # type: ignore[misc]
+    """papermill's engine with our client."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, run: Run | None = None, **_: object
+    ) -> Any:
+        assert run is not None
+        run.notebook = nb_man.nb
+        nb_man.nb.metadata.papermill.pop("input_path", None)
+        nb_man.nb.metadata.papermill.pop("output_path", None)
+        return _Client(nb_man, run).execute()
+
+
+def register() -> None:
+    """Make papermill know our engine; once in a process."""
+    papermill_engines.register(ENGINE, _Engine)
+
+
+def _size(msg: Mapping[str, Any]) -> int:
+    content = msg["content"]
+    if msg["msg_type"] == "stream":
+        return len(content["text"])
+    if msg["msg_type"] in ("display_data", "execute_result", "update_display_data"):
+        return sum(len(v) if isinstance(v, str) else len(str(v)) for v in content["data"].values())
+    if msg["msg_type"] == "error":
+        return sum(len(line) for line in content.get("traceback", []))
+    return 0
+
+
+def _cut(msg: dict[str, Any], kept: int) -> None:
+    """Shorten the output that passed the limit, and say so in the notebook."""
+    note = "[cut here: the notebook's output limit is reached (limits.output_mb)]"
+    content = msg["content"]
+    if msg["msg_type"] == "stream":
+        content["text"] = f"{content['text'][: max(kept, 0)]}\n{note}\n"
+    elif msg["msg_type"] == "error":
+        content["traceback"] = [note]
+    else:
+        content["data"] = {"text/plain": note}
+        content["metadata"] = {}

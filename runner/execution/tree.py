@@ -1,0 +1,89 @@
+"""The process tree under this process: adopting orphans, and ending everything.
+
+Linux calls with a fallback by psutil. Knows nothing of jobs.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+INSTANCE = "RUNNER_INSTANCE"
+"""Environment variable that marks every process which a runner's state folder has started."""
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends (prctl(2), Linux only)."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent's main thread ends. Call it in the child of a single-threaded one."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform.startswith("linux") and os.getppid() != parent:
+        os._exit(1)
+
+
+def end_descendants(keep: Collection[int] = (), patience_seconds: float = 5.0) -> bool:
+    """Kill all descendants of this process but `keep`, and reap those that are its children.
+
+    Goes round until none is left, because a dying process hands its children up. False if some
+    could not be ended in time.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        left = [p for p in _descendants() if p not in keep]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if not left:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+
+
+def end_marked(instance: str) -> list[int]:
+    """Kill what an earlier owner of this state folder left behind, and wait for its end.
+
+    To be called by the one owner before it starts anything itself.
+    """
+    found = [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark(p) == instance]
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(found, timeout=5)
+    return [process.pid for process in found]
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(INSTANCE)
+    except (psutil.Error, OSError):
+        return None
+
+
+def _descendants() -> list[int]:
+    try:
+        return [p.pid for p in psutil.Process().children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _prctl(option: int, value: int) -> None:
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")

@@ -1,0 +1,71 @@
+"""The name under which a request's outcome appears in the outbox.
+
+Owns one rule: plain names stay as they are, all others become safe, short and distinct. Never
+looks at the disk.
+"""
+
+import hashlib
+import os
+import re
+import unicodedata
+
+MAX_COMPONENT_BYTES = 200
+"""A folder or file name has 255 bytes; suffixes such as `.result.json` need room beside it."""
+MAX_NAME_BYTES = 1000
+KEPT_BYTES = 150
+
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\u2028\u2029\ud800-\udfff/]')
+_LOOKS_LIKE_OUTPUT = re.compile(r"\.(ipynb|json|files)$", re.IGNORECASE)
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+def job_name(path: str) -> str:
+    """The job's name for a request at `path` below the inbox, without its suffix.
+
+    `path` is relative, with `/` between folders, as `os.fsdecode` gives it. Names that Windows,
+    a shell or a terminal would misread, that are no valid UTF-8 or not in NFC, that are too long,
+    or that look like another job's output get a hash of their bytes instead of what is unsafe.
+    """
+    *folders, last = path.split("/")
+    safe = [*(_safe(part, is_folder=True) for part in folders), _safe(last, is_folder=False)]
+    name = "/".join(safe)
+    if len(name.encode()) <= MAX_NAME_BYTES:
+        return name
+    return f"{_cut(safe[-1], KEPT_BYTES)}-{_digest(path)}"
+
+
+def is_job_name(name: str) -> bool:
+    """Whether `name` can be used as it is: chosen names must not need a change."""
+    return bool(name) and job_name(name) == name
+
+
+def _safe(component: str, *, is_folder: bool) -> str:
+    if not _needs_change(component, is_folder=is_folder):
+        return component
+    plain = unicodedata.normalize("NFC", _UNSAFE.sub("_", component))
+    plain = plain.strip(" .") or "_"
+    plain = re.sub(r"^[-.~#]", "_", plain)
+    if _DEVICE.match(plain):
+        plain = f"_{plain}"
+    return f"{_cut(plain, KEPT_BYTES)}-{_digest(component)}"
+
+
+def _needs_change(component: str, *, is_folder: bool) -> bool:
+    return bool(
+        not component
+        or _UNSAFE.search(component)
+        or component[0] in " -.~#"
+        or component[-1] in " ."
+        or _DEVICE.match(component)
+        or not unicodedata.is_normalized("NFC", component)
+        or len(component.encode("utf-8", "surrogatepass")) > MAX_COMPONENT_BYTES
+        or (is_folder and _LOOKS_LIKE_OUTPUT.search(component))
+    )
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode()[:size].decode("utf-8", "ignore")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]

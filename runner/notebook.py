@@ -1,0 +1,316 @@
+"""Is this a notebook that we may run? Reads any JSON that may be one and makes it whole.
+
+Owns the rules of what a notebook needs (cells, a kernel that is allowed); the input is never
+changed. Refuses disk, clock and network.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from runner.outcome import ErrorType, refuse
+
+Notebook = dict[str, Any]
+
+SKIPPED_TAG = "skip-execution"
+PARAMETERS_TAG = "parameters"
+_CELL_TYPES = frozenset({"code", "markdown", "raw", "heading"})
+_CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_UNTITLED = re.compile(r"Untitled\d*", re.IGNORECASE)
+
+
+def parse(raw: bytes) -> object:
+    """JSON out of a file's bytes, with or without a byte order mark.
+
+    Raises:
+        ValueError: it does not parse; no prefix of a notebook does.
+    """
+    try:
+        return json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply to be read") from error
+
+
+def check(document: object) -> Notebook:
+    """The document as a notebook, looked at from outside only; see `normalise` for the rest.
+
+    Raises:
+        Refused: `invalid_notebook`, saying what is missing.
+    """
+    if not isinstance(document, dict):
+        raise _invalid(f"its top level is a {type(document).__name__}, not a mapping")
+    if not isinstance(document.get("cells"), list) and "worksheets" not in document:
+        raise _invalid("it has no list of `cells`")
+    if not code_sources(document):
+        raise _invalid("it has no code cell")
+    return document
+
+
+def code_sources(document: object) -> list[str]:
+    """The source of every code cell that would be executed, in order; nbformat 3 and 4."""
+    return [
+        source_of(cell)
+        for cell in _cells(document)
+        if cell.get("cell_type") == "code" and SKIPPED_TAG not in tags_of(cell)
+    ]
+
+
+def awaits_code(document: object, stem: str) -> bool:
+    """Whether someone has only begun this notebook, so that it stays where it is.
+
+    True for a notebook without any code cell, and for JupyterLab's fresh `Untitled*.ipynb`, which
+    has one empty cell, until something is written into it.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("cells"), list):
+        return False
+    cells = [cell for cell in _cells(document) if cell.get("cell_type") == "code"]
+    if not cells:
+        return True
+    return bool(_UNTITLED.fullmatch(stem)) and not any(source_of(c).strip() for c in cells)
+
+
+def source_of(cell: Mapping[str, Any]) -> str:
+    """A cell's source as one string; nbformat 3 calls it `input`."""
+    source = cell.get("source", cell.get("input", ""))
+    if isinstance(source, list):
+        return "".join(part for part in source if isinstance(part, str))
+    return source if isinstance(source, str) else ""
+
+
+def tags_of(cell: Mapping[str, Any]) -> Sequence[str]:
+    """A cell's tags; none where its metadata are missing or malformed."""
+    metadata = cell.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+
+
+def normalise(document: Notebook) -> NotebookNode:
+    """A valid nbformat 4.5 notebook out of a sparse, old or slightly broken one.
+
+    Fills in what is missing (format, metadata, ids), upgrades older formats, and drops old
+    outputs, which execution would replace anyway. The input is left as it is.
+
+    Raises:
+        Refused: `invalid_notebook`, naming the cell where there is one.
+    """
+    upgraded = _upgrade(document)
+    cells = upgraded.get("cells")
+    if not isinstance(cells, list):
+        raise _invalid("its `cells` are no list")
+    metadata = upgraded.get("metadata")
+    whole = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": _metadata(metadata if isinstance(metadata, dict) else {}),
+        "cells": [],
+    }
+    taken: set[str] = set()
+    for index, cell in enumerate(cells):
+        whole["cells"].append(_cell(cell, index, taken))
+    node: NotebookNode = nbformat.from_dict(whole)
+    try:
+        nbformat.validate(node)
+    except nbformat.ValidationError as error:
+        place = "/".join(str(part) for part in error.absolute_path)
+        raise _invalid(f"{error.message[:200]} (at {place or 'the top level'})") from error
+    return node
+
+
+def language_of(document: Mapping[str, Any]) -> str | None:
+    """The notebook's language in lower case, where its metadata tell."""
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return None
+    for section, key in (("kernelspec", "language"), ("language_info", "name")):
+        inner = metadata.get(section)
+        if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
+            return str(inner[key]).lower()
+    return None
+
+
+def kernel_of(document: Mapping[str, Any]) -> str | None:
+    """The name of the kernelspec that the notebook asks for."""
+    metadata = document.get("metadata")
+    spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
+    name = spec.get("name") if isinstance(spec, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+@dataclass(frozen=True)
+class KernelRules:
+    """What may run: kernelspecs by name, languages in lower case, what is installed."""
+
+    allowed: Sequence[str]
+    languages: Sequence[str]
+    installed: Mapping[str, str]
+    """Language in lower case by kernelspec name."""
+
+
+@dataclass(frozen=True)
+class KernelChoice:
+    """The kernelspec to run with, its language, and what was asked for."""
+
+    name: str
+    language: str
+    requested: str | None
+
+
+def choose_kernel(
+    rules: KernelRules, *, asked: str | None, named: str | None, language: str | None
+) -> KernelChoice:
+    """Decide which kernel runs a notebook.
+
+    `asked` is the request's `kernel`; `named` and `language` are the notebook's own. A notebook's
+    kernelspec that is not installed here, of a Python notebook, becomes the first allowed Python
+    kernel: names such as `conda-env-x-py` mean nothing on another machine.
+
+    Raises:
+        Refused: `kernel_not_allowed` or `language_not_allowed`, naming it and what is allowed.
+    """
+    want = asked or named
+    if want is not None and want in rules.installed:
+        return _allowed(rules, want, want)
+    if asked is not None:
+        raise _no_kernel(rules, f"The kernel `{asked}` is not installed here")
+    spoken = language or _guess_language(want)
+    if want is not None and spoken != "python":
+        raise _no_kernel(rules, f"The kernel `{want}` is not installed here")
+    spoken = spoken or "python"
+    if spoken not in rules.languages:
+        raise refuse(
+            ErrorType.LANGUAGE_NOT_ALLOWED,
+            f"The language `{spoken}` is not allowed here; allowed: {_list(rules.languages)} "
+            "(kernels.languages).",
+        )
+    found = next((k for k in rules.allowed if rules.installed.get(k) == spoken), None)
+    if found is None:
+        raise _no_kernel(rules, f"No allowed kernel for `{spoken}` is installed here")
+    return _allowed(rules, found, want)
+
+
+def _allowed(rules: KernelRules, name: str, requested: str | None) -> KernelChoice:
+    if name not in rules.allowed:
+        raise _no_kernel(rules, f"The kernel `{name}` is not allowed here")
+    language = rules.installed[name]
+    if language not in rules.languages:
+        raise refuse(
+            ErrorType.LANGUAGE_NOT_ALLOWED,
+            f"The kernel `{name}` speaks `{language}`, which is not allowed here; allowed: "
+            f"{_list(rules.languages)} (kernels.languages).",
+        )
+    return KernelChoice(name, language, requested)
+
+
+def _guess_language(kernel: str | None) -> str | None:
+    return "python" if kernel is not None and "python" in kernel.lower() else None
+
+
+def _no_kernel(rules: KernelRules, why: str) -> Exception:
+    return refuse(
+        ErrorType.KERNEL_NOT_ALLOWED, f"{why}; allowed: {_list(rules.allowed)} (kernels.allowed)."
+    )
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+def _invalid(why: str) -> Exception:
+    return refuse(ErrorType.INVALID_NOTEBOOK, f"This is no notebook that can run: {why}.")
+
+
+def _cells(document: object) -> list[dict[str, Any]]:
+    if not isinstance(document, dict):
+        return []
+    found = document.get("cells")
+    if not isinstance(found, list):
+        sheets = document.get("worksheets")
+        found = [
+            cell
+            for sheet in (sheets if isinstance(sheets, list) else [])
+            if isinstance(sheet, dict) and isinstance(sheet.get("cells"), list)
+            for cell in sheet["cells"]
+        ]
+    return [cell for cell in found if isinstance(cell, dict)]
+
+
+def _upgrade(document: Notebook) -> Mapping[str, Any]:
+    major = document.get("nbformat", 3 if "worksheets" in document else 4)
+    if not isinstance(major, int) or major > nbformat.current_nbformat:
+        raise _invalid(
+            f"its nbformat is {major!r}; formats up to {nbformat.current_nbformat} are known"
+        )
+    if major == nbformat.current_nbformat:
+        return document
+    try:
+        old = nbformat.from_dict(copy.deepcopy(document))
+        return nbformat.convert(old, nbformat.current_nbformat)  # type: ignore[no-any-return]
+    except Exception as error:  # noqa: BLE001 - the converters raise whatever they trip over
+        raise _invalid(f"nbformat {major} could not be upgraded ({error!r})") from error
+
+
+def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {
+        key: copy.deepcopy(value)
+        for key, value in metadata.items()
+        if key not in ("kernelspec", "language_info", "papermill", "widgets", "orig_nbformat")
+    }
+    for key, needed in (("kernelspec", "name"), ("language_info", "name")):
+        section = metadata.get(key)
+        if isinstance(section, dict) and isinstance(section.get(needed), str):
+            kept[key] = copy.deepcopy(section)
+    if "kernelspec" in kept:
+        kept["kernelspec"].setdefault("display_name", kept["kernelspec"]["name"])
+    return kept
+
+
+def _cell(cell: object, index: int, taken: set[str]) -> dict[str, Any]:
+    if not isinstance(cell, dict):
+        raise _invalid(f"cell {index} is a {type(cell).__name__}, not a mapping")
+    kind = cell.get("cell_type")
+    if kind not in _CELL_TYPES:
+        raise _invalid(f"cell {index} has the type {kind!r}; code, markdown and raw are known")
+    whole: dict[str, Any] = {
+        "cell_type": "markdown" if kind == "heading" else kind,
+        "id": _cell_id(cell.get("id"), index, taken),
+        "metadata": _cell_metadata(cell),
+        "source": _cell_source(cell, index),
+    }
+    if kind == "code":
+        return {**whole, "outputs": [], "execution_count": None}
+    if isinstance(cell.get("attachments"), dict):
+        whole["attachments"] = copy.deepcopy(cell["attachments"])
+    return whole
+
+
+def _cell_id(found: object, index: int, taken: set[str]) -> str:
+    cell_id = found if isinstance(found, str) and _CELL_ID.fullmatch(found) else f"cell-{index}"
+    while cell_id in taken:
+        cell_id = f"cell-{index}" if cell_id != f"cell-{index}" else f"cell-{index}-{len(taken)}"
+    taken.add(cell_id)
+    return cell_id
+
+
+def _cell_metadata(cell: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = cell.get("metadata")
+    kept = copy.deepcopy(metadata) if isinstance(metadata, dict) else {}
+    kept["tags"] = list(dict.fromkeys(tags_of(cell)))
+    if not isinstance(kept.get("jupyter", {}), dict):
+        del kept["jupyter"]
+    kept.pop("papermill", None)
+    return kept
+
+
+def _cell_source(cell: Mapping[str, Any], index: int) -> str:
+    source = cell.get("source", "")
+    if isinstance(source, str):
+        return source
+    if isinstance(source, list) and all(isinstance(line, str) for line in source):
+        return "".join(source)
+    raise _invalid(f"the source of cell {index} is neither text nor a list of lines")

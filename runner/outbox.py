@@ -1,0 +1,436 @@
+"""Publishes outcomes atomically, and reads them back by name and job id.
+
+Whatever is visible outside the hidden folders is complete, and nothing is ever overwritten: what
+lies in the way moves to the history. Runs nothing.
+"""
+
+import hashlib
+import json
+import logging
+import mimetypes
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner import strict_json
+from runner.disk import Disk, same_file
+from runner.outcome import PublishedFile
+
+log = logging.getLogger(__name__)
+
+STAGING = ".staging"
+HISTORY = ".history"
+RESULT, ERROR, STATUS = ".result.json", ".error.json", ".status.json"
+NOTEBOOK, FILES = ".ipynb", ".files"
+
+
+class OutboxGone(Exception):
+    """The outbox, or the mount that it lies on, is not there: `folder, reason`."""
+
+    def __str__(self) -> str:
+        return f"the outbox {self.args[0]} {self.args[1]}"
+
+
+@dataclass(frozen=True)
+class FileCaps:
+    """How much of a job's output folder is published."""
+
+    bytes: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What lies in `.staging/JOBID/files`, and what was left out."""
+
+    files: tuple[PublishedFile, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Everything that becomes visible under one name."""
+
+    job_id: str
+    name: str
+    succeeded: bool
+    report: bytes
+    executed: bytes | None
+    files: tuple[PublishedFile, ...]
+
+
+class Outbox:
+    """The owner's face of one outbox."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        """`folder` exists; should it vanish or become another mount, nothing is written.
+
+        Raises:
+            OSError: it is not there.
+        """
+        self.folder = folder
+        self._disk = disk
+        self._device = folder.stat().st_dev
+
+    def check(self) -> None:
+        """Make sure that this is still the same file system.
+
+        Raises:
+            OutboxGone: a lost mount must not be filled underneath.
+        """
+        try:
+            device = self.folder.stat().st_dev
+        except OSError as error:
+            raise OutboxGone(str(self.folder), f"is not there ({error.strerror})") from error
+        if device != self._device:
+            raise OutboxGone(str(self.folder), "is on another mount than at the start")
+
+    def stage(self, job_id: str, source: Path, caps: FileCaps, name: str) -> Staged:
+        """Copy the regular files below `source` to the staging folder, and sync them.
+
+        Links are never followed, and not published.
+
+        Raises:
+            OSError: it could not be written; nothing of it is visible.
+            OutboxGone: see `check`.
+        """
+        self.check()
+        place = self._staging(job_id)
+        self._disk.remove_tree(place)
+
+        def copy(fd: int, relative: str) -> Iterator[bytes]:
+            target = place / "files" / relative
+            self._disk.make_folders(self.folder, target.parent)
+            return self._disk.copy(fd, target)
+
+        staged = _collect(source, caps, name, copy)
+        if staged.files:
+            self._sync_tree(place)
+        return staged
+
+    def survey(self, source: Path, caps: FileCaps, name: str) -> Staged:
+        """What `stage` would give, while the outbox cannot take it: the files are only read.
+
+        They are synced where they lie.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        return _collect(source, caps, name, lambda fd, _: self._disk.read_synced(fd))
+
+    def has_files(self, new: Publication) -> bool:
+        """Whether the files of a publication are in the outbox already, staged or in place."""
+        return (self._staging(new.job_id) / "files").is_dir() or self._files_are_there(new)
+
+    def publish(self, new: Publication) -> list[str]:
+        """Make a sealed outcome visible, the JSON last. May be repeated after a crash.
+
+        What else lies at those places moves to the history. Gives warnings about that.
+
+        Raises:
+            OSError, OutboxGone: not published, or in part without its JSON; to be repeated.
+        """
+        self.check()
+        base = self._base(new.name)
+        self._disk.make_folders(self.folder, base.parent)
+        report = _beside(base, RESULT if new.succeeded else ERROR)
+        if same_file(report, new.report):
+            self._finish(new, base)
+            return []
+        moved = self._clear_the_way(new, base)
+        if new.files and not self._files_are_there(new):
+            self._disk.rename(self._staging(new.job_id) / "files", _beside(base, FILES))
+        if new.executed is not None and not same_file(_beside(base, NOTEBOOK), new.executed):
+            self._place(new, "notebook", new.executed, _beside(base, NOTEBOOK))
+        self._disk.sync_folder(base.parent)
+        self._place(new, "report", new.report, report)
+        self._disk.sync_folder(base.parent)
+        self._finish(new, base)
+        return moved
+
+    def retire(self, name: str, job_id: str | None, now: datetime) -> None:
+        """Move what lies under `name` to the history: of the job `job_id`, or of nobody known.
+
+        Raises:
+            OSError, OutboxGone: not all of it is moved; may be repeated.
+        """
+        self.check()
+        base = self._base(name)
+        found = [
+            path
+            for suffix in (RESULT, ERROR, NOTEBOOK, FILES)
+            if os.path.lexists(path := _beside(base, suffix))
+        ]
+        self._disk.unlink(_beside(base, STATUS))
+        if not found:
+            return
+        owner = job_id if job_id is not None and self._is_of(base, job_id) else None
+        self._to_history(name, owner or _unknown(now), found)
+
+    def status(self, name: str, content: dict[str, strict_json.JsonValue]) -> None:
+        """Replace `NAME.status.json`, atomically and without a sync.
+
+        Raises:
+            OSError, OutboxGone
+        """
+        self.check()
+        base = self._base(name)
+        self._disk.make_folders(self.folder, base.parent)
+        staging = self.folder / STAGING
+        self._disk.make_folder(staging)
+        temp = staging / f"status-{_digest(name)}"
+        self._disk.unlink(temp)
+        self._disk.write(temp, strict_json.dumps(content), sync=False)
+        self._disk.rename(temp, _beside(base, STATUS))
+
+    def drop_status(self, name: str) -> None:
+        """Take `NAME.status.json` away."""
+        self._disk.unlink(_beside(self._base(name), STATUS))
+
+    def keep_beside(self, name: str, job_id: str, filename: str, content: bytes) -> None:
+        """Put something that belongs to a job into its history folder.
+
+        Raises:
+            OSError, OutboxGone
+        """
+        self.check()
+        place = self._history(name) / job_id
+        self._disk.make_folders(self.folder, place)
+        target = _free(place / filename)
+        self._disk.write(target, content)
+        self._disk.sync_folder(place)
+
+    def prune(self, name: str, job_id: str) -> None:
+        """Remove one run from the history.
+
+        Raises:
+            OSError, OutboxGone
+        """
+        self.check()
+        self._disk.remove_tree(self._history(name) / job_id)
+        folder = self._history(name)
+        while folder != self.folder / HISTORY:
+            try:
+                self._disk.remove_folder(folder)
+            except OSError:
+                return
+            folder = folder.parent
+
+    def clean(self, keep: Iterable[str]) -> None:
+        """Remove staged leftovers of all jobs but those in `keep`.
+
+        Raises:
+            OSError, OutboxGone
+        """
+        self.check()
+        kept = set(keep)
+        staging = self.folder / STAGING
+        if not staging.is_dir():
+            return
+        for entry in list(os.scandir(staging)):
+            if entry.name not in kept:
+                self._disk.remove_tree(Path(entry.path))
+
+    def _base(self, name: str) -> Path:
+        return self.folder / name
+
+    def _staging(self, job_id: str) -> Path:
+        return self.folder / STAGING / job_id
+
+    def _history(self, name: str) -> Path:
+        return self.folder / HISTORY / name
+
+    def _sync_tree(self, place: Path) -> None:
+        for folder, _, _ in os.walk(place, topdown=False):
+            self._disk.sync_folder(Path(folder))
+        self._disk.sync_folder(place.parent)
+
+    def _place(self, new: Publication, temp_name: str, content: bytes, target: Path) -> None:
+        staging = self._staging(new.job_id)
+        self._disk.make_folders(self.folder, staging)
+        temp = staging / temp_name
+        self._disk.unlink(temp)
+        self._disk.write(temp, content)
+        self._disk.rename(temp, target)
+
+    def _clear_the_way(self, new: Publication, base: Path) -> list[str]:
+        """Move away what is there and is not this very publication, begun before a crash."""
+        expected = {NOTEBOOK: new.executed is not None, FILES: bool(new.files)}
+        foreign: list[Path] = []
+        for suffix in (RESULT, ERROR, NOTEBOOK, FILES):
+            path = _beside(base, suffix)
+            if not os.path.lexists(path):
+                continue
+            if suffix == NOTEBOOK and expected[NOTEBOOK] and same_file(path, new.executed or b""):
+                continue
+            if suffix == FILES and expected[FILES] and self._files_are_there(new):
+                continue
+            foreign.append(path)
+        if not foreign:
+            return []
+        self._to_history(new.name, _unknown(datetime.now(UTC)), foreign)
+        names = ", ".join(path.name for path in foreign)
+        return [f"Files that were not the runner's lay under this name and moved away: {names}."]
+
+    def _files_are_there(self, new: Publication) -> bool:
+        """Whether the staged folder was renamed into place already: then staging has it not."""
+        place = _beside(self._base(new.name), FILES)
+        return not (self._staging(new.job_id) / "files").exists() and all(
+            (place / file.path.removeprefix(f"{new.name}{FILES}/")).is_file() for file in new.files
+        )
+
+    def _finish(self, new: Publication, base: Path) -> None:
+        self._disk.unlink(_beside(base, STATUS))
+        self._disk.remove_tree(self._staging(new.job_id))
+
+    def _is_of(self, base: Path, job_id: str) -> bool:
+        """Whether the report that lies there is that job's. An unreadable one is."""
+        for suffix in (RESULT, ERROR):
+            try:
+                found = json.loads(_beside(base, suffix).read_bytes())
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError):
+                return False
+            return isinstance(found, dict) and found.get("job_id") == job_id
+        return True
+
+    def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> None:
+        place = self._history(name) / owner
+        self._disk.make_folders(self.folder, place)
+        for path in paths:
+            self._disk.rename(path, _free(place / path.name))
+        self._disk.sync_folder(place)
+        self._disk.sync_folder(paths[0].parent)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A published result or error JSON."""
+
+    path: Path
+    content: dict[str, strict_json.JsonValue]
+
+
+class OutboxReader:
+    """The face for everybody: reads what is published, and needs the folder alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def current(self, name: str) -> Report | None:
+        """The newest finished run of a name."""
+        return self._report(self.folder / name)
+
+    def of_job(self, name: str, job_id: str) -> Report | None:
+        """One job's report, whether it is the current one of its name or in the history."""
+        found = self.current(name)
+        if found is not None and found.content.get("job_id") == job_id:
+            return found
+        last = name.rpartition("/")[2]
+        return self._report(self.folder / HISTORY / name / job_id / last)
+
+    def status(self, name: str) -> dict[str, strict_json.JsonValue] | None:
+        """What `NAME.status.json` tells, while there is one."""
+        return _read_json(_beside(self.folder / name, STATUS))
+
+    def _report(self, base: Path) -> Report | None:
+        for suffix in (RESULT, ERROR):
+            path = _beside(base, suffix)
+            content = _read_json(path)
+            if content is not None:
+                return Report(path, content)
+        return None
+
+
+def _read_json(path: Path) -> dict[str, strict_json.JsonValue] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _beside(base: Path, suffix: str) -> Path:
+    return base.with_name(base.name + suffix)
+
+
+def _free(path: Path) -> Path:
+    """`path`, or the next name like it that is free."""
+    found, count = path, 1
+    while os.path.lexists(found):
+        count += 1
+        found = path.with_name(f"{path.name}.{count}")
+    return found
+
+
+def _unknown(now: datetime) -> str:
+    return f"unknown-{now.astimezone(UTC):%Y%m%dT%H%M%S}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _collect(
+    source: Path, caps: FileCaps, name: str, take: Callable[[int, str], Iterator[bytes]]
+) -> Staged:
+    """Every regular file below `source` within the caps; `take` gives its chunks as it goes."""
+    files: list[PublishedFile] = []
+    warnings: list[str] = []
+    size = 0
+    for relative in _regular_files(source):
+        shown = str(strict_json.clean(relative))
+        try:
+            fd = os.open(source / relative, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            warnings.append(f"The file {shown!r} was not published: {error.strerror}.")
+            continue
+        try:
+            found = os.fstat(fd).st_size
+            if size + found > caps.bytes or len(files) >= caps.count:
+                warnings.append(
+                    f"The file {shown!r} ({found} bytes) was not published: above the cap of "
+                    f"{caps.bytes} bytes and {caps.count} files (limits.files_mb, limits.files)."
+                )
+                continue
+            total, length = hashlib.sha256(), 0
+            for chunk in take(fd, relative):
+                total.update(chunk)
+                length += len(chunk)
+        finally:
+            os.close(fd)
+        size += length
+        files.append(
+            PublishedFile(
+                path=f"{name}{FILES}/{shown}",
+                bytes=length,
+                media_type=mimetypes.guess_type(shown)[0] or "application/octet-stream",
+                sha256=total.hexdigest(),
+            )
+        )
+    return Staged(tuple(files), tuple(warnings))
+
+
+def _regular_files(root: Path) -> list[str]:
+    """Regular files below `root`, relative, sorted; caches and checkpoints of tools left out."""
+    found: list[str] = []
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = list(os.scandir(root / folder))
+        except OSError as error:
+            log.warning("cannot read %r of a job's output: %s", folder, error)
+            continue
+        for entry in entries:
+            inner = f"{folder}/{entry.name}" if folder else entry.name
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode) and entry.name not in ("__pycache__", ".ipynb_checkpoints"):
+                pending.append(inner)
+            elif stat.S_ISREG(mode):
+                found.append(inner)
+    return sorted(found)

@@ -1,0 +1,108 @@
+"""One runner owns a `state/` and an `inbox/`: locks, and who holds them.
+
+Decides nothing else. A lock goes with its process, however that ended (flock(2)).
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LOCK_FILE = ".runner.lock"
+LOOKS = 5
+LOOK_SECONDS = 0.02
+
+
+class Owned(Exception):
+    """A folder has an owner already: `folder, holder`."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} belongs to {self.args[1]}"
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """The locks of this process; keep it as long as the folders are used."""
+
+    descriptors: tuple[int, ...]
+
+    def release(self) -> None:
+        """Give the folders back."""
+        for fd in self.descriptors:
+            os.close(fd)
+
+
+def own(folders: Sequence[Path], what: str, since: str) -> Ownership:
+    """Lock every folder, or none. `what` says in the lock what this process is.
+
+    Raises:
+        Owned: somebody else has one of them.
+        OSError: a lock file cannot be written.
+    """
+    taken: list[int] = []
+    try:
+        for folder in folders:
+            taken.append(_lock(folder, what, since))
+    except BaseException:
+        Ownership(tuple(taken)).release()
+        raise
+    return Ownership(tuple(taken))
+
+
+def holder_of(folder: Path) -> str | None:
+    """Who owns a folder now, in words; None if nobody does."""
+    try:
+        fd = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _describe(fd)
+    else:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _lock(folder: Path, what: str, since: str) -> int:
+    fd = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _take(fd)
+    except BlockingIOError:
+        holder = _describe(fd)
+        os.close(fd)
+        raise Owned(str(folder), holder) from None
+    except OSError:
+        os.close(fd)
+        raise
+    mine = {"what": what, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps(mine).encode(), 0)
+    return fd
+
+
+def _take(fd: int) -> None:
+    """Lock, and do not mistake `holder_of`'s short look for an owner.
+
+    Raises:
+        BlockingIOError: somebody has it.
+    """
+    for _ in range(LOOKS):
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_SECONDS)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _describe(fd: int) -> str:
+    try:
+        found = json.loads(os.pread(fd, 4096, 0))
+        return f"{found['what']} (pid {found['pid']} on {found['host']}, since {found['since']})"
+    except (ValueError, KeyError, TypeError):
+        return "another runner"

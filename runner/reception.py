@@ -1,0 +1,214 @@
+"""From the inbox to the ledger: every drop that is whole becomes a job, a cancel or a note.
+
+Decides the order of the steps in between (history, claim, sync, accept, release), so that a crash
+after any of them loses nothing. Reads no notebooks and runs nothing.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from runner.admission import LibraryReader, admit, digest_of, refuse_taken_id, requested_id
+from runner.config import Limits
+from runner.intake.claim import Claim, Claims
+from runner.intake.inbox import Drop, DropKind, Inbox, Scan, claim_id
+from runner.ledger import Acceptance, Ledger, State
+from runner.names import job_name
+from runner.outbox import Outbox, OutboxGone
+
+log = logging.getLogger(__name__)
+
+LATE_SETTINGS_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Received:
+    """What one batch brought."""
+
+    accepted: int
+    cancelled: tuple[str, ...]
+    """Ids of jobs that are to be cancelled now."""
+    scan: Scan
+
+
+class Reception:
+    """Works off one inbox, batch by batch."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        claims: Claims,
+        ledger: Ledger,
+        outbox: Outbox,
+        library: LibraryReader,
+        limits: Limits,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._inbox = inbox
+        self._claims = claims
+        self._ledger = ledger
+        self._outbox = outbox
+        self._library = library
+        self._limits = limits
+        self._now = now
+        self._new_id = new_id
+        inbox.wants_settings = self.wants_settings
+
+    def receive(self) -> Received:
+        """Take one batch of what is whole.
+
+        Raises:
+            OSError: the inbox is not there.
+            OutboxGone: nothing may leave the inbox while its results have nowhere to go.
+        """
+        scan = self._inbox.scan(max(self._limits.queue - self._ledger.count_queued(), 0))
+        try:
+            claims = [claim for drop in scan.drops if (claim := self._claim(drop)) is not None]
+            self._claims.sync(claims)
+            accepted, cancelled = self._accept(claims)
+        finally:
+            for drop in scan.drops:
+                drop.release()
+        for claim in claims:
+            self._remove(claim.folder, claim.job_id)
+        for folder in scan.abandoned:
+            self._clear(folder)
+        return Received(accepted, cancelled, scan)
+
+    def wants_settings(self, path: str) -> bool:
+        """Whether a notebook of this path was accepted a moment ago without its settings."""
+        job = self._ledger.latest(job_name(path))
+        if job is None or not job.awaits_settings:
+            return False
+        age = self._now() - datetime.fromisoformat(job.accepted_at)
+        return abs(age) <= timedelta(seconds=LATE_SETTINGS_SECONDS)
+
+    def _claim(self, drop: Drop) -> Claim | None:
+        """Make a drop ours; its name's old files go to the history before it leaves the inbox."""
+        if drop.kind is DropKind.SUBMIT and drop.claim is None and not self._is_known(drop):
+            name = job_name(drop.path)
+            if not self._ledger.unclosed(name):
+                try:
+                    self.retire(name)
+                except OSError as error:
+                    log.warning("%s stays in the inbox: its old results: %s", name, error)
+                    return None
+        return self._claims.take(drop, self._id_for(drop))
+
+    def retire(self, name: str) -> None:
+        """Move what lies in the outbox under a name to the history.
+
+        Raises:
+            OSError, OutboxGone: not all of it is moved.
+        """
+        current = self._ledger.current(name)
+        self._outbox.retire(name, current[-1].job_id if current else None, self._now())
+        if current:
+            self._ledger.retired([job.job_id for job in current])
+
+    def _id_for(self, drop: Drop) -> str:
+        held = claim_id(drop.claim) if drop.claim else None
+        wanted = requested_id(drop)
+        if held is not None:
+            return held
+        if wanted is None or self._ledger.job(wanted) is not None:
+            return self._new_id()
+        return wanted
+
+    def _is_known(self, drop: Drop) -> bool:
+        wanted = requested_id(drop)
+        return wanted is not None and self._ledger.job(wanted) is not None
+
+    def _accept(self, claims: list[Claim]) -> tuple[int, tuple[str, ...]]:
+        accepted, cancelled = 0, list[str]()
+        with self._ledger.transaction():
+            for claim in claims:
+                drop = claim.drop
+                if drop.kind is DropKind.CANCEL:
+                    cancelled.extend(self._cancel(drop))
+                elif drop.kind is DropKind.LATE_SETTINGS:
+                    self._keep_settings(drop)
+                elif self._ledger.job(claim.job_id) is None:
+                    accepted += self._accept_one(claim)
+        return accepted, tuple(cancelled)
+
+    def _accept_one(self, claim: Claim) -> int:
+        """One job, unless the request's id says that it is one already."""
+        wanted = requested_id(claim.drop)
+        known = self._ledger.job(wanted) if wanted and wanted != claim.job_id else None
+        if known is not None and known.request_sha256 == digest_of(claim.drop):
+            log.info("job %s: dropped again as %r", wanted, claim.drop.path)
+            return 0
+        new = admit(
+            claim.drop,
+            claim.job_id,
+            self._limits,
+            self._library,
+            self._now().isoformat(timespec="milliseconds"),
+        )
+        if known is not None:
+            new = refuse_taken_id(new, known.job_id)
+        self._ledger.accept(new)
+        self._say(new)
+        return 1
+
+    def _say(self, new: Acceptance) -> None:
+        if new.failure is None:
+            log.info("job %s: accepted %r", new.job_id, new.name)
+        else:
+            log.info("job %s: refused %r: %s", new.job_id, new.name, new.failure.error_type)
+
+    def _cancel(self, drop: Drop) -> list[str]:
+        wanted = str(drop.main.document)
+        name = job_name(drop.path)
+        if wanted:
+            found = self._ledger.job(wanted)
+            jobs = [found] if found is not None else []
+        else:
+            jobs = self._ledger.unclosed(name)
+        ids = [job.job_id for job in jobs if job.state in (State.QUEUED, State.RUNNING)]
+        self._ledger.cancel(ids)
+        log.info("cancel %r: %s", name, ", ".join(ids) or "nothing of it is queued or running")
+        return ids
+
+    def _keep_settings(self, drop: Drop) -> None:
+        """Settings that came too late go to their job's history, and not to the next drop."""
+        job = self._ledger.latest(job_name(drop.path))
+        if job is None:
+            return
+        filename = Path(drop.main.sighting.path).name
+        self._outbox.keep_beside(job.name, job.job_id, filename, drop.main.raw)
+        if job.state in (State.QUEUED, State.RUNNING):
+            self._ledger.warn(
+                job.job_id,
+                f"The settings {filename!r} came after the notebook was accepted and were not "
+                "used. Drop the settings first, the notebook last.",
+            )
+        log.info("job %s: settings %r came too late", job.job_id, filename)
+
+    def _remove(self, folder: str, job_id: str) -> None:
+        try:
+            self._claims.remove(folder, job_id)
+        except OSError as error:
+            log.warning("claim folder %r stays for now: %s", folder, error)
+
+    def _clear(self, folder: str) -> None:
+        """A claim folder in which no request lies: its job is known, or there never was one."""
+        job_id = claim_id(folder)
+        if job_id is not None and self._ledger.job(job_id) is not None:
+            self._remove(folder, job_id)
+        else:
+            self._claims.undo_if_empty(folder)
+
+
+def utc_now() -> datetime:
+    """The time of day, for what people read."""
+    return datetime.now(UTC)
+
+
+__all__ = ["OutboxGone", "Received", "Reception", "utc_now"]

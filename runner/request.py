@@ -1,0 +1,262 @@
+"""What is asked: one schema for requests in every form, and the rules for reading them.
+
+Owns `Request` and what makes a document one. Refuses disk, clock and network.
+"""
+
+import keyword
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runner.outcome import ErrorType, Refused, refuse
+from runner.strict_json import JsonValue, StrictJsonError
+from runner.strict_json import loads as load_json
+
+MAX_PARAMETER_NODES = 100_000
+MAX_PARAMETER_DEPTH = 100
+
+
+class Form(StrEnum):
+    """How a request reached us; some keys are legal in some forms only."""
+
+    JSON = "json"
+    YAML = "yaml"
+    HTTP = "http"
+
+
+class Kind(StrEnum):
+    """What a document in the inbox is."""
+
+    NOTEBOOK = "notebook"
+    REQUEST = "request"
+    SETTINGS = "settings"
+    FOREIGN = "foreign"
+
+
+class Request(BaseModel):
+    """A request's keys, the same in YAML, JSON, over HTTP and on the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Inbox Runner request")
+
+    notebook: str | dict[str, Any] | None = Field(
+        None,
+        description="Path of a notebook below `notebooks/`, or, in JSON, the notebook itself. "
+        "Absent in the settings file that lies beside a notebook.",
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values by name for the cell tagged `parameters`, injected by papermill.",
+    )
+    timeout_seconds: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Limit of the whole run from when its kernel is ready; "
+        "default `limits.run_seconds`, at most `limits.max_run_seconds`.",
+    )
+    kernel: str | None = Field(None, min_length=1, description="Name of a kernelspec.")
+    retries: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Runs again after interrupted, kernel_died or kernel_startup; "
+        "never after a cell's own error.",
+    )
+    id: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="The job's id, in JSON only. The same id with the same bytes is the same job.",
+    )
+
+
+_OTHER_KEYS = {"name": "is for HTTP only; in the inbox, the file's name is the request's name"}
+_NO_ID = "is for JSON only; a job made from YAML gets its id from the runner"
+
+
+def kind_of(document: object) -> Kind:
+    """What a parsed document is. A mapping that is neither notebook nor request is settings."""
+    if not isinstance(document, dict):
+        return Kind.FOREIGN
+    if "notebook" in document:
+        return Kind.REQUEST
+    if "cells" in document:
+        return Kind.NOTEBOOK
+    return Kind.SETTINGS
+
+
+def read_document(raw: bytes, form: Form) -> JsonValue:
+    """Parse a request or settings file.
+
+    Raises:
+        Refused: `invalid_request`, with the place where parsing stopped.
+    """
+    try:
+        return load_json(raw) if form is not Form.YAML else _load_yaml(raw)
+    except StrictJsonError as error:
+        raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid JSON: {error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid YAML: {text}.") from error
+
+
+def read_request(document: object, form: Form) -> Request:
+    """Check a parsed document against the schema.
+
+    Raises:
+        Refused: `invalid_request` or `invalid_parameters`, naming the key.
+    """
+    if not isinstance(document, dict):
+        raise refuse(ErrorType.INVALID_REQUEST, "A request is a mapping of keys to values.")
+    if form is Form.YAML and "id" in document:
+        raise refuse(ErrorType.INVALID_REQUEST, f"The key `id` {_NO_ID}.")
+    if form is Form.YAML and isinstance(document.get("notebook"), dict):
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            "In YAML, `notebook` is a path in the library; a notebook itself needs JSON.",
+        )
+    if "parameters" in document:
+        check_parameters(document["parameters"])
+    try:
+        return Request.model_validate(document, strict=True)
+    except ValidationError as error:
+        raise refuse(ErrorType.INVALID_REQUEST, _sentence(error)) from error
+
+
+def check_parameters(parameters: object) -> None:
+    """Parameters become code in the notebook, so their names must be plain identifiers.
+
+    Papermill writes names into the injected cell as they stand, and knows no types beyond
+    JSON's.
+
+    Raises:
+        Refused: `invalid_parameters`, naming the parameter.
+    """
+    if not isinstance(parameters, Mapping):
+        raise refuse(ErrorType.INVALID_PARAMETERS, "`parameters` is a mapping of names to values.")
+    budget = [MAX_PARAMETER_NODES]
+    for name, value in parameters.items():
+        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+            raise refuse(
+                ErrorType.INVALID_PARAMETERS,
+                f"The parameter name {name!r} is no Python identifier.",
+            )
+        trouble = _not_json(value, budget, 0)
+        if trouble:
+            raise refuse(ErrorType.INVALID_PARAMETERS, f"The parameter {name!r} {trouble}.")
+
+
+def check_timeout(request: Request, max_run_seconds: float) -> None:
+    """Refuse a time limit above the configured one, rather than cut it in silence.
+
+    Raises:
+        Refused: `invalid_request`.
+    """
+    if request.timeout_seconds is not None and request.timeout_seconds > max_run_seconds:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`timeout_seconds` is {request.timeout_seconds:g}, above the limit of "
+            f"{max_run_seconds:g} (limits.max_run_seconds).",
+        )
+
+
+def library_path(path: str) -> PurePosixPath:
+    """A notebook's path in the library, relative and without ways out of it.
+
+    Raises:
+        Refused: `invalid_request`.
+    """
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or "\\" in path or "\0" in path or ".." in pure.parts or not pure.name:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`notebook` is {path!r}; it must be a path below the notebooks folder, without `..`.",
+        )
+    return pure
+
+
+def _not_json(value: object, budget: list[int], depth: int) -> str | None:
+    budget[0] -= 1
+    if budget[0] < 0:
+        return f"is too large: more than {MAX_PARAMETER_NODES} values in all"
+    if depth > MAX_PARAMETER_DEPTH:
+        return f"is nested more than {MAX_PARAMETER_DEPTH} deep"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"is {value}, which JSON cannot express; pass it as a string or null"
+    if value is None or isinstance(value, bool | int | float | str):
+        return None
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            return "has a mapping with a key that is no string"
+        return _first(value.values(), budget, depth)
+    if isinstance(value, list):
+        return _first(value, budget, depth)
+    return f"is a {type(value).__name__}, which JSON cannot express"
+
+
+def _first(values: Any, budget: list[int], depth: int) -> str | None:
+    return next((t for v in values if (t := _not_json(v, budget, depth + 1))), None)
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(str(part) for part in first["loc"][:1])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(Request.model_fields)
+        return f"Unknown key `{key}`{_hint(key)}. The keys are: {known}."
+    if key == "notebook":
+        return "`notebook` must be a path in the library or, in JSON, a notebook."
+    return f"`{key}`: {first['msg']} (got {first['input']!r})."[:500]
+
+
+def _hint(key: str) -> str:
+    return f": it {_OTHER_KEYS[key]}" if key in _OTHER_KEYS else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe subset with strings for dates, like papermill's, and no double keys."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's own attribute
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError("aliases (*name) are not supported")
+        return super().compose_node(parent, index)  # type: ignore[no-any-return,no-untyped-call]
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, str | int | float | bool) and key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"the key {key!r} stands there twice (line {line})")
+            if isinstance(key, str | int | float | bool):
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _load_yaml(raw: bytes) -> JsonValue:
+    text = raw.decode("utf-8-sig")
+    loaded: JsonValue = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    return loaded
+
+
+__all__ = [
+    "Form",
+    "Kind",
+    "Refused",
+    "Request",
+    "check_parameters",
+    "check_timeout",
+    "kind_of",
+    "library_path",
+    "read_document",
+    "read_request",
+]
