@@ -91,9 +91,11 @@ def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
         root = Path(os.path.realpath(folder))
         real = Path(os.path.realpath(root / pure))
         if not real.is_relative_to(root):
-            raise refuse(ErrorType.INVALID_REQUEST, f"`notebook` {path!r} leads out of the library.")
+            raise refuse(
+                ErrorType.INVALID_REQUEST, f"`notebook` {path!r} leads out of the library."
+            )
         try:
-            with real.open("rb", opener=_open_regular) as file:
+            with open(real, "rb", opener=_open_regular) as file:
                 if os.fstat(file.fileno()).st_size > max_bytes:
                     raise _too_large(f"The library's {path!r}", max_bytes)
                 return file.read()

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -53,7 +52,6 @@ class Limits(Section):
     output_mb: float = Field(50, gt=0)
     files_mb: float = Field(200, ge=0)
     files: int = Field(1000, ge=0)
-    processes: int = Field(256, gt=0)
     queue: int = Field(200_000, gt=0)
 
     @model_validator(mode="after")
@@ -73,7 +71,6 @@ class Kernels(Section):
     languages: tuple[str, ...] = ("python",)
     start: Literal["fork", "cold"] = "fork"
     preload: tuple[str, ...] = ()
-    warm: int | None = Field(None, ge=0)
     pass_environment: tuple[str, ...] = ()
 
 
@@ -239,4 +236,3 @@ def _sentence(error: ValidationError) -> str:
     return f"setting `{key}`: {first['msg']} (got {first['input']!r})"
 
 
-__all__ = ["ConfigError", "InitSettingsSource", "Settings", "available_cores", "load"]

@@ -179,7 +179,7 @@ class Dispatch:
             self._processes.stop(job_id, ErrorType.INTERRUPTED)
 
     def write_status(self) -> None:
-        """Tell in the outbox about jobs that run for more than a second, and the first that wait."""
+        """Tell about jobs that run for more than a second, and the first that wait."""
         now = self._clock()
         try:
             for running in self._running.values():

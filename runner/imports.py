@@ -81,7 +81,8 @@ def _parse(source: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(TransformerManager().transform_cell(source))
+            code: str = TransformerManager().transform_cell(source)
+            return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError, IndexError, TypeError):
         return None
     except Exception:  # noqa: BLE001 - IPython's tokenizer raises errors of its own
@@ -170,8 +171,8 @@ def _read_call(call: ast.Call, reader: _Reader, depth: int) -> None:
     if name in _ENDING_CALLS or name in _CHANGING_CALLS:
         raise _Unknowable
     last = name.rpartition(".")[2]
-    texts = [arg.value for arg in ast.walk(call) if isinstance(arg, ast.Constant)]
-    texts = [text for text in texts if isinstance(text, str)]
+    constants = [arg.value for arg in ast.walk(call) if isinstance(arg, ast.Constant)]
+    texts = [text for text in constants if isinstance(text, str)]
     if name.startswith("get_ipython."):
         _read_ipython(last, texts, reader, depth)
     elif _is_process_call(name) and _INSTALLERS.search(" ".join(texts)):

@@ -213,6 +213,11 @@ class _Reading:
         """The job of that id."""
         return self._one("job_id = ?", job_id)
 
+    def by_prefix(self, prefix: str) -> Job | None:
+        """The one job whose id begins like that; None if there are more."""
+        found = self._many("job_id BETWEEN ? AND ? LIMIT 2", prefix, prefix + "g")
+        return found[0] if len(found) == 1 else None
+
     def latest(self, name: str) -> Job | None:
         """The job of that name which was accepted last."""
         return self._one("name = ? ORDER BY seq DESC LIMIT 1", name)

@@ -104,7 +104,7 @@ def normalise(document: Notebook) -> NotebookNode:
     if not isinstance(cells, list):
         raise _invalid("its `cells` are no list")
     metadata = upgraded.get("metadata")
-    whole = {
+    whole: dict[str, Any] = {
         "nbformat": 4,
         "nbformat_minor": 5,
         "metadata": _metadata(metadata if isinstance(metadata, dict) else {}),
@@ -251,7 +251,7 @@ def _upgrade(document: Notebook) -> Mapping[str, Any]:
     try:
         old = nbformat.from_dict(copy.deepcopy(document))
         return nbformat.convert(old, nbformat.current_nbformat)  # type: ignore[no-any-return]
-    except Exception as error:  # noqa: BLE001 - the converters raise whatever they trip over
+    except Exception as error:
         raise _invalid(f"nbformat {major} could not be upgraded ({error!r})") from error
 
 

@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runner.strict_json import JsonValue
 
-RESULT_SCHEMA = "inbox-runner/result/1"
-
 
 class Status(StrEnum):
     """A job's status as readers see it."""
@@ -173,7 +171,7 @@ def interrupted(message: str) -> Outcome:
 class Result(Value):
     """`outbox/NAME.result.json`. Strict JSON: no NaN, no Infinity, no lone surrogates."""
 
-    schema_: Literal["inbox-runner/result/1"] = Field(RESULT_SCHEMA, alias="schema")
+    schema_: Literal["inbox-runner/result/1"] = Field("inbox-runner/result/1", alias="schema")
     job_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     name: str
     status: Status

@@ -94,9 +94,11 @@ def _take(fd: int) -> None:
     """
     for _ in range(LOOKS):
         try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(LOOK_SECONDS)
+        else:
+            return
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -220,20 +220,20 @@ def _hint(key: str) -> str:
 class _Loader(yaml.SafeLoader):
     """YAML's safe subset with strings for dates, like papermill's, and no double keys."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's own attribute
+    yaml_implicit_resolvers = {
         first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported")
-        return super().compose_node(parent, index)  # type: ignore[no-any-return,no-untyped-call]
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int | float | bool) and key in seen:
                 line = key_node.start_mark.line + 1
                 raise yaml.YAMLError(f"the key {key!r} stands there twice (line {line})")

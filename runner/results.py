@@ -133,9 +133,7 @@ def _frame(encoded: object) -> JsonValue:
         if not isinstance(encoded, str):
             raise TypeError("the parquet is no text")
         frame = pandas.read_parquet(io.BytesIO(base64.b64decode(encoded, validate=True)))
-        split = json.loads(
-            frame.to_json(orient="split", date_format="iso", double_precision=15)
-        )
+        split = json.loads(frame.to_json(orient="split", date_format="iso", double_precision=15))
     except Exception as error:
         raise _Unreadable(f"its DataFrame cannot be JSON ({type(error).__name__}: {error})") from (
             error

@@ -81,8 +81,7 @@ def _clean_text(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return paired
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return str(text)
 
 
@@ -125,5 +124,3 @@ def _no_double_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise StrictJsonError(f"{name} is no JSON")
-
-

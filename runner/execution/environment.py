@@ -23,7 +23,5 @@ def clean_environment(source: Mapping[str, str], extra: Iterable[str] = ()) -> d
     """What of `source` a notebook may see; `extra` are the names of `kernels.pass_environment`."""
     allowed = _NAMES | set(extra)
     return {
-        name: value
-        for name, value in source.items()
-        if name in allowed or name.startswith("LC_") or name == "LC_ALL"
+        name: value for name, value in source.items() if name in allowed or name.startswith("LC_")
     }

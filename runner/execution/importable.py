@@ -71,7 +71,7 @@ def _find_missing(modules: list[str], folder: str | None) -> list[str]:
             return True
         try:
             return importlib.util.find_spec(name) is not None
-        except Exception:
+        except Exception:  # noqa: BLE001 - finders are anybody's code
             return False
 
     before = list(sys.path)

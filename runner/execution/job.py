@@ -329,7 +329,9 @@ def _place_of(error: BaseException, run: Run, asked: NotebookNode) -> dict[str, 
     executed = run.notebook
     if executed is None or run.index is None:
         return {}
-    cells = [c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    cells = [
+        c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
     index = run.index
     if isinstance(error, PapermillExecutionError):
         index = error.cell_index
@@ -368,9 +370,7 @@ def _cell_failure(error: PapermillExecutionError, place: dict[str, Any]) -> Fail
         )
     if error.ename == "MemoryError":
         return Failure(error_type=ErrorType.OUT_OF_MEMORY, message=message, **raised)
-    return Failure(
-        error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised
-    )
+    return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
 
 
 def _quoted(text: str) -> str | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.connect import write_connection_file
+from jupyter_client.connect import KernelConnectionInfo, write_connection_file
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 
@@ -72,8 +72,8 @@ class RunningKernel:
     async def ended(self) -> None:
         """Wait until the process has ended."""
         loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        loop.add_reader(self.pidfd, lambda: done.done() or done.set_result(None))
+        done: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self.pidfd, _resolve, done)
         try:
             await done
         finally:
@@ -87,6 +87,11 @@ class RunningKernel:
                 await asyncio.wait_for(self.ended(), SHUTDOWN_SECONDS)
         self.client.stop_channels()
         self.kill()
+
+
+def _resolve(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 def installed_kernels() -> dict[str, str]:
@@ -128,7 +133,7 @@ class Connections:
     """The connection file of a kernel to be, and what it says."""
 
     file: str
-    info: dict[str, Any]
+    info: KernelConnectionInfo
 
 
 def make_connections(runtime_folder: str) -> Connections:
@@ -148,7 +153,7 @@ def make_connections(runtime_folder: str) -> Connections:
         key=secrets.token_hex(16).encode(),
         transport="ipc",
     )
-    return Connections(file, dict(info))
+    return Connections(file, info)
 
 
 def become_kernel(setting: KernelSetting, connections: Connections, parent: int) -> None:
@@ -230,9 +235,7 @@ async def connect(pid: int, connections: Connections, seconds: float) -> Running
     return await _wait_until_ready(kernel, _greeted, seconds)
 
 
-async def start_cold(
-    setting: KernelSetting, runtime_folder: str, seconds: float
-) -> RunningKernel:
+async def start_cold(setting: KernelSetting, runtime_folder: str, seconds: float) -> RunningKernel:
     """Start a kernel by its kernelspec, the way jupyter_client does it.
 
     Raises:

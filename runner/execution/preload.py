@@ -191,8 +191,6 @@ def _preload(modules: Sequence[str]) -> None:
 
     What is absent or fails is skipped, and said once.
     """
-    import ipykernel.kernelapp
-    import matplotlib_inline.backend_inline
 
     import runner.execution.job
     import runner.execution.run

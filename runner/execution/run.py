@@ -124,9 +124,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     """papermill's client on a kernel that is there already."""
 
     def __init__(self, nb_man: Any, run: Run) -> None:
-        super().__init__(
-            nb_man, timeout=None, iopub_timeout=IOPUB_SECONDS, coalesce_streams=True
-        )
+        super().__init__(nb_man, timeout=None, iopub_timeout=IOPUB_SECONDS, coalesce_streams=True)
         self._run = run
 
     def execute(self, **_: object) -> NotebookNode:
@@ -142,9 +140,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         return await super().async_execute_cell(cell, cell_index, **kw)
 
     def execute_cell(self, cell: NotebookNode, cell_index: int) -> Any:
-        return ensure_event_loop().run_until_complete(
-            self.async_execute_cell(cell, cell_index)
-        )
+        return ensure_event_loop().run_until_complete(self.async_execute_cell(cell, cell_index))
 
     async def _async_check_alive(self) -> None:
         if not self._run.kernel.is_alive():

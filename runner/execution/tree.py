@@ -25,7 +25,7 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the parent's main thread ends. Call it in the child of a single-threaded one."""
+    """Be killed when the parent's main thread ends; for children of a single-threaded one."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if sys.platform.startswith("linux") and os.getppid() != parent:
         os._exit(1)

@@ -279,9 +279,7 @@ class Inbox:
         elif not is_left_alone(name, self.ignore):
             yield from self._walk(inner, None, depth + 1)
 
-    def _sighting(
-        self, entry: os.DirEntry[str], path: str, *, in_claim: bool
-    ) -> Sighting | None:
+    def _sighting(self, entry: os.DirEntry[str], path: str, *, in_claim: bool) -> Sighting | None:
         parts = split_suffix(entry.name)
         if parts is None or (not in_claim and is_left_alone(entry.name, self.ignore)):
             return None

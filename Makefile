@@ -1,0 +1,56 @@
+# make run    set up the base program and start it on the folders of this checkout
+# make test   set up everything and run all tests
+# make check  lint, types and tests of the architecture
+# make setup  .venv with the program, every extra and the development tools
+# make lock   write the lock files anew
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+LOCKS := requirements.lock requirements-dev.lock
+
+.PHONY: run setup test unit check format lock clean
+
+run: $(VENV)/.base
+	$(BIN)/runner serve
+
+setup: $(VENV)/.dev
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest tests/unit
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/unit/test_architecture.py
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	    pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --all-extras \
+	    -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.base: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 run")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --editable .
+	touch $@
+
+$(VENV)/.dev: $(LOCKS) pyproject.toml
+	$(MAKE) --no-print-directory $(VENV)/.base
+	$(PIP) --require-hashes -r requirements-dev.lock
+	touch $@

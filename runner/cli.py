@@ -1,0 +1,504 @@
+"""The command line: commands, exit codes and progress. Results on stdout, all else on stderr.
+
+Holds no rules of its own; a user's mistake is one line, never a traceback.
+"""
+
+import json
+import logging
+import os
+import re
+import sqlite3
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from runner import __version__, config, submit
+from runner.config import MEGABYTE, ConfigError, Settings
+from runner.disk import Disk
+from runner.ledger import Job, LedgerReader
+from runner.names import job_name
+from runner.notebook import parse
+from runner.outbox import OutboxReader, Report
+from runner.outcome import ErrorResult, ErrorType, Failure, Refused, Result, Status, exit_code
+from runner.owner import Owned, holder_of
+from runner.request import Form, Request, check_timeout, read_document, read_request
+from runner.strict_json import dumps
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FAULT = 70
+"""Exit code (sysexits.h, EX_SOFTWARE) where it is the runner or its machine."""
+_FOLDERS = ("state", "notebooks", "outbox", "inbox")
+_JOB_ID = re.compile(r"[0-9a-f]{32}")
+
+errors = Console(stderr=True, highlight=False)
+
+
+class Fault(click.ClickException):
+    """Something outside a request is wrong: settings, folders, another owner."""
+
+    exit_code = FAULT
+
+
+def _plainly(command: Callable[P, R]) -> Callable[P, R]:
+    """Known troubles become one line."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        from runner.daemon import FolderMissing
+
+        try:
+            return command(*args, **kwargs)
+        except (ConfigError, Owned, FolderMissing, submit.NameBusy) as error:
+            raise Fault(str(error)) from error
+        except sqlite3.Error as error:
+            raise Fault(f"the ledger cannot be used: {error}") from error
+        except OSError as error:
+            raise Fault(str(error)) from error
+
+    return wrapped
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """A command on the folders: their options, the settings file, known troubles as one line."""
+
+    @wraps(command)
+    def wrapped(config_file: Path | None, **rest: Any) -> None:
+        folders = {name: rest.pop(name) for name in _FOLDERS}
+        command(config.load(config_file, folders), **rest)
+
+    found: Callable[..., None] = _plainly(wrapped)
+    for name in _FOLDERS:
+        path = click.Path(path_type=Path)
+        found = click.option(f"--{name}", type=path, help=f"The {name} folder.")(found)
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Settings file; config.yaml of the current folder if there is one.",
+    )(found)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="runner")
+def main() -> None:
+    """Drop a Jupyter notebook into a folder, get its result out of another."""
+
+
+@main.command()
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@_with_settings
+def serve(settings: Settings, verbose: bool) -> None:
+    """Watch the inbox and run what appears in it, until told to stop."""
+    from runner.daemon import Daemon
+
+    _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    Daemon(settings).run()
+
+
+@main.command()
+@click.argument("notebook")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter.")
+@click.option(
+    "-f",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Parameters from a YAML or JSON file.",
+)
+@click.option("--name", help="The job's name; the notebook's own by default.")
+@click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
+@click.option("--kernel", help="Kernelspec to run with.")
+@click.option("--retries", type=int, default=0, help="Runs again if interrupted.")
+@_with_settings
+def run(
+    settings: Settings,
+    notebook: str,
+    pairs: tuple[tuple[str, str], ...],
+    files: tuple[Path, ...],
+    name: str | None,
+    timeout_seconds: float | None,
+    kernel: str | None,
+    retries: int,
+) -> None:
+    """Run NOTEBOOK, a file or a path in the library, and print its result as JSON.
+
+    Exit codes: 0 succeeded, 1 the notebook failed, 2 wrong usage, 3 the request was refused,
+    4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble.
+    """
+    asked: dict[str, Any] = {"parameters": _parameters(pairs, files), "retries": retries}
+    asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
+    asked |= {"kernel": kernel} if kernel is not None else {}
+    job_id = submit.new_job_id()
+    try:
+        asked["notebook"] = _notebook(notebook, settings)
+        checked = read_request(asked | {"id": job_id}, Form.JSON)
+        check_timeout(checked, settings.limits.max_run_seconds)
+    except Refused as refused:
+        _refuse(refused.failure)
+    job = job_name(name or Path(notebook).stem)
+    report = _run(settings, job, job_id, asked | {"id": job_id})
+    click.echo(json.dumps(report.content, ensure_ascii=False, indent=2))
+    status = Status(str(report.content["status"]))
+    if status is not Status.SUCCEEDED:
+        errors.print(f"{status}: {report.content.get('message')}", style="red", markup=False)
+    raise click.exceptions.Exit(exit_code(status))
+
+
+@main.command()
+@click.option(
+    "--status", type=click.Choice([str(s) for s in Status]), help="Only jobs of this status."
+)
+@click.option("--name", help="Only jobs of this name.")
+@click.option("-n", "--limit", default=20, show_default=True, help="How many at most.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@_with_settings
+def jobs(
+    settings: Settings,
+    status: str | None,
+    name: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List jobs, the newest first."""
+    reader = _reader(settings)
+    found = reader.jobs(limit=limit, status=Status(status) if status else None, name=name)
+    if as_json:
+        for job in found:
+            click.echo(json.dumps(_row(job)))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("job id", "name", "status", "error", "accepted", "seconds"):
+        table.add_column(column, overflow="fold" if column == "name" else "ellipsis")
+    for job in found:
+        row = _row(job)
+        table.add_row(
+            job.job_id[:8],
+            _printable(job.name),
+            str(job.status),
+            str(job.error_type or ""),
+            job.accepted_at[:19].replace("T", " "),
+            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+        )
+    Console(highlight=False, markup=False).print(table)
+
+
+@main.command()
+@click.argument("what", metavar="NAME|JOB_ID")
+@_with_settings
+def show(settings: Settings, what: str) -> None:
+    """Print what is known of a job: its result, or how far it is."""
+    outbox = OutboxReader(settings.outbox)
+    job = _find(settings, what)
+    if job is not None:
+        report = outbox.of_job(job.name, job.job_id)
+        waiting = outbox.status(job.name)
+        if report is not None:
+            content: dict[str, Any] = report.content
+        elif waiting is not None and waiting.get("job_id") == job.job_id:
+            content = waiting
+        else:
+            content = _row(job)
+    else:
+        found = outbox.current(what)
+        if found is None:
+            raise Fault(f"there is no job {what!r}; `runner jobs` lists them")
+        content = found.content
+    click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+@main.command()
+@click.argument("what", metavar="NAME|JOB_ID")
+@_with_settings
+def cancel(settings: Settings, what: str) -> None:
+    """Cancel a job, or everything queued or running under a name."""
+    job = _find(settings, what)
+    if job is None:
+        raise Fault(f"there is no job {what!r}; `runner jobs` lists them")
+    if job.status in (Status.QUEUED, Status.RUNNING):
+        submit.cancel(settings.inbox, job.name, job.job_id if what != job.name else None, Disk())
+        errors.print(f"asked to cancel {job.name}", markup=False)
+    else:
+        errors.print(f"{job.name} is over already: {job.status}", markup=False)
+    if holder_of(settings.inbox) is None:
+        errors.print("no runner owns the inbox now; it takes effect when one starts")
+
+
+@main.command()
+@click.argument("notebook")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter.")
+@click.option("-f", "files", multiple=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--timeout", "timeout_seconds", type=float)
+@click.option("--kernel")
+@_with_settings
+def check(
+    settings: Settings,
+    notebook: str,
+    pairs: tuple[tuple[str, str], ...],
+    files: tuple[Path, ...],
+    timeout_seconds: float | None,
+    kernel: str | None,
+) -> None:
+    """Say everything for which the runner would refuse NOTEBOOK, without running it."""
+    asked: dict[str, Any] = {"parameters": _parameters(pairs, files)}
+    asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
+    asked |= {"kernel": kernel} if kernel is not None else {}
+    found = _check(notebook, asked, settings)
+    for failure in found:
+        click.echo(f"{failure.error_type}: {failure.message}")
+    if not found:
+        errors.print("nothing to refuse", style="green")
+    raise click.exceptions.Exit(exit_code(Status.REJECTED) if found else 0)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["request", "result"]))
+def schema(what: str) -> None:
+    """Print the JSON Schema of requests or results."""
+    if what == "request":
+        found = Request.model_json_schema()
+    else:
+        found = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
+        found["title"] = "Inbox Runner result"
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    click.echo(json.dumps(found, indent=2))
+
+
+def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) -> Report:
+    """Submit, then wait for the daemon that owns the inbox; without one, be it."""
+    from runner.daemon import Daemon, Goal
+
+    for folder in (settings.inbox, settings.outbox):
+        if not folder.is_dir() and holder_of(settings.state) is None:
+            folder.mkdir(parents=True, exist_ok=True)
+    submit.submit(settings.inbox, name, request, Disk())
+    reader = OutboxReader(settings.outbox)
+    with _progress() as bar:
+        task = bar.add_task(_printable(name), total=None)
+
+        def show(cell: int, cells: int) -> None:
+            bar.update(task, completed=max(cell - 1, 0), total=cells or None)
+
+        while True:
+            if holder_of(settings.inbox) is None:
+                try:
+                    Daemon(
+                        settings,
+                        goal=Goal(name, job_id),
+                        on_progress=lambda _, progress: show(progress.cell, progress.cells),
+                    ).run()
+                except Owned:
+                    continue
+                report = reader.of_job(name, job_id)
+                if report is None:
+                    raise click.exceptions.Exit(130)
+                return report
+            report = _await(settings, reader, name, job_id, show)
+            if report is not None:
+                return report
+
+
+def _await(
+    settings: Settings,
+    reader: OutboxReader,
+    name: str,
+    job_id: str,
+    show: Callable[[int, int], None],
+) -> Report | None:
+    """The report of a job that a daemon runs; None if there is no daemon any more."""
+    try:
+        for found in submit.watch_report(reader, name, job_id):
+            if isinstance(found, Report):
+                return found
+            if found is not None and found.get("status") == "running":
+                show(int(found.get("cell", 0)), int(found.get("cells", 0)))
+            elif holder_of(settings.inbox) is None:
+                return None
+    except KeyboardInterrupt:
+        errors.print(f"job {job_id} goes on; `runner cancel {job_id}` ends it", markup=False)
+        raise click.exceptions.Exit(130) from None
+    return None
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+    )
+
+
+def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
+    """The content of a file, or the path of a library notebook, which runs where it lies.
+
+    Raises:
+        Refused: there is no such notebook, it is too large, or it is not JSON.
+    """
+    path = Path(given)
+    if not path.is_file():
+        if (settings.notebooks / given).is_file():
+            return given
+        raise Refused(
+            Failure(
+                error_type=ErrorType.INVALID_REQUEST,
+                message=f"There is no notebook {given!r}, neither as a file nor in the library "
+                f"{str(settings.notebooks)!r}.",
+            )
+        )
+    library = Path(os.path.realpath(settings.notebooks))
+    real = Path(os.path.realpath(path))
+    if real.is_relative_to(library):
+        return real.relative_to(library).as_posix()
+    size = path.stat().st_size
+    if size > settings.limits.notebook_mb * MEGABYTE:
+        message = (
+            f"{given!r} has {size} bytes, above the limit of {settings.limits.notebook_mb:g} MB "
+            "(limits.notebook_mb)."
+        )
+        raise Refused(Failure(error_type=ErrorType.NOTEBOOK_TOO_LARGE, message=message))
+    try:
+        document = parse(path.read_bytes())
+    except ValueError as error:
+        message = f"{given!r} is no notebook: it is not JSON ({error})."
+        raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message)) from error
+    if not isinstance(document, dict):
+        message = f"{given!r} is no notebook: its top level is no mapping."
+        raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message))
+    return document
+
+
+def _check(given: str, asked: dict[str, Any], settings: Settings) -> list[Failure]:
+    """Every reason for a refusal; a later one only where the earlier ones leave a notebook."""
+    from runner.execution.environment import clean_environment
+    from runner.execution.preparation import check_modules, choose, read_notebook
+
+    found: list[Failure] = []
+
+    def attempt(step: Callable[[], R]) -> R | None:
+        try:
+            return step()
+        except Refused as refused:
+            found.append(refused.failure)
+            return None
+
+    checked = attempt(lambda: read_request(asked, Form.JSON))
+    if checked is not None:
+        attempt(lambda: check_timeout(checked, settings.limits.max_run_seconds))
+    source = attempt(lambda: _notebook(given, settings))
+    if source is None:
+        return found
+    in_library = isinstance(source, str)
+    path = settings.notebooks / source if isinstance(source, str) else Path(given)
+    notebook = attempt(lambda: read_notebook(path.read_bytes()))
+    if notebook is None:
+        return found
+    choice = attempt(
+        lambda: choose(
+            notebook,
+            asked=asked.get("kernel"),
+            allowed=settings.kernels.allowed,
+            languages=settings.kernels.languages,
+        )
+    )
+    if choice is not None:
+        folder = str(path.parent) if in_library else None
+        environment = clean_environment(os.environ, settings.kernels.pass_environment)
+        attempt(lambda: check_modules(notebook, choice, folder, environment))
+    return found
+
+
+def _parameters(pairs: tuple[tuple[str, str], ...], files: tuple[Path, ...]) -> dict[str, Any]:
+    """From files first, then from `-p`, which reads values as papermill's `-p` does."""
+    found: dict[str, Any] = {}
+    for file in files:
+        form = Form.JSON if file.suffix == ".json" else Form.YAML
+        try:
+            document = read_document(file.read_bytes(), form)
+        except Refused as refused:
+            raise click.UsageError(f"{file}: {refused.failure.message}") from refused
+        if not isinstance(document, dict):
+            raise click.UsageError(f"{file}: parameters are a mapping of names to values")
+        found |= document
+    return found | {name: _value(text) for name, text in pairs}
+
+
+def _value(text: str) -> object:
+    if text in ("True", "False", "None"):
+        return {"True": True, "False": False, "None": None}[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _refuse(failure: Failure) -> None:
+    click.echo(dumps(failure.model_dump(mode="json", exclude_none=True)).decode())
+    errors.print(f"refused: {failure.message}", style="red", markup=False)
+    raise click.exceptions.Exit(exit_code(Status.REJECTED))
+
+
+def _reader(settings: Settings) -> LedgerReader:
+    try:
+        return LedgerReader(settings.state)
+    except sqlite3.Error as error:
+        raise Fault(
+            f"there is no ledger to read in {settings.state} ({error}); "
+            "`runner serve` makes it at its first start"
+        ) from error
+
+
+def _find(settings: Settings, what: str) -> Job | None:
+    """The job of an id, of the beginning of one, or the latest of a name."""
+    reader = _reader(settings)
+    if _JOB_ID.fullmatch(what):
+        return reader.job(what)
+    found = reader.latest(what)
+    if found is None and re.fullmatch(r"[0-9a-f]{6,31}", what):
+        return reader.by_prefix(what)
+    return found
+
+
+def _row(job: Job) -> dict[str, Any]:
+    seconds = None
+    if job.started_at is not None:
+        end = datetime.fromisoformat(job.finished_at) if job.finished_at else datetime.now(UTC)
+        seconds = round((end - datetime.fromisoformat(job.started_at)).total_seconds(), 3)
+    return {
+        "job_id": job.job_id,
+        "name": job.name,
+        "status": job.status,
+        "error_type": job.error_type,
+        "message": job.message,
+        "attempt": job.attempt,
+        "accepted_at": job.accepted_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "seconds": seconds,
+    }
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _log_to_stderr(level: int) -> None:
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s"
+    )
+    logging.getLogger("watchdog").setLevel(logging.WARNING)
