@@ -234,5 +234,3 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown setting `{key}`; config.yaml in the project lists all of them"
     return f"setting `{key}`: {first['msg']} (got {first['input']!r})"
-
-

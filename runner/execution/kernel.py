@@ -6,12 +6,15 @@ Both ways give a `RunningKernel` that is reached over ipc with a key of its own.
 import asyncio
 import atexit
 import contextlib
+import gc
+import io
 import os
 import random
 import secrets
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -157,10 +160,7 @@ def make_connections(runtime_folder: str) -> Connections:
 
 
 def become_kernel(setting: KernelSetting, connections: Connections, parent: int) -> None:
-    """Turn this freshly forked process into the kernel; returns when the kernel is asked to end.
-
-    The caller lets the interpreter end in the ordinary way then, so that files are flushed.
-    """
+    """Turn this freshly forked process into the kernel; never returns."""
     os.setsid()
     die_with_parent(parent)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE):
@@ -188,8 +188,28 @@ def become_kernel(setting: KernelSetting, connections: Connections, parent: int)
     app.initialize(["-f", connections.file, "--HistoryManager.enabled=False"])
     app.start()
     # ipykernel 7.4 closes its output thread while the control thread still flushes through it,
-    # and waits 10 s. The threads are daemons; what the notebook registered with atexit still runs.
+    # and waits 10 s. The threads are daemons.
     atexit.unregister(app.close)
+    _let_go(app.shell)
+
+
+def _let_go(shell: Any) -> None:
+    """End as an interpreter ends, as far as a notebook can tell, and at once.
+
+    Its threads are waited for, its exit functions run, its objects go and close their files; what
+    is left is flushed. Taking down every imported module as well would take 0.3 s.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    shell.user_ns_hidden.clear()
+    shell.user_ns.clear()
+    shell.displayhook.flush()
+    gc.collect()
+    for found in gc.get_objects():
+        if isinstance(found, io.IOBase):
+            with contextlib.suppress(Exception):
+                found.flush()
+    os._exit(0)
 
 
 def _close_all_above(last: int) -> None:
@@ -216,9 +236,9 @@ def _limit_memory(memory_mb: int | None) -> None:
 def _reseed() -> None:
     """Forked processes would share the random state of what was imported before."""
     random.seed()
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
 
 
 async def connect(pid: int, connections: Connections, seconds: float) -> RunningKernel:

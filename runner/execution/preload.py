@@ -4,6 +4,7 @@ It ends its whole tree when the daemon's socket closes, and ends any child that 
 Reads no requests.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -11,97 +12,33 @@ import selectors
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
+import nbformat
 import psutil
 
-from runner.execution.tree import INSTANCE, adopt_orphans, end_descendants
+from runner.execution.job import serve_one
+from runner.execution.run import register
+from runner.execution.server import FORK
+from runner.execution.tree import adopt_orphans, end_descendants
 
 log = logging.getLogger(__name__)
 
-_FORK = b"fork"
+_NEEDED = (
+    "ipykernel.kernelapp",
+    "ipykernel.zmqshell",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.extensions.storemagic",
+    "IPython.terminal.pt_inputhooks",
+    "matplotlib_inline.backend_inline",
+    "tornado.platform.asyncio",
+)
+"""What a kernel imports while it starts, some of it late; seen in its `sys.modules`."""
+
 Become = Callable[[], None]
-
-
-class PreloadServer:
-    """The daemon's side: starts the server, and starts it again when it is gone."""
-
-    def __init__(
-        self,
-        *,
-        environment: Mapping[str, str],
-        instance: str,
-        runtime_folder: str,
-        preload: Sequence[str],
-    ) -> None:
-        """Start it. `runtime_folder` goes when the server goes together with the daemon."""
-        self._environment = {**environment, INSTANCE: instance}
-        self._arguments = [runtime_folder, ",".join(preload)]
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._start()
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id, while it is there."""
-        return self._process.pid if self._process is not None else None
-
-    def fork(self) -> Connection:
-        """A connection to a new job process.
-
-        Raises:
-            OSError: the server could not be started again.
-        """
-        ours, theirs = socket.socketpair()
-        with self._lock, theirs:
-            try:
-                self._send(theirs)
-            except OSError as error:
-                log.warning("the preload server is gone (%s); starting another", error)
-                self._start()
-                self._send(theirs)
-        return Connection(ours.detach())
-
-    def close(self) -> None:
-        """End the server and everything below it."""
-        with self._lock:
-            self._stop()
-
-    def _send(self, theirs: socket.socket) -> None:
-        if self._socket is None:
-            raise ConnectionResetError("not started")
-        socket.send_fds(self._socket, [_FORK], [theirs.fileno()])
-
-    def _start(self) -> None:
-        self._stop()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), *self._arguments],
-                env=self._environment,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        self._socket = ours
-
-    def _stop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if self._process is not None:
-            try:
-                self._process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
 
 
 class _Server:
@@ -141,7 +78,7 @@ class _Server:
             message, fds, _, _ = socket.recv_fds(self._requests, 64, 1)
         except OSError:
             return None
-        return fds[0] if message == _FORK and fds else None
+        return fds[0] if message == FORK and fds else None
 
     def _become_job(self, fd: int) -> Become:
         signal.set_wakeup_fd(-1)
@@ -177,13 +114,12 @@ def _drain(fd: int) -> bool:
 
 
 def _run_job(fd: int) -> None:
-    """The job process, and after a second fork the kernel: each ends by returning from here."""
-    from runner.execution.job import serve_one
-
+    """The job process, and after a second fork the kernel. Both end here."""
     with Connection(fd) as connection:
         become = serve_one(connection)
     if become is not None:
         become()
+    os._exit(0)
 
 
 def _preload(modules: Sequence[str]) -> None:
@@ -191,16 +127,15 @@ def _preload(modules: Sequence[str]) -> None:
 
     What is absent or fails is skipped, and said once.
     """
-
-    import runner.execution.job
-    import runner.execution.run
-
-    runner.execution.run.register()
-    for module in modules:
+    for module in (*_NEEDED, *modules):
         try:
             importlib.import_module(module)
         except Exception as error:  # noqa: BLE001 - somebody else's module
             log.warning("not preloaded: %s (%s)", module, error)
+    register()
+    nbformat.validate(nbformat.v4.new_notebook())
+    gc.collect()
+    gc.freeze()
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from runner.execution import order as wire
 from runner.execution.order import Order, Progress, Stop
-from runner.execution.preload import PreloadServer
+from runner.execution.server import PreloadServer
 from runner.outcome import ERROR_RULES, ErrorType, Failure, KernelUsed, Outcome, failed
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class JobProcesses:
         """
         runtime = Path(order.runtime_folder)
         runtime.mkdir(mode=0o700, exist_ok=True)
-        live = _Live(self._server.fork())
+        live = self._begin()
         live.limit = self._clock() + order.kernel_start_seconds + PREPARE_SECONDS
         self._live[order.job_id] = live
         try:
@@ -113,15 +113,33 @@ class JobProcesses:
         self._server.close()
         shutil.rmtree(self.runtime_folder, ignore_errors=True)
 
+    def _begin(self) -> _Live:
+        """A job process that answers. A preload server that dies meanwhile costs a second try.
+
+        Raises:
+            OSError, EOFError: the server cannot be brought up.
+        """
+        for last in (False, True):
+            live = _Live(self._server.fork())
+            live.limit = self._clock() + PREPARE_SECONDS
+            try:
+                if self._wait(live):
+                    live.pid = int(wire.receive(live.connection)["pid"])
+                    live.pidfd = os.pidfd_open(live.pid)
+                    return live
+                raise TimeoutError("the preload server does not answer")
+            except (EOFError, OSError) as error:
+                live.connection.close()
+                if last:
+                    raise
+                log.warning("no job process (%r); trying once more", error)
+        raise AssertionError
+
     def _converse(
         self, live: _Live, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
         connection, started = live.connection, False
         try:
-            hello = wire.receive(connection) if self._wait(live) else {}
-            if hello:
-                live.pid = hello["pid"]
-                live.pidfd = os.pidfd_open(hello["pid"])
             with live.sending:
                 wire.send(connection, "order", order=order.model_dump(mode="json"))
                 connection.send_bytes(notebook)
