@@ -1,28 +1,40 @@
-"""What an executed notebook gives back: the scraps it glued, and its cells tagged `results`.
+"""Owns what an executed notebook gives back: the scraps it glued, and its cells tagged `results`.
 
-Pure: reads outputs, never raises for what is in them. What cannot be read is named as a problem.
+Refuses disk, clock and network, and never raises for what a notebook holds: it names the problem.
 """
 
 import ast
 import base64
 import io
-import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 from runner.notebook import tags_of
-from runner.strict_json import JsonValue, clean
+from runner.strict_json import JsonValue, StrictJsonError, clean, loads
+
+if TYPE_CHECKING:
+    import numpy
+    import pandas
 
 SCRAP_PREFIX = "application/scrapbook.scrap."
-RECORD_TYPE = "application/papermill.record+json"
+"""`sb.glue` writes `application/scrapbook.scrap.ENCODER+json`."""
+RECORD_PREFIX = "application/papermill.record"
+"""`pm.record`, which scrapbook replaced, wrote `{name: value}` under this and `+json`."""
+UNNAMED = "(unnamed)"
 LITERAL_CHARS = 1_000_000
-"""Longer text is not tried as a literal."""
+"""A longer text is not tried as a literal."""
+_MESSAGE_CHARS = 300
+
+Bundle = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A result that cannot be JSON: its name, and why."""
+    """A scrap that could not be read: its name, and why as half a sentence."""
 
     name: str
     message: str
@@ -30,7 +42,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Results by name, in the order of the notebook, and what could not be read."""
+    """Results by name, scraps before tagged cells; what could not be read; what looks odd."""
 
     results: dict[str, JsonValue]
     problems: tuple[Problem, ...]
@@ -40,199 +52,329 @@ class Extraction:
 @dataclass(frozen=True)
 class _Scrap:
     name: str
-    encoder: str
+    kind: str
+    """The encoder as the MIME type names it, or "display" or "record"."""
     payload: object
 
 
-class _Unreadable(Exception):
-    """A scrap's payload is not what its type says: `reason`."""
+class _UnreadableError(Exception):
+    """A scrap's payload is not what its type says: why."""
 
 
 def extract(
     notebook: Mapping[str, Any], *, tag: str = "results", scrapbook: bool = True
 ) -> Extraction:
-    """All results of an executed notebook (nbformat 4).
+    """All results of an executed notebook (nbformat 4), as strict JSON.
 
-    Scraps by their name, the last of a name; a DataFrame as `{"columns", "index", "data"}` with
-    ISO dates. Cells tagged `tag` as `cell_<execution count>`: their MIME bundle, where there is
-    none what they printed as `text/plain`, and `application/json` added where that text is a
-    Python or JSON literal. Without `scrapbook`, tagged cells only.
+    Scraps go by their names, the last glue of a name counts; a DataFrame is `{"columns", "index",
+    "data"}` with ISO dates, and what was only displayed is its MIME bundle. Cells tagged `tag` go
+    by `cell_<execution count>`: the MIME bundle they showed last, else what they printed as
+    `text/plain`, with `application/json` added where that text is a Python or JSON literal.
+    Without `scrapbook`, tagged cells only.
     """
+    cells = [cell for cell in _mappings(notebook.get("cells")) if cell.get("cell_type") == "code"]
+    scraps = _last_of_each_name(cells) if scrapbook else {}
     results: dict[str, JsonValue] = {}
-    problems: dict[str, Problem] = {}
-    warnings: list[str] = []
-    cells = [cell for cell in _list(notebook.get("cells")) if isinstance(cell, Mapping)]
-    if scrapbook:
-        for scrap in _scraps(cells):
-            problems.pop(scrap.name, None)
-            try:
-                results[scrap.name] = clean(_value_of(scrap))
-            except _Unreadable as error:
-                results.pop(scrap.name, None)
-                problems[scrap.name] = Problem(scrap.name, str(error))
-    for cell in cells:
-        if tag not in tags_of(cell) or not isinstance(cell.get("execution_count"), int):
-            continue
-        bundle = _bundle_of(cell)
-        name = f"cell_{cell['execution_count']}"
-        if bundle is None:
-            continue
-        if name in results:
-            warnings.append(f"The scrap {name!r} hides the tagged cell of the same name.")
-            continue
-        results[name] = clean(bundle)
-    return Extraction(results, tuple(problems.values()), tuple(warnings))
+    problems: list[Problem] = []
+    warnings = [_unknown_encoder(scrap) for scrap in scraps.values() if not _is_known(scrap)]
+    for name, scrap in scraps.items():
+        try:
+            results[name] = clean(_value(scrap))
+        except _UnreadableError as error:
+            problems.append(Problem(name, str(clean(str(error)))))
+    for name, bundle in _tagged(cells, tag):
+        if name in scraps:
+            warnings.append(f"The scrap {name} hides the tagged cell of the same name.")
+        else:
+            results[name] = clean(bundle)
+    return Extraction(results, tuple(problems), tuple(warnings))
 
 
-def _scraps(cells: list[Mapping[str, Any]]) -> Iterator[_Scrap]:
-    """Every scrap in order; one that is only displayed counts where no value has its name."""
-    found = [scrap for cell in cells for output in _outputs(cell) for scrap in _of(output)]
-    with_value = {scrap.name for scrap in found if scrap.encoder != "display"}
-    for scrap in found:
-        if scrap.encoder != "display" or scrap.name not in with_value:
-            yield scrap
+# Scraps
 
 
-def _of(output: Mapping[str, Any]) -> Iterator[_Scrap]:
-    bundle, shown = output.get("data"), output.get("metadata")
-    if not isinstance(bundle, Mapping):
-        return
-    about = shown.get("scrapbook") if isinstance(shown, Mapping) else None
-    label = about.get("name") if isinstance(about, Mapping) else None
-    for mime, payload in bundle.items():
-        if isinstance(mime, str) and mime.startswith(SCRAP_PREFIX):
+def _last_of_each_name(cells: Sequence[Mapping[str, Any]]) -> dict[str, _Scrap]:
+    """A scrap that holds a value is never replaced by one that is only displayed."""
+    found: dict[str, _Scrap] = {}
+    for scrap in (scrap for cell in cells for output in _outputs(cell) for scrap in _in(output)):
+        earlier = found.get(scrap.name)
+        if earlier is None or scrap.kind != "display" or earlier.kind == "display":
+            found[scrap.name] = scrap
+    return found
+
+
+def _in(output: Mapping[str, Any]) -> Iterator[_Scrap]:
+    """The scraps of one output; usually none or one."""
+    label, bundle = _label(output), output.get("data")
+    payloads = _payloads(bundle)
+    if not payloads and label is not None:
+        yield _Scrap(_name(label), "display", bundle)
+    for mime, payload in payloads.items():
+        if mime.startswith(SCRAP_PREFIX):
             inner = payload.get("name") if isinstance(payload, Mapping) else None
-            name = inner if isinstance(inner, str) else label
-            encoder = mime.removeprefix(SCRAP_PREFIX).removesuffix("+json")
-            yield _Scrap(name if isinstance(name, str) else "?", encoder, payload)
-        elif mime == RECORD_TYPE and isinstance(payload, Mapping):
-            for name, value in payload.items():
-                yield _Scrap(str(name), "record", value)
-    if isinstance(label, str) and isinstance(about, Mapping) and about.get("data") is False:
-        yield _Scrap(label, "display", _joined(bundle))
+            kind = mime.removeprefix(SCRAP_PREFIX).removesuffix("+json")
+            yield _Scrap(_name(inner, label), kind, payload)
+        elif isinstance(payload, Mapping):
+            yield from (_Scrap(_name(name), "record", value) for name, value in payload.items())
+        else:
+            yield _Scrap(_name(label), "json", payload)
 
 
-def _value_of(scrap: _Scrap) -> JsonValue:
-    if scrap.encoder in ("display", "record"):
-        return scrap.payload
-    if not isinstance(scrap.payload, Mapping) or "data" not in scrap.payload:
-        raise _Unreadable("its payload has no data")
-    value = scrap.payload["data"]
-    if scrap.encoder == "pandas":
-        return _frame(value)
-    if scrap.encoder in ("json", "text"):
-        return value
-    raise _Unreadable(f"its encoder {scrap.encoder!r} is not known here")
-
-
-def _frame(encoded: object) -> JsonValue:
-    """A DataFrame out of base64 parquet, as pandas' own "split" form."""
-    import pandas
-
-    try:
-        if not isinstance(encoded, str):
-            raise TypeError("the parquet is no text")
-        frame = pandas.read_parquet(io.BytesIO(base64.b64decode(encoded, validate=True)))
-        split = json.loads(frame.to_json(orient="split", date_format="iso", double_precision=15))
-    except Exception as error:
-        raise _Unreadable(f"its DataFrame cannot be JSON ({type(error).__name__}: {error})") from (
-            error
-        )
-    return {key: split[key] for key in ("columns", "index", "data")}
-
-
-def _bundle_of(cell: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a tagged cell showed last, or else printed; with its literal added."""
-    bundle: dict[str, Any] | None = None
-    printed: list[str] = []
-    for output in _outputs(cell):
-        kind = output.get("output_type")
-        if kind == "stream" and output.get("name") == "stdout":
-            printed.append(_text(output.get("text")))
-        elif kind in ("execute_result", "display_data") and not _is_scrap(output):
-            shown = output.get("data")
-            bundle = _joined(shown) if isinstance(shown, Mapping) and shown else bundle
-    if bundle is None and printed:
-        bundle = {"text/plain": "".join(printed)}
-    if bundle is None:
-        return None
-    text = bundle.get("text/plain")
-    if isinstance(text, str) and "application/json" not in bundle:
-        literal = _literal(text)
-        if literal is not None:
-            bundle["application/json"] = literal[0]
-    return bundle
-
-
-def _is_scrap(output: Mapping[str, Any]) -> bool:
+def _label(output: Mapping[str, Any]) -> str | None:
+    """The scrap's name beside its bundle: scrapbook's, or the old `pm.display`'s."""
     metadata = output.get("metadata")
-    if isinstance(metadata, Mapping) and "scrapbook" in metadata:
-        return True
-    shown = output.get("data")
-    return isinstance(shown, Mapping) and any(str(mime).startswith(SCRAP_PREFIX) for mime in shown)
-
-
-def _literal(text: str) -> tuple[JsonValue] | None:
-    """The value of a text that is a JSON or Python literal and can be JSON; in a tuple, or None."""
-    text = text.strip()
-    if not text or len(text) > LITERAL_CHARS:
+    if not isinstance(metadata, Mapping):
         return None
-    try:
-        return (json.loads(text, parse_constant=_refuse),)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return (_jsonable(ast.literal_eval(text)),)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None
+    for key in ("scrapbook", "papermill"):
+        about = metadata.get(key)
+        if isinstance(about, Mapping) and isinstance(about.get("name"), str):
+            return str(about["name"])
+    return None
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)
+def _payloads(bundle: object) -> dict[str, object]:
+    if not isinstance(bundle, Mapping):
+        return {}
+    prefixes = (SCRAP_PREFIX, RECORD_PREFIX)
+    return {mime: part for mime, part in bundle.items() if str(mime).startswith(prefixes)}
 
 
-def _jsonable(value: object) -> JsonValue:
-    """A Python literal as JSON: tuples and sets as lists.
-
-    Raises:
-        TypeError: it has bytes, complex numbers or the ellipsis in it.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, dict):
-        return {str(_jsonable(k)): _jsonable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, set):
-        return [_jsonable(item) for item in sorted(value, key=repr)]
-    raise TypeError(type(value).__name__)
+def _name(*candidates: object) -> str:
+    return str(clean(next((name for name in candidates if isinstance(name, str)), UNNAMED)))
 
 
-def _outputs(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [output for output in _list(cell.get("outputs")) if isinstance(output, Mapping)]
+def _is_known(scrap: _Scrap) -> bool:
+    return scrap.kind in ("json", "text", "pandas", "display", "record")
 
 
-def _joined(bundle: Mapping[Any, Any]) -> dict[str, Any]:
-    """A MIME bundle whose texts are whole: nbformat may keep them as lists of lines."""
-    return {
-        str(mime): _text(value) if _is_lines(mime, value) else value
-        for mime, value in bundle.items()
-    }
-
-
-def _is_lines(mime: object, value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and not str(mime).endswith("json")
-        and all(isinstance(line, str) for line in value)
+def _unknown_encoder(scrap: _Scrap) -> str:
+    return str(
+        clean(
+            f"The scrap {scrap.name} was glued with the encoder {scrap.kind}, which is not known "
+            "here; its value is given as it was encoded."
+        )
     )
 
 
-def _text(value: object) -> str:
-    if isinstance(value, list):
-        return "".join(line for line in value if isinstance(line, str))
-    return value if isinstance(value, str) else ""
+def _value(scrap: _Scrap) -> object:
+    if scrap.kind == "record":
+        return scrap.payload
+    if not isinstance(scrap.payload, Mapping):
+        raise _UnreadableError("its payload is no mapping")
+    if scrap.kind == "display":
+        return _joined(scrap.payload)
+    if "data" not in scrap.payload:
+        raise _UnreadableError("its payload has no `data`")
+    value = scrap.payload["data"]
+    return _frame(value) if scrap.kind == "pandas" else value
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+# DataFrames
+#
+# Not `to_json`: it rounds floats (1.2345678e-12 becomes 1.235e-12, the largest float infinity),
+# cuts times to milliseconds, and raises for periods and for bytes that are no UTF-8.
+
+
+def _frame(encoded: object) -> JsonValue:
+    """A DataFrame out of base64 parquet, as pandas' "split" form."""
+    if not isinstance(encoded, str):
+        raise _UnreadableError("its DataFrame is no base64 text")
+    try:
+        return _split(base64.b64decode(encoded))
+    except Exception as error:  # whatever pyarrow raises for the bytes of a stranger
+        reason = " ".join(str(error).split())[:_MESSAGE_CHARS]
+        raise _UnreadableError(
+            f"its DataFrame cannot be read ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _split(parquet: bytes) -> JsonValue:
+    import pandas
+
+    frame = pandas.read_parquet(io.BytesIO(parquet), engine="pyarrow")
+    columns = [_series(frame.iloc[:, place]) for place in range(frame.shape[1])]
+    rows: Iterable[tuple[JsonValue, ...]] = zip(*columns, strict=True)
+    return {
+        "columns": _series(pandas.Series(frame.columns.to_flat_index())),
+        "index": _series(pandas.Series(frame.index.to_flat_index())),
+        "data": [list(row) for row in rows] if columns else [[] for _ in range(len(frame))],
+    }
+
+
+def _series(series: "pandas.Series[Any]") -> list[JsonValue]:
+    import numpy
+    import pandas
+
+    if isinstance(series.dtype, pandas.DatetimeTZDtype):
+        naive = series.dt.tz_convert(None).to_numpy()
+        return [None if text is None else f"{text}Z" for text in _array(naive)]
+    if isinstance(series.dtype, numpy.dtype) and series.dtype.kind in "iubfM":
+        return _array(series.to_numpy())
+    missing = series.isna().tolist()
+    values = series.astype(object).tolist()
+    return [None if gone else _plain(value) for value, gone in zip(values, missing, strict=True)]
+
+
+def _array(array: "numpy.ndarray[Any, Any]") -> list[JsonValue]:
+    """The elements of a column, or of an array inside one."""
+    kind = array.dtype.kind
+    if kind == "M":
+        return [*_instants(array)]
+    elements: list[Any] = array.tolist() if kind in "iubf" else list(array)
+    return elements if kind in "iub" else [_plain(element) for element in elements]
+
+
+def _instants(array: "numpy.ndarray[Any, Any]") -> list[str | None]:
+    """ISO dates in milliseconds, as `to_json` has them, or as fine as one of them needs."""
+    import numpy
+
+    coarse = array.astype("datetime64[ms]")
+    gone = numpy.isnat(array)
+    fine = bool(((coarse != array) & ~gone).any())
+    texts = numpy.datetime_as_string(array if fine else coarse).tolist()
+    return [None if missing else text for text, missing in zip(texts, gone, strict=True)]
+
+
+def _plain(value: Any) -> JsonValue:
+    """One element of a column of objects."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, datetime):
+        return _instant(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if hasattr(value, "isoformat"):  # dates, times, pandas' Timedelta
+        return str(value.isoformat())
+    if hasattr(value, "dtype"):
+        return _array(value) if value.ndim else _array(value.reshape(1))[0]
+    return str(value)  # Decimal, Period, Interval, …
+
+
+def _instant(value: datetime) -> str | None:
+    if value != value:  # only NaT differs from itself
+        return None
+    whole = value.microsecond % 1000 == 0 and not getattr(value, "nanosecond", 0)
+    spec = "milliseconds" if whole else "auto"
+    if value.tzinfo is None:
+        return value.isoformat(timespec=spec)
+    return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=spec)}Z"
+
+
+# Tagged cells
+
+
+def _tagged(cells: Sequence[Mapping[str, Any]], tag: str) -> Iterator[tuple[str, Bundle]]:
+    for cell in cells:
+        count = cell.get("execution_count")
+        if tag not in tags_of(cell) or not isinstance(count, int) or isinstance(count, bool):
+            continue
+        bundle = _shown(cell) or _printed(cell)
+        if bundle:
+            yield f"cell_{count}", _with_literal(bundle)
+
+
+def _shown(cell: Mapping[str, Any]) -> Bundle:
+    """The last bundle that the cell showed, scraps apart; empty if it showed nothing."""
+    for output in reversed(_outputs(cell)):
+        bundle = output.get("data")
+        if output.get("output_type") not in ("execute_result", "display_data"):
+            continue
+        if isinstance(bundle, Mapping) and bundle and next(_in(output), None) is None:
+            return _joined(bundle)
+    return {}
+
+
+def _printed(cell: Mapping[str, Any]) -> Bundle:
+    streams = [output for output in _outputs(cell) if output.get("output_type") == "stream"]
+    text = "".join(_text(part.get("text")) for part in streams if part.get("name") == "stdout")
+    return {"text/plain": text} if text else {}
+
+
+def _with_literal(bundle: Bundle) -> Bundle:
+    text = bundle.get("text/plain")
+    if not isinstance(text, str) or "application/json" in bundle:
+        return bundle
+    try:
+        return {**bundle, "application/json": _literal(text)}
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return bundle
+
+
+def _literal(text: str) -> object:
+    """The value of a text that is a JSON or Python literal.
+
+    Raises:
+        ValueError, TypeError, SyntaxError, RecursionError, MemoryError: it is none, or one that
+            JSON cannot express.
+    """
+    if len(text) > LITERAL_CHARS:
+        raise ValueError("too long to be tried")
+    try:
+        return loads(text.strip().encode())
+    except StrictJsonError:
+        with catch_warnings():  # Python warns of escapes such as "\d"
+            simplefilter("ignore")
+            return _from_literal(ast.literal_eval(text.strip()))
+
+
+def _from_literal(value: object) -> object:
+    """A Python literal as `clean` takes it: sets become lists, in order."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, dict):
+        pairs = [(key, _from_literal(key), _from_literal(part)) for key, part in value.items()]
+        return {key: part for key, _, part in pairs}
+    if isinstance(value, list | tuple):
+        return [_from_literal(part) for part in value]
+    if isinstance(value, set):
+        return [_from_literal(part) for part in _in_order(value)]
+    raise TypeError(f"JSON has no {type(value).__name__}")
+
+
+def _in_order(members: set[Any]) -> list[Any]:
+    try:
+        return sorted(members)
+    except TypeError:
+        return sorted(members, key=repr)
+
+
+# Parts of a notebook
+
+
+def _outputs(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return _mappings(cell.get("outputs"))
+
+
+def _mappings(parts: object) -> list[Mapping[str, Any]]:
+    return [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+
+
+def _joined(bundle: Mapping[str, Any]) -> Bundle:
+    """A MIME bundle with whole texts: nbformat may keep them as lists of lines."""
+    return {mime: part if _is_json(mime) else _whole(part) for mime, part in bundle.items()}
+
+
+def _is_json(mime: str) -> bool:
+    """nbformat's own rule for what is left as it is."""
+    return mime == "application/json" or (
+        mime.startswith("application/") and mime.endswith("+json")
+    )
+
+
+def _whole(part: Any) -> Any:
+    if isinstance(part, list) and all(isinstance(line, str) for line in part):
+        return "".join(part)
+    return part
+
+
+def _text(part: object) -> str:
+    whole = _whole(part)
+    return whole if isinstance(whole, str) else ""

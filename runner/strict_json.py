@@ -1,126 +1,201 @@
-"""JSON that every reader accepts: no NaN, no Infinity, no lone surrogates, bounded depth.
+"""Owns JSON that every reader accepts: no NaN, no lone surrogates, bounded in depth, keys once.
 
-Writes any JSON-like value in that form, and reads nothing else. Pure.
+Refuses disk, clock and network, and any text that is JSON only to some readers.
 """
 
 import json
 import math
-from typing import Any, TypeAlias
+import re
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
-JsonValue: TypeAlias = Any
-"""None, bool, int, float, str, list or dict with str keys; `Any` stops at this border."""
+if TYPE_CHECKING:
+    JsonValue: TypeAlias = (
+        "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+    )
+else:
+    # Pydantic cannot follow a recursive alias, and would look at every value a second time.
+    JsonValue = Any
 
 MAX_DEPTH = 200
-"""Deeper values are replaced by `DEEPER`: readers recurse, and so do we."""
+"""How many containers may lie inside one another: readers recurse, and so do we."""
 DEEPER = "..."
-MAX_INT_BITS = 10_000
-"""Python refuses to write integers beyond 4,300 digits in decimal; longer ones become hex text."""
+"""Stands for a container that lies deeper than that."""
+
+_PLAIN = frozenset({type(None), bool, int, float, str, list, dict})
+_CONTAINERS = frozenset({list, dict})
+_ALWAYS_DECIMAL_BITS = 2_100
+"""No setting of Python's limit on decimal integers goes below 640 digits."""
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_SHOWN_CHARS = 80
 
 
 class StrictJsonError(ValueError):
-    """A text is not strict JSON; the message says what and where."""
+    """A text is not strict JSON; the message says what is wrong, and where it is known, where."""
 
 
 def dumps(value: object) -> bytes:
-    """`value` as strict UTF-8 JSON, indented by two."""
-    return _encode(value).encode("utf-8")
-
-
-def _encode(value: object) -> str:
-    """The short way where nothing is wrong; only then every part is looked at."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
-        if _plain_keys(value):
-            text.encode("utf-8")
-            return text
-    except (ValueError, TypeError, RecursionError):
-        pass
-    return json.dumps(clean(value), ensure_ascii=False, allow_nan=False, indent=2)
-
-
-def _plain_keys(value: object, depth: int = 0) -> bool:
-    """Whether all keys are text, and the value is not too deep."""
-    if depth > MAX_DEPTH:
-        return False
-    if isinstance(value, dict):
-        return all(isinstance(k, str) and _plain_keys(v, depth + 1) for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return all(_plain_keys(item, depth + 1) for item in value)
-    return True
+    """`clean(value)` as UTF-8 JSON, indented by two, keys in their order."""
+    return json.dumps(clean(value), ensure_ascii=False, allow_nan=False, indent=2).encode()
 
 
 def clean(value: object) -> JsonValue:
-    """The nearest strict JSON value.
+    """The nearest strict JSON value: the very same object where nothing is to be changed.
 
-    NaN and the infinities become the strings "NaN", "Infinity", "-Infinity"; lone surrogates
-    U+FFFD; keys text; integers beyond 10,000 bits hexadecimal text; what JSON does not know, its
-    `str`.
+    - NaN and the infinities become "NaN", "Infinity" and "-Infinity".
+    - A lone surrogate becomes U+FFFD; two that make a character become that character.
+    - An integer with more decimal digits than Python writes (4,300) becomes hexadecimal text,
+      such as "0x1f", which `int(text, 16)` reads.
+    - Keys become text, as `json` writes them (`true`, `null`, `1`); of equal ones the last stays.
+    - A container more than `MAX_DEPTH` deep becomes `DEEPER`; tuples become lists.
+    - What JSON does not know at all becomes its `str`.
     """
-    return _clean(value, 0)
-
-
-def _clean(value: object, depth: int) -> JsonValue:
-    if value is None or isinstance(value, bool):
+    if _is_strict(value):
         return value
-    if isinstance(value, str):
-        return _clean_text(value)
-    if isinstance(value, int):
-        return int(value) if value.bit_length() <= MAX_INT_BITS else hex(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else _name_of(value)
-    if depth >= MAX_DEPTH:
-        return DEEPER
-    if isinstance(value, dict):
-        return {_clean_text(str(k)): _clean(v, depth + 1) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item, depth + 1) for item in value]
-    return _clean_text(str(value))
-
-
-def _clean_text(text: str) -> str:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return str(text)
-
-
-def _name_of(number: float) -> str:
-    if math.isnan(number):
-        return "NaN"
-    return "Infinity" if number > 0 else "-Infinity"
+    return _cleaned(value, 0)
 
 
 def loads(raw: bytes) -> JsonValue:
     """Read UTF-8 JSON, with or without a byte order mark.
 
     Raises:
-        StrictJsonError: bad UTF-8 or syntax, a key that stands twice, NaN or Infinity, too deep.
+        StrictJsonError: bad UTF-8 or syntax, a key that stands twice, a number that is not
+            finite or too long, a lone surrogate, more than `MAX_DEPTH` containers deep.
     """
     try:
-        return json.loads(
-            raw.decode("utf-8-sig"),
-            object_pairs_hook=_no_double_keys,
+        text = raw.decode("utf-8-sig")
+        value: JsonValue = json.loads(
+            text,
+            object_pairs_hook=_once_each,
             parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
-    except StrictJsonError:
-        raise
-    except UnicodeDecodeError as error:
-        raise StrictJsonError(f"byte {error.start} is no UTF-8") from error
     except RecursionError as error:
-        raise StrictJsonError("it is nested too deeply") from error
+        raise _too_deep() from error
     except ValueError as error:
-        raise StrictJsonError(str(error)) from error
+        raise _explained(error) from error
+    if not _is_plain(value):
+        raise _too_deep()
+    if _SURROGATE_ESCAPE.search(text) and not _is_strict(value):
+        raise StrictJsonError("a text in it has half of a surrogate pair (such as \\ud800)")
+    return value
 
 
-def _no_double_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _is_strict(value: object) -> TypeGuard[JsonValue]:
+    """Whether nothing is to be changed. C code looks at most of it: results have many megabytes."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return _is_plain(value)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it has JSON's own types only, text as keys, and at most `MAX_DEPTH` levels."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        kinds = set(map(type, level))
+        if not kinds <= _PLAIN:
+            return False
+        if kinds.isdisjoint(_CONTAINERS):
+            return True
+        lists = [part for part in level if type(part) is list]
+        dicts = [part for part in level if type(part) is dict]
+        if not set(map(type, chain.from_iterable(dicts))) <= {str}:
+            return False
+        below = (part.values() for part in dicts)
+        level = [*chain.from_iterable(lists), *chain.from_iterable(below)]
+    return False
+
+
+def _cleaned(value: object, depth: int) -> JsonValue:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else _not_finite(value)
+    if not isinstance(value, dict | list | tuple):
+        return _text(str(value))
+    if depth >= MAX_DEPTH:
+        return DEEPER
+    if isinstance(value, dict):
+        return {_key(key): _cleaned(part, depth + 1) for key, part in value.items()}
+    return [_cleaned(part, depth + 1) for part in value]
+
+
+def _key(key: object) -> str:
+    if isinstance(key, str):
+        return _text(key)
+    if key is None or isinstance(key, bool | int | float):
+        plain = _cleaned(key, 0)
+        return plain if isinstance(plain, str) else json.dumps(plain)
+    return _text(str(key))
+
+
+def _text(text: str) -> str:
+    plain = str.__str__(text)  # an enum's `str` would be its name
+    try:
+        plain.encode()
+    except UnicodeEncodeError:
+        return plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return plain
+
+
+def _integer(value: int) -> int | str:
+    if value.bit_length() <= _ALWAYS_DECIMAL_BITS:
+        return int(value)
+    try:
+        int.__repr__(value)
+    except ValueError:
+        return hex(value)
+    return int(value)
+
+
+def _not_finite(number: float) -> str:
+    if math.isnan(number):
+        return "NaN"
+    return "Infinity" if number > 0 else "-Infinity"
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
     seen: set[str] = set()
-    double = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-    raise StrictJsonError(f"the key {double!r} stands there twice")
+    for key, _ in pairs:
+        if key in seen:
+            raise StrictJsonError(f"the key {_shown(key)} stands twice in one object")
+        seen.add(key)
+    return found
 
 
 def _refuse_constant(name: str) -> None:
-    raise StrictJsonError(f"{name} is no JSON")
+    raise StrictJsonError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise StrictJsonError(f"the number {_shown(text)} is too large")
+    return number
+
+
+def _too_deep() -> StrictJsonError:
+    return StrictJsonError(f"it is nested more than {MAX_DEPTH} deep")
+
+
+def _explained(error: ValueError) -> StrictJsonError:
+    if isinstance(error, StrictJsonError):
+        return error
+    if isinstance(error, UnicodeDecodeError):
+        return StrictJsonError(f"it is no UTF-8 text (byte {error.start})")
+    if isinstance(error, json.JSONDecodeError):
+        return StrictJsonError(str(error))
+    return StrictJsonError("a number in it has too many digits")
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]!r}..."

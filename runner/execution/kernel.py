@@ -7,6 +7,7 @@ import asyncio
 import atexit
 import contextlib
 import gc
+import importlib.util
 import io
 import os
 import random
@@ -163,7 +164,7 @@ def become_kernel(setting: KernelSetting, connections: Connections, parent: int)
     """Turn this freshly forked process into the kernel; never returns."""
     os.setsid()
     die_with_parent(parent)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -174,12 +175,13 @@ def become_kernel(setting: KernelSetting, connections: Connections, parent: int)
     _close_all_above(2)
     os.umask(0o022)
     os.environ.clear()
-    os.environ.update(setting.environment)
+    os.environ.update(setting.environment, JPY_PARENT_PID=str(parent))
     os.chdir(setting.folder)
     time.tzset()
     _limit_memory(setting.memory_mb)
     _reseed()
-    sys.argv = ["ipykernel_launcher", "-f", connections.file]
+    launcher = importlib.util.find_spec("ipykernel_launcher")
+    sys.argv = [str(launcher and launcher.origin), "-f", connections.file]
     sys.path[:] = [entry for entry in sys.path if entry]
 
     from ipykernel.kernelapp import IPKernelApp

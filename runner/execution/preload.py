@@ -144,6 +144,7 @@ def main(arguments: Sequence[str]) -> None:
     for noisy in ("papermill", "nbclient", "traitlets", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     number, runtime_folder, modules = arguments
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     adopt_orphans()

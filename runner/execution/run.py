@@ -7,7 +7,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import papermill
@@ -49,7 +49,8 @@ class Run:
     """Of the cell that runs, in the notebook with its injected parameters."""
     written: int = 0
     tail: str = ""
-    _reported: float = field(default=float("-inf"))
+    _reported: float = float("-inf")
+    _pending: bool = False
 
     def entered(self, index: int, *, is_code: bool) -> None:
         """A cell begins."""
@@ -64,11 +65,19 @@ class Run:
         self.progress()
 
     def progress(self) -> None:
-        """Report, if the last report is long enough ago."""
-        now = self.clock()
-        if now - self._reported >= PROGRESS_SECONDS:
-            self._reported = now
-            self.report(Progress(cell=self.cell, cells=self.cells, tail=plain_text(self.tail)))
+        """Report now, or as soon as the last report is long enough ago."""
+        if self._pending:
+            return
+        left = self._reported + PROGRESS_SECONDS - self.clock()
+        if left <= 0:
+            self._report_now()
+        else:
+            self._pending = True
+            ensure_event_loop().call_later(left, self._report_now)
+
+    def _report_now(self) -> None:
+        self._pending, self._reported = False, self.clock()
+        self.report(Progress(cell=self.cell, cells=self.cells, tail=plain_text(self.tail)))
 
     def count(self, size: int) -> bool:
         """Count output; False as soon as it is too much."""

@@ -77,7 +77,6 @@ class PreloadServer:
                 [
                     sys.executable,
                     "-Xfrozen_modules=off",
-                    "-P",
                     "-m",
                     SERVER_MODULE,
                     str(theirs.fileno()),

@@ -1,0 +1,1 @@
+"""Tests: unit (no disk, no clock), integration (real files, kernels), acceptance (the program)."""

@@ -1,0 +1,220 @@
+"""Fixtures for all tests: notebooks by a line, and the real program on folders of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from runner.execution.tree import INSTANCE
+
+Json = dict[str, Any]
+
+PYTHON3 = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python"},
+}
+
+
+def code(source: str, *tags: str) -> Json:
+    """A code cell."""
+    return {"cell_type": "code", "source": source, "metadata": {"tags": list(tags)}}
+
+
+def notebook(*cells: str | Json, metadata: Json | None = None) -> Json:
+    """A notebook of these cells; text is the source of a code cell."""
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": PYTHON3 if metadata is None else metadata,
+        "cells": [
+            {"id": f"c{index}", "outputs": [], "execution_count": None, **cell}
+            if cell["cell_type"] == "code"
+            else {"id": f"c{index}", **cell}
+            for index, cell in enumerate(code(c) if isinstance(c, str) else c for c in cells)
+        ],
+    }
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+    """What `what` gives once it is true; fails when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"did not become true within {seconds} s")
+        time.sleep(0.02)
+
+
+@dataclass
+class Program:
+    """`runner serve` on the folders below `root`, as a user starts it."""
+
+    root: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        (self.root / "config.yaml").write_text(json.dumps(dict(self.settings)))
+
+    @property
+    def inbox(self) -> Path:
+        return self.root / "inbox"
+
+    @property
+    def outbox(self) -> Path:
+        return self.root / "outbox"
+
+    @property
+    def library(self) -> Path:
+        return self.root / "notebooks"
+
+    @property
+    def log(self) -> str:
+        return (self.root / "serve.log").read_text()
+
+    def start(self) -> "Program":
+        with (self.root / "serve.log").open("ab") as log:
+            before = log.tell()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "runner", "serve", "-v"],
+                cwd=self.root,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_for(lambda: "watching" in self.log[before:] or self.process.poll() is not None, 30)
+        assert self.process.poll() is None, self.log
+        return self
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def run(self, *arguments: str, seconds: float = 90) -> "subprocess.CompletedProcess[str]":
+        """Another `runner` command in the same folder."""
+        return subprocess.run(
+            [sys.executable, "-m", "runner", *arguments],
+            cwd=self.root,
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+
+    def drop(self, name: str, content: Json | bytes | str) -> Path:
+        """Put a file into the inbox the way a careful program does: whole, by rename."""
+        raw = (
+            content
+            if isinstance(content, bytes)
+            else (content.encode() if isinstance(content, str) else json.dumps(content).encode())
+        )
+        target = self.inbox / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temp = target.parent / f".{os.urandom(8).hex()}.tmp"
+        temp.write_bytes(raw)
+        temp.rename(target)
+        return target
+
+    def report(self, name: str) -> Json | None:
+        for suffix in (".result.json", ".error.json"):
+            path = self.outbox / f"{name}{suffix}"
+            try:
+                found: Json = json.loads(path.read_bytes(), parse_constant=_no_constant)
+            except FileNotFoundError:
+                continue
+            return found
+        return None
+
+    def await_report(self, name: str, seconds: float = 60) -> Json:
+        try:
+            found: Json = wait_for(lambda: self.report(name), seconds)
+        except AssertionError:
+            raise AssertionError(f"no report of {name!r}; the log:\n{self.log}") from None
+        return found
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything alive that this program's kernels and servers are, by the mark they carry."""
+        mark = self._mark()
+        return [] if mark is None else [p for p in psutil.process_iter() if _is_marked(p, mark)]
+
+    def _mark(self) -> str | None:
+        import sqlite3
+
+        ledger = self.root / "state" / "ledger.sqlite3"
+        if not ledger.exists():
+            return None
+        with sqlite3.connect(ledger) as db:
+            row = db.execute("SELECT value FROM facts WHERE key = 'instance'").fetchone()
+        return str(row[0]) if row else None
+
+
+def _is_marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and process.environ().get(INSTANCE) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no strict JSON")
+
+
+Serving = Callable[..., Program]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Makes a program that is not started yet; afterwards nothing of it is left running."""
+    made: list[Program] = []
+
+    def make(settings: Mapping[str, Any] | None = None, **environment: str) -> Program:
+        root = tmp_path / f"program{len(made)}"
+        root.mkdir()
+        made.append(Program(root, settings or {}, environment))
+        return made[-1]
+
+    yield make
+    left: list[psutil.Process] = []
+    for one in made:
+        if one.process is not None and one.process.poll() is None:
+            one.process.send_signal(signal.SIGTERM)
+            one.process.send_signal(signal.SIGTERM)
+            one.process.wait(30)
+        try:
+            wait_for(lambda one=one: not one.processes(), 10)
+        except AssertionError:
+            left.extend(one.processes())
+    for process in left:
+        process.kill()
+    assert not left, f"left running: {left}"
+
+
+@pytest.fixture
+def serving(program: Callable[..., Program]) -> Serving:
+    """Makes a program and starts it."""
+
+    def make(settings: Mapping[str, Any] | None = None, **environment: str) -> Program:
+        return program(settings, **environment).start()
+
+    return make
+
+
+def results_in_order(reports: Sequence[Json]) -> list[str]:
+    """Job ids by the time they were accepted."""
+    return [r["job_id"] for r in sorted(reports, key=lambda r: r["accepted_at"])]
