@@ -35,7 +35,7 @@ from runner.intake.watch import Watch
 from runner.ledger import Job, Ledger
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
-from runner.owner import own
+from runner.owner import Owned, Ownership, own
 from runner.reception import Reception, utc_now
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ BURST_SECONDS = 0.01
 """A burst of events is one scan, this long after the first."""
 GONE_SECONDS = 2.0
 PRUNE_SECONDS = 3600.0
-REAP_SECONDS = 5.0
+REAP_SECONDS = 2.0
 LAST_WORDS_SECONDS = 15.0
 
 
@@ -133,15 +133,14 @@ class Daemon:
     def _open(self, stack: ExitStack) -> bool:
         """Own the folders, bring the ledger up to date. False if told to stop meanwhile."""
         settings = self._settings
-        what = "runner serve" if self._goal is None else "runner run"
         settings.state.mkdir(parents=True, exist_ok=True)
-        since = utc_now().isoformat(timespec="seconds")
-        stack.callback(own([settings.state], what, since).release)
+        stack.callback(self._own(settings.state).release)
         self._ledger = Ledger(settings.state)
         stack.callback(self._ledger.close)
         if not self._find_folders():
             return False
-        stack.callback(own([settings.inbox], what, since).release)
+        self._inbox_lock = self._own(settings.inbox)
+        stack.callback(lambda: self._inbox_lock.release())
         adopt_orphans()
         lease.ignore_breaks()
         instance = self._ledger.fact("instance") or secrets.token_hex(8)
@@ -152,6 +151,10 @@ class Daemon:
         self._dispatch.recover()
         self._say_ready()
         return True
+
+    def _own(self, folder: Path) -> Ownership:
+        what = "runner serve" if self._goal is None else "runner run"
+        return own([folder], what, utc_now().isoformat(timespec="seconds"))
 
     def _find_folders(self) -> bool:
         """Make the folders at the first start; later, wait for one that is missing.
@@ -261,6 +264,8 @@ class Daemon:
         if now >= self._reap_at:
             self._reap_at = now + REAP_SECONDS
             self._reap()
+            if not self._polls and not self._watch.is_current():
+                self._look_at = now
         if self._stop_at is not None and now >= self._stop_at:
             self._dispatch.interrupt()
 
@@ -279,8 +284,10 @@ class Daemon:
         if not self._polls and self._watch.ensure():
             regular = intake.rescan_seconds
         try:
+            if not self._inbox_lock.still_holds(self._settings.inbox):
+                self._own_anew()
             received = self._reception.receive()
-        except (OSError, OutboxGone) as error:
+        except (OSError, OutboxGone, Owned) as error:
             if str(error) != self._inbox_trouble:
                 log.warning("cannot take requests: %s", error)
             self._inbox_trouble = str(error)
@@ -294,6 +301,16 @@ class Daemon:
         soon = regular if again is None else min(again, regular)
         took = self._clock() - began
         self._look_at = self._clock() + (0.0 if again == 0 else max(soon, took))
+
+    def _own_anew(self) -> None:
+        """The inbox was deleted and made anew, or its lock file was.
+
+        Raises:
+            Owned, OSError: nothing is taken until it is ours.
+        """
+        lock = self._own(self._settings.inbox)
+        self._inbox_lock.release()
+        self._inbox_lock = lock
 
     def _wait(self) -> None:
         """Sleep until something is due, or mail comes."""

@@ -30,6 +30,14 @@ class Ownership:
 
     descriptors: tuple[int, ...]
 
+    def still_holds(self, folder: Path) -> bool:
+        """Whether one of the locks is the folder's own: it may have been made anew since."""
+        try:
+            there = (folder / LOCK_FILE).stat()
+        except OSError:
+            return False
+        return any(os.path.samestat(os.fstat(fd), there) for fd in self.descriptors)
+
     def release(self) -> None:
         """Give the folders back."""
         for fd in self.descriptors:

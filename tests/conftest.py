@@ -163,6 +163,19 @@ class Program:
         return str(row[0]) if row else None
 
 
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Stop at once: the second signal does. Two that are pending together would count as one."""
+    for patience in (2, 20):
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+    process.kill()
+    raise AssertionError("the program did not stop")
+
+
 def _is_marked(process: psutil.Process, mark: str) -> bool:
     try:
         alive = process.status() != psutil.STATUS_ZOMBIE
@@ -193,9 +206,7 @@ def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     left: list[psutil.Process] = []
     for one in made:
         if one.process is not None and one.process.poll() is None:
-            one.process.send_signal(signal.SIGTERM)
-            one.process.send_signal(signal.SIGTERM)
-            one.process.wait(30)
+            _end(one.process)
         try:
             wait_for(lambda one=one: not one.processes(), 10)
         except AssertionError:

@@ -190,8 +190,7 @@ class _Job:
         except Exception as raised:  # noqa: BLE001 - whatever it is, it is this notebook's
             error = raised
         reason = end.finish()
-        if not isinstance(error, OutputLimit):
-            ensure_event_loop().run_until_complete(kernel.shut_down())
+        ensure_event_loop().run_until_complete(kernel.shut_down())
         executed = run.notebook if run.notebook is not None else notebook
         failure = self._failure(error, reason, run, notebook)
         return self._finished(executed, failure, total)

@@ -79,10 +79,15 @@ class Run:
         self._pending, self._reported = False, self.clock()
         self.report(Progress(cell=self.cell, cells=self.cells, tail=plain_text(self.tail)))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is more output than allowed."""
+        return self.written > self.output_bytes
+
     def count(self, size: int) -> bool:
         """Count output; False as soon as it is too much."""
         self.written += size
-        return self.written <= self.output_bytes
+        return not self.is_over
 
 
 def execute(
@@ -139,7 +144,11 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     def execute(self, **_: object) -> NotebookNode:
         self.reset_execution_trackers()
         self.kc = self._run.kernel.client
-        self.papermill_execute_cells()
+        try:
+            self.papermill_execute_cells()
+        finally:
+            if self._run.is_over:
+                raise OutputLimit(self._run.output_bytes)
         self.nb.metadata["language_info"] = self._run.kernel.language_info
         self.set_widgets_metadata()
         return self.nb
@@ -164,10 +173,11 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
         size = _size(msg)
+        if size and self._run.is_over:
+            return None
         if size and not self._run.count(size):
             _cut(msg, size - (self._run.written - self._run.output_bytes))
-            super().process_message(msg, cell, cell_index)
-            raise OutputLimit(self._run.output_bytes)
+            self._run.kernel.kill()
         if msg["msg_type"] == "stream":
             self._run.printed(msg["content"]["text"])
         return super().process_message(msg, cell, cell_index)

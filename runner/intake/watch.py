@@ -72,6 +72,14 @@ class Watch:
         self.stop()
         return self._start(identity)
 
+    def is_current(self) -> bool:
+        """Whether the folder that is watched is the one that is there."""
+        try:
+            found = self._folder.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._watched
+
     def stop(self) -> None:
         """End the observer's threads."""
         if self._observer is None:

@@ -313,6 +313,11 @@ def test_labels_may_be_numbers_dates_doubled_or_several() -> None:
     }
     levels = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])
     assert frame_of(pd.DataFrame({"v": [1, 2]}, index=levels))["index"] == [["a", 1], ["b", 2]]
+    gaps = pd.MultiIndex.from_tuples([("a", pd.NaT), ("b", pd.Timestamp("2026-01-01"))])
+    assert frame_of(pd.DataFrame({"v": [1, 2]}, index=gaps))["index"] == [
+        ["a", None],
+        ["b", "2026-01-01T00:00:00.000"],
+    ]
     assert frame_of(pd.DataFrame([[1, 2]], columns=levels.set_levels(["1", "2"], level=1)))[
         "columns"
     ] == [["a", "1"], ["b", "2"]]
@@ -448,6 +453,14 @@ def test_scrap_keeps_the_name_of_a_tagged_cell() -> None:
     assert found.results == {"cell_3": "mine"}
     assert len(found.warnings) == 1
     assert "cell_3" in found.warnings[0]
+
+
+def test_unreadable_scrap_keeps_its_name_too() -> None:
+    """What the cell showed must not be taken for the scrap's value."""
+    found = extract(notebook(tagged(plain("1")), code(glue("cell_1", "broken", "pandas"))))
+    assert found.results == {}
+    assert [problem.name for problem in found.problems] == ["cell_1"]
+    assert "cell_1" in found.warnings[0]
 
 
 # Any notebook

@@ -58,14 +58,14 @@ def depth_of(value: Any) -> int:
 
 
 @given(anything)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_is_written_can_be_read_back(value: object) -> None:
     """`loads`, which refuses all that is not strict, reads what `dumps` wrote, as `clean` is."""
     assert loads(dumps(value)) == clean(value)
 
 
 @given(anything)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_what_is_clean_is_left_alone(value: object) -> None:
     """A second cleaning changes nothing, and copies nothing."""
     once = clean(value)
@@ -156,7 +156,7 @@ def test_containers_up_to_the_bound_are_kept() -> None:
     assert depth_of(loads(dumps(value))) == MAX_DEPTH
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 5_000, 200_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 50_000])
 def test_deeper_containers_become_a_marker(depth: int) -> None:
     """Nothing is too deep to be written: what lies below the bound is replaced."""
     found: Any = json.loads(dumps(nested(depth)))

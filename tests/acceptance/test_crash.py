@@ -1,0 +1,365 @@
+"""Nothing is lost, whatever ends the program, and nothing is left behind."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+
+from tests.conftest import Program, Serving, code, notebook, wait_for
+
+ONE = notebook(code("1", "results"))
+LONG = notebook(
+    "import scrapbook as sb, os; sb.glue('pid', os.getpid())",
+    "import time\nopen('alive', 'w').write('x')\ntime.sleep(60)",
+)
+Make = Callable[..., Program]
+
+
+def running(program: Program, name: str) -> None:
+    wait_for(lambda: f"started '{name}'" in program.log)
+    work = program.root / "state" / "work"
+    wait_for(lambda: list(work.glob("*/alive")), 30)
+
+
+def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
+    """The job that ran is interrupted, or ran again where that was asked for; all others finish.
+
+    No process of the old daemon is alive.
+    """
+    program = serving({"execution": {"concurrency": 2}})
+    program.drop("long.ipynb", LONG)
+    again = notebook(
+        "import os, time\nif os.environ['RUNNER_NAME'] and not os.path.exists"
+        f"({str(program.root / 'second')!r}):\n    open('alive', 'w')\n    time.sleep(60)",
+        code("'second run'", "results"),
+    )
+    program.drop("again.json", {"notebook": again, "retries": 1})
+    work = program.root / "state" / "work"
+    wait_for(lambda: len(list(work.glob("*/alive"))) == 2, 30)
+    for number in range(10):
+        program.drop(f"n{number}.ipynb", ONE)
+    wait_for(lambda: not list(program.inbox.glob("*.ipynb")))
+    old = program.processes()
+    assert len(old) >= 5
+    assert program.process is not None
+    program.process.kill()
+    program.process.wait()
+    (program.root / "second").touch()
+    program.start()
+    assert program.await_report("long")["error_type"] == "interrupted"
+    retried = program.await_report("again")
+    assert retried["status"] == "succeeded"
+    assert retried["attempt"] == 2
+    for number in range(10):
+        assert program.await_report(f"n{number}")["status"] == "succeeded"
+    assert not [p for p in old if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not list((program.root / "state" / "work").iterdir())
+
+
+def test_kill_9_of_everything_leaves_nothing_to_the_next_start(serving: Serving) -> None:
+    """Where the preload server dies with its daemon, the next start ends what they left."""
+    program = serving()
+    source = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'],"
+        " start_new_session=True)\nopen('alive', 'w')\nimport time; time.sleep(60)"
+    )
+    program.drop("long.ipynb", notebook(source))
+    running(program, "long")
+    old = program.processes()
+    assert program.process is not None
+    program.process.send_signal(signal.SIGSTOP)
+    servers = [p for p in old if p.ppid() == program.process.pid]
+    for process in servers:
+        process.kill()
+    program.process.kill()
+    program.process.wait()
+    program.start()
+    assert program.await_report("long")["error_type"] == "interrupted"
+    wait_for(lambda: not [p for p in old if p.is_running() and p.status() != "zombie"], 10)
+
+
+def test_the_preload_server_may_die(serving: Serving) -> None:
+    """Its loss costs speed, never a job: what runs goes on, and what comes runs too."""
+    program = serving()
+    program.drop("steady.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
+    wait_for(lambda: "started 'steady'" in program.log)
+    time.sleep(1)
+    assert program.process is not None
+    children = psutil.Process(program.process.pid).children()
+    assert len(children) == 1
+    children[0].kill()
+    program.drop("next.ipynb", ONE)
+    assert program.await_report("next")["status"] == "succeeded"
+    assert program.await_report("steady")["status"] == "succeeded"
+
+
+def test_nothing_that_a_notebook_starts_survives_it(serving: Serving) -> None:
+    """Double fork and setsid do not help; the slot is free afterwards."""
+    program = serving({"execution": {"concurrency": 1}})
+    source = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(300)\n"
+        "    os._exit(0)\n"
+        "time.sleep(0.5)"
+    )
+    program.drop("forks.ipynb", notebook(source))
+    before = len(program.processes())
+    program.await_report("forks")
+    wait_for(lambda: len(program.processes()) <= before, 10)
+    program.drop("next.ipynb", ONE)
+    assert program.await_report("next")["status"] == "succeeded"
+
+
+def test_a_kernel_that_kills_itself_or_its_parent_hurts_nobody_else(serving: Serving) -> None:
+    """`kernel_died`, quickly, with what was glued before; other jobs go on."""
+    program = serving({"execution": {"concurrency": 3}})
+    glue = "import scrapbook as sb, os, signal; sb.glue('before', 1)"
+    program.drop("other.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
+    program.drop("exits.ipynb", notebook(glue, "os._exit(0)"))
+    program.drop("kills.ipynb", notebook(glue, "os.kill(os.getppid(), signal.SIGKILL)"))
+    program.drop("faults.ipynb", notebook(glue, "import ctypes; ctypes.string_at(0)"))
+    for name in ("exits", "faults"):
+        report = program.await_report(name)
+        assert report["error_type"] == "kernel_died", report
+        assert report["results"] == {"before": 1}
+        assert report["cell_index"] == 1
+    assert program.await_report("kills")["error_type"] == "kernel_died"
+    assert program.await_report("other")["status"] == "succeeded"
+
+
+def test_a_notebook_that_ignores_signals_is_dead_by_its_deadline(serving: Serving) -> None:
+    """SIGINT and SIGTERM are ignored, SIGKILL is not; partial results are kept."""
+    program = serving()
+    stubborn = (
+        "import signal, scrapbook as sb\nsb.glue('before', 1)\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass"
+    )
+    program.drop("stubborn.json", {"notebook": notebook(stubborn), "timeout_seconds": 2})
+    report = program.await_report("stubborn", 20)
+    assert report["error_type"] == "timeout"
+    assert report["results"] == {"before": 1}
+    assert report["duration_seconds"] < 2 + 10
+
+
+def test_an_endless_printer_is_cut(serving: Serving) -> None:
+    """`output_limit`, marked in the notebook; the daemon's memory stays as it is."""
+    program = serving({"limits": {"output_mb": 1}})
+    program.drop("prints.ipynb", notebook("while True: print('x' * 1000)"))
+    report = program.await_report("prints")
+    assert report["error_type"] == "output_limit"
+    executed = (program.outbox / "prints.ipynb").read_text()
+    assert "limits.output_mb" in executed
+    assert len(executed) < 3 * 1024 * 1024
+
+
+def test_memory_has_a_limit(serving: Serving) -> None:
+    """A MemoryError at the limit is `out_of_memory`."""
+    program = serving({"limits": {"memory_mb": 700}})
+    program.drop("greedy.ipynb", notebook("x = bytearray(2 * 1024**3)"))
+    report = program.await_report("greedy")
+    assert report["error_type"] == "out_of_memory"
+    assert report["ename"] == "MemoryError"
+
+
+def test_input_is_an_error_at_once(serving: Serving) -> None:
+    """Nobody is there to answer."""
+    program = serving()
+    program.drop("asks.ipynb", notebook("input('name? ')"))
+    assert program.await_report("asks")["ename"] == "StdinNotImplementedError"
+
+
+def test_a_running_and_a_waiting_job_can_be_cancelled(serving: Serving) -> None:
+    """By name, or one job by its id; the partial notebook is kept."""
+    program = serving({"execution": {"concurrency": 1}})
+    program.drop("long.ipynb", LONG)
+    running(program, "long")
+    program.drop("waits.ipynb", ONE)
+    wait_for(lambda: "accepted 'waits'" in program.log)
+    waits = json.loads(program.run("jobs", "--json", "--name", "waits").stdout)
+    program.drop("anything.cancel", waits["job_id"] + "\n")
+    report = program.await_report("waits", 10)
+    assert report["error_type"] == "cancelled"
+    assert report["attempt"] == 0
+    program.drop("long.cancel", b"")
+    report = program.await_report("long", 15)
+    assert report["status"] == "cancelled"
+    assert isinstance(report["results"]["pid"], int)
+    executed = json.loads((program.outbox / "long.ipynb").read_bytes())
+    assert any(cell.get("outputs") for cell in executed["cells"])
+    assert not list(program.inbox.glob("*.cancel"))
+
+
+def test_sigterm_drains_and_then_interrupts(serving: Serving) -> None:
+    """What ends in time is published as usual, the rest as interrupted; exit code 0."""
+    program = serving({"shutdown_seconds": 3, "execution": {"concurrency": 2}})
+    program.drop("long.ipynb", LONG)
+    program.drop("short.ipynb", notebook("import time; time.sleep(1.5)", code("1", "results")))
+    running(program, "long")
+    wait_for(lambda: "started 'short'" in program.log)
+    assert program.process is not None
+    program.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "SIGTERM" in program.log)
+    program.drop("after.ipynb", ONE)
+    assert program.process.wait(20) == 0
+    short, long = program.report("short"), program.report("long")
+    assert short is not None
+    assert short["status"] == "succeeded"
+    assert long is not None
+    assert long["error_type"] == "interrupted"
+    assert "pid" in long["results"]
+    assert (program.inbox / "after.ipynb").exists()
+    program.start()
+    assert program.await_report("after")["status"] == "succeeded"
+
+
+def test_a_second_sigterm_stops_at_once(serving: Serving) -> None:
+    """The run is interrupted at the next start."""
+    program = serving()
+    program.drop("long.ipynb", LONG)
+    running(program, "long")
+    assert program.process is not None
+    program.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "SIGTERM" in program.log)
+    program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait(10) == 0
+    wait_for(lambda: not program.processes(), 10)
+    program.start()
+    assert program.await_report("long")["error_type"] == "interrupted"
+
+
+def test_a_second_runner_refuses_and_says_who_is_there(serving: Serving) -> None:
+    """On the same inbox with a state of its own, and on the same state."""
+    program = serving()
+    assert program.process is not None
+    for arguments in ([], ["--state", str(program.root / "elsewhere")]):
+        second = program.run("serve", *arguments)
+        assert second.returncode == 70
+        assert f"pid {program.process.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+
+
+def test_drops_before_the_start_are_found(program: Make) -> None:
+    """And a claim that an earlier runner left half-way is carried on under its id."""
+    one = program()
+    job_id = os.urandom(16).hex()
+    claim = one.inbox / "sub" / f".claim-{job_id}"
+    claim.mkdir(parents=True)
+    (claim / "claimed.ipynb").write_text(json.dumps(ONE))
+    empty = one.inbox / f".claim-{os.urandom(16).hex()}"
+    empty.mkdir()
+    (empty / "early.yaml").write_text("parameters: {a: 1}\n")
+    one.drop("before.ipynb", ONE)
+    one.start()
+    assert one.await_report("before")["status"] == "succeeded"
+    assert one.await_report("sub/claimed")["job_id"] == job_id
+    wait_for(lambda: (one.inbox / "early.yaml").exists())
+    wait_for(lambda: not list(one.inbox.glob("**/.claim-*")))
+
+
+def test_the_inbox_may_be_deleted_and_made_anew(serving: Serving) -> None:
+    """The runner waits, watches again, and makes no folder of its own."""
+    program = serving({"intake": {"rescan_seconds": 60}})
+    program.drop("first.ipynb", ONE)
+    program.await_report("first")
+    (program.inbox / ".runner.lock").unlink()
+    program.inbox.rmdir()
+    wait_for(lambda: "cannot take requests" in program.log, 20)
+    assert not program.inbox.exists()
+    program.inbox.mkdir()
+    wait_for(lambda: "taking requests again" in program.log, 20)
+    program.drop("second.ipynb", ONE)
+    assert program.await_report("second", 20)["status"] == "succeeded"
+
+
+def test_an_outbox_that_is_gone_is_waited_for(serving: Serving) -> None:
+    """The result stays sealed, and is published once the outbox is there again."""
+    program = serving()
+    program.drop("late.ipynb", notebook("import time; time.sleep(2)", code("1", "results")))
+    wait_for(lambda: "started 'late'" in program.log)
+    program.outbox.rename(program.root / "away")
+    wait_for(lambda: "cannot publish" in program.log, 20)
+    assert not program.outbox.exists()
+    (program.root / "away").rename(program.outbox)
+    assert program.await_report("late", 20)["status"] == "succeeded"
+
+
+def test_no_secret_of_the_runner_reaches_a_notebook(serving: Serving) -> None:
+    """The environment is an allow-list, plus what `kernels.pass_environment` names."""
+    program = serving(
+        {"kernels": {"pass_environment": ["WANTED"]}},
+        WANTED="yes",
+        GATEWAY_TOKEN="hunter2",
+        AWS_SECRET_ACCESS_KEY="hunter2",
+    )
+    program.drop("env.ipynb", notebook(code("import os; dict(os.environ)", "results")))
+    shown = program.await_report("env")["results"]["cell_1"]["text/plain"]
+    assert "hunter2" not in shown
+    assert "'WANTED': 'yes'" in shown
+
+
+def test_a_kernel_that_cannot_start_has_a_limit_of_its_own(serving: Serving) -> None:
+    """`kernel_startup`, within `limits.kernel_start_seconds`; a cold start is limited too."""
+    data = {
+        "argv": [sys.executable, "-c", "import time; time.sleep(99)", "{connection_file}"],
+        "display_name": "never",
+        "language": "python",
+    }
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        spec = os.path.join(folder, "kernels", "never")
+        os.makedirs(spec)
+        with open(os.path.join(spec, "kernel.json"), "w") as file:
+            json.dump(data, file)
+        program = serving(
+            {
+                "kernels": {"allowed": ["never", "python3"]},
+                "limits": {"kernel_start_seconds": 2},
+            },
+            JUPYTER_PATH=folder,
+        )
+        meta = {"kernelspec": {"name": "never", "display_name": "n", "language": "python"}}
+        program.drop("never.ipynb", notebook("1", metadata=meta))
+        report = program.await_report("never", 20)
+    assert report["error_type"] == "kernel_startup"
+    assert "2 s" in report["message"]
+
+
+def test_a_cold_start_takes_the_same_way(serving: Serving) -> None:
+    """`kernels.start: cold` gives the same result and the same clean environment."""
+    program = serving({"kernels": {"start": "cold"}}, GATEWAY_TOKEN="secret")
+    cells = [code("import os; {'env': 'GATEWAY_TOKEN' in os.environ}", "results")]
+    program.drop("cold.ipynb", notebook(*cells))
+    report = program.await_report("cold")
+    assert report["results"]["cell_1"]["application/json"] == {"env": False}
+    program.drop("died.ipynb", notebook("import os; os._exit(1)"))
+    assert program.await_report("died")["error_type"] == "kernel_died"
+
+
+def test_polling_finds_what_events_do_not_tell(serving: Serving) -> None:
+    """With `intake.mode: poll` a drop is taken after two looks."""
+    program = serving({"intake": {"mode": "poll", "poll_seconds": 0.3}})
+    program.drop("polled.ipynb", ONE)
+    assert program.await_report("polled")["status"] == "succeeded"
+    assert "polling the inbox" in program.log
+
+
+def test_the_daemon_is_idle_when_there_is_nothing_to_do(serving: Serving) -> None:
+    """It does not wake itself by its own reads: few context switches in two seconds."""
+    program = serving()
+    program.drop("Untitled.ipynb", notebook(""))
+    time.sleep(1.5)
+    assert program.process is not None
+    process = psutil.Process(program.process.pid)
+    before = process.num_ctx_switches().voluntary
+    time.sleep(2)
+    assert process.num_ctx_switches().voluntary - before < 100
