@@ -321,13 +321,17 @@ def _await(
             if isinstance(found, Report):
                 return found
             if found is not None and found.get("status") == "running":
-                show(int(found.get("cell", 0)), int(found.get("cells", 0)))
+                show(_number(found.get("cell")), _number(found.get("cells")))
             elif holder_of(settings.inbox) is None:
                 return None
     except KeyboardInterrupt:
         errors.print(f"job {job_id} goes on; `runner cancel {job_id}` ends it", markup=False)
         raise click.exceptions.Exit(130) from None
     return None
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _progress() -> Progress:

@@ -95,8 +95,9 @@ class Program:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(lambda: "watching" in self.log[before:] or self.process.poll() is not None, 30)
-        assert self.process.poll() is None, self.log
+        process = self.process
+        wait_for(lambda: "watching" in self.log[before:] or process.poll() is not None, 30)
+        assert process.poll() is None, self.log
         return self
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
@@ -207,10 +208,10 @@ def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     for one in made:
         if one.process is not None and one.process.poll() is None:
             _end(one.process)
-        try:
-            wait_for(lambda one=one: not one.processes(), 10)
-        except AssertionError:
-            left.extend(one.processes())
+        deadline = time.monotonic() + 10
+        while one.processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        left.extend(one.processes())
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"

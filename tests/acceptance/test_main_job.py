@@ -64,8 +64,8 @@ def test_a_request_runs_a_notebook_of_the_library_where_it_lies(serving: Serving
         "(out / 'sub').mkdir()\n(out / 'sub' / 'made.txt').write_text('x')\n"
     )
     shown = "{'value': helper.VALUE + more, 'text': open('data.txt').read()}"
-    cells = [code("more = 0", "parameters"), source, code(shown, "results")]
-    (folder / "daily.ipynb").write_text(json.dumps(notebook(*cells)))
+    daily = notebook(code("more = 0", "parameters"), source, code(shown, "results"))
+    (folder / "daily.ipynb").write_text(json.dumps(daily))
     program.drop("ask.yaml", "notebook: reports/daily.ipynb\nparameters: {more: 1}\n")
     report = program.await_report("ask")
     assert report["status"] == "succeeded", report

@@ -1,0 +1,213 @@
+"""The command line as a person or a script uses it."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.conftest import Program, Serving, code, notebook, wait_for
+
+Make = Callable[..., Program]
+
+ADD = notebook(
+    code("a = 1\nb = 2.5\nname = 'x'", "parameters"),
+    code("{'a': a, 'b': b, 'name': name}", "results"),
+)
+
+
+def write(program: Program, name: str, content: object) -> None:
+    (program.root / name).write_text(json.dumps(content))
+
+
+def test_run_submits_to_the_daemon_and_prints_the_result(serving: Serving) -> None:
+    """Only the result JSON is on stdout; parameters keep their types."""
+    program = serving()
+    write(program, "add.ipynb", ADD)
+    (program.root / "more.yaml").write_text("b: 7\nname: from file\n")
+    done = program.run("run", "add.ipynb", "-f", "more.yaml", "-p", "a", "3", "-p", "b", "0.5")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    value = next(iter(result["results"].values()))["application/json"]
+    assert value == {"a": 3, "b": 0.5, "name": "from file"}
+    assert program.report("add") == result
+
+
+def test_run_works_without_a_daemon(program: Make) -> None:
+    """It is the runner then, for this one job, and leaves other requests alone."""
+    one = program()
+    one.inbox.mkdir()
+    one.drop("other.ipynb", ADD)
+    write(one, "add.ipynb", ADD)
+    done = one.run("run", "add.ipynb")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "add"
+    assert (one.outbox / "add.ipynb").exists()
+    assert (one.inbox / "other.ipynb").exists()
+    assert not one.processes()
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_exit_codes_tell_what_happened(program: Make, served: bool) -> None:
+    """0 succeeded, 1 failed, 2 usage, 3 refused, 4 timeout; with a daemon and without."""
+    one = program()
+    if served:
+        one.start()
+    write(one, "fails.ipynb", notebook("1/0"))
+    write(one, "slow.ipynb", notebook("import time; time.sleep(30)"))
+    write(one, "needs.ipynb", notebook("import no_such_module_y"))
+    failed = one.run("run", "fails.ipynb")
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)["ename"] == "ZeroDivisionError"
+    assert one.run("run", "slow.ipynb", "--timeout", "1").returncode == 4
+    refused = one.run("run", "needs.ipynb")
+    assert refused.returncode == 3
+    assert json.loads(refused.stdout)["missing_modules"] == ["no_such_module_y"]
+    assert one.run("run", "gone.ipynb").returncode == 3
+    assert one.run("run", "fails.ipynb", "-p", "not a name", "1").returncode == 3
+    assert one.run("run").returncode == 2
+
+
+def test_run_takes_a_notebook_of_the_library_by_its_path(serving: Serving) -> None:
+    """It runs where it lies, whether named from the library or by the file."""
+    program = serving()
+    folder = program.library / "reports"
+    folder.mkdir(parents=True)
+    (folder / "data.txt").write_text("beside")
+    (folder / "read.ipynb").write_text(
+        json.dumps(notebook(code("open('data.txt').read()", "results")))
+    )
+    for name in ("reports/read.ipynb", "notebooks/reports/read.ipynb"):
+        done = program.run("run", name)
+        assert done.returncode == 0, done.stderr
+        assert "beside" in done.stdout
+
+
+def test_jobs_show_and_cancel(serving: Serving) -> None:
+    """The list, one job by name, id or the beginning of its id, and ending one."""
+    program = serving()
+    program.drop("first.ipynb", ADD)
+    report = program.await_report("first")
+    listed = program.run("jobs")
+    assert listed.returncode == 0, listed.stderr
+    assert "first" in listed.stdout
+    assert "succeeded" in listed.stdout
+    for what in ("first", report["job_id"], report["job_id"][:8]):
+        assert json.loads(program.run("show", what).stdout)["job_id"] == report["job_id"]
+    program.drop("long.ipynb", notebook("import time; time.sleep(60)"))
+    wait_for(lambda: "started 'long'" in program.log)
+    shown = json.loads(program.run("show", "long").stdout)
+    assert shown["status"] == "running"
+    cancelled = program.run("cancel", "long")
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert program.await_report("long", 20)["status"] == "cancelled"
+    unknown = program.run("show", "nobody")
+    assert unknown.returncode == 70
+    assert "nobody" in unknown.stderr
+
+
+def test_check_says_all_that_would_be_refused(program: Make) -> None:
+    """Without running anything, and without a daemon."""
+    one = program({"limits": {"max_run_seconds": 400}})
+    write(one, "good.ipynb", ADD)
+    write(one, "bad.ipynb", notebook("import no_such_a\nopen('ran', 'w')"))
+    good = one.run("check", "good.ipynb")
+    assert (good.returncode, good.stdout) == (0, "")
+    bad = one.run("check", "bad.ipynb", "--timeout", "500", "--kernel", "python3")
+    assert bad.returncode == 3
+    assert "missing_dependencies" in bad.stdout
+    assert "no_such_a" in bad.stdout
+    assert "timeout_seconds" in bad.stdout
+    assert not (one.root / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["request", "result"])
+def test_schema_is_valid_json_schema(program: Make, kind: str) -> None:
+    """It can be given to any validator, and knows what it describes."""
+    one = program()
+    schema = json.loads(one.run("schema", kind).stdout)
+    Draft202012Validator.check_schema(schema)
+    if kind == "request":
+        validator = Draft202012Validator(schema)
+        assert validator.is_valid({"notebook": "a.ipynb", "parameters": {"a": 1}})
+        assert not validator.is_valid({"notebuk": "a.ipynb"})
+
+
+def test_published_reports_fit_the_published_schema(serving: Serving) -> None:
+    """A result, an error of a cell, and a refusal."""
+    program = serving()
+    schema = json.loads(program.run("schema", "result").stdout)
+    program.drop("good.ipynb", ADD)
+    program.drop("fails.ipynb", notebook("1/0"))
+    program.drop("refused.ipynb", {"cells": 3})
+    for name in ("good", "fails", "refused"):
+        Draft202012Validator(schema).validate(program.await_report(name))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("limts: {}", "limts"),
+        ("limits: {run_seconds: soon}", "limits.run_seconds"),
+        ("limits: {run_seconds: 5000}", "max_run_seconds"),
+        ("- a list", "mapping"),
+        ("a: [", "config.yaml"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(program: Make, config: str, said: str) -> None:
+    """It names the key; no traceback."""
+    one = program()
+    (one.root / "config.yaml").write_text(config)
+    done = one.run("serve")
+    assert done.returncode == 70
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_settings_come_from_flag_environment_and_file_in_that_order(program: Make) -> None:
+    """And relative folders count from the settings file."""
+    one = program({"outbox": "from-file", "limits": {"run_seconds": 1}})
+    one = Program(one.root, one.settings, {"INBOX_RUNNER__LIMITS__RUN_SECONDS": "30"})
+    write(one, "slow.ipynb", notebook("import time; time.sleep(2)"))
+    done = one.run("run", "slow.ipynb", "--outbox", "from-flag")
+    assert done.returncode == 0, done.stderr
+    assert (one.root / "from-flag" / "slow.ipynb").exists()
+    assert not (one.root / "from-file").exists()
+
+
+def test_progress_is_shown_on_a_terminal(program: Make) -> None:
+    """A bar by cells with elapsed time, on stderr; stdout stays JSON."""
+    one = program()
+    write(one, "steps.ipynb", notebook(*["import time; time.sleep(0.8)"] * 4))
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runner", "run", "steps.ipynb"],
+        cwd=one.root,
+        stdout=subprocess.PIPE,
+        stderr=side,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"},
+    )
+    os.close(side)
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(main, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        seen += chunk
+    assert process.stdout is not None
+    assert json.loads(process.stdout.read())["status"] == "succeeded"
+    process.wait(10)
+    os.close(main)
+    text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", seen).decode()
+    assert "steps" in text
+    assert "2/4" in text
+    assert re.search(r"0:00:0[2-9]", text)
