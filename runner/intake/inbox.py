@@ -369,7 +369,8 @@ class Inbox:
             return _Wait(LOOK_SECONDS)
         document, broken = _parse(raw, seen.suffix)
         if broken:
-            memo.broken_since = memo.broken_since or self.clock()
+            if memo.broken_since is None:
+                memo.broken_since = self.clock()
             left = self.broken_seconds - (self.clock() - memo.broken_since)
             if left > 0:
                 return _Wait(left)
