@@ -88,10 +88,13 @@ class Claims:
         self._disk.remove_folder(place)
 
     def undo_if_empty(self, folder: str) -> None:
-        """Put back what lies in a claim folder without a request, and remove the folder."""
+        """Put back what lies in a claim folder without a notebook, and remove the folder."""
         place = self._inbox / folder
         try:
-            for entry in list(os.scandir(place)):
+            entries = list(os.scandir(place))
+            if any(entry.name.lower().endswith(".ipynb") for entry in entries):
+                return
+            for entry in entries:
                 back = place.parent / entry.name
                 if entry.name.endswith((".yaml", ".yml", ".json")) and not os.path.lexists(back):
                     self._disk.rename(Path(entry.path), back)

@@ -190,12 +190,14 @@ class Inbox:
     _memos: dict[str, _Memo] = field(default_factory=dict)
     _listed: deque[Group] = field(default_factory=deque)
     _waiting: list[float] = field(default_factory=list)
+    _abandoned: set[str] = field(default_factory=set)
 
     def scan(self, room: int) -> Scan:
         """Look at everything; give one batch of drops, at most `room`, the first to come first.
 
         A listing is worked off batch by batch before the folder is listed again, so that 100,000
-        files are listed once and not a thousand times.
+        files are listed once and not a thousand times. Claim folders come first, and abandoned
+        ones are given alone: settings in them go back before their notebook is taken.
 
         Raises:
             OSError: the inbox itself is not there or cannot be read.
@@ -208,13 +210,17 @@ class Inbox:
         abandoned: list[str] = []
         size = 0
         while self._listed and len(drops) < min(room, BATCH_FILES) and size < BATCH_BYTES:
+            if abandoned and self._listed[0].claim is None:
+                self._listed.clear()
+                return Scan(tuple(drops), 0.0, len(self._waiting), tuple(abandoned))
             group = self._listed.popleft()
             found = list(self._look_at(group))
             ready = [drop for drop in found if isinstance(drop, Drop)]
             self._waiting.extend(wait.seconds for wait in found if isinstance(wait, _Wait))
             drops.extend(ready)
             size += sum(len(held.raw) for drop in ready for held in drop.files)
-            if group.claim is not None and not found:
+            if group.claim is not None and not found and group.claim not in self._abandoned:
+                self._abandoned.add(group.claim)
                 abandoned.append(group.claim)
         if self._listed:
             look_again: float | None = 0.0 if drops or room else TROUBLE_SECONDS
@@ -239,7 +245,13 @@ class Inbox:
             for (path, claim), files in found.items()
             if self.only is None or path in self.only
         ]
-        groups.sort(key=lambda g: (max((s.ctime_ns for s in g.files), default=0), g.path))
+        groups.sort(
+            key=lambda g: (
+                g.claim is None,
+                max((s.ctime_ns for s in g.files), default=0),
+                g.path,
+            )
+        )
         return groups
 
     def _walk(

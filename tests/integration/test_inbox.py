@@ -241,7 +241,7 @@ def test_a_file_that_cannot_be_read_is_told_and_retried(world: World) -> None:
     def refuse(*arguments: object, **more: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    os.open = refuse  # type: ignore[assignment]
+    os.open = refuse
     try:
         found = world.scan()
     finally:

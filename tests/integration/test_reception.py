@@ -1,0 +1,183 @@
+"""From inbox to ledger: accepted once, whatever fails in between."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runner.admission import library_reader
+from runner.config import Limits
+from runner.disk import Disk
+from runner.intake.claim import Claims
+from runner.intake.inbox import Inbox, Trust
+from runner.ledger import Ledger, State
+from runner.outbox import Outbox, OutboxGone
+from runner.reception import Reception
+from tests.conftest import code, notebook
+from tests.integration.failing_disk import Crash, FailingDisk, no_space
+
+RAW = json.dumps(notebook(code("1"))).encode()
+MB = 1024 * 1024
+
+
+class Place:
+    """The folders of one runner, and what it would be made of at its next start."""
+
+    def __init__(self, root: Path) -> None:
+        self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
+        self.library = root / "notebooks"
+        for folder in (self.inbox, self.outbox, self.state, self.library):
+            folder.mkdir(parents=True)
+        self.now = datetime(2026, 1, 2, tzinfo=UTC)
+        self.ids = 0
+
+    def start(self, disk: Disk | None = None) -> tuple[Reception, Ledger]:
+        disk = disk or Disk()
+        ledger = Ledger(self.state)
+        inbox = Inbox(self.inbox, 5 * MB, 15, (), Trust(), clock=lambda: 0.0, wall=lambda: 10**19)
+        reception = Reception(
+            inbox=inbox,
+            claims=Claims(self.inbox, 5 * MB, disk),
+            ledger=ledger,
+            outbox=Outbox(self.outbox, disk),
+            library=library_reader(self.library, 5 * MB),
+            limits=Limits(),
+            now=lambda: self.now,
+            new_id=self._new_id,
+        )
+        return reception, ledger
+
+    def _new_id(self) -> str:
+        self.ids += 1
+        return f"{self.ids:032x}"
+
+    def drop(self) -> None:
+        (self.inbox / "sub").mkdir()
+        (self.inbox / "sub" / "a.yaml").write_text("parameters: {x: 1}\n")
+        (self.inbox / "sub" / "a.ipynb").write_bytes(RAW)
+        (self.inbox / "b.json").write_text(json.dumps({"notebook": notebook("2"), "id": "f" * 32}))
+        (self.inbox / "large.ipynb").write_bytes(b" " * (5 * MB + 1))
+        (self.outbox / "b.result.json").write_text('{"somebody": "else"}')
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("failure", [Crash, no_space])
+def test_every_drop_becomes_one_job_whatever_fails(
+    tmp_path: Path, after: bool, failure: Callable[[], BaseException]
+) -> None:
+    """Fail the n-th change to the disk, n = 1, 2, 3 …, start again, and count.
+
+    Nothing that was dropped is gone before the ledger has it, settings stay with their notebook,
+    and what was too large to be read is kept.
+    """
+    at, clean = 0, False
+    while not clean:
+        at += 1
+        place = Place(tmp_path / f"{after}{failure.__name__}{at}")
+        place.drop()
+        disk = FailingDisk(at, after=after, failure=failure)
+        reception, ledger = place.start(disk)
+        with contextlib.suppress(Crash, OSError):
+            reception.receive()
+        clean = disk.is_clean
+        ledger.close()
+        reception, ledger = place.start()
+        for _ in range(3):
+            reception.receive()
+        jobs = ledger.jobs()
+        told = f"change {at}"
+        assert sorted(job.name for job in jobs) == ["b", "large", "sub/a"], told
+        by_name = {job.name: job for job in jobs}
+        assert by_name["b"].job_id == "f" * 32, told
+        asked = ledger.input_of(by_name["sub/a"].job_id)
+        assert asked is not None
+        assert asked.notebook == RAW, told
+        assert json.loads(asked.request) == {"parameters": {"x": 1}}, told
+        assert by_name["large"].refused, told
+        left = [
+            p.relative_to(place.inbox).as_posix() for p in place.inbox.rglob("*") if p.is_file()
+        ]
+        assert [name[:15] for name in left] == [".refused/large-"], told
+        kept = list(place.outbox.glob(".history/b/unknown-*/b.result.json"))
+        assert len(kept) == 1, told
+        ledger.close()
+    assert at > 10
+
+
+def test_many_drops_share_one_transaction(tmp_path: Path) -> None:
+    """One commit for a batch, so that a burst does not wait for a sync each."""
+    place = Place(tmp_path / "p")
+    for number in range(50):
+        (place.inbox / f"n{number}.ipynb").write_bytes(RAW)
+    reception, ledger = place.start()
+    commits: list[str] = []
+    ledger._db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    assert reception.receive().accepted == 50
+    assert len(commits) == 1
+
+
+def test_a_full_queue_leaves_the_rest_in_the_inbox(tmp_path: Path) -> None:
+    """Nothing is refused; it is taken when there is room."""
+    place = Place(tmp_path / "p")
+    for number in range(5):
+        (place.inbox / f"n{number}.ipynb").write_bytes(RAW)
+    reception, ledger = place.start()
+    reception._limits = Limits(queue=3)
+    assert reception.receive().accepted == 3
+    assert reception.receive().accepted == 0
+    assert len(list(place.inbox.glob("*.ipynb"))) == 2
+    ledger.start(ledger.queued(1)[0].job_id, "2026-01-02T00:00:00+00:00")
+    assert reception.receive().accepted == 1
+
+
+def test_nothing_leaves_the_inbox_while_the_outbox_is_gone(tmp_path: Path) -> None:
+    """Its results would have nowhere to go."""
+    place = Place(tmp_path / "p")
+    (place.inbox / "a.ipynb").write_bytes(RAW)
+    reception, ledger = place.start()
+    place.outbox.rename(tmp_path / "away")
+    with pytest.raises(OutboxGone):
+        reception.receive()
+    assert (place.inbox / "a.ipynb").read_bytes() == RAW
+    (tmp_path / "away").rename(place.outbox)
+    assert reception.receive().accepted == 1
+    assert len(ledger.jobs()) == 1
+
+
+def test_settings_are_late_for_sixty_seconds_only(tmp_path: Path) -> None:
+    """After that they wait for the next notebook, as settings that came first do."""
+    place = Place(tmp_path / "p")
+    (place.inbox / "a.ipynb").write_bytes(RAW)
+    reception, ledger = place.start()
+    reception.receive()
+    assert reception.wants_settings("a")
+    place.now += timedelta(seconds=61)
+    assert not reception.wants_settings("a")
+    (place.inbox / "a.yaml").write_text("parameters: {x: 1}\n")
+    reception.receive()
+    assert (place.inbox / "a.yaml").exists()
+    (place.inbox / "a.ipynb").write_bytes(RAW)
+    reception.receive()
+    newest = ledger.latest("a")
+    assert newest is not None
+    asked = ledger.input_of(newest.job_id)
+    assert asked is not None
+    assert json.loads(asked.request) == {"parameters": {"x": 1}}
+
+
+def test_a_cancel_reaches_what_is_queued_under_the_name(tmp_path: Path) -> None:
+    """All of it, and the file is gone; a cancel for nothing is gone as well."""
+    place = Place(tmp_path / "p")
+    reception, ledger = place.start()
+    for _ in range(2):
+        (place.inbox / "a.ipynb").write_bytes(RAW)
+        reception.receive()
+    (place.inbox / "a.cancel").touch()
+    (place.inbox / "nobody.cancel").touch()
+    received = reception.receive()
+    assert len(received.cancelled) == 2
+    assert all(job.cancelled and job.state is State.QUEUED for job in ledger.jobs())
+    assert not list(place.inbox.glob("*.cancel"))
