@@ -19,6 +19,8 @@ from runner.strict_json import loads as load_json
 
 MAX_PARAMETER_NODES = 100_000
 MAX_PARAMETER_DEPTH = 100
+MAX_INT_BITS = 13_000
+"""Python writes and reads integers of up to 4,300 decimal digits."""
 
 
 class Form(StrEnum):
@@ -187,6 +189,8 @@ def _not_json(value: object, budget: list[int], depth: int) -> str | None:
         return f"is nested more than {MAX_PARAMETER_DEPTH} deep"
     if isinstance(value, float) and not math.isfinite(value):
         return f"is {value}, which JSON cannot express; pass it as a string or null"
+    if isinstance(value, int) and value.bit_length() > MAX_INT_BITS:
+        return "is an integer of more than 4,000 digits; pass it as a string"
     if value is None or isinstance(value, bool | int | float | str):
         return None
     if isinstance(value, dict):

@@ -193,12 +193,17 @@ Serving = Callable[..., Program]
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+def make_program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     """Makes a program that is not started yet; afterwards nothing of it is left running."""
+    yield from programs(tmp_path)
+
+
+def programs(folder: Path) -> Iterator[Callable[..., Program]]:
+    """What the fixture does, for fixtures of other scopes."""
     made: list[Program] = []
 
     def make(settings: Mapping[str, Any] | None = None, **environment: str) -> Program:
-        root = tmp_path / f"program{len(made)}"
+        root = folder / f"program{len(made)}"
         root.mkdir()
         made.append(Program(root, settings or {}, environment))
         return made[-1]
@@ -218,11 +223,11 @@ def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 
 @pytest.fixture
-def serving(program: Callable[..., Program]) -> Serving:
+def serving(make_program: Callable[..., Program]) -> Serving:
     """Makes a program and starts it."""
 
     def make(settings: Mapping[str, Any] | None = None, **environment: str) -> Program:
-        return program(settings, **environment).start()
+        return make_program(settings, **environment).start()
 
     return make
 

@@ -4,19 +4,28 @@ import json
 import os
 import time
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Program, Serving, code, notebook, wait_for
+from tests.conftest import Program, Serving, code, notebook, programs, wait_for
 
 ONE = notebook(code("1", "results"))
 QUICK = {"intake": {"broken_seconds": 1, "rescan_seconds": 0.5}}
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """One program for all tests here that only drop something, each under names of its own."""
+    for make in programs(tmp_path_factory.mktemp("bad")):
+        yield make(QUICK).start()
+
+
 @pytest.fixture
-def program(serving: Serving) -> Program:
+def own_program(serving: Serving) -> Program:
+    """One for a test that looks at everything there is."""
     return serving(QUICK)
 
 
@@ -41,8 +50,9 @@ def test_what_is_not_json_is_an_invalid_notebook(program: Program) -> None:
 )
 def test_json_that_is_no_notebook_is_an_invalid_notebook(program: Program, content: bytes) -> None:
     """Whatever else it is."""
-    program.drop("other.ipynb", content)
-    assert errors_of(program, "other")[0] == "invalid_notebook"
+    name = f"other-{os.urandom(4).hex()}"
+    program.drop(f"{name}.ipynb", content)
+    assert errors_of(program, name)[0] == "invalid_notebook"
 
 
 def test_an_old_notebook_is_upgraded_and_runs(program: Program) -> None:
@@ -130,8 +140,9 @@ def test_a_library_notebook_that_is_not_there_is_named(program: Program) -> None
 @pytest.mark.parametrize("name", ["a=1\nimport os", "class", "1a", "a b", ""])
 def test_parameter_names_that_are_code_are_refused(program: Program, name: str) -> None:
     """papermill would write them into the notebook as they stand."""
-    program.drop("code.json", {"notebook": ONE, "parameters": {name: 1}})
-    assert errors_of(program, "code")[0] == "invalid_parameters"
+    job = f"code-{os.urandom(4).hex()}"
+    program.drop(f"{job}.json", {"notebook": ONE, "parameters": {name: 1}})
+    assert errors_of(program, job)[0] == "invalid_parameters"
 
 
 def test_two_settings_files_are_refused(program: Program) -> None:
@@ -167,8 +178,9 @@ STRANGE = [
 ]
 
 
-def test_strange_names_give_distinct_and_safe_outputs(program: Program) -> None:
+def test_strange_names_give_distinct_and_safe_outputs(own_program: Program) -> None:
     """A name with a newline, of 249 bytes, no UTF-8, format fields, twins in case and in NFC."""
+    program = own_program
     program.drop("first.ipynb", ONE)
     program.await_report("first")
     for number, name in enumerate(STRANGE):
@@ -189,8 +201,9 @@ def test_strange_names_give_distinct_and_safe_outputs(program: Program) -> None:
     assert (program.outbox / "with space.result.json").exists()
 
 
-def test_the_same_id_with_the_same_bytes_is_one_job(program: Program) -> None:
+def test_the_same_id_with_the_same_bytes_is_one_job(own_program: Program) -> None:
     """Dropped twice, and fifty times at once under other names; other bytes are refused."""
+    program = own_program
     job_id = os.urandom(16).hex()
     request = {"notebook": ONE, "id": job_id}
     program.drop("same.json", request)
@@ -213,8 +226,9 @@ def test_the_same_id_with_the_same_bytes_is_one_job(program: Program) -> None:
     assert job_id in message
 
 
-def test_what_is_no_request_is_left_alone(program: Program) -> None:
+def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
     """Documents, temp files, links, folders and pipes with the right suffix, fresh notebooks."""
+    program = own_program
     kept = [
         "README.md",
         "data.csv",

@@ -38,9 +38,9 @@ def test_run_submits_to_the_daemon_and_prints_the_result(serving: Serving) -> No
     assert program.report("add") == result
 
 
-def test_run_works_without_a_daemon(program: Make) -> None:
+def test_run_works_without_a_daemon(make_program: Make) -> None:
     """It is the runner then, for this one job, and leaves other requests alone."""
-    one = program()
+    one = make_program()
     one.inbox.mkdir()
     one.drop("other.ipynb", ADD)
     write(one, "add.ipynb", ADD)
@@ -53,9 +53,9 @@ def test_run_works_without_a_daemon(program: Make) -> None:
 
 
 @pytest.mark.parametrize("served", [True, False])
-def test_exit_codes_tell_what_happened(program: Make, served: bool) -> None:
+def test_exit_codes_tell_what_happened(make_program: Make, served: bool) -> None:
     """0 succeeded, 1 failed, 2 usage, 3 refused, 4 timeout; with a daemon and without."""
-    one = program()
+    one = make_program()
     if served:
         one.start()
     write(one, "fails.ipynb", notebook("1/0"))
@@ -111,9 +111,9 @@ def test_jobs_show_and_cancel(serving: Serving) -> None:
     assert "nobody" in unknown.stderr
 
 
-def test_check_says_all_that_would_be_refused(program: Make) -> None:
+def test_check_says_all_that_would_be_refused(make_program: Make) -> None:
     """Without running anything, and without a daemon."""
-    one = program({"limits": {"max_run_seconds": 400}})
+    one = make_program({"limits": {"max_run_seconds": 400}})
     write(one, "good.ipynb", ADD)
     write(one, "bad.ipynb", notebook("import no_such_a\nopen('ran', 'w')"))
     good = one.run("check", "good.ipynb")
@@ -127,9 +127,9 @@ def test_check_says_all_that_would_be_refused(program: Make) -> None:
 
 
 @pytest.mark.parametrize("kind", ["request", "result"])
-def test_schema_is_valid_json_schema(program: Make, kind: str) -> None:
+def test_schema_is_valid_json_schema(make_program: Make, kind: str) -> None:
     """It can be given to any validator, and knows what it describes."""
-    one = program()
+    one = make_program()
     schema = json.loads(one.run("schema", kind).stdout)
     Draft202012Validator.check_schema(schema)
     if kind == "request":
@@ -159,9 +159,9 @@ def test_published_reports_fit_the_published_schema(serving: Serving) -> None:
         ("a: [", "config.yaml"),
     ],
 )
-def test_a_wrong_setting_is_one_line(program: Make, config: str, said: str) -> None:
+def test_a_wrong_setting_is_one_line(make_program: Make, config: str, said: str) -> None:
     """It names the key; no traceback."""
-    one = program()
+    one = make_program()
     (one.root / "config.yaml").write_text(config)
     done = one.run("serve")
     assert done.returncode == 70
@@ -170,9 +170,9 @@ def test_a_wrong_setting_is_one_line(program: Make, config: str, said: str) -> N
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_settings_come_from_flag_environment_and_file_in_that_order(program: Make) -> None:
+def test_settings_come_from_flag_environment_and_file_in_that_order(make_program: Make) -> None:
     """And relative folders count from the settings file."""
-    one = program({"outbox": "from-file", "limits": {"run_seconds": 1}})
+    one = make_program({"outbox": "from-file", "limits": {"run_seconds": 1}})
     one = Program(one.root, one.settings, {"INBOX_RUNNER__LIMITS__RUN_SECONDS": "30"})
     write(one, "slow.ipynb", notebook("import time; time.sleep(2)"))
     done = one.run("run", "slow.ipynb", "--outbox", "from-flag")
@@ -181,9 +181,9 @@ def test_settings_come_from_flag_environment_and_file_in_that_order(program: Mak
     assert not (one.root / "from-file").exists()
 
 
-def test_progress_is_shown_on_a_terminal(program: Make) -> None:
+def test_progress_is_shown_on_a_terminal(make_program: Make) -> None:
     """A bar by cells with elapsed time, on stderr; stdout stays JSON."""
-    one = program()
+    one = make_program()
     write(one, "steps.ipynb", notebook(*["import time; time.sleep(0.8)"] * 4))
     main, side = pty.openpty()
     process = subprocess.Popen(

@@ -247,9 +247,9 @@ def test_a_second_runner_refuses_and_says_who_is_there(serving: Serving) -> None
         assert "Traceback" not in second.stderr
 
 
-def test_drops_before_the_start_are_found(program: Make) -> None:
+def test_drops_before_the_start_are_found(make_program: Make) -> None:
     """And a claim that an earlier runner left half-way is carried on under its id."""
-    one = program()
+    one = make_program()
     job_id = os.urandom(16).hex()
     claim = one.inbox / "sub" / f".claim-{job_id}"
     claim.mkdir(parents=True)

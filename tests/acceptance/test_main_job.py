@@ -3,7 +3,10 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -303,3 +306,86 @@ def _value(report: dict[str, object] | None) -> object:
     results = report["results"]
     assert isinstance(results, dict)
     return results["cell_1"]["application/json"]
+
+
+def test_a_scrap_that_cannot_be_read_is_named_and_all_else_kept(serving: Serving) -> None:
+    """`result_extraction_error`: the notebook ran, and what can be read of it is there."""
+    program = serving()
+    broken = (
+        "from IPython.display import display\nimport scrapbook as sb\nsb.glue('good', 1)\n"
+        "display({'application/scrapbook.scrap.pandas+json': {'name': 'frame', 'data': 'AAAA',"
+        " 'encoder': 'pandas', 'version': 1}}, metadata={'scrapbook': {'name': 'frame'}}, raw=True)"
+    )
+    program.drop("scraps.ipynb", notebook(broken, code("2", "results")))
+    report = program.await_report("scraps")
+    assert report["error_type"] == "result_extraction_error"
+    assert "frame" in report["message"]
+    assert report["results"]["good"] == 1
+    assert report["results"]["cell_2"]["application/json"] == 2
+
+
+def test_without_scrapbook_only_tagged_cells_are_reported(serving: Serving) -> None:
+    """And the tag is a setting."""
+    program = serving({"results": {"scrapbook": False, "tag": "answer"}})
+    glue = "import scrapbook as sb; sb.glue('a', 1)"
+    program.drop("tags.ipynb", notebook(glue, code("42", "answer"), code("7", "results")))
+    results = program.await_report("tags")["results"]
+    assert list(results) == ["cell_2"]
+
+
+def test_retries_are_for_machinery_and_never_for_a_cell(serving: Serving) -> None:
+    """A kernel that died runs again as often as was asked for; an exception does not."""
+    program = serving()
+    marker = program.root / "died-once"
+    dies_once = (
+        f"import os, pathlib\nmarker = pathlib.Path({str(marker)!r})\n"
+        "if not marker.exists():\n    marker.touch()\n    os._exit(1)"
+    )
+    program.drop("dies.json", {"notebook": notebook(dies_once, code("3", "results")), "retries": 2})
+    report = program.await_report("dies")
+    assert (report["status"], report["attempt"]) == ("succeeded", 2)
+    program.drop("raises.json", {"notebook": notebook("1/0"), "retries": 2})
+    assert program.await_report("raises")["attempt"] == 1
+
+
+def test_a_notebook_gives_the_same_outputs_as_the_papermill_command(
+    serving: Serving, tmp_path: Path
+) -> None:
+    """Text, rich output, an updated display, a widget's comm, an exception's text on stderr."""
+    source = notebook(
+        code("times = 2", "parameters"),
+        "import sys\nprint('out'); print('err', file=sys.stderr)\n[1, 2] * times",
+        "from IPython.display import HTML, display\nh = display('first', display_id=True)\n"
+        "h.update('second'); display(HTML('<b>x</b>'))",
+        "import os\n(__name__, In[1], _, len(Out), os.path.exists('nothing'))",
+        "!echo from the shell",
+        "%%capture caught\nprint('hidden')",
+        "class A:\n    def _repr_html_(self): return '<i>a</i>'\nA()",
+    )
+    (tmp_path / "in.ipynb").write_text(json.dumps(source))
+    papermill = Path(sys.executable).with_name("papermill")
+    done = subprocess.run(
+        [papermill, "in.ipynb", "out.ipynb", "-k", "python3", "-p", "times", "3"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    program = serving()
+    program.drop("same.json", {"notebook": source, "parameters": {"times": 3}})
+    program.await_report("same")
+    ours = json.loads((program.outbox / "same.ipynb").read_bytes())
+    theirs = json.loads((tmp_path / "out.ipynb").read_bytes())
+    assert [_shown(cell) for cell in ours["cells"]] == [_shown(cell) for cell in theirs["cells"]]
+
+
+def _shown(cell: dict[str, Any]) -> object:
+    """A cell's code, number and outputs, with what is the same to a reader made equal."""
+    outputs = sorted(
+        (json.dumps(output, sort_keys=True).replace("A at 0x", "A").split(">")[0][:400])
+        if "<__main__.A" not in json.dumps(output)
+        else "an A"
+        for output in cell.get("outputs", [])
+    )
+    return ("".join(cell["source"]), cell.get("execution_count"), outputs)

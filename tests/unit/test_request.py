@@ -232,7 +232,7 @@ def test_anchor_alone_is_harmless() -> None:
         ("retries: \x00", "character"),
         (b"retries: 1 # \xff", "utf-8"),
         ("retries: 1".encode("utf-16"), "utf-8"),
-        ("[" * 5_000, "recursion"),
+        ("[" * 2_000, "recursion"),
         ("timeout_seconds: " + "9" * 5_000, "digits"),
         ("kernel: !!int '0x'", "int"),
     ],
@@ -264,7 +264,7 @@ def test_tag_that_does_not_fit_its_value_is_refused(value: str) -> None:
     reason="the message has repr() of an integer with more than 4,300 digits, which raises; "
     "admission catches only Refused",
 )
-@pytest.mark.parametrize("key", ["retries", "timeout_seconds", "kernel", "unknown"])
+@pytest.mark.parametrize("key", ["retries", "timeout_seconds", "kernel"])
 def test_huge_hexadecimal_number_is_refused(key: str) -> None:
     """YAML's hexadecimal integers have no limit of digits, so messages cannot print them."""
     assert refusal(f"{key}: 0x{'f' * 5_000}")[0] is ErrorType.INVALID_REQUEST
@@ -297,6 +297,11 @@ def test_huge_number_as_a_parameter_name_is_refused() -> None:
 def test_lone_surrogate_in_yaml_is_refused(text: str) -> None:
     """JSON refuses it as well; every request can be written down as strict JSON."""
     refusal(text)
+
+
+def test_huge_hexadecimal_parameter_is_refused() -> None:
+    """What is accepted can be read again from the ledger; JSON has a limit of digits."""
+    assert refusal(f"parameters: {{a: 0x{'f' * 5_000}}}")[0] is ErrorType.INVALID_PARAMETERS
 
 
 def test_every_yaml_request_can_be_written_down() -> None:
@@ -405,7 +410,7 @@ def test_name_that_is_code_is_refused(name: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 1, 10**5_000, -1.5, "text", [], {}, [1, [2, {"a": None}]], {"any key": [1]}],
+    [None, True, 1, 10**30, -1.5, "text", [], {}, [1, [2, {"a": None}]], {"any key": [1]}],
 )
 def test_json_value_is_a_parameter(value: object) -> None:
     """All that JSON has."""

@@ -1,0 +1,320 @@
+"""Promises of the house: imports point one way, and the pure rules know nothing of the world."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "runner"
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # The values and the pure rules over them.
+    "strict_json": set(),
+    "names": set(),
+    "imports": set(),
+    "outcome": {"strict_json"},
+    "request": {"outcome", "strict_json"},
+    "notebook": {"outcome", "strict_json"},
+    "results": {"notebook", "strict_json"},
+    # What everybody stands on.
+    "config": set(),
+    "disk": set(),
+    # The rooms; none of them knows another one, but for the values of intake's own inbox.
+    "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json"},
+    "ledger": {"outcome", "strict_json"},
+    "outbox": {"disk", "outcome", "strict_json"},
+    "execution": {
+        *("config", "disk", "imports", "notebook", "outcome", "request", "results"),
+        "strict_json",
+    },
+    # Pure rules over the values of two rooms.
+    "report": {"ledger", "outcome", "request", "strict_json"},
+    "admission": {
+        *("config", "intake", "ledger", "names", "notebook", "outcome", "request"),
+        "strict_json",
+    },
+    # From one room to the next.
+    "owner": {"disk"},
+    "submit": {"disk", "outbox", "outcome", "strict_json"},
+    "reception": {
+        *("admission", "config", "disk", "intake", "ledger", "names", "outbox", "outcome"),
+        *("request", "strict_json"),
+    },
+    "dispatch": {
+        *("config", "disk", "execution", "ledger", "outbox", "outcome", "report", "request"),
+        "strict_json",
+    },
+    # Who introduces them to each other.
+    "daemon": {
+        *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
+        *("outbox", "outcome", "owner", "reception", "strict_json"),
+    },
+    "cli": {
+        *("config", "daemon", "disk", "execution", "ledger", "names", "notebook", "outbox"),
+        *("outcome", "owner", "request", "strict_json", "submit", "__init__"),
+    },
+    "__init__": set(),
+    "__main__": {"cli"},
+}
+"""Each room, and the rooms that it may import; a room is a module or a package of `runner`."""
+
+PURE = ["strict_json", "names", "imports", "outcome", "request", "notebook", "results", "report"]
+WORLD = set(
+    """
+    os time uuid random secrets socket ssl subprocess shutil tempfile glob io multiprocessing
+    threading asyncio signal select selectors sqlite3 urllib http logging sys
+    """.split()
+)
+ALLOWED_WORLD = {"names": {"os.fsencode"}, "results": {"io.BytesIO"}}
+"""`os.fsencode` gives a name's bytes; `io.BytesIO` is memory. Neither touches anything."""
+CLOCKS = {"now", "utcnow", "today", "fromtimestamp"}
+
+IN_INTAKE: dict[str, set[str]] = {
+    "__init__": set(),
+    "ignore": set(),
+    "lease": set(),
+    "mounts": set(),
+    "watch": set(),
+    "inbox": {"ignore", "lease"},
+    "claim": {"inbox"},
+}
+"""The same inside of the intake."""
+
+IN_EXECUTION: dict[str, set[str]] = {
+    "environment": set(),
+    "tree": set(),
+    "order": set(),
+    "importable": set(),
+    "kernel": {"tree"},
+    "run": {"kernel", "order"},
+    "preparation": {"importable", "kernel"},
+    "server": {"tree"},
+    "job": {"importable", "kernel", "order", "preparation", "run", "tree"},
+    "preload": {"job", "run", "server", "tree"},
+    "processes": {"order", "server"},
+}
+"""And of the execution: the daemon's side never imports what drives papermill."""
+
+
+def imported(source: str, module: str) -> set[str]:
+    """Every dotted name that a module's text imports, those inside of functions as well.
+
+    `module` is the importing module's own name, from which relative imports count; a package's
+    ends in `.__init__`.
+    """
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: -node.level] if node.level else []
+            start = ".".join([*base, *([node.module] if node.module else [])])
+            found.update(f"{start}.{alias.name}" for alias in node.names)
+    return found
+
+
+def rooms(source: str, module: str) -> set[str]:
+    """The rooms of `runner` that a module's text imports, its own apart."""
+    parts = [name.split(".") for name in imported(source, module)]
+    found = {_room(names[1:]) for names in parts if names[0] == "runner"}
+    return found - {module.split(".")[1]}
+
+
+def _room(names: list[str]) -> str:
+    return names[0] if names and names[0] in MAY_IMPORT else "__init__"
+
+
+def forbidden(source: str, module: str) -> set[str]:
+    """The rooms that a module imports against the table."""
+    return rooms(source, module) - MAY_IMPORT[module.split(".")[1]]
+
+
+def forbidden_inside(source: str, module: str, table: dict[str, set[str]]) -> set[str]:
+    """The modules of its own package that a module imports against the package's table."""
+    _, package, own = module.split(".")
+    parts = [name.split(".") for name in imported(source, module)]
+    inner = {names[2] for names in parts if names[:2] == ["runner", package] and len(names) > 2}
+    return {name for name in inner & set(table) if name != own} - table[own]
+
+
+def touches_world(source: str, room: str) -> set[str]:
+    """What a pure module takes from the world: modules that it may not have, paths, clocks."""
+    tree = ast.parse(source)
+    found = {name for name in imported(source, f"runner.{room}") if name.split(".")[0] in WORLD}
+    allowed = ALLOWED_WORLD.get(room, set())
+    modules = {name.split(".")[0] for name in allowed}
+    used = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in modules
+    }
+    paths = imported(source, f"runner.{room}") & {"pathlib", "pathlib.Path", "pathlib.PosixPath"}
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    clocks = {call.attr for call in calls if isinstance(call, ast.Attribute)} & CLOCKS
+    opens = {call.id for call in calls if isinstance(call, ast.Name)} & {"open", "input", "print"}
+    return (found - modules - allowed) | (used - allowed) | paths | clocks | opens
+
+
+def sentences(text: str) -> int:
+    """How many sentences a docstring has."""
+    return len(re.findall(r"[.!?](?=\s|$)", text.replace("...", "")))
+
+
+def modules_of(folder: Path = PACKAGE) -> Iterator[tuple[str, str]]:
+    """Every module below the package: its name, and its text."""
+    for path in sorted(folder.rglob("*.py")):
+        name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+        yield name, path.read_text(encoding="utf-8")
+
+
+MODULES = dict(modules_of())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    """Who needs more than the table allows moves the code, or argues for a new row."""
+    assert module.split(".")[1] in MAY_IMPORT, "a new room needs a row in the table"
+    assert forbidden(MODULES[module], module) == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("runner.intake.")])
+def test_imports_inside_intake_point_one_way(module: str) -> None:
+    """The pure rules lie below what looks at the disk."""
+    assert forbidden_inside(MODULES[module], module, IN_INTAKE) == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("runner.execution.")])
+def test_imports_inside_execution_point_one_way(module: str) -> None:
+    """The daemon's side, the job process and what they say to each other."""
+    if module != "runner.execution.__init__":
+        assert forbidden_inside(MODULES[module], module, IN_EXECUTION) == set()
+
+
+def test_table_has_no_circle() -> None:
+    """A table that allowed one would allow every arrow."""
+    left = dict(MAY_IMPORT)
+    while left:
+        lowest = [room for room, allowed in left.items() if not allowed & left.keys()]
+        assert lowest, f"a circle among {sorted(left)}"
+        for room in lowest:
+            del left[room]
+
+
+def test_table_names_rooms_that_are_there() -> None:
+    """A room that is gone leaves no row behind."""
+    assert {module.split(".")[1] for module in MODULES} == set(MAY_IMPORT)
+    assert set().union(*MAY_IMPORT.values()) <= set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("room", "never"),
+    [
+        ("ledger", {"intake", "outbox", "execution", "disk", "config"}),
+        ("outbox", {"ledger", "intake", "execution"}),
+        ("execution", {"ledger", "outbox", "intake", "daemon", "dispatch"}),
+        ("intake", {"ledger", "outbox", "execution"}),
+        ("submit", {"ledger", "execution", "daemon"}),
+    ],
+)
+def test_table_keeps_the_rooms_apart(room: str, never: set[str]) -> None:
+    """The design's lines, so that no new row of the table undoes one unseen."""
+    reached, pending = set[str](), {room}
+    while pending:
+        one = pending.pop()
+        reached.add(one)
+        pending |= MAY_IMPORT[one] - reached
+    assert reached & never == set()
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_pure_modules_know_nothing_of_the_world(room: str) -> None:
+    """No disk, no clock, no network, no chance: the world comes in as an argument."""
+    assert touches_world(MODULES[f"runner.{room}"], room) == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_says_what_it_owns_and_what_it_refuses(module: str) -> None:
+    """Two sentences at least, in its docstring; a package's first line may be one."""
+    text = ast.get_docstring(ast.parse(MODULES[module])) or ""
+    assert sentences(text) >= (1 if module.endswith("__init__") else 2)
+
+
+# The checks themselves
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "expected"),
+    [
+        ("from runner.daemon import Daemon", "runner.ledger", {"daemon"}),
+        ("import runner.daemon", "runner.ledger", {"daemon"}),
+        ("import runner.daemon as d", "runner.ledger", {"daemon"}),
+        ("from runner import outbox, disk", "runner.ledger", {"outbox", "disk"}),
+        ("def f():\n    from runner.ledger import Job", "runner.execution.job", {"ledger"}),
+        ("if TYPE_CHECKING:\n    from runner.cli import main", "runner.names", {"cli"}),
+        ("from . import cli", "runner.names", {"cli"}),
+        ("from .cli import main", "runner.names", {"cli"}),
+        ("from ..ledger import Job", "runner.execution.job", {"ledger"}),
+        ("from .. import ledger", "runner.execution.job", {"ledger"}),
+        ("from ..ledger import Job", "runner.intake.__init__", {"ledger"}),
+        ("from .inbox import Drop", "runner.intake.__init__", set()),
+        ("from runner import __version__", "runner.cli", set()),
+        ("from runner import __version__", "runner.ledger", {"__init__"}),
+        ("import runner", "runner.ledger", {"__init__"}),
+        ("from runner.outcome import Status\nimport os", "runner.ledger", set()),
+        ("'import runner.cli'  # from runner import cli", "runner.names", set()),
+    ],
+)
+def test_checker_sees_an_arrow_that_points_up(source: str, module: str, expected: set[str]) -> None:
+    """However it is written, and wherever it stands."""
+    assert forbidden(source, module) == expected
+
+
+def test_checker_sees_an_arrow_inside_of_a_package() -> None:
+    """Absolute or relative."""
+    for source in ("from runner.intake.claim import Claims", "from .claim import Claims"):
+        assert forbidden_inside(source, "runner.intake.inbox", IN_INTAKE) == {"claim"}
+    assert forbidden_inside("from . import lease", "runner.intake.inbox", IN_INTAKE) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "room", "expected"),
+    [
+        ("import os", "outcome", {"os"}),
+        ("import os.path", "outcome", {"os.path"}),
+        ("def f():\n    from time import time", "outcome", {"time.time"}),
+        ("from pathlib import Path", "request", {"pathlib.Path"}),
+        ("import pathlib", "request", {"pathlib"}),
+        ("from pathlib import PurePosixPath", "request", set()),
+        ("import os\nos.fsencode('a')", "names", set()),
+        ("import os\nos.remove('a')", "names", {"os.remove"}),
+        ("from os import remove", "names", {"os.remove"}),
+        ("from datetime import datetime\ndatetime.now()", "report", {"now"}),
+        ("from datetime import datetime\ndatetime.fromisoformat('x')", "report", set()),
+        ("open('x')", "notebook", {"open"}),
+        ("import json, re", "outcome", set()),
+    ],
+)
+def test_checker_sees_the_world_in_a_pure_module(
+    source: str, room: str, expected: set[str]
+) -> None:
+    """A made-up text with each of the ways out."""
+    assert touches_world(source, room) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 0),
+        ("One thing", 0),
+        ("One thing.", 1),
+        ("Owns a.b... and c. Refuses d.", 2),
+        ("A? B!", 2),
+    ],
+)
+def test_checker_counts_sentences(text: str, count: int) -> None:
+    """A dot inside of a name ends none."""
+    assert sentences(text) == count

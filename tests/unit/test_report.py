@@ -1,0 +1,244 @@
+"""Promises of the published JSON: strict, in order, and as its schema says."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import jsonschema
+import pytest
+from pydantic import TypeAdapter
+
+from runner.ledger import Job, Place, Seal, State
+from runner.outcome import (
+    CellCount,
+    ErrorResult,
+    ErrorType,
+    Failure,
+    KernelUsed,
+    Outcome,
+    PublishedFile,
+    Result,
+    Status,
+    failed,
+)
+from runner.report import report_of
+from runner.request import Request
+
+JOB = Job(
+    seq=1,
+    job_id="0123456789abcdef0123456789abcdef",
+    name="sales/daily",
+    state=State.SEALED,
+    status=Status.SUCCEEDED,
+    error_type=None,
+    message=None,
+    attempt=1,
+    retries=0,
+    cancelled=False,
+    refused=False,
+    awaits_settings=False,
+    request_sha256="b" * 64,
+    input_sha256="a" * 64,
+    accepted_at="2026-01-02T03:04:05.000Z",
+    started_at="2026-01-02T03:04:06.000Z",
+    finished_at="2026-01-02T03:04:08.500Z",
+    published_at=None,
+    place=Place.NONE,
+)
+FILE = PublishedFile(
+    path="sales/daily.files/plot.png", bytes=5, media_type="image/png", sha256="c" * 64
+)
+SEAL = Seal(
+    job_id=JOB.job_id,
+    outcome=Outcome(
+        status=Status.SUCCEEDED,
+        results={"scaled": [190, 174]},
+        kernel=KernelUsed(name="python3", requested="conda-env"),
+        cells=CellCount(total=3, executed=3),
+        warnings=["The first."],
+    ),
+    executed=b"{}",
+    files=(FILE,),
+    finished_at="2026-01-02T03:04:08.500Z",
+)
+REQUEST = Request(parameters={"factor": 3})
+SCHEMA = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
+
+RESULT_KEYS = [
+    *("schema", "job_id", "name", "status", "results", "files", "output_nb", "parameters"),
+    *("kernel", "cells", "attempt", "accepted_at", "started_at", "finished_at"),
+    *("duration_seconds", "input_sha256", "warnings"),
+]
+ERROR_KEYS = ["cell", "cell_index", "cell_source", "ename", "evalue", "traceback"]
+
+
+def strict(raw: bytes) -> dict[str, Any]:
+    """The report as a strict reader sees it."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    found: dict[str, Any] = json.loads(raw.decode("utf-8"), parse_constant=refuse)
+    json.dumps(found, ensure_ascii=False).encode()
+    return found
+
+
+def report(
+    seal: Seal = SEAL, job: Job = JOB, request: Request = REQUEST, *warnings: str
+) -> dict[str, Any]:
+    return strict(report_of(job, seal, request, list(warnings)))
+
+
+def failing(kind: ErrorType, **fields: Any) -> Seal:
+    return replace(SEAL, outcome=failed(Failure(error_type=kind, message="Why.", **fields)))
+
+
+def test_result_has_the_keys_of_the_contract_in_order() -> None:
+    """What a person looks for first comes first."""
+    assert list(report()) == RESULT_KEYS
+
+
+def test_result_says_what_came_out() -> None:
+    """Row, outcome, files and request in one mapping."""
+    assert report() == {
+        "schema": "inbox-runner/result/1",
+        "job_id": JOB.job_id,
+        "name": "sales/daily",
+        "status": "succeeded",
+        "results": {"scaled": [190, 174]},
+        "files": [FILE.model_dump()],
+        "output_nb": "sales/daily.ipynb",
+        "parameters": {"factor": 3},
+        "kernel": {"name": "python3", "requested": "conda-env"},
+        "cells": {"total": 3, "executed": 3},
+        "attempt": 1,
+        "accepted_at": "2026-01-02T03:04:05.000Z",
+        "started_at": "2026-01-02T03:04:06.000Z",
+        "finished_at": "2026-01-02T03:04:08.500Z",
+        "duration_seconds": 2.5,
+        "input_sha256": "a" * 64,
+        "warnings": ["The first."],
+    }
+
+
+def test_error_has_its_reason_right_after_its_status() -> None:
+    """A person who opens the file sees at once what is wrong."""
+    found = report(failing(ErrorType.PAPERMILL_EXECUTION_ERROR, cell=2, traceback=["a"]))
+    assert list(found)[:6] == ["schema", "job_id", "name", "status", "error_type", "message"]
+    assert set(found) == {*RESULT_KEYS, *ERROR_KEYS, "error_type", "message"}
+    assert found["status"] == "failed"
+    assert found["error_type"] == "papermill_execution_error"
+    assert found["message"] == "Why."
+    assert found["cell"] == 2
+    assert found["traceback"] == ["a"]
+    assert found["ename"] is None
+
+
+def test_modules_are_there_only_where_they_are_the_matter() -> None:
+    """`missing_modules` and `module` belong to one error type each."""
+    missing = report(failing(ErrorType.MISSING_DEPENDENCIES, missing_modules=["cv2"]))
+    assert missing["missing_modules"] == ["cv2"]
+    assert "module" not in missing
+    late = report(failing(ErrorType.MODULE_NOT_FOUND, module="x"))
+    assert late["module"] == "x"
+    assert "missing_modules" not in late
+
+
+def test_results_of_the_finished_cells_stay_in_an_error() -> None:
+    """A failure takes nothing away."""
+    outcome = failed(Failure(error_type=ErrorType.TIMEOUT, message="m"), results={"step0": 0})
+    found = report(replace(SEAL, outcome=outcome))
+    assert found["results"] == {"step0": 0}
+    assert found["status"] == "timed_out"
+
+
+def test_warnings_of_the_run_come_before_later_ones() -> None:
+    """What publishing has to say is added."""
+    assert report(SEAL, JOB, REQUEST, "The second.")["warnings"] == ["The first.", "The second."]
+
+
+def test_job_that_never_ran_has_no_start() -> None:
+    """No notebook, no kernel, no time, no hash of what was not read."""
+    seal = replace(failing(ErrorType.NOTEBOOK_TOO_LARGE), executed=None, files=())
+    found = report(seal, replace(JOB, started_at=None, attempt=0, input_sha256=""), Request())
+    assert found["output_nb"] is None
+    assert found["started_at"] is None
+    assert found["duration_seconds"] == 0
+    assert found["attempt"] == 0
+    assert found["input_sha256"] is None
+    assert found["files"] == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "seconds"),
+    [
+        ("2026-01-02T03:04:06.000Z", "2026-01-02T03:04:06.0014Z", 0.001),
+        ("2026-01-02T03:04:06Z", "2026-01-03T03:04:06Z", 86400),
+        ("2026-01-02T03:04:06+00:00", "2026-01-02T03:04:07Z", 1),
+        ("2026-01-02T03:04:06Z", "2026-01-02T03:04:05Z", 0),
+    ],
+)
+def test_duration_is_in_seconds_and_never_negative(start: str, end: str, seconds: float) -> None:
+    """A clock may be set back in the middle."""
+    found = report(replace(SEAL, finished_at=end), replace(JOB, started_at=start))
+    assert found["duration_seconds"] == seconds
+
+
+def test_report_is_strict_json_whatever_is_in_it() -> None:
+    """No NaN, no infinity, no half of a surrogate pair."""
+    odd: dict[str, Any] = {"nan": float("nan"), "inf": [float("-inf")], "half\ud800": "\udfff"}
+    seal = replace(SEAL, outcome=SEAL.outcome.model_copy(update={"results": odd}))
+    found = report(seal, replace(JOB, name="caf\ufffd ☃"), Request(parameters=odd), "\ud800")
+    assert found["output_nb"] == "caf\ufffd ☃.ipynb"
+    assert found["warnings"][-1] == "\ufffd"
+    assert [key[:4] for key in found["results"]] == ["nan", "inf", "half"]
+    failure = Failure(error_type=ErrorType.TIMEOUT, message="m", evalue="\ud800", cell_source="\0")
+    report(replace(SEAL, outcome=failed(failure)))
+
+
+def test_bytes_are_the_same_for_the_same_job() -> None:
+    """Publishing again after a crash skips what already matches."""
+    assert report_of(JOB, SEAL, REQUEST, ["w"]) == report_of(JOB, SEAL, REQUEST, ["w"])
+
+
+@pytest.mark.parametrize("kind", ErrorType)
+def test_error_is_as_the_published_schema_says(kind: ErrorType) -> None:
+    """Each error type, with and without its own fields."""
+    jsonschema.validate(report(failing(kind)), SCHEMA)
+    jsonschema.validate(
+        report(
+            failing(
+                kind,
+                cell=1,
+                cell_index=0,
+                cell_source="1/0",
+                ename="E",
+                evalue="v",
+                traceback=["t"],
+                missing_modules=["m"],
+                module="m",
+            )
+        ),
+        SCHEMA,
+    )
+
+
+def test_result_is_as_the_published_schema_says() -> None:
+    """And what has a key too many, or one too few, is not."""
+    found = report()
+    jsonschema.validate(found, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(found | {"other": 1}, SCHEMA)
+    for key in set(RESULT_KEYS) - {"schema"}:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({k: v for k, v in found.items() if k != key}, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(found | {"job_id": "x"}, SCHEMA)
+
+
+@pytest.mark.parametrize("model", [Result, ErrorResult])
+def test_report_reads_back_as_its_value(model: type[Result]) -> None:
+    """The command line and the gateway read it so."""
+    seal = SEAL if model is Result else failing(ErrorType.TIMEOUT)
+    found = model.model_validate_json(report_of(JOB, seal, REQUEST, []))
+    assert found.job_id == JOB.job_id
