@@ -7,7 +7,7 @@ A rule that rather misses one than names one too many: a missed module still end
 import ast
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -16,21 +16,28 @@ from IPython.core.inputtransformer2 import TransformerManager
 MAX_SOURCE_CHARS = 1_000_000
 MAX_NESTING = 10
 
-_PYTHON_CELL_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
-_FILE_CELL_MAGICS = frozenset({"writefile", "file"})
+_PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
+_FILE_MAGICS = frozenset({"writefile", "file"})
+_HARMLESS_CELL_MAGICS = frozenset("html HTML markdown latex svg SVG javascript js".split())
 _CHANGING_MAGICS = frozenset(
-    "cd run load load_ext pip conda mamba micromamba uv pushd popd pylab env set_env".split()
+    "cd run load load_ext pip conda mamba micromamba uv pushd popd pylab env set_env sx system "
+    "macro recall rerun edit".split()
 )
-_INSTALLERS = re.compile(
-    r"\b(pip3?|conda|mamba|micromamba|uv|apt|apt-get|poetry|easy_install|git\s+clone|setup\.py)\b"
+_CHANGING_MODULES = frozenset("sys os site subprocess importlib pip runpy pkg_resources".split())
+"""Names out of these, or these under another name, may do anything to what can be imported."""
+_CHANGING_NAMES = re.compile(
+    r"(sys\.(path|modules|meta_path|path_hooks)"
+    r"|os\.(f?chdir|system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork|rename|replace|symlink)"
+    r"|subprocess\.|sh\.|importlib\.|runpy\.|site\.|micropip\.|pip\.|shutil\.|zipfile\.|tarfile\.)"
 )
-_CATCHING = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
-_CHANGING_NAMES = frozenset(
-    "sys.path sys.modules sys.meta_path sys.path_hooks os.chdir site.addsitedir "
-    "importlib.invalidate_caches micropip.install pip.main pip._internal.main".split()
+_CHANGING_CALLS = frozenset(
+    "exec eval __import__ compile chdir write_text write_bytes extractall "
+    "urlretrieve addsitedir install".split()
 )
-_CHANGING_CALLS = frozenset({"exec", "__import__", "chdir", "addsitedir", "fchdir"})
+_INSTALL = re.compile(r"\b(pip3?|conda|mamba|uv|apt|apt-get)\s+(-\S+\s+)*(install|add)\b")
+_HARMLESS_EXTENSIONS = frozenset({"autoreload", "tensorboard", "sql", "memory_profiler"})
 _ENDING_CALLS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort"})
+_SHELL = frozenset({"system", "getoutput"})
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Requirements:
 
 
 class _Unknowable(Exception):
-    """From here on nothing can be said: something changes what can be imported."""
+    """From here on nothing can be said: something may change what can be imported."""
 
 
 @dataclass
@@ -54,10 +61,9 @@ class _Reader:
 def required_modules(sources: Sequence[str]) -> Requirements:
     """The modules that these code cells, run in this order, import for certain.
 
-    Counted are imports that run whatever happens: not those in functions, under `if`, in a `try`
-    that catches their failure, relative ones, or any after the notebook installs something,
-    changes the search path or its folder, or ends itself. Cells that are no Python are passed
-    over.
+    Counted are imports at the top level of a cell, up to the first thing that may install, fetch
+    or write a module, change the search path or the folder, or end the notebook. Not counted are
+    those in functions, branches, loops, `try` and `with`, and relative ones.
     """
     reader = _Reader()
     try:
@@ -69,173 +75,138 @@ def required_modules(sources: Sequence[str]) -> Requirements:
 
 
 def _read_cell(source: str, reader: _Reader, depth: int) -> None:
+    if not source.strip():
+        return
+    for statement in _parse(source, depth).body:
+        _read_statement(statement, reader, depth)
+
+
+def _parse(source: str, depth: int) -> ast.Module:
+    """A cell as Python. One that is none ends the notebook, or is a magic without its `%`.
+
+    Raises:
+        _Unknowable: it does not parse.
+    """
     if len(source) > MAX_SOURCE_CHARS or depth > MAX_NESTING:
-        return
-    tree = _parse(source)
-    if tree is None:
-        return
-    _read_body(tree.body, reader, depth)
-
-
-def _parse(source: str) -> ast.Module | None:
+        raise _Unknowable
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             code: str = TransformerManager().transform_cell(source)
             return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, IndexError, TypeError):
-        return None
-    except Exception:  # noqa: BLE001 - IPython's tokenizer raises errors of its own
-        return None
-
-
-def _read_body(body: Sequence[ast.stmt], reader: _Reader, depth: int) -> None:
-    for statement in body:
-        _read_statement(statement, reader, depth)
+    except Exception as error:  # IPython's tokenizer raises errors of its own, and Python many
+        raise _Unknowable from error
 
 
 def _read_statement(statement: ast.stmt, reader: _Reader, depth: int) -> None:
     match statement:
         case ast.Import(names=names):
-            reader.modules.update(alias.name.partition(".")[0] for alias in names)
+            for alias in names:
+                reader.modules.add(alias.name.partition(".")[0])
+            if any(alias.asname and alias.name in _CHANGING_MODULES for alias in names):
+                raise _Unknowable
         case ast.ImportFrom(module=module, level=0) if module and module != "__future__":
             reader.modules.add(module.partition(".")[0])
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ImportFrom():
-            return
-        case ast.ClassDef(body=body):
-            _read_body(body, reader, depth)
-        case ast.With() | ast.AsyncWith():
-            _read_with(statement, reader, depth)
-        case ast.Try() | ast.TryStar():
-            _read_try(statement, reader, depth)
-        case ast.If() | ast.For() | ast.While() | ast.AsyncFor() | ast.Match():
-            if _changes_something(statement):
+            if module.partition(".")[0] in _CHANGING_MODULES:
                 raise _Unknowable
-        case ast.Raise():
-            raise _Unknowable
+        case ast.ClassDef(body=body):
+            for inner in body:
+                _read_statement(inner, reader, depth)
+        case ast.Try(finalbody=finalbody) | ast.TryStar(finalbody=finalbody):
+            _look_for_changes(statement, reader, depth)
+            for inner in finalbody:
+                _read_statement(inner, reader, depth)
         case _:
-            _read_expressions(statement, reader, depth)
+            _look_for_changes(statement, reader, depth)
 
 
-def _read_with(statement: ast.With | ast.AsyncWith, reader: _Reader, depth: int) -> None:
-    for item in statement.items:
-        _read_expressions(item.context_expr, reader, depth)
-    if any(_suppresses(item.context_expr) for item in statement.items):
-        return
-    _read_body(statement.body, reader, depth)
+def _look_for_changes(statement: ast.stmt, reader: _Reader, depth: int) -> None:
+    """Anything in a statement that may run, now or when a function is called.
 
-
-def _suppresses(expression: ast.expr) -> bool:
-    """Whether this is `contextlib.suppress(ImportError)` or anything that may swallow errors."""
-    if not isinstance(expression, ast.Call):
-        return False
-    return _dotted(expression.func).rpartition(".")[2] in ("suppress", "raises", "catch")
-
-
-def _read_try(statement: ast.Try | ast.TryStar, reader: _Reader, depth: int) -> None:
-    if not any(_catches(handler) for handler in statement.handlers):
-        _read_body(statement.body, reader, depth)
-        _read_body(statement.orelse, reader, depth)
-    elif _changes_something(statement):
-        raise _Unknowable
-    _read_body(statement.finalbody, reader, depth)
-
-
-def _catches(handler: ast.ExceptHandler) -> bool:
-    """Whether a failed import may end here; a name that we do not know may be anything."""
-    if handler.type is None:
-        return True
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    names = [_dotted(kind).rpartition(".")[2] for kind in kinds]
-    return any(name in _CATCHING or not _is_builtin_error(name) for name in names)
-
-
-def _is_builtin_error(name: str) -> bool:
-    import builtins
-
-    found = getattr(builtins, name, None)
-    return isinstance(found, type) and issubclass(found, BaseException)
-
-
-def _read_expressions(node: ast.AST, reader: _Reader, depth: int) -> None:
-    """A statement without statements in it: does it change what can be imported?"""
-    for inner in _walk_outside_functions(node):
-        if isinstance(inner, ast.Call):
-            _read_call(inner, reader, depth)
-        if _touches_search_path(inner):
+    Raises:
+        _Unknowable: it may change what can be imported, or end the notebook.
+    """
+    in_magic: set[ast.AST] = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Raise):
             raise _Unknowable
+        if isinstance(node, ast.ImportFrom) and node.module in _CHANGING_MODULES:
+            raise _Unknowable
+        if isinstance(node, ast.Attribute) and _CHANGING_NAMES.match(_dotted(node)):
+            raise _Unknowable
+        if isinstance(node, ast.Call):
+            _read_call(node, reader, depth, in_magic)
 
 
-def _read_call(call: ast.Call, reader: _Reader, depth: int) -> None:
+def _installs(call: ast.Call) -> bool:
+    """Whether a command that installs something is among a call's texts."""
+    texts = (n.value for n in ast.walk(call) if isinstance(n, ast.Constant))
+    return any(isinstance(text, str) and _INSTALL.search(text) for text in texts)
+
+
+def _read_call(call: ast.Call, reader: _Reader, depth: int, in_magic: set[ast.AST]) -> None:
     name = _dotted(call.func)
-    if name in _ENDING_CALLS or name in _CHANGING_CALLS:
-        raise _Unknowable
-    last = name.rpartition(".")[2]
-    constants = [arg.value for arg in ast.walk(call) if isinstance(arg, ast.Constant)]
-    texts = [text for text in constants if isinstance(text, str)]
     if name.startswith("get_ipython."):
-        _read_ipython(last, texts, reader, depth)
-    elif _is_process_call(name) and _INSTALLERS.search(" ".join(texts)):
+        assert isinstance(call.func, ast.Attribute)
+        in_magic.add(call.func.value)
+        _read_ipython(call.func.attr, call, reader, depth)
+        return
+    last = name.rpartition(".")[2]
+    if last not in ("print", "display") and _installs(call):
+        raise _Unknowable
+    if last == "get_ipython" and call not in in_magic:
+        raise _Unknowable
+    if name in _ENDING_CALLS or last in _CHANGING_CALLS or (last == "open" and _writes(call)):
         raise _Unknowable
 
 
-def _read_ipython(call: str, texts: Sequence[str], reader: _Reader, depth: int) -> None:
+def _writes(call: ast.Call) -> bool:
+    """Whether a call of `open` may make a file; its mode is the second argument, or `mode`."""
+    modes = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "mode")]
+    if not modes:
+        return False
+    mode = modes[0].value if isinstance(modes[0], ast.Constant) else None
+    return not isinstance(mode, str) or bool(set(mode) & set("wax+"))
+
+
+def _read_ipython(method: str, call: ast.Call, reader: _Reader, depth: int) -> None:
     """What IPython's transformer made of a magic or a shell line."""
-    if call == "run_line_magic" and texts:
-        magic = texts[0]
-        rest = texts[1] if len(texts) > 1 else ""
-        if magic in _CHANGING_MAGICS or (magic in ("sx", "system") and _INSTALLERS.search(rest)):
-            raise _Unknowable
-        if magic in ("time", "timeit", "prun"):
-            _read_cell(rest, reader, depth + 1)
-    elif call == "run_cell_magic" and len(texts) >= 3:
+    texts = [
+        argument.value
+        for argument in call.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
+    if method == "run_line_magic" and len(texts) == 2 and not _changes(*texts):
+        if texts[0] in _PYTHON_MAGICS:
+            _read_cell(texts[1], reader, depth + 1)
+    elif method == "run_cell_magic" and len(texts) == 3:
         _read_cell_magic(texts[0], texts[1], texts[2], reader, depth)
-    elif call in ("system", "getoutput") and _INSTALLERS.search(" ".join(texts)):
+    elif method not in _SHELL or not _is_plain_echo(texts):
         raise _Unknowable
+
+
+def _changes(magic: str, line: str) -> bool:
+    if magic == "load_ext":
+        return line.strip() not in _HARMLESS_EXTENSIONS
+    return magic in _CHANGING_MAGICS
+
+
+def _is_plain_echo(texts: Sequence[str]) -> bool:
+    """A shell line that only looks, the commonest in notebooks."""
+    words = texts[0].split() if texts else [""]
+    plain = not re.search(r"[|;&<>`$({]", texts[0]) if texts else False
+    return plain and words[:1] in (["echo"], ["ls"], ["pwd"], ["date"], ["nvidia-smi"])
 
 
 def _read_cell_magic(magic: str, line: str, body: str, reader: _Reader, depth: int) -> None:
-    if magic in _PYTHON_CELL_MAGICS:
+    if magic in _PYTHON_MAGICS:
         _read_cell(body, reader, depth + 1)
-    elif magic in _FILE_CELL_MAGICS:
+    elif magic in _FILE_MAGICS:
         path = PurePosixPath(line.split()[-1].strip("'\"") if line.split() else "")
         if path.parts:
-            first = path.parts[0] if len(path.parts) > 1 else path.stem
-            reader.made.add(first)
-    elif _INSTALLERS.search(body):
+            reader.made.add(path.parts[0] if len(path.parts) > 1 else path.stem)
+    elif magic not in _HARMLESS_CELL_MAGICS:
         raise _Unknowable
-
-
-def _is_process_call(name: str) -> bool:
-    first, _, last = name.partition(".")
-    return first in ("subprocess", "os", "sh") or last in ("run", "check_call", "check_output")
-
-
-def _touches_search_path(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and _dotted(node) in _CHANGING_NAMES
-
-
-def _changes_something(statement: ast.stmt) -> bool:
-    """Whether a part that may or may not run would make what follows unknowable."""
-    probe = _Reader()
-    try:
-        for inner in _walk_outside_functions(statement):
-            if isinstance(inner, ast.Call) and _dotted(inner.func) not in _ENDING_CALLS:
-                _read_call(inner, probe, MAX_NESTING)
-            if _touches_search_path(inner):
-                return True
-    except _Unknowable:
-        return True
-    return False
-
-
-def _walk_outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    pending = [node]
-    while pending:
-        inner = pending.pop()
-        yield inner
-        if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            pending.extend(ast.iter_child_nodes(inner))
 
 
 def _dotted(node: ast.AST) -> str:

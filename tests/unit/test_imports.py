@@ -19,15 +19,9 @@ def cells(*sources: str, expected: str = "", id: str | None = None) -> Any:  # n
     return pytest.param(sources, set(expected.split()), id=id or sources[0])
 
 
-def wrong(*sources: str, expected: str = "", why: str) -> Any:
-    """A row that is right as it stands here, and that the code does not fulfil yet."""
-    reason = f"names a module that is not imported for certain: {why}"
-    return pytest.param(
-        sources,
-        set(expected.split()),
-        id=why,
-        marks=pytest.mark.xfail(strict=True, reason=reason),
-    )
+def doubtful(*sources: str, expected: str = "", why: str) -> Any:
+    """A row where a module looks as if it were imported, and why that is not certain."""
+    return pytest.param(sources, set(expected.split()), id=why)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +43,7 @@ def wrong(*sources: str, expected: str = "", why: str) -> Any:
         cells("import a", "import b", "import a", expected="a b", id="several cells"),
         cells("import a\nawait f()\nimport b", expected="a b", id="top-level await"),
         cells("from __future__ import annotations\nimport a", expected="a"),
-        cells("with open('x') as f:\n    import a\nimport b", expected="a b"),
+        cells("with open('x') as f:\n    import a\nimport b", expected="b"),
         cells("class A:\n    import a", expected="a"),
         cells("try:\n    f()\nfinally:\n    import a", expected="a"),
         cells("import a\na?", expected="a", id="help"),
@@ -74,7 +68,7 @@ def test_plain_imports_are_named(sources: tuple[str, ...], expected: set[str]) -
         cells("def f():\n    import a\nimport b", expected="b"),
         cells("async def f():\n    import a"),
         cells("class A:\n    def f(self):\n        import a"),
-        cells("f = lambda: __import__('a')\nimport b", expected="b"),
+        cells("f = lambda: __import__('a')\nimport b"),
         cells("if x:\n    import a\nelse:\n    import b\nimport c", expected="c"),
         cells("if TYPE_CHECKING:\n    import a\nimport b", expected="b"),
         cells("import typing\nif typing.TYPE_CHECKING:\n    import a", expected="typing"),
@@ -105,12 +99,6 @@ def test_import_whose_failure_may_be_caught_is_not_named(what: str) -> None:
     """An optional import is no requirement; what an unknown name catches, nobody knows."""
     if what:
         assert modules(f"try:\n    import a\nexcept {what}:\n    a = None\nimport b") == {"b"}
-
-
-@pytest.mark.parametrize("what", [w.strip() for w in PASSES.split("|")])
-def test_import_whose_failure_is_not_caught_is_named(what: str) -> None:
-    """Handlers of other errors leave the import as it is."""
-    assert modules(f"try:\n    import a\nexcept {what}:\n    pass\nimport b") == {"a", "b"}
 
 
 @pytest.mark.parametrize(
@@ -240,21 +228,11 @@ def test_what_comes_after_a_change_in_the_same_cell_is_not_named_either() -> Non
         "%config InlineBackend.figure_format = 'retina'",
         "!ls -l",
         "files = !ls",
-        "%%bash\nls",
         "%%html\n<script>import x from 'y'</script>",
-        "%%python3\nimport z",
         "%%javascript\nimport z",
-        "os.system('ls')",
-        "subprocess.run(['ls'])",
         "print(sys.version)",
         "if x:\n    print(1)",
         "try:\n    f()\nexcept Exception:\n    pass",
-        "import a\n)",
-        "if",
-        "import a\0",
-        "'unfinished",
-        "SELECT * FROM t",
-        "\ud800",
     ],
 )
 def test_what_changes_nothing_is_passed_over(harmless: str) -> None:
@@ -272,7 +250,6 @@ def test_what_changes_nothing_is_passed_over(harmless: str) -> None:
         cells("%%capture\n%%time\nimport a", expected="a"),
         cells("%time import a", expected="a"),
         cells("%%time\ntry:\n    import a\nexcept ImportError:\n    pass"),
-        cells("%%time\n)", "import b", expected="b"),
     ],
 )
 def test_magics_that_run_python_are_read(sources: tuple[str, ...], expected: set[str]) -> None:
@@ -302,99 +279,106 @@ def test_writefile_without_a_name_is_passed_over() -> None:
     assert modules("%%writefile\nx = 1", "import b") == {"b"}
 
 
-def test_long_cell_is_passed_over() -> None:
-    """A cell of more than a million characters is data, not code."""
-    assert modules("import a\n" + "#" * MAX_SOURCE_CHARS, "import b") == {"b"}
+def test_nothing_is_named_after_a_cell_that_is_too_long_to_be_read() -> None:
+    """A cell of more than a million characters may do anything."""
+    assert modules("import a", "import x\n" + "#" * MAX_SOURCE_CHARS, "import b") == {"a"}
 
 
-@pytest.mark.parametrize("source", ["(" * 5_000, "-" * 5_000 + "1", "a" + ".b" * 5_000, "[" * 150])
-def test_deep_nesting_is_passed_over(source: str) -> None:
-    """What Python's own parser gives up on is no reason to fail here."""
-    assert modules(source, "import b") == {"b"}
+@pytest.mark.parametrize(
+    "source",
+    ["(" * 5_000, "a b", "if", "x = 'unfinished", "SELECT * FROM t", "\ud800", "%%time\n)"],
+)
+def test_nothing_is_named_after_a_cell_that_python_cannot_parse(source: str) -> None:
+    """It ends the notebook, or is a magic that needs no percent sign; no reason to fail here."""
+    assert modules("import a", source, "import b") == {"a"}
 
 
 @pytest.mark.parametrize(
     ("sources", "expected"),
     [
-        wrong(
+        doubtful(
             "import sys\nif not found:\n    sys.exit()\nimport cv2",
             expected="sys",
             why="the notebook may have ended itself under `if`",
         ),
-        wrong(
+        doubtful(
             "try:\n    import cv2\nexcept ImportError:\n    raise SystemExit(0)\nimport cv2.aruco",
             why="the handler of a failed import may have ended the notebook",
         ),
-        wrong(
+        doubtful(
             "try:\n    x = int('x')\nexcept ValueError:\n    x = 0\nelse:\n    import cupy",
             why="an `else` of a try runs only if nothing was raised",
         ),
-        wrong(
+        doubtful(
             "try:\n    int('x')\n    import cv2\nexcept ValueError:\n    pass",
             why="a caught error may have come first",
         ),
-        wrong(
+        doubtful(
             "with contextlib.suppress(Exception):\n    !pip install x\nimport x",
             why="an install inside of `suppress`",
         ),
-        wrong(
+        doubtful(
             "def install():\n    !pip install x\ninstall()\nimport x",
             why="a function of the notebook installs it",
         ),
-        wrong(
+        doubtful(
             "def setup():\n    sys.path.append('lib')\nsetup()\nimport x",
             why="a function of the notebook changes the search path",
         ),
-        wrong("pip install x", "import x", why="automagic: `pip install x` alone in its cell"),
-        wrong("cd lib", "import x", why="automagic: `cd lib` alone in its cell"),
-        wrong("!wget https://example.org/x.py", "import x", why="the shell fetches it"),
-        wrong("!unzip x.zip", "import x", why="the shell unpacks it"),
-        wrong("%%bash\ncurl -O https://example.org/x.py", "import x", why="a bash cell makes it"),
-        wrong("open('x.py', 'w').write('')\nimport x", why="Python writes the module"),
-        wrong(
+        doubtful("pip install x", "import x", why="automagic: `pip install x` alone in its cell"),
+        doubtful("cd lib", "import x", why="automagic: `cd lib` alone in its cell"),
+        doubtful("!wget https://example.org/x.py", "import x", why="the shell fetches it"),
+        doubtful("!unzip x.zip", "import x", why="the shell unpacks it"),
+        doubtful(
+            "%%bash\ncurl -O https://example.org/x.py", "import x", why="a bash cell makes it"
+        ),
+        doubtful("open('x.py', 'w').write('')\nimport x", why="Python writes the module"),
+        doubtful(
             "from pathlib import Path\nPath('x.py').write_text('')\nimport x",
             expected="pathlib",
             why="pathlib writes the module",
         ),
-        wrong(
+        doubtful(
             "from sys import path\npath.append('lib')\nimport x",
             expected="sys",
             why="sys.path by `from sys import path`",
         ),
-        wrong(
+        doubtful(
             "import sys as s\ns.path.append('lib')\nimport x",
             expected="sys",
             why="sys.path by an alias of sys",
         ),
-        wrong(
+        doubtful(
             "from subprocess import call\ncall(['pip', 'install', 'x'])\nimport x",
             expected="subprocess",
             why="`call` imported from subprocess",
         ),
-        wrong(
+        doubtful(
             "from subprocess import run\nrun(['pip', 'install', 'x'])\nimport x",
             expected="subprocess",
             why="`run` imported from subprocess",
         ),
-        wrong(
+        doubtful(
             "from os import system\nsystem('pip install x')\nimport x",
             expected="os",
             why="`system` imported from os",
         ),
-        wrong(
+        doubtful(
             "cmd = 'pip install x'\nimport os\nos.system(cmd)\nimport x",
             expected="os",
             why="a shell command out of a variable",
         ),
-        wrong(
+        doubtful(
             "ip = get_ipython()\nip.run_line_magic('pip', 'install x')\nimport x",
             why="a magic by a variable that holds get_ipython()",
         ),
-        wrong(
+        doubtful(
             "get_ipython().run_cell('!pip install x')\nimport x",
             why="get_ipython().run_cell installs",
         ),
-        wrong("with quiet_import():\n    import x", why="an unknown context may swallow the error"),
+        doubtful(
+            "with quiet_import():\n    import x", why="an unknown context may swallow the error"
+        ),
     ],
 )
 def test_doubtful_imports_are_not_named(sources: tuple[str, ...], expected: set[str]) -> None:

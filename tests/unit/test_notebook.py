@@ -424,12 +424,14 @@ def test_deep_metadata_are_kept_or_refused(where: str, depth: int) -> None:
     metadata = {"deep": nested(depth)}
     cell = code(metadata=metadata) if where == "cell" else code()
     document = notebook(cell, metadata=metadata if where == "notebook" else {})
+    kind: object = None
     try:
         normalise(check(parse(json.dumps(document).encode())))
     except Refused as refusal:
-        assert refusal.failure.error_type is ErrorType.INVALID_NOTEBOOK
+        kind = refusal.failure.error_type
     except RecursionError:
-        pytest.fail("neither made whole nor refused", pytrace=False)
+        kind = RecursionError
+    assert kind in (None, ErrorType.INVALID_NOTEBOOK)
 
 
 @pytest.mark.xfail(
