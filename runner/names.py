@@ -5,7 +5,6 @@ looks at the disk.
 """
 
 import hashlib
-import os
 import re
 import unicodedata
 
@@ -14,9 +13,14 @@ MAX_COMPONENT_BYTES = 200
 MAX_NAME_BYTES = 1000
 KEPT_BYTES = 150
 
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\u2028\u2029\ud800-\udfff/]')
+_UNSAFE_CHARS = frozenset('<>:"\\|?*/')
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Control and format characters (also those that turn text around), surrogates, line ends."""
 _LOOKS_LIKE_OUTPUT = re.compile(r"\.(ipynb|json|files)$", re.IGNORECASE)
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|com[\d\u00b9\u00b2\u00b3]|lpt[\d\u00b9\u00b2\u00b3]|conin\$|conout\$)(\.|$)",
+    re.IGNORECASE,
+)
 
 
 def job_name(path: str) -> str:
@@ -42,7 +46,7 @@ def is_job_name(name: str) -> bool:
 def _safe(component: str, *, is_folder: bool) -> str:
     if not _needs_change(component, is_folder=is_folder):
         return component
-    plain = unicodedata.normalize("NFC", _UNSAFE.sub("_", component))
+    plain = unicodedata.normalize("NFC", "".join("_" if _is_unsafe(c) else c for c in component))
     plain = plain.strip(" .") or "_"
     plain = re.sub(r"^[-.~#]", "_", plain)
     if _DEVICE.match(plain):
@@ -53,7 +57,7 @@ def _safe(component: str, *, is_folder: bool) -> str:
 def _needs_change(component: str, *, is_folder: bool) -> bool:
     return bool(
         not component
-        or _UNSAFE.search(component)
+        or any(_is_unsafe(char) for char in component)
         or component[0] in " -.~#"
         or component[-1] in " ."
         or _DEVICE.match(component)
@@ -63,9 +67,13 @@ def _needs_change(component: str, *, is_folder: bool) -> bool:
     )
 
 
+def _is_unsafe(char: str) -> bool:
+    return char in _UNSAFE_CHARS or unicodedata.category(char) in _UNSAFE_CATEGORIES
+
+
 def _cut(text: str, size: int) -> str:
     return text.encode()[:size].decode("utf-8", "ignore")
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -15,6 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from runner.outcome import ErrorType, refuse
+from runner.strict_json import clean
 
 Notebook = dict[str, Any]
 
@@ -99,6 +100,13 @@ def normalise(document: Notebook) -> NotebookNode:
     Raises:
         Refused: `invalid_notebook`, naming the cell where there is one.
     """
+    try:
+        return _normalise(document)
+    except RecursionError as error:
+        raise _invalid("it is nested too deeply") from error
+
+
+def _normalise(document: Notebook) -> NotebookNode:
     upgraded = _upgrade(document)
     cells = upgraded.get("cells")
     if not isinstance(cells, list):
@@ -249,7 +257,7 @@ def _upgrade(document: Notebook) -> Mapping[str, Any]:
     if major == nbformat.current_nbformat:
         return document
     try:
-        old = nbformat.from_dict(copy.deepcopy(document))
+        old = nbformat.from_dict({**copy.deepcopy(document), "nbformat": major})
         return nbformat.convert(old, nbformat.current_nbformat)  # type: ignore[no-any-return]
     except Exception as error:
         raise _invalid(f"nbformat {major} could not be upgraded ({error!r})") from error
@@ -274,7 +282,7 @@ def _cell(cell: object, index: int, taken: set[str]) -> dict[str, Any]:
     if not isinstance(cell, dict):
         raise _invalid(f"cell {index} is a {type(cell).__name__}, not a mapping")
     kind = cell.get("cell_type")
-    if kind not in _CELL_TYPES:
+    if not isinstance(kind, str) or kind not in _CELL_TYPES:
         raise _invalid(f"cell {index} has the type {kind!r}; code, markdown and raw are known")
     whole: dict[str, Any] = {
         "cell_type": "markdown" if kind == "heading" else kind,
@@ -291,8 +299,10 @@ def _cell(cell: object, index: int, taken: set[str]) -> dict[str, Any]:
 
 def _cell_id(found: object, index: int, taken: set[str]) -> str:
     cell_id = found if isinstance(found, str) and _CELL_ID.fullmatch(found) else f"cell-{index}"
+    count = 0
     while cell_id in taken:
-        cell_id = f"cell-{index}" if cell_id != f"cell-{index}" else f"cell-{index}-{len(taken)}"
+        cell_id = f"cell-{index}-{count}" if count else f"cell-{index}"
+        count += 1
     taken.add(cell_id)
     return cell_id
 
@@ -300,7 +310,7 @@ def _cell_id(found: object, index: int, taken: set[str]) -> str:
 def _cell_metadata(cell: Mapping[str, Any]) -> dict[str, Any]:
     metadata = cell.get("metadata")
     kept = copy.deepcopy(metadata) if isinstance(metadata, dict) else {}
-    kept["tags"] = list(dict.fromkeys(tags_of(cell)))
+    kept["tags"] = [tag for tag in dict.fromkeys(tags_of(cell)) if tag and "," not in tag]
     if not isinstance(kept.get("jupyter", {}), dict):
         del kept["jupyter"]
     kept.pop("papermill", None)
@@ -308,9 +318,9 @@ def _cell_metadata(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell_source(cell: Mapping[str, Any], index: int) -> str:
-    source = cell.get("source", "")
-    if isinstance(source, str):
-        return source
+    source = cell.get("source", cell.get("input", ""))
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
-        return "".join(source)
+        source = "".join(source)
+    if isinstance(source, str):
+        return str(clean(source))
     raise _invalid(f"the source of cell {index} is neither text nor a list of lines")

@@ -101,7 +101,7 @@ def read_document(raw: bytes, form: Form) -> JsonValue:
         return load_json(raw) if form is not Form.YAML else _load_yaml(raw)
     except StrictJsonError as error:
         raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid JSON: {error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except Exception as error:  # PyYAML's constructors raise whatever they trip over
         text = " ".join(str(error).split()) or type(error).__name__
         raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid YAML: {text}.") from error
 
@@ -142,10 +142,10 @@ def check_parameters(parameters: object) -> None:
         raise refuse(ErrorType.INVALID_PARAMETERS, "`parameters` is a mapping of names to values.")
     budget = [MAX_PARAMETER_NODES]
     for name, value in parameters.items():
-        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        if not isinstance(name, str) or not _is_variable(name):
             raise refuse(
                 ErrorType.INVALID_PARAMETERS,
-                f"The parameter name {name!r} is no Python identifier.",
+                f"The parameter name {_shown(name)} is no Python identifier.",
             )
         trouble = _not_json(value, budget, 0)
         if trouble:
@@ -181,6 +181,18 @@ def library_path(path: str) -> PurePosixPath:
     return pure
 
 
+def _is_variable(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name) and name != "__debug__"
+
+
+def _shown(value: object) -> str:
+    """`repr`, which Python refuses for integers of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a very long {type(value).__name__}"
+
+
 def _not_json(value: object, budget: list[int], depth: int) -> str | None:
     budget[0] -= 1
     if budget[0] < 0:
@@ -214,7 +226,7 @@ def _sentence(error: ValidationError) -> str:
         return f"Unknown key `{key}`{_hint(key)}. The keys are: {known}."
     if key == "notebook":
         return "`notebook` must be a path in the library or, in JSON, a notebook."
-    return f"`{key}`: {first['msg']} (got {first['input']!r})."[:500]
+    return f"`{key}`: {first['msg']} (got {_shown(first['input'])})."[:500]
 
 
 def _hint(key: str) -> str:
@@ -249,7 +261,25 @@ class _Loader(yaml.SafeLoader):
 def _load_yaml(raw: bytes) -> JsonValue:
     text = raw.decode("utf-8-sig")
     loaded: JsonValue = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    _check_texts(loaded)
     return loaded
+
+
+def _check_texts(value: object) -> None:
+    """Double-quoted YAML can make lone surrogates, which no UTF-8 can hold.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _check_texts(key)
+            _check_texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_texts(inner)
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Promises of mounts: the type is read from the mount table, by the longest point above a folder."""
+"""Promises of mounts: the type comes from the mount table, by the longest point above a folder."""
 
 from pathlib import Path
 

@@ -232,7 +232,7 @@ def test_anchor_alone_is_harmless() -> None:
         ("retries: \x00", "character"),
         (b"retries: 1 # \xff", "utf-8"),
         ("retries: 1".encode("utf-16"), "utf-8"),
-        ("[" * 2_000, "recursion"),
+        ("[" * 600, "recursion"),
         ("timeout_seconds: " + "9" * 5_000, "digits"),
         ("kernel: !!int '0x'", "int"),
     ],
@@ -246,46 +246,24 @@ def test_yaml_beyond_plain_values_is_refused(text: str | bytes, part: str) -> No
     assert "\n" not in message
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(AttributeError, KeyError, IndexError),
-    reason="PyYAML's constructors raise these for explicit tags, and read_document lets them pass: "
-    "nothing in intake catches them, so such a file ends the daemon at each start",
-)
 @pytest.mark.parametrize("value", ["!!timestamp x", "!!bool x", "!!int ''", "!!float ''"])
 def test_tag_that_does_not_fit_its_value_is_refused(value: str) -> None:
     """Whatever a file says, reading it ends in a document or in `Refused`."""
     assert refusal(f"retries: {value}")[0] is ErrorType.INVALID_REQUEST
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="the message has repr() of an integer with more than 4,300 digits, which raises; "
-    "admission catches only Refused",
-)
 @pytest.mark.parametrize("key", ["retries", "timeout_seconds", "kernel"])
 def test_huge_hexadecimal_number_is_refused(key: str) -> None:
     """YAML's hexadecimal integers have no limit of digits, so messages cannot print them."""
     assert refusal(f"{key}: 0x{'f' * 5_000}")[0] is ErrorType.INVALID_REQUEST
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="the message has repr() of a name with more than 4,300 digits, which raises",
-)
 def test_huge_number_as_a_parameter_name_is_refused() -> None:
     """The same in the place of a parameter's name."""
     text = f"parameters:\n  ? 0x{'f' * 5_000}\n  : 1"
     assert refusal(text)[0] is ErrorType.INVALID_PARAMETERS
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="YAML's \\ud800 passes as a lone surrogate; then Request.model_dump_json raises "
-    "PydanticSerializationError in admission.admit, which nobody catches",
-)
 @pytest.mark.parametrize(
     "text",
     [
@@ -396,7 +374,6 @@ def test_identifier_is_a_parameter_name(name: str) -> None:
         ("a",),
         pytest.param(
             "__debug__",
-            marks=pytest.mark.xfail(strict=True, reason="`__debug__ = 1` is a SyntaxError"),
         ),
     ],
 )
