@@ -1,7 +1,7 @@
 """Asks a Python environment which modules it has, without importing any of them.
 
 This interpreter directly, another one through a subprocess; both run the same few lines. Decides
-nothing.
+nothing, and where a finder gives no answer it counts the module as there.
 """
 
 import inspect
@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 
 ANSWER_SECONDS = 20.0
+_ANSWER = "missing modules: "
 
 
 class EnvironmentNotAnswering(Exception):
@@ -20,7 +21,7 @@ class EnvironmentNotAnswering(Exception):
 
 
 def missing_here(modules: Iterable[str], folder: str | None) -> list[str]:
-    """Which of these top-level modules this interpreter lacks, sorted.
+    """Which of these modules this interpreter lacks: their top-level names, sorted.
 
     `folder` is where the kernel runs: its neighbours can be imported.
     """
@@ -31,37 +32,56 @@ def missing_in(
     python: str,
     modules: Iterable[str],
     folder: str | None,
-    env: Mapping[str, str] | None = None,
     timeout_seconds: float = ANSWER_SECONDS,
+    env: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The same for another interpreter.
+    """The same for another interpreter, Python 3.6 or newer.
 
     Raises:
         EnvironmentNotAnswering: it is not there, failed, or took too long.
     """
+    # By stdin: one argument holds no more than 128 KiB (execve(2)).
     question = json.dumps([list(modules), folder])
-    script = (
-        "from __future__ import annotations\nimport json, sys\n"
-        f"{inspect.getsource(_find_missing)}\n"
-        "print(json.dumps(_find_missing(*json.loads(sys.argv[1]))))\n"
-    )
     try:
-        answer = subprocess.run(
-            [python, "-c", script, question],
+        ended = subprocess.run(
+            [python, "-c", _SCRIPT],
             env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
+            input=question.encode("ascii"),
             capture_output=True,
             timeout=timeout_seconds,
-            check=True,
+            check=False,
         )
-        found = json.loads(answer.stdout.splitlines()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentNotAnswering(python, f"no answer in {timeout_seconds:g} s") from error
+    except (OSError, ValueError) as error:
         raise EnvironmentNotAnswering(python, str(error)) from error
-    return [str(name) for name in found]
+    found = _read_answer(ended.stdout)
+    if found is None:
+        raise EnvironmentNotAnswering(python, _why(ended.returncode, ended.stderr))
+    return found
 
 
-def _find_missing(modules: list[str], folder: str | None) -> list[str]:
-    """Self-contained: its source runs in other interpreters too, from Python 3.8 on."""
+def _read_answer(output: bytes) -> list[str] | None:
+    """The marked line; whatever sitecustomize and its like print stands around it."""
+    _, mark, rest = output.rpartition(_ANSWER.encode())
+    if not mark:
+        return None
+    try:
+        found = json.loads(rest.partition(b"\n")[0])
+    except ValueError:
+        return None
+    return [str(name) for name in found] if isinstance(found, list) else None
+
+
+def _why(code: int, errors: bytes) -> str:
+    """The exit code, and the last line that was complained, without control characters."""
+    lines = errors.decode(errors="replace").strip().splitlines()
+    last = "".join(c if c.isprintable() else " " for c in lines[-1][:300]) if lines else ""
+    return f"it ended with code {code}" + (f", {last}" if last else "")
+
+
+def _find_missing(modules: "list[str]", folder: "str | None") -> "list[str]":
+    """Self-contained: its source runs in other interpreters too, from Python 3.6 on."""
     import importlib
     import importlib.util
     import sys
@@ -71,14 +91,32 @@ def _find_missing(modules: list[str], folder: str | None) -> list[str]:
             return True
         try:
             return importlib.util.find_spec(name) is not None
-        except Exception:  # noqa: BLE001 - finders are anybody's code
-            return False
+        except Exception:  # noqa: BLE001 - finders are anybody's code, and no answer is no "no"
+            return True
 
-    before = list(sys.path)
+    before, known = list(sys.path), set(sys.path_importer_cache)
+    try:
+        importlib.invalidate_caches()
+    except Exception:  # noqa: BLE001, S110 - likewise
+        pass
     if folder is not None:
         sys.path.insert(0, folder)
     try:
-        importlib.invalidate_caches()
-        return sorted(name for name in set(modules) if not is_there(name))
+        return sorted(name for name in {m.partition(".")[0] for m in modules} if not is_there(name))
     finally:
         sys.path[:] = before
+        # A folder that is not there yet would stay unimportable for the kernel forked from us.
+        for path in set(sys.path_importer_cache) - known:
+            sys.path_importer_cache.pop(path, None)
+
+
+# Read once: the file may be another one by the time somebody asks. What lies in the daemon's own
+# folder is no part of the answer, and must not stand in for `json`.
+_SCRIPT = f"""
+import sys
+if sys.path[:1] == [""]:
+    del sys.path[0]
+import json
+{inspect.getsource(_find_missing)}
+print("\\n" + {_ANSWER!r} + json.dumps(_find_missing(*json.loads(sys.stdin.read()))))
+"""
