@@ -4,9 +4,13 @@ This interpreter directly, another one through a subprocess; both run the same f
 nothing, and where a finder gives no answer it counts the module as there.
 """
 
+import contextlib
+import importlib
+import importlib.util
 import inspect
 import json
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 
 ANSWER_SECONDS = 20.0
@@ -81,10 +85,7 @@ def _why(code: int, errors: bytes) -> str:
 
 
 def _find_missing(modules: "list[str]", folder: "str | None") -> "list[str]":
-    """Self-contained: its source runs in other interpreters too, from Python 3.6 on."""
-    import importlib
-    import importlib.util
-    import sys
+    """Its source runs in other interpreters too, with the imports of `_SCRIPT`."""
 
     def is_there(name: str) -> bool:
         if name in sys.builtin_module_names or name in sys.modules:
@@ -95,10 +96,8 @@ def _find_missing(modules: "list[str]", folder: "str | None") -> "list[str]":
             return True
 
     before, known = list(sys.path), set(sys.path_importer_cache)
-    try:
+    with contextlib.suppress(Exception):
         importlib.invalidate_caches()
-    except Exception:  # noqa: BLE001, S110 - likewise
-        pass
     if folder is not None:
         sys.path.insert(0, folder)
     try:
@@ -116,7 +115,7 @@ _SCRIPT = f"""
 import sys
 if sys.path[:1] == [""]:
     del sys.path[0]
-import json
+import contextlib, importlib, importlib.util, json
 {inspect.getsource(_find_missing)}
 print("\\n" + {_ANSWER!r} + json.dumps(_find_missing(*json.loads(sys.stdin.read()))))
 """
