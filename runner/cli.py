@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from runner import __version__, config, submit
+from runner.admission import library_reader
 from runner.config import MEGABYTE, ConfigError, Settings
 from runner.disk import Disk
 from runner.ledger import Job, LedgerReader
@@ -179,7 +180,7 @@ def jobs(
         return
     table = Table(box=None, pad_edge=False)
     for column in ("job id", "name", "status", "error", "accepted", "seconds"):
-        table.add_column(column, overflow="fold" if column == "name" else "ellipsis")
+        table.add_column(column, overflow="fold")
     for job in found:
         row = _row(job)
         table.add_row(
@@ -407,7 +408,11 @@ def _check(given: str, asked: dict[str, Any], settings: Settings) -> list[Failur
         return found
     in_library = isinstance(source, str)
     path = settings.notebooks / source if isinstance(source, str) else Path(given)
-    notebook = attempt(lambda: read_notebook(path.read_bytes()))
+    library = library_reader(settings.notebooks, int(settings.limits.notebook_mb * MEGABYTE))
+    raw = attempt(lambda: library(source) if isinstance(source, str) else path.read_bytes())
+    if raw is None:
+        return found
+    notebook = attempt(lambda: read_notebook(raw))
     if notebook is None:
         return found
     choice = attempt(

@@ -233,4 +233,5 @@ def _sentence(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown setting `{key}`; config.yaml in the project lists all of them"
-    return f"setting `{key}`: {first['msg']} (got {first['input']!r})"
+    got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
+    return f"setting `{key}`: {first['msg']}{got}"

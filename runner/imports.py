@@ -15,25 +15,31 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 MAX_SOURCE_CHARS = 1_000_000
 MAX_NESTING = 10
+MAX_COST = 20_000
+"""Lines of a cell times its magics; beyond it reading takes seconds."""
 
 _PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
 _FILE_MAGICS = frozenset({"writefile", "file"})
 _HARMLESS_CELL_MAGICS = frozenset("html HTML markdown latex svg SVG javascript js".split())
-_CHANGING_MAGICS = frozenset(
-    "cd run load load_ext pip conda mamba micromamba uv pushd popd pylab env set_env sx system "
-    "macro recall rerun edit".split()
+_HARMLESS_LINE_MAGICS = frozenset(
+    "matplotlib autoreload config who whos time timeit prun memit mprun precision pprint xmode "
+    "lsmagic magic pinfo pinfo2 psource pdoc pfile pdef quickref colors automagic unload_ext "
+    "watermark tensorboard sql store gui logstart logstop logoff logon pdb reset_selective".split()
 )
 _CHANGING_MODULES = frozenset("sys os site subprocess importlib pip runpy pkg_resources".split())
-"""Names out of these, or these under another name, may do anything to what can be imported."""
+"""These under another name may do anything to what can be imported, and so may their names."""
+_HARMLESS_NAMES = frozenset("path environ getcwd listdir sep makedirs version_info stdout".split())
+"""Often imported from `os` and `sys`; but `sys.path` is the search path itself."""
 _CHANGING_NAMES = re.compile(
     r"(sys\.(path|modules|meta_path|path_hooks)"
     r"|os\.(f?chdir|system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork|rename|replace|symlink)"
     r"|subprocess\.|sh\.|importlib\.|runpy\.|site\.|micropip\.|pip\.|shutil\.|zipfile\.|tarfile\.)"
 )
 _CHANGING_CALLS = frozenset(
-    "exec eval __import__ compile chdir write_text write_bytes extractall "
-    "urlretrieve addsitedir install".split()
+    "chdir write_text write_bytes extractall urlretrieve download addsitedir install "
+    "rename replace_with symlink_to hardlink_to".split()
 )
+_CHANGING_BUILTINS = frozenset("exec eval compile __import__ getattr setattr".split())
 _INSTALL = re.compile(r"\b(pip3?|conda|mamba|uv|apt|apt-get)\s+(-\S+\s+)*(install|add)\b")
 _HARMLESS_EXTENSIONS = frozenset({"autoreload", "tensorboard", "sql", "memory_profiler"})
 _ENDING_CALLS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort"})
@@ -87,7 +93,7 @@ def _parse(source: str, depth: int) -> ast.Module:
     Raises:
         _Unknowable: it does not parse.
     """
-    if len(source) > MAX_SOURCE_CHARS or depth > MAX_NESTING:
+    if len(source) > MAX_SOURCE_CHARS or depth > MAX_NESTING or _transform_cost(source) > MAX_COST:
         raise _Unknowable
     try:
         with warnings.catch_warnings():
@@ -96,6 +102,12 @@ def _parse(source: str, depth: int) -> ast.Module:
             return ast.parse(code)
     except Exception as error:  # IPython's tokenizer raises errors of its own, and Python many
         raise _Unknowable from error
+
+
+def _transform_cost(source: str) -> int:
+    """IPython's transformer tokenizes the whole cell anew for each magic or shell line in it."""
+    lines = source.splitlines()
+    return len(lines) * sum(1 for line in lines if re.search(r"^\s*[!%?]|[?=]\s*[!%]|\?\s*$", line))
 
 
 def _read_statement(statement: ast.stmt, reader: _Reader, depth: int) -> None:
@@ -107,8 +119,7 @@ def _read_statement(statement: ast.stmt, reader: _Reader, depth: int) -> None:
                 raise _Unknowable
         case ast.ImportFrom(module=module, level=0) if module and module != "__future__":
             reader.modules.add(module.partition(".")[0])
-            if module.partition(".")[0] in _CHANGING_MODULES:
-                raise _Unknowable
+            _check_names(statement)
         case ast.ClassDef(body=body):
             for inner in body:
                 _read_statement(inner, reader, depth)
@@ -120,6 +131,25 @@ def _read_statement(statement: ast.stmt, reader: _Reader, depth: int) -> None:
             _look_for_changes(statement, reader, depth)
 
 
+def _is_function(statement: ast.stmt) -> bool:
+    """What a function raises ends the notebook as an error, if it is called at all."""
+    return isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def _check_names(statement: ast.ImportFrom) -> None:
+    """`from subprocess import run` and the like.
+
+    Raises:
+        _Unknowable: a name that may change what can be imported.
+    """
+    module = (statement.module or "").partition(".")[0]
+    names = {alias.name for alias in statement.names}
+    if module == "sys" and "path" in names:
+        raise _Unknowable
+    if module in _CHANGING_MODULES and not names <= _HARMLESS_NAMES:
+        raise _Unknowable
+
+
 def _look_for_changes(statement: ast.stmt, reader: _Reader, depth: int) -> None:
     """Anything in a statement that may run, now or when a function is called.
 
@@ -128,10 +158,10 @@ def _look_for_changes(statement: ast.stmt, reader: _Reader, depth: int) -> None:
     """
     in_magic: set[ast.AST] = set()
     for node in ast.walk(statement):
-        if isinstance(node, ast.Raise):
+        if isinstance(node, ast.Raise) and not _is_function(statement):
             raise _Unknowable
-        if isinstance(node, ast.ImportFrom) and node.module in _CHANGING_MODULES:
-            raise _Unknowable
+        if isinstance(node, ast.ImportFrom):
+            _check_names(node)
         if isinstance(node, ast.Attribute) and _CHANGING_NAMES.match(_dotted(node)):
             raise _Unknowable
         if isinstance(node, ast.Call):
@@ -147,7 +177,8 @@ def _installs(call: ast.Call) -> bool:
 def _read_call(call: ast.Call, reader: _Reader, depth: int, in_magic: set[ast.AST]) -> None:
     name = _dotted(call.func)
     if name.startswith("get_ipython."):
-        assert isinstance(call.func, ast.Attribute)
+        if not isinstance(call.func, ast.Attribute) or not isinstance(call.func.value, ast.Call):
+            raise _Unknowable
         in_magic.add(call.func.value)
         _read_ipython(call.func.attr, call, reader, depth)
         return
@@ -156,7 +187,9 @@ def _read_call(call: ast.Call, reader: _Reader, depth: int, in_magic: set[ast.AS
         raise _Unknowable
     if last == "get_ipython" and call not in in_magic:
         raise _Unknowable
-    if name in _ENDING_CALLS or last in _CHANGING_CALLS or (last == "open" and _writes(call)):
+    if name in _ENDING_CALLS | _CHANGING_BUILTINS or last in _CHANGING_CALLS:
+        raise _Unknowable
+    if last == "open" and _writes(call):
         raise _Unknowable
 
 
@@ -188,7 +221,7 @@ def _read_ipython(method: str, call: ast.Call, reader: _Reader, depth: int) -> N
 def _changes(magic: str, line: str) -> bool:
     if magic == "load_ext":
         return line.strip() not in _HARMLESS_EXTENSIONS
-    return magic in _CHANGING_MAGICS
+    return magic not in _HARMLESS_LINE_MAGICS
 
 
 def _is_plain_echo(texts: Sequence[str]) -> bool:

@@ -183,7 +183,9 @@ class Result(Value):
     parameters: dict[str, JsonValue]
     kernel: KernelUsed
     cells: CellCount
-    attempt: int = Field(description="1 for the first run, 0 where nothing ran.")
+    attempt: int = Field(
+        description="How often it was started; 0 where it was refused or cancelled before."
+    )
     accepted_at: str = Field(description="UTC, ISO 8601, like all times here.")
     started_at: str | None
     finished_at: str

@@ -28,7 +28,6 @@ class Form(StrEnum):
 
     JSON = "json"
     YAML = "yaml"
-    HTTP = "http"
 
 
 class Kind(StrEnum):
@@ -41,7 +40,7 @@ class Kind(StrEnum):
 
 
 class Request(BaseModel):
-    """A request's keys, the same in YAML, JSON, over HTTP and on the command line."""
+    """A request's keys, the same in YAML, JSON and on the command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="Inbox Runner request")
 
@@ -76,7 +75,7 @@ class Request(BaseModel):
     )
 
 
-_OTHER_KEYS = {"name": "is for HTTP only; in the inbox, the file's name is the request's name"}
+_OTHER_KEYS = {"name": "is not needed; the file's name is the request's name"}
 _NO_ID = "is for JSON only; a job made from YAML gets its id from the runner"
 
 
@@ -86,7 +85,7 @@ def kind_of(document: object) -> Kind:
         return Kind.FOREIGN
     if "notebook" in document:
         return Kind.REQUEST
-    if "cells" in document:
+    if "cells" in document or "worksheets" in document:
         return Kind.NOTEBOOK
     return Kind.SETTINGS
 
@@ -116,6 +115,8 @@ def read_request(document: object, form: Form) -> Request:
         raise refuse(ErrorType.INVALID_REQUEST, "A request is a mapping of keys to values.")
     if form is Form.YAML and "id" in document:
         raise refuse(ErrorType.INVALID_REQUEST, f"The key `id` {_NO_ID}.")
+    if "notebook" in document and document["notebook"] is None:
+        raise refuse(ErrorType.INVALID_REQUEST, "`notebook` is empty; name one of the library.")
     if form is Form.YAML and isinstance(document.get("notebook"), dict):
         raise refuse(
             ErrorType.INVALID_REQUEST,

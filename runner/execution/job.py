@@ -38,7 +38,7 @@ from runner.execution.order import Order, Progress
 from runner.execution.preparation import check_modules, choose, read_notebook
 from runner.execution.run import OutputLimit, Run, is_executed, plain_text
 from runner.execution.tree import adopt_orphans, end_descendants
-from runner.notebook import KernelChoice
+from runner.notebook import KernelChoice, kernel_of
 from runner.outcome import (
     CellCount,
     ErrorType,
@@ -113,19 +113,24 @@ class _Job:
             Refused: it will not run.
         """
         notebook = read_notebook(raw)
-        choice = choose(
-            notebook,
-            asked=self._order.kernel,
-            allowed=self._order.allowed_kernels,
-            languages=self._order.languages,
-        )
+        total = sum(1 for cell in notebook.cells if is_executed(cell))
+        try:
+            choice = choose(
+                notebook,
+                asked=self._order.kernel,
+                allowed=self._order.allowed_kernels,
+                languages=self._order.languages,
+            )
+        except Refused as refused:
+            wanted = self._order.kernel or kernel_of(notebook)
+            self._used = KernelUsed(name=None, requested=wanted)
+            return self._outcome(refused.failure, {}, CellCount(total=total, executed=0)), None
         if choice.requested is not None and choice.requested != choice.name:
             self._warnings.append(
                 f"The kernel `{choice.requested}` is not installed here; the notebook ran on "
                 f"`{choice.name}`."
             )
         self._used = KernelUsed(name=choice.name, requested=choice.requested or choice.name)
-        total = sum(1 for cell in notebook.cells if is_executed(cell))
         try:
             check_modules(notebook, choice, self._folder, self._environment())
             kernel = self._start_kernel(choice)
@@ -176,7 +181,7 @@ class _Job:
         order = self._order
         self._send("ready")
         run = Run(kernel, order.output_bytes, self._report)
-        end = _EarlyEnd(self._connection, kernel, order.timeout_seconds)
+        end = _EarlyEnd(self._connection, run, order.timeout_seconds)
         end.start()
         error: BaseException | None = None
         try:
@@ -236,7 +241,7 @@ class _Job:
     def _failure(
         self, error: BaseException | None, reason: str | None, run: Run, asked: NotebookNode
     ) -> Failure | None:
-        if error is None:
+        if error is None and reason is None:
             return None
         place = _place_of(error, run, asked)
         if reason is not None:
@@ -256,6 +261,7 @@ class _Job:
                 message=f"The kernel died {_during(place)}.",
                 **place,
             )
+        assert error is not None
         raise error
 
     def _why(self, reason: str) -> str:
@@ -283,10 +289,11 @@ _REASONS = {
 class _EarlyEnd(threading.Thread):
     """Waits for the deadline, for a `Stop`, or for the daemon to vanish, and ends the kernel."""
 
-    def __init__(self, connection: Connection, kernel: RunningKernel, seconds: float) -> None:
+    def __init__(self, connection: Connection, run: Run, seconds: float) -> None:
         super().__init__(name="early-end", daemon=True)
         self._connection = connection
-        self._kernel = kernel
+        self._run = run
+        self._kernel = run.kernel
         self._seconds = seconds
         self._reason: str | None = None
         self._ending = threading.Lock()
@@ -309,6 +316,7 @@ class _EarlyEnd(threading.Thread):
             if self._finished:
                 return
             self._reason = reason
+        self._run.is_stopped = True
         self._kernel.interrupt()
         if not wait([self._done], timeout=INTERRUPT_SECONDS):
             self._kernel.kill()
@@ -323,7 +331,7 @@ class _EarlyEnd(threading.Thread):
         return self._reason
 
 
-def _place_of(error: BaseException, run: Run, asked: NotebookNode) -> dict[str, Any]:
+def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dict[str, Any]:
     """Which cell it was, in the notebook as it was asked for and not as papermill made it."""
     executed = run.notebook
     if executed is None or run.index is None:

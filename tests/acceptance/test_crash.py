@@ -363,3 +363,29 @@ def test_the_daemon_is_idle_when_there_is_nothing_to_do(serving: Serving) -> Non
     before = process.num_ctx_switches().voluntary
     time.sleep(2)
     assert process.num_ctx_switches().voluntary - before < 100
+
+
+def test_lines_of_a_megabyte_are_no_trouble(serving: Serving) -> None:
+    """They pass the output limit like any other text, and neither loop nor block the deadline."""
+    program = serving({"limits": {"output_mb": 5}})
+    few = "for _ in range(3): print('x' * 1_000_000, flush=True)"
+    program.drop("few.ipynb", notebook(few))
+    program.drop("many.ipynb", notebook("for _ in range(60): print('x' * 1_000_000, flush=True)"))
+    assert program.await_report("few", 30)["status"] == "succeeded"
+    outputs = json.loads((program.outbox / "few.ipynb").read_bytes())["cells"][0]["outputs"]
+    assert len(outputs) == 1
+    assert len("".join(outputs[0]["text"])) == 3 * 1_000_001
+    assert program.await_report("many", 30)["error_type"] == "output_limit"
+
+
+def test_a_limit_that_passes_between_two_cells_ends_the_run_all_the_same(serving: Serving) -> None:
+    """A kernel that has nothing to do ignores an interrupt; the run ends nevertheless."""
+    program = serving()
+    for number in range(5):
+        many = notebook(*["x = 1"] * 400)
+        request = {"notebook": many, "timeout_seconds": 0.1 + number / 50}
+        program.drop(f"many{number}.json", request)
+    for number in range(5):
+        report = program.await_report(f"many{number}")
+        assert report["error_type"] == "timeout", report
+        assert report["cells"]["executed"] < 400

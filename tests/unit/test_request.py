@@ -71,7 +71,7 @@ def test_each_key_is_read_from_yaml(text: str | bytes, expected: dict[str, Any])
     assert request_of(text) == Request(**expected)
 
 
-@pytest.mark.parametrize("form", [Form.JSON, Form.HTTP])
+@pytest.mark.parametrize("form", [Form.JSON])
 def test_each_key_is_read_from_json(form: Form) -> None:
     """The same keys, and `id` besides."""
     text = f"""{{"notebook": "a.ipynb", "parameters": {{"n": null}}, "timeout_seconds": 1,
@@ -138,7 +138,7 @@ def test_name_in_the_inbox_is_explained(text: str) -> None:
     kind, message = refusal(text)
     assert kind is ErrorType.INVALID_REQUEST
     assert "`name`" in message
-    assert "HTTP" in message
+    assert "file's name" in message
 
 
 @pytest.mark.parametrize("text", ["1: 2", "on: 2", "null: 3", "1.5: x"])
@@ -291,7 +291,7 @@ def test_every_yaml_request_can_be_written_down() -> None:
 # JSON
 
 
-@pytest.mark.parametrize("form", [Form.JSON, Form.HTTP])
+@pytest.mark.parametrize("form", [Form.JSON])
 @pytest.mark.parametrize(
     "text",
     [
