@@ -225,7 +225,10 @@ class _Stream:
 
     def continues(self, outs: list[NotebookNode], content: dict[str, Any]) -> bool:
         """Whether this text goes on where the last output ended; then it is taken."""
-        if not outs or outs[-1] is not self._output or outs[-1]["name"] != content["name"]:
+        output = self._output
+        if output is None or not outs or outs[-1] is not output:
+            return False
+        if output["name"] != content["name"]:
             return False
         self._parts.append(content["text"])
         return True
