@@ -76,6 +76,20 @@ def admit(
     )
 
 
+def unread(drop: Drop, job_id: str, accepted_at: str, failure: Failure) -> Acceptance:
+    """A drop of which nothing is known but its bytes, and that it will not run."""
+    return Acceptance(
+        job_id=job_id,
+        name=job_name(drop.path),
+        request="{}",
+        notebook=drop.main.raw or None,
+        request_sha256=digest_of(drop),
+        input_sha256="" if drop.main.too_large else hashlib.sha256(drop.main.raw).hexdigest(),
+        accepted_at=accepted_at,
+        failure=failure,
+    )
+
+
 def refuse_taken_id(acceptance: Acceptance, taken: str) -> Acceptance:
     """The same drop, refused because its `id` belongs to another request already."""
     message = f"The id {taken} belongs to another request, with other bytes. Use a new id."

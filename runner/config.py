@@ -213,6 +213,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, Any]:
+    for name in os.environ:
+        section = name.upper().removeprefix(ENV_PREFIX).partition("__")[0].lower()
+        if name.upper().startswith(ENV_PREFIX) and section not in Settings.model_fields:
+            raise ConfigError(f"unknown setting `{name}` in the environment")
     short: dict[str, Any] = {}
     for name, (section, key) in SHORT_NAMES.items():
         if os.environ.get(name) and section in Settings.model_fields:

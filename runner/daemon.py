@@ -8,6 +8,7 @@ import os
 import queue
 import secrets
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,8 @@ class Daemon:
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._stop_at: float | None = None
         self._stop_now = False
+        self._finished: list[Finished] = []
+        self._finish_at = 0.0
         self._woken_at: float | None = None
         self._look_at: float | None = 0.0
         self._prune_at = 0.0
@@ -123,12 +126,11 @@ class Daemon:
         """
         with ExitStack() as stack:
             stack.enter_context(self._signals())
-            stack.callback(lambda: log.info("stopped"))
             if not self._open(stack):
                 return
+            stack.callback(lambda: log.info("stopped"))
             while not self._is_over():
-                self._turn()
-                self._wait()
+                self._go_round()
 
     def _open(self, stack: ExitStack) -> bool:
         """Own the folders, bring the ledger up to date. False if told to stop meanwhile."""
@@ -250,9 +252,19 @@ class Daemon:
             settings.concurrency,
         )
 
+    def _go_round(self) -> None:
+        """One round of the loop. Nothing that goes wrong in it may end the daemon."""
+        try:
+            self._turn()
+            self._wait()
+        except Exception:
+            log.exception("a round of the loop failed; going on")
+            self._read_mail(1.0)
+
     def _turn(self) -> None:
         """Everything that is due, once."""
         now = self._clock()
+        self._finish()
         if self._scan_is_due(now):
             self._scan()
         self._dispatch.turn()
@@ -287,7 +299,7 @@ class Daemon:
             if not self._inbox_lock.still_holds(self._settings.inbox):
                 self._own_anew()
             received = self._reception.receive()
-        except (OSError, OutboxGone, Owned) as error:
+        except (OSError, OutboxGone, Owned, sqlite3.OperationalError) as error:
             if str(error) != self._inbox_trouble:
                 log.warning("cannot take requests: %s", error)
             self._inbox_trouble = str(error)
@@ -318,6 +330,8 @@ class Daemon:
             return
         now = self._clock()
         due = [self._reap_at - now]
+        if self._finished:
+            due.append(self._finish_at - now)
         if self._stop_at is None:
             due.extend(
                 at - now
@@ -348,13 +362,24 @@ class Daemon:
             case _Woken():
                 self._woken_at = self._woken_at or self._clock()
             case Finished():
-                self._dispatch.finish(mail)
+                self._finished.append(mail)
             case _Progressed():
                 self._dispatch.progressed(mail.job_id, mail.progress)
                 if self._told_progress is not None:
                     self._told_progress(mail.job_id, mail.progress)
             case _Signalled():
                 self._stop(mail.number)
+
+    def _finish(self) -> None:
+        """Seal what has come back; while the ledger cannot take it, it is kept and tried again."""
+        while self._finished:
+            try:
+                self._dispatch.finish(self._finished[0])
+            except sqlite3.OperationalError as error:
+                log.warning("cannot seal job %s: %s", self._finished[0].job_id, error)
+                self._finish_at = self._clock() + GONE_SECONDS
+                return
+            self._finished.pop(0)
 
     def _stop(self, number: int) -> None:
         """The first signal lets running jobs end, the second does not."""

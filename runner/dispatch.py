@@ -128,8 +128,8 @@ class Dispatch:
             while (job := self._ledger.next_to_settle(self._only)) is not None:
                 self._settle(job)
             while self._has_room() and (job := self._ledger.next_to_run(self._only)) is not None:
-                self._start(job)
-        except (OSError, OutboxGone) as error:
+                self._start_or_fail(job)
+        except (OSError, OutboxGone, sqlite3.OperationalError) as error:
             self._put_off(self._start_delay, "start", error)
         else:
             self._start_delay = _Delay(0.0)
@@ -137,19 +137,21 @@ class Dispatch:
 
     def finish(self, finished: Finished) -> None:
         """Seal what a job's thread brought back, or let it run again where that was asked for."""
-        running = self._running.pop(finished.job_id)
+        running = self._running[finished.job_id]
         job = self._ledger.job(finished.job_id)
         assert job is not None
         failure = finished.outcome.failure
         if failure is not None and self._runs_again(job, failure.error_type):
             log.info("job %s: %s, runs again", job.job_id, failure.error_type)
             self._ledger.requeue(job.job_id)
+            del self._running[job.job_id]
             self._remove_work(job.job_id)
             return
         outcome = finished.outcome.model_copy(
             update={"warnings": [*finished.outcome.warnings, *finished.staged.warnings]}
         )
         self._seal(job, outcome, finished.executed, finished.staged, State.RUNNING)
+        del self._running[job.job_id]
         log.info(
             "job %s: %s %r after %.1f s",
             job.job_id,
@@ -199,6 +201,23 @@ class Dispatch:
         if self._running or self._queued_status:
             due.append(STATUS_SECONDS)
         return max(min(due), 0.0) if due else None
+
+    def _start_or_fail(self, job: Job) -> None:
+        """The border around one job: what nobody thought of is its outcome, and others go on.
+
+        Raises:
+            OSError, OutboxGone, sqlite3.OperationalError: it is not the job's fault.
+        """
+        try:
+            self._start(job)
+        except (OSError, OutboxGone, sqlite3.OperationalError):
+            raise
+        except Exception as error:
+            log.exception("job %s: cannot be started", job.job_id)
+            self._running.pop(job.job_id, None)
+            found = self._ledger.job(job.job_id)
+            assert found is not None
+            self._seal(found, _our_fault(error), None, Staged((), ()), found.state)
 
     def _has_room(self) -> bool:
         return not self._stopping and len(self._running) < self._settings.concurrency
@@ -250,9 +269,7 @@ class Dispatch:
             staged = self._bring_out(order)
         except Exception as error:
             log.exception("job %s: the runner failed", order.job_id)
-            message = f"The runner itself failed: {type(error).__name__}: {error}."
-            outcome = failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))
-            executed, staged = None, Staged((), ())
+            outcome, executed, staged = _our_fault(error), None, Staged((), ())
         return Finished(order.job_id, outcome, executed, staged)
 
     def _bring_out(self, order: Order) -> Staged:
@@ -414,3 +431,8 @@ class Dispatch:
                 },
             )
         self._queued_status = written
+
+
+def _our_fault(error: Exception) -> Outcome:
+    message = f"The runner itself failed: {type(error).__name__}: {error}."
+    return failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))

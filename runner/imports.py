@@ -28,6 +28,7 @@ _HARMLESS_LINE_MAGICS = frozenset(
 )
 _CHANGING_MODULES = frozenset("sys os site subprocess importlib pip runpy pkg_resources".split())
 """These under another name may do anything to what can be imported, and so may their names."""
+_HOOKING_MODULES = frozenset("import_ipynb clr jpype findspark pyximport".split())
 _HARMLESS_NAMES = frozenset("path environ getcwd listdir sep makedirs version_info stdout".split())
 """Often imported from `os` and `sys`; but `sys.path` is the search path itself."""
 _CHANGING_NAMES = re.compile(
@@ -37,7 +38,7 @@ _CHANGING_NAMES = re.compile(
 )
 _CHANGING_CALLS = frozenset(
     "chdir write_text write_bytes extractall urlretrieve download addsitedir install "
-    "rename replace_with symlink_to hardlink_to".split()
+    "rename symlink_to hardlink_to mkdir makedirs init".split()
 )
 _CHANGING_BUILTINS = frozenset("exec eval compile __import__ getattr setattr".split())
 _INSTALL = re.compile(r"\b(pip3?|conda|mamba|uv|apt|apt-get)\s+(-\S+\s+)*(install|add)\b")
@@ -48,9 +49,14 @@ _SHELL = frozenset({"system", "getoutput"})
 
 @dataclass(frozen=True)
 class Requirements:
-    """Top-level names that running the cells in order will surely import."""
+    """Top-level names that running the cells will surely import, in their order."""
 
-    modules: frozenset[str]
+    ordered: tuple[str, ...]
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """The same without an order."""
+        return frozenset(self.ordered)
 
 
 class _Unknowable(Exception):
@@ -59,7 +65,7 @@ class _Unknowable(Exception):
 
 @dataclass
 class _Reader:
-    modules: set[str] = field(default_factory=set)
+    modules: dict[str, None] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
     """Modules that the notebook writes itself."""
 
@@ -77,7 +83,7 @@ def required_modules(sources: Sequence[str]) -> Requirements:
             _read_cell(source, reader, 0)
     except _Unknowable:
         pass
-    return Requirements(frozenset(reader.modules - reader.made))
+    return Requirements(tuple(reader.modules))
 
 
 def _read_cell(source: str, reader: _Reader, depth: int) -> None:
@@ -114,13 +120,15 @@ def _read_statement(statement: ast.stmt, reader: _Reader, depth: int) -> None:
     match statement:
         case ast.Import(names=names):
             for alias in names:
-                reader.modules.add(alias.name.partition(".")[0])
+                _name(alias.name, reader)
             if any(alias.asname and alias.name in _CHANGING_MODULES for alias in names):
                 raise _Unknowable
         case ast.ImportFrom(module=module, level=0) if module and module != "__future__":
-            reader.modules.add(module.partition(".")[0])
+            _name(module, reader)
             _check_names(statement)
         case ast.ClassDef(body=body):
+            for part in (*statement.decorator_list, *statement.bases, *statement.keywords):
+                _look_for_changes(part, reader, depth)
             for inner in body:
                 _read_statement(inner, reader, depth)
         case ast.Try(finalbody=finalbody) | ast.TryStar(finalbody=finalbody):
@@ -131,7 +139,7 @@ def _read_statement(statement: ast.stmt, reader: _Reader, depth: int) -> None:
             _look_for_changes(statement, reader, depth)
 
 
-def _is_function(statement: ast.stmt) -> bool:
+def _is_function(statement: ast.AST) -> bool:
     """What a function raises ends the notebook as an error, if it is called at all."""
     return isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
 
@@ -150,18 +158,35 @@ def _check_names(statement: ast.ImportFrom) -> None:
         raise _Unknowable
 
 
-def _look_for_changes(statement: ast.stmt, reader: _Reader, depth: int) -> None:
+def _name(module: str, reader: _Reader) -> None:
+    """An import that runs.
+
+    Raises:
+        _Unknowable: it is of a module that the notebook wrote, or one that hooks into imports.
+    """
+    name = module.partition(".")[0]
+    if name in reader.made or name in _HOOKING_MODULES:
+        raise _Unknowable
+    reader.modules[name] = None
+
+
+def _look_for_changes(statement: ast.AST, reader: _Reader, depth: int) -> None:
     """Anything in a statement that may run, now or when a function is called.
 
     Raises:
         _Unknowable: it may change what can be imported, or end the notebook.
     """
     in_magic: set[ast.AST] = set()
+    bases: set[ast.AST] = set()
     for node in ast.walk(statement):
         if isinstance(node, ast.Raise) and not _is_function(statement):
             raise _Unknowable
         if isinstance(node, ast.ImportFrom):
             _check_names(node)
+        if isinstance(node, ast.Name) and node.id in _CHANGING_MODULES and node not in bases:
+            raise _Unknowable
+        if isinstance(node, ast.Attribute):
+            bases.add(node.value)
         if isinstance(node, ast.Attribute) and _CHANGING_NAMES.match(_dotted(node)):
             raise _Unknowable
         if isinstance(node, ast.Call):
@@ -194,8 +219,9 @@ def _read_call(call: ast.Call, reader: _Reader, depth: int, in_magic: set[ast.AS
 
 
 def _writes(call: ast.Call) -> bool:
-    """Whether a call of `open` may make a file; its mode is the second argument, or `mode`."""
-    modes = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "mode")]
+    """Whether a call of `open`, or of a path's, may make a file; its mode tells."""
+    first = 0 if isinstance(call.func, ast.Attribute) else 1
+    modes = [*call.args[first : first + 1], *(k.value for k in call.keywords if k.arg == "mode")]
     if not modes:
         return False
     mode = modes[0].value if isinstance(modes[0], ast.Constant) else None
@@ -234,7 +260,7 @@ def _is_plain_echo(texts: Sequence[str]) -> bool:
 def _read_cell_magic(magic: str, line: str, body: str, reader: _Reader, depth: int) -> None:
     if magic in _PYTHON_MAGICS:
         _read_cell(body, reader, depth + 1)
-    elif magic in _FILE_MAGICS:
+    elif magic in _FILE_MAGICS and not set(line) & set("{$"):
         path = PurePosixPath(line.split()[-1].strip("'\"") if line.split() else "")
         if path.parts:
             reader.made.add(path.parts[0] if len(path.parts) > 1 else path.stem)

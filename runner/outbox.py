@@ -44,7 +44,7 @@ class FileCaps:
 
 @dataclass(frozen=True)
 class Staged:
-    """What lies in `.staging/JOBID/files`, and what was left out."""
+    """What lies in `.staging/JOBID/files`, whole and synced, and what was left out."""
 
     files: tuple[PublishedFile, ...]
     warnings: tuple[str, ...]
@@ -101,14 +101,18 @@ class Outbox:
         place = self._staging(job_id)
         self._disk.remove_tree(place)
 
+        copying = place / "copying"
+
         def copy(fd: int, relative: str) -> Iterator[bytes]:
-            target = place / "files" / relative
+            target = copying / relative
             self._disk.make_folders(self.folder, target.parent)
             return self._disk.copy(fd, target)
 
         staged = _collect(source, caps, name, copy)
         if staged.files:
-            self._sync_tree(place)
+            self._sync_tree(copying)
+            self._disk.rename(copying, place / "files")
+            self._disk.sync_folder(place)
         return staged
 
     def survey(self, source: Path, caps: FileCaps, name: str) -> Staged:

@@ -11,13 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from runner.admission import LibraryReader, admit, digest_of, refuse_taken_id, requested_id
+from runner.admission import (
+    LibraryReader,
+    admit,
+    digest_of,
+    refuse_taken_id,
+    requested_id,
+    unread,
+)
 from runner.config import Limits
 from runner.intake.claim import Claim, Claims
 from runner.intake.inbox import Drop, DropKind, Inbox, Scan, claim_id
 from runner.ledger import Acceptance, Ledger, State
 from runner.names import job_name
-from runner.outbox import Outbox, OutboxGone
+from runner.outbox import Outbox
+from runner.outcome import ErrorType, Failure
 
 log = logging.getLogger(__name__)
 
@@ -144,18 +152,23 @@ class Reception:
         if known is not None and known.request_sha256 == digest_of(claim.drop):
             log.info("job %s: dropped again as %r", wanted, claim.drop.path)
             return 0
-        new = admit(
-            claim.drop,
-            claim.job_id,
-            self._limits,
-            self._library,
-            self._now().isoformat(timespec="milliseconds"),
-        )
+        new = self._admit(claim)
         if known is not None:
             new = refuse_taken_id(new, known.job_id)
         self._ledger.accept(new)
         self._say(new)
         return 1
+
+    def _admit(self, claim: Claim) -> Acceptance:
+        """The border around one drop: what nobody thought of refuses it, and others go on."""
+        accepted_at = self._now().isoformat(timespec="milliseconds")
+        try:
+            return admit(claim.drop, claim.job_id, self._limits, self._library, accepted_at)
+        except Exception as error:
+            log.exception("job %s: cannot be read", claim.job_id)
+            message = f"The runner could not read it: {type(error).__name__}: {error}."
+            failure = Failure(error_type=ErrorType.GATEWAY_ERROR, message=message[:500])
+            return unread(claim.drop, claim.job_id, accepted_at, failure)
 
     def _say(self, new: Acceptance) -> None:
         if new.failure is None:
@@ -209,6 +222,3 @@ class Reception:
 def utc_now() -> datetime:
     """The time of day, for what people read."""
     return datetime.now(UTC)
-
-
-__all__ = ["OutboxGone", "Received", "Reception", "utc_now"]

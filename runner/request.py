@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runner.outcome import ErrorType, Refused, refuse
+from runner.outcome import ErrorType, refuse
 from runner.strict_json import JsonValue, StrictJsonError
 from runner.strict_json import loads as load_json
 
@@ -281,17 +281,3 @@ def _check_texts(value: object) -> None:
     elif isinstance(value, list):
         for inner in value:
             _check_texts(inner)
-
-
-__all__ = [
-    "Form",
-    "Kind",
-    "Refused",
-    "Request",
-    "check_parameters",
-    "check_timeout",
-    "kind_of",
-    "library_path",
-    "read_document",
-    "read_request",
-]

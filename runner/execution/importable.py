@@ -88,7 +88,7 @@ def _find_missing(modules: "list[str]", folder: "str | None") -> "list[str]":
     """Its source runs in other interpreters too, with the imports of `_SCRIPT`."""
 
     def is_there(name: str) -> bool:
-        if name in sys.builtin_module_names or name in sys.modules:
+        if name in sys.modules:
             return True
         try:
             return importlib.util.find_spec(name) is not None
@@ -117,5 +117,5 @@ if sys.path[:1] == [""]:
     del sys.path[0]
 import contextlib, importlib, importlib.util, json
 {inspect.getsource(_find_missing)}
-print("\\n" + {_ANSWER!r} + json.dumps(_find_missing(*json.loads(sys.stdin.read()))))
+print({_ANSWER!r} + json.dumps(_find_missing(*json.loads(sys.stdin.read()))))
 """

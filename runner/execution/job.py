@@ -22,7 +22,6 @@ from papermill.exceptions import PapermillExecutionError
 from runner import strict_json
 from runner.execution import order as wire
 from runner.execution import run as papermill_run
-from runner.execution.importable import EnvironmentNotAnswering
 from runner.execution.kernel import (
     Connections,
     KernelNotReady,
@@ -136,7 +135,7 @@ class _Job:
             kernel = self._start_kernel(choice)
         except Refused as refused:
             return self._outcome(refused.failure, {}, CellCount(total=total, executed=0)), None
-        except (KernelNotReady, EnvironmentNotAnswering) as error:
+        except KernelNotReady as error:
             failure = Failure(
                 error_type=ErrorType.KERNEL_STARTUP,
                 message=f"The kernel `{choice.name}` did not start: {error}.",

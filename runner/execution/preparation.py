@@ -3,11 +3,13 @@
 Reads it, chooses its kernel and asks that kernel's environment for its modules. Runs nothing.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from nbformat import NotebookNode
 
-from runner.execution.importable import missing_here, missing_in
+from runner.execution.importable import EnvironmentNotAnswering, missing_here, missing_in
 from runner.execution.kernel import installed_kernels, kernel_python
 from runner.imports import required_modules
 from runner.notebook import (
@@ -22,6 +24,8 @@ from runner.notebook import (
     parse,
 )
 from runner.outcome import ErrorType, Failure, Refused, refuse
+
+log = logging.getLogger(__name__)
 
 
 def read_notebook(raw: bytes) -> NotebookNode:
@@ -55,6 +59,18 @@ def choose(
     )
 
 
+def _before_neighbours(modules: Sequence[str], folder: str | None) -> list[str]:
+    """The modules up to the first that lies beside the notebook: that one may change the path."""
+    needed: list[str] = []
+    for module in modules:
+        if folder is not None and (
+            Path(folder, f"{module}.py").exists() or Path(folder, module).exists()
+        ):
+            break
+        needed.append(module)
+    return needed
+
+
 def check_modules(
     notebook: NotebookNode,
     choice: KernelChoice,
@@ -63,20 +79,25 @@ def check_modules(
 ) -> None:
     """Ask the kernel's environment for the modules that the notebook will surely import.
 
+    An interpreter that cannot be asked, such as a wrapper script, may still start the kernel.
+
     Raises:
         Refused: `missing_dependencies`, naming them.
-        EnvironmentNotAnswering: the kernel's interpreter could not be asked.
     """
     if choice.language != "python":
         return
-    needed = required_modules(code_sources(notebook)).modules
+    needed = _before_neighbours(required_modules(code_sources(notebook)).ordered, folder)
     if not needed:
         return
     python = kernel_python(choice.name)
     if python is None:
         missing = missing_here(needed, folder)
     else:
-        missing = missing_in(python, needed, folder, env=environment)
+        try:
+            missing = missing_in(python, needed, folder, env=environment)
+        except EnvironmentNotAnswering as error:
+            log.info("modules are not checked: %s", error)
+            return
     if missing:
         raise Refused(
             Failure(

@@ -179,7 +179,7 @@ STRANGE = [
 
 
 def test_strange_names_give_distinct_and_safe_outputs(own_program: Program) -> None:
-    """A name with a newline, of 249 bytes, no UTF-8, format fields, twins in case and in NFC."""
+    """A name with a newline, of 250 bytes, no UTF-8, format fields, twins in case and NFC."""
     program = own_program
     program.drop("first.ipynb", ONE)
     program.await_report("first")
@@ -187,13 +187,15 @@ def test_strange_names_give_distinct_and_safe_outputs(own_program: Program) -> N
         temp = program.inbox / f".{number}.tmp"
         temp.write_text(json.dumps(notebook(code(str(number), "results"))))
         temp.rename(program.inbox / f"{name}.ipynb")
-    outputs = wait_for(lambda: _reports(program.outbox, len(STRANGE) + 1))
+    longest = {"notebook": notebook(code(str(len(STRANGE)), "results"))}
+    program.drop(f"{'m' * 250}.json", longest)
+    outputs = wait_for(lambda: _reports(program.outbox, len(STRANGE) + 2))
     values = sorted(
         report["results"]["cell_1"]["application/json"]
         for report in outputs.values()
         if report["name"] != "first"
     )
-    assert values == list(range(len(STRANGE)))
+    assert values == list(range(len(STRANGE) + 1))
     for path, report in outputs.items():
         assert path.name == f"{report['name']}.result.json"
         assert path.name.isprintable()

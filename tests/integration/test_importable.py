@@ -1,6 +1,7 @@
 """Promises of the question to an environment: what it has is right, and asking changes nothing."""
 
 import importlib
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -14,6 +15,9 @@ from typing import Any
 import pytest
 
 from runner.execution.importable import EnvironmentNotAnswering, missing_here, missing_in
+from runner.execution.preparation import check_modules, read_notebook
+from runner.notebook import KernelChoice
+from runner.outcome import Refused
 
 Ask = Callable[..., list[str]]
 
@@ -93,12 +97,16 @@ def test_module_below_a_package_does_not_import_the_package(ask: Ask, library: P
     assert ask(["package.inner", "package.no_such"], str(library)) == []
 
 
-def test_neighbour_that_appeared_a_moment_ago_is_there(library: Path) -> None:
-    """Python caches what a folder holds; the question does not rely on that."""
-    assert missing_here(["fresh"], str(library)) == ["fresh"]
+def test_neighbour_that_appeared_a_moment_ago_is_there(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python remembers what a folder on its path held; the question does not rely on that."""
+    monkeypatch.setattr(sys, "path", [str(library), *sys.path])
+    assert importlib.util.find_spec("fresh") is None
     stamp = library.stat()
     (library / "fresh.py").touch()
     os.utime(library, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert importlib.util.find_spec("fresh") is None
     assert missing_here(["fresh"], str(library)) == []
 
 
@@ -178,11 +186,11 @@ def test_finder_that_raises_refuses_nobody(finders: list[Any], error: Exception)
     assert missing_here(["no_a", "no_b", "os"], None) == ["no_b"]
 
 
-def test_loaded_module_without_a_spec_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`find_spec` raises ValueError for one; it is loaded all the same."""
-    made = types.ModuleType("made_up")
-    assert made.__spec__ is None
-    monkeypatch.setitem(sys.modules, "made_up", made)
+@pytest.mark.parametrize("loaded", [types.ModuleType("made_up"), None], ids=["no spec", "None"])
+def test_whatever_is_loaded_is_there(monkeypatch: pytest.MonkeyPatch, loaded: Any) -> None:
+    """`find_spec` raises ValueError for a loaded module without a spec."""
+    assert missing_here(["made_up"], None) == ["made_up"]
+    monkeypatch.setitem(sys.modules, "made_up", loaded)
     assert missing_here(["made_up"], None) == []
 
 
@@ -216,7 +224,8 @@ def test_environment_of_the_kernel_counts(library: Path) -> None:
 def test_what_an_interpreter_says_besides_is_passed_over(tmp_path: Path) -> None:
     """Before the answer, after it, without a line's end, and with an exit code of its own."""
     noisy = interpreter(
-        tmp_path, f'printf "hello\\n[]"\n{sys.executable} "$@"\necho "[1]"\nprintf x\nexit 3'
+        tmp_path,
+        f'printf "missing modules: []\\n[]"\n{sys.executable} "$@"\necho "[1]"\nprintf x\nexit 3',
     )
     assert missing_in(noisy, ["no_a", "os"], None) == ["no_a"]
 
@@ -278,3 +287,17 @@ def test_error_crosses_processes_whole() -> None:
     error = EnvironmentNotAnswering("/usr/bin/python", "why")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.args, str(again)) == (type(error), error.args, str(error))
+
+
+def test_what_a_neighbour_may_bring_is_not_missed(tmp_path: Path) -> None:
+    """A module beside a library notebook may extend the search path when it is imported."""
+    notebook = read_notebook(
+        json.dumps(
+            {"cells": [{"cell_type": "code", "source": "import context\nimport foo_n"}]}
+        ).encode()
+    )
+    (tmp_path / "context.py").write_text("import sys; sys.path.append('src')\n")
+    choice = KernelChoice("python3", "python", None)
+    check_modules(notebook, choice, str(tmp_path), {})
+    with pytest.raises(Refused):
+        check_modules(notebook, choice, None, {})

@@ -181,3 +181,21 @@ def test_a_cancel_reaches_what_is_queued_under_the_name(tmp_path: Path) -> None:
     assert len(received.cancelled) == 2
     assert all(job.cancelled and job.state is State.QUEUED for job in ledger.jobs())
     assert not list(place.inbox.glob("*.cancel"))
+
+
+def test_a_drop_that_nobody_thought_of_is_refused_alone(tmp_path: Path) -> None:
+    """The error is its outcome; the others of its batch are accepted."""
+    place = Place(tmp_path / "p")
+    reception, ledger = place.start()
+
+    def raises(path: str) -> bytes:
+        raise LookupError("nobody thought of this")
+
+    reception._library = raises
+    (place.inbox / "odd.json").write_text(json.dumps({"notebook": "a.ipynb"}))
+    (place.inbox / "good.ipynb").write_bytes(RAW)
+    assert reception.receive().accepted == 2
+    jobs = {job.name: job for job in ledger.jobs()}
+    assert jobs["odd"].refused
+    assert not jobs["good"].refused
+    assert not list(place.inbox.iterdir())

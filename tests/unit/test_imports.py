@@ -271,7 +271,7 @@ def test_magics_that_run_python_are_read(sources: tuple[str, ...], expected: set
 )
 def test_modules_that_the_notebook_writes_are_not_named(magic: str) -> None:
     """A module that comes into being during the run cannot be missed before it."""
-    assert modules(f"{magic}\nimport inner", "import own, b") == {"b"}
+    assert modules(f"{magic}\nimport inner", "import b, own, c") == {"b"}
 
 
 def test_writefile_without_a_name_is_passed_over() -> None:

@@ -1,0 +1,250 @@
+"""From ledger to outbox: one result a job, whatever fails on the way; with a fake execution."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.config import Execution, Settings
+from runner.disk import Disk
+from runner.dispatch import Dispatch, Finished
+from runner.execution.order import Order, Progress
+from runner.ledger import Acceptance, Ledger, State
+from runner.outbox import Outbox
+from runner.outcome import ErrorType, Failure, Outcome, Status, failed
+from tests.integration.failing_disk import Crash, FailingDisk, no_space
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class AtOnce(Executor):
+    """Runs what is submitted before `submit` returns."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class FakeProcesses:
+    """Executes a notebook by writing its text to a file and giving it back."""
+
+    def __init__(self) -> None:
+        self.executed: list[str] = []
+        self.stopped: list[tuple[str, ErrorType]] = []
+        self.outcome = Outcome(status=Status.SUCCEEDED, results={"ok": True})
+
+    def runtime_of(self, job_id: str) -> str:
+        if job_id.startswith("bad"):
+            raise LookupError("nobody thought of this")
+        return f"/nowhere/{job_id}"
+
+    def execute(
+        self, order: Order, notebook: bytes, on_progress: Callable[[str, Progress], None]
+    ) -> tuple[Outcome, bytes | None]:
+        self.executed.append(order.job_id)
+        (Path(order.output_folder) / "made.txt").write_bytes(notebook)
+        return self.outcome, b"executed " + notebook
+
+    def stop(self, job_id: str, reason: ErrorType) -> None:
+        self.stopped.append((job_id, reason))
+
+
+class Place:
+    """The folders and the ledger of one runner, from one start to the next."""
+
+    def __init__(self, root: Path) -> None:
+        self.outbox, self.state = root / "outbox", root / "state"
+        for folder in (self.outbox, self.state):
+            folder.mkdir(parents=True)
+        self.processes = FakeProcesses()
+        self.clock = 0.0
+
+    def accept(self, ledger: Ledger, job_id: str, name: str, **more: Any) -> None:
+        raw = f'"{job_id}"'.encode()
+        ledger.accept(
+            Acceptance(job_id, name, "{}", raw, "0" * 64, "0" * 64, NOW.isoformat(), **more)
+        )
+
+    def start(self, disk: Disk | None = None) -> tuple[Dispatch, Ledger, list[Finished]]:
+        disk = disk or Disk()
+        ledger, outbox = Ledger(self.state), Outbox(self.outbox, disk)
+
+        def retire(name: str) -> None:
+            current = ledger.current(name)
+            outbox.retire(name, current[-1].job_id if current else None, NOW)
+            ledger.retired([job.job_id for job in current])
+
+        came: list[Finished] = []
+        dispatch = Dispatch(
+            settings=Settings(
+                outbox=self.outbox, state=self.state, execution=Execution(concurrency=1)
+            ),
+            ledger=ledger,
+            outbox=outbox,
+            disk=disk,
+            processes=self.processes,  # type: ignore[arg-type]
+            executor=AtOnce(),
+            retire=retire,
+            tell=came.append,
+            on_progress=lambda *_: None,
+            clock=lambda: self.clock,
+            now=lambda: NOW,
+        )
+        return dispatch, ledger, came
+
+    def work_off(self, dispatch: Dispatch, came: list[Finished], rounds: int = 12) -> None:
+        for _ in range(rounds):
+            self.clock += 100
+            dispatch.turn()
+            while came:
+                dispatch.finish(came[0])
+                came.pop(0)
+
+    def reports(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        for path in self.outbox.rglob("*.json"):
+            report = json.loads(path.read_bytes())
+            assert report["job_id"] not in found, "two reports of one job"
+            found[report["job_id"]] = report
+        return found
+
+
+A, B, C, R = "a" * 32, "b" * 32, "c" * 32, "d" * 32
+
+
+def fill(place: Place, ledger: Ledger) -> None:
+    """Two of one name, another one, and one that will not run."""
+    place.accept(ledger, A, "same")
+    place.accept(ledger, B, "same")
+    place.accept(ledger, C, "sub/other")
+    why = Failure(error_type=ErrorType.INVALID_REQUEST, message="no")
+    place.accept(ledger, R, "refused", failure=why)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("failure", [Crash, no_space])
+def test_every_job_has_one_result_whatever_fails(
+    tmp_path: Path, after: bool, failure: Callable[[], BaseException]
+) -> None:
+    """Fail the n-th change to the disk, n = 1, 2, 3 …, start again, and count.
+
+    Each job has one report, whole and with its files; none ran twice; the later one of a name is
+    the current one. A crash may interrupt a run, a full disk costs nothing.
+    """
+    at, clean = 0, False
+    while not clean:
+        at += 1
+        told = f"change {at}"
+        place = Place(tmp_path / f"{after}{failure.__name__}{at}")
+        disk = FailingDisk(at, after=after, failure=failure)
+        dispatch, ledger, came = place.start(disk)
+        fill(place, ledger)
+        with contextlib.suppress(Crash):
+            place.work_off(dispatch, came)
+        clean = disk.is_clean
+        ledger.close()
+        if failure is no_space:
+            assert set(place.reports()) == {A, B, C, R}, f"{told}, before another start"
+        dispatch, ledger, came = place.start()
+        dispatch.recover()
+        place.work_off(dispatch, came)
+        ledger.close()
+        reports = place.reports()
+        assert set(reports) == {A, B, C, R}, told
+        assert len(place.processes.executed) == len(set(place.processes.executed)), told
+        assert json.loads((place.outbox / place_of(reports[B])).read_bytes())["job_id"] == B, told
+        statuses = {job_id: report["status"] for job_id, report in reports.items()}
+        interrupted = [job_id for job_id, status in statuses.items() if status == "interrupted"]
+        assert len(interrupted) <= (1 if failure is Crash and not clean else 0), told
+        for job_id, report in reports.items():
+            if report["status"] == "succeeded":
+                check_files(place, job_id, report)
+        assert not list((place.state / "work").glob("*")), told
+        assert not list((place.outbox / ".staging").glob("*")), told
+    assert at > 30
+
+
+def place_of(report: dict[str, Any]) -> str:
+    kind = "result" if report["status"] == "succeeded" else "error"
+    return f"{report['name']}.{kind}.json"
+
+
+def check_files(place: Place, job_id: str, report: dict[str, Any]) -> None:
+    """The executed notebook and the file lie beside the report, wherever that is by now."""
+    path = next(p for p in place.outbox.rglob("*.json") if job_id in p.read_text())
+    last = report["name"].rpartition("/")[2]
+    assert (path.parent / f"{last}.ipynb").read_bytes() == f'executed "{job_id}"'.encode()
+    assert (path.parent / f"{last}.files" / "made.txt").read_bytes() == f'"{job_id}"'.encode()
+    assert [file["path"] for file in report["files"]] == [f"{report['name']}.files/made.txt"]
+
+
+def test_a_job_that_nobody_thought_of_fails_alone(tmp_path: Path) -> None:
+    """The error is its outcome, and the next one runs."""
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, "bad" + "0" * 29, "odd")
+    place.accept(ledger, A, "good")
+    place.work_off(dispatch, came)
+    reports = place.reports()
+    assert reports["bad" + "0" * 29]["error_type"] == "gateway_error"
+    assert reports[A]["status"] == "succeeded"
+
+
+def test_a_refused_job_waits_for_its_turn_among_its_name(tmp_path: Path) -> None:
+    """It is no exception to the order accepted, and needs no slot."""
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, A, "same")
+    why = Failure(error_type=ErrorType.INVALID_REQUEST, message="no")
+    place.accept(ledger, B, "same", failure=why)
+    dispatch.turn()
+    refused = ledger.job(B)
+    assert refused is not None
+    assert refused.state is State.QUEUED
+    place.work_off(dispatch, came)
+    assert json.loads((place.outbox / "same.error.json").read_bytes())["job_id"] == B
+    assert (place.outbox / ".history" / "same" / A / "same.result.json").exists()
+
+
+def test_retries_are_counted(tmp_path: Path) -> None:
+    """As many as were asked for, and then the failure stands."""
+    place = Place(tmp_path)
+    place.processes.outcome = failed(Failure(error_type=ErrorType.KERNEL_DIED, message="died"))
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, A, "dies", retries=2)
+    place.work_off(dispatch, came)
+    assert place.processes.executed == [A, A, A]
+    report = place.reports()[A]
+    assert (report["error_type"], report["attempt"]) == ("kernel_died", 3)
+
+
+def test_an_outbox_that_cannot_take_files_gets_them_later(tmp_path: Path) -> None:
+    """The outcome is sealed with its files; they wait in the state folder."""
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, A, "later")
+    away = tmp_path / "away"
+    dispatch._retire("later")
+    real = place.processes.execute
+
+    def execute(*arguments: Any) -> tuple[Outcome, bytes | None]:
+        found = real(*arguments)
+        place.outbox.rename(away)
+        return found
+
+    place.processes.execute = execute  # type: ignore[method-assign,assignment]
+    place.work_off(dispatch, came)
+    job = ledger.job(A)
+    assert job is not None
+    assert job.state is State.SEALED
+    assert dispatch.troubles
+    away.rename(place.outbox)
+    place.work_off(dispatch, came)
+    check_files(place, A, place.reports()[A])
+    assert not dispatch.troubles
