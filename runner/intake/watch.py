@@ -90,6 +90,7 @@ class Watch:
         self._watched = None
 
     def _start(self, identity: tuple[int, int]) -> bool:
+        _do_not_pair_moves()
         observer = Observer()
         try:
             observer.schedule(
@@ -104,3 +105,16 @@ class Watch:
             return False
         self._observer, self._watched, self.trouble = observer, identity, None
         return True
+
+
+def _do_not_pair_moves() -> None:
+    """Make watchdog pass every event on at once.
+
+    It holds each rename back for half a second, and all events behind it, to find its other half.
+    Each claim is such a rename, and we need no halves.
+    """
+    try:
+        from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
+    except ImportError:
+        return
+    InotifyMoveEventGrouper.delay = 0.0
