@@ -200,7 +200,6 @@ class Daemon:
             library=library_reader(settings.notebooks, max_bytes),
             limits=settings.limits,
             now=utc_now,
-            new_id=self._new_id,
         )
         self._dispatch = Dispatch(
             settings=settings,
@@ -239,9 +238,6 @@ class Daemon:
             wall=time.time_ns,
             only=None if self._goal is None else frozenset({self._goal.path}),
         )
-
-    def _new_id(self) -> str:
-        return secrets.token_hex(16)
 
     def _say_ready(self) -> None:
         settings = self._settings
@@ -379,6 +375,8 @@ class Daemon:
                 log.warning("cannot seal job %s: %s", self._finished[0].job_id, error)
                 self._finish_at = self._clock() + GONE_SECONDS
                 return
+            except Exception:
+                log.exception("job %s is left to the next start", self._finished[0].job_id)
             self._finished.pop(0)
 
     def _stop(self, number: int) -> None:

@@ -136,7 +136,11 @@ class Dispatch:
             self.troubles.pop("start", None)
 
     def finish(self, finished: Finished) -> None:
-        """Seal what a job's thread brought back, or let it run again where that was asked for."""
+        """Seal what a job's thread brought back, or let it run again where that was asked for.
+
+        Raises:
+            sqlite3.OperationalError: the ledger cannot take it now; to be repeated.
+        """
         running = self._running[finished.job_id]
         job = self._ledger.job(finished.job_id)
         assert job is not None
@@ -150,7 +154,14 @@ class Dispatch:
         outcome = finished.outcome.model_copy(
             update={"warnings": [*finished.outcome.warnings, *finished.staged.warnings]}
         )
-        self._seal(job, outcome, finished.executed, finished.staged, State.RUNNING)
+        try:
+            self._seal(job, outcome, finished.executed, finished.staged, State.RUNNING)
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:
+            log.exception("job %s: its outcome cannot be sealed", job.job_id)
+            outcome = _our_fault(error)
+            self._seal(job, outcome, None, Staged((), ()), State.RUNNING)
         del self._running[job.job_id]
         log.info(
             "job %s: %s %r after %.1f s",

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime
@@ -248,3 +249,24 @@ def test_an_outbox_that_cannot_take_files_gets_them_later(tmp_path: Path) -> Non
     place.work_off(dispatch, came)
     check_files(place, A, place.reports()[A])
     assert not dispatch.troubles
+
+
+def test_a_ledger_that_cannot_take_an_outcome_gets_it_later(tmp_path: Path) -> None:
+    """The job keeps its slot and its outcome meanwhile."""
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, A, "late")
+    dispatch.turn()
+    real = ledger.seal
+
+    def busy(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    ledger.seal = busy  # type: ignore[method-assign]
+    with pytest.raises(sqlite3.OperationalError):
+        dispatch.finish(came[0])
+    assert dispatch.running == 1
+    ledger.seal = real  # type: ignore[method-assign]
+    place.work_off(dispatch, came)
+    assert place.reports()[A]["status"] == "succeeded"
+    assert dispatch.running == 0
