@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import secrets
+import shutil
 import signal
 import sqlite3
 import time
@@ -149,7 +150,11 @@ class Daemon:
         self._ledger.remember("instance", instance)
         for pid in end_marked(instance):
             log.info("ended process %d, which an earlier run left behind", pid)
+        left = self._ledger.fact("runtime_folder")
+        if left is not None:
+            shutil.rmtree(left, ignore_errors=True)
         self._introduce(stack, instance)
+        self._ledger.remember("runtime_folder", self._processes.runtime_folder)
         self._dispatch.recover()
         self._say_ready()
         return True

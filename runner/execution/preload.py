@@ -114,9 +114,16 @@ def _drain(fd: int) -> bool:
 
 
 def _run_job(fd: int) -> None:
-    """The job process, and after a second fork the kernel. Both end here."""
-    with Connection(fd) as connection:
-        become = serve_one(connection)
+    """The job process, and after a second fork the kernel. Both end here.
+
+    A daemon that is gone while they talk to it needs no outcome any more.
+    """
+    try:
+        with Connection(fd) as connection:
+            become = serve_one(connection)
+    except (EOFError, ConnectionError):
+        end_descendants()
+        os._exit(1)
     if become is not None:
         become()
     os._exit(0)
