@@ -25,12 +25,14 @@ from runner import __version__, config, submit
 from runner.admission import library_reader
 from runner.config import MEGABYTE, ConfigError, Settings
 from runner.disk import Disk
+from runner.gateway.problem import CannotListen
 from runner.ledger import Job, LedgerReader
 from runner.names import job_name
 from runner.notebook import parse
 from runner.outbox import OutboxReader, Report
 from runner.outcome import ErrorResult, ErrorType, Failure, Refused, Result, Status, exit_code
 from runner.owner import Owned, holder_of
+from runner.report import row_of
 from runner.request import Form, Request, check_timeout, read_document, read_request
 from runner.strict_json import dumps
 
@@ -60,7 +62,7 @@ def _plainly(command: Callable[P, R]) -> Callable[P, R]:
 
         try:
             return command(*args, **kwargs)
-        except (ConfigError, Owned, FolderMissing, submit.NameBusy) as error:
+        except (ConfigError, Owned, FolderMissing, submit.NameBusy, CannotListen) as error:
             raise Fault(str(error)) from error
         except sqlite3.Error as error:
             raise Fault(f"the ledger cannot be used: {error}") from error
@@ -104,7 +106,31 @@ def serve(settings: Settings, verbose: bool) -> None:
     from runner.daemon import Daemon
 
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
-    Daemon(settings).run()
+    told = None
+    if settings.gateway.enabled:
+        from runner.gateway.server import check_binding, for_owner
+
+        check_binding(settings)
+        told = for_owner(settings)
+    Daemon(settings, gateway=told).run()
+
+
+@main.command()
+@click.option("--owner", type=int, hidden=True, help="The pipe of the daemon that started it.")
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
+@_with_settings
+def gateway(settings: Settings, owner: int | None, host: str | None, port: int | None) -> None:
+    """Answer HTTP requests over the same folders; `runner serve` does it as well."""
+    from runner.gateway.server import read_owner, serve
+
+    _log_to_stderr(logging.INFO)
+    if owner is not None:
+        serve(read_owner(owner), owner=owner)
+        return
+    given = {"host": host, "port": port}
+    changed = {key: value for key, value in given.items() if value is not None}
+    serve(settings.model_copy(update={"gateway": settings.gateway.model_copy(update=changed)}))
 
 
 @main.command()
@@ -282,7 +308,7 @@ def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) ->
     for folder in (settings.inbox, settings.outbox):
         if not folder.is_dir() and holder_of(settings.state) is None:
             folder.mkdir(parents=True, exist_ok=True)
-    submit.submit(settings.inbox, name, request, Disk())
+    submit.submit(settings.inbox, name, submit.encode(job_id, request), Disk())
     reader = OutboxReader(settings.outbox)
     with _progress() as bar:
         task = bar.add_task(_printable(name), total=None)
@@ -484,22 +510,7 @@ def _find(settings: Settings, what: str) -> Job | None:
 
 
 def _row(job: Job) -> dict[str, Any]:
-    seconds = None
-    if job.started_at is not None:
-        end = datetime.fromisoformat(job.finished_at) if job.finished_at else datetime.now(UTC)
-        seconds = round((end - datetime.fromisoformat(job.started_at)).total_seconds(), 3)
-    return {
-        "job_id": job.job_id,
-        "name": job.name,
-        "status": job.status,
-        "error_type": job.error_type,
-        "message": job.message,
-        "attempt": job.attempt,
-        "accepted_at": job.accepted_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-        "seconds": seconds,
-    }
+    return row_of(job, datetime.now(UTC))
 
 
 def _printable(text: str) -> str:

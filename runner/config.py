@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -22,6 +30,8 @@ ENV_PREFIX = "INBOX_RUNNER__"
 SHORT_NAMES = {
     "GATEWAY_PORT": ("gateway", "port"),
     "GATEWAY_TOKEN": ("gateway", "token"),
+    "GATEWAY_ALLOWED_HOSTS": ("gateway", "allowed_hosts"),
+    "BIND_ADDRESS": ("gateway", "bind_address"),
     "MAX_NOTEBOOK_SIZE_MB": ("limits", "notebook_mb"),
     "EXECUTION_TIMEOUT": ("limits", "run_seconds"),
     "USE_SCRAPBOOK": ("results", "scrapbook"),
@@ -53,6 +63,7 @@ class Limits(Section):
     files_mb: float = Field(200, ge=0)
     files: int = Field(1000, ge=0)
     queue: int = Field(200_000, gt=0)
+    free_mb: float = Field(200, ge=0)
 
     @model_validator(mode="after")
     def _default_within_maximum(self) -> "Limits":
@@ -105,6 +116,34 @@ class History(Section):
     keep_runs: int = Field(20, ge=0)
 
 
+class Gateway(Section):
+    """The HTTP face, and who gets in."""
+
+    enabled: bool = True
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(5005, ge=0, le=65535)
+    bind_address: str | None = None
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    insecure: bool = False
+    allowed_hosts: tuple[str, ...] = ("host.docker.internal", "papermill-gateway", "gateway")
+    wait_seconds: float = Field(330, ge=0)
+    max_waiting: int = Field(250, gt=0, le=2000)
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _by_comma(cls, value: object) -> object:
+        """In the environment a list of names is easier to write than JSON."""
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @property
+    def secret(self) -> str | None:
+        """The token as it is, to be compared and never logged."""
+        return self.token.get_secret_value() if self.token is not None else None
+
+
 class Settings(BaseSettings):
     """All settings. Folders are absolute once loaded."""
 
@@ -127,6 +166,7 @@ class Settings(BaseSettings):
     intake: Intake = Intake()
     results: Results = Results()
     history: History = History()
+    gateway: Gateway = Gateway()
     shutdown_seconds: float = Field(30, ge=0)
 
     @classmethod
@@ -168,12 +208,33 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
         settings = Settings(**merged)
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from error
-    return settings.model_copy(
-        update={
-            name: Path(os.path.normpath(base / getattr(settings, name)))
-            for name in ("inbox", "outbox", "notebooks", "state")
-        }
-    )
+    folders = {
+        name: Path(os.path.normpath(base / getattr(settings, name)))
+        for name in ("inbox", "outbox", "notebooks", "state")
+    }
+    return settings.model_copy(update={**folders, "gateway": _with_token(settings.gateway, base)})
+
+
+def _with_token(gateway: Gateway, base: Path) -> Gateway:
+    """The gateway's settings with the token out of its file, if one is named.
+
+    Raises:
+        ConfigError: the file cannot be read or is empty, or there is a token beside it.
+    """
+    if gateway.token is not None and not gateway.token.get_secret_value().strip():
+        raise ConfigError("setting `gateway.token` is empty; leave it out for no token")
+    if gateway.token_file is None:
+        return gateway
+    if gateway.token is not None:
+        raise ConfigError("set `gateway.token` or `gateway.token_file`, not both")
+    file = base / gateway.token_file
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read `gateway.token_file` {file}: {error}") from error
+    if not token:
+        raise ConfigError(f"`gateway.token_file` {file} is empty")
+    return gateway.model_copy(update={"token": SecretStr(token)})
 
 
 def available_cores() -> int:
@@ -219,7 +280,7 @@ def _environment() -> dict[str, Any]:
             raise ConfigError(f"unknown setting `{name}` in the environment")
     short: dict[str, Any] = {}
     for name, (section, key) in SHORT_NAMES.items():
-        if os.environ.get(name) and section in Settings.model_fields:
+        if os.environ.get(name):
             short.setdefault(section, {})[key] = os.environ[name]
     return _merge(short, EnvSettingsSource(Settings)())
 

@@ -21,7 +21,9 @@ from types import FrameType
 
 import psutil
 
+from runner import pulse
 from runner.admission import library_reader
+from runner.companion import Companion
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
@@ -33,12 +35,12 @@ from runner.intake import lease
 from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
 from runner.intake.mounts import mount_of
-from runner.intake.watch import Watch
 from runner.ledger import Job, Ledger
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
 from runner.owner import Owned, Ownership, own
 from runner.reception import Reception, utc_now
+from runner.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +98,14 @@ class Daemon:
         *,
         disk: Disk | None = None,
         goal: Goal | None = None,
+        gateway: bytes | None = None,
         on_progress: Callable[[str, Progress], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._disk = disk or Disk()
         self._goal = goal
+        self._gateway = gateway
         self._told_progress = on_progress
         self._clock = clock
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
@@ -114,6 +118,8 @@ class Daemon:
         self._prune_at = 0.0
         self._reap_at = 0.0
         self._status_at = 0.0
+        self._pulse_at = 0.0
+        self._companion: Companion | None = None
         self._inbox_trouble: str | None = None
         self._strangers: set[psutil.Process] = set()
 
@@ -157,7 +163,16 @@ class Daemon:
         self._ledger.remember("runtime_folder", self._processes.runtime_folder)
         self._dispatch.recover()
         self._say_ready()
+        stack.callback(pulse.remove, settings.state)
+        self._start_gateway(stack)
         return True
+
+    def _start_gateway(self, stack: ExitStack) -> None:
+        """`gateway` is what its process is to be told; it ends when this one does."""
+        if self._gateway is None:
+            return
+        self._companion = Companion(["gateway"], self._gateway, os.environ, self._clock)
+        stack.callback(self._companion.close)
 
     def _own(self, folder: Path) -> Ownership:
         what = "runner serve" if self._goal is None else "runner run"
@@ -227,7 +242,7 @@ class Daemon:
         mount = mount_of(settings.inbox)
         mode = settings.intake.mode
         self._polls = mode == "poll" or (mode == "auto" and not mount.tells_the_truth)
-        self._watch = Watch(settings.inbox, lambda: self._mail.put(_Woken()))
+        self._watch = Watch(settings.inbox, lambda _: self._mail.put(_Woken()))
         poll = settings.intake.poll_seconds
         trust = Trust()
         if self._polls:
@@ -272,11 +287,16 @@ class Daemon:
         if now >= self._status_at:
             self._status_at = now + 1.0
             self._dispatch.write_status()
+        if now >= self._pulse_at:
+            self._pulse_at = now + pulse.PULSE_SECONDS
+            self._tell_pulse()
         if now >= self._prune_at and self._goal is None:
             self._prune()
         if now >= self._reap_at:
             self._reap_at = now + REAP_SECONDS
             self._reap()
+            if self._companion is not None and self._stop_at is None:
+                self._companion.keep()
             if not self._polls and not self._watch.is_current():
                 self._look_at = now
         if self._stop_at is not None and now >= self._stop_at:
@@ -421,10 +441,11 @@ class Daemon:
         self._prune_at = self._clock() + PRUNE_SECONDS
         history = self._settings.history
         oldest = utc_now() - timedelta(days=history.keep_days)
-        jobs = self._ledger.prunable(
-            older_than=oldest.isoformat(timespec="milliseconds"), keep_runs=history.keep_runs
-        )
+        older_than = oldest.isoformat(timespec="milliseconds")
         try:
+            for job in self._ledger.unasked(older_than=older_than):
+                self._reception.retire(job.name)
+            jobs = self._ledger.prunable(older_than=older_than, keep_runs=history.keep_runs)
             for job in jobs:
                 self._outbox.prune(job.name, job.job_id)
             self._ledger.pruned([job.job_id for job in jobs])
@@ -435,12 +456,23 @@ class Daemon:
             log.info("removed %d old runs from the history", len(jobs))
             self._prune_at = self._clock()
 
+    def _tell_pulse(self) -> None:
+        """Say how we are, to whom it may concern."""
+        troubles = [f"cannot {what}: {why}" for what, why in self._dispatch.troubles.items()]
+        if self._inbox_trouble is not None:
+            troubles.append(f"cannot take requests: {self._inbox_trouble}")
+        told = pulse.Pulse(os.getpid(), time.monotonic(), self._dispatch.running, troubles[:10])
+        try:
+            pulse.write(self._settings.state, told)
+        except OSError as error:
+            log.debug("no pulse: %s", error)
+
     def _reap(self) -> None:
         """End orphans that came up to us because the preload server was gone.
 
         Only what was there at the last look too: a new child may not be known yet.
         """
-        known = self._processes.pids()
+        known = self._processes.pids() | (self._companion.pids if self._companion else set())
         strangers = {child for child in psutil.Process().children() if child.pid not in known}
         for child in strangers & self._strangers:
             log.info("ending a process without a parent: %d", child.pid)

@@ -3,7 +3,9 @@
 Owns the few durable steps (write, rename, link, sync, remove). Knows nothing of jobs.
 """
 
+import errno
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -42,6 +44,45 @@ class Disk:
                 os.fsync(fd)
         finally:
             os.close(fd)
+
+    def create_whole(self, path: Path, content: bytes) -> None:
+        """A new, synced file that has its name only once it is whole.
+
+        Where the file system knows no files without a name (O_TMPFILE, open(2)), it is written
+        under a hidden one beside it first.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
+        try:
+            fd = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+            self._create_beside(path, content)
+            return
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+            # A reader's lease is refused while anybody has the file open for writing.
+            readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(fd)
+        try:
+            # With a folder's descriptor Python calls linkat(2), which follows; link(2) does not.
+            os.link(f"/proc/self/fd/{readable}", path, src_dir_fd=readable)
+        finally:
+            os.close(readable)
+
+    def _create_beside(self, path: Path, content: bytes) -> None:
+        temp = path.with_name(f".submit-{secrets.token_hex(8)}.tmp")
+        try:
+            self.write(temp, content)
+            self.link(temp, path)
+        finally:
+            self.unlink(temp)
 
     def copy(self, source: int, target: Path) -> Iterator[bytes]:
         """Copy from an open file to a new one and sync it; gives every chunk, to be hashed."""

@@ -44,6 +44,7 @@ CREATE INDEX IF NOT EXISTS jobs_by_name ON jobs (name, seq);
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (seq) WHERE state != 'closed';
 CREATE INDEX IF NOT EXISTS jobs_open_by_name ON jobs (name, seq) WHERE state != 'closed';
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, seq);
+CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (status, error_type);
 CREATE INDEX IF NOT EXISTS jobs_by_place ON jobs (place, name, seq);
 CREATE TABLE IF NOT EXISTS inputs (
     job_id   TEXT PRIMARY KEY REFERENCES jobs (job_id),
@@ -255,6 +256,27 @@ class _Reading:
             return self._many("state != 'closed' ORDER BY seq")
         return self._many("state != 'closed' AND name = ? ORDER BY seq", name)
 
+    def queued(self, limit: int) -> list[Job]:
+        """The first jobs that wait."""
+        return self._many(f"{_QUEUED} ORDER BY seq LIMIT ?", limit)
+
+    def count_queued(self) -> int:
+        """How many wait."""
+        query = f"SELECT count(*) FROM jobs WHERE {_QUEUED}"  # noqa: S608 - a constant
+        row = self._db.execute(query).fetchone()
+        return int(row[0])
+
+    def finished(self) -> dict[tuple[Status, ErrorType | None], int]:
+        """How many jobs ended how, ever. Rows are never removed, so the counts never fall."""
+        rows = self._db.execute(
+            "SELECT status, error_type, count(*) FROM jobs WHERE status IS NOT NULL "
+            "GROUP BY status, error_type"
+        )
+        return {
+            (Status(status), ErrorType(error) if error else None): int(count)
+            for status, error, count in rows
+        }
+
     def seal_of(self, job_id: str) -> Seal | None:
         """The final outcome; its notebook is None once the job is closed."""
         row = self._db.execute(
@@ -463,16 +485,6 @@ class Ledger(_Reading):
         """A queued job that will not run, refused or cancelled, and whose turn it is."""
         return self._next("(refused OR cancelled)", only)
 
-    def queued(self, limit: int) -> list[Job]:
-        """The first jobs that wait."""
-        return self._many(f"{_QUEUED} ORDER BY seq LIMIT ?", limit)
-
-    def count_queued(self) -> int:
-        """How many wait."""
-        query = f"SELECT count(*) FROM jobs WHERE {_QUEUED}"  # noqa: S608 - a constant
-        row = self._db.execute(query).fetchone()
-        return int(row[0])
-
     def current(self, name: str) -> list[Job]:
         """Closed jobs of a name whose files lie in the outbox itself; one at most, in peace."""
         return self._many("place = 'current' AND name = ? ORDER BY seq", name)
@@ -489,6 +501,15 @@ class Ledger(_Reading):
             "WHERE finished_at < ? OR nth > ?) LIMIT ?",
             older_than,
             keep_runs,
+            limit,
+        )
+
+    def unasked(self, *, older_than: str, limit: int = 500) -> list[Job]:
+        """Finished jobs that nobody gave a name (`http/DATE/ID`), still in the outbox itself."""
+        return self._many(
+            "place = 'current' AND name BETWEEN 'http/' AND 'http0' "
+            "AND name LIKE 'http/____-__-__/' || job_id AND finished_at < ? LIMIT ?",
+            older_than,
             limit,
         )
 

@@ -215,8 +215,12 @@ class Outbox:
         """
         self.check()
         self._disk.remove_tree(self._history(name) / job_id)
-        folder = self._history(name)
-        while folder != self.folder / HISTORY:
+        self._remove_empty(self._history(name), self.folder / HISTORY)
+        self._remove_empty(self._base(name).parent, self.folder)
+
+    def _remove_empty(self, folder: Path, root: Path) -> None:
+        """Remove a folder and those above it, below `root`, as far as they are empty."""
+        while folder != root:
             try:
                 self._disk.remove_folder(folder)
             except OSError:

@@ -1,4 +1,4 @@
-"""The JSON that is published for a job: its row, its outcome and its files in one report.
+"""The JSON that stands for a job: the published report, and the row in a list of jobs.
 
 A pure rule over values. Touches no disk.
 """
@@ -9,6 +9,7 @@ from runner import strict_json
 from runner.ledger import Job, Seal
 from runner.outcome import ErrorResult, Result
 from runner.request import Request
+from runner.strict_json import JsonValue
 
 
 def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> bytes:
@@ -37,6 +38,24 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
     else:
         report = ErrorResult.model_validate({**fields, **outcome.failure.model_dump()})
     return strict_json.dumps(_ordered(report.model_dump(mode="json", by_alias=True)))
+
+
+def row_of(job: Job, now: datetime) -> dict[str, JsonValue]:
+    """A job in a list. Times are UTC in ISO 8601; `seconds` from started to finished, or to now."""
+    end = job.finished_at or now.isoformat()
+    return {
+        "job_id": job.job_id,
+        "name": job.name,
+        "status": job.status,
+        "state": job.state,
+        "error_type": job.error_type,
+        "message": job.message,
+        "attempt": job.attempt,
+        "accepted_at": job.accepted_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "seconds": None if job.started_at is None else _seconds(job.started_at, end),
+    }
 
 
 def _ordered(report: dict[str, object]) -> dict[str, object]:

@@ -39,6 +39,12 @@ def dumps(value: object) -> bytes:
     return json.dumps(clean(value), ensure_ascii=False, allow_nan=False, indent=2).encode()
 
 
+def dumps_compact(value: object) -> bytes:
+    """The same on one line, for what programs send to one another."""
+    kept = clean(value)
+    return json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def clean(value: object) -> JsonValue:
     """The nearest strict JSON value: the very same object where nothing is to be changed.
 

@@ -4,18 +4,23 @@ Needs nothing but inbox and outbox. Executes nothing.
 """
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from runner.disk import Disk
 from runner.outbox import OutboxReader, Report
-from runner.strict_json import JsonValue, dumps
+from runner.strict_json import JsonValue, dumps_compact
 
 SUFFIXES = (".ipynb", ".json", ".yaml", ".yml")
 LOOK_SECONDS = 0.1
+CLAIM = ".claim-"
+LOOKED_THROUGH = 20_000
+"""Entries of the inbox that are looked at to find one job; beyond them it is not found."""
 
 
 class NameBusy(Exception):
@@ -30,8 +35,13 @@ def new_job_id() -> str:
     return secrets.token_hex(16)
 
 
-def submit(inbox: Path, name: str, request: Mapping[str, Any], disk: Disk) -> Path:
-    """Put `NAME.json` into the inbox: written and synced under another name, then linked.
+def encode(job_id: str, request: Mapping[str, Any]) -> bytes:
+    """The bytes of a request file; its id stands first, where `waiting` looks for it."""
+    return dumps_compact({"id": job_id, **{k: v for k, v in request.items() if k != "id"}})
+
+
+def submit(inbox: Path, name: str, content: bytes, disk: Disk) -> Path:
+    """Put `NAME.json` into the inbox: whole and durable before it has a name.
 
     The inbox must exist; folders of the name are made in it.
 
@@ -43,16 +53,59 @@ def submit(inbox: Path, name: str, request: Mapping[str, Any], disk: Disk) -> Pa
     disk.make_folders(inbox, target.parent)
     if any(os.path.lexists(target.with_name(target.stem + suffix)) for suffix in SUFFIXES):
         raise NameBusy(name)
-    temp = target.parent / f".submit-{secrets.token_hex(8)}.tmp"
     try:
-        disk.write(temp, dumps(request))
-        disk.link(temp, target)
+        disk.create_whole(target, content)
     except FileExistsError:
         raise NameBusy(name) from None
-    finally:
-        disk.unlink(temp)
     disk.sync_folder(target.parent)
     return target
+
+
+def waiting(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
+    """Name and bytes of a request with that id which no daemon has accepted yet."""
+    looked = 0
+    for folder, folders, files in os.walk(inbox):
+        looked += len(files) + len(folders)
+        if looked > LOOKED_THROUGH:
+            return None
+        place = Path(folder)
+        claim = f"{CLAIM}{job_id}"
+        if claim in folders:
+            files = [*files, *(f"{claim}/{name}" for name in _names(place / claim))]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in files:
+            found = _request_of(place / file, job_id) if file.endswith(".json") else None
+            if found is not None:
+                stem = Path(file).name.removesuffix(".json")
+                return (place / stem).relative_to(inbox).as_posix(), found
+    return None
+
+
+def tidy(inbox: Path, folder: str, keep: str) -> None:
+    """Remove the empty folders in `inbox/folder` but for `keep`: those of earlier days."""
+    for name in _names(inbox / folder):
+        if name != keep:
+            with suppress(OSError):
+                (inbox / folder / name).rmdir()
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _request_of(file: Path, job_id: str) -> bytes | None:
+    """The bytes of a request file as `encode` makes it, if it has that id."""
+    try:
+        with file.open("rb") as opened:
+            if not re.match(rb'\{"id":"' + job_id.encode(), opened.read(64)):
+                return None
+            opened.seek(0)
+            return opened.read()
+    except OSError:
+        return None
 
 
 def cancel(inbox: Path, name: str, job_id: str | None, disk: Disk) -> None:

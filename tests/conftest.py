@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,7 +67,9 @@ class Program:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        (self.root / "config.yaml").write_text(json.dumps(dict(self.settings)))
+        gateway = {"enabled": False, **self.settings.get("gateway", {})}
+        settings = {**self.settings, "gateway": gateway}
+        (self.root / "config.yaml").write_text(json.dumps(settings))
 
     @property
     def inbox(self) -> Path:
@@ -99,6 +102,15 @@ class Program:
         wait_for(lambda: "watching" in self.log[before:] or process.poll() is not None, 30)
         assert process.poll() is None, self.log
         return self
+
+    @property
+    def url(self) -> str:
+        """Where the newest gateway listens, once it says so."""
+        wait_for(lambda: self.addresses(), 30)
+        return self.addresses()[-1]
+
+    def addresses(self) -> list[str]:
+        return re.findall(r"gateway at (http://\S+)", self.log)
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         assert self.process is not None

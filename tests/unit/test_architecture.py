@@ -37,6 +37,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # From one room to the next.
     "owner": {"disk"},
+    "watch": set(),
+    "pulse": set(),
+    "companion": set(),
     "submit": {"disk", "outbox", "outcome", "strict_json"},
     "reception": {
         *("admission", "config", "disk", "intake", "ledger", "names", "outbox", "outcome"),
@@ -46,14 +49,21 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("config", "disk", "execution", "ledger", "outbox", "outcome", "report", "request"),
         "strict_json",
     },
+    # The HTTP face: a client of the folders, and a reader of the ledger.
+    "gateway": {
+        *("config", "disk", "ledger", "names", "outbox", "outcome", "owner", "pulse", "report"),
+        *("request", "strict_json", "submit", "watch", "__init__"),
+    },
     # Who introduces them to each other.
     "daemon": {
         *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
         *("outbox", "outcome", "owner", "reception", "strict_json"),
+        *("companion", "pulse", "watch"),
     },
     "cli": {
         *("admission", "config", "daemon", "disk", "execution", "ledger", "names", "notebook"),
         *("outbox", "outcome", "owner", "request", "strict_json", "submit", "__init__"),
+        *("gateway", "report"),
     },
     "__init__": set(),
     "__main__": {"cli"},
@@ -76,7 +86,6 @@ IN_INTAKE: dict[str, set[str]] = {
     "ignore": set(),
     "lease": set(),
     "mounts": set(),
-    "watch": set(),
     "inbox": {"ignore", "lease"},
     "claim": {"inbox"},
 }
@@ -95,7 +104,26 @@ IN_EXECUTION: dict[str, set[str]] = {
     "preload": {"job", "run", "server", "tree"},
     "processes": {"order", "server"},
 }
-"""And of the execution: the daemon's side never imports what drives papermill."""
+"""The same inside of the execution: the daemon's side never imports what drives papermill."""
+
+IN_GATEWAY: dict[str, set[str]] = {
+    "__init__": set(),
+    "problem": set(),
+    "rendering": set(),
+    "access": {"problem"},
+    "asked": set(),
+    "arrivals": set(),
+    "health": set(),
+    "record": {"problem"},
+    "metrics": {"health", "problem", "record"},
+    "runs": {"arrivals", "asked", "problem", "record"},
+    "app": {
+        *("access", "arrivals", "asked", "health", "metrics", "problem", "record", "rendering"),
+        "runs",
+    },
+    "server": {"access", "app", "problem"},
+}
+"""And of the gateway."""
 
 
 def imported(source: str, module: str) -> set[str]:
@@ -192,6 +220,12 @@ def test_imports_inside_execution_point_one_way(module: str) -> None:
     """The daemon's side, the job process and what they say to each other."""
     if module != "runner.execution.__init__":
         assert forbidden_inside(MODULES[module], module, IN_EXECUTION) == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("runner.gateway.")])
+def test_imports_inside_the_gateway_point_one_way(module: str) -> None:
+    """Rules below, then what is known of jobs, then routes, then the server."""
+    assert forbidden_inside(MODULES[module], module, IN_GATEWAY) == set()
 
 
 def test_table_has_no_circle() -> None:

@@ -1,9 +1,10 @@
-"""Wakes the daemon when something may have changed in the inbox.
+"""Wakes somebody when something may have changed in a folder.
 
-Events are hints and carry nothing. What is there, only a scan tells.
+Events are hints, with a path that may be of interest. What is there, only a look tells.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,19 +37,22 @@ _CHANGES: list[type[FileSystemEvent]] = [
 
 
 class _Wake(FileSystemEventHandler):
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[str], None]) -> None:
         self._wake = wake
 
-    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002
-        self._wake()
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        self._wake(os.fsdecode(event.dest_path or event.src_path))
 
 
 class Watch:
-    """An observer of one folder tree that is started anew when the folder was replaced."""
+    """An observer of one folder that is started anew when the folder was replaced."""
 
-    def __init__(self, folder: Path, wake: Callable[[], None]) -> None:
-        """`wake` is called from another thread, once an event, and must be quick."""
+    def __init__(
+        self, folder: Path, wake: Callable[[str], None], *, recursive: bool = True
+    ) -> None:
+        """`wake` is called from another thread, once an event, with the path; it must be quick."""
         self._folder = folder
+        self._recursive = recursive
         self._wake = wake
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None
@@ -64,7 +68,7 @@ class Watch:
             found = self._folder.stat()
         except OSError as error:
             self.stop()
-            self.trouble = f"the inbox is not there: {error.strerror}"
+            self.trouble = f"{self._folder} is not there: {error.strerror}"
             return False
         identity = (found.st_dev, found.st_ino)
         if self._observer is not None and identity == self._watched and self._observer.is_alive():
@@ -94,7 +98,10 @@ class Watch:
         observer = Observer()
         try:
             observer.schedule(
-                _Wake(self._wake), str(self._folder), recursive=True, event_filter=_CHANGES
+                _Wake(self._wake),
+                str(self._folder),
+                recursive=self._recursive,
+                event_filter=_CHANGES,
             )
             observer.start()
         except OSError as error:

@@ -1,0 +1,79 @@
+"""Whether a request that comes now would be run and answered, and if not, why.
+
+Looks at the locks, the folders and the daemon's pulse. Starts and mends nothing.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner import __version__, pulse
+from runner.config import MEGABYTE, Settings
+from runner.owner import holder_of
+
+SERVICE = "papermill-gateway"
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is wrong; nothing, if healthy."""
+
+    reasons: tuple[str, ...]
+
+    @property
+    def status(self) -> int:
+        """200 or 503."""
+        return 503 if self.reasons else 200
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The JSON of `/` and `/healthz`."""
+        state = "unhealthy" if self.reasons else "healthy"
+        said = {"reasons": list(self.reasons)} if self.reasons else {}
+        return {"status": state, "service": SERVICE, "version": __version__, **said}
+
+
+def examine(settings: Settings) -> Health:
+    """Look once."""
+    return Health(tuple(_reasons(settings)))
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Space for ordinary users below a folder; None if it is not there."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _reasons(settings: Settings) -> Iterator[str]:
+    yield from _folder_reasons(settings)
+    if settings.inbox.is_dir() and holder_of(settings.inbox) is None:
+        yield "no runner watches the inbox; start `runner serve`"
+        return
+    found = pulse.read(settings.state)
+    if found is None:
+        return
+    if pulse.is_stale(found, time.monotonic()):
+        yield f"the runner (pid {found.pid}) does not move"
+    yield from found.troubles
+
+
+def _folder_reasons(settings: Settings) -> Iterator[str]:
+    for name in ("inbox", "outbox"):
+        folder: Path = getattr(settings, name)
+        if not folder.is_dir():
+            yield f"the {name} is not there"
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            yield f"the {name} cannot be written"
+    for name in ("inbox", "outbox", "state"):
+        free = free_bytes(getattr(settings, name))
+        if free is not None and free < settings.limits.free_mb * MEGABYTE:
+            yield (
+                f"the disk of the {name} is nearly full: {free // MEGABYTE} MB left, "
+                f"less than {settings.limits.free_mb:g} (limits.free_mb)"
+            )

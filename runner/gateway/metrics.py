@@ -1,0 +1,138 @@
+"""Figures of the gateway and the jobs behind it, as JSON or in Prometheus' text format.
+
+Counts come from the ledger at each scrape, so that they outlive the gateway. Counts nothing itself.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from runner.config import Settings
+from runner.gateway.health import SERVICE, examine, free_bytes
+from runner.gateway.problem import Problem
+from runner.gateway.record import Record, row
+from runner.ledger import LedgerReader
+from runner.outcome import Status
+
+LAST = 10
+
+
+class Metrics(Collector):
+    """What `/metrics` tells. Safe for many threads."""
+
+    def __init__(self, settings: Settings, record: Record) -> None:
+        self._settings = settings
+        self._record = record
+        self._process = psutil.Process()
+        self._process.cpu_percent()
+        self._started = time.monotonic()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """For people and for programs; what the ledger knows is null where it cannot be read."""
+        settings = self._settings
+        try:
+            with self._record.ledger() as ledger:
+                jobs = _jobs(ledger)
+        except Problem:
+            jobs = dict.fromkeys(("jobs", "queue_depth", "running", "oldest_waiting_seconds"))
+            jobs["last_durations"] = []
+        return {
+            "service": SERVICE,
+            "uptime": round(time.monotonic() - self._started, 1),
+            "memory_usage_mb": round(self._process.memory_info().rss / 1024**2, 1),
+            "cpu_percent": self._process.cpu_percent(),
+            "config": {
+                "max_notebook_size_mb": settings.limits.notebook_mb,
+                "execution_timeout": settings.limits.run_seconds,
+                "use_scrapbook": settings.results.scrapbook,
+                "allowed_kernels": list(settings.kernels.allowed),
+            },
+            **jobs,
+        }
+
+    def as_text(self, accept: str) -> tuple[bytes, str]:
+        """Prometheus' text and its media type, in the version that the client prefers."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+    def collect(self) -> Iterator[Metric]:
+        """One scrape, as prometheus_client asks for it."""
+        healthy = not examine(self._settings).reasons
+        yield _gauge("inbox_runner_healthy", "1 if requests would be run now.", float(healthy))
+        yield _gauge(
+            "inbox_runner_gateway_uptime_seconds",
+            "Since the gateway's start.",
+            time.monotonic() - self._started,
+        )
+        yield _gauge(
+            "inbox_runner_gateway_memory_bytes",
+            "Resident memory of the gateway.",
+            self._process.memory_info().rss,
+        )
+        free = GaugeMetricFamily(
+            "inbox_runner_disk_free_bytes", "Space left below a folder.", labels=["folder"]
+        )
+        for name in ("inbox", "outbox", "state"):
+            found = free_bytes(getattr(self._settings, name))
+            if found is not None:
+                free.add_metric([name], found)
+        yield free
+        try:
+            with self._record.ledger() as ledger:
+                yield from list(_of_jobs(ledger))
+        except Problem:
+            return
+
+
+def _of_jobs(ledger: LedgerReader) -> Iterator[Metric]:
+    jobs = CounterMetricFamily(
+        "inbox_runner_jobs", "Finished jobs.", labels=["status", "error_type"]
+    )
+    for (status, error_type), count in ledger.finished().items():
+        jobs.add_metric([status, error_type or ""], count)
+    yield jobs
+    now = _jobs(ledger)
+    yield _gauge("inbox_runner_queue_depth", "Accepted jobs that wait.", now["queue_depth"])
+    yield _gauge("inbox_runner_running", "Jobs that run.", now["running"])
+    yield _gauge(
+        "inbox_runner_oldest_waiting_seconds",
+        "How long the first of the queue waits.",
+        now["oldest_waiting_seconds"],
+    )
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _jobs(ledger: LedgerReader) -> dict[str, Any]:
+    by_status = dict.fromkeys((str(status) for status in Status), 0)
+    for (status, _), count in ledger.finished().items():
+        by_status[status] += count
+    by_status[Status.QUEUED] = queued = ledger.count_queued()
+    running = len(ledger.jobs(status=Status.RUNNING, limit=10_000))
+    by_status[Status.RUNNING] = running
+    first = ledger.queued(1)
+    waited = 0.0
+    if first:
+        accepted = datetime.fromisoformat(first[0].accepted_at)
+        waited = max((datetime.now(UTC) - accepted).total_seconds(), 0.0)
+    last = [row(job) for job in ledger.jobs(limit=LAST) if job.finished_at is not None]
+    return {
+        "jobs": by_status,
+        "queue_depth": queued,
+        "running": running,
+        "oldest_waiting_seconds": round(waited, 3),
+        "last_durations": [
+            {key: one[key] for key in ("job_id", "name", "status", "seconds")} for one in last
+        ],
+    }

@@ -1,0 +1,209 @@
+"""What the gateway tells of jobs: rows of the ledger, and what the outbox holds of them.
+
+Reads only. Ids are looked up and never joined to a path.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runner import submit
+from runner.config import Settings
+from runner.gateway.problem import Problem, gone, not_found, unavailable
+from runner.ledger import Job, LedgerReader, Place, State
+from runner.outbox import OutboxReader, Report
+from runner.outcome import ErrorType, Status
+from runner.report import row_of
+
+MAX_LIMIT = 500
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which jobs to list: the newest first, `before` one of them."""
+
+    limit: int = 50
+    status: Status | None = None
+    name: str | None = None
+    before: str | None = None
+
+
+class Record:
+    """The jobs behind one gateway. Safe for many threads: each read opens the ledger anew."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.outbox = OutboxReader(settings.outbox)
+
+    @contextmanager
+    def ledger(self) -> Iterator[LedgerReader]:
+        """The ledger for one short read.
+
+        Raises:
+            Problem: 503, it cannot be read.
+        """
+        try:
+            reader = LedgerReader(self._settings.state)
+        except sqlite3.Error as error:
+            raise unavailable(f"The ledger cannot be read ({error}); is the runner up?") from error
+        try:
+            yield reader
+        except sqlite3.Error as error:
+            raise unavailable(f"The ledger cannot be read: {error}.") from error
+        finally:
+            reader.close()
+
+    def find(self, job_id: str) -> Job | None:
+        """The job of an id; None where the ledger does not know it or cannot be read."""
+        try:
+            with self.ledger() as ledger:
+                return ledger.job(job_id)
+        except Problem:
+            return None
+
+    def job(self, job_id: str) -> Job:
+        """The job of an id.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        if not _ID.fullmatch(job_id):
+            raise not_found("A job's id has 32 hex digits, in lower case.")
+        with self.ledger() as ledger:
+            found = ledger.job(job_id)
+        if found is None:
+            raise not_found(f"There is no job {job_id}.")
+        return found
+
+    def list(self, asked: Question) -> dict[str, Any]:
+        """`{"jobs": [rows], "before": id or null}`; the latter asks for those that follow.
+
+        Raises:
+            Problem: 400 for an unknown `before`, 503.
+        """
+        with self.ledger() as ledger:
+            before = None
+            if asked.before is not None:
+                last = ledger.job(asked.before)
+                if last is None:
+                    message = "`before` is no job's id; take it from the last answer."
+                    raise Problem(400, ErrorType.INVALID_REQUEST, message)
+                before = last.seq
+            found = ledger.jobs(
+                limit=asked.limit + 1, status=asked.status, name=asked.name, before=before
+            )
+        shown = found[: asked.limit]
+        more = shown[-1].job_id if len(found) > asked.limit else None
+        return {"jobs": [row(job) for job in shown], "before": more}
+
+    def name_of(self, job_id: str) -> str:
+        """The name of a job, or of a request that no daemon has accepted yet.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        try:
+            return self.job(job_id).name
+        except Problem as problem:
+            waiting = self._waiting(job_id)
+            if waiting is None:
+                raise problem from None
+            return waiting
+
+    def show(self, job_id: str) -> dict[str, Any]:
+        """A job's row, how far it is, and its result once there.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        try:
+            job = self.job(job_id)
+        except Problem as problem:
+            name = self._waiting(job_id)
+            if name is None:
+                raise problem from None
+            return {"job_id": job_id, "name": name, "status": "queued", "state": "submitted"}
+        report = self.outbox.of_job(job.name, job_id)
+        return {
+            **row(job),
+            "progress": self.progress(job.name, job_id) if report is None else None,
+            "result": None if report is None else report.content,
+        }
+
+    def progress(self, name: str, job_id: str) -> dict[str, Any] | None:
+        """What the status file tells of a job."""
+        found = self.outbox.status(name)
+        return found if found is not None and found.get("job_id") == job_id else None
+
+    def report(self, job_id: str) -> tuple[Job, Report]:
+        """A job's report.
+
+        Raises:
+            Problem: 404 while there is none, 410 when it is pruned, 503.
+        """
+        job = self.job(job_id)
+        found = self.outbox.of_job(job.name, job_id)
+        if found is not None:
+            return job, found
+        if job.state is State.CLOSED:
+            raise gone(f"The files of job {job_id} are not in the outbox any more.")
+        raise not_found(f"Job {job_id} has no result yet; it is {job.status}.")
+
+    def published(self, job_id: str, wanted: str) -> tuple[Path, str]:
+        """Where the executed notebook (``""``) or a file of a job lies, and its media type.
+
+        `wanted` is looked up among the files that the report names.
+
+        Raises:
+            Problem: 404, 410, 503.
+        """
+        job, report = self.report(job_id)
+        last = job.name.rpartition("/")[2]
+        if not wanted:
+            if report.content.get("output_nb") is None:
+                raise not_found(f"Job {job_id} has no executed notebook.")
+            return report.path.with_name(f"{last}.ipynb"), "application/x-ipynb+json"
+        files: Any = report.content.get("files") or []
+        for file in files:
+            if file["path"] == f"{job.name}.files/{wanted}":
+                return report.path.with_name(f"{last}.files") / wanted, file["media_type"]
+        raise not_found(f"Job {job_id} published no such file.")
+
+    def input_of(self, job: Job) -> tuple[dict[str, Any], bytes | None]:
+        """What was asked for a job: its request's keys, and the notebook's bytes.
+
+        Raises:
+            Problem: 410 once it is pruned, 503.
+        """
+        with self.ledger() as ledger:
+            found = ledger.input_of(job.job_id)
+        if found is None or job.place is Place.PRUNED:
+            raise gone(f"What was asked for job {job.job_id} is not kept any more.")
+        request: dict[str, Any] = json.loads(found.request)
+        return request, found.notebook
+
+    def queue_is_full(self) -> bool:
+        """Whether as many wait as `limits.queue` allows; False where the ledger cannot be read."""
+        try:
+            with self.ledger() as ledger:
+                return ledger.count_queued() >= self._settings.limits.queue
+        except Problem:
+            return False
+
+    def _waiting(self, job_id: str) -> str | None:
+        if not _ID.fullmatch(job_id):
+            return None
+        found = submit.waiting(self._settings.inbox, job_id)
+        return None if found is None else found[0]
+
+
+def row(job: Job) -> dict[str, Any]:
+    """A job as it is listed, now."""
+    return row_of(job, datetime.now(UTC))

@@ -1,0 +1,153 @@
+"""Runs the app in waitress, until a signal or until the daemon that started it is gone.
+
+Owns sockets, threads and limits of the server. Knows nothing of jobs.
+"""
+
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from waitress import create_server
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
+
+from runner.config import MEGABYTE, Settings
+from runner.gateway.access import objection_to_binding
+from runner.gateway.app import App, bad_http
+from runner.gateway.problem import CannotListen
+
+log = logging.getLogger(__name__)
+
+QUICK_THREADS = 16
+"""For health, metrics and submits, beside those in which clients wait."""
+SPARE_CONNECTIONS = 500
+LAST_ANSWERS_SECONDS = 0.3
+DRAINED_BYTES = 64 * MEGABYTE
+"""How much of an oversized body is read, so that its sender sees the 413."""
+_CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+
+
+class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
+    def execute(self) -> None:
+        error = self.request.error
+        body = bad_http(error.code, error.body)
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    error_task_class = _JsonErrorTask
+
+
+def check_binding(settings: Settings) -> None:
+    """Refuse to be open to a network without a token.
+
+    Raises:
+        CannotListen
+    """
+    in_container = any(Path(mark).exists() for mark in _CONTAINER_MARKS)
+    objection = objection_to_binding(settings.gateway, in_container=in_container)
+    if objection is not None:
+        raise CannotListen(objection)
+
+
+def serve(settings: Settings, *, owner: int | None = None) -> None:
+    """Answer until SIGTERM or SIGINT, or, beside a daemon, until `owner` reads to its end.
+
+    `owner` is the descriptor of a pipe whose other end the daemon alone holds.
+
+    Raises:
+        CannotListen: the address is in use, not ours, or not allowed.
+    """
+    check_binding(settings)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    gateway = settings.gateway
+    app = App(settings)
+    connections = gateway.max_waiting + SPARE_CONNECTIONS
+    sockets: dict[int, Any] = {}
+    try:
+        server = create_server(
+            app.wsgi,
+            map=sockets,
+            host=gateway.host,
+            port=gateway.port,
+            threads=gateway.max_waiting + QUICK_THREADS,
+            connection_limit=connections,
+            backlog=1024,
+            channel_request_lookahead=1,
+            max_request_body_size=int(settings.limits.notebook_mb * MEGABYTE) + DRAINED_BYTES,
+            asyncore_use_poll=True,
+            ident="inbox-runner",
+            clear_untrusted_proxy_headers=True,
+        )
+    except (OSError, ValueError) as error:
+        raise CannotListen(
+            f"the gateway cannot listen on {gateway.host}:{gateway.port} ({error}); "
+            "choose another gateway.port (GATEWAY_PORT)"
+        ) from error
+    for listening in sockets.values():
+        if hasattr(listening, "channel_class"):
+            listening.channel_class = _Channel
+    end = _ender(app)
+    signal.signal(signal.SIGTERM, lambda *_: end())
+    signal.signal(signal.SIGINT, signal.SIG_IGN if owner is not None else lambda *_: end())
+    if owner is not None:
+        threading.Thread(target=_await_end, args=(owner, end), daemon=True).start()
+    for host, port in _addresses(server):
+        log.info("gateway at http://%s:%s", host, port)
+    try:
+        server.run()
+    finally:
+        app.arrivals.close()
+
+
+def read_owner(owner: int) -> Settings:
+    """The settings that a daemon writes into the pipe before anything else, on one line."""
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = os.read(owner, 65536)
+        if not chunk:
+            raise CannotListen("the daemon that started this gateway is gone")
+        line += chunk
+    return Settings(**json.loads(line))
+
+
+def for_owner(settings: Settings) -> bytes:
+    """What `read_owner` reads."""
+    content = settings.model_dump(mode="json")
+    content["gateway"] |= {"token": settings.gateway.secret, "token_file": None}
+    return json.dumps(content).encode() + b"\n"
+
+
+def _ender(app: App) -> Callable[[], None]:
+    """Lets those who wait go with a job id, and ends the loop when they have had their answer."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit
+
+    signal.signal(signal.SIGALRM, leave)
+
+    def end() -> None:
+        app.arrivals.close()
+        signal.setitimer(signal.ITIMER_REAL, LAST_ANSWERS_SECONDS)
+
+    return end
+
+
+def _await_end(owner: int, end: Callable[[], None]) -> None:
+    while os.read(owner, 65536):
+        pass
+    end()
+
+
+def _addresses(server: Any) -> list[tuple[str, int]]:
+    found = getattr(server, "effective_listen", None)
+    return found or [(server.effective_host, server.effective_port)]

@@ -1,0 +1,55 @@
+"""The daemon's own word on how it is, in a small file of the state folder, for whoever reads it.
+
+Written every few seconds and never synced: after a crash it says nothing, and need not.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+PULSE_FILE = "pulse.json"
+PULSE_SECONDS = 2.0
+STALE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """`at` is the monotonic clock, which all processes of one machine share."""
+
+    pid: int
+    at: float
+    running: int
+    troubles: list[str] = field(default_factory=list)
+
+
+def write(state: Path, pulse: Pulse) -> None:
+    """Replace the file.
+
+    Raises:
+        OSError
+    """
+    temp = state / f".{PULSE_FILE}"
+    temp.write_text(json.dumps(asdict(pulse)))
+    temp.replace(state / PULSE_FILE)
+
+
+def read(state: Path) -> Pulse | None:
+    """The last word, however old; None if there is none, or nobody may read it."""
+    try:
+        return Pulse(**json.loads((state / PULSE_FILE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def remove(state: Path) -> None:
+    """The daemon is gone.
+
+    Raises:
+        OSError
+    """
+    (state / PULSE_FILE).unlink(missing_ok=True)
+
+
+def is_stale(pulse: Pulse, now: float) -> bool:
+    """Whether the daemon should have written since: it hangs, or it is another start's word."""
+    return not -PULSE_SECONDS < now - pulse.at < STALE_SECONDS

@@ -1,0 +1,120 @@
+"""Promises about the body, the waiting time and the key of a `POST /run`."""
+
+import json
+
+import pytest
+
+from runner.gateway.asked import id_of_key, read_body, seconds_to_wait, with_key
+from runner.outcome import ErrorType, Refused
+
+CELLS = {"cells": [{"cell_type": "code", "source": "1"}]}
+
+
+def refused(raw: bytes) -> tuple[ErrorType, str]:
+    with pytest.raises(Refused) as caught:
+        read_body(raw, 3600)
+    return caught.value.failure.error_type, caught.value.failure.message
+
+
+@pytest.mark.parametrize("body", [CELLS, {"notebook": CELLS}, [{"notebook": CELLS}], [CELLS]])
+def test_every_form_of_body_is_the_same_request(body: object) -> None:
+    """Bare, wrapped, and as n8n sends it."""
+    asked = read_body(json.dumps(body).encode(), 3600)
+    assert asked.request == {"notebook": CELLS}
+    assert asked.name is None
+
+
+def test_a_body_may_name_what_a_file_may_and_its_name() -> None:
+    """`name` is HTTP's alone, and not part of the request."""
+    body = {"notebook": "a/b.ipynb", "parameters": {"x": 1}, "name": "sales/daily", "retries": 1}
+    asked = read_body(json.dumps(body).encode(), 3600)
+    assert asked.name == "sales/daily"
+    assert asked.request == {"notebook": "a/b.ipynb", "parameters": {"x": 1}, "retries": 1}
+
+
+@pytest.mark.parametrize(
+    ("raw", "error_type", "said"),
+    [
+        (b"", "invalid_request", "JSON"),
+        (b"{", "invalid_request", "JSON"),
+        (b"\xff\xfe{}", "invalid_request", "UTF-8"),
+        (b'{"notebook": 1e999}', "invalid_request", "too large"),
+        (b'{"notebook": NaN}', "invalid_request", "NaN"),
+        (b'{"notebook": "a", "notebook": "b"}', "invalid_request", "twice"),
+        (b"[" * 100_000, "invalid_request", "deep"),
+        (b"[]", "invalid_request", "one notebook"),
+        (b"[{}, {}]", "invalid_request", "one notebook"),
+        (b"3", "invalid_request", "object"),
+        (b"{}", "invalid_request", "notebook"),
+        (b'{"parameters": {}}', "invalid_request", "notebook"),
+        (b'{"notebook": null}', "invalid_request", "notebook"),
+        (b'{"notebook": "../x.ipynb"}', "invalid_request", ".."),
+        (b'{"notebook": "/etc/x.ipynb"}', "invalid_request", "below"),
+        (b'{"notebook": "x.ipynb", "colour": 1}', "invalid_request", "colour"),
+        (b'{"notebook": "x.ipynb", "timeout_seconds": 4000}', "invalid_request", "max_run"),
+        (b'{"notebook": "x.ipynb", "name": "../x"}', "invalid_request", "name"),
+        (b'{"notebook": "x.ipynb", "name": ""}', "invalid_request", "name"),
+        (b'{"notebook": "x.ipynb", "name": 3}', "invalid_request", "name"),
+        (b'{"notebook": "x.ipynb", "parameters": {"a b": 1}}', "invalid_parameters", "a b"),
+    ],
+)
+def test_a_body_that_is_wrong_is_explained(raw: bytes, error_type: str, said: str) -> None:
+    """Before anything is written, with the type that the runner would give."""
+    found, message = refused(raw)
+    assert found == error_type
+    assert said in message
+
+
+def test_a_key_is_always_the_same_id() -> None:
+    """Across restarts, without a store; the id is one that a request may have."""
+    assert id_of_key("order-7") == id_of_key("order-7") != id_of_key("order-8")
+    asked = read_body(json.dumps({"notebook": "x.ipynb"}).encode(), 3600)
+    found = with_key(asked, "order-7")
+    assert found is not None
+    assert len(found) == 32
+    assert set(found) <= set("0123456789abcdef")
+    assert with_key(asked, None) is None
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_a_key_that_is_none_is_refused(key: str) -> None:
+    """Empty or endless."""
+    asked = read_body(json.dumps({"notebook": "x.ipynb"}).encode(), 3600)
+    with pytest.raises(Refused):
+        with_key(asked, key)
+
+
+def test_an_id_and_a_key_are_too_much() -> None:
+    """Which of them counts would be a guess."""
+    asked = read_body(json.dumps({"notebook": "x.ipynb", "id": "a" * 32}).encode(), 3600)
+    assert with_key(asked, None) == "a" * 32
+    with pytest.raises(Refused):
+        with_key(asked, "order-7")
+
+
+@pytest.mark.parametrize(
+    ("wait", "prefer", "seconds"),
+    [
+        (None, None, 330),
+        ("0", None, 0),
+        ("2.5", "wait=9", 2.5),
+        (None, "respond-async", 0),
+        (None, "respond-async, wait=10", 10),
+        (None, "Wait=7; foo", 7),
+        (None, 'wait="7"', 7),
+        (None, "handling=lenient", 330),
+        (None, ",,;", 330),
+    ],
+)
+def test_the_client_says_how_long_it_waits(
+    wait: str | None, prefer: str | None, seconds: float
+) -> None:
+    """In the address, or as RFC 7240 has it."""
+    assert seconds_to_wait(wait, prefer, 330) == seconds
+
+
+@pytest.mark.parametrize("wait", ["", "x", "-1", "nan", "inf", "1e9", "86401"])
+def test_a_waiting_time_that_is_none_is_refused(wait: str) -> None:
+    """Rather than taken for another one."""
+    with pytest.raises(Refused):
+        seconds_to_wait(wait, None, 330)
