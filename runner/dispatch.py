@@ -180,7 +180,8 @@ class Dispatch:
     def cancel(self, job_ids: tuple[str, ...]) -> None:
         """End the runs of these jobs; what only waits is settled when its turn comes."""
         for job_id in job_ids:
-            self._processes.stop(job_id, ErrorType.CANCELLED)
+            if job_id in self._running:
+                self._processes.stop(job_id, ErrorType.CANCELLED)
 
     def drain(self) -> None:
         """Start nothing more."""

@@ -43,6 +43,7 @@ class _Live:
     reason: ErrorType | None = None
     pid: int | None = None
     pidfd: int | None = None
+    is_told: bool = False
     limit: float = 0.0
 
 
@@ -61,6 +62,8 @@ class JobProcesses:
         self.runtime_folder = _make_runtime_folder()
         self._clock = clock
         self._live: dict[str, _Live] = {}
+        self._early: dict[str, ErrorType] = {}
+        self._stopping = threading.Lock()
         self._server = PreloadServer(
             environment=environment,
             instance=instance,
@@ -94,15 +97,26 @@ class JobProcesses:
             return self._converse(live, order, notebook, on_progress)
         finally:
             del self._live[order.job_id]
+            self._early.pop(order.job_id, None)
             _end(live)
             live.connection.close()
             shutil.rmtree(runtime, ignore_errors=True)
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
-        """End a run: `cancelled` or `interrupted`. Nothing happens if it is over already."""
-        live = self._live.get(job_id)
-        if live is None or live.reason is not None:
-            return
+        """End a run: `cancelled` or `interrupted`. Nothing happens if it is over already.
+
+        One whose process is not told yet what to run is ended as soon as it is.
+        """
+        with self._stopping:
+            live = self._live.get(job_id)
+            if live is None or not live.is_told:
+                self._early[job_id] = reason
+                return
+            if live.reason is not None:
+                return
+            self._stop(live, reason)
+
+    def _stop(self, live: _Live, reason: ErrorType) -> None:
         live.reason = reason
         live.limit = min(live.limit, self._clock() + GRACE_SECONDS)
         with live.sending, contextlib.suppress(OSError):
@@ -143,6 +157,11 @@ class JobProcesses:
             with live.sending:
                 wire.send(connection, "order", order=order.model_dump(mode="json"))
                 connection.send_bytes(notebook)
+            with self._stopping:
+                live.is_told = True
+                early = self._early.pop(order.job_id, None)
+                if early is not None:
+                    self._stop(live, early)
             while self._wait(live):
                 message = wire.receive(connection)
                 if message["kind"] == "outcome":

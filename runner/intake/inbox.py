@@ -202,6 +202,8 @@ class Inbox:
         Raises:
             OSError: the inbox itself is not there or cannot be read.
         """
+        if room <= 0:
+            return self._scan_cancels()
         if not self._listed:
             self._listed.extend(self._groups())
             self._forget({sighting.path for group in self._listed for sighting in group.files})
@@ -223,10 +225,18 @@ class Inbox:
                 self._abandoned.add(group.claim)
                 abandoned.append(group.claim)
         if self._listed:
-            look_again: float | None = 0.0 if drops or room else TROUBLE_SECONDS
+            look_again: float | None = 0.0
         else:
             look_again = min(self._waiting, default=None)
         return Scan(tuple(drops), look_again, len(self._waiting), tuple(abandoned))
+
+    def _scan_cancels(self) -> Scan:
+        """With no room for more, only what makes room: each folder is listed anew for it."""
+        self._listed.clear()
+        groups = [g for g in self._groups() if {s.suffix for s in g.files} == {".cancel"}]
+        found = [one for group in groups[:BATCH_FILES] for one in self._look_at(group)]
+        drops = tuple(one for one in found if isinstance(one, Drop))
+        return Scan(drops, TROUBLE_SECONDS, len(self._waiting), ())
 
     def _forget(self, present: set[str]) -> None:
         for path in self._memos.keys() - present:

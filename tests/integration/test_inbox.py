@@ -262,3 +262,13 @@ def test_what_lies_in_a_claim_folder_is_looked_at_again(world: World) -> None:
     drop: Drop = found.drops[0]
     assert (drop.path, drop.claim) == ("sub/a", f"sub/.claim-{job_id}")
     assert found.abandoned == (f".claim-{'1' * 32}",)
+
+
+def test_a_cancel_is_taken_when_there_is_no_room(world: World) -> None:
+    """It is what makes room; requests stay where they are, and are found later."""
+    world.write("a.ipynb", RAW)
+    world.write("b.cancel", b"")
+    assert world.drops(room=0) == [(DropKind.CANCEL, "b")]
+    (world.folder / "b.cancel").unlink()
+    assert world.drops(room=0) == []
+    assert world.drops(room=1) == [(SUBMIT, "a")]

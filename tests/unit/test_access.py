@@ -1,4 +1,4 @@
-"""Promises of the gateway's door: exact hosts, no foreign pages, the token, nothing open by chance."""
+"""Promises of the gateway's door: exact hosts, no foreign pages, and the token."""
 
 import pytest
 

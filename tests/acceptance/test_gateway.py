@@ -1,0 +1,628 @@
+"""Promises of the HTTP face, through real sockets against the real program."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.conftest import Json, Program, Serving, code, notebook, programs, wait_for
+
+GATEWAY: Json = {"enabled": True, "port": 0}
+RESULT = code("6 * 7", "results")
+SLOW = notebook("import time\nfor n in range(600):\n    time.sleep(0.1)")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """One program for all tests that leave it as it was."""
+    making = programs(tmp_path_factory.mktemp("gateway"))
+    make = next(making)
+    found = make({"gateway": GATEWAY, "limits": {"notebook_mb": 1}}).start()
+    (found.library / "reports").mkdir(parents=True)
+    library = notebook(
+        code("region = 'EU'\nfactor = 2", "parameters"), code("region, factor", "results")
+    )
+    (found.library / "reports" / "daily.ipynb").write_text(json.dumps(library))
+    yield found
+    next(making, None)
+
+
+def post(program: Program, body: object, query: str = "", **headers: str) -> requests.Response:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    given = {"Content-Type": "application/json"}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return requests.post(f"{program.url}/run{query}", raw, headers=given, timeout=60)
+
+
+def get(program: Program, path: str, **headers: str) -> requests.Response:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return requests.get(f"{program.url}{path}", headers=given, timeout=60)
+
+
+def raw_request(program: Program, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Bytes as they are, and the answer to them."""
+    host, _, port = program.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), 30) as connection:
+        connection.sendall(raw)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def _has(keys: list[str], count: int) -> bool:
+    return len(keys) > count
+
+
+def _is_there(program: Program, gateways: int) -> bool:
+    return len(program.addresses()) == gateways
+
+
+def _runs(program: Program, job: str) -> bool:
+    return bool(get(program, job).json()["state"] == "running")
+
+
+def inbox_files(program: Program) -> list[str]:
+    return [str(p) for p in program.inbox.rglob("*") if p.is_file() and p.name != ".runner.lock"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"notebook": notebook(RESULT)},
+        notebook(RESULT),
+        [{"notebook": notebook(RESULT)}],
+        {
+            "cells": [
+                {"cell_type": "code", "source": ["6 *", " 7"], "metadata": {"tags": ["results"]}}
+            ]
+        },
+    ],
+    ids=["wrapped", "bare", "n8n", "sparse"],
+)
+def test_every_form_of_body_gives_its_result(program: Program, body: object) -> None:
+    """A notebook in a body, however sparse, is run as if it had been dropped."""
+    answer = post(program, body)
+    assert answer.status_code == 200, answer.text
+    report = answer.json()
+    assert report["results"]["cell_1"]["application/json"] == 42
+    assert report["name"].startswith("http/")
+    assert report["name"].endswith(report["job_id"])
+    assert (program.outbox / report["output_nb"]).is_file()
+
+
+def test_a_library_notebook_runs_with_parameters(program: Program) -> None:
+    """By its path, as a request in a file would name it; a chosen name is its name."""
+    body = {"notebook": "reports/daily.ipynb", "parameters": {"region": "US"}, "name": "daily/us"}
+    report = post(program, body).json()
+    assert report["results"]["cell_3"]["text/plain"] == "('US', 2)"
+    assert program.report("daily/us") == report
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error_type"),
+    [
+        (notebook("1/0"), 422, "papermill_execution_error"),
+        (notebook("import no_such_module_x"), 422, "missing_dependencies"),
+        (notebook("__import__('no_such_module_x')"), 400, "module_not_found"),
+        (notebook("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), 422, "kernel_died"),
+        (notebook("input()"), 422, "papermill_execution_error"),
+        ({"notebook": {"cells": "x"}}, 400, "invalid_notebook"),
+        ({"notebook": {"cells": []}}, 400, "invalid_notebook"),
+        ({"notebook": "no/such.ipynb"}, 400, "invalid_request"),
+        ({"notebook": notebook("1"), "kernel": "ir"}, 400, "kernel_not_allowed"),
+        ({"notebook": notebook("1"), "parameters": {"a b": 1}}, 422, "invalid_parameters"),
+        ({"notebook": notebook("while True: pass"), "timeout_seconds": 1}, 504, "timeout"),
+    ],
+)
+def test_every_error_has_its_status(
+    program: Program, body: object, status: int, error_type: str | None
+) -> None:
+    """The contract's table, and the error JSON as it is published."""
+    answer = post(program, body)
+    assert (answer.status_code, answer.json().get("error_type")) == (status, error_type)
+    if "job_id" in answer.json():
+        assert program.report(answer.json()["name"]) == answer.json()
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b'{"notebook": NaN}', "NaN"),
+        (b'{"notebook": "a", "notebook": "b"}', "twice"),
+        (b"\xff", "UTF-8"),
+        (b"[" * 200_000, "deep"),
+        (b"[{}, {}]", "one notebook"),
+        (b"", "JSON"),
+    ],
+)
+def test_a_body_that_is_no_strict_json_is_400(program: Program, raw: bytes, said: str) -> None:
+    """Refused with the reason; nothing is queued."""
+    answer = post(program, raw)
+    assert answer.status_code == 400
+    assert said in answer.json()["message"]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_other_content_types_are_415(program: Program, kind: str) -> None:
+    """What a form of another site can send is never read."""
+    answer = post(program, notebook(RESULT), Content_Type=kind)
+    assert (answer.status_code, answer.json()["error_type"]) == (415, "unsupported_media_type")
+
+
+def test_an_oversized_body_is_413_for_ordinary_clients(program: Program) -> None:
+    """With a length, and in chunks; the client gets to see the answer."""
+    large = notebook("x = '" + "a" * (3 << 20) + "'")
+    answer = post(program, large)
+    assert (answer.status_code, answer.json()["error_type"]) == (413, "notebook_too_large")
+    raw = json.dumps(large).encode()
+    chunks = (raw[at : at + 65536] for at in range(0, len(raw), 65536))
+    headers = {"Content-Type": "application/json"}
+    answer = requests.post(f"{program.url}/run", chunks, headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["error_type"]) == (413, "notebook_too_large")
+
+
+def test_a_body_may_come_in_chunks(program: Program) -> None:
+    """As clients send what they make while they send it."""
+    raw = json.dumps(notebook(RESULT)).encode()
+    headers = {"Content-Type": "application/json"}
+    answer = requests.post(
+        f"{program.url}/run", iter([raw[:9], raw[9:]]), headers=headers, timeout=60
+    )
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/run", 405),
+        ("OPTIONS", "/run", 405),
+        ("PUT", "/jobs", 405),
+        ("GET", "/jobs/x", 404),
+        ("GET", "/jobs/" + "0" * 32, 404),
+        ("DELETE", "/jobs/" + "0" * 32, 404),
+        ("POST", "/jobs/" + "0" * 32 + "/retry", 404),
+        ("GET", "/jobs/..%2f..%2fetc%2fpasswd", 404),
+        ("GET", "/jobs/%00", 404),
+        ("GET", "/jobs/%0d%0aX:1", 404),
+        ("GET", "/jobs/../../etc/passwd", 404),
+        ("GET", "/jobs/" + "0" * 32 + "/files/../../../etc/passwd", 404),
+        ("GET", "/jobs?limit=0", 400),
+        ("GET", "/jobs?limit=x", 400),
+        ("GET", "/jobs?status=x", 400),
+        ("GET", "/jobs?before=x", 400),
+        ("GET", "/metrics?format=xml", 400),
+        ("POST", "/run?wait=x", 415),
+    ],
+)
+def test_every_error_is_json(program: Program, method: str, path: str, status: int) -> None:
+    """Also those that no route of ours gives."""
+    raw = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
+    found, headers, body = raw_request(program, raw)
+    assert (found, headers["Content-Type"]) == (status, "application/json")
+    assert json.loads(body)["message"]
+
+
+def test_what_is_no_http_is_json_too(program: Program) -> None:
+    """The server itself refuses it."""
+    found, headers, body = raw_request(program, b"GET / HTTP/1.1\r\nHost: a\r\n b c\r\nX\r\n\r\n")
+    assert (found, headers["Content-Type"]) == (400, "application/json")
+    assert json.loads(body)["error_type"] == "bad_http"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_foreign_pages_are_refused_and_queue_nothing(
+    program: Program, headers: dict[str, str]
+) -> None:
+    """DNS rebinding, forms and fetches of other sites."""
+    before = get(program, "/jobs?limit=1").json()
+    for path in ("/", "/metrics", "/jobs"):
+        assert get(program, path, **headers).status_code == 403
+    answer = post(program, notebook(RESULT), **headers)
+    assert (answer.status_code, answer.json()["error_type"]) == (403, "forbidden")
+    assert inbox_files(program) == []
+    assert get(program, "/jobs?limit=1").json() == before
+
+
+def test_a_job_can_be_asked_for_again(program: Program) -> None:
+    """202 at once with a place to ask; state, progress and result there."""
+    answer = post(program, notebook("import time; time.sleep(1.5)", RESULT), Prefer="respond-async")
+    assert answer.status_code == 202
+    job = answer.headers["Location"]
+    assert job == f"/jobs/{answer.json()['job_id']}"
+    assert get(program, job).json()["status"] in ("queued", "running")
+    found = get(program, f"{job}?wait=30").json()
+    assert found["status"] == "succeeded"
+    assert found["result"]["results"]["cell_2"]["application/json"] == 42
+    assert get(program, f"{job}/result").json() == found["result"]
+    listed = get(program, "/jobs?status=succeeded&limit=1").json()["jobs"]
+    assert listed[0]["job_id"] == found["job_id"]
+
+
+def test_waiting_runs_out_into_202(program: Program) -> None:
+    """The job goes on, and its result is there later."""
+    began = time.monotonic()
+    answer = post(program, notebook("import time; time.sleep(2)", RESULT), "?wait=0.5")
+    assert answer.status_code == 202
+    assert time.monotonic() - began < 10
+    job = answer.headers["Location"]
+    missing = get(program, f"{job}/result")
+    assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")
+    assert get(program, f"{job}?wait=30").json()["result"]["status"] == "succeeded"
+
+
+def test_one_key_fifty_times_at_once_is_one_job(program: Program) -> None:
+    """And the same later; with another body it is refused."""
+    body = notebook("import time; time.sleep(0.5)", RESULT)
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: post(program, body, Idempotency_Key="k1"), range(50)))
+    assert {a.status_code for a in answers} == {200}
+    ids = {a.json()["job_id"] for a in answers}
+    assert len(ids) == 1
+    assert post(program, body, Idempotency_Key="k1").json() == answers[0].json()
+    jobs = get(program, "/jobs?limit=500").json()["jobs"]
+    assert [j["job_id"] for j in jobs].count(ids.pop()) == 1
+    other = post(program, notebook(RESULT), Idempotency_Key="k1")
+    assert (other.status_code, other.json()["error_type"]) == (400, "invalid_request")
+
+
+def test_a_client_that_leaves_does_not_end_its_job(program: Program) -> None:
+    """Its thread is free again and the job completes."""
+    body = json.dumps({"notebook": notebook("import time; time.sleep(2)", RESULT), "name": "left"})
+    host, _, port = program.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST /run HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        wait_for(lambda: get(program, "/jobs?name=left").json()["jobs"])
+    assert program.await_report("left")["status"] == "succeeded"
+
+
+def test_a_job_can_be_cancelled(program: Program) -> None:
+    """By its id; asking twice changes nothing."""
+    job = post(program, SLOW, "?wait=0").headers["Location"]
+    wait_for(lambda: get(program, job).json()["status"] == "running")
+    assert requests.delete(f"{program.url}{job}", timeout=30).status_code == 202
+    found = get(program, f"{job}?wait=30").json()
+    assert (found["status"], found["result"]["error_type"]) == ("cancelled", "cancelled")
+    assert requests.delete(f"{program.url}{job}", timeout=30).status_code == 200
+
+
+def test_a_job_can_be_tried_again(program: Program) -> None:
+    """The same input as a new job; a library notebook by its path, a chosen name kept."""
+    first = post(program, {"notebook": notebook(RESULT), "parameters": {"x": 1}}).json()
+    answer = requests.post(f"{program.url}/jobs/{first['job_id']}/retry?wait=30", timeout=60)
+    again = answer.json()
+    assert answer.status_code == 200
+    assert again["job_id"] != first["job_id"]
+    assert (again["results"]["cell_2"], again["parameters"]) == (
+        first["results"]["cell_2"],
+        first["parameters"],
+    )
+    named = post(program, {"notebook": "reports/daily.ipynb", "name": "daily/again"}).json()
+    answer = requests.post(f"{program.url}/jobs/{named['job_id']}/retry", timeout=60)
+    assert (answer.status_code, answer.json()["name"]) == (202, "daily/again")
+    wait_for(lambda: (program.report("daily/again") or {}).get("job_id") == answer.json()["job_id"])
+    old = get(program, f"/jobs/{named['job_id']}/result").json()
+    assert old == named
+
+
+def test_notebook_and_files_can_be_downloaded(program: Program) -> None:
+    """As attachments, by the names that the result lists; rendered in a sandbox."""
+    script = "from IPython.display import HTML; HTML('<script>alert(1)</script>')"
+    body = notebook("open('a b.txt', 'w').write('hello')", script)
+    report = post(program, {"notebook": body, "name": "files"}).json()
+    job = f"/jobs/{report['job_id']}"
+    assert [file["path"] for file in report["files"]] == ["files.files/a b.txt"]
+    found = get(program, f"{job}/files/a%20b.txt")
+    assert (found.text, found.headers["Content-Type"]) == ("hello", "text/plain")
+    assert found.headers["Content-Disposition"].startswith("attachment")
+    assert found.headers["X-Content-Type-Options"] == "nosniff"
+    assert get(program, f"{job}/files").json() == {"files": report["files"]}
+    assert get(program, f"{job}/files/../files.result.json").status_code == 404
+    assert get(program, f"{job}/files/%2e%2e/files.result.json").status_code == 404
+    executed = get(program, f"{job}/notebook")
+    assert executed.json() == json.loads((program.outbox / "files.ipynb").read_text())
+    page = get(program, f"{job}/notebook?format=html")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert page.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert "write" in page.text
+
+
+def test_an_earlier_run_is_still_there(program: Program) -> None:
+    """After the next run of its name, from the history."""
+    first = post(
+        program, {"notebook": notebook("open('n', 'w').write('1')"), "name": "twice"}
+    ).json()
+    post(program, {"notebook": notebook("open('n', 'w').write('2')"), "name": "twice"})
+    job = f"/jobs/{first['job_id']}"
+    assert get(program, f"{job}/files/n").text == "1"
+    assert get(program, f"{job}/notebook").status_code == 200
+    assert get(program, job).json()["result"] == first
+
+
+def test_events_tell_how_a_job_goes(program: Program) -> None:
+    """State, progress by cell, and the result at the end."""
+    cells = [f"import time; print('cell {n}'); time.sleep(0.8)" for n in range(4)]
+    job = post(program, notebook(*cells), "?wait=0").headers["Location"]
+    seen: list[tuple[str, Any]] = []
+    with requests.get(f"{program.url}{job}/events", stream=True, timeout=60) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        kind = ""
+        for line in answer.iter_lines(chunk_size=1):
+            if line.startswith(b"event: "):
+                kind = line[7:].decode()
+            elif line.startswith(b"data: "):
+                seen.append((kind, json.loads(line[6:])))
+    states = [content["status"] for kind, content in seen if kind == "state"]
+    assert states[-2:] == ["running", "succeeded"]
+    progress = [content for kind, content in seen if kind == "progress"]
+    assert any(content["cells"] == 4 for content in progress if content["status"] == "running")
+    assert seen[-1][0] == "result"
+
+
+def test_jobs_are_listed_page_by_page(program: Program) -> None:
+    """The newest first; each page begins where the last one ended."""
+    ids = [
+        post(program, {"notebook": notebook("1"), "name": "paged"}).json()["job_id"]
+        for _ in range(3)
+    ]
+    page = get(program, "/jobs?name=paged&limit=2").json()
+    assert [job["job_id"] for job in page["jobs"]] == [ids[2], ids[1]]
+    page = get(program, f"/jobs?name=paged&limit=2&before={page['before']}").json()
+    assert [job["job_id"] for job in page["jobs"]] == [ids[0]]
+    assert page["before"] is None
+
+
+def test_health_and_metrics(program: Program) -> None:
+    """What n8n, a load balancer and Prometheus look at."""
+    for path in ("/", "/healthz"):
+        answer = get(program, path)
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "healthy"
+        assert answer.json()["service"] == "papermill-gateway"
+    found = get(program, "/metrics").json()
+    assert found["service"] == "papermill-gateway"
+    assert found["config"] == {
+        "max_notebook_size_mb": 1,
+        "execution_timeout": 300,
+        "use_scrapbook": True,
+        "allowed_kernels": ["python3"],
+    }
+    assert found["jobs"]["succeeded"] > 0
+    for accept in ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "text/plain"):
+        text = get(program, "/metrics", Accept=accept)
+        assert 'inbox_runner_jobs_total{error_type="",status="succeeded"}' in text.text
+    assert (
+        get(program, "/metrics?format=prometheus").headers["Content-Type"].startswith("text/plain")
+    )
+
+
+def test_slow_clients_hold_nobody_up(program: Program) -> None:
+    """A hundred that send their request byte by byte."""
+    host, _, port = program.url.removeprefix("http://").partition(":")
+    slow = [socket.create_connection((host, int(port))) for _ in range(100)]
+    try:
+        for connection in slow:
+            connection.sendall(
+                b"POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{"
+            )
+        assert get(program, "/").status_code == 200
+        assert post(program, notebook(RESULT)).status_code == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_the_token_is_demanded_and_never_logged(serving: Serving) -> None:
+    """On everything but health."""
+    program = serving({"gateway": {**GATEWAY, "token": "s3cret-token"}})
+    assert get(program, "/").status_code == 200
+    assert get(program, "/healthz").status_code == 200
+    for path in ("/jobs", "/metrics", "/nothing", "/jobs/" + "0" * 32):
+        assert get(program, path).status_code == 401
+        assert get(program, path, Authorization="Bearer wrong-token").status_code == 401
+    assert get(program, "/jobs", Authorization="Bearer s3cret-token").status_code == 200
+    assert post(program, notebook(RESULT)).status_code == 401
+    assert inbox_files(program) == []
+    assert post(program, notebook(RESULT), Authorization="Bearer s3cret-token").status_code == 200
+    assert "s3cret-token" not in program.log
+    assert "wrong-token" not in program.log
+
+
+def test_without_a_token_it_binds_to_loopback_only(make_program: Callable[..., Program]) -> None:
+    """`runner serve` and `runner gateway` refuse to start, and say what to do."""
+    program = make_program({"gateway": {**GATEWAY, "host": "0.0.0.0"}})
+    for command in ("serve", "gateway"):
+        done = program.run(command)
+        assert done.returncode == 70
+        assert "GATEWAY_TOKEN" in done.stderr
+
+
+def test_beyond_its_seats_a_wait_is_202_and_beyond_the_queue_429(serving: Serving) -> None:
+    """Others are answered all the same."""
+    program = serving(
+        {
+            "gateway": {**GATEWAY, "max_waiting": 1},
+            "limits": {"queue": 2},
+            "execution": {"concurrency": 1},
+        }
+    )
+    waiting = threading.Thread(target=post, args=(program, SLOW))
+    waiting.start()
+    wait_for(lambda: get(program, "/metrics").json()["running"] == 1)
+    first = post(program, notebook("1"))
+    assert first.status_code == 202
+    post(program, notebook("1"))
+    wait_for(lambda: get(program, "/metrics").json()["queue_depth"] == 2)
+    full = post(program, notebook("1"))
+    assert (full.status_code, full.json()["error_type"]) == (429, "queue_full")
+    assert int(full.headers["Retry-After"]) > 0
+    running = get(program, "/jobs?status=running").json()["jobs"][0]["job_id"]
+    requests.delete(f"{program.url}/jobs/{running}", timeout=30)
+    waiting.join(60)
+    assert get(program, f"{first.headers['Location']}?wait=30").json()["status"] == "succeeded"
+
+
+def test_two_hundred_wait_and_others_are_answered(serving: Serving) -> None:
+    """Nobody who waits holds a thread that health, metrics or submits need."""
+    program = serving({"gateway": GATEWAY, "execution": {"concurrency": 1}})
+    blocker = post(program, {"notebook": SLOW, "name": "blocker"}, "?wait=0").json()["job_id"]
+    with ThreadPoolExecutor(200) as pool:
+        body = {"notebook": SLOW, "name": "blocker"}
+        waiting = [pool.submit(post, program, body, f"?wait=20&n={n}") for n in range(200)]
+        wait_for(lambda: get(program, "/metrics").json()["queue_depth"] == 200)
+        assert get(program, "/").status_code == 200
+        assert post(program, {"notebook": SLOW, "name": "other"}, "?wait=0").status_code == 202
+        (program.inbox / "blocker.cancel").touch()
+        (program.inbox / "other.cancel").touch()
+        answers = [one.result() for one in waiting]
+    assert {answer.status_code for answer in answers} <= {202, 409}
+    assert len({answer.json()["job_id"] for answer in answers} | {blocker}) == 201
+
+
+def test_the_gateway_ends_with_its_daemon_however_that_ends(serving: Serving) -> None:
+    """Also after `kill -9`; killed alone, it is started again."""
+    import psutil
+
+    program = serving({"gateway": GATEWAY})
+    assert get(program, "/").status_code == 200
+    assert program.process is not None
+
+    def gateways() -> list[psutil.Process]:
+        children = psutil.Process(program.process.pid).children() if program.process else []
+        return [child for child in children if "gateway" in child.cmdline()]
+
+    gateways()[0].kill()
+    wait_for(lambda: len(program.addresses()) == 2)
+    assert get(program, "/").status_code == 200
+    left = gateways()[0]
+    program.process.kill()
+    program.process.wait()
+    wait_for(lambda: not left.is_running())
+
+
+def test_a_gateway_alone_tells_that_nobody_runs_anything(
+    make_program: Callable[..., Program],
+) -> None:
+    """503 with the reason; a request is kept, and is run when a daemon comes."""
+    import subprocess
+    import sys
+
+    program = make_program({"gateway": {"port": 0}})
+    program.inbox.mkdir()
+    program.outbox.mkdir()
+    with (program.root / "serve.log").open("wb") as log:
+        alone = subprocess.Popen(
+            [sys.executable, "-m", "runner", "gateway"], cwd=program.root, stderr=log
+        )
+    try:
+        health = get(program, "/")
+        assert health.status_code == 503
+        assert "runner serve" in health.json()["reasons"][0]
+        answer = post(program, notebook(RESULT), "?wait=0")
+        job = answer.headers["Location"]
+        assert get(program, job).json()["status"] == "queued"
+        program.start()
+        assert get(program, f"{job}?wait=30").json()["status"] == "succeeded"
+        assert get(program, "/").status_code == 200
+    finally:
+        alone.terminate()
+        assert alone.wait(20) == 0
+
+
+def test_killing_the_gateway_leaves_nothing_partial(serving: Serving) -> None:
+    """Whatever it was doing; a client that asks again with its key gets its one result."""
+    import psutil
+
+    program = serving({"gateway": GATEWAY})
+    assert program.process is not None
+    stop = threading.Event()
+    keys: list[str] = []
+
+    def submit() -> None:
+        while not stop.is_set():
+            keys.append(f"key-{len(keys)}")
+            try:
+                post(program, notebook(RESULT), "?wait=0", Idempotency_Key=keys[-1])
+            except requests.RequestException:
+                pass
+            stop.wait(0.3)
+
+    posting = threading.Thread(target=submit)
+    posting.start()
+    try:
+        for kill in range(1, 4):
+            wait_for(partial(_has, keys, 5 * kill))
+            for child in psutil.Process(program.process.pid).children():
+                if "gateway" in child.cmdline():
+                    child.kill()
+            wait_for(partial(_is_there, program, kill + 1))
+    finally:
+        stop.set()
+        posting.join(60)
+    for key in keys:
+        answer = post(program, notebook(RESULT), Idempotency_Key=key)
+        assert answer.status_code == 200
+    jobs = get(program, "/jobs?limit=500").json()["jobs"]
+    assert len(jobs) == len(set(keys))
+    assert list(program.inbox.rglob("*.tmp")) == []
+    assert inbox_files(program) == []
+
+
+def test_made_names_are_pruned(serving: Serving, make_program: Callable[..., Program]) -> None:
+    """Nobody named them, so nobody's next run would ever move them."""
+    program = serving({"gateway": GATEWAY})
+    report = post(program, notebook(RESULT)).json()
+    kept = post(program, {"notebook": notebook(RESULT), "name": "kept"}).json()
+    program.stop()
+    import sqlite3
+
+    with sqlite3.connect(program.root / "state" / "ledger.sqlite3") as db:
+        db.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00.000+00:00'")
+    program.start()
+    wait_for(lambda: len(program.addresses()) == 2)
+    wait_for(lambda: not (program.outbox / "http").exists())
+    assert not list((program.outbox / ".history").rglob(report["job_id"]))
+    gone = get(program, f"/jobs/{report['job_id']}/result")
+    assert (gone.status_code, gone.json()["error_type"]) == (410, "gone")
+    retry = requests.post(f"{program.url}/jobs/{report['job_id']}/retry", timeout=30)
+    assert retry.status_code == 410
+    assert get(program, f"/jobs/{kept['job_id']}/result").status_code == 200
+
+
+def test_a_full_or_lost_outbox_turns_health_red(serving: Serving) -> None:
+    """With the reason in words."""
+    program = serving({"gateway": GATEWAY, "limits": {"free_mb": 1e12}})
+    assert "nearly full" in get(program, "/").json()["reasons"][0]
+    away = program.outbox.rename(program.root / "away")
+    reasons = get(program, "/").json()["reasons"]
+    assert any("outbox is not there" in reason for reason in reasons)
+    Path(away).rename(program.outbox)
+
+
+def test_a_cancel_right_after_the_start_counts(serving: Serving) -> None:
+    """Also while the process that runs it does not know yet what to run."""
+    program = serving({"gateway": GATEWAY})
+    for _ in range(3):
+        job = post(program, SLOW, "?wait=0").headers["Location"]
+        wait_for(partial(_runs, program, job))
+        requests.delete(f"{program.url}{job}", timeout=30)
+        found = get(program, f"{job}?wait=20").json()
+        assert found["status"] == "cancelled"
