@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -559,10 +560,8 @@ def test_killing_the_gateway_leaves_nothing_partial(serving: Serving) -> None:
     def submit() -> None:
         while not stop.is_set():
             keys.append(f"key-{len(keys)}")
-            try:
+            with suppress(requests.RequestException):
                 post(program, notebook(RESULT), "?wait=0", Idempotency_Key=keys[-1])
-            except requests.RequestException:
-                pass
             stop.wait(0.3)
 
     posting = threading.Thread(target=submit)
