@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # From one room to the next.
     "owner": {"disk"},
     "watch": set(),
+    "client": {"outcome"},
     "pulse": set(),
     "companion": set(),
     "submit": {"disk", "outbox", "outcome", "strict_json"},

@@ -1,0 +1,158 @@
+"""The gateway for Python callers: submits, waits as long as it takes, and gives typed results.
+
+Speaks HTTP only; it needs no folder, and imports nothing of the runner but its values.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from runner.outcome import ErrorResult, Result
+
+WAIT_SECONDS = 25.0
+"""One request waits so long; the next one goes on waiting. Proxies cut off longer ones."""
+AGAIN_SECONDS = 0.5
+LAST_AGAIN_SECONDS = 10.0
+
+
+class JobFailed(Exception):
+    """A job ended without success; `report` is its error as it was published."""
+
+    def __init__(self, report: ErrorResult) -> None:
+        super().__init__(report)
+        self.report = report
+
+    def __str__(self) -> str:
+        return f"{self.report.error_type}: {self.report.message}"
+
+
+class RequestRefused(Exception):
+    """The gateway made no job of it: `status, error_type, message`."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(status, error_type, message)
+        self.status = status
+        self.error_type = error_type
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.error_type} ({self.status}): {self.message}"
+
+
+@dataclass(frozen=True)
+class Client:
+    """One gateway. `options` are the keys of a request beside `notebook` and `parameters`."""
+
+    url: str = "http://127.0.0.1:5005"
+    token: str | None = None
+    options: Mapping[str, Any] | None = None
+    give_up_seconds: float = 60.0
+    """How long a gateway that cannot be reached is tried again."""
+
+    def having(self, **options: Any) -> "Client":
+        """The same gateway with options: `timeout_seconds`, `kernel`, `retries`, `name`."""
+        return replace(self, options={**(self.options or {}), **options})
+
+    def run(self, notebook: str | Path | Mapping[str, Any], /, **parameters: Any) -> Result:
+        """Run a notebook and wait for its result.
+
+        `notebook` is a path in the gateway's library, a `Path` of a file here, or a notebook's
+        JSON. A gateway that goes away and comes back costs time; the job is still run once.
+
+        Raises:
+            JobFailed: it ran, or was refused by the runner.
+            RequestRefused: the gateway refused it.
+            requests.ConnectionError: no gateway for `give_up_seconds`.
+        """
+        return self.result(self.submit(notebook, **parameters))
+
+    def submit(self, notebook: str | Path | Mapping[str, Any], /, **parameters: Any) -> str:
+        """Submit a notebook and give its job's id.
+
+        Raises:
+            RequestRefused, requests.ConnectionError: see `run`.
+        """
+        content: Any = notebook
+        if isinstance(notebook, Path):
+            content = json.loads(notebook.read_bytes())
+        body = {**(self.options or {}), "notebook": content}
+        if parameters:
+            body["parameters"] = parameters
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        answer = self._ask("POST", "/run?wait=0", headers=key, json=body)
+        return str(answer["job_id"])
+
+    def result(self, job_id: str) -> Result:
+        """Wait for a job's result.
+
+        Raises:
+            JobFailed, RequestRefused, requests.ConnectionError: see `run`.
+        """
+        while True:
+            found = self.job(job_id, wait_seconds=WAIT_SECONDS).get("result")
+            if found is None:
+                continue
+            if "error_type" in found:
+                raise JobFailed(ErrorResult.model_validate(found))
+            return Result.model_validate(found)
+
+    def job(self, job_id: str, wait_seconds: float = 0) -> dict[str, Any]:
+        """A job's state, progress and result; waits for the latter up to `wait_seconds`.
+
+        Raises:
+            RequestRefused, requests.ConnectionError: see `run`.
+        """
+        return self._ask("GET", f"/jobs/{job_id}?wait={wait_seconds:g}")
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job; one that is over stays as it is.
+
+        Raises:
+            RequestRefused, requests.ConnectionError: see `run`.
+        """
+        self._ask("DELETE", f"/jobs/{job_id}")
+
+    def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        """Ask until there is an answer; every request here may be repeated."""
+        headers = dict(more.pop("headers", {}))
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
+        deadline, pause = time.monotonic() + self.give_up_seconds, AGAIN_SECONDS
+        while True:
+            try:
+                answer = requests.request(
+                    method,
+                    self.url.rstrip("/") + path,
+                    headers=headers,
+                    timeout=WAIT_SECONDS + 30,
+                    **more,
+                )
+            except (requests.ConnectionError, requests.Timeout):
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                if answer.status_code not in (429, 502, 503) or time.monotonic() > deadline:
+                    return _content(answer)
+            time.sleep(pause)
+            pause = min(pause * 2, LAST_AGAIN_SECONDS)
+
+
+def _content(answer: requests.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except requests.JSONDecodeError:
+        found = {}
+    if isinstance(found, dict) and ("job_id" in found or answer.ok):
+        return found
+    error = found if isinstance(found, dict) else {}
+    raise RequestRefused(
+        answer.status_code,
+        str(error.get("error_type", "bad_http")),
+        str(error.get("message", answer.text[:200])),
+    )

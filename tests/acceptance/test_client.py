@@ -1,0 +1,77 @@
+"""Promises of the Python client, against the real program."""
+
+import json
+import socket
+
+import pytest
+
+from runner.client import Client, JobFailed, RequestRefused
+from runner.outcome import ErrorType, Status
+from tests.conftest import Program, Serving, code, notebook, wait_for
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def program(serving: Serving) -> Program:
+    """With a token, and a notebook in its library."""
+    gateway = {"enabled": True, "port": free_port(), "token": "t0ken"}
+    found = serving({"gateway": gateway})
+    daily = notebook(code("region = 'EU'", "parameters"), code("region", "results"))
+    (found.library / "daily.ipynb").write_text(json.dumps(daily))
+    return found
+
+
+def test_a_notebook_is_run_and_its_result_typed(program: Program) -> None:
+    """Of the library, of a file here, and as JSON; keyword arguments are its parameters."""
+    client = Client(program.url, "t0ken")
+    result = client.run("daily.ipynb", region="US")
+    assert result.status is Status.SUCCEEDED
+    assert result.results["cell_3"] == {"text/plain": "'US'"} | {"application/json": "US"}
+    file = program.root / "here.ipynb"
+    file.write_text(json.dumps(notebook(code("1 + 1", "results"))))
+    assert client.run(file).results["cell_1"]["application/json"] == 2  # type: ignore[call-overload,index]
+    named = client.having(name="by/name", timeout_seconds=30).run(notebook("1"))
+    assert named.name == "by/name"
+
+
+def test_what_goes_wrong_is_an_exception_of_its_kind(program: Program) -> None:
+    """A failed job with its report; a refusal; a wrong token."""
+    client = Client(program.url, "t0ken")
+    with pytest.raises(JobFailed) as failed:
+        client.run(notebook("1/0"))
+    assert failed.value.report.error_type is ErrorType.PAPERMILL_EXECUTION_ERROR
+    assert failed.value.report.ename == "ZeroDivisionError"
+    with pytest.raises(RequestRefused, match="colour"):
+        client.having(colour="red").run("daily.ipynb")
+    with pytest.raises(RequestRefused) as refused:
+        Client(program.url, "wrong").run("daily.ipynb")
+    assert refused.value.status == 401
+
+
+def test_a_job_can_be_cancelled(program: Program) -> None:
+    """By the id that `submit` gave."""
+    client = Client(program.url, "t0ken")
+    job_id = client.submit(notebook("import time; time.sleep(60)"))
+    wait_for(lambda: client.job(job_id)["status"] == "running")
+    client.cancel(job_id)
+    with pytest.raises(JobFailed) as failed:
+        client.result(job_id)
+    assert failed.value.report.status is Status.CANCELLED
+
+
+def test_a_gateway_that_restarts_costs_time_only(program: Program) -> None:
+    """The job goes on, and the client waits on."""
+    import psutil
+
+    assert program.process is not None
+    client = Client(program.url, "t0ken")
+    job_id = client.submit(notebook("import time; time.sleep(3)", code("7", "results")))
+    for child in psutil.Process(program.process.pid).children():
+        if "gateway" in child.cmdline():
+            child.kill()
+    assert client.result(job_id).results["cell_2"]
