@@ -4,10 +4,13 @@ Knows nothing of files in the in- and outbox. One `Ledger` writes, from one thre
 `LedgerReader`s read.
 """
 
+import bisect
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -64,8 +67,20 @@ CREATE TABLE IF NOT EXISTS warnings (
 );
 CREATE INDEX IF NOT EXISTS warnings_by_job ON warnings (job_id);
 CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS durations (
+    stage   TEXT NOT NULL,
+    bound   REAL NOT NULL,
+    jobs    INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (stage, bound)
+) WITHOUT ROWID;
 """
 _SCHEMA_VERSION = 1
+DURATION_BOUNDS = (
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    *(60.0, 300.0, 900.0, 3600.0, 14400.0, math.inf),
+)
+"""Upper bounds, in seconds, of the histograms of how long jobs took."""
 _FILES = TypeAdapter(list[PublishedFile])
 
 
@@ -97,6 +112,23 @@ class Place(StrEnum):
     CURRENT = "current"
     HISTORY = "history"
     PRUNED = "pruned"
+
+
+class Stage(StrEnum):
+    """What a closed job spent its time with: from accepted to started to finished to published."""
+
+    WAIT = "wait"
+    RUN = "run"
+    PUBLISH = "publish"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Of a histogram: how many jobs took at most `bound` seconds and more than the bound below."""
+
+    bound: float
+    jobs: int
+    seconds: float
 
 
 class IllegalMove(Exception):
@@ -276,6 +308,13 @@ class _Reading:
             (Status(status), ErrorType(error) if error else None): int(count)
             for status, error, count in rows
         }
+
+    def durations(self, stage: Stage) -> list[Bucket]:
+        """How long closed jobs took for a stage, ever; buckets in order, those with jobs only."""
+        rows = self._db.execute(
+            "SELECT bound, jobs, seconds FROM durations WHERE stage = ? ORDER BY bound", (stage,)
+        )
+        return [Bucket(*row) for row in rows]
 
     def seal_of(self, job_id: str) -> Seal | None:
         """The final outcome; its notebook is None once the job is closed."""
@@ -468,6 +507,7 @@ class Ledger(_Reading):
                 Place.CURRENT,
             )
             self._db.execute("UPDATE outcomes SET executed = NULL WHERE job_id = ?", (job_id,))
+            self._count_durations(job_id)
 
     def warn(self, job_id: str, warning: str) -> None:
         """Note something for the result of a job that is not sealed yet."""
@@ -532,6 +572,28 @@ class Ledger(_Reading):
         """Keep a fact."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
 
+    def _count_durations(self, job_id: str) -> None:
+        job = self.job(job_id)
+        assert job is not None
+        ends = (
+            (Stage.WAIT, job.accepted_at, job.started_at),
+            (Stage.RUN, job.started_at, job.finished_at),
+            (Stage.PUBLISH, job.finished_at, job.published_at),
+        )
+        taken = [
+            (stage, _seconds_between(start, end))
+            for stage, start, end in ends
+            if start is not None and end is not None
+        ]
+        self._db.executemany(
+            "INSERT INTO durations VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE "
+            "SET jobs = jobs + 1, seconds = seconds + excluded.seconds",
+            [
+                (stage, DURATION_BOUNDS[bisect.bisect_left(DURATION_BOUNDS, seconds)], seconds)
+                for stage, seconds in taken
+            ],
+        )
+
     def _next(self, condition: str, only: Iterable[str] | None) -> Job | None:
         names = [] if only is None else list(only)
         chosen = "1" if only is None else f"name IN ({','.join('?' * len(names))})"
@@ -553,6 +615,12 @@ class Ledger(_Reading):
         ).rowcount
         if changed != 1:
             raise IllegalMove(job_id, f"{old} -> {new}")
+
+
+def _seconds_between(start: str, end: str) -> float:
+    """Not below 0, though clocks may be set back."""
+    passed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return max(passed.total_seconds(), 0.0)
 
 
 def _files_to(files: Iterable[PublishedFile]) -> str:

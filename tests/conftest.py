@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,14 @@ def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
         if time.monotonic() > deadline:
             raise AssertionError(f"did not become true within {seconds} s")
         time.sleep(0.02)
+
+
+def tool(name: str) -> str:
+    """The path of a program that the project does not bring along, or a skip; never in CI."""
+    found = shutil.which(name)
+    if found is None and os.environ.get("ALL_TESTS"):
+        raise AssertionError(f"{name} is not there, and ALL_TESTS allows no skip")
+    return found or pytest.skip(f"{name} is not installed")
 
 
 @dataclass

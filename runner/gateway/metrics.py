@@ -6,22 +6,34 @@ Counts come from the ledger at each scrape, so that they outlive the gateway. Co
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 import psutil
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from runner.config import Settings
 from runner.gateway.health import SERVICE, examine, free_bytes
 from runner.gateway.problem import Problem
 from runner.gateway.record import Record, row
-from runner.ledger import LedgerReader
+from runner.ledger import DURATION_BOUNDS, Bucket, LedgerReader, Stage
 from runner.outcome import Status
 
 LAST = 10
+_STAGES = {
+    Stage.WAIT: ("inbox_runner_wait_seconds", "From accepted to started."),
+    Stage.RUN: ("inbox_runner_run_seconds", "From started to finished."),
+    Stage.PUBLISH: ("inbox_runner_publish_seconds", "From finished to visible in the outbox."),
+}
 
 
 class Metrics(Collector):
@@ -100,6 +112,8 @@ def _of_jobs(ledger: LedgerReader) -> Iterator[Metric]:
     for (status, error_type), count in ledger.finished().items():
         jobs.add_metric([status, error_type or ""], count)
     yield jobs
+    for stage, (name, documentation) in _STAGES.items():
+        yield _histogram(name, documentation, ledger.durations(stage))
     now = _jobs(ledger)
     yield _gauge("inbox_runner_queue_depth", "Accepted jobs that wait.", now["queue_depth"])
     yield _gauge("inbox_runner_running", "Jobs that run.", now["running"])
@@ -107,6 +121,18 @@ def _of_jobs(ledger: LedgerReader) -> Iterator[Metric]:
         "inbox_runner_oldest_waiting_seconds",
         "How long the first of the queue waits.",
         now["oldest_waiting_seconds"],
+    )
+
+
+def _histogram(name: str, documentation: str, found: list[Bucket]) -> Metric:
+    jobs = {bucket.bound: bucket.jobs for bucket in found}
+    sums = accumulate(jobs.get(bound, 0) for bound in DURATION_BOUNDS)
+    bounds = map(floatToGoString, DURATION_BOUNDS)
+    return HistogramMetricFamily(
+        name,
+        documentation,
+        buckets=list(zip(bounds, sums, strict=True)),
+        sum_value=sum(bucket.seconds for bucket in found),
     )
 
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import Json, Program, Serving, code, notebook, programs, wait_for
+from tests.conftest import Json, Program, Serving, code, notebook, programs, tool, wait_for
 
 GATEWAY: Json = {"enabled": True, "port": 0}
 RESULT = code("6 * 7", "results")
@@ -413,6 +414,25 @@ def test_health_and_metrics(program: Program) -> None:
     assert (
         get(program, "/metrics?format=prometheus").headers["Content-Type"].startswith("text/plain")
     )
+
+
+def test_prometheus_finds_no_fault(program: Program) -> None:
+    """`promtool check metrics` lints names, types and help texts."""
+    promtool = tool("promtool")
+    for number in range(2):
+        post(program, notebook(f"print({number})"))
+    wait_for(lambda: get(program, "/metrics").json()["running"] == 0)
+    text = get(program, "/metrics?format=prometheus").text
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[:1] != "#")
+    for stage in ("wait", "run", "publish"):
+        name = f"inbox_runner_{stage}_seconds"
+        count = float(figures[f"{name}_count"])
+        assert float(figures[f'{name}_bucket{{le="+Inf"}}']) == count >= 2
+        assert 0 < float(figures[f"{name}_sum"]) < 60 * count
 
 
 def test_slow_clients_hold_nobody_up(program: Program) -> None:

@@ -12,11 +12,13 @@ from runner.ledger import (
     LEDGER_FILE,
     MOVES,
     Acceptance,
+    Bucket,
     IllegalMove,
     Ledger,
     LedgerReader,
     Place,
     Seal,
+    Stage,
     State,
 )
 from runner.outcome import (
@@ -30,6 +32,7 @@ from runner.outcome import (
 )
 
 NOW = "2026-01-02T03:04:05.000Z"
+LATER = "2026-01-02T03:04:06.000Z"
 REFUSAL = Failure(error_type=ErrorType.INVALID_REQUEST, message="No.")
 SUCCESS = Outcome(status=Status.SUCCEEDED, results={"a": [1]})
 
@@ -169,21 +172,21 @@ def test_job_tells_what_became_of_it(ledger: Ledger) -> None:
         b"notebook",
         None,
     )
-    ledger.start(job_id(1), "start")
+    ledger.start(job_id(1), LATER)
     job = ledger.job(job_id(1))
     assert job is not None
-    assert (job.status, job.attempt, job.started_at) == ("running", 1, "start")
+    assert (job.status, job.attempt, job.started_at) == ("running", 1, "2026-01-02T03:04:06Z")
     failure = Failure(error_type=ErrorType.TIMEOUT, message="Too slow.")
-    ledger.seal(seal(1, failed(failure), "finish"), from_state=State.RUNNING)
+    ledger.seal(seal(1, failed(failure), LATER), from_state=State.RUNNING)
     job = ledger.job(job_id(1))
     assert job is not None
     assert (job.status, job.error_type, job.message) == ("timed_out", "timeout", "Too slow.")
-    assert (job.finished_at, job.place) == ("finish", Place.NONE)
-    ledger.published(job_id(1), "publish")
+    assert (job.finished_at, job.place) == (LATER, Place.NONE)
+    ledger.published(job_id(1), LATER)
     job = ledger.job(job_id(1))
     assert job is not None
     assert (job.state, job.status, job.place) == ("closed", "timed_out", Place.CURRENT)
-    assert job.published_at == "publish"
+    assert job.published_at == LATER
 
 
 def test_seal_is_read_back_as_it_was(ledger: Ledger) -> None:
@@ -548,6 +551,25 @@ def test_history_is_pruned_by_age_and_by_count(ledger: Ledger) -> None:
     assert prunable(ledger, "2000-01-01", 9) == set()
     assert prunable(ledger, "2000-01-01", 0) == {1, 2, 3, 4, 5, 6}
     assert len(prunable(ledger, "2000-01-01", 0, limit=2)) == 2
+
+
+def test_durations_of_closed_jobs_are_counted(ledger: Ledger) -> None:
+    """In buckets, also across a start; a job that never ran neither waited nor ran."""
+
+    def close(number: int, started: str | None, finished: str, published: str) -> None:
+        add(ledger, number, name=f"n{number}")
+        if started is not None:
+            ledger.start(job_id(number), f"2026-01-02T03:{started}Z")
+        state = State.QUEUED if started is None else State.RUNNING
+        ledger.seal(seal(number, finished_at=f"2026-01-02T03:{finished}Z"), from_state=state)
+        ledger.published(job_id(number), f"2026-01-02T03:{published}Z")
+
+    close(1, "04:05.500", "04:07.500", "04:07.502")
+    close(2, "04:05.400", "04:05.450", "04:05.460")
+    close(3, None, "04:06.000", "04:05.000")  # the clock was set back
+    assert ledger.durations(Stage.WAIT) == [Bucket(0.5, 2, pytest.approx(0.9))]
+    assert ledger.durations(Stage.RUN) == [Bucket(0.05, 1, 0.05), Bucket(2.5, 1, 2.0)]
+    assert ledger.durations(Stage.PUBLISH) == [Bucket(0.01, 3, pytest.approx(0.012))]
 
 
 def test_pruned_job_keeps_its_row_only(ledger: Ledger) -> None:
