@@ -21,6 +21,7 @@ from runner.gateway.arrivals import Arrivals
 from runner.gateway.asked import read_body, seconds_to_wait, with_key
 from runner.gateway.health import examine
 from runner.gateway.metrics import Metrics
+from runner.gateway.openapi import document
 from runner.gateway.problem import Problem, ProblemType, refused, unavailable
 from runner.gateway.record import MAX_LIMIT, Question, Record
 from runner.gateway.rendering import POLICY, to_html
@@ -59,6 +60,7 @@ class App:
             ("GET", "/", self._health),
             ("GET", "/healthz", self._health),
             ("GET", "/metrics", self._show_metrics),
+            ("GET", "/openapi.json", self._describe),
             ("POST", "/run", self._run),
             ("GET", "/jobs", self._list),
             ("GET", "/jobs/<job_id>", self._show),
@@ -98,6 +100,9 @@ class App:
             body, media_type = self._metrics.as_text(accept)
             return HTTPResponse(body, 200, {**_HEADERS, "Content-Type": media_type})
         return _answer(200, self._metrics.as_json())
+
+    def _describe(self) -> HTTPResponse:
+        return _answer(200, document(with_token=self._settings.gateway.secret is not None))
 
     def _run(self) -> HTTPResponse:
         _require_json()

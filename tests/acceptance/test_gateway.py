@@ -399,6 +399,7 @@ def test_health_and_metrics(program: Program) -> None:
         assert answer.status_code == 200
         assert answer.json()["status"] == "healthy"
         assert answer.json()["service"] == "papermill-gateway"
+    assert post(program, notebook("1")).status_code == 200
     found = get(program, "/metrics").json()
     assert found["service"] == "papermill-gateway"
     assert found["config"] == {

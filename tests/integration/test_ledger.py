@@ -175,7 +175,7 @@ def test_job_tells_what_became_of_it(ledger: Ledger) -> None:
     ledger.start(job_id(1), LATER)
     job = ledger.job(job_id(1))
     assert job is not None
-    assert (job.status, job.attempt, job.started_at) == ("running", 1, "2026-01-02T03:04:06Z")
+    assert (job.status, job.attempt, job.started_at) == ("running", 1, LATER)
     failure = Failure(error_type=ErrorType.TIMEOUT, message="Too slow.")
     ledger.seal(seal(1, failed(failure), LATER), from_state=State.RUNNING)
     job = ledger.job(job_id(1))
@@ -520,7 +520,7 @@ def test_unclosed_are_those_that_recovery_looks_at(ledger: Ledger) -> None:
 def into_history(ledger: Ledger, number: int, name: str, finished_at: str) -> None:
     add(ledger, number, name)
     ledger.seal(seal(number, finished_at=finished_at), from_state=State.QUEUED)
-    ledger.published(job_id(number), NOW)
+    ledger.published(job_id(number), finished_at)
     ledger.retired([job_id(number)])
 
 
@@ -542,8 +542,8 @@ def prunable(ledger: Ledger, older_than: str, keep_runs: int, limit: int = 500) 
 def test_history_is_pruned_by_age_and_by_count(ledger: Ledger) -> None:
     """Of each name on its own; what is current is never pruned."""
     for number in range(1, 6):
-        into_history(ledger, number, "a", f"2026-01-0{number}")
-    into_history(ledger, 6, "b", "2026-01-01")
+        into_history(ledger, number, "a", f"2026-01-0{number}T00:00:00Z")
+    into_history(ledger, 6, "b", "2026-01-01T00:00:00Z")
     bring(ledger, 7, State.CLOSED, "a")
     assert prunable(ledger, "2026-01-03", 9) == {1, 2, 6}
     assert prunable(ledger, "2000-01-01", 2) == {1, 2, 3}
@@ -567,9 +567,12 @@ def test_durations_of_closed_jobs_are_counted(ledger: Ledger) -> None:
     close(1, "04:05.500", "04:07.500", "04:07.502")
     close(2, "04:05.400", "04:05.450", "04:05.460")
     close(3, None, "04:06.000", "04:05.000")  # the clock was set back
-    assert ledger.durations(Stage.WAIT) == [Bucket(0.5, 2, pytest.approx(0.9))]
+    waited, published = ledger.durations(Stage.WAIT), ledger.durations(Stage.PUBLISH)
+    assert [(one.bound, one.jobs) for one in waited] == [(0.5, 2)]
+    assert waited[0].seconds == pytest.approx(0.9)
     assert ledger.durations(Stage.RUN) == [Bucket(0.05, 1, 0.05), Bucket(2.5, 1, 2.0)]
-    assert ledger.durations(Stage.PUBLISH) == [Bucket(0.01, 3, pytest.approx(0.012))]
+    assert [(one.bound, one.jobs) for one in published] == [(0.01, 3)]
+    assert published[0].seconds == pytest.approx(0.012)
 
 
 def test_pruned_job_keeps_its_row_only(ledger: Ledger) -> None:

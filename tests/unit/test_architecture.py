@@ -118,9 +118,10 @@ IN_GATEWAY: dict[str, set[str]] = {
     "record": {"problem"},
     "metrics": {"health", "problem", "record"},
     "runs": {"arrivals", "asked", "problem", "record"},
+    "openapi": {"asked", "problem", "record"},
     "app": {
         *("access", "arrivals", "asked", "health", "metrics", "problem", "record", "rendering"),
-        "runs",
+        *("openapi", "runs"),
     },
     "server": {"access", "app", "problem"},
 }

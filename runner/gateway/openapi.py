@@ -1,0 +1,438 @@
+"""The description of the HTTP face that programs read: OpenAPI 3.1, from the schemas we check by.
+
+Owns one document. Answers nothing itself, and knows neither folders nor ledger.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from runner import __version__
+from runner.gateway.asked import MAX_WAIT_SECONDS
+from runner.gateway.problem import ProblemType
+from runner.gateway.record import MAX_LIMIT
+from runner.ledger import State
+from runner.outcome import ERROR_RULES, ErrorResult, ErrorType, PublishedFile, Result, Status
+from runner.request import Request
+
+Json = dict[str, Any]
+_ID = "^[0-9a-f]{32}$"
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(_Answer):
+    """An answer to a request that never became a job, or that HTTP itself refuses."""
+
+    status: Literal["rejected"]
+    error_type: ErrorType | ProblemType
+    message: str
+
+
+class Health(_Answer):
+    """What `/` and `/healthz` tell."""
+
+    status: Literal["healthy", "unhealthy"]
+    service: str
+    version: str
+    reasons: list[str] = []
+
+
+class Accepted(_Answer):
+    """A job that has no result yet, and where to ask again."""
+
+    job_id: str = Field(pattern=_ID)
+    name: str
+    status: Status
+    location: str
+
+
+class Row(_Answer):
+    """A job in a list. Times are UTC in ISO 8601."""
+
+    job_id: str = Field(pattern=_ID)
+    name: str
+    status: Status
+    state: State
+    error_type: ErrorType | None
+    message: str | None
+    attempt: int
+    accepted_at: str
+    started_at: str | None
+    finished_at: str | None
+    seconds: float | None = Field(description="From started to finished, or to now.")
+
+
+class Jobs(_Answer):
+    """The newest jobs first; `before` asks for those that follow, null at the end."""
+
+    jobs: list[Row]
+    before: str | None
+
+
+class Job(Row):
+    """A job, how far it is, and its result once there."""
+
+    progress: dict[str, Any] | None
+    result: Result | ErrorResult | None
+
+
+class Submitted(_Answer):
+    """A request that lies in the inbox and that no daemon has accepted yet."""
+
+    job_id: str = Field(pattern=_ID)
+    name: str
+    status: Literal["queued"]
+    state: Literal["submitted"]
+
+
+class Files(_Answer):
+    """What a job left in its output folder."""
+
+    files: list[PublishedFile]
+
+
+class Duration(_Answer):
+    """How long one of the last jobs took."""
+
+    job_id: str
+    name: str
+    status: Status
+    seconds: float | None
+
+
+class MetricsConfig(_Answer):
+    """Settings that clients ask for."""
+
+    max_notebook_size_mb: float
+    execution_timeout: float
+    use_scrapbook: bool
+    allowed_kernels: list[str]
+
+
+class Figures(_Answer):
+    """Figures of the gateway and of the jobs behind it; null where the ledger cannot be read."""
+
+    service: str
+    uptime: float
+    memory_usage_mb: float
+    cpu_percent: float
+    config: MetricsConfig
+    jobs: dict[Status, int] | None
+    queue_depth: int | None
+    running: int | None
+    oldest_waiting_seconds: float | None
+    last_durations: list[Duration]
+
+
+class Notebook(BaseModel):
+    """A notebook, which may be as sparse as cells with `cell_type` and `source`.
+
+    It is checked when its job is accepted: after a 202, a wrong one ends as `rejected`.
+    """
+
+    cells: Any
+
+
+class RunRequest(Request):
+    """A `POST /run`: the request's keys, and the name that the job is to have."""
+
+    name: str | None = None
+
+
+_EVENT: Json = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["state", "progress", "result"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+_RESULTS = (Result, ErrorResult)
+_ANSWERS = (Problem, Health, Accepted, Jobs, Job, Submitted, Files, Figures)
+
+
+@cache
+def document(*, with_token: bool) -> Json:
+    """The OpenAPI document; `with_token`: whether this gateway demands one."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Inbox Runner gateway",
+            "version": __version__,
+            "summary": "Runs Jupyter notebooks; another client of the inbox and the outbox.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": {
+            path: {method: _operation(**one, with_token=with_token) for method, one in ways.items()}
+            for path, ways in _paths().items()
+        },
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}] if with_token else [],
+    }
+
+
+def _paths() -> dict[str, dict[str, Json]]:
+    job = [_in_path("job_id", {"type": "string", "pattern": _ID}, "The job's id.")]
+    report = _json("Its result, or the error that it ended with.", *_RESULTS)
+    come_again = _json("No result yet.", Accepted)
+    come_again["headers"] = {
+        "Location": {"schema": {"type": "string"}, "required": True},
+        "Retry-After": {"schema": {"type": "string"}, "required": True},
+    }
+    health = {"200": _json("Healthy.", Health), "503": _json("Not, and why.", Health)}
+    return {
+        "/": {"get": {"id": "health", "answers": health, "is_open": True}},
+        "/healthz": {"get": {"id": "healthz", "answers": health, "is_open": True}},
+        "/openapi.json": {
+            "get": {
+                "id": "openapi",
+                "answers": {"200": _content("This document.", "application/json", {})},
+            }
+        },
+        "/metrics": {
+            "get": {
+                "id": "metrics",
+                "parameters": [
+                    _in_query("format", {"enum": ["json", "prometheus"]}, "By default as Accept.")
+                ],
+                "answers": {"200": _metrics()},
+                "errors": (400,),
+            }
+        },
+        "/run": {
+            "post": {
+                "id": "run",
+                "parameters": [
+                    _wait("Seconds to wait for the result; by default gateway.wait_seconds."),
+                    _in_header("Prefer", "`respond-async` or `wait=SECONDS` (RFC 7240)."),
+                    _in_header("Idempotency-Key", "Posts with the same one are the same job."),
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": _run_body()}},
+                },
+                "answers": {"200": _linked(report), "202": _linked(come_again), **_job_errors()},
+                "errors": (409, 410, 415, 429),
+            }
+        },
+        "/jobs": {
+            "get": {
+                "id": "listJobs",
+                "parameters": [
+                    _in_query("status", {"enum": list(Status)}, "Only such jobs."),
+                    _in_query("name", {"type": "string"}, "Only jobs of this name."),
+                    _in_query(
+                        "limit",
+                        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50},
+                        "How many.",
+                    ),
+                    _in_query(
+                        "before",
+                        {"type": "string", "pattern": _ID},
+                        "Those that follow this job: the `before` of the last answer.",
+                    ),
+                ],
+                "answers": {"200": _json("The newest first.", Jobs)},
+                "errors": (400, 503),
+            }
+        },
+        "/jobs/{job_id}": {
+            "get": {
+                "id": "showJob",
+                "parameters": [*job, _wait("Seconds to wait for its end; by default none.")],
+                "answers": {"200": _json("The job.", Job, Submitted)},
+                "errors": (400, 404, 503),
+            },
+            "delete": {
+                "id": "cancelJob",
+                "parameters": job,
+                "answers": {
+                    "200": _json("It was over already.", Job, Submitted),
+                    "202": come_again,
+                },
+                "errors": (404, 503),
+            },
+        },
+        "/jobs/{job_id}/retry": {
+            "post": {
+                "id": "retryJob",
+                "parameters": [*job, _wait("Seconds to wait for the result; by default none.")],
+                "answers": {"200": _linked(report), "202": _linked(come_again), **_job_errors()},
+                "errors": (404, 409, 410, 429),
+            }
+        },
+        "/jobs/{job_id}/result": {
+            "get": {
+                "id": "result",
+                "parameters": job,
+                "answers": {"200": report},
+                "errors": (404, 410, 503),
+            }
+        },
+        "/jobs/{job_id}/notebook": {
+            "get": {
+                "id": "notebook",
+                "parameters": [
+                    *job,
+                    _in_query(
+                        "format", {"enum": ["ipynb", "html"], "default": "ipynb"}, "As what."
+                    ),
+                ],
+                "answers": {
+                    "200": {
+                        "description": "The executed notebook, as a download or rendered.",
+                        "content": {
+                            "application/x-ipynb+json": {"schema": {"type": "object"}},
+                            "text/html": {"schema": {"type": "string"}},
+                        },
+                    }
+                },
+                "errors": (400, 404, 410, 422, 503),
+            }
+        },
+        "/jobs/{job_id}/files": {
+            "get": {
+                "id": "listFiles",
+                "parameters": job,
+                "answers": {"200": _json("What it published.", Files)},
+                "errors": (404, 410, 503),
+            }
+        },
+        "/jobs/{job_id}/files/{path}": {
+            "get": {
+                "id": "file",
+                "parameters": [
+                    *job,
+                    _in_path("path", {"type": "string", "minLength": 1}, "As the list names it."),
+                ],
+                "answers": {"200": _content("The file's bytes.", "*/*", {})},
+                "errors": (404, 410, 503),
+            }
+        },
+        "/jobs/{job_id}/events": {
+            "get": {
+                "id": "events",
+                "parameters": job,
+                "answers": {
+                    "200": _content(
+                        "Server-sent events: state, progress and, at last, result.",
+                        "text/event-stream",
+                        _EVENT,
+                    )
+                },
+                "errors": (404, 503),
+            }
+        },
+    }
+
+
+def _operation(
+    *,
+    id: str,  # noqa: A002 - as OpenAPI names it
+    answers: Json,
+    with_token: bool,
+    parameters: Iterable[Json] = (),
+    errors: Iterable[int] = (),
+    is_open: bool = False,
+    **more: Any,
+) -> Json:
+    refusals = [*errors, 403, 500, *([401] if with_token and not is_open else [])]
+    known = {str(status): _json(HTTPStatus(status).phrase, Problem) for status in sorted(refusals)}
+    described = known | answers
+    return {
+        "operationId": id,
+        "parameters": list(parameters),
+        **more,
+        "responses": {status: described[status] for status in sorted(described)},
+        **({"security": []} if is_open else {}),
+    }
+
+
+def _job_errors() -> Json:
+    """The answers with which a job's own error comes, by the contract's table."""
+    statuses = sorted({rule.http for rule in ERROR_RULES.values()})
+    return {
+        str(status): _json(
+            ", ".join(kind for kind, rule in ERROR_RULES.items() if rule.http == status),
+            ErrorResult,
+            Problem,
+        )
+        for status in statuses
+    }
+
+
+def _run_body() -> Json:
+    one = {"anyOf": [_ref(RunRequest), _ref(Notebook)]}
+    return {"anyOf": [*one["anyOf"], {"type": "array", "items": one, "minItems": 1, "maxItems": 1}]}
+
+
+def _schemas() -> Json:
+    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
+        (RunRequest, "validation"),
+        (Notebook, "validation"),
+        *((model, "serialization") for model in (*_RESULTS, *_ANSWERS)),
+    ]
+    _, found = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    schemas: Json = found["$defs"]
+    asked = schemas["RunRequest"]
+    asked["required"] = ["notebook"]
+    asked["properties"]["notebook"] = {
+        "description": "Path of a notebook below `notebooks/`, or the notebook itself.",
+        "anyOf": [{"type": "string", "minLength": 1}, {"type": "object"}],
+    }
+    return schemas
+
+
+def _metrics() -> Json:
+    answer = _json("Figures, as JSON or for Prometheus.", Figures)
+    for kind in ("text/plain", "application/openmetrics-text"):
+        answer["content"][kind] = {"schema": {"type": "string"}}
+    return answer
+
+
+def _linked(answer: Json) -> Json:
+    """Where a client goes on with the `job_id` of an answer."""
+    parameters = {"parameters": {"job_id": "$response.body#/job_id"}}
+    following = ("showJob", "result", "notebook", "listFiles", "events", "cancelJob", "retryJob")
+    return {**answer, "links": {name: {"operationId": name, **parameters} for name in following}}
+
+
+def _json(description: str, *models: type[BaseModel]) -> Json:
+    schema = _ref(models[0]) if len(models) == 1 else {"anyOf": [_ref(one) for one in models]}
+    return _content(description, "application/json", schema)
+
+
+def _content(description: str, media_type: str, schema: Json) -> Json:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+def _ref(model: type[BaseModel]) -> Json:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _wait(description: str) -> Json:
+    limits = {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
+    return _in_query("wait", limits, description)
+
+
+def _in_query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _in_path(name: str, schema: Json, description: str) -> Json:
+    found = {"name": name, "in": "path", "required": True, "schema": schema}
+    return {**found, "description": description}
+
+
+def _in_header(name: str, description: str) -> Json:
+    found = {"name": name, "in": "header", "schema": {"type": "string", "maxLength": 255}}
+    return {**found, "description": description}

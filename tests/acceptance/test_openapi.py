@@ -1,0 +1,66 @@
+"""What `/openapi.json` says is true: schemathesis finds nothing against the real program."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import Serving, code, notebook
+
+TOKEN = "s3cret-token"
+SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
+CONFIG = """
+[checks]
+positive_data_acceptance.expected-statuses = [
+    "2xx", "400", "401", "403", "404", "409", "410", "422"
+]
+"""
+"""Requests may fit the schema and name a notebook that is not there, or a cell that fails."""
+
+
+@pytest.mark.timeout(600)
+def test_schemathesis_finds_nothing(serving: Serving, tmp_path: Path) -> None:
+    """Random requests, right and wrong ones, and what follows from their answers."""
+    program = serving(
+        {
+            "gateway": {"enabled": True, "port": 0, "token": TOKEN, "wait_seconds": 2},
+            "limits": {"run_seconds": 5, "max_run_seconds": 5},
+        }
+    )
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    first = requests.post(
+        f"{program.url}/run", json=notebook(code("1", "results")), headers=headers, timeout=60
+    )
+    assert first.status_code == 200
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{program.url}/openapi.json"),
+            *("-H", f"Authorization: Bearer {TOKEN}", "--checks", "all"),
+            *("--exclude-checks", "use_after_free"),  # a cancelled job stays to be seen
+            *("--max-examples", "25", "--seed", SEED, "--generation-database", "none"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=570,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_route_is_described(serving: Serving) -> None:
+    """And nothing else is; without a token none is asked for."""
+    program = serving({"gateway": {"enabled": True, "port": 0}})
+    found = requests.get(f"{program.url}/openapi.json", timeout=30).json()
+    assert found["openapi"].startswith("3.1")
+    assert found["security"] == []
+    source = Path(sys.modules["runner"].__path__[0], "gateway", "app.py").read_text()
+    routes = re.findall(r'\("(GET|POST|DELETE)", "([^"]+)", self', source)
+    plain = {(method, re.sub(r"<(\w+)(:path)?>", r"{\1}", path)) for method, path in routes}
+    described = {(method.upper(), path) for path, ways in found["paths"].items() for method in ways}
+    assert described == plain
