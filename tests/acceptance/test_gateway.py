@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import signal
 import socket
 import subprocess
 import threading
@@ -646,3 +647,82 @@ def test_a_cancel_right_after_the_start_counts(serving: Serving) -> None:
         requests.delete(f"{program.url}{job}", timeout=30)
         found = get(program, f"{job}?wait=20").json()
         assert found["status"] == "cancelled"
+
+
+def test_killing_the_daemon_leaves_nothing_partial(serving: Serving) -> None:
+    """At any moment of a submit; asked again by its key, each job has its one result."""
+    program = serving({"gateway": GATEWAY})
+    body = notebook(code("6 * 7", "results"))
+    asked: list[str] = []
+    for round_ in range(5):
+        url = program.url
+
+        def ask(key: str, url: str = url) -> None:
+            headers = {"Idempotency-Key": key}
+            with suppress(requests.RequestException):
+                requests.post(f"{url}/run?wait=5", json=body, headers=headers, timeout=30)
+
+        keys = [f"{round_}-{number}" for number in range(6)]
+        asked += keys
+        clients = [threading.Thread(target=ask, args=(key,)) for key in keys]
+        for client in clients:
+            client.start()
+        time.sleep(0.02 + 0.08 * round_)  # another moment of the same submits
+        assert program.process is not None
+        program.process.kill()
+        program.process.wait()
+        for client in clients:
+            client.join(30)
+        left = [Path(path) for path in inbox_files(program)]
+        assert all(path.suffix == ".json" and json.loads(path.read_bytes()) for path in left)
+        before = len(program.addresses())
+        program.start()
+        wait_for(partial(_has_more, program, before))
+    ids = set()
+    for key in asked:
+        answer = post(program, body, "?wait=60", Idempotency_Key=key)
+        ids.add(answer.json()["job_id"])
+        if answer.json()["status"] != "succeeded":  # it ran when the daemon was killed
+            assert (answer.status_code, answer.json()["error_type"]) == (503, "interrupted")
+    assert len(ids) == len(asked)
+    assert len(get(program, "/jobs?limit=500").json()["jobs"]) == len(asked)
+    assert inbox_files(program) == []
+
+
+def _has_more(program: Program, gateways: int) -> bool:
+    return len(program.addresses()) > gateways
+
+
+def test_a_daemon_that_hangs_turns_health_red(serving: Serving) -> None:
+    """It holds its lock, and does nothing."""
+    program = serving({"gateway": GATEWAY})
+    assert get(program, "/").status_code == 200
+    assert program.process is not None
+    program.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_for(lambda: get(program, "/").status_code == 503, 40)
+        assert "does not move" in get(program, "/").json()["reasons"][0]
+    finally:
+        program.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: get(program, "/").status_code == 200)
+
+
+def test_an_outbox_that_cannot_be_written_turns_health_red(
+    make_program: Callable[..., Program],
+) -> None:
+    """Mounted read-only, as a share may be."""
+    program = make_program({"gateway": GATEWAY})
+    program.outbox.mkdir()
+    program.start()
+    assert get(program, "/").status_code == 200
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(program.outbox)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+    try:
+        answer = get(program, "/")
+        assert answer.status_code == 503
+        assert "the outbox cannot be written" in answer.json()["reasons"]
+    finally:
+        subprocess.run(["umount", str(program.outbox)], check=True)
+    wait_for(lambda: get(program, "/").status_code == 200)
