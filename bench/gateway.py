@@ -143,7 +143,7 @@ def load(clients: int, rate: float, seconds: float) -> int:
             _row(table, "GET /metrics, under load", metrics.result(), "")
             _row(table, "POST /run?wait=0", sent, "")
             console.print(table)
-    answered = sum(status == 200 and one["status"] == "succeeded" for _, status, one in waited)
+    answered: int = sum(status == 200 and one["status"] == "succeeded" for _, status, one in waited)
     lost = len(sent) - sum(known) + clients - answered
     ratio = _percentile(health, 99) / _percentile(idle, 99)
     console.print(f"p99 of GET / under load is {ratio:.1f} times that of an idle gateway")

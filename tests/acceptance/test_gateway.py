@@ -726,3 +726,17 @@ def test_an_outbox_that_cannot_be_written_turns_health_red(
     finally:
         subprocess.run(["umount", str(program.outbox)], check=True)
     wait_for(lambda: get(program, "/").status_code == 200)
+
+
+def test_a_client_that_leaves_frees_its_seat(serving: Serving) -> None:
+    """While its job still runs, another client can wait in its place."""
+    program = serving({"gateway": {**GATEWAY, "max_waiting": 1}, "execution": {"concurrency": 2}})
+    body = json.dumps(SLOW)
+    host, _, port = program.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST /run HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        wait_for(lambda: get(program, "/jobs?status=running").json()["jobs"])
+        assert post(program, notebook(RESULT), "?wait=20").status_code == 202
+    wait_for(lambda: post(program, notebook(RESULT), "?wait=20").status_code == 200, 20)
+    assert get(program, "/jobs?status=running").json()["jobs"]
