@@ -188,6 +188,16 @@ def _paths() -> dict[str, dict[str, Json]]:
         "Location": {"schema": {"type": "string"}, "required": True},
         "Retry-After": {"schema": {"type": "string"}, "required": True},
     }
+    submitted = {"200": _linked(report), "202": _linked(come_again), **_job_errors()}
+    return {
+        **_service_paths(),
+        **_run_paths(submitted),
+        **_job_paths(job, submitted, come_again),
+        **_report_paths(job, report),
+    }
+
+
+def _service_paths() -> dict[str, dict[str, Json]]:
     health = {"200": _json("Healthy.", Health), "503": _json("Not, and why.", Health)}
     return {
         "/": {"get": {"id": "health", "answers": health, "is_open": True}},
@@ -208,6 +218,11 @@ def _paths() -> dict[str, dict[str, Json]]:
                 "errors": (400,),
             }
         },
+    }
+
+
+def _run_paths(submitted: Json) -> dict[str, dict[str, Json]]:
+    return {
         "/run": {
             "post": {
                 "id": "run",
@@ -220,10 +235,15 @@ def _paths() -> dict[str, dict[str, Json]]:
                     "required": True,
                     "content": {"application/json": {"schema": _run_body()}},
                 },
-                "answers": {"200": _linked(report), "202": _linked(come_again), **_job_errors()},
+                "answers": submitted,
                 "errors": (409, 410, 415, 429),
             }
         },
+    }
+
+
+def _job_paths(job: list[Json], submitted: Json, come_again: Json) -> dict[str, dict[str, Json]]:
+    return {
         "/jobs": {
             "get": {
                 "id": "listJobs",
@@ -266,10 +286,15 @@ def _paths() -> dict[str, dict[str, Json]]:
             "post": {
                 "id": "retryJob",
                 "parameters": [*job, _wait("Seconds to wait for the result; by default none.")],
-                "answers": {"200": _linked(report), "202": _linked(come_again), **_job_errors()},
+                "answers": submitted,
                 "errors": (404, 409, 410, 429),
             }
         },
+    }
+
+
+def _report_paths(job: list[Json], report: Json) -> dict[str, dict[str, Json]]:
+    return {
         "/jobs/{job_id}/result": {
             "get": {
                 "id": "result",
