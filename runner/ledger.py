@@ -581,7 +581,7 @@ class Ledger(_Reading):
             (Stage.PUBLISH, job.finished_at, job.published_at),
         )
         taken = [
-            (stage, _seconds_between(start, end))
+            (stage, seconds_between(start, end))
             for stage, start, end in ends
             if start is not None and end is not None
         ]
@@ -617,7 +617,7 @@ class Ledger(_Reading):
             raise IllegalMove(job_id, f"{old} -> {new}")
 
 
-def _seconds_between(start: str, end: str) -> float:
+def seconds_between(start: str, end: str) -> float:
     """Not below 0, though clocks may be set back."""
     passed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
     return max(passed.total_seconds(), 0.0)

@@ -6,7 +6,7 @@ A pure rule over values. Touches no disk.
 from datetime import datetime
 
 from runner import strict_json
-from runner.ledger import Job, Seal
+from runner.ledger import Job, Seal, seconds_between
 from runner.outcome import ErrorResult, Result
 from runner.request import Request
 from runner.strict_json import JsonValue
@@ -71,5 +71,4 @@ def _ordered(report: dict[str, object]) -> dict[str, object]:
 def _seconds(start: str | None, end: str) -> float:
     if start is None:
         return 0.0
-    passed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
-    return round(max(passed.total_seconds(), 0.0), 3)
+    return round(seconds_between(start, end), 3)

@@ -114,7 +114,7 @@ def _of_jobs(ledger: LedgerReader) -> Iterator[Metric]:
     yield jobs
     for stage, (name, documentation) in _STAGES.items():
         yield _histogram(name, documentation, ledger.durations(stage))
-    now = _jobs(ledger)
+    now = _queue(ledger)
     yield _gauge("inbox_runner_queue_depth", "Accepted jobs that wait.", now["queue_depth"])
     yield _gauge("inbox_runner_running", "Jobs that run.", now["running"])
     yield _gauge(
@@ -140,24 +140,30 @@ def _gauge(name: str, documentation: str, value: float) -> Metric:
     return GaugeMetricFamily(name, documentation, value=value)
 
 
-def _jobs(ledger: LedgerReader) -> dict[str, Any]:
-    by_status = dict.fromkeys((str(status) for status in Status), 0)
-    for (status, _), count in ledger.finished().items():
-        by_status[status] += count
-    by_status[Status.QUEUED] = queued = ledger.count_queued()
-    running = len(ledger.jobs(status=Status.RUNNING, limit=10_000))
-    by_status[Status.RUNNING] = running
+def _queue(ledger: LedgerReader) -> dict[str, Any]:
     first = ledger.queued(1)
     waited = 0.0
     if first:
         accepted = datetime.fromisoformat(first[0].accepted_at)
         waited = max((datetime.now(UTC) - accepted).total_seconds(), 0.0)
+    return {
+        "queue_depth": ledger.count_queued(),
+        "running": len(ledger.jobs(status=Status.RUNNING, limit=10_000)),
+        "oldest_waiting_seconds": round(waited, 3),
+    }
+
+
+def _jobs(ledger: LedgerReader) -> dict[str, Any]:
+    by_status = dict.fromkeys((str(status) for status in Status), 0)
+    for (status, _), count in ledger.finished().items():
+        by_status[status] += count
+    queue = _queue(ledger)
+    by_status[Status.QUEUED] = queue["queue_depth"]
+    by_status[Status.RUNNING] = queue["running"]
     last = [row(job) for job in ledger.jobs(limit=LAST) if job.finished_at is not None]
     return {
         "jobs": by_status,
-        "queue_depth": queued,
-        "running": running,
-        "oldest_waiting_seconds": round(waited, 3),
+        **queue,
         "last_durations": [
             {key: one[key] for key in ("job_id", "name", "status", "seconds")} for one in last
         ],

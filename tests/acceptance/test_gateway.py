@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -522,8 +524,6 @@ def test_two_hundred_wait_and_others_are_answered(serving: Serving) -> None:
 
 def test_the_gateway_ends_with_its_daemon_however_that_ends(serving: Serving) -> None:
     """Also after `kill -9`; killed alone, it is started again."""
-    import psutil
-
     program = serving({"gateway": GATEWAY})
     assert get(program, "/").status_code == 200
     assert program.process is not None
@@ -545,9 +545,6 @@ def test_a_gateway_alone_tells_that_nobody_runs_anything(
     make_program: Callable[..., Program],
 ) -> None:
     """503 with the reason; a request is kept, and is run when a daemon comes."""
-    import subprocess
-    import sys
-
     program = make_program({"gateway": {"port": 0}})
     program.inbox.mkdir()
     program.outbox.mkdir()
@@ -572,8 +569,6 @@ def test_a_gateway_alone_tells_that_nobody_runs_anything(
 
 def test_killing_the_gateway_leaves_nothing_partial(serving: Serving) -> None:
     """Whatever it was doing; a client that asks again with its key gets its one result."""
-    import psutil
-
     program = serving({"gateway": GATEWAY})
     assert program.process is not None
     stop = threading.Event()
