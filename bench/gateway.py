@@ -7,15 +7,11 @@ import http.client
 import json
 import multiprocessing
 import os
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -24,6 +20,8 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+
+from program import program
 
 from runner.ledger import Acceptance, Ledger, Seal, State
 from runner.outcome import Outcome, Status
@@ -34,35 +32,6 @@ console = Console()
 
 Answer = tuple[float, int, Any]
 """Seconds from when it was due, the status, and the JSON."""
-
-
-@contextmanager
-def gateway(root: Path, *command: str, **settings: Any) -> Iterator[int]:
-    """The port of a real gateway on the folders below `root`."""
-    for name in ("inbox", "outbox", "state", "notebooks"):
-        (root / name).mkdir(exist_ok=True)
-    (root / "config.yaml").write_text(json.dumps({"gateway": {"port": 0}, **settings}))
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "runner", *command],
-            cwd=root,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield _port(root / "log", process)
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _port(log: Path, process: "subprocess.Popen[bytes]") -> int:
-    while process.poll() is None:
-        found = re.search(r"gateway at http://\S+:(\d+)", log.read_text())
-        if found:
-            return int(found[1])
-        time.sleep(0.05)
-    raise SystemExit(log.read_text())
 
 
 def ask(
@@ -120,7 +89,8 @@ def load(clients: int, rate: float, seconds: float) -> int:
         root = Path(folder)
         flag = root / "flag"
         settings = {"limits": {"queue": 100_000}, "execution": {"concurrency": 2}}
-        with gateway(root, "serve", "-v", **settings) as port:
+        with program(root, "serve", "-v", **settings) as running:
+            port = running.port
             idle = pool.submit(at_rate, port, 20, 5, "GET", "/").result()
             waiters = pool.submit(wait_in_run, port, clients, str(flag))
             control = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -163,7 +133,8 @@ def listing(jobs: int, requests: int) -> None:
         root = Path(folder)
         (root / "state").mkdir()
         _fill(root / "state", jobs)
-        with gateway(root, "gateway") as port:
+        with program(root, "gateway") as running:
+            port = running.port
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             newest = ask(connection, "GET", "/jobs?limit=50")[2]["before"]
             table = _table(f"{jobs:,} finished jobs")

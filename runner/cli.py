@@ -415,6 +415,7 @@ def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
 def _check(given: str, asked: dict[str, Any], settings: Settings) -> list[Failure]:
     """Every reason for a refusal; a later one only where the earlier ones leave a notebook."""
     from runner.execution.environment import clean_environment
+    from runner.execution.kernelspecs import installed_kernels
     from runner.execution.preparation import check_modules, choose, read_notebook
 
     found: list[Failure] = []
@@ -441,18 +442,21 @@ def _check(given: str, asked: dict[str, Any], settings: Settings) -> list[Failur
     notebook = attempt(lambda: read_notebook(raw))
     if notebook is None:
         return found
+    installed = installed_kernels()
     choice = attempt(
         lambda: choose(
             notebook,
             asked=asked.get("kernel"),
             allowed=settings.kernels.allowed,
             languages=settings.kernels.languages,
+            installed=installed,
         )
     )
     if choice is not None:
         folder = str(path.parent) if in_library else None
         environment = clean_environment(os.environ, settings.kernels.pass_environment)
-        attempt(lambda: check_modules(notebook, choice, folder, environment))
+        python = installed[choice.name].python
+        attempt(lambda: check_modules(notebook, choice, python, folder, environment))
     return found
 
 

@@ -81,7 +81,8 @@ class Kernels(Section):
     allowed: tuple[str, ...] = ("python3",)
     languages: tuple[str, ...] = ("python",)
     start: Literal["fork", "cold"] = "fork"
-    preload: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ("numpy", "pandas", "pyarrow", "scrapbook", "matplotlib.pyplot")
+    warm: int | None = Field(None, ge=0)
     pass_environment: tuple[str, ...] = ()
 
 
@@ -184,6 +185,11 @@ class Settings(BaseSettings):
     def concurrency(self) -> int:
         """Notebooks at a time: `execution.concurrency`, or the cores that this process may use."""
         return self.execution.concurrency or available_cores()
+
+    @property
+    def warm(self) -> int:
+        """Kernels that wait: `kernels.warm`, or as many as notebooks may run at a time."""
+        return self.concurrency if self.kernels.warm is None else self.kernels.warm
 
 
 def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = None) -> Settings:

@@ -19,8 +19,6 @@ from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from runner import pulse
 from runner.admission import library_reader
 from runner.companion import Companion
@@ -30,7 +28,7 @@ from runner.dispatch import Dispatch, Finished
 from runner.execution.environment import clean_environment
 from runner.execution.order import Progress
 from runner.execution.processes import JobProcesses
-from runner.execution.tree import adopt_orphans, end_marked
+from runner.execution.tree import adopt_orphans, children, end_marked
 from runner.intake import lease
 from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
@@ -108,6 +106,7 @@ class Daemon:
         self._gateway = gateway
         self._told_progress = on_progress
         self._clock = clock
+        self._in_terminal = os.isatty(2)
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._stop_at: float | None = None
         self._stop_now = False
@@ -121,7 +120,7 @@ class Daemon:
         self._pulse_at = 0.0
         self._companion: Companion | None = None
         self._inbox_trouble: str | None = None
-        self._strangers: set[psutil.Process] = set()
+        self._strangers: set[int] = set()
 
     def run(self) -> None:
         """Serve until a signal, or until the goal is reached.
@@ -206,8 +205,14 @@ class Daemon:
         max_bytes = int(settings.limits.notebook_mb * MEGABYTE)
         self._outbox = Outbox(settings.outbox, disk)
         environment = clean_environment(os.environ, settings.kernels.pass_environment)
+        forks = settings.kernels.start == "fork" and self._goal is None
         processes = JobProcesses(
-            environment=environment, instance=instance, preload=settings.kernels.preload
+            environment=environment,
+            instance=instance,
+            preload=settings.kernels.preload,
+            kernel_start_seconds=settings.limits.kernel_start_seconds,
+            warm=settings.warm if forks else 0,
+            clock=self._clock,
         )
         stack.callback(processes.close)
         executor = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="job")
@@ -284,6 +289,8 @@ class Daemon:
         if self._scan_is_due(now):
             self._scan()
         self._dispatch.turn()
+        if self._stop_at is None:
+            self._processes.keep(self._dispatch.spare)
         if now >= self._status_at:
             self._status_at = now + 1.0
             self._dispatch.write_status()
@@ -319,7 +326,9 @@ class Daemon:
         try:
             if not self._inbox_lock.still_holds(self._settings.inbox):
                 self._own_anew()
-            received = self._reception.receive()
+            received = self._reception.receive(self._dispatch.reserve)
+            self._dispatch.launch()
+            self._reception.release(received)
         except (OSError, OutboxGone, Owned, sqlite3.OperationalError) as error:
             if str(error) != self._inbox_trouble:
                 log.warning("cannot take requests: %s", error)
@@ -388,6 +397,8 @@ class Daemon:
                 self._dispatch.progressed(mail.job_id, mail.progress)
                 if self._told_progress is not None:
                     self._told_progress(mail.job_id, mail.progress)
+            case _Signalled(signal.SIGHUP):
+                self._renew()
             case _Signalled():
                 self._stop(mail.number)
 
@@ -403,6 +414,17 @@ class Daemon:
             except Exception:
                 log.exception("job %s is left to the next start", self._finished[0].job_id)
             self._finished.pop(0)
+
+    def _renew(self) -> None:
+        """SIGHUP: what kernels are forked from is imported anew.
+
+        It is also what a terminal sends when it closes; then nobody is there to stop us later.
+        """
+        if self._goal is not None or (self._in_terminal and not os.isatty(2)):
+            self._stop(signal.SIGHUP)
+        elif self._stop_at is None and hasattr(self, "_processes"):
+            log.info("SIGHUP: importing everything anew for the kernels to come")
+            self._processes.renew()
 
     def _stop(self, number: int) -> None:
         """The first signal lets running jobs end, the second does not."""
@@ -461,7 +483,13 @@ class Daemon:
         troubles = [f"cannot {what}: {why}" for what, why in self._dispatch.troubles.items()]
         if self._inbox_trouble is not None:
             troubles.append(f"cannot take requests: {self._inbox_trouble}")
-        told = pulse.Pulse(os.getpid(), time.monotonic(), self._dispatch.running, troubles[:10])
+        told = pulse.Pulse(
+            pid=os.getpid(),
+            at=time.monotonic(),
+            running=self._dispatch.running,
+            warm=self._processes.warm,
+            troubles=troubles[:10],
+        )
         try:
             pulse.write(self._settings.state, told)
         except OSError as error:
@@ -472,23 +500,24 @@ class Daemon:
 
         Only what was there at the last look too: a new child may not be known yet.
         """
-        known = self._processes.pids() | (self._companion.pids if self._companion else set())
-        strangers = {child for child in psutil.Process().children() if child.pid not in known}
+        known = self._processes.pids | (self._companion.pids if self._companion else set())
+        strangers = set(children(os.getpid())) - known
         for child in strangers & self._strangers:
-            log.info("ending a process without a parent: %d", child.pid)
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-                child.wait(timeout=1)
+            log.info("ending a process without a parent: %d", child)
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
         self._strangers = strangers
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT become mail, for as long as this runs."""
+        """SIGTERM, SIGINT and SIGHUP become mail, for as long as this runs."""
 
         def tell(number: int, _frame: FrameType | None) -> None:
             self._mail.put(_Signalled(number))
 
-        old = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+        heard = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        old = {number: signal.signal(number, tell) for number in heard}
         try:
             yield
         finally:

@@ -30,6 +30,7 @@ STATUS_AFTER_SECONDS = 1.0
 STATUS_SECONDS = 1.0
 STATUS_QUEUED = 100
 QUEUED_STATUS_SECONDS = 10.0
+YOUNG_SECONDS = 1.0
 FIRST_DELAY_SECONDS = 0.5
 LAST_DELAY_SECONDS = 60.0
 
@@ -52,6 +53,15 @@ class _Running:
     since: float
     progress: Progress | None = None
     status_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Reserved:
+    """A job that the ledger says is running, or will once its transaction is durable."""
+
+    job: Job
+    order: Order
+    notebook: bytes
 
 
 @dataclass
@@ -94,6 +104,8 @@ class Dispatch:
         self._now = now
         self._only = only
         self._running: dict[str, _Running] = {}
+        self._reserved: list[_Reserved] = []
+        self._unstartable: list[str] = []
         self._unpublished: dict[str, _Delay] = {}
         self._start_delay = _Delay(0.0)
         self._queued_status: dict[str, float] = {}
@@ -104,6 +116,17 @@ class Dispatch:
     def running(self) -> int:
         """How many jobs have a slot."""
         return len(self._running)
+
+    @property
+    def spare(self) -> int:
+        """Slots for other work that no running job would feel.
+
+        A job that has just begun counts twice: it may be one of milliseconds, and it and its
+        kernel keep two cores busy.
+        """
+        since = self._clock() - YOUNG_SECONDS
+        young = sum(running.since > since for running in self._running.values())
+        return max(self._settings.concurrency - len(self._running) - young, 0)
 
     def recover(self) -> None:
         """Settle what an earlier owner left: started runs are over, sealed ones are published.
@@ -127,13 +150,40 @@ class Dispatch:
         try:
             while (job := self._ledger.next_to_settle(self._only)) is not None:
                 self._settle(job)
-            while self._has_room() and (job := self._ledger.next_to_run(self._only)) is not None:
-                self._start_or_fail(job)
+            if self._has_room():
+                with self._ledger.transaction():
+                    self.reserve()
+                self.launch()
         except (OSError, OutboxGone, sqlite3.OperationalError) as error:
             self._put_off(self._start_delay, "start", error)
         else:
             self._start_delay = _Delay(0.0)
             self.troubles.pop("start", None)
+
+    def reserve(self) -> None:
+        """Record that jobs whose turn it is run now, as many as there are slots.
+
+        Part of the transaction around it, so that a drop can be accepted and started in one; what
+        an earlier one reserved and did not make durable is forgotten.
+
+        Raises:
+            OSError, OutboxGone, sqlite3.OperationalError: it is not the jobs' fault.
+        """
+        self._reserved.clear()
+        self._unstartable.clear()
+        while self._has_room() and (job := self._ledger.next_to_run(self._only)) is not None:
+            self._reserve_or_fail(job)
+
+    def launch(self) -> None:
+        """Execute what is reserved, once that is durable."""
+        for job_id in self._unstartable:
+            self._unpublished[job_id] = _Delay(self._clock())
+        for one in self._reserved:
+            self._running[one.job.job_id] = _Running(one.job, self._clock())
+            log.info("job %s: started %r", one.job.job_id, one.job.name)
+            future = self._executor.submit(self._execute, one.order, one.notebook)
+            future.add_done_callback(lambda done: self._tell(done.result()))
+        self._reserved.clear()
 
     def finish(self, finished: Finished) -> None:
         """Seal what a job's thread brought back, or let it run again where that was asked for.
@@ -214,27 +264,28 @@ class Dispatch:
             due.append(STATUS_SECONDS)
         return max(min(due), 0.0) if due else None
 
-    def _start_or_fail(self, job: Job) -> None:
+    def _reserve_or_fail(self, job: Job) -> None:
         """The border around one job: what nobody thought of is its outcome, and others go on.
 
         Raises:
             OSError, OutboxGone, sqlite3.OperationalError: it is not the job's fault.
         """
         try:
-            self._start(job)
+            self._reserve(job)
         except (OSError, OutboxGone, sqlite3.OperationalError):
             raise
         except Exception as error:
             log.exception("job %s: cannot be started", job.job_id)
-            self._running.pop(job.job_id, None)
             found = self._ledger.job(job.job_id)
             assert found is not None
-            self._seal(found, _our_fault(error), None, Staged((), ()), found.state)
+            self._record_seal(found, _our_fault(error), None, Staged((), ()), found.state)
+            self._unstartable.append(job.job_id)
 
     def _has_room(self) -> bool:
-        return not self._stopping and len(self._running) < self._settings.concurrency
+        taken = len(self._running) + len(self._reserved)
+        return not self._stopping and taken < self._settings.concurrency
 
-    def _start(self, job: Job) -> None:
+    def _reserve(self, job: Job) -> None:
         asked = self._ledger.input_of(job.job_id)
         assert asked is not None
         if self._ledger.current(job.name):
@@ -244,10 +295,7 @@ class Dispatch:
         self._disk.make_folders(self._settings.state, work)
         order = self._order(job, Request.model_validate_json(asked.request), work)
         self._ledger.start(job.job_id, self._time())
-        self._running[job.job_id] = _Running(job, self._clock())
-        log.info("job %s: started %r", job.job_id, job.name)
-        future = self._executor.submit(self._execute, order, asked.notebook or b"")
-        future.add_done_callback(lambda done: self._tell(done.result()))
+        self._reserved.append(_Reserved(job, order, asked.notebook or b""))
 
     def _order(self, job: Job, request: Request, work: Path) -> Order:
         settings = self._settings
@@ -264,7 +312,6 @@ class Dispatch:
             kernel_start_seconds=settings.limits.kernel_start_seconds,
             folder=folder,
             output_folder=str(work),
-            runtime_folder=self._processes.runtime_of(job.job_id),
             allowed_kernels=settings.kernels.allowed,
             languages=settings.kernels.languages,
             start=settings.kernels.start,
@@ -329,13 +376,23 @@ class Dispatch:
         staged: Staged,
         from_state: State,
     ) -> None:
+        self._record_seal(job, outcome, executed, staged, from_state)
+        self._unpublished[job.job_id] = _Delay(self._clock())
+        self._publish_due()
+
+    def _record_seal(
+        self,
+        job: Job,
+        outcome: Outcome,
+        executed: bytes | None,
+        staged: Staged,
+        from_state: State,
+    ) -> None:
         if executed is None:
             asked = self._ledger.input_of(job.job_id)
             executed = asked.notebook if asked is not None else None
         seal = Seal(job.job_id, outcome, executed, staged.files, self._time())
         self._ledger.seal(seal, from_state=from_state)
-        self._unpublished[job.job_id] = _Delay(self._clock())
-        self._publish_due()
 
     def _publish_due(self) -> None:
         now = self._clock()

@@ -19,6 +19,7 @@ class Pulse:
     pid: int
     at: float
     running: int
+    warm: int
     troubles: list[str] = field(default_factory=list)
 
 

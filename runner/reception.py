@@ -40,6 +40,8 @@ class Received:
     cancelled: tuple[str, ...]
     """Ids of jobs that are to be cancelled now."""
     scan: Scan
+    claims: tuple[Claim, ...]
+    """Folders of what is in the ledger now, to be removed by `release`."""
 
 
 class Reception:
@@ -67,8 +69,8 @@ class Reception:
         self._new_id = new_id
         inbox.wants_settings = self.wants_settings
 
-    def receive(self) -> Received:
-        """Take one batch of what is whole.
+    def receive(self, with_it: Callable[[], None] = lambda: None) -> Received:
+        """Take one batch of what is whole; what `with_it` records is part of the transaction.
 
         Raises:
             OSError: the inbox is not there.
@@ -78,15 +80,18 @@ class Reception:
         try:
             claims = [claim for drop in scan.drops if (claim := self._claim(drop)) is not None]
             self._claims.sync(claims)
-            accepted, cancelled = self._accept(claims)
+            accepted, cancelled = self._accept(claims, with_it)
         finally:
             for drop in scan.drops:
                 drop.release()
-        for claim in claims:
+        return Received(accepted, cancelled, scan, tuple(claims))
+
+    def release(self, received: Received) -> None:
+        """Remove the claim folders of what was received."""
+        for claim in received.claims:
             self._remove(claim.folder, claim.job_id)
-        for folder in scan.abandoned:
+        for folder in received.scan.abandoned:
             self._clear(folder)
-        return Received(accepted, cancelled, scan)
 
     def wants_settings(self, path: str) -> bool:
         """Whether a notebook of this path was accepted a moment ago without its settings."""
@@ -132,7 +137,11 @@ class Reception:
         wanted = requested_id(drop)
         return wanted is not None and self._ledger.job(wanted) is not None
 
-    def _accept(self, claims: list[Claim]) -> tuple[int, tuple[str, ...]]:
+    def _accept(
+        self, claims: list[Claim], with_it: Callable[[], None]
+    ) -> tuple[int, tuple[str, ...]]:
+        if not claims:
+            return 0, ()
         accepted, cancelled = 0, list[str]()
         with self._ledger.transaction():
             for claim in claims:
@@ -143,6 +152,7 @@ class Reception:
                     self._keep_settings(drop)
                 elif self._ledger.job(claim.job_id) is None:
                     accepted += self._accept_one(claim)
+            with_it()
         return accepted, tuple(cancelled)
 
     def _accept_one(self, claim: Claim) -> int:

@@ -1,41 +1,47 @@
 """The job process: lives for one notebook, drives papermill, and ends with its kernel.
 
-Forked from the preload server; its kernel is its own child. Leaves nothing running, and sends one
-outcome.
+Forked from the preload server, and its kernel is its own child. It may be ready long before its
+order comes; leaves nothing running, and sends one outcome.
 """
 
+import asyncio
 import contextlib
+import gc
 import logging
 import os
+import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from jupyter_core.utils import ensure_event_loop
-from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
 from nbformat.v4.rwbase import split_lines
-from papermill.exceptions import PapermillExecutionError
 
 from runner import strict_json
+from runner.execution import forked
 from runner.execution import order as wire
 from runner.execution import run as papermill_run
+from runner.execution.diagnosis import failure_of
+from runner.execution.forked import KernelSetting, KernelTemplate
 from runner.execution.kernel import (
     Connections,
     KernelNotReady,
-    KernelSetting,
     RunningKernel,
-    become_kernel,
-    can_fork,
     connect,
     make_connections,
     start_cold,
 )
+from runner.execution.kernelspecs import Installed, installed_kernels
 from runner.execution.order import Order, Progress
 from runner.execution.preparation import check_modules, choose, read_notebook
-from runner.execution.run import OutputLimit, Run, is_executed, plain_text
+from runner.execution.run import Run, is_executed
 from runner.execution.tree import adopt_orphans, end_descendants
 from runner.notebook import KernelChoice, kernel_of
 from runner.outcome import (
@@ -55,128 +61,238 @@ log = logging.getLogger(__name__)
 INTERRUPT_SECONDS = 2.0
 """Between SIGINT, which lets a cell end with a traceback, and SIGKILL."""
 
+_NOISY = ("papermill", "nbclient", "traitlets", "asyncio")
+
 Become = Callable[[], None]
 """What a forked child does once it has returned to the top of the program."""
 
 
-def serve_one(connection: Connection) -> Become | None:
+@dataclass(frozen=True)
+class Surroundings:
+    """What a job process has before it has an order."""
+
+    folder: Path
+    """Its own, for sockets; made here, removed by the daemon."""
+    forked: "_Forked | None"
+    installed: Installed
+
+
+class _Forked:
+    """A kernel that was forked before anybody asked for it."""
+
+    def __init__(self, pid: int, channel: socket.socket, connections: Connections) -> None:
+        self._pid = pid
+        self._channel = channel
+        self._connections = connections
+        self._kernel: RunningKernel | None = None
+        self.trouble: str | None = None
+        """Why it is not there."""
+
+    def bring_up(self, seconds: float) -> None:
+        """Wait until it has run nothing once, or is in trouble."""
+        start = connect(self._pid, self._channel, self._connections, seconds)
+        try:
+            self._kernel = ensure_event_loop().run_until_complete(start)
+        except KernelNotReady as error:
+            self.trouble = str(error)
+
+    def waits(self, connection: Connection) -> bool:
+        """Wait together with it for an order. False if it ends first: nothing is begun then."""
+        if self._kernel is None:
+            return True
+        return connection in wait([connection, self._kernel.pidfd])
+
+    def take(self, setting: KernelSetting) -> RunningKernel:
+        """The kernel, which is this job's from now on.
+
+        Raises:
+            KernelNotReady: there is none.
+        """
+        if self._kernel is None:
+            raise KernelNotReady(self.trouble)
+        trouble = forked.assign(self._channel, setting)
+        if trouble is not None:
+            raise KernelNotReady(trouble)
+        return self._kernel
+
+    def close(self) -> None:
+        """It is not needed any more."""
+        self._channel.close()
+        if self._kernel is not None:
+            self._kernel.kill()
+            self._kernel.close()
+
+
+def _fork(folder: Path, template: KernelTemplate) -> _Forked | Become:
+    """Fork a kernel. In that child, what makes it the kernel."""
+    folder.mkdir(mode=0o700)
+    connections, parent = make_connections(str(folder)), os.getpid()
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        return lambda: template.bring_up(connections.file, theirs, parent)
+    theirs.close()
+    return _Forked(pid, ours, connections)
+
+
+def serve_one(
+    connection: Connection,
+    runtime_folder: Path,
+    template: KernelTemplate | None,
+    kernel_start_seconds: float,
+) -> Become | None:
     """Execute the one order that comes over `connection`.
 
-    Returns, in the child that was forked for it, what makes it the kernel; None in the job
-    process itself, which ends then.
+    Given a template, a kernel is forked at once, and the order waited for when it is up. Returns,
+    in that child, what makes it the kernel; None in the job process itself, which ends then.
     """
     os.setsid()
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wire.send(connection, "hello", pid=os.getpid())
-    order = Order.model_validate(wire.receive(connection)["order"])
-    raw = connection.recv_bytes()
-    try:
-        outcome, executed = _Job(order, connection).execute(raw)
-    except _InChild as child:
-        return child.become
-    except Refused as refused:
-        outcome, executed = failed(refused.failure), None
-    except Exception as error:
-        log.exception("job %s: the machinery failed", order.job_id)
-        message = f"The runner itself failed: {type(error).__name__}: {error}."
-        outcome = failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))
-        executed = None
-    end_descendants()
-    wire.send_outcome(connection, outcome, executed)
+    folder = runtime_folder / str(os.getpid())
+    ready = _fork(folder, template) if template is not None else None
+    if ready is not None and not isinstance(ready, _Forked):
+        return ready
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if ready is not None:
+        ready.bring_up(kernel_start_seconds)
+    else:
+        folder.mkdir(mode=0o700)
+    surroundings = Surroundings(folder, ready, installed_kernels())
+    if ready is not None:
+        wire.send(connection, "waiting", trouble=ready.trouble)
+    if ready is None or ready.waits(connection):
+        gc.enable()
+        _serve(connection, surroundings)
     return None
 
 
-class _InChild(BaseException):
-    """Carries a forked child to the top of the program, past every `except Exception`."""
+def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become | list[str]:
+    """Run a small notebook in this very process, so that its children find everything at hand.
 
-    def __init__(self, become: Become) -> None:
-        super().__init__()
-        self.become = become
+    The interpreter specialises what it runs often, in pages that stay shared when that is done
+    before a fork. Leaves no thread and no loop. Gives the modules that its kernel has imported;
+    in the child that becomes this kernel, what makes it one.
+    """
+    ready = _fork(folder, template)
+    if not isinstance(ready, _Forked):
+        return ready
+    ours, theirs = socket.socketpair()
+    with theirs, Connection(ours.detach()) as connection:
+        order = Order(job_id="", name="", timeout_seconds=seconds, output_folder=str(folder))
+        ready.bring_up(seconds)
+        job = _Job(order, connection, Surroundings(folder, ready, installed_kernels()))
+        outcome, _ = job.execute(_rehearsed())
+    ready.close()
+    end_descendants()
+    shutil.rmtree(folder)
+    ensure_event_loop().close()
+    asyncio.set_event_loop(None)
+    if outcome.failure is not None:
+        log.warning("the rehearsal failed: %s", outcome.failure.message)
+        return []
+    found: Any = outcome.results["modules"]
+    return list(found)
+
+
+def _rehearsed() -> bytes:
+    lines = ["import sys, scrapbook", *("print(1)", "None", "1 + 1") * 5]
+    lines.append('scrapbook.glue("modules", sorted(sys.modules))')
+    cells = [new_code_cell(line) for line in lines]
+    return _to_bytes(new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}))
+
+
+def _serve(connection: Connection, surroundings: Surroundings) -> None:
+    """The border around one job: whatever happens in it, an outcome is sent."""
+    order = Order.model_validate(wire.receive(connection)["order"])
+    raw = connection.recv_bytes()
+    wire.send(connection, "begun")
+    job = _Job(order, connection, surroundings)
+    outcome, executed = job.execute(raw)
+    end_descendants(keep=job.flushed)
+    wire.send_outcome(connection, outcome, executed)
+    end_descendants()
 
 
 class _Job:
     """One order on its way through preparation, kernel, papermill and extraction."""
 
-    def __init__(self, order: Order, connection: Connection) -> None:
+    def __init__(self, order: Order, connection: Connection, surroundings: Surroundings) -> None:
         self._order = order
         self._connection = connection
+        self._surroundings = surroundings
         self._sending = threading.Lock()
         self._used = KernelUsed(name=None, requested=order.kernel)
+        self._cells = CellCount(total=0, executed=0)
         self._warnings: list[str] = []
+        self.flushed: set[int] = set()
+        """The kernel, when it has nothing more to write."""
 
     def execute(self, raw: bytes) -> tuple[Outcome, bytes | None]:
-        """Everything; a notebook that fails is an outcome.
-
-        Raises:
-            Refused: it will not run.
-        """
-        notebook = read_notebook(raw)
-        total = sum(1 for cell in notebook.cells if is_executed(cell))
+        """Everything; a notebook that fails, or that will not run, is an outcome."""
         try:
-            choice = choose(
-                notebook,
-                asked=self._order.kernel,
-                allowed=self._order.allowed_kernels,
-                languages=self._order.languages,
-            )
+            notebook = read_notebook(raw)
+            total = sum(1 for cell in notebook.cells if is_executed(cell))
+            self._cells = CellCount(total=total, executed=0)
+            choice = self._choose(notebook)
+            kernel = self._start_kernel(notebook, choice)
+            return self._run(notebook, choice, kernel)
         except Refused as refused:
-            wanted = self._order.kernel or kernel_of(notebook)
-            self._used = KernelUsed(name=None, requested=wanted)
-            return self._outcome(refused.failure, {}, CellCount(total=total, executed=0)), None
+            return self._outcome(refused.failure, {}), None
+        except KernelNotReady as error:
+            message = f"The kernel `{self._used.name}` did not start: {error}."
+            failure = Failure(error_type=ErrorType.KERNEL_STARTUP, message=message)
+            return self._outcome(failure, {}), None
+        except Exception as error:
+            log.exception("job %s: the machinery failed", self._order.job_id)
+            message = f"The runner itself failed: {type(error).__name__}: {error}."
+            failure = Failure(error_type=ErrorType.GATEWAY_ERROR, message=message)
+            return self._outcome(failure, {}), None
+
+    def _choose(self, notebook: NotebookNode) -> KernelChoice:
+        order = self._order
+        self._used = KernelUsed(name=None, requested=order.kernel or kernel_of(notebook))
+        choice = choose(
+            notebook,
+            asked=order.kernel,
+            allowed=order.allowed_kernels,
+            languages=order.languages,
+            installed=self._surroundings.installed,
+        )
         if choice.requested is not None and choice.requested != choice.name:
             self._warnings.append(
                 f"The kernel `{choice.requested}` is not installed here; the notebook ran on "
                 f"`{choice.name}`."
             )
         self._used = KernelUsed(name=choice.name, requested=choice.requested or choice.name)
-        try:
-            check_modules(notebook, choice, self._folder, self._environment())
-            kernel = self._start_kernel(choice)
-        except Refused as refused:
-            return self._outcome(refused.failure, {}, CellCount(total=total, executed=0)), None
-        except KernelNotReady as error:
-            failure = Failure(
-                error_type=ErrorType.KERNEL_STARTUP,
-                message=f"The kernel `{choice.name}` did not start: {error}.",
-            )
-            return self._outcome(failure, {}, CellCount(total=total, executed=0)), None
-        return self._run(notebook, choice, kernel, total)
+        return choice
 
-    @property
-    def _folder(self) -> str:
-        return self._order.folder or self._order.output_folder
-
-    def _environment(self) -> dict[str, str]:
-        order = self._order
-        return {
+    def _start_kernel(self, notebook: NotebookNode, choice: KernelChoice) -> RunningKernel:
+        order, ready = self._order, self._surroundings.forked
+        found = self._surroundings.installed[choice.name]
+        folder = order.folder or order.output_folder
+        environment = {
             **os.environ,
             "RUNNER_JOB_ID": order.job_id,
             "RUNNER_NAME": order.name,
             "RUNNER_OUTPUT_DIR": order.output_folder,
         }
-
-    def _start_kernel(self, choice: KernelChoice) -> RunningKernel:
-        order = self._order
-        setting = KernelSetting(choice.name, self._folder, self._environment(), order.memory_mb)
-        if order.start == "fork" and can_fork(choice.name):
-            connections = make_connections(order.runtime_folder)
-            pid = self._fork(setting, connections)
-            start = connect(pid, connections, order.kernel_start_seconds)
-        else:
-            start = start_cold(setting, order.runtime_folder, order.kernel_start_seconds)
+        check_modules(notebook, choice, found.python, folder, environment)
+        setting = KernelSetting(folder, environment, order.memory_mb)
+        if ready is not None and found.is_fork:
+            return ready.take(setting)
+        if ready is not None:
+            ready.close()
+        place = str(self._surroundings.folder)
+        start = start_cold(choice.name, setting, place, order.kernel_start_seconds)
         return ensure_event_loop().run_until_complete(start)
 
-    def _fork(self, setting: KernelSetting, connections: Connections) -> int:
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            raise _InChild(lambda: become_kernel(setting, connections, parent))
-        return pid
-
     def _run(
-        self, notebook: NotebookNode, choice: KernelChoice, kernel: RunningKernel, total: int
-    ) -> tuple[Outcome, bytes | None]:
+        self, notebook: NotebookNode, choice: KernelChoice, kernel: RunningKernel
+    ) -> tuple[Outcome, bytes]:
         order = self._order
         self._send("ready")
         run = Run(kernel, order.output_bytes, self._report)
@@ -194,14 +310,16 @@ class _Job:
         except Exception as raised:  # noqa: BLE001 - whatever it is, it is this notebook's
             error = raised
         reason = end.finish()
-        ensure_event_loop().run_until_complete(kernel.shut_down())
+        kernel.ask_to_end()
         executed = run.notebook if run.notebook is not None else notebook
-        failure = self._failure(error, reason, run, notebook)
-        return self._finished(executed, failure, total)
+        try:
+            failure = failure_of(error, reason, run, notebook, order.timeout_seconds)
+            return self._finished(executed, failure)
+        finally:
+            if ensure_event_loop().run_until_complete(kernel.end()):
+                self.flushed.add(kernel.pid)
 
-    def _finished(
-        self, executed: NotebookNode, failure: Failure | None, total: int
-    ) -> tuple[Outcome, bytes]:
+    def _finished(self, executed: NotebookNode, failure: Failure | None) -> tuple[Outcome, bytes]:
         order = self._order
         found = extract(executed, tag=order.tag, scrapbook=order.scrapbook)
         self._warnings.extend(found.warnings)
@@ -220,55 +338,19 @@ class _Job:
             and cell.execution_count
             and "injected-parameters" not in cell.metadata.get("tags", [])
         )
-        outcome = self._outcome(failure, found.results, CellCount(total=total, executed=count))
-        return outcome, _to_bytes(executed)
+        self._cells = CellCount(total=self._cells.total, executed=count)
+        return self._outcome(failure, found.results), _to_bytes(executed)
 
     def _outcome(
-        self,
-        failure: Failure | None,
-        results: dict[str, strict_json.JsonValue],
-        cells: CellCount,
+        self, failure: Failure | None, results: dict[str, strict_json.JsonValue]
     ) -> Outcome:
         rest: dict[str, Any] = {
             "results": results,
             "kernel": self._used,
-            "cells": cells,
+            "cells": self._cells,
             "warnings": self._warnings,
         }
         return failed(failure, **rest) if failure else Outcome(status=Status.SUCCEEDED, **rest)
-
-    def _failure(
-        self, error: BaseException | None, reason: str | None, run: Run, asked: NotebookNode
-    ) -> Failure | None:
-        if error is None and reason is None:
-            return None
-        place = _place_of(error, run, asked)
-        if reason is not None:
-            return Failure(error_type=_REASONS[reason], message=self._why(reason), **place)
-        if isinstance(error, PapermillExecutionError):
-            return _cell_failure(error, place)
-        if isinstance(error, OutputLimit):
-            return Failure(
-                error_type=ErrorType.OUTPUT_LIMIT,
-                message=f"The notebook's outputs are larger than {error.args[0]} bytes "
-                "(limits.output_mb); write large results to files instead.",
-                **place,
-            )
-        if isinstance(error, DeadKernelError):
-            return Failure(
-                error_type=ErrorType.KERNEL_DIED,
-                message=f"The kernel died {_during(place)}.",
-                **place,
-            )
-        assert error is not None
-        raise error
-
-    def _why(self, reason: str) -> str:
-        if reason == "timeout":
-            return f"The run passed its limit of {self._order.timeout_seconds:g} s."
-        if reason == "cancelled":
-            return "The job was cancelled."
-        return "The runner was stopped while the notebook ran."
 
     def _report(self, progress: Progress) -> None:
         self._send("progress", **progress.model_dump())
@@ -276,13 +358,6 @@ class _Job:
     def _send(self, kind: str, **fields: object) -> None:
         with self._sending, contextlib.suppress(BrokenPipeError):
             wire.send(self._connection, kind, **fields)
-
-
-_REASONS = {
-    "timeout": ErrorType.TIMEOUT,
-    "cancelled": ErrorType.CANCELLED,
-    "interrupted": ErrorType.INTERRUPTED,
-}
 
 
 class _EarlyEnd(threading.Thread):
@@ -300,8 +375,6 @@ class _EarlyEnd(threading.Thread):
         self._done, self._finish = os.pipe()
 
     def run(self) -> None:
-        from multiprocessing.connection import wait
-
         try:
             ready = wait([self._connection, self._done], timeout=self._seconds)
             if self._done in ready:
@@ -327,70 +400,9 @@ class _EarlyEnd(threading.Thread):
             self._finished = True
         os.write(self._finish, b"x")
         self.join()
+        os.close(self._done)
+        os.close(self._finish)
         return self._reason
-
-
-def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dict[str, Any]:
-    """Which cell it was, in the notebook as it was asked for and not as papermill made it."""
-    executed = run.notebook
-    if executed is None or run.index is None:
-        return {}
-    cells = [
-        c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
-    ]
-    index = run.index
-    if isinstance(error, PapermillExecutionError):
-        index = error.cell_index
-    if index >= len(cells):
-        return {}
-    cell = cells[index]
-    injected = next(
-        (i for i, c in enumerate(cells) if "injected-parameters" in c.metadata.get("tags", [])),
-        None,
-    )
-    shifted = len(cells) > len(asked.cells) and injected is not None
-    original: int | None = index
-    if shifted and injected is not None:
-        original = None if index == injected else index - (index > injected)
-    return {
-        "cell": cell.get("execution_count"),
-        "cell_index": original,
-        "cell_source": strict_json.clean(cell.source),
-    }
-
-
-def _cell_failure(error: PapermillExecutionError, place: dict[str, Any]) -> Failure:
-    lines = [line for entry in error.traceback for line in plain_text(str(entry)).split("\n")]
-    raised = {
-        **place,
-        "ename": str(strict_json.clean(error.ename)),
-        "evalue": str(strict_json.clean(plain_text(error.evalue))),
-        "traceback": [str(strict_json.clean(line)) for line in lines],
-    }
-    text = f"{raised['ename']}: {raised['evalue']}"
-    message = f"{_during(place).capitalize()}: {text[:500]}"
-    if error.ename == "ModuleNotFoundError":
-        module = _quoted(error.evalue)
-        return Failure(
-            error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
-        )
-    if error.ename == "MemoryError":
-        return Failure(error_type=ErrorType.OUT_OF_MEMORY, message=message, **raised)
-    return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
-
-
-def _quoted(text: str) -> str | None:
-    """`a.b` out of "No module named 'a.b'"."""
-    parts = text.split("'")
-    return parts[1] if len(parts) >= 3 else None
-
-
-def _during(place: dict[str, Any]) -> str:
-    if place.get("cell") is not None:
-        return f"in cell [{place['cell']}]"
-    if place.get("cell_index") is not None:
-        return f"in the cell at position {place['cell_index']}"
-    return "while it ran"
 
 
 def _to_bytes(notebook: NotebookNode) -> bytes:

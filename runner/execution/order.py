@@ -27,7 +27,6 @@ class Order(Value):
     kernel_start_seconds: float = 60
     folder: str | None = Field(None, description="Where the kernel runs; the output folder if not.")
     output_folder: str = Field(description="Exists and is empty.")
-    runtime_folder: str = Field(description="Exists; short enough for sockets; removed later.")
     allowed_kernels: tuple[str, ...] = ("python3",)
     languages: tuple[str, ...] = ("python",)
     start: Literal["fork", "cold"] = "fork"

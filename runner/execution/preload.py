@@ -4,6 +4,7 @@ It ends its whole tree when the daemon's socket closes, and ends any child that 
 Reads no requests.
 """
 
+import contextlib
 import gc
 import importlib
 import logging
@@ -13,30 +14,15 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 
-import nbformat
-import psutil
-
-from runner.execution.job import serve_one
-from runner.execution.run import register
-from runner.execution.server import FORK
-from runner.execution.tree import adopt_orphans, end_descendants
+from runner.execution.forked import INLINE_BACKEND, KernelTemplate
+from runner.execution.server import FORK, FORK_BARE, Preload
+from runner.execution.tree import adopt_orphans, children, end_descendants
 
 log = logging.getLogger(__name__)
-
-_NEEDED = (
-    "ipykernel.kernelapp",
-    "ipykernel.zmqshell",
-    "ipykernel.debugger",
-    "IPython.core.completerlib",
-    "IPython.extensions.storemagic",
-    "IPython.terminal.pt_inputhooks",
-    "matplotlib_inline.backend_inline",
-    "tornado.platform.asyncio",
-)
-"""What a kernel imports while it starts, some of it late; seen in its `sys.modules`."""
 
 Become = Callable[[], None]
 
@@ -44,8 +30,10 @@ Become = Callable[[], None]
 class _Server:
     """The server's side: one thread, one loop."""
 
-    def __init__(self, requests: socket.socket) -> None:
+    def __init__(self, requests: socket.socket, asked: Preload, template: KernelTemplate) -> None:
         self._requests = requests
+        self._asked = asked
+        self._template = template
         self._children: set[int] = set()
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
@@ -60,33 +48,34 @@ class _Server:
             selector.register(self._wake, selectors.EVENT_READ)
             while True:
                 for key, _ in selector.select():
-                    if key.fileobj is self._requests:
-                        fd = self._receive()
-                        if fd is None:
-                            return None
-                        pid = os.fork()
-                        if pid == 0:
-                            return self._become_job(fd)
-                        self._children.add(pid)
-                        os.close(fd)
-                    else:
+                    if key.fileobj is not self._requests:
                         self._reap()
+                        continue
+                    what, fd = self._receive()
+                    if fd is None:
+                        return None
+                    pid = os.fork()
+                    if pid == 0:
+                        return self._become_job(what, fd)
+                    self._children.add(pid)
+                    os.close(fd)
 
-    def _receive(self) -> int | None:
-        """The descriptor of a job's connection; None when the daemon is gone."""
+    def _receive(self) -> tuple[bytes, int | None]:
+        """What to fork, and its connection; none when the daemon is gone."""
         try:
             message, fds, _, _ = socket.recv_fds(self._requests, 64, 1)
         except OSError:
-            return None
-        return fds[0] if message == FORK and fds else None
+            return b"", None
+        return message, fds[0] if message in (FORK, FORK_BARE) and fds else None
 
-    def _become_job(self, fd: int) -> Become:
+    def _become_job(self, what: bytes, fd: int) -> Become:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._requests.close()
         os.close(self._wake)
         os.close(self._waker)
-        return lambda: _run_job(fd)
+        template = self._template if what == FORK else None
+        return lambda: _run_job(fd, self._asked, template)
 
     def _reap(self) -> None:
         """Collect the dead, and end what a dead job process has left to us."""
@@ -100,10 +89,10 @@ class _Server:
             if pid == 0:
                 break
             self._children.discard(pid)
-        for orphan in psutil.Process().children():
-            if orphan.pid not in self._children:
-                log.info("ending a process that a job left behind: %d", orphan.pid)
-                orphan.kill()
+        for orphan in set(children(os.getpid())) - self._children:
+            log.info("ending a process that a job left behind: %d", orphan)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(orphan, signal.SIGKILL)
 
 
 def _drain(fd: int) -> bool:
@@ -113,14 +102,17 @@ def _drain(fd: int) -> bool:
         return False
 
 
-def _run_job(fd: int) -> None:
+def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
     """The job process, and after a second fork the kernel. Both end here.
 
     A daemon that is gone while they talk to it needs no outcome any more.
     """
+    from runner.execution.job import serve_one
+
+    folder = Path(asked.runtime_folder)
     try:
         with Connection(fd) as connection:
-            become = serve_one(connection)
+            become = serve_one(connection, folder, template, asked.kernel_start_seconds)
     except (EOFError, ConnectionError):
         end_descendants()
         os._exit(1)
@@ -129,39 +121,89 @@ def _run_job(fd: int) -> None:
     os._exit(0)
 
 
-def _preload(modules: Sequence[str]) -> None:
-    """Import what every job process and kernel needs, and what the settings name.
+def _prepare(asked: Preload) -> KernelTemplate | Become:
+    """Import what every kernel and job process needs, and what the settings name.
 
-    What is absent or fails is skipped, and said once.
+    The kernel's own modules come first, so that the template knows which these are. Nothing is
+    collected any more until a child says so: a collection would copy every page. In the kernel
+    of the rehearsal, what makes it one.
     """
-    for module in (*_NEEDED, *modules):
+    template = KernelTemplate()
+    from runner.execution.job import rehearse
+    from runner.execution.run import register
+
+    register()
+    found = rehearse(Path(asked.runtime_folder) / "0", template, asked.kernel_start_seconds)
+    if not isinstance(found, list):
+        return found
+    for name in found:
+        _import(name)
+    with _matplotlib_inline():
+        for name in asked.modules:
+            trouble = _import(name)
+            if trouble is not None:
+                log.warning("not preloaded: %s (%s)", name, trouble)
+    template.settle()
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    return template
+
+
+@contextlib.contextmanager
+def _matplotlib_inline() -> Iterator[None]:
+    """matplotlib takes its default from the environment when it is imported."""
+    if os.environ.get("MPLBACKEND"):
+        yield
+        return
+    os.environ["MPLBACKEND"] = INLINE_BACKEND
+    yield
+    del os.environ["MPLBACKEND"]
+
+
+def _import(module: str) -> Exception | None:
+    """Import it, if it is not there yet; or why that cannot be done."""
+    if module not in sys.modules:
         try:
             importlib.import_module(module)
         except Exception as error:  # noqa: BLE001 - somebody else's module
-            log.warning("not preloaded: %s (%s)", module, error)
-    register()
-    nbformat.validate(nbformat.v4.new_notebook())
-    gc.collect()
-    gc.freeze()
+            return error
+    return None
+
+
+def _log_to_stderr() -> None:
+    """For the runner's own words only: a kernel's root logger is the notebook's to set up."""
+    runner = logging.getLogger("runner")
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    runner.addHandler(shown)
+    runner.setLevel(logging.INFO)
+    runner.propagate = False
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`python -m runner.execution.preload SOCKET RUNTIME_FOLDER MODULES`, by the daemon only."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    for noisy in ("papermill", "nbclient", "traitlets", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    number, runtime_folder, modules = arguments
+    """`python -m runner.execution.preload SOCKET PRELOAD`, by the daemon only."""
+    _log_to_stderr()
+    asked = Preload.model_validate_json(arguments[1])
     sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     adopt_orphans()
-    _preload([name for name in modules.split(",") if name])
-    become = _Server(socket.socket(fileno=int(number))).serve()
+    requests = socket.socket(fileno=int(arguments[0]))
+    template = _prepare(asked)
+    if not isinstance(template, KernelTemplate):
+        requests.close()
+        template()
+        return
+    become = _Server(requests, asked, template).serve()
     if become is not None:
         become()
         return
     end_descendants()
-    shutil.rmtree(runtime_folder, ignore_errors=True)
+    shutil.rmtree(asked.runtime_folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path(asked.runtime_folder).parent.rmdir()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from runner.execution.importable import EnvironmentNotAnswering, missing_here, missing_in
-from runner.execution.kernel import installed_kernels, kernel_python
+from runner.execution.kernelspecs import Installed
 from runner.imports import required_modules
 from runner.notebook import (
     KernelChoice,
@@ -44,7 +44,12 @@ def read_notebook(raw: bytes) -> NotebookNode:
 
 
 def choose(
-    notebook: NotebookNode, *, asked: str | None, allowed: Sequence[str], languages: Sequence[str]
+    notebook: NotebookNode,
+    *,
+    asked: str | None,
+    allowed: Sequence[str],
+    languages: Sequence[str],
+    installed: Installed,
 ) -> KernelChoice:
     """The kernel that runs a notebook, among those installed here.
 
@@ -52,7 +57,7 @@ def choose(
         Refused: `kernel_not_allowed`, `language_not_allowed`.
     """
     return choose_kernel(
-        KernelRules(allowed, languages, installed_kernels()),
+        KernelRules(allowed, languages, {name: one.language for name, one in installed.items()}),
         asked=asked,
         named=kernel_of(notebook),
         language=language_of(notebook),
@@ -74,12 +79,14 @@ def _before_neighbours(modules: Sequence[str], folder: str | None) -> list[str]:
 def check_modules(
     notebook: NotebookNode,
     choice: KernelChoice,
+    python: str | None,
     folder: str | None,
     environment: Mapping[str, str],
 ) -> None:
     """Ask the kernel's environment for the modules that the notebook will surely import.
 
-    An interpreter that cannot be asked, such as a wrapper script, may still start the kernel.
+    `python` is the kernel's interpreter, None for this one. One that cannot be asked, such as a
+    wrapper script, may still start the kernel.
 
     Raises:
         Refused: `missing_dependencies`, naming them.
@@ -89,7 +96,6 @@ def check_modules(
     needed = _before_neighbours(required_modules(code_sources(notebook)).ordered, folder)
     if not needed:
         return
-    python = kernel_python(choice.name)
     if python is None:
         missing = missing_here(needed, folder)
     else:

@@ -6,21 +6,19 @@ outcome is given. Knows nothing of ledger or outbox.
 
 import contextlib
 import logging
-import os
-import select
 import shutil
-import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from runner.execution import order as wire
 from runner.execution.order import Order, Progress, Stop
-from runner.execution.server import PreloadServer
+from runner.execution.packages import fingerprint
+from runner.execution.pool import JobProcess, Pool
+from runner.execution.server import Preload, PreloadServer
 from runner.outcome import ERROR_RULES, ErrorType, Failure, KernelUsed, Outcome, failed
 
 log = logging.getLogger(__name__)
@@ -30,25 +28,32 @@ PREPARE_SECONDS = 30.0
 GRACE_SECONDS = 10.0
 """For the job process to end a run by itself after its limit."""
 SLICE_SECONDS = 0.5
+TRIES = 3
+"""How many job processes may die before one of them has begun an order."""
 
 OnProgress = Callable[[str, Progress], None]
 
 
+class NotBegun(Exception):
+    """A job process ended before it touched its order: `reason`."""
+
+
 @dataclass
 class _Live:
-    """A job process that runs."""
+    """An order and the job process that has it."""
 
-    connection: Connection
+    process: JobProcess
+    limit: float
     sending: threading.Lock = field(default_factory=threading.Lock)
     reason: ErrorType | None = None
-    pid: int | None = None
-    pidfd: int | None = None
     is_told: bool = False
-    limit: float = 0.0
+    is_begun: bool = False
+    is_over: bool = False
+    """Whether the process has said all that it had to say."""
 
 
 class JobProcesses:
-    """The job processes of one runner, and the preload server that forks them."""
+    """The job processes of one runner."""
 
     def __init__(
         self,
@@ -56,29 +61,48 @@ class JobProcesses:
         environment: Mapping[str, str],
         instance: str,
         preload: Sequence[str] = (),
+        kernel_start_seconds: float = 60,
+        warm: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`environment` is all that notebooks see; `instance` marks every process started."""
+        """`environment` is all that notebooks see; `instance` marks every process started.
+
+        `warm` is how many may wait with a kernel that is ready.
+        """
         self.runtime_folder = _make_runtime_folder()
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self._early: dict[str, ErrorType] = {}
         self._stopping = threading.Lock()
-        self._server = PreloadServer(
-            environment=environment,
-            instance=instance,
-            runtime_folder=self.runtime_folder,
-            preload=preload,
+        self._pool = Pool(
+            preload=Preload(
+                runtime_folder=self.runtime_folder,
+                modules=tuple(preload),
+                kernel_start_seconds=kernel_start_seconds,
+            ),
+            start_server=lambda asked: PreloadServer(asked, environment, instance),
+            installed=lambda: fingerprint(environment),
+            size=warm,
+            clock=clock,
         )
 
+    @property
     def pids(self) -> set[int]:
-        """The preload server and the job processes that are known."""
-        jobs = {live.pid for live in list(self._live.values()) if live.pid is not None}
-        return jobs | ({self._server.pid} if self._server.pid is not None else set())
+        """The preload servers and the job processes that are known."""
+        return self._pool.pids
 
-    def runtime_of(self, job_id: str) -> str:
-        """The folder for a job's sockets; a socket's path has 107 bytes (unix(7))."""
-        return str(Path(self.runtime_folder) / job_id[:12])
+    @property
+    def warm(self) -> int:
+        """How many kernels wait and are ready."""
+        return self._pool.warm
+
+    def keep(self, room: int) -> None:
+        """What is due between two jobs; `room` is how many processes may be made ready now."""
+        self._pool.keep(room)
+
+    def renew(self) -> None:
+        """Import everything anew for the jobs to come."""
+        self._pool.renew()
 
     def execute(
         self, order: Order, notebook: bytes, on_progress: OnProgress
@@ -87,20 +111,32 @@ class JobProcesses:
 
         Gives the outcome and the executed notebook; None where nothing was executed. Blocks;
         call it from a thread of its own.
+
+        Raises:
+            OSError: no job process can be had.
+            NotBegun: none of a few lived long enough to begin.
         """
-        runtime = Path(order.runtime_folder)
-        runtime.mkdir(mode=0o700, exist_ok=True)
-        live = self._begin()
-        live.limit = self._clock() + order.kernel_start_seconds + PREPARE_SECONDS
-        self._live[order.job_id] = live
+        try:
+            for _ in range(TRIES - 1):
+                try:
+                    return self._try(order, notebook, on_progress)
+                except NotBegun as error:
+                    log.warning("job %s: %s; trying once more", order.job_id, error)
+            return self._try(order, notebook, on_progress)
+        finally:
+            self._early.pop(order.job_id, None)
+
+    def _try(
+        self, order: Order, notebook: bytes, on_progress: OnProgress
+    ) -> tuple[Outcome, bytes | None]:
+        process = self._pool.take(bare=order.start == "cold")
+        seconds = order.kernel_start_seconds + PREPARE_SECONDS
+        live = self._live[order.job_id] = _Live(process, self._clock() + seconds)
         try:
             return self._converse(live, order, notebook, on_progress)
         finally:
             del self._live[order.job_id]
-            self._early.pop(order.job_id, None)
-            _end(live)
-            live.connection.close()
-            shutil.rmtree(runtime, ignore_errors=True)
+            self._pool.give_back(process, is_over=live.is_over)
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
         """End a run: `cancelled` or `interrupted`. Nothing happens if it is over already.
@@ -108,98 +144,81 @@ class JobProcesses:
         One whose process is not told yet what to run is ended as soon as it is.
         """
         with self._stopping:
+            self._early.setdefault(job_id, reason)
             live = self._live.get(job_id)
-            if live is None or not live.is_told:
-                self._early[job_id] = reason
-                return
-            if live.reason is not None:
-                return
-            self._stop(live, reason)
+            if live is not None and live.reason is None:
+                live.reason = reason
+                live.limit = min(live.limit, self._clock() + GRACE_SECONDS)
+                if live.is_told:
+                    self._stop(live, reason)
 
     def _stop(self, live: _Live, reason: ErrorType) -> None:
-        live.reason = reason
-        live.limit = min(live.limit, self._clock() + GRACE_SECONDS)
         with live.sending, contextlib.suppress(OSError):
-            live.connection.send_bytes(Stop(reason=reason.value).model_dump_json().encode())
+            live.process.connection.send_bytes(Stop(reason=reason.value).model_dump_json().encode())
 
     def close(self) -> None:
         """End everything."""
-        self._server.close()
+        self._pool.close()
         shutil.rmtree(self.runtime_folder, ignore_errors=True)
-
-    def _begin(self) -> _Live:
-        """A job process that answers. A preload server that dies meanwhile costs a second try.
-
-        Raises:
-            OSError, EOFError: the server cannot be brought up.
-        """
-        for last in (False, True):
-            live = _Live(self._server.fork())
-            live.limit = self._clock() + PREPARE_SECONDS
-            try:
-                if self._wait(live):
-                    live.pid = int(wire.receive(live.connection)["pid"])
-                    live.pidfd = os.pidfd_open(live.pid)
-                    return live
-                raise TimeoutError("the preload server does not answer")
-            except (EOFError, OSError) as error:
-                live.connection.close()
-                if last:
-                    raise
-                log.warning("no job process (%r); trying once more", error)
-        raise AssertionError
 
     def _converse(
         self, live: _Live, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
-        connection, started = live.connection, False
+        """Tell a process its order, and listen until its outcome comes.
+
+        Raises:
+            NotBegun: see there.
+        """
+        started = False
         try:
-            with live.sending:
-                wire.send(connection, "order", order=order.model_dump(mode="json"))
-                connection.send_bytes(notebook)
-            with self._stopping:
-                live.is_told = True
-                early = self._early.pop(order.job_id, None)
-                if early is not None:
-                    self._stop(live, early)
+            while not live.process.is_ready:
+                if not self._wait(live):
+                    return _lost(order, live.reason or ErrorType.KERNEL_STARTUP), None
+                live.process.understand(wire.receive(live.process.connection))
+            self._tell(live, order, notebook)
             while self._wait(live):
-                message = wire.receive(connection)
-                if message["kind"] == "outcome":
-                    return wire.receive_outcome(connection, message)
-                if message["kind"] == "ready":
-                    started = True
-                    if live.reason is None:
-                        live.limit = self._clock() + order.timeout_seconds + GRACE_SECONDS
-                elif message["kind"] == "progress":
-                    message.pop("kind")
-                    on_progress(order.job_id, Progress.model_validate(message))
+                message = wire.receive(live.process.connection)
+                match message["kind"]:
+                    case "outcome":
+                        received = wire.receive_outcome(live.process.connection, message)
+                        live.is_over = True
+                        return received
+                    case "begun":
+                        live.is_begun = True
+                    case "ready":
+                        started = True
+                        if live.reason is None:
+                            live.limit = self._clock() + order.timeout_seconds + GRACE_SECONDS
+                    case "progress":
+                        message.pop("kind")
+                        on_progress(order.job_id, Progress.model_validate(message))
         except (EOFError, OSError) as error:
+            if not live.is_begun:
+                raise NotBegun(f"its process ended before it began ({error!r})") from error
             log.warning("job %s: its process ended without an outcome (%r)", order.job_id, error)
             return _lost(order, live.reason or ErrorType.KERNEL_DIED), None
         late = ErrorType.TIMEOUT if started else ErrorType.KERNEL_STARTUP
         return _lost(order, live.reason or late), None
 
+    def _tell(self, live: _Live, order: Order, notebook: bytes) -> None:
+        connection = live.process.connection
+        with live.sending:
+            wire.send(connection, "order", order=order.model_dump(mode="json"))
+            connection.send_bytes(notebook)
+        with self._stopping:
+            live.is_told = True
+            live.reason = live.reason or self._early.get(order.job_id)
+            if live.reason is not None:
+                self._stop(live, live.reason)
+
     def _wait(self, live: _Live) -> bool:
         """Wait for a message; False when the time limit is passed."""
         while True:
             left = live.limit - self._clock()
-            if live.connection.poll(max(0.0, min(left, SLICE_SECONDS))):
+            if live.process.connection.poll(max(0.0, min(left, SLICE_SECONDS))):
                 return True
             if left <= 0:
                 return False
-
-
-def _end(live: _Live) -> None:
-    """Make sure that the job process is gone; its orphans are the preload server's to end."""
-    if live.pidfd is None:
-        return
-    try:
-        if not select.select([live.pidfd], [], [], 1.0)[0]:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(live.pidfd, signal.SIGKILL)
-            select.select([live.pidfd], [], [], 5.0)
-    finally:
-        os.close(live.pidfd)
 
 
 def _lost(order: Order, error_type: ErrorType) -> Outcome:

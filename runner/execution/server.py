@@ -1,88 +1,54 @@
-"""The daemon's side of the preload server: starts it, and again when it is gone.
+"""The daemon's side of one preload server: starts it, asks it for job processes, and ends it.
 
-Asks it for job processes. Imports nothing of what the server has loaded.
+Imports nothing of what the server has loaded, and starts no other one when it is gone.
 """
 
-import logging
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
 from runner.execution.tree import INSTANCE
-
-log = logging.getLogger(__name__)
+from runner.outcome import Value
 
 FORK = b"fork"
-SERVER_MODULE = "runner.execution.preload"
+"""A job process that forks its kernel ahead of its order."""
+FORK_BARE = b"fork bare"
+"""One that starts its kernel when it has its order."""
+END_SECONDS = 10.0
+_MODULE = "runner.execution.preload"
+
+
+class Preload(Value):
+    """What a server is told at its start."""
+
+    runtime_folder: str
+    """Its own: job processes have a folder below it. It goes when the server goes."""
+    modules: tuple[str, ...] = ()
+    kernel_start_seconds: float = 60
 
 
 class PreloadServer:
-    """The daemon's side: starts the server, and starts it again when it is gone."""
+    """One server. It ends its whole tree when this end of its socket is closed."""
 
-    def __init__(
-        self,
-        *,
-        environment: Mapping[str, str],
-        instance: str,
-        runtime_folder: str,
-        preload: Sequence[str],
-    ) -> None:
-        """Start it. `runtime_folder` goes when the server goes together with the daemon."""
-        self._environment = {**environment, INSTANCE: instance}
-        self._arguments = [runtime_folder, ",".join(preload)]
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._start()
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id, while it is there."""
-        return self._process.pid if self._process is not None else None
-
-    def fork(self) -> Connection:
-        """A connection to a new job process.
+    def __init__(self, preload: Preload, environment: Mapping[str, str], instance: str) -> None:
+        """Start it; what it imports takes a second or two, and requests wait for it meanwhile.
 
         Raises:
-            OSError: the server could not be started again.
+            OSError: it cannot be started.
         """
-        ours, theirs = socket.socketpair()
-        with self._lock, theirs:
-            try:
-                self._send(theirs)
-            except OSError as error:
-                log.warning("the preload server is gone (%s); starting another", error)
-                self._start()
-                self._send(theirs)
-        return Connection(ours.detach())
-
-    def close(self) -> None:
-        """End the server and everything below it."""
-        with self._lock:
-            self._stop()
-
-    def _send(self, theirs: socket.socket) -> None:
-        if self._socket is None:
-            raise ConnectionResetError("not started")
-        socket.send_fds(self._socket, [FORK], [theirs.fileno()])
-
-    def _start(self) -> None:
-        self._stop()
+        self.runtime_folder = preload.runtime_folder
+        self.is_proven = False
+        """Whether a job process of it has said a word: then its imports did not end it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
                 [
-                    sys.executable,
-                    "-Xfrozen_modules=off",
-                    "-m",
-                    SERVER_MODULE,
-                    str(theirs.fileno()),
-                    *self._arguments,
+                    *(sys.executable, "-m", _MODULE),
+                    *(str(theirs.fileno()), preload.model_dump_json()),
                 ],
-                env=self._environment,
+                env={**environment, INSTANCE: instance},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -90,14 +56,40 @@ class PreloadServer:
             )
         self._socket = ours
 
-    def _stop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if self._process is not None:
-            try:
-                self._process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is gone."""
+        return self._process.poll() is not None
+
+    def fork(self, what: bytes) -> Connection:
+        """A connection to a new job process: `FORK` or `FORK_BARE`.
+
+        Raises:
+            OSError: the server is gone.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(self._socket, [what], [theirs.fileno()])
+        except OSError:
+            ours.close()
+            raise
+        return Connection(ours.detach())
+
+    def hang_up(self) -> None:
+        """Let it see that it is not needed any more."""
+        self._socket.close()
+
+    def close(self) -> None:
+        """End it and everything below it, and wait for that."""
+        self.hang_up()
+        try:
+            self._process.wait(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 import psutil
 
@@ -73,11 +74,37 @@ def _mark(process: psutil.Process) -> str | None:
         return None
 
 
+def children(pid: int) -> list[int]:
+    """The children of a process; none of one that is gone.
+
+    From the system's own lists (proc(5), `children`) where it keeps them: psutil reads every
+    process of the machine.
+    """
+    if not _HAS_LISTS:
+        try:
+            return [child.pid for child in psutil.Process(pid).children()]
+        except psutil.Error:
+            return []
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                lines = Path(f"/proc/{pid}/task/{thread}/children").read_bytes()
+                found.extend(map(int, lines.split()))
+    return found
+
+
+_HAS_LISTS = Path("/proc/thread-self/children").exists()
+
+
 def _descendants() -> list[int]:
-    try:
-        return [p.pid for p in psutil.Process().children(recursive=True)]
-    except psutil.Error:
-        return []
+    found: list[int] = []
+    pending = children(os.getpid())
+    while pending:
+        pid = pending.pop()
+        found.append(pid)
+        pending.extend(children(pid))
+    return found
 
 
 def _prctl(option: int, value: int) -> None:

@@ -106,14 +106,15 @@ def test_nothing_that_a_notebook_starts_survives_it(serving: Serving) -> None:
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork() == 0:\n"
+        "        open('pid', 'w').write(str(os.getpid()))\n"
         "        time.sleep(300)\n"
         "    os._exit(0)\n"
-        "time.sleep(0.5)"
+        "while not os.path.exists('pid') or not open('pid').read(): time.sleep(0.01)"
     )
     program.drop("forks.ipynb", notebook(source))
-    before = len(program.processes())
-    program.await_report("forks")
-    wait_for(lambda: len(program.processes()) <= before, 10)
+    assert program.await_report("forks")["status"] == "succeeded"
+    grandchild = int((program.outbox / "forks.files" / "pid").read_text())
+    wait_for(lambda: not psutil.pid_exists(grandchild), 10)
     program.drop("next.ipynb", ONE)
     assert program.await_report("next")["status"] == "succeeded"
 

@@ -299,6 +299,6 @@ def test_what_a_neighbour_may_bring_is_not_missed(tmp_path: Path) -> None:
     )
     (tmp_path / "context.py").write_text("import sys; sys.path.append('src')\n")
     choice = KernelChoice("python3", "python", None)
-    check_modules(notebook, choice, str(tmp_path), {})
+    check_modules(notebook, choice, None, str(tmp_path), {})
     with pytest.raises(Refused):
-        check_modules(notebook, choice, None, {})
+        check_modules(notebook, choice, None, None, {})

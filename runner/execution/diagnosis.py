@@ -1,0 +1,128 @@
+"""What went wrong with a run, as a failure that a person or a program can act on.
+
+Pure rules over an exception and the notebook as far as it got. Ends nothing, and runs nothing.
+"""
+
+from typing import Any
+
+from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from runner import strict_json
+from runner.execution.run import OutputLimit, Run, plain_text
+from runner.outcome import ErrorType, Failure
+
+_REASONS = {
+    "timeout": ErrorType.TIMEOUT,
+    "cancelled": ErrorType.CANCELLED,
+    "interrupted": ErrorType.INTERRUPTED,
+}
+
+
+def failure_of(
+    error: BaseException | None,
+    reason: str | None,
+    run: Run,
+    asked: NotebookNode,
+    timeout_seconds: float,
+) -> Failure | None:
+    """The failure of a run that ended with `error`, or early for `reason`; None if it succeeded.
+
+    Raises:
+        BaseException: `error` itself, if it is none that a notebook can cause.
+    """
+    if error is None and reason is None:
+        return None
+    place = _place_of(error, run, asked)
+    if reason is not None:
+        message = _why(reason, timeout_seconds)
+        return Failure(error_type=_REASONS[reason], message=message, **place)
+    if isinstance(error, PapermillExecutionError):
+        return _cell_failure(error, place)
+    if isinstance(error, OutputLimit):
+        return Failure(
+            error_type=ErrorType.OUTPUT_LIMIT,
+            message=f"The notebook's outputs are larger than {error.args[0]} bytes "
+            "(limits.output_mb); write large results to files instead.",
+            **place,
+        )
+    if isinstance(error, DeadKernelError):
+        return Failure(
+            error_type=ErrorType.KERNEL_DIED,
+            message=f"The kernel died {_during(place)}.",
+            **place,
+        )
+    assert error is not None
+    raise error
+
+
+def _why(reason: str, timeout_seconds: float) -> str:
+    if reason == "timeout":
+        return f"The run passed its limit of {timeout_seconds:g} s."
+    if reason == "cancelled":
+        return "The job was cancelled."
+    return "The runner was stopped while the notebook ran."
+
+
+def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dict[str, Any]:
+    """Which cell it was, in the notebook as it was asked for and not as papermill made it."""
+    executed = run.notebook
+    if executed is None or run.index is None:
+        return {}
+    cells = [
+        c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
+    index = run.index
+    if isinstance(error, PapermillExecutionError):
+        index = error.cell_index
+    if index >= len(cells):
+        return {}
+    cell = cells[index]
+    injected = next(
+        (i for i, c in enumerate(cells) if "injected-parameters" in c.metadata.get("tags", [])),
+        None,
+    )
+    shifted = len(cells) > len(asked.cells) and injected is not None
+    original: int | None = index
+    if shifted and injected is not None:
+        original = None if index == injected else index - (index > injected)
+    return {
+        "cell": cell.get("execution_count"),
+        "cell_index": original,
+        "cell_source": strict_json.clean(cell.source),
+    }
+
+
+def _cell_failure(error: PapermillExecutionError, place: dict[str, Any]) -> Failure:
+    lines = [line for entry in error.traceback for line in plain_text(str(entry)).split("\n")]
+    raised = {
+        **place,
+        "ename": str(strict_json.clean(error.ename)),
+        "evalue": str(strict_json.clean(plain_text(error.evalue))),
+        "traceback": [str(strict_json.clean(line)) for line in lines],
+    }
+    text = f"{raised['ename']}: {raised['evalue']}"
+    message = f"{_during(place).capitalize()}: {text[:500]}"
+    if error.ename == "ModuleNotFoundError":
+        module = _quoted(error.evalue)
+        return Failure(
+            error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
+        )
+    if error.ename == "MemoryError":
+        return Failure(error_type=ErrorType.OUT_OF_MEMORY, message=message, **raised)
+    return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
+
+
+def _quoted(text: str) -> str | None:
+    """`a.b` out of "No module named 'a.b'"."""
+    parts = text.split("'")
+    return parts[1] if len(parts) >= 3 else None
+
+
+def _during(place: dict[str, Any]) -> str:
+    if place.get("cell") is not None:
+        return f"in cell [{place['cell']}]"
+    if place.get("cell_index") is not None:
+        return f"in the cell at position {place['cell_index']}"
+    return "while it ran"

@@ -1,0 +1,327 @@
+"""The kernel's own side of a fork: prepared once in the preload server, brought up in a child.
+
+It is told whose run it is at the last moment, before its first cell. Drives no notebook, and knows
+no client.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import gc
+import importlib.util
+import io
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ipykernel.ipkernel
+from ipykernel.compiler import XCachingCompiler
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.application import BaseIPythonApplication
+from tornado.ioloop import IOLoop
+from traitlets import Float
+
+from runner.execution.tree import die_with_parent
+
+INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
+"""What ipykernel makes matplotlib's default, before a notebook can import it."""
+_MEGABYTE = 1024 * 1024
+_CHANNEL = 3
+"""The descriptor over which a kernel hears from its job process."""
+_UP, _ASSIGNED, _FLUSHED = b"up\n", b"assigned\n", b"flushed\n"
+
+
+@dataclass(frozen=True)
+class KernelSetting:
+    """Where and how a kernel runs: what is a job's own about it."""
+
+    folder: str
+    environment: dict[str, str]
+    memory_mb: int | None
+
+
+class KernelTemplate:
+    """A kernel as far as it can be made before sockets and threads: settings, shell, magics.
+
+    Everything in it is shared by the children that are forked, until they write to it.
+    """
+
+    def __init__(self) -> None:
+        before = dict(os.environ)
+        self._app = _App.instance()
+        self._app.prepare()
+        _set_environment(before)
+        launcher = importlib.util.find_spec("ipykernel_launcher")
+        self._launcher = str(launcher and launcher.origin)
+        self._own: list[str] = []
+        self._fresh = frozenset(name.partition(".")[0] for name in sys.modules)
+
+    def settle(self) -> None:
+        """All is imported that will be: what of it is the runner's own is hidden from notebooks."""
+        self._own = [name for name in sys.modules if name.partition(".")[0] == "runner"]
+
+    def bring_up(self, connection_file: str, channel: socket.socket, parent: int) -> None:
+        """Turn this freshly forked process into the kernel; never returns.
+
+        Says over `channel` when its sockets are there, and takes its `KernelSetting` from it.
+        """
+        os.setsid()
+        die_with_parent(parent)
+        _reset_signals()
+        _keep_only(channel.detach())
+        random.seed()
+        _reseed_numpy()
+        app = self._app
+        app.connection_file = connection_file
+        sys.argv = [self._launcher, "-f", connection_file]
+        sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *sys.argv[1:]]
+        app.initialize()
+        gc.collect()
+        gc.freeze()
+        link = socket.socket(fileno=_CHANNEL)
+        loop = IOLoop.current()
+        loop.add_handler(link, lambda *_: self._hear(link, loop, parent), IOLoop.READ)
+        link.sendall(_UP)
+        app.start()
+        # ipykernel 7.4 closes its output thread while the control thread still flushes through it,
+        # and waits 10 s. The threads are daemons.
+        atexit.unregister(app.close)
+        _let_go(app.shell)
+        with contextlib.suppress(OSError):
+            link.send(_FLUSHED)
+        os._exit(0)
+
+    def _hear(self, link: socket.socket, loop: IOLoop, parent: int) -> None:
+        """The job process says whose run it is, or is gone."""
+        loop.remove_handler(link)
+        with link.makefile("rb") as lines:
+            line = lines.readline()
+        if not line:
+            return
+        try:
+            self._assign(KernelSetting(**json.loads(line)), parent)
+        except Exception as error:  # noqa: BLE001 - said to the job process
+            link.sendall(f"{type(error).__name__}: {error}\n".encode())
+        else:
+            link.sendall(_ASSIGNED)
+
+    def _assign(self, setting: KernelSetting, parent: int) -> None:
+        shell = self._app.shell
+        _set_environment({"JPY_PARENT_PID": str(parent), **setting.environment})
+        shell.init_environment()
+        if not os.environ.get("MPLBACKEND"):
+            os.environ["MPLBACKEND"] = INLINE_BACKEND
+        os.chdir(setting.folder)
+        time.tzset()
+        shell.starting_dir = setting.folder
+        shell.history_manager.dir_hist[:] = [Path(setting.folder)]
+        limit_memory(setting.memory_mb)
+        self._forget_modules(setting.folder)
+        gc.enable()
+
+    def _forget_modules(self, folder: str) -> None:
+        """What lies beside the notebook comes before what only this process has imported."""
+        for name in self._own:
+            sys.modules.pop(name, None)
+        hidden = {
+            name
+            for name in _modules_in(folder)
+            if name in sys.modules and name not in self._fresh | sys.stdlib_module_names
+        }
+        if hidden:
+            for name in [one for one in sys.modules if one.partition(".")[0] in hidden]:
+                del sys.modules[name]
+
+
+class _App(IPKernelApp):  # type: ignore[misc]
+    """ipykernel's application, whose `initialize` is parted in two."""
+
+    _prepares = False
+    _has_startup = False
+
+    def prepare(self) -> None:
+        """What needs no socket and no thread; the order is ipykernel's own."""
+        BaseIPythonApplication.initialize(self, ["--HistoryManager.enabled=False"])
+        self.kernel_class = _Kernel
+        self.init_pdb()
+        # A kernel takes the shell that is there (traitlets' SingletonConfigurable.instance).
+        shell = ZMQInteractiveShell.instance(
+            parent=self, profile_dir=self.profile_dir, compiler_class=XCachingCompiler
+        )
+        shell.display_formatter.format(None)
+        self.shell = shell
+        self.init_path()
+        self.init_extensions()
+        self._prepares = True
+        if not self.exec_lines:
+            self.init_code()
+        self._prepares = False
+
+    def _exec_file(self, fname: str, shell_futures: bool = False) -> None:
+        """A user's start-up file is run in each kernel, not in what they are forked from."""
+        if self._prepares:
+            self._has_startup = True
+        else:
+            super()._exec_file(fname, shell_futures)
+
+    def initialize(self, argv: object = None) -> None:
+        """What is a process's own."""
+        del argv
+        self.init_connection_file()
+        self.init_sockets()
+        self.init_heartbeat()
+        self._ports = {
+            name: getattr(self, f"{name}_port")
+            for name in ("shell", "iopub", "stdin", "hb", "control")
+        }
+        self.init_io()
+        self.init_signal()
+        self.init_kernel()
+        self.init_shell()
+        self.init_gui_pylab()
+        if self._has_startup or self.exec_lines:
+            self.init_code()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+class _Kernel(IPythonKernel):  # type: ignore[misc]
+    """ipykernel's kernel, around the shell that is there already."""
+
+    _execute_sleep = Float(0.0)
+    """ipykernel pauses after each cell, for clients that do not wait for `idle`; ours does."""
+
+    def __init__(self, **options: Any) -> None:
+        with _without_module_files():
+            super().__init__(**options)
+        self.shell.parent = self
+        self.shell.kernel = self
+
+
+@contextlib.contextmanager
+def _without_module_files() -> Iterator[None]:
+    """ipykernel lists the files of all modules, for its debugger's "just my code".
+
+    To look at each of 1,500 modules copies 2,500 shared pages: a third of a forked kernel's start.
+    """
+    ipykernel.ipkernel.sys = SimpleNamespace(**{**vars(sys), "modules": {}})
+    try:
+        yield
+    finally:
+        ipykernel.ipkernel.sys = sys
+
+
+def assign(channel: socket.socket, setting: KernelSetting) -> str | None:
+    """Tell a kernel that is up whose run it is. What went wrong, if something did."""
+    try:
+        channel.sendall(json.dumps(asdict(setting)).encode() + b"\n")
+        with channel.makefile("rb") as lines:
+            said = lines.readline()
+    except OSError as error:
+        return str(error)
+    if said == _ASSIGNED:
+        return None
+    return said.decode().strip() or "it died before its first cell"
+
+
+async def is_up(channel: socket.socket) -> bool:
+    """What a kernel says once its sockets are there; False if it died instead."""
+    return await _hears(channel, _UP)
+
+
+async def has_flushed(channel: socket.socket) -> bool:
+    """What a kernel says last: all that it has written is written. False if it died instead."""
+    return await _hears(channel, _FLUSHED)
+
+
+async def _hears(channel: socket.socket, word: bytes) -> bool:
+    channel.setblocking(False)
+    try:
+        return await asyncio.get_running_loop().sock_recv(channel, len(word)) == word
+    except OSError:
+        return False
+    finally:
+        channel.setblocking(True)
+
+
+def limit_memory(memory_mb: int | None) -> None:
+    """Private writable memory (setrlimit(2), RLIMIT_DATA): beyond it Python raises MemoryError."""
+    if memory_mb is None or not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    size = memory_mb * _MEGABYTE
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        size = min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
+def _modules_in(folder: str) -> Iterator[str]:
+    """Names that `import` would find in a folder before it looks among installed packages."""
+    for entry in os.scandir(folder):
+        name, dot, suffix = entry.name.partition(".")
+        is_package = not dot and os.path.exists(os.path.join(entry.path, "__init__.py"))
+        if suffix.endswith(("py", "so")) or is_package:
+            yield name
+
+
+def _set_environment(environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _reset_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _keep_only(channel: int) -> None:
+    """The null device as standard streams, `channel` as the next descriptor, and nothing else."""
+    os.dup2(channel, _CHANNEL, inheritable=False)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > _CHANNEL:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
+def _reseed_numpy() -> None:
+    """Forked processes would share its random state; Python's own modules look to theirs."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _let_go(shell: Any) -> None:
+    """End as an interpreter ends, as far as a notebook can tell.
+
+    Its threads are waited for, its exit functions run, its objects go and close their files; what
+    is left is flushed. Taking down every imported module as well would take 0.3 s.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    shell.user_ns_hidden.clear()
+    shell.user_ns.clear()
+    shell.displayhook.flush()
+    gc.collect()
+    for found in gc.get_objects():
+        if isinstance(found, io.IOBase):
+            with contextlib.suppress(Exception):
+                found.flush()

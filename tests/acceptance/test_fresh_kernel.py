@@ -1,0 +1,230 @@
+"""A forked kernel is as fresh as a new process: nothing of the runner or of another run is in it.
+
+Each probe runs once by the papermill command, in a process of its own, and once by the runner.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from runner.execution.environment import clean_environment
+from tests.conftest import Json, Program, code, notebook, programs
+
+PROBES = {
+    "names": "print(sorted(globals()))\nprint(sorted(get_ipython().user_ns))",
+    "main": "import __main__, sys\nprint(__name__, __main__ is sys.modules['__main__'])\n"
+    "print(sorted(vars(__main__)), hasattr(__main__, '__file__'))",
+    "counters": "print(get_ipython().execution_count, In, Out, _ih, _oh, _dh == [__import__("
+    "'pathlib').Path.cwd()], get_ipython().starting_dir == __import__('os').getcwd())",
+    "argv": "import os, sys\n"
+    "for line in sys.argv, sys.orig_argv:\n"
+    "    line = [os.path.basename(one) for one in line if 'HistoryManager' not in one]\n"
+    "    print(line[:-1], line[-1].endswith('.json'))",
+    "path": "import sys\nprint(sys.path)",
+    # papermill's command sets PYDEVD_DISABLE_FILE_VALIDATION itself.
+    "environment": "import os\n"
+    "hidden = {'JPY_PARENT_PID', 'RUNNER_JOB_ID', 'RUNNER_NAME', 'RUNNER_OUTPUT_DIR',"
+    " 'RUNNER_INSTANCE', 'PYDEVD_DISABLE_FILE_VALIDATION', 'PWD', 'OLDPWD', '_', 'JPY_SESSION_NAME', 'SHLVL'}\n"
+    "print(sorted((k, v) for k, v in os.environ.items() if k not in hidden))\n"
+    "!echo $PAGER $MPLBACKEND $TERM",
+    "signals": "import signal\n"
+    "print({str(n): str(signal.getsignal(n)) for n in sorted(signal.valid_signals())"
+    " if n != signal.SIGINT})",
+    "process": "import os\nmask = os.umask(0); os.umask(mask)\n"
+    "print(mask, os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid(), os.nice(0))",
+    "limits": "import resource\n"
+    "names = [n for n in dir(resource) if n.startswith('RLIMIT_') and n != 'RLIMIT_DATA']\n"
+    "print({n: resource.getrlimit(getattr(resource, n)) for n in names})",
+    "files": "import os\n"
+    "links = [os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')"
+    " if os.path.exists(f'/proc/self/fd/{n}')]\n"
+    "print(sorted({one for one in links if one.startswith('/') and one != '/dev/null'"
+    " and '/proc/' not in one}))",
+    "threads": "import threading\n"
+    "print(sorted(t.name for t in threading.enumerate() if type(t).__name__ != 'ParentPollerUnix'))\n"
+    "print(threading.current_thread() is threading.main_thread())",
+    "logging": "import logging\nprint(logging.root.handlers, logging.root.level)\n"
+    "logging.warning('a warning')\nlogging.getLogger('papermill').warning('another')\n"
+    "logging.info('not shown')\nlogging.basicConfig(level='INFO', force=False)\n"
+    "logging.getLogger('mine').info('shown now')",
+    "warnings": "import warnings\nwarnings.warn('look here')\n"
+    "print([(f[0], str(f[2])) for f in warnings.filters if f[0] == 'error'])",
+    "collector": "import gc\nprint(gc.isenabled(), gc.get_threshold(), gc.get_debug())",
+    "interpreter": "import sys, threading, asyncio, locale, decimal, time\n"
+    "print(sys.flags, sys._xoptions, sys.getrecursionlimit(), sys.getswitchinterval())\n"
+    "print(locale.setlocale(locale.LC_ALL), decimal.getcontext(), time.tzname)\n"
+    "print(asyncio.get_running_loop().is_running(), sys.ps1, sys.stdout.encoding)",
+    "shell": "ip = get_ipython()\n"
+    "print(type(ip), ip.history_manager.enabled in (True, False), ip.kernel.implementation)\n"
+    "print(sorted(ip.extension_manager.loaded), ip.colors, ip.ast_node_interactivity)\n"
+    "print({k: sorted(v) for k, v in ip.magics_manager.magics.items()})\n"
+    "print({k: len(v) for k, v in ip.events.callbacks.items()})",
+    "figure": "import matplotlib.pyplot as plt\nprint(plt.get_backend(), plt.get_fignums())\n"
+    "fig = plt.figure()\nplt.plot([1, 2, 3])\nplt.title('a line')",
+    "settings of matplotlib": "import matplotlib as mpl\nprint(mpl.rcParams)\n"
+    "print(mpl.matplotlib_fname())",
+    "rich output": "from IPython.display import HTML, Markdown, display\n"
+    "import pandas as pd\ndisplay(HTML('<b>x</b>'), Markdown('*y*'))\n"
+    "pd.DataFrame({'a': [1, 2]})",
+    "updates": "from IPython.display import display\n"
+    "shown = display('before', display_id='one')\nshown.update('after')",
+    "comms": "from comm import create_comm\n"
+    "one = create_comm(target_name='t', data={'a': 1})\none.send({'b': 2})\n"
+    "print(one.target_name)",
+    "input": "input('name? ')",
+    "error": "def f(n):\n    return 1 // n\n\nf(0)",
+    "shell commands": "!echo out; echo err >&2\n%cd -q .\n!pwd | wc -l\n%env NEW=1\n!echo $NEW",
+    "bash": "%%bash\necho $0 | xargs basename\nexit 3",
+    "child": "import subprocess, sys\n"
+    "print(subprocess.run([sys.executable, '-c', 'import sys; print(sys.path[1:], 1)'],"
+    " capture_output=True, text=True))",
+    "processes": "import multiprocessing as mp\nprint(mp.current_process().name)\n"
+    "with mp.get_context('fork').Pool(2) as pool:\n    print(pool.map(abs, [-1, -2]))\n"
+    "with mp.get_context('spawn').Pool(1) as pool:\n    print(pool.map(abs, [-1, -2]))",
+    "temporary files": "import tempfile\nprint(tempfile.gettempdir(), tempfile.tempdir)",
+    "cached modules": "import sys\nprint('runner' in sys.modules, [n for n in sys.modules"
+    " if n.startswith('runner.')])",
+    "async": "import asyncio\nawait asyncio.sleep(0)\nprint(asyncio.current_task() is not None)",
+    "atexit": "import atexit, weakref\nprint(weakref.finalize._shutdown)",
+    "late traceback": "import json\njson.loads('{')",
+    "stream order": "import sys\nprint('a'); print('b', file=sys.stderr); print('c', flush=True)",
+    "writing to the descriptors": "import os\nos.write(1, b'low level\\n')\nprint('high level')",
+    "system": "import os\nos.system('echo from a shell')",
+}
+VARYING = (
+    (re.compile(r"/tmp/ipykernel_\d+/\d+\.py"), "CELL"),
+    (re.compile(r"ipykernel_\d+/\d+\.py"), "CELL"),
+    (re.compile(r"0x[0-9a-f]+"), "ADDRESS"),
+    (re.compile(r"\x1b\[[0-9;]*m"), ""),
+    (re.compile(r"Thread-\d+"), "Thread"),
+)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """One runner for all probes."""
+    make = programs(tmp_path_factory.mktemp("fresh"))
+    yield next(make)().start()
+    next(make, None)
+
+
+@pytest.fixture(scope="module")
+def by_papermill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Json]]:
+    """What each probe says in a kernel that is started as Jupyter starts one, four at a time."""
+    folder = tmp_path_factory.mktemp("papermill")
+    found: dict[str, list[Json]] = {}
+    names = list(PROBES)
+    for start in range(0, len(names), 4):
+        started = {name: _papermill(folder, name) for name in names[start : start + 4]}
+        for name, process in started.items():
+            process.wait(60)
+            found[name] = _outputs(folder / name.replace(" ", "_") / "out.ipynb")
+    return found
+
+
+def _papermill(folder: Path, name: str) -> "subprocess.Popen[bytes]":
+    work = folder / name.replace(" ", "_")
+    work.mkdir()
+    (work / "in.ipynb").write_text(json.dumps(notebook(PROBES[name])))
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("papermill")), "in.ipynb", "out.ipynb"],
+        cwd=work,
+        env=clean_environment(os.environ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _outputs(path: Path) -> list[Json]:
+    """The outputs of the cell, with what differs from process to process taken out.
+
+    How the text of two streams alternates depends on when the kernel flushes; each is one here.
+    """
+    document: Any = nbformat.read(path, as_version=4)
+    cell = next(c for c in document.cells if c.cell_type == "code")
+    found: list[Json] = [_plain(one) for one in cell.outputs if one.output_type != "stream"]
+    for name in ("stdout", "stderr"):
+        texts = [one.text for one in cell.outputs if one.get("name") == name]
+        found.append({name: _plain("".join(texts)).splitlines()})
+    return found
+
+
+def _plain(output: Any) -> Any:
+    if isinstance(output, str):
+        for pattern, word in VARYING:
+            output = pattern.sub(word, output)
+        return output
+    if isinstance(output, dict):
+        return {key: _plain(value) for key, value in output.items()}
+    return [_plain(one) for one in output] if isinstance(output, list) else output
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_the_runner_gives_what_the_papermill_command_gives(
+    name: str, served: Program, by_papermill: dict[str, list[Json]]
+) -> None:
+    """Every output, as the executed notebook shows it."""
+    request = name.replace(" ", "_")
+    served.drop(f"{request}.ipynb", notebook(PROBES[name]))
+    served.await_report(request)
+    assert _outputs(served.outbox / f"{request}.ipynb") == by_papermill[name]
+
+
+def test_no_two_runs_share_random_state(served: Program) -> None:
+    """They are forked from one process that has numpy imported."""
+    source = (
+        "import random, uuid, os, tempfile\nimport numpy as np\n"
+        "[random.random(), float(np.random.rand()), float(np.random.default_rng().random()),"
+        " str(uuid.uuid4()), os.urandom(4).hex(), next(tempfile._get_candidate_names())]"
+    )
+    for number in range(6):
+        served.drop(f"random{number}.ipynb", notebook(code(source, "results")))
+    said = [
+        served.await_report(f"random{number}")["results"]["cell_1"]["application/json"]
+        for number in range(6)
+    ]
+    for kind in zip(*said, strict=True):
+        assert len(set(kind)) == 6
+
+
+def test_a_file_beside_a_library_notebook_comes_before_what_is_preloaded(served: Program) -> None:
+    """As in a new process, where nothing but the kernel's own modules is imported yet."""
+    (served.library / "scrapbook.py").write_text("WHOSE = 'mine'\n")
+    (served.library / "runner").mkdir()
+    (served.library / "runner" / "__init__.py").write_text("WHOSE = 'mine too'\n")
+    made = notebook(code("import scrapbook, runner\n[scrapbook.WHOSE, runner.WHOSE]", "results"))
+    (served.library / "near.ipynb").write_text(json.dumps(made))
+    served.drop("near.json", json.dumps({"notebook": "near.ipynb"}))
+    report = served.await_report("near")
+    assert report["results"]["cell_1"]["application/json"] == ["mine", "mine too"]
+
+
+def test_what_one_run_changes_the_next_does_not_see(served: Program) -> None:
+    """Environment, folder, modules, limits, style of plots."""
+    served.drop(
+        "dirty.ipynb",
+        notebook(
+            "import os, sys, resource, json\nimport matplotlib as mpl\nimport pandas as pd\n"
+            "os.environ['DIRT'] = '1'; os.chdir('/'); os.umask(0o777); sys.path.append('/dirt')\n"
+            "json.dirt = 1; mpl.rcParams['lines.linewidth'] = 99\n"
+            "pd.set_option('display.max_rows', 1)\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
+        ),
+    )
+    assert served.await_report("dirty")["status"] == "succeeded"
+    source = (
+        "import os, sys, json\nimport matplotlib as mpl\nimport pandas as pd\n"
+        "['DIRT' in os.environ, os.getcwd() == '/', '/dirt' in sys.path, hasattr(json, 'dirt'),"
+        " mpl.rcParams['lines.linewidth'] == 99, pd.get_option('display.max_rows') == 1]"
+    )
+    served.drop("clean.ipynb", notebook(code(source, "results")))
+    report = served.await_report("clean")
+    assert report["results"]["cell_1"]["application/json"] == [False] * 6
