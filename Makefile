@@ -2,6 +2,7 @@
 # make test   set up everything and run all tests
 # make check  lint, types and tests of the architecture
 # make setup  .venv with the program, every extra and the development tools
+# make bench  measure how long notebooks take, into docs/benchmarks.md
 # make lock   write the lock files anew
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: run setup test unit check format lock clean
+.PHONY: run setup test unit check format bench lock clean
 
 run: $(VENV)/.base
 	$(BIN)/runner serve
@@ -31,6 +32,9 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/speed.py --write docs/benchmarks.md
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

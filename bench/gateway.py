@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from program import program
 from rich.console import Console
 from rich.table import Table
-
-from program import program
 
 from runner.ledger import Acceptance, Ledger, Seal, State
 from runner.outcome import Outcome, Status

@@ -273,7 +273,7 @@ def _modules_in(folder: str) -> Iterator[str]:
     """Names that `import` would find in a folder before it looks among installed packages."""
     for entry in os.scandir(folder):
         name, dot, suffix = entry.name.partition(".")
-        is_package = not dot and os.path.exists(os.path.join(entry.path, "__init__.py"))
+        is_package = not dot and Path(entry.path, "__init__.py").exists()
         if suffix.endswith(("py", "so")) or is_package:
             yield name
 

@@ -7,6 +7,7 @@ import os
 import site
 import sysconfig
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from jupyter_core.paths import jupyter_path
 
@@ -42,6 +43,6 @@ def _places(environment: Mapping[str, str]) -> Iterator[str]:
 def _time(path: str) -> int:
     """0 where there is nothing."""
     try:
-        return os.stat(path).st_mtime_ns
+        return Path(path).stat().st_mtime_ns
     except OSError:
         return 0

@@ -21,6 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from runner import pulse
 from runner.config import Settings
 from runner.gateway.health import SERVICE, examine, free_bytes
 from runner.gateway.problem import Problem
@@ -68,6 +69,7 @@ class Metrics(Collector):
                 "use_scrapbook": settings.results.scrapbook,
                 "allowed_kernels": list(settings.kernels.allowed),
             },
+            "warm_kernels": _warm_kernels(settings),
             **jobs,
         }
 
@@ -98,11 +100,20 @@ class Metrics(Collector):
             if found is not None:
                 free.add_metric([name], found)
         yield free
+        warm = _warm_kernels(self._settings)
+        if warm is not None:
+            yield _gauge("inbox_runner_warm_kernels", "Kernels that wait, ready to run.", warm)
         try:
             with self._record.ledger() as ledger:
                 yield from list(_of_jobs(ledger))
         except Problem:
             return
+
+
+def _warm_kernels(settings: Settings) -> int | None:
+    """As the daemon says; None where there is none that says anything."""
+    found = pulse.read(settings.state)
+    return None if found is None or pulse.is_stale(found, time.monotonic()) else found.warm
 
 
 def _of_jobs(ledger: LedgerReader) -> Iterator[Metric]:

@@ -124,6 +124,7 @@ class Figures(_Answer):
     memory_usage_mb: float
     cpu_percent: float
     config: MetricsConfig
+    warm_kernels: int | None
     jobs: dict[Status, int] | None
     queue_depth: int | None
     running: int | None

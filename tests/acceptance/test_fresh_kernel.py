@@ -32,7 +32,8 @@ PROBES = {
     # papermill's command sets PYDEVD_DISABLE_FILE_VALIDATION itself.
     "environment": "import os\n"
     "hidden = {'JPY_PARENT_PID', 'RUNNER_JOB_ID', 'RUNNER_NAME', 'RUNNER_OUTPUT_DIR',"
-    " 'RUNNER_INSTANCE', 'PYDEVD_DISABLE_FILE_VALIDATION', 'PWD', 'OLDPWD', '_', 'JPY_SESSION_NAME', 'SHLVL'}\n"
+    " 'RUNNER_INSTANCE', 'PYDEVD_DISABLE_FILE_VALIDATION', 'PWD', 'OLDPWD', '_',"
+    " 'JPY_SESSION_NAME', 'SHLVL'}\n"
     "print(sorted((k, v) for k, v in os.environ.items() if k not in hidden))\n"
     "!echo $PAGER $MPLBACKEND $TERM",
     "signals": "import signal\n"
@@ -49,7 +50,8 @@ PROBES = {
     "print(sorted({one for one in links if one.startswith('/') and one != '/dev/null'"
     " and '/proc/' not in one}))",
     "threads": "import threading\n"
-    "print(sorted(t.name for t in threading.enumerate() if type(t).__name__ != 'ParentPollerUnix'))\n"
+    "print(sorted(t.name for t in threading.enumerate()"
+    " if type(t).__name__ != 'ParentPollerUnix'))\n"
     "print(threading.current_thread() is threading.main_thread())",
     "logging": "import logging\nprint(logging.root.handlers, logging.root.level)\n"
     "logging.warning('a warning')\nlogging.getLogger('papermill').warning('another')\n"

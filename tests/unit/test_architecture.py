@@ -97,13 +97,20 @@ IN_EXECUTION: dict[str, set[str]] = {
     "tree": set(),
     "order": set(),
     "importable": set(),
-    "kernel": {"tree"},
+    "kernelspecs": set(),
+    "packages": set(),
+    "forked": {"tree"},
+    "kernel": {"forked"},
     "run": {"kernel", "order"},
-    "preparation": {"importable", "kernel"},
+    "diagnosis": {"run"},
+    "preparation": {"importable", "kernelspecs"},
     "server": {"tree"},
-    "job": {"importable", "kernel", "order", "preparation", "run", "tree"},
-    "preload": {"job", "run", "server", "tree"},
-    "processes": {"order", "server"},
+    "job": {
+        *("diagnosis", "forked", "kernel", "kernelspecs", "order", "preparation", "run", "tree"),
+    },
+    "preload": {"forked", "job", "run", "server", "tree"},
+    "pool": {"order", "packages", "server"},
+    "processes": {"order", "packages", "pool", "server"},
 }
 """The same inside of the execution: the daemon's side never imports what drives papermill."""
 
