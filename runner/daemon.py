@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 BURST_SECONDS = 0.01
 """A burst of events is one scan, this long after the first."""
 GONE_SECONDS = 2.0
+SYNCS = 8
+"""Folders that are synced at a time: a disk waits for several as long as for one."""
 PRUNE_SECONDS = 3600.0
 REAP_SECONDS = 2.0
 LAST_WORDS_SECONDS = 15.0
@@ -217,9 +219,11 @@ class Daemon:
         stack.callback(processes.close)
         executor = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="job")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
+        stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
         self._reception = Reception(
             inbox=self._make_inbox(max_bytes),
-            claims=Claims(settings.inbox, max_bytes, disk),
+            claims=Claims(settings.inbox, max_bytes, disk, syncing.map),
             ledger=ledger,
             outbox=self._outbox,
             library=library_reader(settings.notebooks, max_bytes),

@@ -92,6 +92,8 @@ class Reception:
             self._remove(claim.folder, claim.job_id)
         for folder in received.scan.abandoned:
             self._clear(folder)
+        if received.scan.look_again != 0:
+            self._tidy()
 
     def wants_settings(self, path: str) -> bool:
         """Whether a notebook of this path was accepted a moment ago without its settings."""
@@ -219,6 +221,13 @@ class Reception:
             self._claims.remove(folder, job_id)
         except OSError as error:
             log.warning("claim folder %r stays for now: %s", folder, error)
+
+    def _tidy(self) -> None:
+        """No batch of the same listing follows."""
+        try:
+            self._claims.tidy()
+        except OSError as error:
+            log.warning("empty claim folders stay for now: %s", error)
 
     def _clear(self, folder: str) -> None:
         """A claim folder in which no request lies: its job is known, or there never was one."""

@@ -6,7 +6,7 @@ is looked at again. Nothing is unlinked before its bytes are in the ledger.
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,21 @@ class Claim:
     drop: Drop
 
 
+SideBySide = Callable[[Callable[[Path], None], Iterable[Path]], Iterable[None]]
+
+
 class Claims:
     """The claim folders of one inbox."""
 
-    def __init__(self, inbox: Path, max_bytes: int, disk: Disk) -> None:
+    def __init__(
+        self, inbox: Path, max_bytes: int, disk: Disk, side_by_side: SideBySide = map
+    ) -> None:
+        """`side_by_side` applies a function to many values, like `map`, perhaps in threads."""
         self._inbox = inbox
         self._max_bytes = max_bytes
         self._disk = disk
+        self._side_by_side = side_by_side
+        self._spare: dict[Path, list[Path]] = {}
 
     def take(self, drop: Drop, job_id: str) -> Claim | None:
         """Rename a drop's files into `.claim-JOBID/`. None if they are not what was read.
@@ -45,7 +53,7 @@ class Claims:
         place = self._inbox / folder
         try:
             if drop.claim is None:
-                self._disk.make_folder(place)
+                self._make(place)
                 for held in drop.files:
                     old = self._inbox / held.sighting.path
                     self._disk.rename(old, place / old.name)
@@ -63,16 +71,14 @@ class Claims:
 
         Otherwise a power cut could bring an accepted request back into the inbox.
         """
-        parents: set[Path] = set()
-        for claim in claims:
-            place = self._inbox / claim.folder
-            self._disk.sync_folder(place)
-            parents.add(place.parent)
-        for parent in parents:
+        places = [self._inbox / claim.folder for claim in claims]
+        for _ in self._side_by_side(self._disk.sync_folder, places):
+            pass
+        for parent in {place.parent for place in places}:
             self._disk.sync_folder(parent)
 
     def remove(self, folder: str, job_id: str) -> None:
-        """Remove the claim folder of an accepted request.
+        """Empty the claim folder of an accepted request, and keep it for the next claim there.
 
         What was too large to be read is in no ledger: it moves to `.refused/`.
         """
@@ -85,7 +91,28 @@ class Claims:
                 self._refuse(path, folder, job_id)
             else:
                 self._disk.unlink(path)
-        self._disk.remove_folder(place)
+        self._spare.setdefault(place.parent, []).append(place)
+
+    def tidy(self) -> None:
+        """Remove the folders that are kept; to make and remove one costs more than all the rest.
+
+        Raises:
+            OSError: not all are removed; they are empty, and found again at the next start.
+        """
+        while self._spare:
+            _, places = self._spare.popitem()
+            for place in places:
+                self._disk.remove_folder(place)
+
+    def _make(self, place: Path) -> None:
+        spare = self._spare.get(place.parent)
+        if not spare:
+            self._disk.make_folder(place)
+            return
+        try:
+            self._disk.rename(spare.pop(), place)
+        except FileNotFoundError:
+            self._disk.make_folder(place)
 
     def undo_if_empty(self, folder: str) -> None:
         """Put back what lies in a claim folder without a notebook, and remove the folder."""

@@ -90,6 +90,7 @@ def test_what_is_too_large_is_never_unlinked(inbox: Inbox) -> None:
     assert claim is not None
     drop.release()
     claims.remove(claim.folder, ID)
+    claims.tidy()
     kept = inbox.folder / ".refused" / "sub" / f"large-{ID[:8]}.ipynb"
     assert kept.stat().st_size == 10_001
     assert not (inbox.folder / "sub" / f".claim-{ID}").exists()

@@ -40,11 +40,6 @@ class FakeProcesses:
         self.stopped: list[tuple[str, ErrorType]] = []
         self.outcome = Outcome(status=Status.SUCCEEDED, results={"ok": True})
 
-    def runtime_of(self, job_id: str) -> str:
-        if job_id.startswith("bad"):
-            raise LookupError("nobody thought of this")
-        return f"/nowhere/{job_id}"
-
     def execute(
         self, order: Order, notebook: bytes, on_progress: Callable[[str, Progress], None]
     ) -> tuple[Outcome, bytes | None]:
@@ -187,13 +182,22 @@ def check_files(place: Place, job_id: str, report: dict[str, Any]) -> None:
 
 def test_a_job_that_nobody_thought_of_fails_alone(tmp_path: Path) -> None:
     """The error is its outcome, and the next one runs."""
+
+    class OddDisk(Disk):
+        """Fails, for one job's work folder, in a way that no disk does."""
+
+        def make_folders(self, root: Path, path: Path) -> None:
+            if path.is_relative_to(place.state) and path.name == B:
+                raise LookupError("nobody thought of this")
+            super().make_folders(root, path)
+
     place = Place(tmp_path)
-    dispatch, ledger, came = place.start()
-    place.accept(ledger, "bad" + "0" * 29, "odd")
+    dispatch, ledger, came = place.start(OddDisk())
+    place.accept(ledger, B, "odd")
     place.accept(ledger, A, "good")
     place.work_off(dispatch, came)
     reports = place.reports()
-    assert reports["bad" + "0" * 29]["error_type"] == "gateway_error"
+    assert reports[B]["error_type"] == "gateway_error"
     assert reports[A]["status"] == "succeeded"
 
 

@@ -15,7 +15,7 @@ from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
 from runner.ledger import Ledger, State
 from runner.outbox import Outbox, OutboxGone
-from runner.reception import Reception
+from runner.reception import Received, Reception
 from tests.conftest import code, notebook
 from tests.integration.failing_disk import Crash, FailingDisk, no_space
 
@@ -63,6 +63,13 @@ class Place:
         (self.outbox / "b.result.json").write_text('{"somebody": "else"}')
 
 
+def receive(reception: Reception) -> Received:
+    """One batch, as the daemon takes it."""
+    received = reception.receive()
+    reception.release(received)
+    return received
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("failure", [Crash, no_space])
 def test_every_drop_becomes_one_job_whatever_fails(
@@ -81,12 +88,12 @@ def test_every_drop_becomes_one_job_whatever_fails(
         disk = FailingDisk(at, after=after, failure=failure)
         reception, ledger = place.start(disk)
         with contextlib.suppress(Crash, OSError):
-            reception.receive()
+            receive(reception)
         clean = disk.is_clean
         ledger.close()
         reception, ledger = place.start()
         for _ in range(3):
-            reception.receive()
+            receive(reception)
         jobs = ledger.jobs()
         told = f"change {at}"
         assert sorted(job.name for job in jobs) == ["b", "large", "sub/a"], told
@@ -115,7 +122,7 @@ def test_many_drops_share_one_transaction(tmp_path: Path) -> None:
     reception, ledger = place.start()
     commits: list[str] = []
     ledger._db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-    assert reception.receive().accepted == 50
+    assert receive(reception).accepted == 50
     assert len(commits) == 1
 
 
@@ -126,11 +133,11 @@ def test_a_full_queue_leaves_the_rest_in_the_inbox(tmp_path: Path) -> None:
         (place.inbox / f"n{number}.ipynb").write_bytes(RAW)
     reception, ledger = place.start()
     reception._limits = Limits(queue=3)
-    assert reception.receive().accepted == 3
-    assert reception.receive().accepted == 0
+    assert receive(reception).accepted == 3
+    assert receive(reception).accepted == 0
     assert len(list(place.inbox.glob("*.ipynb"))) == 2
     ledger.start(ledger.queued(1)[0].job_id, "2026-01-02T00:00:00+00:00")
-    assert reception.receive().accepted == 1
+    assert receive(reception).accepted == 1
 
 
 def test_nothing_leaves_the_inbox_while_the_outbox_is_gone(tmp_path: Path) -> None:
@@ -140,10 +147,10 @@ def test_nothing_leaves_the_inbox_while_the_outbox_is_gone(tmp_path: Path) -> No
     reception, ledger = place.start()
     place.outbox.rename(tmp_path / "away")
     with pytest.raises(OutboxGone):
-        reception.receive()
+        receive(reception)
     assert (place.inbox / "a.ipynb").read_bytes() == RAW
     (tmp_path / "away").rename(place.outbox)
-    assert reception.receive().accepted == 1
+    assert receive(reception).accepted == 1
     assert len(ledger.jobs()) == 1
 
 
@@ -152,15 +159,15 @@ def test_settings_are_late_for_sixty_seconds_only(tmp_path: Path) -> None:
     place = Place(tmp_path / "p")
     (place.inbox / "a.ipynb").write_bytes(RAW)
     reception, ledger = place.start()
-    reception.receive()
+    receive(reception)
     assert reception.wants_settings("a")
     place.now += timedelta(seconds=61)
     assert not reception.wants_settings("a")
     (place.inbox / "a.yaml").write_text("parameters: {x: 1}\n")
-    reception.receive()
+    receive(reception)
     assert (place.inbox / "a.yaml").exists()
     (place.inbox / "a.ipynb").write_bytes(RAW)
-    reception.receive()
+    receive(reception)
     newest = ledger.latest("a")
     assert newest is not None
     asked = ledger.input_of(newest.job_id)
@@ -174,10 +181,10 @@ def test_a_cancel_reaches_what_is_queued_under_the_name(tmp_path: Path) -> None:
     reception, ledger = place.start()
     for _ in range(2):
         (place.inbox / "a.ipynb").write_bytes(RAW)
-        reception.receive()
+        receive(reception)
     (place.inbox / "a.cancel").touch()
     (place.inbox / "nobody.cancel").touch()
-    received = reception.receive()
+    received = receive(reception)
     assert len(received.cancelled) == 2
     assert all(job.cancelled and job.state is State.QUEUED for job in ledger.jobs())
     assert not list(place.inbox.glob("*.cancel"))
@@ -194,7 +201,7 @@ def test_a_drop_that_nobody_thought_of_is_refused_alone(tmp_path: Path) -> None:
     reception._library = raises
     (place.inbox / "odd.json").write_text(json.dumps({"notebook": "a.ipynb"}))
     (place.inbox / "good.ipynb").write_bytes(RAW)
-    assert reception.receive().accepted == 2
+    assert receive(reception).accepted == 2
     jobs = {job.name: job for job in ledger.jobs()}
     assert jobs["odd"].refused
     assert not jobs["good"].refused
