@@ -122,6 +122,7 @@ class Daemon:
         self._pulse_at = 0.0
         self._companion: Companion | None = None
         self._inbox_trouble: str | None = None
+        self._has_backlog = False
         self._strangers: set[int] = set()
 
     def run(self) -> None:
@@ -320,12 +321,16 @@ class Daemon:
         return woken or (self._look_at is not None and now >= self._look_at)
 
     def _scan(self) -> None:
-        """One batch out of the inbox; events, timer and start-up all lead here."""
+        """One batch out of the inbox; events, timer and start-up all lead here.
+
+        Nobody listens for events while there is another batch, since each claim would be five of
+        them. What came meanwhile is found by one more look, made when somebody listens again.
+        """
         self._woken_at = None
         intake = self._settings.intake
         regular = intake.poll_seconds
         began = self._clock()
-        if not self._polls and self._watch.ensure():
+        if not self._polls and not self._has_backlog and self._watch.ensure():
             regular = intake.rescan_seconds
         try:
             if not self._inbox_lock.still_holds(self._settings.inbox):
@@ -344,9 +349,13 @@ class Daemon:
             self._inbox_trouble = None
         self._dispatch.cancel(received.cancelled)
         again = received.scan.look_again
+        had_backlog, self._has_backlog = self._has_backlog, again == 0
+        if self._has_backlog:
+            self._watch.stop()
         soon = regular if again is None else min(again, regular)
         took = self._clock() - began
-        self._look_at = self._clock() + (0.0 if again == 0 else max(soon, took))
+        at_once = self._has_backlog or had_backlog
+        self._look_at = self._clock() + (0.0 if at_once else max(soon, took))
 
     def _own_anew(self) -> None:
         """The inbox was deleted and made anew, or its lock file was.

@@ -21,7 +21,7 @@ from runner.admission import (
 )
 from runner.config import Limits
 from runner.intake.claim import Claim, Claims
-from runner.intake.inbox import Drop, DropKind, Inbox, Scan, claim_id
+from runner.intake.inbox import BATCH_FILES, Drop, DropKind, Inbox, Scan, claim_id
 from runner.ledger import Acceptance, Ledger, State
 from runner.names import job_name
 from runner.outbox import Outbox
@@ -67,6 +67,7 @@ class Reception:
         self._limits = limits
         self._now = now
         self._new_id = new_id
+        self._at_most_queued = limits.queue
         inbox.wants_settings = self.wants_settings
 
     def receive(self, with_it: Callable[[], None] = lambda: None) -> Received:
@@ -76,7 +77,7 @@ class Reception:
             OSError: the inbox is not there.
             OutboxGone: nothing may leave the inbox while its results have nowhere to go.
         """
-        scan = self._inbox.scan(max(self._limits.queue - self._ledger.count_queued(), 0))
+        scan = self._inbox.scan(self._room())
         try:
             claims = [claim for drop in scan.drops if (claim := self._claim(drop)) is not None]
             self._claims.sync(claims)
@@ -85,6 +86,12 @@ class Reception:
             for drop in scan.drops:
                 drop.release()
         return Received(accepted, cancelled, scan, tuple(claims))
+
+    def _room(self) -> int:
+        """How many more may wait. To count 100,000 for every batch would take most of its time."""
+        if self._at_most_queued > self._limits.queue - 2 * BATCH_FILES:
+            self._at_most_queued = self._ledger.count_queued()
+        return max(self._limits.queue - self._at_most_queued, 0)
 
     def release(self, received: Received) -> None:
         """Remove the claim folders of what was received."""
@@ -155,6 +162,7 @@ class Reception:
                 elif self._ledger.job(claim.job_id) is None:
                     accepted += self._accept_one(claim)
             with_it()
+        self._at_most_queued += accepted
         return accepted, tuple(cancelled)
 
     def _accept_one(self, claim: Claim) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Serving, code, notebook, results_in_order, wait_for
+from tests.conftest import Json, Serving, code, notebook, results_in_order, wait_for
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "samples"
 LIBRARY = Path(__file__).resolve().parents[2] / "notebooks"
