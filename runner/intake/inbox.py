@@ -38,7 +38,7 @@ YAML_SECONDS = 10.0
 TROUBLE_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """A regular file seen once. `path` is relative to the inbox."""
 
@@ -51,7 +51,7 @@ class Sighting:
     suffix: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """All files of one stem in one folder: a request and what belongs to it."""
 
@@ -131,7 +131,7 @@ class Drop:
             lease.close(held.fd)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Memo:
     """What is remembered of a file between two scans."""
 
@@ -220,6 +220,8 @@ class Inbox:
             ready = [drop for drop in found if isinstance(drop, Drop)]
             self._waiting.extend(wait.seconds for wait in found if isinstance(wait, _Wait))
             drops.extend(ready)
+            for seen in (held.sighting for drop in ready for held in drop.files):
+                self._memos.pop(seen.path, None)
             size += sum(len(held.raw) for drop in ready for held in drop.files)
             if group.claim is not None and not found and group.claim not in self._abandoned:
                 self._abandoned.add(group.claim)
@@ -250,11 +252,11 @@ class Inbox:
             files = found.setdefault((path, claim), [])
             if sighting is not None:
                 files.append(sighting)
-        groups = [
-            Group(path, claim, tuple(sorted(files, key=lambda s: s.suffix)))
-            for (path, claim), files in found.items()
-            if self.only is None or path in self.only
-        ]
+        groups = []
+        while found:  # what is read is freed as it goes: there may be 100,000
+            (path, claim), files = found.popitem()
+            if self.only is None or path in self.only:
+                groups.append(Group(path, claim, tuple(sorted(files, key=lambda s: s.suffix))))
         groups.sort(
             key=lambda g: (
                 g.claim is None,
@@ -268,15 +270,7 @@ class Inbox:
         self, folder: str, claim: str | None, depth: int
     ) -> Iterator[tuple[str, str | None, Sighting | None]]:
         """(request path, claim folder, sighting); an empty claim folder with no sighting."""
-        try:
-            with os.scandir(self.folder / folder) as found:
-                entries = list(found)
-        except OSError as error:
-            if not folder:
-                raise
-            self._trouble(folder, error)
-            return
-        for entry in entries:
+        for entry in self._entries(folder):
             inner = f"{folder}/{entry.name}" if folder else entry.name
             try:
                 if entry.is_dir(follow_symlinks=False):
@@ -289,6 +283,15 @@ class Inbox:
                 continue
             except OSError as error:
                 self._trouble(inner, error)
+
+    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.folder / folder) as found:
+                yield from found
+        except OSError as error:
+            if not folder:
+                raise
+            self._trouble(folder, error)
 
     def _walk_into(
         self, name: str, inner: str, claim: str | None, depth: int
