@@ -404,18 +404,28 @@ class Ledger(_Reading):
         super().__init__(connection)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One commit for everything inside; nothing of it happens if the body raises."""
+    def transaction(self, *, is_durable: bool = True) -> Iterator[None]:
+        """One commit for everything inside; nothing of it happens if the body raises.
+
+        Durable when this returns, unless a power cut may undo it: then it costs no sync, and is
+        durable with the next one that is.
+        """
         if self._db.in_transaction:
             yield
             return
+        if not is_durable:
+            self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        else:
+            self._db.execute("COMMIT")
+        finally:
+            if not is_durable:
+                self._db.execute("PRAGMA synchronous = FULL")
 
     def accept(self, new: Acceptance) -> None:
         """Record a request as a queued job."""
@@ -500,7 +510,7 @@ class Ledger(_Reading):
 
         Need not be durable at once: publishing again after a crash changes nothing.
         """
-        with self.transaction():
+        with self.transaction(is_durable=False):
             self._move(
                 job_id,
                 State.SEALED,
