@@ -3,6 +3,8 @@
 # make check  lint, types and tests of the architecture
 # make setup  .venv with the program, every extra and the development tools
 # make bench  measure how long notebooks take, into docs/benchmarks.md
+# make load   100,000 drops with a fake execution, 1,000 with real kernels
+# make soak   20 minutes of random drops, cancels and kills; MINUTES=5 for fewer
 # make lock   write the lock files anew
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: run setup test unit check format bench lock clean
+.PHONY: run setup test unit check format bench load soak lock clean
 
 run: $(VENV)/.base
 	$(BIN)/runner serve
@@ -35,6 +37,12 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/speed.py --write docs/benchmarks.md
+
+load: $(VENV)/.dev
+	$(BIN)/python bench/load.py
+
+soak: $(VENV)/.dev
+	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),20)
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -89,6 +89,21 @@ class Goal:
     job_id: str
 
 
+StartProcesses = Callable[[Settings, str, bool], JobProcesses]
+
+
+def start_processes(settings: Settings, instance: str, many: bool) -> JobProcesses:
+    """What executes: kernels wait where there will be many jobs."""
+    forks = settings.kernels.start == "fork" and many
+    return JobProcesses(
+        environment=clean_environment(os.environ, settings.kernels.pass_environment),
+        instance=instance,
+        preload=settings.kernels.preload,
+        kernel_start_seconds=settings.limits.kernel_start_seconds,
+        warm=settings.warm if forks else 0,
+    )
+
+
 class Daemon:
     """One owner of an inbox. `run` returns when it was told to stop, or its goal is reached."""
 
@@ -100,9 +115,11 @@ class Daemon:
         goal: Goal | None = None,
         gateway: bytes | None = None,
         on_progress: Callable[[str, Progress], None] | None = None,
+        start_processes: StartProcesses = start_processes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._start_processes = start_processes
         self._disk = disk or Disk()
         self._goal = goal
         self._gateway = gateway
@@ -207,16 +224,7 @@ class Daemon:
         settings, ledger, disk = self._settings, self._ledger, self._disk
         max_bytes = int(settings.limits.notebook_mb * MEGABYTE)
         self._outbox = Outbox(settings.outbox, disk)
-        environment = clean_environment(os.environ, settings.kernels.pass_environment)
-        forks = settings.kernels.start == "fork" and self._goal is None
-        processes = JobProcesses(
-            environment=environment,
-            instance=instance,
-            preload=settings.kernels.preload,
-            kernel_start_seconds=settings.limits.kernel_start_seconds,
-            warm=settings.warm if forks else 0,
-            clock=self._clock,
-        )
+        processes = self._start_processes(settings, instance, self._goal is None)
         stack.callback(processes.close)
         executor = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="job")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
