@@ -1,4 +1,4 @@
-"""Many drops at once: 100,000 with a fake execution, 1,000 with real kernels and a long one between.
+"""Many drops at once: 100,000 with a fake execution, 1,000 with real kernels and a long one.
 
 Prints counts, rates and memory; exits with 1 when a drop has not just one result.
 """

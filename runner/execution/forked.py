@@ -66,11 +66,13 @@ class KernelTemplate:
         launcher = importlib.util.find_spec("ipykernel_launcher")
         self._launcher = str(launcher and launcher.origin)
         self._own: list[str] = []
+        self._style: str | None = None
         self._fresh = frozenset(name.partition(".")[0] for name in sys.modules)
 
     def settle(self) -> None:
         """All is imported that will be: what of it is the runner's own is hidden from notebooks."""
         self._own = [name for name in sys.modules if name.partition(".")[0] == "runner"]
+        self._style = _matplotlib_style()
 
     def bring_up(self, connection_file: str, channel: socket.socket, parent: int) -> None:
         """Turn this freshly forked process into the kernel; never returns.
@@ -129,6 +131,7 @@ class KernelTemplate:
         shell.history_manager.dir_hist[:] = [Path(setting.folder)]
         limit_memory(setting.memory_mb)
         self._forget_modules(setting.folder)
+        self._style_plots()
         gc.enable()
 
     def _forget_modules(self, folder: str) -> None:
@@ -143,6 +146,12 @@ class KernelTemplate:
         if hidden:
             for name in [one for one in sys.modules if one.partition(".")[0] in hidden]:
                 del sys.modules[name]
+
+    def _style_plots(self) -> None:
+        """matplotlib reads its settings when it is imported, those beside the notebook first."""
+        style = _matplotlib_style()
+        if style != self._style:
+            sys.modules["matplotlib"].rc_file(style)
 
 
 class _App(IPKernelApp):  # type: ignore[misc]
@@ -267,6 +276,12 @@ def limit_memory(memory_mb: int | None) -> None:
     if hard != resource.RLIM_INFINITY:
         size = min(size, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
+def _matplotlib_style() -> str | None:
+    """The settings file that it would read now; None while it is not imported."""
+    matplotlib = sys.modules.get("matplotlib")
+    return None if matplotlib is None else str(matplotlib.matplotlib_fname())
 
 
 def _modules_in(folder: str) -> Iterator[str]:

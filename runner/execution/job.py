@@ -125,7 +125,7 @@ class _Forked:
 
 def _fork(folder: Path, template: KernelTemplate) -> _Forked | Become:
     """Fork a kernel. In that child, what makes it the kernel."""
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, exist_ok=True)
     connections, parent = make_connections(str(folder)), os.getpid()
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -160,7 +160,7 @@ def serve_one(
     if ready is not None:
         ready.bring_up(kernel_start_seconds)
     else:
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=True)
     surroundings = Surroundings(folder, ready, installed_kernels())
     if ready is not None:
         wire.send(connection, "waiting", trouble=ready.trouble)

@@ -210,6 +210,21 @@ def test_a_file_beside_a_library_notebook_comes_before_what_is_preloaded(served:
     assert report["results"]["cell_1"]["application/json"] == ["mine", "mine too"]
 
 
+def test_settings_of_matplotlib_beside_a_library_notebook_count(served: Program) -> None:
+    """It reads them where it is imported, and it was imported elsewhere."""
+    (served.library / "plots").mkdir()
+    (served.library / "plots" / "matplotlibrc").write_text("lines.linewidth: 7\n")
+    made = notebook(code("import matplotlib\nmatplotlib.rcParams['lines.linewidth']", "results"))
+    for name in ("plots/thick", "thin"):
+        (served.library / f"{name}.ipynb").write_text(json.dumps(made))
+        served.drop(f"{name}.json", json.dumps({"notebook": f"{name}.ipynb"}))
+    widths = [
+        served.await_report(name)["results"]["cell_1"]["application/json"]
+        for name in ("plots/thick", "thin")
+    ]
+    assert widths == [7.0, 1.5]
+
+
 def test_what_one_run_changes_the_next_does_not_see(served: Program) -> None:
     """Environment, folder, modules, limits, style of plots."""
     served.drop(
