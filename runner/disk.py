@@ -25,13 +25,18 @@ class Disk:
             if not path.is_dir():
                 raise
 
-    def make_folders(self, root: Path, path: Path) -> None:
-        """Make `path` and what lies between it and `root`; never `root` itself."""
-        if path == root:
+    def make_folders(self, root: Path, path: Path, *, sync: bool = True) -> None:
+        """Make `path` and what lies between it and `root`; never `root` itself.
+
+        What is new is durable unless `sync` says that it need not be: without its own name in the
+        folder above, whatever is synced in it is lost (fsync(2)).
+        """
+        if path == root or path.is_dir():
             return
-        if not path.is_dir():
-            self.make_folders(root, path.parent)
-            self.make_folder(path)
+        self.make_folders(root, path.parent, sync=sync)
+        self.make_folder(path)
+        if sync:
+            self.sync_folder(path.parent)
 
     def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
         """Write a new file; it must not exist."""
@@ -41,7 +46,7 @@ class Disk:
             while view:
                 view = view[os.write(fd, view) :]
             if sync:
-                os.fsync(fd)
+                self.sync(fd)
         finally:
             os.close(fd)
 
@@ -65,7 +70,7 @@ class Disk:
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)
+            self.sync(fd)
             # A reader's lease is refused while anybody has the file open for writing.
             readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
@@ -93,21 +98,25 @@ class Disk:
                 while view:
                     view = view[os.write(fd, view) :]
                 yield chunk
-            os.fsync(fd)
+            self.sync(fd)
         finally:
             os.close(fd)
 
     def read_synced(self, source: int) -> Iterator[bytes]:
         """Sync an open file where it lies, and give every chunk of it."""
-        os.fsync(source)
+        self.sync(source)
         while chunk := os.read(source, CHUNK):
             yield chunk
+
+    def sync(self, fd: int) -> None:
+        """Make an open file's bytes, or an open folder's names, durable."""
+        os.fsync(fd)
 
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(fd)
+            self.sync(fd)
         finally:
             os.close(fd)
 

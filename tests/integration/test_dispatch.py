@@ -15,10 +15,10 @@ from runner.config import Execution, Settings
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
 from runner.execution.order import Order, Progress
-from runner.ledger import Acceptance, Ledger, State
+from runner.ledger import Acceptance, Job, Ledger, State
 from runner.outbox import Outbox
 from runner.outcome import ErrorType, Failure, Outcome, Status, failed
-from tests.integration.failing_disk import Crash, FailingDisk, no_space
+from tests.faults.failing import Crash, FailingDisk, no_space
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -39,11 +39,6 @@ class FakeProcesses:
         self.executed: list[str] = []
         self.stopped: list[tuple[str, ErrorType]] = []
         self.outcome = Outcome(status=Status.SUCCEEDED, results={"ok": True})
-
-    def runtime_of(self, job_id: str) -> str:
-        if job_id.startswith("bad"):
-            raise LookupError("nobody thought of this")
-        return f"/nowhere/{job_id}"
 
     def execute(
         self, order: Order, notebook: bytes, on_progress: Callable[[str, Progress], None]
@@ -189,11 +184,19 @@ def test_a_job_that_nobody_thought_of_fails_alone(tmp_path: Path) -> None:
     """The error is its outcome, and the next one runs."""
     place = Place(tmp_path)
     dispatch, ledger, came = place.start()
-    place.accept(ledger, "bad" + "0" * 29, "odd")
+    place.accept(ledger, B, "odd")
     place.accept(ledger, A, "good")
+    real = dispatch._order
+
+    def order(job: Job, *rest: Any) -> Order:
+        if job.name == "odd":
+            raise LookupError("nobody thought of this")
+        return real(job, *rest)
+
+    dispatch._order = order  # type: ignore[method-assign]
     place.work_off(dispatch, came)
     reports = place.reports()
-    assert reports["bad" + "0" * 29]["error_type"] == "gateway_error"
+    assert reports[B]["error_type"] == "gateway_error"
     assert reports[A]["status"] == "succeeded"
 
 

@@ -17,7 +17,7 @@ from runner.ledger import Ledger, State
 from runner.outbox import Outbox, OutboxGone
 from runner.reception import Reception
 from tests.conftest import code, notebook
-from tests.integration.failing_disk import Crash, FailingDisk, no_space
+from tests.faults.failing import Crash, FailingDisk, no_space
 
 RAW = json.dumps(notebook(code("1"))).encode()
 MB = 1024 * 1024
@@ -81,12 +81,12 @@ def test_every_drop_becomes_one_job_whatever_fails(
         disk = FailingDisk(at, after=after, failure=failure)
         reception, ledger = place.start(disk)
         with contextlib.suppress(Crash, OSError):
-            reception.receive()
+            reception.release(reception.receive())
         clean = disk.is_clean
         ledger.close()
         reception, ledger = place.start()
         for _ in range(3):
-            reception.receive()
+            reception.release(reception.receive())
         jobs = ledger.jobs()
         told = f"change {at}"
         assert sorted(job.name for job in jobs) == ["b", "large", "sub/a"], told
@@ -126,7 +126,9 @@ def test_a_full_queue_leaves_the_rest_in_the_inbox(tmp_path: Path) -> None:
         (place.inbox / f"n{number}.ipynb").write_bytes(RAW)
     reception, ledger = place.start()
     reception._limits = Limits(queue=3)
-    assert reception.receive().accepted == 3
+    received = reception.receive()
+    reception.release(received)
+    assert received.accepted == 3
     assert reception.receive().accepted == 0
     assert len(list(place.inbox.glob("*.ipynb"))) == 2
     ledger.start(ledger.queued(1)[0].job_id, "2026-01-02T00:00:00+00:00")
@@ -194,7 +196,9 @@ def test_a_drop_that_nobody_thought_of_is_refused_alone(tmp_path: Path) -> None:
     reception._library = raises
     (place.inbox / "odd.json").write_text(json.dumps({"notebook": "a.ipynb"}))
     (place.inbox / "good.ipynb").write_bytes(RAW)
-    assert reception.receive().accepted == 2
+    received = reception.receive()
+    reception.release(received)
+    assert received.accepted == 2
     jobs = {job.name: job for job in ledger.jobs()}
     assert jobs["odd"].refused
     assert not jobs["good"].refused
