@@ -40,6 +40,7 @@ class Claims:
         """Rename a drop's files into `.claim-JOBID/`. None if they are not what was read.
 
         The settings go first: a claim that breaks off there has no request in it and is undone.
+        They are durable before the notebook goes, so that no crash parts it from them.
         """
         folder = drop.claim or _claim_folder(drop, job_id)
         place = self._inbox / folder
@@ -47,6 +48,8 @@ class Claims:
             if drop.claim is None:
                 self._disk.make_folder(place)
                 for held in drop.files:
+                    if held is drop.main and drop.settings:
+                        self._sync([place], {place.parent})
                     old = self._inbox / held.sighting.path
                     self._disk.rename(old, place / old.name)
             intact = all(
@@ -63,12 +66,13 @@ class Claims:
 
         Otherwise a power cut could bring an accepted request back into the inbox.
         """
-        parents: set[Path] = set()
-        for claim in claims:
-            place = self._inbox / claim.folder
+        places = [self._inbox / claim.folder for claim in claims]
+        self._sync(places, {place.parent for place in places})
+
+    def _sync(self, places: Iterable[Path], parents: set[Path]) -> None:
+        for place in places:
             self._disk.sync_folder(place)
-            parents.add(place.parent)
-        for parent in parents:
+        for parent in sorted(parents):
             self._disk.sync_folder(parent)
 
     def remove(self, folder: str, job_id: str) -> None:
