@@ -397,7 +397,8 @@ class Ledger(_Reading):
                 f"this one knows {_SCHEMA_VERSION}"
             )
         connection.executescript(_SCHEMA)
-        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        if found != _SCHEMA_VERSION:
+            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         super().__init__(connection)
 
     @contextmanager
@@ -409,9 +410,15 @@ class Ledger(_Reading):
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.commit()
         except BaseException:
-            self._db.execute("ROLLBACK")
+            # After some errors SQLite has rolled back by itself, after others it has not.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
+
+    def commit(self) -> None:
+        """Make the open transaction durable: the one call to the disk that a test may fail."""
         self._db.execute("COMMIT")
 
     def accept(self, new: Acceptance) -> None:
@@ -444,17 +451,19 @@ class Ledger(_Reading):
 
     def start(self, job_id: str, started_at: str) -> None:
         """Record, before it runs, that a queued job runs."""
-        self._move(
-            job_id,
-            State.QUEUED,
-            State.RUNNING,
-            "attempt = attempt + 1, started_at = ?",
-            started_at,
-        )
+        with self.transaction():
+            self._move(
+                job_id,
+                State.QUEUED,
+                State.RUNNING,
+                "attempt = attempt + 1, started_at = ?",
+                started_at,
+            )
 
     def requeue(self, job_id: str) -> None:
         """A running job whose run is dead waits for another one."""
-        self._move(job_id, State.RUNNING, State.QUEUED, "started_at = NULL")
+        with self.transaction():
+            self._move(job_id, State.RUNNING, State.QUEUED, "started_at = NULL")
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Note that these are to be cancelled; a job that is sealed already stays as it is."""
@@ -495,7 +504,8 @@ class Ledger(_Reading):
     def published(self, job_id: str, published_at: str) -> None:
         """Close a sealed job. The executed notebook is in the outbox now, so its copy goes.
 
-        Need not be durable at once: publishing again after a crash changes nothing.
+        As durable as the rest: the next job of the name moves what was published to the history,
+        and a job that is sealed again by then would be published a second time.
         """
         with self.transaction():
             self._move(
@@ -570,7 +580,8 @@ class Ledger(_Reading):
 
     def remember(self, key: str, value: str) -> None:
         """Keep a fact."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
+        with self.transaction():
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
 
     def _count_durations(self, job_id: str) -> None:
         job = self.job(job_id)
