@@ -12,10 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CHUNK = 1024 * 1024
+REMEMBERED = 4096
+"""So many folders are remembered to be durable; beyond them all are forgotten, and synced again."""
 
 
 class Disk:
     """The real disk. Methods raise `OSError` as the system does."""
+
+    def __init__(self) -> None:
+        self._durable: set[Path] = set()
+        """Folders that are known to outlast a power cut, and so are those above them."""
 
     def make_folder(self, path: Path) -> None:
         """Make one folder below an existing one; no matter if it is there."""
@@ -28,15 +34,23 @@ class Disk:
     def make_folders(self, root: Path, path: Path, *, sync: bool = True) -> None:
         """Make `path` and what lies between it and `root`; never `root` itself.
 
-        What is new is durable unless `sync` says that it need not be: without its own name in the
-        folder above, whatever is synced in it is lost (fsync(2)).
+        They are durable then, unless `sync` says that they need not be: without its own name in
+        the folder above, whatever is synced in a folder is lost (fsync(2)). One that is there
+        already may be left by somebody who was killed before the sync.
         """
-        if path == root or path.is_dir():
+        known = path in self._durable if sync else True
+        if path == root or (known and path.is_dir()):
             return
         self.make_folders(root, path.parent, sync=sync)
         self.make_folder(path)
         if sync:
             self.sync_folder(path.parent)
+            self._remember(path)
+
+    def _remember(self, path: Path) -> None:
+        if len(self._durable) >= REMEMBERED:
+            self._durable.clear()
+        self._durable.add(path)
 
     def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
         """Write a new file; it must not exist."""

@@ -412,14 +412,17 @@ class Ledger(_Reading):
             yield
             self.commit()
         except BaseException:
-            # After some errors SQLite has rolled back by itself, after others it has not.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
 
     def commit(self) -> None:
         """Make the open transaction durable: the one call to the disk that a test may fail."""
         self._db.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        """After some errors SQLite has done so by itself, after others it has not."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def accept(self, new: Acceptance) -> None:
         """Record a request as a queued job."""

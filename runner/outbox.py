@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 STAGING = ".staging"
 HISTORY = ".history"
 RESULT, ERROR, STATUS = ".result.json", ".error.json", ".status.json"
+UNKNOWN = "unknown-"
 NOTEBOOK, FILES = ".ipynb", ".files"
 
 
@@ -178,6 +179,7 @@ class Outbox:
         ]
         self._disk.unlink(_beside(base, STATUS))
         if not found:
+            self._sync_history(name, job_id)
             return
         owner = job_id if job_id is not None and self._is_of(base, job_id) else None
         self._to_history(name, owner or _unknown(now), found)
@@ -294,6 +296,13 @@ class Outbox:
             (place / file.path.removeprefix(f"{new.name}{FILES}/")).is_file() for file in new.files
         )
 
+    def _sync_history(self, name: str, job_id: str | None) -> None:
+        """Of an attempt that moved everything and broke off before it was durable."""
+        place = self._history(name)
+        for entry in os.scandir(place) if place.is_dir() else ():
+            if entry.name == job_id or entry.name.startswith(UNKNOWN):
+                self._disk.sync_folder(Path(entry.path))
+
     def _is_of(self, base: Path, job_id: str) -> bool:
         """Whether the report that lies there is that job's. An unreadable one is."""
         for suffix in (RESULT, ERROR):
@@ -380,7 +389,7 @@ def _free(path: Path) -> Path:
 
 
 def _unknown(now: datetime) -> str:
-    return f"unknown-{now.astimezone(UTC):%Y%m%dT%H%M%S}"
+    return f"{UNKNOWN}{now.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
 def _digest(text: str) -> str:

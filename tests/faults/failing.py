@@ -65,11 +65,17 @@ class FailAt:
     """Counts steps. The n-th one raises `failure(what)`, before or after it takes place."""
 
     def __init__(
-        self, at: int, *, after: bool, failure: Callable[[str], BaseException | None]
+        self,
+        at: int,
+        *,
+        after: bool,
+        failure: Callable[[str], BaseException | None],
+        lasting: int = 1,
     ) -> None:
+        """`lasting` steps fail from the n-th on, but for those to which `failure` gives None."""
         self.at = at
         self.count = 0
-        self.failed: str | None = None
+        self._lasting = lasting
         self._after = after
         self._failure = failure
 
@@ -81,7 +87,7 @@ class FailAt:
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         self.count += 1
-        mine = self.count == self.at
+        mine = self.at <= self.count < self.at + self._lasting
         if mine and not self._after:
             self._fail(what)
         yield
@@ -91,7 +97,6 @@ class FailAt:
     def _fail(self, what: str) -> None:
         error = self._failure(what)
         if error is not None:
-            self.failed = what
             raise error
 
 
@@ -99,6 +104,7 @@ class FailingDisk(SteppedDisk):
     """The real disk, but for its n-th step."""
 
     def __init__(self, at: int, *, after: bool, failure: Callable[[], BaseException]) -> None:
+        super().__init__()
         self._fail_at = FailAt(at, after=after, failure=lambda _: failure())
 
     @property

@@ -12,6 +12,7 @@ which of them were synced. What may be lost, and what may not:
 - After a kill everything is there, and what was not synced is still not synced.
 """
 
+import errno
 import os
 import random
 import stat
@@ -110,13 +111,12 @@ class Model:
 
     def survivors(self, rng: random.Random, samples: int) -> Iterator[tuple[str, Tree]]:
         """What a power cut may leave, each once: the extremes, and some in between."""
-        full = lambda node: node.content  # noqa: E731
-        none = lambda node: node.synced or b""  # noqa: E731
         seen: list[Tree] = []
-        plans: list[tuple[str, Iterable[Change], Callable[[Node], bytes]]] = [
-            ("nothing unsynced", (), none),
-            ("all that is unsynced", self.pending, full),
-            ("all names, but only synced bytes", self.pending, none),
+        everything = list(self.pending)
+        plans: list[tuple[str, list[Change], Callable[[Node], bytes]]] = [
+            ("nothing unsynced", [], _synced),
+            ("all that is unsynced", everything, _all),
+            ("all names, but only synced bytes", everything, _synced),
         ]
         for number in range(samples):
             chosen = [change for change in self.pending if rng.random() < 0.5]
@@ -195,6 +195,14 @@ def _apply(change: Change, names: Callable[[Node], dict[str, Node]]) -> None:
         names(folder)[name] = node
 
 
+def _all(node: Node) -> bytes:
+    return node.content
+
+
+def _synced(node: Node) -> bytes:
+    return node.synced or b""
+
+
 def _some(node: Node, rng: random.Random) -> bytes:
     if node.synced == node.content:
         return node.content
@@ -225,6 +233,7 @@ class SimulatedDisk(SteppedDisk):
     """The real files below `root`, and the model of them. `around` is told of each step."""
 
     def __init__(self, root: Path, model: Model) -> None:
+        super().__init__()
         self._root = root
         self.model = model
         self.around: Callable[[str], Iterator[None]] = lambda _: iter([None])
@@ -242,12 +251,22 @@ class SimulatedDisk(SteppedDisk):
         self.model.put(relative, content)
 
     def notice(self, path: Path) -> None:
-        """Take into the model what became of a path, by whomever."""
-        if self._root not in path.parents:
-            return
-        relative = path.relative_to(self._root).as_posix()
+        """Take into the model what became of a path."""
+        if str(path).startswith(f"{self._root}/"):
+            self._notice(self._relative(path))
+
+    def notice_all(self, folder: Path) -> None:
+        """The same of a folder into which somebody else wrote."""
+        for path in sorted(folder.rglob("*")):
+            self.notice(path)
+
+    def _relative(self, path: Path) -> str:
+        return str(path)[len(str(self._root)) + 1 :]
+
+    def _notice(self, relative: str) -> None:
+        path = f"{self._root}/{relative}"
         try:
-            found = path.lstat()
+            found = os.lstat(path)
         except FileNotFoundError:
             self._notice_gone(relative)
             return
@@ -256,11 +275,9 @@ class SimulatedDisk(SteppedDisk):
             node = Node(stat.S_ISDIR(found.st_mode))
             node.synced = self._nameless.pop(found.st_ino, None)
             self.model.add(relative, node)
-        if node.is_folder:
-            for name in sorted({*os.listdir(path), *node.live}):
-                self.notice(path / name)
-        else:
-            node.content = path.read_bytes()
+        if not node.is_folder:
+            with open(path, "rb") as file:
+                node.content = file.read()
 
     def _notice_gone(self, relative: str) -> None:
         node = self.model.find(relative)
@@ -278,7 +295,13 @@ class SimulatedDisk(SteppedDisk):
         self._noticed(path, lambda: super(SimulatedDisk, self).make_folder(path))
 
     def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
-        self._noticed(path, lambda: super(SimulatedDisk, self).write(path, content, sync=sync))
+        try:
+            self._noticed(path, lambda: super(SimulatedDisk, self).write(path, content, sync=sync))
+        except OSError as error:
+            if error.errno == errno.ENOSPC and not path.exists():
+                path.write_bytes(content[: len(content) // 2])
+                self.notice(path)
+            raise
 
     def create_whole(self, path: Path, content: bytes) -> None:
         self._noticed(path, lambda: super(SimulatedDisk, self).create_whole(path, content))
@@ -299,22 +322,21 @@ class SimulatedDisk(SteppedDisk):
             if found.st_nlink == 0:
                 self._nameless[found.st_ino] = Path(f"/proc/self/fd/{fd}").read_bytes()
                 return
-            node = self.model.find(path.relative_to(self._root).as_posix())
+            node = self.model.find(self._relative(path))
             assert node is not None
             self.model.sync(node)
 
     def rename(self, old: Path, new: Path) -> None:
         with self.step("rename"):
             Disk.rename(self, old, new)
-            names = (p.relative_to(self._root).as_posix() for p in (old, new))
-            self.model.rename(*names)
+            self.model.rename(self._relative(old), self._relative(new))
 
     def link(self, old: Path, new: Path) -> None:
         with self.step("link"):
             Disk.link(self, old, new)
-            node = self.model.find(old.relative_to(self._root).as_posix())
+            node = self.model.find(self._relative(old))
             assert node is not None
-            self.model.add(new.relative_to(self._root).as_posix(), node)
+            self.model.add(self._relative(new), node)
 
     def unlink(self, path: Path) -> None:
         self._noticed(path, lambda: super(SimulatedDisk, self).unlink(path))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -150,7 +151,7 @@ class FakeProcesses:
             (work / "inner").mkdir()
             (work / "table.csv").write_bytes(b"table " + notebook)
             (work / "inner" / "plot.png").write_bytes(b"plot " + notebook)
-            life.disk.notice(work)
+            life.disk.notice_all(work)
         if b"GONE" in notebook:
             life.move("outbox", "away")
         if b"FAILS" in notebook or (b"SECOND" in notebook and order.attempt == 1):
@@ -165,6 +166,11 @@ class FakeProcesses:
 
 def executed_of(notebook: bytes) -> bytes:
     return b"executed " + notebook
+
+
+@cache
+def default_settings() -> Settings:
+    return Settings()
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,9 @@ class State:
         return tuple(self.tree.items()), digest, ran, self.world.done
 
     def at_crash(self) -> World:
-        return replace(self.world, executed=self.world.executed.copy(), crashes=1)
+        return replace(
+            self.world, executed=self.world.executed.copy(), crashes=self.world.crashes + 1
+        )
 
 
 @cache
@@ -211,7 +219,7 @@ def empty_ledger() -> tuple[tuple[str, bytes], ...]:
 
 def beginning(scenario: Scenario) -> State:
     """Folders and a ledger in which nothing has happened."""
-    tree: Tree = {name: None for name in ("inbox", "notebooks", "outbox", "state")}
+    tree: Tree = dict.fromkeys(("inbox", "notebooks", "outbox", "state"))
     tree.update(scenario.before)
     return State("beginning", tree, durable(tree), dict(empty_ledger()), World(scenario))
 
@@ -237,7 +245,7 @@ class Life:
         self._is_away = False
 
     def run(self) -> None:
-        """Work until there is nothing left to do.
+        """Work until there is nothing left to do; afterwards only the model knows of the files.
 
         Raises:
             Violation: it fails, or does not come to rest.
@@ -254,6 +262,7 @@ class Life:
         finally:
             if hasattr(self, "ledger"):
                 self.ledger.close()
+            shutil.rmtree(self.root)
 
     def put(self, relative: str, content: bytes | None) -> None:
         """A user's file or folder.
@@ -283,13 +292,9 @@ class Life:
 
     def _begin(self) -> None:
         root, disk, swaps = self.root, self.disk, self.swaps
-        settings = Settings(
-            inbox=root / "inbox",
-            outbox=root / "outbox",
-            notebooks=root / "notebooks",
-            state=root / "state",
-            execution=Execution(concurrency=self.world.scenario.concurrency),
-        )
+        folders = {name: root / name for name in ("inbox", "outbox", "notebooks", "state")}
+        execution = Execution(concurrency=self.world.scenario.concurrency)
+        settings = default_settings().model_copy(update={**folders, "execution": execution})
         self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
         outbox = swaps.outbox(settings.outbox, disk)
         inbox = Inbox(
@@ -400,7 +405,7 @@ def crashes(life: Life, samples: int, seed: str) -> list[State]:
     steps: list[str] = []
 
     def look(when: str) -> None:
-        for state in _states(life, when, rng, samples):
+        for state in states_of(life, when, rng, samples):
             found.setdefault(state.as_found(), state)
 
     def around(what: str) -> Iterator[None]:
@@ -414,7 +419,7 @@ def crashes(life: Life, samples: int, seed: str) -> list[State]:
     return list(found.values())
 
 
-def _states(life: Life, when: str, rng: random.Random, samples: int) -> Iterator[State]:
+def states_of(life: Life, when: str, rng: random.Random, samples: int) -> Iterator[State]:
     if not hasattr(life, "ledger"):
         return
     world = replace(life.world, executed=life.world.executed.copy())
@@ -427,13 +432,15 @@ def _states(life: Life, when: str, rng: random.Random, samples: int) -> Iterator
             yield State(f"power cut {when}: {label}{lost}", tree, durable(tree), ledger, world)
 
 
-def recovered(state: State, root: Path, swaps: Swaps = Swaps()) -> Life:
+def recovered(
+    state: State, root: Path, swaps: Swaps = Swaps(), also: Sequence[str] = ("interrupted",)
+) -> Life:
     """A start on what is left, and on to the end of the scenario."""
     check_visible(state.tree, state.world, state.label, live=state.killed)
     life = Life(root, state, swaps)
     try:
         life.run()
-        check(life.tree(), life.world, state.label)
+        check(life.tree(), life.world, state.label, also)
         check_clean(life.tree(), state.label)
     except Violation as violation:
         raise Violation(f"{state.label}: {violation}") from violation
@@ -489,7 +496,7 @@ def _check_report(tree: Tree, path: str, content: bytes, told: str) -> None:
         _ensure(right, told, f"{path} names {file['path']}, which is not there")
 
 
-def check(tree: Tree, world: World, told: str, *, crashed: bool = True) -> None:
+def check(tree: Tree, world: World, told: str, also: Sequence[str]) -> None:
     """Every request that was made has one report, nothing ran too often, nothing is left."""
     reports = []
     for path, content in tree.items():
@@ -500,7 +507,7 @@ def check(tree: Tree, world: World, told: str, *, crashed: bool = True) -> None:
             report = json.loads(content)
             if "job_id" in report:
                 reports.append((path, report))
-    _check_counts([report for _, report in reports], world, told, crashed=crashed)
+    _check_counts([report for _, report in reports], world, told, also)
     _check_current(reports, world, told)
     for (name, notebook), runs in world.executed.items():
         allowed = sum(
@@ -515,7 +522,7 @@ def check(tree: Tree, world: World, told: str, *, crashed: bool = True) -> None:
 
 
 def _check_counts(
-    reports: Sequence[dict[str, Any]], world: World, told: str, *, crashed: bool
+    reports: Sequence[dict[str, Any]], world: World, told: str, also: Sequence[str]
 ) -> None:
     left = list(reports)
     for one in world.expected():
@@ -523,9 +530,12 @@ def _check_counts(
         mine = [r for r in left if r["name"] == one.name and r["input_sha256"] == digest]
         _ensure(len(mine) == 1, told, f"{one.name} has {len(mine)} reports")
         left.remove(mine[0])
-        allowed = {*one.statuses, "interrupted"} if crashed else set(one.statuses)
         status = mine[0]["status"]
-        _ensure(status in allowed, told, f"{one.name}: {status} ({mine[0].get('message')})")
+        _ensure(
+            status in (*one.statuses, *also),
+            told,
+            f"{one.name}: {status} ({mine[0].get('message')})",
+        )
         right = mine[0]["parameters"] == one.parameters
         _ensure(right, told, f"{one.name} has the parameters {mine[0]['parameters']}")
     _ensure(not left, told, f"reports of nothing that was asked for: {left}")

@@ -18,6 +18,7 @@ from runner.execution.order import Order, Progress
 from runner.ledger import Acceptance, Job, Ledger, State
 from runner.outbox import Outbox
 from runner.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.request import Request
 from tests.faults.failing import Crash, FailingDisk, no_space
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -188,10 +189,10 @@ def test_a_job_that_nobody_thought_of_fails_alone(tmp_path: Path) -> None:
     place.accept(ledger, A, "good")
     real = dispatch._order
 
-    def order(job: Job, *rest: Any) -> Order:
+    def order(job: Job, request: Request, work: Path) -> Order:
         if job.name == "odd":
             raise LookupError("nobody thought of this")
-        return real(job, *rest)
+        return real(job, request, work)
 
     dispatch._order = order  # type: ignore[method-assign]
     place.work_off(dispatch, came)
