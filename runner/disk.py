@@ -12,10 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CHUNK = 1024 * 1024
+REMEMBERED = 4096
+"""So many folders are remembered to be durable; beyond them all are forgotten, and synced again."""
 
 
 class Disk:
     """The real disk. Methods raise `OSError` as the system does."""
+
+    def __init__(self) -> None:
+        self._durable: set[Path] = set()
+        """Folders that are known to outlast a power cut, and so are those above them."""
 
     def make_folder(self, path: Path) -> None:
         """Make one folder below an existing one; no matter if it is there."""
@@ -25,13 +31,26 @@ class Disk:
             if not path.is_dir():
                 raise
 
-    def make_folders(self, root: Path, path: Path) -> None:
-        """Make `path` and what lies between it and `root`; never `root` itself."""
-        if path == root:
+    def make_folders(self, root: Path, path: Path, *, sync: bool = True) -> None:
+        """Make `path` and what lies between it and `root`; never `root` itself.
+
+        They are durable then, unless `sync` says that they need not be: without its own name in
+        the folder above, whatever is synced in a folder is lost (fsync(2)). One that is there
+        already may be left by somebody who was killed before the sync.
+        """
+        known = path in self._durable if sync else True
+        if path == root or (known and path.is_dir()):
             return
-        if not path.is_dir():
-            self.make_folders(root, path.parent)
-            self.make_folder(path)
+        self.make_folders(root, path.parent, sync=sync)
+        self.make_folder(path)
+        if sync:
+            self.sync_folder(path.parent)
+            self._remember(path)
+
+    def _remember(self, path: Path) -> None:
+        if len(self._durable) >= REMEMBERED:
+            self._durable.clear()
+        self._durable.add(path)
 
     def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
         """Write a new file; it must not exist."""
@@ -41,7 +60,7 @@ class Disk:
             while view:
                 view = view[os.write(fd, view) :]
             if sync:
-                os.fsync(fd)
+                self.sync(fd)
         finally:
             os.close(fd)
 
@@ -65,7 +84,7 @@ class Disk:
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)
+            self.sync(fd)
             # A reader's lease is refused while anybody has the file open for writing.
             readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
@@ -93,21 +112,25 @@ class Disk:
                 while view:
                     view = view[os.write(fd, view) :]
                 yield chunk
-            os.fsync(fd)
+            self.sync(fd)
         finally:
             os.close(fd)
 
     def read_synced(self, source: int) -> Iterator[bytes]:
         """Sync an open file where it lies, and give every chunk of it."""
-        os.fsync(source)
+        self.sync(source)
         while chunk := os.read(source, CHUNK):
             yield chunk
+
+    def sync(self, fd: int) -> None:
+        """Make an open file's bytes, or an open folder's names, durable."""
+        os.fsync(fd)
 
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(fd)
+            self.sync(fd)
         finally:
             os.close(fd)
 

@@ -144,6 +144,7 @@ class Dispatch:
 
     def turn(self) -> None:
         """Publish, settle and start whatever can be."""
+        self._forget_reserved()
         self._publish_due()
         if self._start_delay.at > self._clock():
             return
@@ -155,6 +156,7 @@ class Dispatch:
                     self.reserve()
                 self.launch()
         except (OSError, OutboxGone, sqlite3.OperationalError) as error:
+            self._forget_reserved()
             self._put_off(self._start_delay, "start", error)
         else:
             self._start_delay = _Delay(0.0)
@@ -169,8 +171,7 @@ class Dispatch:
         Raises:
             OSError, OutboxGone, sqlite3.OperationalError: it is not the jobs' fault.
         """
-        self._reserved.clear()
-        self._unstartable.clear()
+        self._forget_reserved()
         while self._has_room() and (job := self._ledger.next_to_run(self._only)) is not None:
             self._reserve_or_fail(job)
 
@@ -184,6 +185,11 @@ class Dispatch:
             future = self._executor.submit(self._execute, one.order, one.notebook)
             future.add_done_callback(lambda done: self._tell(done.result()))
         self._reserved.clear()
+
+    def _forget_reserved(self) -> None:
+        """What was reserved in a transaction that failed is not recorded: it must not run."""
+        self._reserved.clear()
+        self._unstartable.clear()
 
     def finish(self, finished: Finished) -> None:
         """Seal what a job's thread brought back, or let it run again where that was asked for.
@@ -292,7 +298,8 @@ class Dispatch:
             self._retire(job.name)
         work = self._work(job.job_id)
         self._disk.remove_tree(work)
-        self._disk.make_folders(self._settings.state, work)
+        self._disk.make_folders(self._settings.state, work.parent)
+        self._disk.make_folder(work)
         order = self._order(job, Request.model_validate_json(asked.request), work)
         self._ledger.start(job.job_id, self._time())
         self._reserved.append(_Reserved(job, order, asked.notebook or b""))

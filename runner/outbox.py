@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 STAGING = ".staging"
 HISTORY = ".history"
 RESULT, ERROR, STATUS = ".result.json", ".error.json", ".status.json"
+UNKNOWN = "unknown-"
 NOTEBOOK, FILES = ".ipynb", ".files"
 
 
@@ -105,7 +106,8 @@ class Outbox:
 
         def copy(fd: int, relative: str) -> Iterator[bytes]:
             target = copying / relative
-            self._disk.make_folders(self.folder, target.parent)
+            self._disk.make_folders(self.folder, place)
+            self._disk.make_folders(place, target.parent, sync=False)
             return self._disk.copy(fd, target)
 
         staged = _collect(source, caps, name, copy)
@@ -118,12 +120,15 @@ class Outbox:
     def survey(self, source: Path, caps: FileCaps, name: str) -> Staged:
         """What `stage` would give, while the outbox cannot take it: the files are only read.
 
-        They are synced where they lie.
+        They are synced where they lie, and so are their names.
 
         Raises:
             OSError: they cannot be read.
         """
-        return _collect(source, caps, name, lambda fd, _: self._disk.read_synced(fd))
+        staged = _collect(source, caps, name, lambda fd, _: self._disk.read_synced(fd))
+        if staged.files:
+            self._sync_tree(source)
+        return staged
 
     def has_files(self, new: Publication) -> bool:
         """Whether the files of a publication are in the outbox already, staged or in place."""
@@ -141,19 +146,23 @@ class Outbox:
         base = self._base(new.name)
         self._disk.make_folders(self.folder, base.parent)
         report = _beside(base, RESULT if new.succeeded else ERROR)
-        if same_file(report, new.report):
-            self._finish(new, base)
-            return []
-        moved = self._clear_the_way(new, base)
+        moved: list[str] = []
+        self._disk.unlink(_beside(base, STATUS))
+        if not same_file(report, new.report):
+            moved = self._clear_the_way(new, base)
+            self._place_what_it_names(new, base)
+            self._place(new, "report", new.report, report)
+        # If it was there already, who put it there may have been killed before this.
+        self._disk.sync_folder(base.parent)
+        self._disk.remove_tree(self._staging(new.job_id))
+        return moved
+
+    def _place_what_it_names(self, new: Publication, base: Path) -> None:
         if new.files and not self._files_are_there(new):
             self._disk.rename(self._staging(new.job_id) / "files", _beside(base, FILES))
         if new.executed is not None and not same_file(_beside(base, NOTEBOOK), new.executed):
             self._place(new, "notebook", new.executed, _beside(base, NOTEBOOK))
         self._disk.sync_folder(base.parent)
-        self._place(new, "report", new.report, report)
-        self._disk.sync_folder(base.parent)
-        self._finish(new, base)
-        return moved
 
     def retire(self, name: str, job_id: str | None, now: datetime) -> None:
         """Move what lies under `name` to the history: of the job `job_id`, or of nobody known.
@@ -170,6 +179,7 @@ class Outbox:
         ]
         self._disk.unlink(_beside(base, STATUS))
         if not found:
+            self._sync_history(name, job_id)
             return
         owner = job_id if job_id is not None and self._is_of(base, job_id) else None
         self._to_history(name, owner or _unknown(now), found)
@@ -189,10 +199,6 @@ class Outbox:
         self._disk.unlink(temp)
         self._disk.write(temp, strict_json.dumps(content), sync=False)
         self._disk.rename(temp, _beside(base, STATUS))
-
-    def drop_status(self, name: str) -> None:
-        """Take `NAME.status.json` away."""
-        self._disk.unlink(_beside(self._base(name), STATUS))
 
     def keep_beside(self, name: str, job_id: str, filename: str, content: bytes) -> None:
         """Put something that belongs to a job into its history folder.
@@ -258,7 +264,7 @@ class Outbox:
 
     def _place(self, new: Publication, temp_name: str, content: bytes, target: Path) -> None:
         staging = self._staging(new.job_id)
-        self._disk.make_folders(self.folder, staging)
+        self._disk.make_folders(self.folder, staging, sync=False)
         temp = staging / temp_name
         self._disk.unlink(temp)
         self._disk.write(temp, content)
@@ -290,9 +296,12 @@ class Outbox:
             (place / file.path.removeprefix(f"{new.name}{FILES}/")).is_file() for file in new.files
         )
 
-    def _finish(self, new: Publication, base: Path) -> None:
-        self._disk.unlink(_beside(base, STATUS))
-        self._disk.remove_tree(self._staging(new.job_id))
+    def _sync_history(self, name: str, job_id: str | None) -> None:
+        """Of an attempt that moved everything and broke off before it was durable."""
+        place = self._history(name)
+        for entry in os.scandir(place) if place.is_dir() else ():
+            if entry.name == job_id or entry.name.startswith(UNKNOWN):
+                self._disk.sync_folder(Path(entry.path))
 
     def _is_of(self, base: Path, job_id: str) -> bool:
         """Whether the report that lies there is that job's. An unreadable one is."""
@@ -307,11 +316,15 @@ class Outbox:
         return True
 
     def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> None:
+        """The report goes first, for good: a report never lies without what it names."""
         place = self._history(name) / owner
         self._disk.make_folders(self.folder, place)
-        for path in paths:
-            self._disk.rename(path, _free(place / path.name))
-        self._disk.sync_folder(place)
+        reports = [path for path in paths if path.suffix == ".json"]
+        for moving in (reports, [path for path in paths if path not in reports]):
+            for path in moving:
+                self._disk.rename(path, _free(place / path.name))
+            if moving:
+                self._disk.sync_folder(place)
         self._disk.sync_folder(paths[0].parent)
 
 
@@ -376,7 +389,7 @@ def _free(path: Path) -> Path:
 
 
 def _unknown(now: datetime) -> str:
-    return f"unknown-{now.astimezone(UTC):%Y%m%dT%H%M%S}"
+    return f"{UNKNOWN}{now.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
 def _digest(text: str) -> str:

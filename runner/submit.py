@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.disk import Disk
+from runner.disk import Disk, same_file
 from runner.outbox import OutboxReader, Report
 from runner.strict_json import JsonValue, dumps_compact
 
@@ -81,12 +81,12 @@ def waiting(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
     return None
 
 
-def tidy(inbox: Path, folder: str, keep: str) -> None:
+def tidy(inbox: Path, folder: str, keep: str, disk: Disk) -> None:
     """Remove the empty folders in `inbox/folder` but for `keep`: those of earlier days."""
     for name in _names(inbox / folder):
         if name != keep:
             with suppress(OSError):
-                (inbox / folder / name).rmdir()
+                disk.remove_folder(inbox / folder / name)
 
 
 def _names(folder: Path) -> list[str]:
@@ -112,13 +112,17 @@ def cancel(inbox: Path, name: str, job_id: str | None, disk: Disk) -> None:
     """Put `NAME.cancel` into the inbox, for one job or for all of that name.
 
     Raises:
-        OSError: it could not be written.
+        OSError: it could not be written, or one for another job of that name waits there.
     """
     target = inbox / f"{name}.cancel"
+    content = (job_id or "").encode()
     disk.make_folders(inbox, target.parent)
-    temp = target.parent / f".cancel-{secrets.token_hex(8)}.tmp"
-    disk.write(temp, (job_id or "").encode())
-    disk.rename(temp, target)
+    try:
+        disk.create_whole(target, content)
+    except FileExistsError:
+        if not (same_file(target, b"") or same_file(target, content)):
+            raise
+    disk.sync_folder(target.parent)
 
 
 def watch_report(

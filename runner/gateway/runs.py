@@ -163,7 +163,7 @@ class Runs:
         day = f"{datetime.now(UTC):%Y-%m-%d}"
         if day != self._day:
             self._day = day
-            submit.tidy(self._settings.inbox, MADE_NAMES, keep=day)
+            submit.tidy(self._settings.inbox, MADE_NAMES, day, self._disk)
         return f"{MADE_NAMES}/{day}/{job_id}"
 
 

@@ -48,6 +48,7 @@ class Claims:
         """Rename a drop's files into `.claim-JOBID/`. None if they are not what was read.
 
         The settings go first: a claim that breaks off there has no request in it and is undone.
+        They are durable before the notebook goes, so that no crash parts it from them.
         """
         folder = drop.claim or _claim_folder(drop, job_id)
         place = self._inbox / folder
@@ -55,6 +56,8 @@ class Claims:
             if drop.claim is None:
                 self._make(place)
                 for held in drop.files:
+                    if held is drop.main and drop.settings:
+                        self._sync([place], {place.parent})
                     old = self._inbox / held.sighting.path
                     self._disk.rename(old, place / old.name)
             intact = all(
@@ -72,9 +75,12 @@ class Claims:
         Otherwise a power cut could bring an accepted request back into the inbox.
         """
         places = [self._inbox / claim.folder for claim in claims]
+        self._sync(places, {place.parent for place in places})
+
+    def _sync(self, places: Iterable[Path], parents: set[Path]) -> None:
         for _ in self._side_by_side(self._disk.sync_folder, places):
             pass
-        for parent in {place.parent for place in places}:
+        for parent in sorted(parents):
             self._disk.sync_folder(parent)
 
     def remove(self, folder: str, job_id: str) -> None:

@@ -18,7 +18,7 @@ from runner.execution.order import Order, Progress
 from runner.ledger import Acceptance, Ledger, State
 from runner.outbox import Outbox
 from runner.outcome import ErrorType, Failure, Outcome, Status, failed
-from tests.integration.failing_disk import Crash, FailingDisk, no_space
+from tests.faults.failing import Crash, FailingDisk, no_space
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -186,10 +186,10 @@ def test_a_job_that_nobody_thought_of_fails_alone(tmp_path: Path) -> None:
     class OddDisk(Disk):
         """Fails, for one job's work folder, in a way that no disk does."""
 
-        def make_folders(self, root: Path, path: Path) -> None:
+        def make_folder(self, path: Path) -> None:
             if path.is_relative_to(place.state) and path.name == B:
                 raise LookupError("nobody thought of this")
-            super().make_folders(root, path)
+            super().make_folder(path)
 
     place = Place(tmp_path)
     dispatch, ledger, came = place.start(OddDisk())

@@ -10,7 +10,7 @@ import pytest
 
 from runner.disk import Disk
 from runner.outbox import FileCaps, Outbox, OutboxGone, OutboxReader, Publication
-from tests.integration.failing_disk import Crash, FailingDisk, no_space
+from tests.faults.failing import Crash, FailingDisk, no_space
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CAPS = FileCaps(1000, 10)

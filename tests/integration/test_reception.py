@@ -17,7 +17,7 @@ from runner.ledger import Ledger, State
 from runner.outbox import Outbox, OutboxGone
 from runner.reception import Received, Reception
 from tests.conftest import code, notebook
-from tests.integration.failing_disk import Crash, FailingDisk, no_space
+from tests.faults.failing import Crash, FailingDisk, no_space
 
 RAW = json.dumps(notebook(code("1"))).encode()
 MB = 1024 * 1024

@@ -1,0 +1,139 @@
+"""Disks that count every change, and one that fails at its n-th: before it is made, or after."""
+
+import errno
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from runner.disk import Disk
+
+
+class Crash(BaseException):
+    """The process is gone; nothing after this point ran."""
+
+
+class SteppedDisk(Disk):
+    """A real disk on which every change, and every sync inside of one, is a step."""
+
+    def step(self, what: str) -> AbstractContextManager[None]:
+        """Around each change."""
+        raise NotImplementedError
+
+    def make_folder(self, path: Path) -> None:
+        with self.step("make_folder"):
+            super().make_folder(path)
+
+    def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
+        with self.step("write"):
+            super().write(path, content, sync=sync)
+
+    def create_whole(self, path: Path, content: bytes) -> None:
+        with self.step("create_whole"):
+            super().create_whole(path, content)
+
+    def copy(self, source: int, target: Path) -> Iterator[bytes]:
+        with self.step("copy"):
+            yield from super().copy(source, target)
+
+    def sync(self, fd: int) -> None:
+        with self.step("sync"):
+            super().sync(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        with self.step("rename"):
+            super().rename(old, new)
+
+    def link(self, old: Path, new: Path) -> None:
+        with self.step("link"):
+            super().link(old, new)
+
+    def unlink(self, path: Path) -> None:
+        with self.step("unlink"):
+            super().unlink(path)
+
+    def remove_folder(self, path: Path) -> None:
+        with self.step("remove_folder"):
+            super().remove_folder(path)
+
+    def remove_tree(self, path: Path) -> None:
+        with self.step("remove_tree"):
+            super().remove_tree(path)
+
+
+class FailAt:
+    """Counts steps. The n-th one raises `failure(what)`, before or after it takes place."""
+
+    def __init__(
+        self,
+        at: int,
+        *,
+        after: bool,
+        failure: Callable[[str], BaseException | None],
+        lasting: int = 1,
+    ) -> None:
+        """`lasting` steps fail from the n-th on, but for those to which `failure` gives None."""
+        self.at = at
+        self.count = 0
+        self._lasting = lasting
+        self._after = after
+        self._failure = failure
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether fewer than n steps were made, so that none failed."""
+        return self.count < self.at
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        self.count += 1
+        mine = self.at <= self.count < self.at + self._lasting
+        if mine and not self._after:
+            self._fail(what)
+        yield
+        if mine:
+            self._fail(what)
+
+    def _fail(self, what: str) -> None:
+        error = self._failure(what)
+        if error is not None:
+            raise error
+
+
+class FailingDisk(SteppedDisk):
+    """The real disk, but for its n-th step."""
+
+    def __init__(self, at: int, *, after: bool, failure: Callable[[], BaseException]) -> None:
+        super().__init__()
+        self._fail_at = FailAt(at, after=after, failure=lambda _: failure())
+
+    @property
+    def at(self) -> int:
+        return self._fail_at.at
+
+    @property
+    def is_clean(self) -> bool:
+        return self._fail_at.is_clean
+
+    def step(self, what: str) -> AbstractContextManager[None]:
+        return self._fail_at.step(what)
+
+
+def no_space() -> OSError:
+    """What a full disk says."""
+    return OSError(errno.ENOSPC, "No space left on device")
+
+
+def io_error() -> OSError:
+    """What a broken disk says."""
+    return OSError(errno.EIO, "Input/output error")
+
+
+def full_ledger() -> sqlite3.OperationalError:
+    """What SQLite makes of a full disk (SQLITE_FULL)."""
+    return sqlite3.OperationalError("database or disk is full")
+
+
+def broken_ledger() -> sqlite3.OperationalError:
+    """What SQLite makes of a broken disk (SQLITE_IOERR)."""
+    return sqlite3.OperationalError("disk I/O error")

@@ -1,0 +1,58 @@
+"""Nothing is lost and nothing runs twice, wherever the process or the machine stops."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from runner.ledger import LEDGER_FILE
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.world import Life, beginning, check, check_clean, crashes, recovered
+
+SAMPLES = 2
+"""States in between, for each step, besides the extremes."""
+FIRST, SECOND = 8, 8
+"""How many crashes are followed by another one, and at how many of its steps."""
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_story_without_a_fault_keeps_its_promises(folder: Path, name: str) -> None:
+    """So that what the other tests find is the faults' doing."""
+    life = Life(folder / "run", beginning(SCENARIOS[name]))
+    life.at_end = lambda: mirrors(life)
+    life.run()
+    check(life.tree(), life.world, name, ())
+    check_clean(life.tree(), name)
+
+
+def mirrors(life: Life) -> None:
+    """The model is what lies there."""
+    real = {
+        path.relative_to(life.root).as_posix(): None if path.is_dir() else path.read_bytes()
+        for path in life.root.rglob("*")
+        if not path.name.startswith(LEDGER_FILE)
+    }
+    assert real == life.tree()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_step_may_be_the_last(folder: Path, name: str) -> None:
+    """Killed or cut off before each step, started again: each request has its one result."""
+    states = crashes(Life(folder / "run", beginning(SCENARIOS[name])), SAMPLES, name)
+    assert len(states) > 25
+    for number, state in enumerate(states):
+        recovered(state, folder / str(number))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_recovery_may_end_at_any_step_too(folder: Path, name: str) -> None:
+    """A second crash, out of all pairs a sample that is the same each time.
+
+    What was not synced before a kill may still be lost by a power cut in the recovery.
+    """
+    rng = random.Random(f"second {name}")
+    first = crashes(Life(folder / "run", beginning(SCENARIOS[name])), 1, name)
+    for number, state in enumerate(rng.sample(first, min(FIRST, len(first)))):
+        second = crashes(Life(folder / f"{number}", state), 1, f"{name} {number}")
+        for nth, again in enumerate(rng.sample(second, min(SECOND, len(second)))):
+            recovered(again, folder / f"{number}-{nth}")

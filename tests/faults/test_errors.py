@@ -1,0 +1,106 @@
+"""A disk that fails costs nothing: what could not be done is done again."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults.failing import FailAt, broken_ledger, full_ledger, io_error, no_space
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.world import (
+    Life,
+    State,
+    Violation,
+    beginning,
+    check,
+    check_clean,
+    check_visible,
+    recovered,
+    states_of,
+)
+
+NEED_SPACE = ("make_folder", "write", "create_whole", "copy", "link", "commit")
+
+
+def broken(what: str) -> BaseException:
+    """EIO, at whatever step."""
+    return broken_ledger() if what == "commit" else io_error()
+
+
+def broken_but_done(what: str) -> BaseException | None:
+    """EIO though the change was made; a commit that fails is rolled back."""
+    return None if what == "commit" else io_error()
+
+
+def full(what: str) -> BaseException | None:
+    """ENOSPC, at the steps that need space."""
+    if what == "commit":
+        return full_ledger()
+    return no_space() if what in NEED_SPACE else None
+
+
+ALSO = {"outbox away": ("failed",)}
+"""Without the outbox, and with a state folder that fails as well, files are lost and it is said."""
+CUTS = 3
+"""At the end of each third run the power is cut."""
+Failure = Callable[[str], BaseException | None]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    ("failure", "after", "lasting"),
+    [(broken, False, 1), (broken_but_done, True, 1), (full, False, 5)],
+    ids=["EIO", "EIO though done", "ENOSPC for a while"],
+)
+def test_a_failing_step_costs_nothing(
+    folder: Path, failure: Failure, after: bool, lasting: int, name: str
+) -> None:
+    """The n-th step fails, n = 1, 2, 3 ... until none does: same results, and nothing is left.
+
+    No start is needed to get there, but to clean up. And the power may be cut at the end.
+    """
+    at, clean = 0, False
+    while not clean:
+        at += 1
+        fail_at = FailAt(at, after=after, failure=failure, lasting=lasting)
+        life = Life(folder / f"{at}", beginning(SCENARIOS[name]))
+        end = run_to_the_end(life, fail_at)
+        clean = fail_at.is_clean
+        also = ALSO.get(name, ())
+        told = f"step {at} of {name}"
+        check_visible(end[0].tree, life.world, told, live=True)
+        check(end[0].tree, life.world, told, also)
+        for number, state in enumerate(end):
+            if (number and at % CUTS == 0) or not is_clean(state):
+                recovered(replace(state, label=told), folder / f"{at}-{number}", also=also)
+    assert at > 20
+
+
+def run_to_the_end(life: Life, fail_at: FailAt) -> list[State]:
+    """What is there at the end, and what would be after a power cut if that is something else."""
+    found: list[State] = []
+
+    def around(what: str) -> Iterator[None]:
+        with fail_at.step(what):
+            yield
+
+    def look() -> None:
+        states: dict[object, State] = {}
+        for state in states_of(life, "then", random.Random(0), samples=0):
+            states.setdefault(state.as_found(), state)
+        found.extend(states.values())
+
+    life.disk.around = around
+    life.at_end = look
+    life.run()
+    return found
+
+
+def is_clean(state: State) -> bool:
+    try:
+        check_clean(state.tree, "at the end")
+    except Violation:
+        return False
+    return True

@@ -1,0 +1,575 @@
+"""The runner in process on a simulated disk, with a fake execution; and what must always hold."""
+
+import copy
+import hashlib
+import json
+import os
+import random
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from runner.admission import library_reader
+from runner.config import Execution, Settings
+from runner.dispatch import Dispatch, Finished
+from runner.execution.order import Order, Progress
+from runner.intake.claim import Claims
+from runner.intake.inbox import Inbox, Trust
+from runner.ledger import LEDGER_FILE, Ledger
+from runner.outbox import Outbox, OutboxGone
+from runner.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.reception import Reception
+from runner.submit import NameBusy
+from tests.faults.failing import Crash
+from tests.faults.simulated import Model, SimulatedDisk, Tree, durable, lay_out
+
+MAX_BYTES = 8192
+LedgerFiles = dict[str, bytes]
+
+
+class Violation(AssertionError):
+    """A promise that was not kept."""
+
+
+# What users do
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One request, and what may come of it."""
+
+    name: str
+    notebook: bytes | None
+    """None for what is not read."""
+    statuses: tuple[str, ...] = ("succeeded",)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    runs: int = 1
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that a user does: at rest, or (`at_once`) without waiting for the runner."""
+
+    do: Callable[["Life"], None]
+    expects: tuple[Expected, ...] = ()
+    at_once: bool = False
+    kept: tuple[bytes, ...] = ()
+    """What else must be found again, wherever it is."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Acts in their order, on folders that hold `before`."""
+
+    acts: tuple[Act, ...]
+    before: Tree = field(default_factory=dict)
+    concurrency: int = 1
+
+
+@dataclass
+class World:
+    """What crashes do not touch: users, and what was executed."""
+
+    scenario: Scenario
+    done: int = 0
+    executed: Counter[tuple[str, bytes]] = field(default_factory=Counter)
+    crashes: int = 0
+
+    def expected(self) -> list[Expected]:
+        return [one for act in self.scenario.acts for one in act.expects]
+
+
+# The runner
+
+
+class SimulatedLedger(Ledger):
+    """The real ledger. Each commit is a step, and it is known which of them are durable."""
+
+    def __init__(
+        self, state: Path, step: Callable[[str], AbstractContextManager[None]], *, weak: bool
+    ) -> None:
+        super().__init__(state)
+        self._state = state
+        self._step = step
+        if weak:
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        self._syncs = self._db.execute("PRAGMA synchronous").fetchone()[0] >= 2
+        self._db.execute("PRAGMA synchronous = OFF")
+        self.older: list[LedgerFiles] = []
+        """What may be found instead after a power cut."""
+
+    def is_durable(self) -> bool:
+        """Whether the commit of just now is there after a power cut."""
+        return bool(self._syncs)
+
+    def files(self) -> LedgerFiles:
+        """The database as it would be found after a kill."""
+        names = (LEDGER_FILE, f"{LEDGER_FILE}-wal")
+        return {name: (self._state / name).read_bytes() for name in names}
+
+    def commit(self) -> None:
+        lost = None if self.is_durable() else self.files()
+        with self._step("commit"):
+            super().commit()
+        if lost is None:
+            self.older.clear()
+        else:
+            self.older.append(lost)
+
+
+class AtOnce(Executor):
+    """Runs what is submitted before `submit` returns."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class FakeProcesses:
+    """Executes a notebook by giving its text back; words in it say what becomes of it."""
+
+    def __init__(self, life: "Life") -> None:
+        self._life = life
+
+    def execute(
+        self, order: Order, notebook: bytes, on_progress: Callable[[str, Progress], None]
+    ) -> tuple[Outcome, bytes | None]:
+        life = self._life
+        life.world.executed[order.name, notebook] += 1
+        work = Path(order.output_folder)
+        if b"FILES" in notebook:
+            (work / "inner").mkdir()
+            (work / "table.csv").write_bytes(b"table " + notebook)
+            (work / "inner" / "plot.png").write_bytes(b"plot " + notebook)
+            life.disk.notice_all(work)
+        if b"GONE" in notebook:
+            life.move("outbox", "away")
+        if b"FAILS" in notebook or (b"SECOND" in notebook and order.attempt == 1):
+            died = Failure(error_type=ErrorType.KERNEL_DIED, message="died")
+            return failed(died), executed_of(notebook)
+        results = {"parameters": dict(order.parameters)}
+        return Outcome(status=Status.SUCCEEDED, results=results), executed_of(notebook)
+
+    def stop(self, job_id: str, reason: ErrorType) -> None:
+        """What is executed at once cannot be stopped."""
+
+
+def executed_of(notebook: bytes) -> bytes:
+    return b"executed " + notebook
+
+
+@cache
+def default_settings() -> Settings:
+    return Settings()
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """What to put in the place of the program's own parts, to see the harness object."""
+
+    reception: type[Reception] = Reception
+    claims: type[Claims] = Claims
+    dispatch: type[Dispatch] = Dispatch
+    outbox: type[Outbox] = Outbox
+    ledger: type[SimulatedLedger] = SimulatedLedger
+    weak_ledger: bool = False
+    deaf: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a crash left everything, and where the next start begins."""
+
+    label: str
+    tree: Tree
+    model: Model
+    ledger: LedgerFiles
+    world: World
+    killed: bool = False
+    """Whether only the process is gone, and the machine with its cache is not."""
+
+    def as_found(self) -> object:
+        """All that the next start can see of it."""
+        ran = frozenset(self.world.executed.items())
+        digest = hashlib.sha256(b"".join(self.ledger.values())).digest()
+        return tuple(self.tree.items()), digest, ran, self.world.done
+
+    def at_crash(self) -> World:
+        return replace(
+            self.world, executed=self.world.executed.copy(), crashes=self.world.crashes + 1
+        )
+
+
+@cache
+def empty_ledger() -> tuple[tuple[str, bytes], ...]:
+    with TemporaryDirectory() as folder:
+        Ledger(Path(folder)).close()
+        return tuple((p.name, p.read_bytes()) for p in Path(folder).iterdir())
+
+
+def beginning(scenario: Scenario) -> State:
+    """Folders and a ledger in which nothing has happened."""
+    tree: Tree = dict.fromkeys(("inbox", "notebooks", "outbox", "state"))
+    tree.update(scenario.before)
+    return State("beginning", tree, durable(tree), dict(empty_ledger()), World(scenario))
+
+
+class Life:
+    """One process of the runner, from its start on what a `State` holds."""
+
+    def __init__(self, root: Path, state: State, swaps: Swaps = Swaps()) -> None:
+        root.mkdir()
+        lay_out(state.tree, root)
+        for name, content in state.ledger.items():
+            (root / "state" / name).write_bytes(content)
+        self.root = root
+        self.world = state.at_crash() if state.label != "beginning" else copy.copy(state.world)
+        self.world.executed = state.world.executed.copy()
+        self.disk = SimulatedDisk(root, copy.deepcopy(state.model))
+        self.disk.deaf = swaps.deaf
+        self.swaps = swaps
+        self.clock = 0.0
+        self.at_end: Callable[[], None] = lambda: None
+        self._ids = random.Random(f"{len(state.tree)}{self.world.crashes}{self.world.done}")
+        self._came: list[Finished] = []
+        self._is_away = False
+
+    def run(self) -> None:
+        """Work until there is nothing left to do; afterwards only the model knows of the files.
+
+        Raises:
+            Violation: it fails, or does not come to rest.
+        """
+        try:
+            self.put_back()
+            self._begin()
+            self._live()
+            self.at_end()
+        except (Crash, Violation):
+            raise
+        except Exception as error:
+            raise Violation(f"{type(error).__name__}: {error}") from error
+        finally:
+            if hasattr(self, "ledger"):
+                self.ledger.close()
+            shutil.rmtree(self.root)
+
+    def put(self, relative: str, content: bytes | None) -> None:
+        """A user's file or folder.
+
+        Raises:
+            FileExistsError: one is there already; a user who overwrites it takes it back.
+        """
+        if (self.root / relative).exists():
+            raise FileExistsError(relative)
+        self.disk.put(relative, content)
+
+    def put_back(self) -> None:
+        """The outbox is mounted again, if it was not."""
+        if (self.root / "away").exists():
+            self.move("away", "outbox")
+
+    def move(self, old: str, new: str) -> None:
+        """An administrator takes a whole folder away, or puts it back."""
+        (self.root / old).rename(self.root / new)
+        top = self.disk.model.root
+        for names in (top.live, top.kept):
+            names[new] = names.pop(old)
+
+    def tree(self) -> Tree:
+        """Everything that lies there, but for the ledger."""
+        return self.disk.model.live()
+
+    def _begin(self) -> None:
+        root, disk, swaps = self.root, self.disk, self.swaps
+        folders = {name: root / name for name in ("inbox", "outbox", "notebooks", "state")}
+        execution = Execution(concurrency=self.world.scenario.concurrency)
+        settings = default_settings().model_copy(update={**folders, "execution": execution})
+        self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
+        outbox = swaps.outbox(settings.outbox, disk)
+        inbox = Inbox(
+            folder=settings.inbox,
+            max_bytes=MAX_BYTES,
+            broken_seconds=15,
+            ignore=(),
+            trust=Trust(),
+            clock=lambda: self.clock,
+            wall=lambda: 10**19,
+        )
+        self.reception = swaps.reception(
+            inbox=inbox,
+            claims=swaps.claims(settings.inbox, MAX_BYTES, disk),
+            ledger=self.ledger,
+            outbox=outbox,
+            library=library_reader(settings.notebooks, MAX_BYTES),
+            limits=settings.limits,
+            now=self._now,
+            new_id=lambda: f"{self._ids.getrandbits(128):032x}",
+        )
+        self.dispatch = swaps.dispatch(
+            settings=settings,
+            ledger=self.ledger,
+            outbox=outbox,
+            disk=disk,
+            processes=FakeProcesses(self),  # type: ignore[arg-type]
+            executor=AtOnce(),
+            retire=self.reception.retire,
+            tell=self._came.append,
+            on_progress=lambda *_: None,
+            clock=lambda: self.clock,
+            now=self._now,
+        )
+        self.dispatch.recover()
+
+    def _live(self) -> None:
+        at_rest = self.world.done == 0 or self._round()
+        for _ in range(60):
+            self.clock += 100
+            self._mend()
+            left = self.world.scenario.acts[self.world.done :]
+            if left and (left[0].at_once or at_rest):
+                self._act(left[0])
+            elif at_rest:
+                return
+            at_rest = self._round()
+        raise Violation("does not come to rest")
+
+    def _mend(self) -> None:
+        """What is away is back in the second round after."""
+        if self._is_away:
+            self.put_back()
+        self._is_away = (self.root / "away").exists()
+
+    def _act(self, act: Act) -> None:
+        """What a client could not do it does again."""
+        try:
+            act.do(self)
+        except NameBusy:
+            pass
+        except OSError:
+            return
+        self.world.done += 1
+
+    def _round(self) -> bool:
+        """As the daemon's. Whether there is nothing left to do."""
+        self._finish()
+        looks_again, came = self._scan()
+        self.dispatch.turn()
+        self.dispatch.write_status()
+        busy = looks_again or came or self._came or self.dispatch.troubles
+        return not busy and not self.ledger.unclosed()
+
+    def _finish(self) -> None:
+        while self._came:
+            try:
+                self.dispatch.finish(self._came[0])
+            except sqlite3.OperationalError:
+                return
+            self._came.pop(0)
+
+    def _scan(self) -> tuple[bool, bool]:
+        try:
+            received = self.reception.receive(self.dispatch.reserve)
+            self.dispatch.launch()
+            self.reception.release(received)
+        except (OSError, OutboxGone, sqlite3.OperationalError):
+            return True, False
+        self.dispatch.cancel(received.cancelled)
+        return received.scan.look_again is not None, bool(received.scan.drops)
+
+    def _now(self) -> datetime:
+        return datetime(2026, 1, 2, tzinfo=UTC) + timedelta(milliseconds=self.clock)
+
+
+# Crashes
+
+
+def crashes(life: Life, samples: int, seed: str) -> list[State]:
+    """Run a life to its end; give every state in which it might have ended at each step before.
+
+    Stopping after a step is stopping before the next one; the last state is that of the end. What
+    would be found alike is given once.
+    """
+    rng = random.Random(seed)
+    found: dict[object, State] = {}
+    steps: list[str] = []
+
+    def look(when: str) -> None:
+        for state in states_of(life, when, rng, samples):
+            found.setdefault(state.as_found(), state)
+
+    def around(what: str) -> Iterator[None]:
+        look(f"before step {len(steps)} ({what})")
+        steps.append(what)
+        yield
+
+    life.disk.around = around
+    life.at_end = lambda: look("at the end")
+    life.run()
+    return list(found.values())
+
+
+def states_of(life: Life, when: str, rng: random.Random, samples: int) -> Iterator[State]:
+    if not hasattr(life, "ledger"):
+        return
+    world = replace(life.world, executed=life.world.executed.copy())
+    now = life.ledger.files()
+    model = copy.deepcopy(life.disk.model)
+    yield State(f"killed {when}", model.live(), model, now, world, killed=True)
+    for label, tree in life.disk.model.survivors(rng, samples):
+        for ledger in (now, *life.ledger.older):
+            lost = "" if ledger is now else ", the last commit lost"
+            yield State(f"power cut {when}: {label}{lost}", tree, durable(tree), ledger, world)
+
+
+def recovered(
+    state: State, root: Path, swaps: Swaps = Swaps(), also: Sequence[str] = ("interrupted",)
+) -> Life:
+    """A start on what is left, and on to the end of the scenario."""
+    check_visible(state.tree, state.world, state.label, live=state.killed)
+    life = Life(root, state, swaps)
+    try:
+        life.run()
+        check(life.tree(), life.world, state.label, also)
+        check_clean(life.tree(), state.label)
+    except Violation as violation:
+        raise Violation(f"{state.label}: {violation}") from violation
+    return life
+
+
+# What must hold
+
+
+def check_visible(tree: Tree, world: World, told: str, *, live: bool) -> None:
+    """Whatever is visible in the outbox, hidden folders apart, is whole."""
+    for path, content in tree.items():
+        folder, _, relative = path.partition("/")
+        if folder == "outbox" and content is not None and not relative.startswith("."):
+            _check_file(tree, world, path, content, told, live=live)
+
+
+def _check_file(
+    tree: Tree, world: World, path: str, content: bytes, told: str, *, live: bool
+) -> None:
+    given = [one.notebook for one in world.expected() if one.notebook is not None]
+    if path.endswith(".status.json"):
+        if live:  # after a power cut it may be empty until the next start: it is not synced
+            json.loads(content)
+    elif ".json" in path:
+        _check_report(tree, path, content, told)
+    elif ".files/" in path:
+        _ensure(any(content in (b"table " + g, b"plot " + g) for g in given), told, path)
+    elif path.endswith(".ipynb"):
+        _ensure(any(content in (g, executed_of(g)) for g in given), told, path)
+
+
+def _check_report(tree: Tree, path: str, content: bytes, told: str) -> None:
+    """A report parses, and all that it names lies beside it, whole."""
+    try:
+        report = json.loads(content)
+    except ValueError:
+        raise Violation(f"{told}: {path} is no JSON: {content!r}") from None
+    if "job_id" not in report:
+        return
+    base = path.partition(".result.json")[0].partition(".error.json")[0]
+    if report["output_nb"] is not None:
+        found = tree.get(f"{base}.ipynb") or b""
+        given = found.removeprefix(b"executed ")
+        right = hashlib.sha256(given).hexdigest() == report["input_sha256"]
+        _ensure(right, told, f"{path} names a notebook that is not there")
+        ran = found != given or report["status"] != "succeeded"
+        _ensure(ran, told, f"{path} lies beside a notebook that was not executed")
+    for file in report["files"]:
+        inner = file["path"].removeprefix(f"{report['name']}.files/")
+        found = tree.get(f"{base}.files/{inner}") or b""
+        right = hashlib.sha256(found).hexdigest() == file["sha256"]
+        _ensure(right, told, f"{path} names {file['path']}, which is not there")
+
+
+def check(tree: Tree, world: World, told: str, also: Sequence[str]) -> None:
+    """Every request that was made has one report, nothing ran too often, nothing is left."""
+    reports = []
+    for path, content in tree.items():
+        if not path.startswith("outbox/") or content is None:
+            continue
+        if ".result.json" in path or ".error.json" in path:
+            _check_report(tree, path, content, told)
+            report = json.loads(content)
+            if "job_id" in report:
+                reports.append((path, report))
+    _check_counts([report for _, report in reports], world, told, also)
+    _check_current(reports, world, told)
+    for (name, notebook), runs in world.executed.items():
+        allowed = sum(
+            one.runs for one in world.expected() if (one.name, one.notebook) == (name, notebook)
+        )
+        _ensure(runs <= allowed, told, f"{name} ran {runs} times")
+    for act in world.scenario.acts:
+        for content in act.kept:
+            _ensure(content in tree.values(), told, f"{content[:40]!r} is gone")
+    for content in world.scenario.before.values():
+        _ensure(content in tree.values(), told, f"{(content or b'')[:40]!r} is gone")
+
+
+def _check_counts(
+    reports: Sequence[dict[str, Any]], world: World, told: str, also: Sequence[str]
+) -> None:
+    left = list(reports)
+    for one in world.expected():
+        digest = None if one.notebook is None else hashlib.sha256(one.notebook).hexdigest()
+        mine = [r for r in left if r["name"] == one.name and r["input_sha256"] == digest]
+        _ensure(len(mine) == 1, told, f"{one.name} has {len(mine)} reports")
+        left.remove(mine[0])
+        status = mine[0]["status"]
+        _ensure(
+            status in (*one.statuses, *also),
+            told,
+            f"{one.name}: {status} ({mine[0].get('message')})",
+        )
+        right = mine[0]["parameters"] == one.parameters
+        _ensure(right, told, f"{one.name} has the parameters {mine[0]['parameters']}")
+    _ensure(not left, told, f"reports of nothing that was asked for: {left}")
+
+
+def _check_current(reports: Sequence[tuple[str, dict[str, Any]]], world: World, told: str) -> None:
+    """The newest run of each name is in the outbox itself, and it alone."""
+    newest = {one.name: one.notebook for one in world.expected()}
+    for name, notebook in newest.items():
+        current = [
+            r for path, r in reports if not path.startswith("outbox/.") and r["name"] == name
+        ]
+        _ensure(len(current) == 1, told, f"{len(current)} current reports of {name}")
+        if notebook is not None:
+            digest = hashlib.sha256(notebook).hexdigest()
+            _ensure(current[0]["input_sha256"] == digest, told, f"{name} shows an older run")
+
+
+def check_clean(tree: Tree, told: str) -> None:
+    """No claim, nothing staged, no work folder, no status file, no temp file."""
+    for path in tree:
+        folder, _, relative = path.partition("/")
+        last = os.path.basename(path)
+        claimed = folder == "inbox" and last.startswith(".") and last != ".refused"
+        staged = path.startswith(("outbox/.staging/", "state/work/"))
+        status = path.startswith("outbox/") and last.endswith(".status.json")
+        _ensure(not (claimed or staged or status), told, f"{path} is left")
+        waits = folder == "inbox" and ".refused" not in path and last.endswith(REQUESTS)
+        _ensure(not waits, told, f"{relative} is still in the inbox")
+
+
+REQUESTS = (".ipynb", ".json", ".yaml", ".cancel")
+
+
+def _ensure(right: bool, told: str, what: str) -> None:
+    if not right:
+        raise Violation(f"{told}: {what}")
