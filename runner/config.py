@@ -59,6 +59,9 @@ class Limits(Section):
     max_run_seconds: float = Field(3600, gt=0)
     kernel_start_seconds: float = Field(60, gt=0)
     memory_mb: int = Field(1024, gt=0)
+    processes: int = Field(512, gt=0)
+    open_files: int = Field(4096, ge=256)
+    use_cgroup: bool = True
     output_mb: float = Field(50, gt=0)
     files_mb: float = Field(200, ge=0)
     files: int = Field(1000, ge=0)

@@ -25,7 +25,9 @@ from runner.companion import Companion
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
+from runner.execution.cgroup import NoCgroup, take_over
 from runner.execution.environment import clean_environment
+from runner.execution.limits import RunLimits
 from runner.execution.order import Progress
 from runner.execution.processes import JobProcesses
 from runner.execution.tree import adopt_orphans, children, end_marked
@@ -212,6 +214,8 @@ class Daemon:
             preload=settings.kernels.preload,
             kernel_start_seconds=settings.limits.kernel_start_seconds,
             warm=settings.warm if forks else 0,
+            limits=_run_limits(settings),
+            cgroup=_find_cgroup(settings),
             clock=self._clock,
         )
         stack.callback(processes.close)
@@ -523,3 +527,27 @@ class Daemon:
         finally:
             for number, previous in old.items():
                 signal.signal(number, previous)
+
+
+def _run_limits(settings: Settings) -> RunLimits:
+    """What one run may take. A message may need twice the room of the output that it brings."""
+    limits = settings.limits
+    return RunLimits(
+        memory_mb=limits.memory_mb,
+        processes=limits.processes,
+        open_files=limits.open_files,
+        message_bytes=int(2 * limits.output_mb * MEGABYTE) + MEGABYTE,
+    )
+
+
+def _find_cgroup(settings: Settings) -> Path | None:
+    """The control group for those of runs, if there is one that the runner may use."""
+    if not settings.limits.use_cgroup:
+        return None
+    try:
+        found = take_over()
+    except NoCgroup as why:
+        log.info("memory and processes of runs are watched by looking at them: %s", why)
+        return None
+    log.info("memory and processes of runs are limited by cgroups below %s", found)
+    return found

@@ -109,10 +109,9 @@ def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
     """
     from runner.execution.job import serve_one
 
-    folder = Path(asked.runtime_folder)
     try:
         with Connection(fd) as connection:
-            become = serve_one(connection, folder, template, asked.kernel_start_seconds)
+            become = serve_one(connection, asked, template)
     except (EOFError, ConnectionError):
         end_descendants()
         os._exit(1)

@@ -24,6 +24,8 @@ ENGINE = "inbox-runner"
 IOPUB_SECONDS = 120
 """nbclient's 4 s lose the output of a cell that prints much."""
 DRAIN_SECONDS = 0.2
+HANG_UP_SECONDS = 1.0
+"""A kernel that ends hangs up first."""
 PROGRESS_SECONDS = 1.0
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
@@ -89,6 +91,10 @@ class Run:
     def is_over(self) -> bool:
         """Whether there is more output than allowed."""
         return self.written > self.output_bytes
+
+    def overflow(self) -> None:
+        """An output came that is larger than all of them may be; nothing of it is known."""
+        self.written = max(self.written, self.output_bytes) + 1
 
     def count(self, size: int) -> bool:
         """Count output; False as soon as it is too much."""
@@ -177,8 +183,24 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             raise DeadKernelError("Kernel died")
 
     async def _async_poll_kernel_alive(self) -> None:
-        """Told by the system at once, where nbclient asks every second."""
-        await self._run.kernel.ended()
+        """Told by the system at once, where nbclient asks every second.
+
+        A connection that ends while the kernel lives was ended for a message too large to be read.
+        """
+        kernel = self._run.kernel
+        ended, hung_up = (
+            asyncio.ensure_future(kernel.ended()),
+            asyncio.ensure_future(kernel.hung_up()),
+        )
+        try:
+            await asyncio.wait({ended, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended}, timeout=HANG_UP_SECONDS)
+        finally:
+            hung_up.cancel()
+            ended.cancel()
+        if kernel.is_alive():
+            self._run.overflow()
+            kernel.kill()
         await asyncio.sleep(DRAIN_SECONDS)
         if self.task_poll_for_reply is not None:
             self.task_poll_for_reply.cancel()

@@ -9,13 +9,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+MANY = 64
+"""As many processes are no longer ended one by one."""
 INSTANCE = "RUNNER_INSTANCE"
 """Environment variable that marks every process which a runner's state folder has started."""
 
@@ -39,19 +41,60 @@ def end_descendants(keep: Collection[int] = (), patience_seconds: float = 5.0) -
     could not be ended in time.
     """
     deadline = time.monotonic() + patience_seconds
-    while True:
-        left = [p for p in _descendants() if p not in keep]
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    left = _signal_descendants(signal.SIGKILL, keep)
+    if len(left) > MANY:
+        _freeze(keep, deadline)
+    while left:
         for pid in left:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        if not left:
-            return True
         if time.monotonic() > deadline:
             return False
         time.sleep(0.002)
+        left = _signal_descendants(signal.SIGKILL, keep)
+    return True
+
+
+def _signal_descendants(number: int, keep: Collection[int]) -> list[int]:
+    """Send a signal to each, before its children are looked for: it starts no more meanwhile."""
+    found: list[int] = []
+    pending = children(os.getpid())
+    while pending:
+        pid = pending.pop()
+        if pid not in keep:
+            found.append(pid)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        pending.extend(children(pid))
+    return found
+
+
+def _freeze(keep: Collection[int], deadline: float) -> None:
+    """Stop a tree that may grow as fast as it is killed.
+
+    Each that is killed leaves its place to a new one; each that is stopped keeps it, until a limit
+    on their number lets no more be born. With the right to it, this thread comes before them.
+    """
+    with _ahead_of_others():
+        known: set[int] = set()
+        while time.monotonic() < deadline:
+            found = set(_signal_descendants(signal.SIGSTOP, keep))
+            if found <= known:
+                break
+            known |= found
+        _signal_descendants(signal.SIGKILL, keep)
+
+
+@contextlib.contextmanager
+def _ahead_of_others() -> Iterator[None]:
+    """This thread runs before all ordinary ones, if it may (sched(7), CAP_SYS_NICE)."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except (AttributeError, OSError):
+        yield
+        return
+    yield
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def end_marked(instance: str) -> list[int]:
@@ -95,16 +138,6 @@ def children(pid: int) -> list[int]:
 
 
 _HAS_LISTS = Path("/proc/thread-self/children").exists()
-
-
-def _descendants() -> list[int]:
-    found: list[int] = []
-    pending = children(os.getpid())
-    while pending:
-        pid = pending.pop()
-        found.append(pid)
-        pending.extend(children(pid))
-    return found
 
 
 def _prctl(option: int, value: int) -> None:
