@@ -25,7 +25,7 @@ _REASONS = {
     PROCESSES: ErrorType.KERNEL_DIED,
 }
 _NO_MEMORY = "[Errno 12]"
-"""ENOMEM, as an `OSError` shows it."""
+_NO_THREAD = "can't start new thread"
 _MEGABYTE = 1024 * 1024
 
 
@@ -101,9 +101,7 @@ def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dic
     executed = run.notebook
     if executed is None or run.index is None:
         return {}
-    cells = [
-        c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
-    ]
+    cells = _asked_cells(executed)
     index = run.index
     if isinstance(error, PapermillExecutionError):
         index = error.cell_index
@@ -125,6 +123,13 @@ def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dic
     }
 
 
+def _asked_cells(executed: NotebookNode) -> list[NotebookNode]:
+    """Its cells without those that papermill puts into a failed notebook."""
+    return [
+        c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
+
+
 def _cell_failure(
     error: PapermillExecutionError, place: dict[str, Any], run: Run, known: Circumstances
 ) -> Failure:
@@ -144,9 +149,14 @@ def _cell_failure(
         return Failure(
             error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
         )
-    if error.ename.endswith("MemoryError") or error.evalue.startswith(_NO_MEMORY):
+    if _is_memory_error(text):
         message = f"{message.rstrip(' .:')}. {_memory(known)}"
         return Failure(error_type=ErrorType.OUT_OF_MEMORY, message=message, **raised)
+    if _NO_THREAD in text:
+        message = (
+            f"{message}. A run may have {known.limits.processes} processes and threads "
+            "(limits.processes), and the stack of each counts for limits.memory_mb."
+        )
     if known.is_out_of_files:
         message = (
             f"{message.rstrip(' .:')}. It had {known.limits.open_files} files open, as many as a "
@@ -155,10 +165,16 @@ def _cell_failure(
     return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
 
 
+def _is_memory_error(text: str) -> bool:
+    """Whether it is a MemoryError, a library's own kind of it, or ENOMEM of an `OSError`."""
+    ename, _, evalue = text.partition(":")
+    return ename.endswith("MemoryError") or evalue.strip().startswith(_NO_MEMORY)
+
+
 def _last_words(error: PapermillExecutionError, run: Run) -> str:
     """A kernel at its limits cannot report an exception, but may print it."""
     assert run.notebook is not None
-    outputs = run.notebook.cells[error.cell_index].get("outputs", [])
+    outputs = _asked_cells(run.notebook)[error.cell_index].get("outputs", [])
     text = plain_text("".join(one["text"] for one in outputs if one.get("name") == "stderr"))
     return str(strict_json.clean(text.strip().rpartition("\n")[2]))
 

@@ -11,13 +11,14 @@ from multiprocessing.connection import Connection, wait
 from runner.execution import order as wire
 from runner.execution.guard import Guard
 from runner.execution.run import Run
+from runner.execution.tree import come_before_others
 
 INTERRUPT_SECONDS = 2.0
 """Between SIGINT, which lets a cell end with a traceback, and SIGKILL."""
 LOOK_SECONDS = 0.25
 """Between two looks of the guard; a run that is over before the first is not looked at."""
 LOOK_SHARE = 0.05
-"""How much of the time may be spent on looking."""
+"""How much of a core may be spent on looking."""
 TOLD = frozenset({"timeout", "cancelled", "interrupted"})
 """Reasons that leave a cell the time for a traceback."""
 
@@ -38,6 +39,7 @@ class EarlyEnd(threading.Thread):
         self._done, self._finish = os.pipe()
 
     def run(self) -> None:
+        come_before_others()
         try:
             reason = self._wait()
         except (EOFError, OSError):
@@ -67,11 +69,11 @@ class EarlyEnd(threading.Thread):
                 return None
             if ready:
                 return str(wire.receive(self._connection)["reason"])
-            began = time.monotonic()
+            began = time.thread_time()
             reason = self._guard.look()
             if reason is not None:
                 return reason
-            pause = max(LOOK_SECONDS, (time.monotonic() - began) / LOOK_SHARE)
+            pause = max(LOOK_SECONDS, (time.thread_time() - began) / LOOK_SHARE)
         return "timeout"
 
     def finish(self) -> str | None:

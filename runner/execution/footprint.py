@@ -21,33 +21,44 @@ _HAS_PROC = Path("/proc/self/status").exists()
 class Footprint:
     """What the processes of a run take at one moment."""
 
+    pids: tuple[int, ...]
     tasks: int
     """Processes and threads: the system counts both against its own limits."""
-    memory: int
-    """Bytes that would be free without them; more than that where `is_rough`."""
-    is_rough: bool
-    """Whether pages that others hold too were counted, because a quick look was enough."""
+    shown: int
+    """Bytes of memory, where what several of them share counts several times: never too little."""
 
 
-def measure(*, enough_tasks: int, enough_memory: int, is_forked: bool) -> Footprint:
-    """The footprint of all descendants of this process.
+def count(enough: int) -> Footprint:
+    """All descendants of this process.
 
-    Counting ends at `enough_tasks`, because a fork bomb grows faster than it is walked through.
-    What is below `enough_memory` all told is not looked at closely. `is_forked`: the kernel is
-    forked from the same template as this process, and shares its pages.
+    Counting ends at `enough` tasks, because a fork bomb grows faster than it is walked through.
     """
     pids: list[int] = []
-    tasks = memory = 0
+    tasks = shown = 0
     for pid in _descendants():
         status = _status(pid)
         pids.append(pid)
         tasks += status.threads
-        memory += status.memory
-        if tasks >= enough_tasks:
-            return Footprint(tasks, memory, True)
-    if memory <= enough_memory:
-        return Footprint(tasks, memory, True)
-    return Footprint(tasks, _own_memory(pids, is_forked=is_forked), False)
+        shown += status.memory
+        if tasks >= enough:
+            break
+    return Footprint(tuple(pids), tasks, shown)
+
+
+def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
+    """How much memory would be free without these processes, in bytes; takes milliseconds for each.
+
+    It is the sum of all pages, each divided by how many processes hold it. `is_forked`: they are
+    forked from the same template as this process, so that what it has as its part of the template's
+    pages, each of them has too.
+    """
+    if not _HAS_PROC:
+        return sum(_unique_by_psutil(pid) for pid in pids)
+    found = sum(_pages(pid).part for pid in pids)
+    if not is_forked:
+        return found
+    mine = _pages(os.getpid())
+    return max(found - min(mine.inherited_part * len(pids), mine.inherited), 0)
 
 
 def most_memory(pid: int, *, is_forked: bool) -> int:
@@ -81,20 +92,6 @@ class _Pages:
     def inherited_part(self) -> int:
         """The same, divided."""
         return max(self.part - self.own, 0)
-
-
-def _own_memory(pids: Collection[int], *, is_forked: bool) -> int:
-    """The sum of all parts, so that what they share among them counts once.
-
-    What this process has as its part of the template's pages, each of them has too.
-    """
-    if not _HAS_PROC:
-        return sum(_unique_by_psutil(pid) for pid in pids)
-    found = sum(_pages(pid).part for pid in pids)
-    if not is_forked:
-        return found
-    mine = _pages(os.getpid())
-    return max(found - min(mine.inherited_part * len(pids), mine.inherited), 0)
 
 
 def _descendants() -> Iterator[int]:

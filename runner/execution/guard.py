@@ -7,16 +7,19 @@ is asked to end.
 import os
 import signal
 from abc import ABC, abstractmethod
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from runner.execution.cgroup import Cgroup
-from runner.execution.footprint import measure, most_memory
+from runner.execution.footprint import count, most_memory, own_memory
 from runner.execution.kernel import RunningKernel
 from runner.execution.limits import KERNEL_MB, RunLimits
 from runner.execution.tree import end_descendants
 
 MEMORY, MACHINE_MEMORY, PROCESSES = "memory", "machine memory", "processes"
 """Why a run was ended: more memory or processes than it may have, or none left in the machine."""
+KILL_SECONDS = 30.0
+"""A tree of hundreds of processes that all want to run leaves little time for its end."""
 _MEGABYTE = 1024 * 1024
 
 
@@ -42,7 +45,7 @@ class Guard(ABC):
     def kill(self) -> None:
         """End every process of the run."""
         self._kernel.kill()
-        end_descendants()
+        end_descendants(patience_seconds=KILL_SECONDS)
 
 
 class _ByCgroup(Guard):
@@ -76,21 +79,30 @@ class _ByLooking(Guard):
         self._is_forked = kernel.channel is not None
         self._kills = _system_kills()
         self._peak = 0
+        self._asker = ThreadPoolExecutor(1, thread_name_prefix="memory")
+        self._asked: Future[int] | None = None
 
     def look(self) -> str | None:
-        tasks, memory = self._limits.processes, self._limits.memory_mb
-        found = measure(
-            enough_tasks=_NEVER if tasks is None else tasks + 1,
-            enough_memory=_NEVER if memory is None else memory * _MEGABYTE,
-            is_forked=self._is_forked,
-        )
-        if tasks is not None and found.tasks > tasks:
+        tasks, memory = self._limits.processes or _NEVER, self._limits.memory_mb or _NEVER
+        found = count(tasks + 1)
+        if found.tasks > tasks:
             return PROCESSES
-        if not found.is_rough:
-            self._peak = max(self._peak, found.memory)
-        if memory is None or found.is_rough:
-            return None
-        return MEMORY if found.memory > (memory + KERNEL_MB) * _MEGABYTE else None
+        if self._asked is None and found.shown > memory * _MEGABYTE:
+            self._asked = self._asker.submit(own_memory, found.pids, is_forked=self._is_forked)
+        own = self._answered()
+        self._peak = max(self._peak, own)
+        return MEMORY if own > memory * _MEGABYTE else None
+
+    def _answered(self) -> int:
+        """What the run holds, as far as that is known already; 0 if it is not."""
+        if self._asked is None:
+            return 0
+        try:
+            found = self._asked.result(ANSWER_SECONDS)
+        except TimeoutError:
+            return 0
+        self._asked = None
+        return found - KERNEL_MB * _MEGABYTE
 
     def why_killed(self) -> str | None:
         killed = _signal_of(self._kernel.pidfd) == signal.SIGKILL
@@ -101,7 +113,9 @@ class _ByLooking(Guard):
         return max(self._peak, most - KERNEL_MB * _MEGABYTE, 0)
 
 
-_NEVER = 1 << 62
+_NEVER = 1 << 40
+ANSWER_SECONDS = 0.1
+"""To ask for the memory of a process that forks is to wait for it; a bomb makes that a minute."""
 
 
 def guard_of(kernel: RunningKernel, limits: RunLimits, cgroup: Cgroup | None) -> Guard:

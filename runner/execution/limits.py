@@ -13,7 +13,7 @@ from runner.outcome import Value
 KERNEL_MB = 64
 """What a kernel holds before its first cell and is not counted: an upper bound."""
 STACK_MB = 8
-NPROC_ROOM = 4096
+NPROC_ROOM = 1024
 """For what else the user may start meanwhile."""
 OOM_SCORE = 500
 """Of -1000 to 1000: with no memory left, the system ends a notebook before anything else."""

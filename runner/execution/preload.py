@@ -89,10 +89,10 @@ class _Server:
             if pid == 0:
                 break
             self._children.discard(pid)
-        for orphan in set(children(os.getpid())) - self._children:
-            log.info("ending a process that a job left behind: %d", orphan)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(orphan, signal.SIGKILL)
+        orphans = set(children(os.getpid())) - self._children
+        if orphans:
+            log.info("ending what a job left behind: process %d", min(orphans))
+            end_descendants(spare=self._children)
 
 
 def _drain(fd: int) -> bool:

@@ -27,6 +27,8 @@ DRAIN_SECONDS = 0.2
 HANG_UP_SECONDS = 1.0
 """A kernel that ends hangs up first."""
 PROGRESS_SECONDS = 1.0
+LEAST_BYTES = 100
+"""What any message counts that is no text."""
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -282,14 +284,28 @@ def register() -> None:
 
 
 def _size(msg: Mapping[str, Any]) -> int:
-    content = msg["content"]
-    if msg["msg_type"] == "stream":
-        return len(content["text"])
-    if msg["msg_type"] in ("display_data", "execute_result", "update_display_data"):
-        return sum(len(v) if isinstance(v, str) else len(str(v)) for v in content["data"].values())
-    if msg["msg_type"] == "error":
-        return sum(len(line) for line in content.get("traceback", []))
-    return 0
+    """How many bytes of a message stay in the notebook or in this process, about.
+
+    Everything that a notebook can make its kernel say counts, be it only a little.
+    """
+    kind, content = msg["msg_type"], msg["content"]
+    if kind in ("status", "execute_input"):
+        return 0
+    if kind == "stream":
+        return _length(content["text"])
+    buffers = sum(len(buffer) for buffer in msg.get("buffers", ()))
+    return LEAST_BYTES + buffers + _length(content)
+
+
+def _length(value: object) -> int:
+    """Of a JSON value's text in UTF-8, without its punctuation."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, Mapping):
+        return sum(len(key) + _length(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return 8
 
 
 def _cut(msg: dict[str, Any], kept: int) -> None:
@@ -299,7 +315,8 @@ def _cut(msg: dict[str, Any], kept: int) -> None:
     if msg["msg_type"] == "stream":
         content["text"] = f"{content['text'][: max(kept, 0)]}\n{note}\n"
     elif msg["msg_type"] == "error":
-        content["traceback"] = [note]
+        content.update(ename="OutputLimit", evalue=note, traceback=[note])
+    elif msg["msg_type"] in ("display_data", "execute_result", "update_display_data"):
+        content.update(data={"text/plain": note}, metadata={})
     else:
-        content["data"] = {"text/plain": note}
-        content["metadata"] = {}
+        content.update(data={}, metadata={})

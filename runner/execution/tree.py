@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
@@ -34,16 +34,18 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def end_descendants(keep: Collection[int] = (), patience_seconds: float = 5.0) -> bool:
+def end_descendants(
+    keep: Collection[int] = (), spare: Collection[int] = (), patience_seconds: float = 5.0
+) -> bool:
     """Kill all descendants of this process but `keep`, and reap those that are its children.
 
-    Goes round until none is left, because a dying process hands its children up. False if some
-    could not be ended in time.
+    The descendants of those in `spare` live on too. Goes round until none is left, because a dying
+    process hands its children up. False if some could not be ended in time.
     """
     deadline = time.monotonic() + patience_seconds
-    left = _signal_descendants(signal.SIGKILL, keep)
+    left = _signal_descendants(signal.SIGKILL, keep, spare)
     if len(left) > MANY:
-        _freeze(keep, deadline)
+        _freeze(keep, spare, deadline)
     while left:
         for pid in left:
             with contextlib.suppress(ChildProcessError):
@@ -51,16 +53,18 @@ def end_descendants(keep: Collection[int] = (), patience_seconds: float = 5.0) -
         if time.monotonic() > deadline:
             return False
         time.sleep(0.002)
-        left = _signal_descendants(signal.SIGKILL, keep)
+        left = _signal_descendants(signal.SIGKILL, keep, spare)
     return True
 
 
-def _signal_descendants(number: int, keep: Collection[int]) -> list[int]:
+def _signal_descendants(number: int, keep: Collection[int], spare: Collection[int]) -> list[int]:
     """Send a signal to each, before its children are looked for: it starts no more meanwhile."""
     found: list[int] = []
     pending = children(os.getpid())
     while pending:
         pid = pending.pop()
+        if pid in spare:
+            continue
         if pid not in keep:
             found.append(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -69,32 +73,27 @@ def _signal_descendants(number: int, keep: Collection[int]) -> list[int]:
     return found
 
 
-def _freeze(keep: Collection[int], deadline: float) -> None:
+def _freeze(keep: Collection[int], spare: Collection[int], deadline: float) -> None:
     """Stop a tree that may grow as fast as it is killed.
 
     Each that is killed leaves its place to a new one; each that is stopped keeps it, until a limit
-    on their number lets no more be born. With the right to it, this thread comes before them.
+    on their number lets no more be born.
     """
-    with _ahead_of_others():
-        known: set[int] = set()
-        while time.monotonic() < deadline:
-            found = set(_signal_descendants(signal.SIGSTOP, keep))
-            if found <= known:
-                break
-            known |= found
-        _signal_descendants(signal.SIGKILL, keep)
+    known: set[int] = set()
+    while time.monotonic() < deadline:
+        found = set(_signal_descendants(signal.SIGSTOP, keep, spare))
+        if found <= known:
+            break
+        known |= found
 
 
-@contextlib.contextmanager
-def _ahead_of_others() -> Iterator[None]:
-    """This thread runs before all ordinary ones, if it may (sched(7), CAP_SYS_NICE)."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except (AttributeError, OSError):
-        yield
-        return
-    yield
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+def come_before_others() -> None:
+    """Let this thread run before all ordinary ones, if it may (sched(7), CAP_SYS_NICE).
+
+    For one that rarely runs, and has to when others leave no time. Its children are ordinary.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def end_marked(instance: str) -> list[int]:
