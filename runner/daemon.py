@@ -22,7 +22,7 @@ from types import FrameType
 from runner import pulse
 from runner.admission import library_reader
 from runner.companion import Companion
-from runner.config import MEGABYTE, Settings
+from runner.config import MEGABYTE, Settings, available_memory
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
 from runner.execution.cgroup import NoCgroup, take_over
@@ -276,6 +276,11 @@ class Daemon:
             settings.outbox,
             settings.concurrency,
         )
+        too_much = memory_warning(
+            settings.concurrency, settings.limits.memory_mb, available_memory()
+        )
+        if too_much is not None:
+            log.warning(too_much)
 
     def _go_round(self) -> None:
         """One round of the loop. Nothing that goes wrong in it may end the daemon."""
@@ -527,6 +532,18 @@ class Daemon:
         finally:
             for number, previous in old.items():
                 signal.signal(number, previous)
+
+
+def memory_warning(concurrency: int, memory_mb: int, available: int | None) -> str | None:
+    """What to say when all runs together may take more memory than there is, in bytes."""
+    allowed = concurrency * memory_mb
+    if available is None or allowed * MEGABYTE <= available:
+        return None
+    return (
+        f"{concurrency} runs at a time of up to {memory_mb} MB each (execution.concurrency, "
+        f"limits.memory_mb) are {allowed} MB, but there are only {available // MEGABYTE} MB of "
+        "memory; when that is used up, the system ends a run before its limit"
+    )
 
 
 def _run_limits(settings: Settings) -> RunLimits:
