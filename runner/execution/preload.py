@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 from runner.execution.forked import INLINE_BACKEND, KernelTemplate
 from runner.execution.server import FORK, FORK_BARE, Preload
@@ -186,23 +187,31 @@ def main(arguments: Sequence[str]) -> None:
     asked = Preload.model_validate_json(arguments[1])
     sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: _end(asked))
     requests = socket.socket(fileno=int(arguments[0]))
     template = _prepare(asked)
     if not isinstance(template, KernelTemplate):
         requests.close()
         template()
         return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     become = _Server(requests, asked, template).serve()
     if become is not None:
         become()
         return
+    _end(asked)
+
+
+def _end(asked: Preload) -> NoReturn:
+    """End with all that was started, and leave no folder."""
     end_descendants()
     shutil.rmtree(asked.runtime_folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         Path(asked.runtime_folder).parent.rmdir()
+    os._exit(0)
 
 
 if __name__ == "__main__":

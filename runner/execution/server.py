@@ -94,8 +94,9 @@ class PreloadServer:
             Cgroup(self._cgroup / f"{PREFIX}{pid}").remove()
 
     def hang_up(self) -> None:
-        """Let it see that it is not needed any more."""
+        """Let it see that it is not needed any more, also while it imports and does not look."""
         self._socket.close()
+        self._process.terminate()
 
     def close(self) -> None:
         """End it and everything below it, and wait for that."""

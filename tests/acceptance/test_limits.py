@@ -1,9 +1,10 @@
-"""Hostile notebooks in the real program: they cost themselves their run, and nobody else anything."""
+"""Hostile notebooks in the real program: they cost themselves their run, and nobody else."""
 
 import json
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -118,9 +119,10 @@ def test_a_notebook_that_drops_notebooks_fills_the_queue_and_no_more(serving: Se
         "import json, os, time\n"
         "made = {'cells': [{'cell_type': 'code', 'source': 'import time; time.sleep(0.3)',"
         " 'metadata': {}}]}\n"
+        f"os.chdir({inbox!r})\n"
         "for n in range(40):\n"
-        f"    with open(os.path.join({inbox!r}, f'.{{n}}.tmp'), 'w') as file: json.dump(made, file)\n"
-        f"    os.rename(file.name, os.path.join({inbox!r}, f'child{{n}}.ipynb'))\n"
+        "    with open(f'.{n}.tmp', 'w') as file: json.dump(made, file)\n"
+        "    os.rename(file.name, f'child{n}.ipynb')\n"
         "time.sleep(3)"
     )
     program.drop("parent.ipynb", notebook(source))
@@ -150,18 +152,20 @@ def test_a_runner_whose_kernels_still_come_up_ends_at_once(
 
 
 def test_a_stubborn_import_does_not_keep_a_runner_from_its_end(
-    make_program: Callable[..., Program],
+    make_program: Callable[..., Program], tmp_path: Path
 ) -> None:
-    """A preloaded module that never comes back; the second signal does not wait for it either."""
-    program = make_program({"kernels": {"preload": ["sleeps"]}})
-    program.environment = {"PYTHONPATH": str(program.root)}
-    (program.root / "sleeps.py").write_text("import time\ntime.sleep(600)\n")
-    program.settings = {}
+    """A preloaded module that never comes back."""
+    program = make_program(
+        {"kernels": {"preload": ["sleeps"], "pass_environment": ["PYTHONPATH"]}},
+        PYTHONPATH=str(tmp_path),
+    )
+    here = tmp_path / "here"
+    (tmp_path / "sleeps.py").write_text(
+        f"import time\nopen({str(here)!r}, 'w').close()\ntime.sleep(600)\n"
+    )
     program.start()
-    time.sleep(3)
-    assert program.process is not None
+    wait_for(here.exists)
     began = time.monotonic()
-    program.process.send_signal(signal.SIGTERM)
-    assert program.process.wait(20) == 0
+    assert program.stop(signal.SIGTERM, 20) == 0
     assert time.monotonic() - began < 5
     assert not program.processes()
