@@ -3,8 +3,9 @@
 Owns every default and unit, and refuses unknown keys by name. Nothing else reads the environment.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +60,9 @@ class Limits(Section):
     max_run_seconds: float = Field(3600, gt=0)
     kernel_start_seconds: float = Field(60, gt=0)
     memory_mb: int = Field(1024, gt=0)
+    processes: int = Field(512, gt=0)
+    open_files: int = Field(4096, ge=256)
+    use_cgroup: bool = True
     output_mb: float = Field(50, gt=0)
     files_mb: float = Field(200, ge=0)
     files: int = Field(1000, ge=0)
@@ -264,6 +268,39 @@ def _cgroup_quota() -> float | None:
         return None if limit <= 0 else limit / int((root / "cpu.cfs_period_us").read_text())
     except (OSError, ValueError):
         return None
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that this process and its children may have; None where that is unknown.
+
+    The machine's, or less if the container or service has a limit (cgroup v2 `memory.max`, v1
+    `memory.limit_in_bytes`).
+    """
+    if "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for file in _memory_limits():
+        with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+            found = min(found, int(file.read_text()))
+    return found
+
+
+def _memory_limits() -> Iterator[Path]:
+    """Of the group that this process is in, and of all above it as far as they can be seen."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, name = Path("/sys/fs/cgroup"), "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"
+        else:
+            continue
+        inner = Path(path.lstrip("/"))
+        yield from (root / above / name for above in (inner, *inner.parents))
 
 
 def _read(file: Path) -> dict[str, Any]:

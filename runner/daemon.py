@@ -22,10 +22,12 @@ from types import FrameType
 from runner import pulse
 from runner.admission import library_reader
 from runner.companion import Companion
-from runner.config import MEGABYTE, Settings
+from runner.config import MEGABYTE, Settings, available_memory
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
+from runner.execution.cgroup import NoCgroup, take_over
 from runner.execution.environment import clean_environment
+from runner.execution.limits import RunLimits
 from runner.execution.order import Progress
 from runner.execution.processes import JobProcesses
 from runner.execution.tree import adopt_orphans, children, end_marked
@@ -101,6 +103,8 @@ def start_processes(settings: Settings, instance: str, many: bool) -> JobProcess
         preload=settings.kernels.preload,
         kernel_start_seconds=settings.limits.kernel_start_seconds,
         warm=settings.warm if forks else 0,
+        limits=_run_limits(settings),
+        cgroup=_find_cgroup(settings),
     )
 
 
@@ -285,6 +289,11 @@ class Daemon:
             settings.outbox,
             settings.concurrency,
         )
+        too_much = memory_warning(
+            settings.concurrency, settings.limits.memory_mb, available_memory()
+        )
+        if too_much is not None:
+            log.warning(too_much)
 
     def _go_round(self) -> None:
         """One round of the loop. Nothing that goes wrong in it may end the daemon."""
@@ -544,3 +553,39 @@ class Daemon:
         finally:
             for number, previous in old.items():
                 signal.signal(number, previous)
+
+
+def memory_warning(concurrency: int, memory_mb: int, available: int | None) -> str | None:
+    """What to say when all runs together may take more memory than there is, in bytes."""
+    allowed = concurrency * memory_mb
+    if available is None or allowed * MEGABYTE <= available:
+        return None
+    return (
+        f"{concurrency} runs at a time of up to {memory_mb} MB each (execution.concurrency, "
+        f"limits.memory_mb) are {allowed} MB, but there are only {available // MEGABYTE} MB of "
+        "memory; when that is used up, the system ends a run before its limit"
+    )
+
+
+def _run_limits(settings: Settings) -> RunLimits:
+    """What one run may take. A message may need twice the room of the output that it brings."""
+    limits = settings.limits
+    return RunLimits(
+        memory_mb=limits.memory_mb,
+        processes=limits.processes,
+        open_files=limits.open_files,
+        message_bytes=int(2 * limits.output_mb * MEGABYTE) + MEGABYTE,
+    )
+
+
+def _find_cgroup(settings: Settings) -> Path | None:
+    """The control group for those of runs, if there is one that the runner may use."""
+    if not settings.limits.use_cgroup:
+        return None
+    try:
+        found = take_over()
+    except NoCgroup as why:
+        log.info("memory and processes of runs are watched by looking at them: %s", why)
+        return None
+    log.info("memory and processes of runs are limited by cgroups below %s", found)
+    return found

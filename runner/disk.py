@@ -6,7 +6,6 @@ Owns the few durable steps (write, rename, link, sync, remove). Knows nothing of
 import errno
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,20 +153,38 @@ class Disk:
             return
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a folder of the runner's own with all that is in it, following no links."""
+        """Remove a folder of the runner's own with all that is in it, following no links.
+
+        Folders are brought up to its top before they are looked into: a notebook may nest them
+        deeper than a path can be long, and deeper than Python can call itself.
+        """
         if not os.path.lexists(path):
             return
+        mark, brought = secrets.token_hex(8), 0
+        path.chmod(stat.S_IRWXU)
+        pending = _remove_files(path)
+        while pending:
+            folder = path / pending.pop()
+            for name in _remove_files(folder):
+                brought += 1
+                pending.append(f"{mark}-{brought}")
+                (folder / name).rename(path / pending[-1])
+            folder.rmdir()
+        path.rmdir()
 
-        def make_writable(_call: object, failed: str, _error: object) -> None:
-            folder = Path(failed).parent
-            folder.chmod(stat.S_IRWXU)
-            if Path(failed).is_dir() and not Path(failed).is_symlink():
-                Path(failed).chmod(stat.S_IRWXU)
-                shutil.rmtree(failed)
-            else:
-                Path(failed).unlink(missing_ok=True)
 
-        shutil.rmtree(path, onerror=make_writable)
+def _remove_files(folder: Path) -> list[str]:
+    """Remove all in it that is no folder, and make writable what is. The names of those."""
+    folders: list[str] = []
+    with os.scandir(folder) as found:
+        entries = list(found)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            Path(entry.path).chmod(stat.S_IRWXU)
+            folders.append(entry.name)
+        else:
+            Path(entry.path).unlink(missing_ok=True)
+    return folders
 
 
 def same_file(path: Path, content: bytes) -> bool:

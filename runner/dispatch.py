@@ -322,7 +322,6 @@ class Dispatch:
             allowed_kernels=settings.kernels.allowed,
             languages=settings.kernels.languages,
             start=settings.kernels.start,
-            memory_mb=settings.limits.memory_mb,
             output_bytes=int(settings.limits.output_mb * MEGABYTE),
             tag=settings.results.tag,
             scrapbook=settings.results.scrapbook,

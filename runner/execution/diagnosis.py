@@ -3,6 +3,7 @@
 Pure rules over an exception and the notebook as far as it got. Ends nothing, and runs nothing.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from nbclient.exceptions import DeadKernelError
@@ -10,6 +11,8 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from runner import strict_json
+from runner.execution.guard import MACHINE_MEMORY, MEMORY, PROCESSES
+from runner.execution.limits import RunLimits
 from runner.execution.run import OutputLimit, Run, plain_text
 from runner.outcome import ErrorType, Failure
 
@@ -17,29 +20,46 @@ _REASONS = {
     "timeout": ErrorType.TIMEOUT,
     "cancelled": ErrorType.CANCELLED,
     "interrupted": ErrorType.INTERRUPTED,
+    MEMORY: ErrorType.OUT_OF_MEMORY,
+    MACHINE_MEMORY: ErrorType.OUT_OF_MEMORY,
+    PROCESSES: ErrorType.KERNEL_DIED,
 }
+_NO_MEMORY = "[Errno 12]"
+_NO_THREAD = "can't start new thread"
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is known of a run's end beside the exception."""
+
+    reason: str | None
+    """Why it was ended early, if it was."""
+    timeout_seconds: float
+    limits: RunLimits
+    peak: int
+    """The most memory that it was seen to hold, in bytes."""
+    is_out_of_files: bool
+    """Whether its kernel had as many files open as it may."""
 
 
 def failure_of(
-    error: BaseException | None,
-    reason: str | None,
-    run: Run,
-    asked: NotebookNode,
-    timeout_seconds: float,
+    error: BaseException | None, run: Run, asked: NotebookNode, known: Circumstances
 ) -> Failure | None:
-    """The failure of a run that ended with `error`, or early for `reason`; None if it succeeded.
+    """The failure of a run that ended with `error`, or early; None if it succeeded.
 
     Raises:
         BaseException: `error` itself, if it is none that a notebook can cause.
     """
+    reason = known.reason
     if error is None and reason is None:
         return None
     place = _place_of(error, run, asked)
     if reason is not None:
-        message = _why(reason, timeout_seconds)
+        message = _why(reason, known)
         return Failure(error_type=_REASONS[reason], message=message, **place)
     if isinstance(error, PapermillExecutionError):
-        return _cell_failure(error, place)
+        return _cell_failure(error, place, run, known)
     if isinstance(error, OutputLimit):
         return Failure(
             error_type=ErrorType.OUTPUT_LIMIT,
@@ -57,12 +77,23 @@ def failure_of(
     raise error
 
 
-def _why(reason: str, timeout_seconds: float) -> str:
-    if reason == "timeout":
-        return f"The run passed its limit of {timeout_seconds:g} s."
-    if reason == "cancelled":
-        return "The job was cancelled."
-    return "The runner was stopped while the notebook ran."
+def _why(reason: str, known: Circumstances) -> str:
+    return {
+        "timeout": f"The run passed its limit of {known.timeout_seconds:g} s.",
+        "cancelled": "The job was cancelled.",
+        "interrupted": "The runner was stopped while the notebook ran.",
+        MEMORY: f"The notebook was ended because it took more memory than it may. {_memory(known)}",
+        MACHINE_MEMORY: "The machine, or the container, had no memory left, and the system ended "
+        f"the kernel. {_memory(known)}",
+        PROCESSES: "The notebook was ended because it started more processes and threads than the "
+        f"{known.limits.processes} that a run may have (limits.processes).",
+    }[reason]
+
+
+def _memory(known: Circumstances) -> str:
+    limit = known.limits.memory_mb
+    allowed = "" if limit is None else f"A run may hold {limit} MB (limits.memory_mb); "
+    return f"{allowed}its peak was {known.peak // _MEGABYTE} MB."
 
 
 def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dict[str, Any]:
@@ -70,9 +101,7 @@ def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dic
     executed = run.notebook
     if executed is None or run.index is None:
         return {}
-    cells = [
-        c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
-    ]
+    cells = _asked_cells(executed)
     index = run.index
     if isinstance(error, PapermillExecutionError):
         index = error.cell_index
@@ -94,7 +123,16 @@ def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dic
     }
 
 
-def _cell_failure(error: PapermillExecutionError, place: dict[str, Any]) -> Failure:
+def _asked_cells(executed: NotebookNode) -> list[NotebookNode]:
+    """Its cells without those that papermill puts into a failed notebook."""
+    return [
+        c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
+
+
+def _cell_failure(
+    error: PapermillExecutionError, place: dict[str, Any], run: Run, known: Circumstances
+) -> Failure:
     lines = [line for entry in error.traceback for line in plain_text(str(entry)).split("\n")]
     raised = {
         **place,
@@ -103,15 +141,42 @@ def _cell_failure(error: PapermillExecutionError, place: dict[str, Any]) -> Fail
         "traceback": [str(strict_json.clean(line)) for line in lines],
     }
     text = f"{raised['ename']}: {raised['evalue']}"
+    if not raised["evalue"] and error.ename == "CellExecutionError":
+        text = _last_words(error, run) or text
     message = f"{_during(place).capitalize()}: {text[:500]}"
     if error.ename == "ModuleNotFoundError":
         module = _quoted(error.evalue)
         return Failure(
             error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
         )
-    if error.ename == "MemoryError":
+    if _is_memory_error(text):
+        message = f"{message.rstrip(' .:')}. {_memory(known)}"
         return Failure(error_type=ErrorType.OUT_OF_MEMORY, message=message, **raised)
+    if _NO_THREAD in text:
+        message = (
+            f"{message}. A run may have {known.limits.processes} processes and threads "
+            "(limits.processes), and the stack of each counts for limits.memory_mb."
+        )
+    if known.is_out_of_files:
+        message = (
+            f"{message.rstrip(' .:')}. It had {known.limits.open_files} files open, as many as a "
+            "process may have (limits.open_files)."
+        )
     return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
+
+
+def _is_memory_error(text: str) -> bool:
+    """Whether it is a MemoryError, a library's own kind of it, or ENOMEM of an `OSError`."""
+    ename, _, evalue = text.partition(":")
+    return ename.endswith("MemoryError") or evalue.strip().startswith(_NO_MEMORY)
+
+
+def _last_words(error: PapermillExecutionError, run: Run) -> str:
+    """A kernel at its limits cannot report an exception, but may print it."""
+    assert run.notebook is not None
+    outputs = _asked_cells(run.notebook)[error.cell_index].get("outputs", [])
+    text = plain_text("".join(one["text"] for one in outputs if one.get("name") == "stderr"))
+    return str(strict_json.clean(text.strip().rpartition("\n")[2]))
 
 
 def _quoted(text: str) -> str | None:

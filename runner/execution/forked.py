@@ -25,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import ipykernel.ipkernel
+import zmq
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
@@ -37,7 +38,8 @@ from runner.execution.tree import die_with_parent
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 """What ipykernel makes matplotlib's default, before a notebook can import it."""
-_MEGABYTE = 1024 * 1024
+CHILDREN_SECONDS = 0.1
+"""For processes that a notebook has left behind, between SIGTERM and SIGKILL."""
 _CHANNEL = 3
 """The descriptor over which a kernel hears from its job process."""
 _UP, _ASSIGNED, _FLUSHED = b"up\n", b"assigned\n", b"flushed\n"
@@ -49,7 +51,6 @@ class KernelSetting:
 
     folder: str
     environment: dict[str, str]
-    memory_mb: int | None
 
 
 class KernelTemplate:
@@ -129,7 +130,6 @@ class KernelTemplate:
         time.tzset()
         shell.starting_dir = setting.folder
         shell.history_manager.dir_hist[:] = [Path(setting.folder)]
-        limit_memory(setting.memory_mb)
         self._forget_modules(setting.folder)
         self._style_plots()
         gc.enable()
@@ -185,6 +185,12 @@ class _App(IPKernelApp):  # type: ignore[misc]
         else:
             super()._exec_file(fname, shell_futures)
 
+    def init_iopub(self, context: Any) -> None:
+        """Outputs that nobody takes in time make the kernel wait, where ipykernel drops them."""
+        context.setsockopt(zmq.XPUB_NODROP, 1)
+        super().init_iopub(context)
+        del context.sockopts[zmq.XPUB_NODROP]
+
     def initialize(self, argv: object = None) -> None:
         """What is a process's own."""
         del argv
@@ -217,6 +223,12 @@ class _Kernel(IPythonKernel):  # type: ignore[misc]
             super().__init__(**options)
         self.shell.parent = self
         self.shell.kernel = self
+
+    async def _progressively_terminate_all_children(self) -> None:
+        """Ask them to end. ipykernel waits, for dead ones too; the job process ends the rest."""
+        if self._process_children():
+            self._signal_children(signal.SIGTERM)
+            await asyncio.sleep(CHILDREN_SECONDS)
 
 
 @contextlib.contextmanager
@@ -263,19 +275,6 @@ async def _hears(channel: socket.socket, word: bytes) -> bool:
         return False
     finally:
         channel.setblocking(True)
-
-
-def limit_memory(memory_mb: int | None) -> None:
-    """Private writable memory (setrlimit(2), RLIMIT_DATA): beyond it Python raises MemoryError."""
-    if memory_mb is None or not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    size = memory_mb * _MEGABYTE
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard != resource.RLIM_INFINITY:
-        size = min(size, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def _matplotlib_style() -> str | None:

@@ -28,8 +28,11 @@ from runner import strict_json
 from runner.execution import forked
 from runner.execution import order as wire
 from runner.execution import run as papermill_run
-from runner.execution.diagnosis import failure_of
+from runner.execution.cgroup import Cgroup
+from runner.execution.diagnosis import Circumstances, failure_of
+from runner.execution.early_end import EarlyEnd
 from runner.execution.forked import KernelSetting, KernelTemplate
+from runner.execution.guard import guard_of
 from runner.execution.kernel import (
     Connections,
     KernelNotReady,
@@ -39,9 +42,18 @@ from runner.execution.kernel import (
     start_cold,
 )
 from runner.execution.kernelspecs import Installed, installed_kernels
+from runner.execution.limits import (
+    KERNEL_MB,
+    UNLIMITED,
+    RunLimits,
+    count_user_tasks,
+    hold,
+    is_out_of_files,
+)
 from runner.execution.order import Order, Progress
 from runner.execution.preparation import check_modules, choose, read_notebook
 from runner.execution.run import Run, is_executed
+from runner.execution.server import Preload
 from runner.execution.tree import adopt_orphans, end_descendants
 from runner.notebook import KernelChoice, kernel_of
 from runner.outcome import (
@@ -58,9 +70,6 @@ from runner.results import extract
 
 log = logging.getLogger(__name__)
 
-INTERRUPT_SECONDS = 2.0
-"""Between SIGINT, which lets a cell end with a traceback, and SIGKILL."""
-
 _NOISY = ("papermill", "nbclient", "traitlets", "asyncio")
 
 Become = Callable[[], None]
@@ -75,6 +84,8 @@ class Surroundings:
     """Its own, for sockets; made here, removed by the daemon."""
     forked: "_Forked | None"
     installed: Installed
+    limits: RunLimits = UNLIMITED
+    cgroup: Cgroup | None = None
 
 
 class _Forked:
@@ -88,13 +99,15 @@ class _Forked:
         self.trouble: str | None = None
         """Why it is not there."""
 
-    def bring_up(self, seconds: float) -> None:
-        """Wait until it has run nothing once, or is in trouble."""
-        start = connect(self._pid, self._channel, self._connections, seconds)
+    def bring_up(self, seconds: float, limits: RunLimits) -> None:
+        """Wait until it has run nothing once, or is in trouble. From then on it has its limits."""
+        start = connect(self._pid, self._channel, self._connections, seconds, limits.message_bytes)
         try:
             self._kernel = ensure_event_loop().run_until_complete(start)
         except KernelNotReady as error:
             self.trouble = str(error)
+        else:
+            hold(self._pid, limits, count_user_tasks())
 
     def waits(self, connection: Connection) -> bool:
         """Wait together with it for an order. False if it ends first: nothing is begun then."""
@@ -123,8 +136,8 @@ class _Forked:
             self._kernel.close()
 
 
-def _fork(folder: Path, template: KernelTemplate) -> _Forked | Become:
-    """Fork a kernel. In that child, what makes it the kernel."""
+def _fork(folder: Path, template: KernelTemplate, cgroup: Cgroup | None) -> _Forked | Become:
+    """Fork a kernel, and move it into `cgroup`. In that child, what makes it the kernel."""
     folder.mkdir(mode=0o700, exist_ok=True)
     connections, parent = make_connections(str(folder)), os.getpid()
     ours, theirs = socket.socketpair()
@@ -133,14 +146,13 @@ def _fork(folder: Path, template: KernelTemplate) -> _Forked | Become:
         ours.close()
         return lambda: template.bring_up(connections.file, theirs, parent)
     theirs.close()
+    if cgroup is not None:
+        cgroup.enter(pid)
     return _Forked(pid, ours, connections)
 
 
 def serve_one(
-    connection: Connection,
-    runtime_folder: Path,
-    template: KernelTemplate | None,
-    kernel_start_seconds: float,
+    connection: Connection, asked: Preload, template: KernelTemplate | None
 ) -> Become | None:
     """Execute the one order that comes over `connection`.
 
@@ -151,23 +163,34 @@ def serve_one(
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wire.send(connection, "hello", pid=os.getpid())
-    folder = runtime_folder / str(os.getpid())
-    ready = _fork(folder, template) if template is not None else None
+    key = str(os.getpid())
+    folder, limits = Path(asked.runtime_folder) / key, asked.limits
+    cgroup = _make_cgroup(asked, key)
+    ready = _fork(folder, template, cgroup) if template is not None else None
     if ready is not None and not isinstance(ready, _Forked):
         return ready
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if ready is not None:
-        ready.bring_up(kernel_start_seconds)
+        ready.bring_up(asked.kernel_start_seconds, limits)
     else:
         folder.mkdir(mode=0o700, exist_ok=True)
-    surroundings = Surroundings(folder, ready, installed_kernels())
+    surroundings = Surroundings(folder, ready, installed_kernels(), limits, cgroup)
     if ready is not None:
         wire.send(connection, "waiting", trouble=ready.trouble)
     if ready is None or ready.waits(connection):
         gc.enable()
         _serve(connection, surroundings)
     return None
+
+
+def _make_cgroup(asked: Preload, key: str) -> Cgroup | None:
+    """The control group for this run's kernel, if there may be one."""
+    if asked.cgroup is None:
+        return None
+    memory = asked.limits.memory_mb
+    with_kernel = None if memory is None else memory + KERNEL_MB
+    return Cgroup.make(Path(asked.cgroup), key, with_kernel, asked.limits.processes)
 
 
 def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become | list[str]:
@@ -177,13 +200,13 @@ def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become |
     before a fork. Leaves no thread and no loop. Gives the modules that its kernel has imported;
     in the child that becomes this kernel, what makes it one.
     """
-    ready = _fork(folder, template)
+    ready = _fork(folder, template, None)
     if not isinstance(ready, _Forked):
         return ready
     ours, theirs = socket.socketpair()
     with theirs, Connection(ours.detach()) as connection:
         order = Order(job_id="", name="", timeout_seconds=seconds, output_folder=str(folder))
-        ready.bring_up(seconds)
+        ready.bring_up(seconds, UNLIMITED)
         job = _Job(order, connection, Surroundings(folder, ready, installed_kernels()))
         outcome, _ = job.execute(_rehearsed())
     ready.close()
@@ -281,14 +304,24 @@ class _Job:
             "RUNNER_OUTPUT_DIR": order.output_folder,
         }
         check_modules(notebook, choice, found.python, folder, environment)
-        setting = KernelSetting(folder, environment, order.memory_mb)
+        setting = KernelSetting(folder, environment)
         if ready is not None and found.is_fork:
             return ready.take(setting)
         if ready is not None:
             ready.close()
-        place = str(self._surroundings.folder)
-        start = start_cold(choice.name, setting, place, order.kernel_start_seconds)
-        return ensure_event_loop().run_until_complete(start)
+        around = self._surroundings
+        kernel = ensure_event_loop().run_until_complete(
+            start_cold(
+                choice.name,
+                setting,
+                str(around.folder),
+                order.kernel_start_seconds,
+                around.limits.message_bytes,
+                around.cgroup,
+            )
+        )
+        hold(kernel.pid, around.limits, count_user_tasks())
+        return kernel
 
     def _run(
         self, notebook: NotebookNode, choice: KernelChoice, kernel: RunningKernel
@@ -296,7 +329,9 @@ class _Job:
         order = self._order
         self._send("ready")
         run = Run(kernel, order.output_bytes, self._report)
-        end = _EarlyEnd(self._connection, run, order.timeout_seconds)
+        around = self._surroundings
+        guard = guard_of(kernel, around.limits, around.cgroup)
+        end = EarlyEnd(self._connection, run, order.timeout_seconds, guard)
         end.start()
         error: BaseException | None = None
         try:
@@ -310,10 +345,17 @@ class _Job:
         except Exception as raised:  # noqa: BLE001 - whatever it is, it is this notebook's
             error = raised
         reason = end.finish()
+        known = Circumstances(
+            reason,
+            order.timeout_seconds,
+            around.limits,
+            peak=0 if error is None else guard.peak(),
+            is_out_of_files=error is not None and is_out_of_files(kernel.pid),
+        )
         kernel.ask_to_end()
         executed = run.notebook if run.notebook is not None else notebook
         try:
-            failure = failure_of(error, reason, run, notebook, order.timeout_seconds)
+            failure = failure_of(error, run, notebook, known)
             return self._finished(executed, failure)
         finally:
             if ensure_event_loop().run_until_complete(kernel.end()):
@@ -358,51 +400,6 @@ class _Job:
     def _send(self, kind: str, **fields: object) -> None:
         with self._sending, contextlib.suppress(BrokenPipeError):
             wire.send(self._connection, kind, **fields)
-
-
-class _EarlyEnd(threading.Thread):
-    """Waits for the deadline, for a `Stop`, or for the daemon to vanish, and ends the kernel."""
-
-    def __init__(self, connection: Connection, run: Run, seconds: float) -> None:
-        super().__init__(name="early-end", daemon=True)
-        self._connection = connection
-        self._run = run
-        self._kernel = run.kernel
-        self._seconds = seconds
-        self._reason: str | None = None
-        self._ending = threading.Lock()
-        self._finished = False
-        self._done, self._finish = os.pipe()
-
-    def run(self) -> None:
-        try:
-            ready = wait([self._connection, self._done], timeout=self._seconds)
-            if self._done in ready:
-                return
-            reason = str(wire.receive(self._connection)["reason"]) if ready else "timeout"
-        except (EOFError, OSError):
-            self._kernel.kill()
-            end_descendants()
-            os._exit(1)
-        with self._ending:
-            if self._finished:
-                return
-            self._reason = reason
-        self._run.is_stopped = True
-        self._kernel.interrupt()
-        if not wait([self._done], timeout=INTERRUPT_SECONDS):
-            self._kernel.kill()
-            end_descendants(keep={os.getpid()})
-
-    def finish(self) -> str | None:
-        """Execution is over: no early end from now on. Gives the reason if there was one."""
-        with self._ending:
-            self._finished = True
-        os.write(self._finish, b"x")
-        self.join()
-        os.close(self._done)
-        os.close(self._finish)
-        return self._reason
 
 
 def _to_bytes(notebook: NotebookNode) -> bytes:

@@ -10,20 +10,25 @@ import secrets
 import select
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import zmq
+import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo, write_connection_file
 from jupyter_client.manager import AsyncKernelManager
 
 from runner.execution import forked
-from runner.execution.forked import KernelSetting, limit_memory
+from runner.execution.cgroup import Cgroup
+from runner.execution.forked import KernelSetting
 
 SHUTDOWN_SECONDS = 5.0
 """How long a kernel may take to flush its files and end by itself."""
+WAITING_MESSAGES = 100
+"""How many may wait in this process for each channel; the others wait in the kernel."""
 
 
 class KernelNotReady(Exception):
@@ -40,6 +45,8 @@ class RunningKernel:
     pidfd: int
     channel: socket.socket | None = None
     """To a forked one: it says there that its files are flushed. Its memory goes later."""
+    monitors: Sequence[zmq.asyncio.Socket] = ()
+    """They tell when zmq refuses a message that is too large: it hangs up then."""
 
     def is_alive(self) -> bool:
         """Whether the kernel's process has not ended; a process descriptor is readable then."""
@@ -64,6 +71,15 @@ class RunningKernel:
             await done
         finally:
             loop.remove_reader(self.pidfd)
+
+    async def hung_up(self) -> None:
+        """Wait until a connection to it ends, because it sent too much or has ended itself."""
+        waiting = [asyncio.ensure_future(monitor.recv_multipart()) for monitor in self.monitors]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
 
     def ask_to_end(self) -> None:
         """Let it run its exit functions and flush its files."""
@@ -128,7 +144,11 @@ def make_connections(runtime_folder: str) -> Connections:
 
 
 async def connect(
-    pid: int, channel: socket.socket, connections: Connections, seconds: float
+    pid: int,
+    channel: socket.socket,
+    connections: Connections,
+    seconds: float,
+    message_bytes: int | None,
 ) -> RunningKernel:
     """Connect to the kernel that was forked as `pid`, and wait until it has run nothing once.
 
@@ -145,8 +165,7 @@ async def connect(
     async def greeted(client: AsyncKernelClient) -> dict[str, Any]:
         if not await forked.is_up(channel):
             raise KernelNotReady("it died while starting")
-        client.start_channels(hb=False)
-        client.allow_stdin = False
+        kernel.monitors = _start_channels(client, message_bytes)
         await _greeting(client)
         info = await _kernel_info(client)
         await _run_nothing(client)
@@ -156,9 +175,14 @@ async def connect(
 
 
 async def start_cold(
-    name: str, setting: KernelSetting, runtime_folder: str, seconds: float
+    name: str,
+    setting: KernelSetting,
+    runtime_folder: str,
+    seconds: float,
+    message_bytes: int | None,
+    cgroup: Cgroup | None,
 ) -> RunningKernel:
-    """Start a kernel by its kernelspec, the way jupyter_client does it.
+    """Start a kernel by its kernelspec, the way jupyter_client does it, in `cgroup` if given.
 
     Raises:
         KernelNotReady: it could not be started, died, or did not answer in time.
@@ -174,18 +198,30 @@ async def start_cold(
             cwd=setting.folder,
             env=setting.environment,
             stdin=None,
-            preexec_fn=lambda: limit_memory(setting.memory_mb),
+            preexec_fn=None if cgroup is None else cgroup.enter,
         )
     except Exception as error:
         raise KernelNotReady(f"{name!r} could not be started: {error}") from error
     assert km.provisioner is not None
     pid = int(km.provisioner.pid)  # type: ignore[attr-defined]
     client = km.client()
-    client.start_channels(hb=False)
-    client.allow_stdin = False
     kernel = RunningKernel(pid, client, {}, os.pidfd_open(pid))
+    kernel.monitors = _start_channels(client, message_bytes)
     kernel.manager = km  # type: ignore[attr-defined]
     return await _wait_until_ready(kernel, _answered, seconds)
+
+
+def _start_channels(
+    client: AsyncKernelClient, message_bytes: int | None
+) -> Sequence[zmq.asyncio.Socket]:
+    """Connect, with bounds on what waits in this process. Gives monitors of the connections."""
+    client.context.setsockopt(zmq.RCVHWM, WAITING_MESSAGES)
+    if message_bytes is not None:
+        client.context.setsockopt(zmq.MAXMSGSIZE, message_bytes)
+    client.start_channels(hb=False)
+    client.allow_stdin = False
+    sockets = (client.iopub_channel.socket, client.shell_channel.socket)
+    return [one.get_monitor_socket(zmq.EVENT_DISCONNECTED) for one in sockets]
 
 
 async def _wait_until_ready(

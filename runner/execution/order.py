@@ -30,7 +30,6 @@ class Order(Value):
     allowed_kernels: tuple[str, ...] = ("python3",)
     languages: tuple[str, ...] = ("python",)
     start: Literal["fork", "cold"] = "fork"
-    memory_mb: int | None = None
     output_bytes: int = 50 * 1024 * 1024
     tag: str = "results"
     scrapbook: bool = True

@@ -89,6 +89,7 @@ class JobProcess:
             self.pidfd = None
         if self.pid is not None:
             shutil.rmtree(Path(self.server.runtime_folder) / str(self.pid), ignore_errors=True)
+            self.server.remove_cgroup(self.pid)
 
 
 class Pool:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 from runner.execution.forked import INLINE_BACKEND, KernelTemplate
 from runner.execution.server import FORK, FORK_BARE, Preload
@@ -89,10 +90,10 @@ class _Server:
             if pid == 0:
                 break
             self._children.discard(pid)
-        for orphan in set(children(os.getpid())) - self._children:
-            log.info("ending a process that a job left behind: %d", orphan)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(orphan, signal.SIGKILL)
+        orphans = set(children(os.getpid())) - self._children
+        if orphans:
+            log.info("ending what a job left behind: process %d", min(orphans))
+            end_descendants(spare=self._children)
 
 
 def _drain(fd: int) -> bool:
@@ -109,10 +110,9 @@ def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
     """
     from runner.execution.job import serve_one
 
-    folder = Path(asked.runtime_folder)
     try:
         with Connection(fd) as connection:
-            become = serve_one(connection, folder, template, asked.kernel_start_seconds)
+            become = serve_one(connection, asked, template)
     except (EOFError, ConnectionError):
         end_descendants()
         os._exit(1)
@@ -187,23 +187,31 @@ def main(arguments: Sequence[str]) -> None:
     asked = Preload.model_validate_json(arguments[1])
     sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: _end(asked))
     requests = socket.socket(fileno=int(arguments[0]))
     template = _prepare(asked)
     if not isinstance(template, KernelTemplate):
         requests.close()
         template()
         return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     become = _Server(requests, asked, template).serve()
     if become is not None:
         become()
         return
+    _end(asked)
+
+
+def _end(asked: Preload) -> NoReturn:
+    """End with all that was started, and leave no folder."""
     end_descendants()
     shutil.rmtree(asked.runtime_folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         Path(asked.runtime_folder).parent.rmdir()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runner.execution import order as wire
+from runner.execution.limits import UNLIMITED, RunLimits
 from runner.execution.order import Order, Progress, Stop
 from runner.execution.packages import fingerprint
 from runner.execution.pool import JobProcess, Pool
@@ -62,11 +64,14 @@ class JobProcesses:
         preload: Sequence[str] = (),
         kernel_start_seconds: float = 60,
         warm: int = 0,
+        limits: RunLimits = UNLIMITED,
+        cgroup: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`environment` is all that notebooks see; `instance` marks every process started.
 
-        `warm` is how many may wait with a kernel that is ready.
+        `warm` is how many may wait with a kernel that is ready. `cgroup` is a group in which there
+        may be one for each run (`cgroup.take_over`); without it, `limits` are watched over.
         """
         self.runtime_folder = _make_runtime_folder()
         self._clock = clock
@@ -78,6 +83,8 @@ class JobProcesses:
                 runtime_folder=self.runtime_folder,
                 modules=tuple(preload),
                 kernel_start_seconds=kernel_start_seconds,
+                limits=limits,
+                cgroup=None if cgroup is None else str(cgroup),
             ),
             start_server=lambda asked: PreloadServer(asked, environment, instance),
             installed=lambda: fingerprint(environment),

@@ -24,7 +24,11 @@ ENGINE = "inbox-runner"
 IOPUB_SECONDS = 120
 """nbclient's 4 s lose the output of a cell that prints much."""
 DRAIN_SECONDS = 0.2
+HANG_UP_SECONDS = 1.0
+"""A kernel that ends hangs up first."""
 PROGRESS_SECONDS = 1.0
+LEAST_BYTES = 100
+"""What any message counts that is no text."""
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -89,6 +93,10 @@ class Run:
     def is_over(self) -> bool:
         """Whether there is more output than allowed."""
         return self.written > self.output_bytes
+
+    def overflow(self) -> None:
+        """An output came that is larger than all of them may be; nothing of it is known."""
+        self.written = max(self.written, self.output_bytes) + 1
 
     def count(self, size: int) -> bool:
         """Count output; False as soon as it is too much."""
@@ -177,8 +185,24 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             raise DeadKernelError("Kernel died")
 
     async def _async_poll_kernel_alive(self) -> None:
-        """Told by the system at once, where nbclient asks every second."""
-        await self._run.kernel.ended()
+        """Told by the system at once, where nbclient asks every second.
+
+        A connection that ends while the kernel lives was ended for a message too large to be read.
+        """
+        kernel = self._run.kernel
+        ended, hung_up = (
+            asyncio.ensure_future(kernel.ended()),
+            asyncio.ensure_future(kernel.hung_up()),
+        )
+        try:
+            await asyncio.wait({ended, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended}, timeout=HANG_UP_SECONDS)
+        finally:
+            hung_up.cancel()
+            ended.cancel()
+        if kernel.is_alive():
+            self._run.overflow()
+            kernel.kill()
         await asyncio.sleep(DRAIN_SECONDS)
         if self.task_poll_for_reply is not None:
             self.task_poll_for_reply.cancel()
@@ -260,14 +284,28 @@ def register() -> None:
 
 
 def _size(msg: Mapping[str, Any]) -> int:
-    content = msg["content"]
-    if msg["msg_type"] == "stream":
-        return len(content["text"])
-    if msg["msg_type"] in ("display_data", "execute_result", "update_display_data"):
-        return sum(len(v) if isinstance(v, str) else len(str(v)) for v in content["data"].values())
-    if msg["msg_type"] == "error":
-        return sum(len(line) for line in content.get("traceback", []))
-    return 0
+    """How many bytes of a message stay in the notebook or in this process, about.
+
+    Everything that a notebook can make its kernel say counts, be it only a little.
+    """
+    kind, content = msg["msg_type"], msg["content"]
+    if kind in ("status", "execute_input"):
+        return 0
+    if kind == "stream":
+        return _length(content["text"])
+    buffers = sum(len(buffer) for buffer in msg.get("buffers", ()))
+    return LEAST_BYTES + buffers + _length(content)
+
+
+def _length(value: object) -> int:
+    """Of a JSON value's text in UTF-8, without its punctuation."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, Mapping):
+        return sum(len(key) + _length(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return 8
 
 
 def _cut(msg: dict[str, Any], kept: int) -> None:
@@ -277,7 +315,8 @@ def _cut(msg: dict[str, Any], kept: int) -> None:
     if msg["msg_type"] == "stream":
         content["text"] = f"{content['text'][: max(kept, 0)]}\n{note}\n"
     elif msg["msg_type"] == "error":
-        content["traceback"] = [note]
+        content.update(ename="OutputLimit", evalue=note, traceback=[note])
+    elif msg["msg_type"] in ("display_data", "execute_result", "update_display_data"):
+        content.update(data={"text/plain": note}, metadata={})
     else:
-        content["data"] = {"text/plain": note}
-        content["metadata"] = {}
+        content.update(data={}, metadata={})

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from pathlib import Path
 
+from runner.execution.cgroup import PREFIX, Cgroup
+from runner.execution.limits import UNLIMITED, RunLimits
 from runner.execution.tree import INSTANCE
 from runner.outcome import Value
 
@@ -27,6 +30,9 @@ class Preload(Value):
     """Its own: job processes have a folder below it. It goes when the server goes."""
     modules: tuple[str, ...] = ()
     kernel_start_seconds: float = 60
+    limits: RunLimits = UNLIMITED
+    cgroup: str | None = None
+    """The folder for control groups of runs; without one, runs are looked at now and then."""
 
 
 class PreloadServer:
@@ -39,6 +45,7 @@ class PreloadServer:
             OSError: it cannot be started.
         """
         self.runtime_folder = preload.runtime_folder
+        self._cgroup = None if preload.cgroup is None else Path(preload.cgroup)
         self.is_proven = False
         """Whether a job process of it has said a word: then its imports did not end it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -81,9 +88,15 @@ class PreloadServer:
             raise
         return Connection(ours.detach())
 
+    def remove_cgroup(self, pid: int) -> None:
+        """The control group of a job process's kernel, and all that is left in it."""
+        if self._cgroup is not None:
+            Cgroup(self._cgroup / f"{PREFIX}{pid}").remove()
+
     def hang_up(self) -> None:
-        """Let it see that it is not needed any more."""
+        """Let it see that it is not needed any more, also while it imports and does not look."""
         self._socket.close()
+        self._process.terminate()
 
     def close(self) -> None:
         """End it and everything below it, and wait for that."""

@@ -16,6 +16,8 @@ import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+MANY = 64
+"""As many processes are no longer ended one by one."""
 INSTANCE = "RUNNER_INSTANCE"
 """Environment variable that marks every process which a runner's state folder has started."""
 
@@ -32,26 +34,66 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def end_descendants(keep: Collection[int] = (), patience_seconds: float = 5.0) -> bool:
+def end_descendants(
+    keep: Collection[int] = (), spare: Collection[int] = (), patience_seconds: float = 5.0
+) -> bool:
     """Kill all descendants of this process but `keep`, and reap those that are its children.
 
-    Goes round until none is left, because a dying process hands its children up. False if some
-    could not be ended in time.
+    The descendants of those in `spare` live on too. Goes round until none is left, because a dying
+    process hands its children up. False if some could not be ended in time.
     """
     deadline = time.monotonic() + patience_seconds
-    while True:
-        left = [p for p in _descendants() if p not in keep]
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    left = _signal_descendants(signal.SIGKILL, keep, spare)
+    if len(left) > MANY:
+        _freeze(keep, spare, deadline)
+    while left:
         for pid in left:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        if not left:
-            return True
         if time.monotonic() > deadline:
             return False
         time.sleep(0.002)
+        left = _signal_descendants(signal.SIGKILL, keep, spare)
+    return True
+
+
+def _signal_descendants(number: int, keep: Collection[int], spare: Collection[int]) -> list[int]:
+    """Send a signal to each, before its children are looked for: it starts no more meanwhile."""
+    found: list[int] = []
+    pending = children(os.getpid())
+    while pending:
+        pid = pending.pop()
+        if pid in spare:
+            continue
+        if pid not in keep:
+            found.append(pid)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        pending.extend(children(pid))
+    return found
+
+
+def _freeze(keep: Collection[int], spare: Collection[int], deadline: float) -> None:
+    """Stop a tree that may grow as fast as it is killed.
+
+    Each that is killed leaves its place to a new one; each that is stopped keeps it, until a limit
+    on their number lets no more be born.
+    """
+    known: set[int] = set()
+    while time.monotonic() < deadline:
+        found = set(_signal_descendants(signal.SIGSTOP, keep, spare))
+        if found <= known:
+            break
+        known |= found
+
+
+def come_before_others() -> None:
+    """Let this thread run before all ordinary ones, if it may (sched(7), CAP_SYS_NICE).
+
+    For one that rarely runs, and has to when others leave no time. Its children are ordinary.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def end_marked(instance: str) -> list[int]:
@@ -95,16 +137,6 @@ def children(pid: int) -> list[int]:
 
 
 _HAS_LISTS = Path("/proc/thread-self/children").exists()
-
-
-def _descendants() -> list[int]:
-    found: list[int] = []
-    pending = children(os.getpid())
-    while pending:
-        pid = pending.pop()
-        found.append(pid)
-        pending.extend(children(pid))
-    return found
 
 
 def _prctl(option: int, value: int) -> None:

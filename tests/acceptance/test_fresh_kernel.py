@@ -42,7 +42,8 @@ PROBES = {
     "process": "import os\nmask = os.umask(0); os.umask(mask)\n"
     "print(mask, os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid(), os.nice(0))",
     "limits": "import resource\n"
-    "names = [n for n in dir(resource) if n.startswith('RLIMIT_') and n != 'RLIMIT_DATA']\n"
+    "names = [n for n in dir(resource) if n.startswith('RLIMIT_') and n not in"
+    " ('RLIMIT_DATA', 'RLIMIT_NOFILE')]\n"
     "print({n: resource.getrlimit(getattr(resource, n)) for n in names})",
     "files": "import os\n"
     "links = [os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')"

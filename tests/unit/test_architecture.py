@@ -95,22 +95,28 @@ IN_INTAKE: dict[str, set[str]] = {
 IN_EXECUTION: dict[str, set[str]] = {
     "environment": set(),
     "tree": set(),
+    "cgroup": set(),
+    "limits": set(),
     "order": set(),
     "importable": set(),
     "kernelspecs": set(),
     "packages": set(),
+    "footprint": {"tree"},
     "forked": {"tree"},
-    "kernel": {"forked"},
+    "kernel": {"cgroup", "forked"},
+    "guard": {"cgroup", "footprint", "kernel", "limits", "tree"},
     "run": {"kernel", "order"},
-    "diagnosis": {"run"},
+    "early_end": {"guard", "order", "run", "tree"},
+    "diagnosis": {"guard", "limits", "run"},
     "preparation": {"importable", "kernelspecs"},
-    "server": {"tree"},
+    "server": {"cgroup", "limits", "tree"},
     "job": {
-        *("diagnosis", "forked", "kernel", "kernelspecs", "order", "preparation", "run", "tree"),
+        *("cgroup", "diagnosis", "early_end", "forked", "guard", "kernel", "kernelspecs"),
+        *("limits", "order", "preparation", "run", "server", "tree"),
     },
     "preload": {"forked", "job", "run", "server", "tree"},
     "pool": {"order", "packages", "server"},
-    "processes": {"order", "packages", "pool", "server"},
+    "processes": {"limits", "order", "packages", "pool", "server"},
 }
 """The same inside of the execution: the daemon's side never imports what drives papermill."""
 

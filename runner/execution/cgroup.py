@@ -1,0 +1,180 @@
+"""Control groups (cgroups(7), version 2) for runs, where the runner may make some of its own.
+
+Makes one for each run, moves kernels into it, and reads what became of them. Decides nothing, and
+leaves version 1 alone.
+"""
+
+import contextlib
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+OWN = "runner.daemon"
+"""Where the daemon and all that is no kernel go: a group with subgroups may hold no process."""
+PREFIX = "run-"
+CONTROLLERS = frozenset({"memory", "pids"})
+_MEGABYTE = 1024 * 1024
+
+
+class NoCgroup(Exception):
+    """The runner may not make control groups here: `reason`."""
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """The control group of one run."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, base: Path, key: str, memory_mb: int | None, tasks: int | None) -> "Cgroup":
+        """A new one below `base`, with its limits.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        made = cls(base / f"{PREFIX}{key}")
+        made.folder.mkdir()
+        if memory_mb is not None:
+            made._write("memory.max", memory_mb * _MEGABYTE)
+            made._write("memory.oom.group", 1)
+            with contextlib.suppress(FileNotFoundError):  # a system that does not account for swap
+                made._write("memory.swap.max", 0)
+        if tasks is not None:
+            made._write("pids.max", tasks)
+        return made
+
+    def enter(self, pid: int = 0) -> None:
+        """Move a process in, or the calling one; its children are born there.
+
+        Raises:
+            OSError: it cannot be moved, or is gone.
+        """
+        self._write("cgroup.procs", pid)
+
+    @property
+    def ran_out_of_memory(self) -> bool:
+        """Whether the system has ended it at its limit, or because the machine had no more."""
+        return self._events("memory.events").get("oom_kill", 0) > 0
+
+    @property
+    def was_refused_a_task(self) -> bool:
+        """Whether there was a fork or a thread beyond its limit."""
+        return self._events("pids.events").get("max", 0) > 0
+
+    @property
+    def peak(self) -> int:
+        """The most memory that it has ever held, in bytes; from Linux 5.19, else what it holds."""
+        for name in ("memory.peak", "memory.current"):
+            with contextlib.suppress(OSError, ValueError):
+                return int((self.folder / name).read_text())
+        return 0
+
+    def kill(self) -> None:
+        """End all that is in it at once, whatever it forks meanwhile (from Linux 5.14)."""
+        with contextlib.suppress(OSError):
+            self._write("cgroup.kill", 1)
+
+    def remove(self) -> bool:
+        """End it; False while something in it has not ended yet."""
+        self.kill()
+        try:
+            self.folder.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _events(self, name: str) -> dict[str, int]:
+        try:
+            lines = (self.folder / name).read_text().splitlines()
+        except OSError:
+            return {}
+        return {key: int(count) for key, _, count in (line.partition(" ") for line in lines)}
+
+    def _write(self, name: str, value: int) -> None:
+        (self.folder / name).write_text(str(value))
+
+
+def take_over(mounts: tuple[Path, ...] = MOUNTS, own: Path = Path("/proc/self/cgroup")) -> Path:
+    """Prepare the group that this process is in for groups of runs; gives it.
+
+    The process moves into a group `runner.daemon` of it, with the container's first process where
+    that is there too. What an earlier runner has left is removed.
+
+    Raises:
+        NoCgroup: see there.
+    """
+    base = _base(mounts, own)
+    missing = CONTROLLERS - set(_read(base / "cgroup.controllers").split())
+    if missing:
+        raise NoCgroup(f"{base} has no controller for {' and '.join(sorted(missing))}")
+    if not os.access(base / "cgroup.procs", os.W_OK) or not _is_ours(base):
+        raise NoCgroup(f"{base} is not delegated to the runner")
+    try:
+        _step_aside(base)
+        wanted = " ".join(f"+{name}" for name in sorted(CONTROLLERS))
+        (base / "cgroup.subtree_control").write_text(wanted)
+        for left in base.glob(f"{PREFIX}*"):
+            Cgroup(left).remove()
+    except OSError as error:
+        raise NoCgroup(f"{base} cannot be divided: {error.strerror}") from error
+    return base
+
+
+def _base(mounts: tuple[Path, ...], own: Path) -> Path:
+    """The group that this process is in; the one above if a runner has moved here before."""
+    paths = [line[3:] for line in _read(own).splitlines() if line.startswith("0::")]
+    for mount in mounts:
+        if paths and (mount / "cgroup.controllers").exists():
+            found = mount / paths[0].lstrip("/")
+            return found.parent if found.name == OWN else found
+    raise NoCgroup("there is no cgroup of version 2")
+
+
+def _is_ours(base: Path) -> bool:
+    """Whether root may take it: systemd marks what it leaves to a service (Delegate=).
+
+    Others have the right to write only where it was given to them, and a container's first group
+    is the container's own.
+    """
+    if os.geteuid() != 0 or base in MOUNTS or not Path("/run/systemd/system").exists():
+        return True
+    marks = ("trusted.delegate", "user.delegate")
+    return any(_attribute(base, mark) == b"1" for mark in marks)
+
+
+def _attribute(path: Path, name: str) -> bytes:
+    try:
+        return os.getxattr(path, name)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.ENOTSUP, errno.EPERM, errno.ENOENT):
+            raise
+        return b""
+
+
+def _step_aside(base: Path) -> None:
+    """Empty the group of processes; the very first one of a machine may keep them.
+
+    Raises:
+        NoCgroup: there are processes that are not ours to move.
+    """
+    if not (base / "cgroup.events").exists():
+        return
+    inside = {int(pid) for pid in _read(base / "cgroup.procs").split()}
+    strangers = inside - {os.getpid(), 1}
+    if strangers:
+        raise NoCgroup(f"{base} holds other processes too, such as {min(strangers)}")
+    (base / OWN).mkdir(exist_ok=True)
+    for pid in inside:
+        (base / OWN / "cgroup.procs").write_text(str(pid))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

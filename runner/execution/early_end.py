@@ -1,0 +1,92 @@
+"""Ends a run before its time: at its deadline, when told to, at a limit, or with its daemon.
+
+Judges no outcome: it says why it has ended the run.
+"""
+
+import os
+import threading
+import time
+from multiprocessing.connection import Connection, wait
+
+from runner.execution import order as wire
+from runner.execution.guard import Guard
+from runner.execution.run import Run
+from runner.execution.tree import come_before_others
+
+INTERRUPT_SECONDS = 2.0
+"""Between SIGINT, which lets a cell end with a traceback, and SIGKILL."""
+LOOK_SECONDS = 0.25
+"""Between two looks of the guard; a run that is over before the first is not looked at."""
+LOOK_SHARE = 0.05
+"""How much of a core may be spent on looking."""
+TOLD = frozenset({"timeout", "cancelled", "interrupted"})
+"""Reasons that leave a cell the time for a traceback."""
+
+
+class EarlyEnd(threading.Thread):
+    """Waits for whatever may end the run, next to the run itself."""
+
+    def __init__(self, connection: Connection, run: Run, seconds: float, guard: Guard) -> None:
+        super().__init__(name="early-end", daemon=True)
+        self._connection = connection
+        self._run = run
+        self._kernel = run.kernel
+        self._end_at = time.monotonic() + seconds
+        self._guard = guard
+        self._reason: str | None = None
+        self._ending = threading.Lock()
+        self._finished = False
+        self._done, self._finish = os.pipe()
+
+    def run(self) -> None:
+        come_before_others()
+        try:
+            reason = self._wait()
+        except (EOFError, OSError):
+            self._guard.kill()
+            os._exit(1)
+        with self._ending:
+            if reason is None or self._finished:
+                return
+            self._reason = reason
+        self._run.is_stopped = True
+        if reason in TOLD:
+            self._kernel.interrupt()
+            if wait([self._done], timeout=INTERRUPT_SECONDS):
+                return
+        self._guard.kill()
+
+    def _wait(self) -> str | None:
+        """Why the run is to end now; None if it is over by itself.
+
+        Raises:
+            EOFError, OSError: the daemon is gone.
+        """
+        pause = LOOK_SECONDS
+        while (left := self._end_at - time.monotonic()) > 0:
+            ready = wait([self._connection, self._done], timeout=min(left, pause))
+            if self._done in ready:
+                return None
+            if ready:
+                return str(wire.receive(self._connection)["reason"])
+            began = time.thread_time()
+            reason = self._guard.look()
+            if reason is not None:
+                return reason
+            pause = max(LOOK_SECONDS, (time.thread_time() - began) / LOOK_SHARE)
+        return "timeout"
+
+    def finish(self) -> str | None:
+        """Execution is over: no early end from now on. Gives the reason if there was one.
+
+        A kernel that the system has ended may have been ended for memory: that is one too.
+        """
+        with self._ending:
+            self._finished = True
+        os.write(self._finish, b"x")
+        self.join()
+        os.close(self._done)
+        os.close(self._finish)
+        if self._reason is None and not self._kernel.is_alive():
+            return self._guard.why_killed()
+        return self._reason

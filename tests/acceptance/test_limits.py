@@ -1,0 +1,171 @@
+"""Hostile notebooks in the real program: they cost themselves their run, and nobody else."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Program, Serving, code, notebook, wait_for
+from tests.integration.test_limits import BOMB
+
+ONE = notebook(code("1", "results"))
+
+
+@pytest.mark.parametrize("then", ["pass", "os.setsid()"])
+def test_a_fork_bomb_hurts_nobody_else(serving: Serving, then: str) -> None:
+    """Another job runs beside it, the daemon goes on, and nothing of the bomb is left."""
+    program = serving({"execution": {"concurrency": 2}, "limits": {"processes": 150}})
+    program.drop("other.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
+    program.drop("bomb.ipynb", notebook(BOMB.format(then=then)))
+    report = program.await_report("bomb")
+    assert report["error_type"] == "kernel_died"
+    assert "150" in report["message"]
+    assert "limits.processes" in report["message"]
+    assert program.await_report("other")["status"] == "succeeded"
+    program.drop("next.ipynb", ONE)
+    assert program.await_report("next")["status"] == "succeeded"
+    assert program.process is not None
+    assert program.process.poll() is None
+
+
+def test_a_job_out_of_memory_hurts_nobody_else(serving: Serving) -> None:
+    """`out_of_memory`, with what was glued before; the other one does not notice."""
+    program = serving({"execution": {"concurrency": 2}, "limits": {"memory_mb": 300}})
+    program.drop("other.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
+    child = "kept = b'x' * (200 * 2**20); import time; time.sleep(60)"
+    program.drop(
+        "greedy.ipynb",
+        notebook(
+            "import scrapbook; scrapbook.glue('before', 1)",
+            "import subprocess, sys, time\n"
+            f"for _ in range(3): subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+            "time.sleep(50)",
+        ),
+    )
+    report = program.await_report("greedy")
+    assert report["error_type"] == "out_of_memory"
+    assert "300 MB (limits.memory_mb); its peak was" in report["message"]
+    assert report["results"] == {"before": 1}
+    assert report["cell_index"] == 1
+    assert program.await_report("other")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("start", ["fork", "cold"])
+def test_the_settings_reach_the_kernel(serving: Serving, start: str) -> None:
+    """Forked ahead of its order, or started as Jupyter starts one."""
+    program = serving(
+        {"kernels": {"start": start}, "limits": {"open_files": 300, "memory_mb": 500}}
+    )
+    source = (
+        "import resource, pathlib\n"
+        "[*resource.getrlimit(resource.RLIMIT_NOFILE),"
+        " resource.getrlimit(resource.RLIMIT_DATA)[1] > 0,"
+        " int(pathlib.Path('/proc/self/oom_score_adj').read_text())]"
+    )
+    program.drop("asks.ipynb", notebook(code(source, "results")))
+    report = program.await_report("asks")
+    assert report["results"]["cell_1"]["application/json"] == [300, 300, True, 500]
+    program.drop("greedy.ipynb", notebook("kept = bytearray(4 * 1024**3)"))
+    assert program.await_report("greedy")["error_type"] == "out_of_memory"
+
+
+def test_too_much_for_the_machine_is_said_at_the_start(serving: Serving) -> None:
+    """A warning, and no more than that: not all runs take what they may."""
+    assert "limits.memory_mb" not in serving().log
+    much = serving({"limits": {"memory_mb": 10_000_000}, "execution": {"concurrency": 3}})
+    assert "3 runs at a time of up to 10000000 MB each" in much.log
+
+
+def test_files_are_published_within_their_caps_however_many_there_are(serving: Serving) -> None:
+    """Ten thousand, one that is larger than the disk, one that grows, links, and deep folders.
+
+    A result stays small, and what does not belong to the run is not in it.
+    """
+    program = serving({"limits": {"files": 20, "files_mb": 1}})
+    secret = program.root / "secret"
+    secret.write_text("secret")
+    source = (
+        "import os, subprocess, sys\n"
+        "for n in range(10_000): open(f'n{n:05}', 'w').close()\n"
+        "with open('a-sparse', 'wb') as file: file.truncate(10 * 2**40)\n"
+        f"os.symlink({str(secret)!r}, 'a-link')\nos.symlink('.', 'a-loop')\nos.mkfifo('a-pipe')\n"
+        "subprocess.Popen([sys.executable, '-c', \"file = open('b-grows', 'wb')\\n"
+        "while True: file.write(b'x' * 1000)\"])\n"
+        "for n in range(1500):\n    os.mkdir('deep'); os.chdir('deep')"
+    )
+    program.drop("many.ipynb", notebook(source))
+    report = program.await_report("many")
+    assert report["status"] == "succeeded"
+    assert len(report["files"]) <= 20
+    assert len(json.dumps(report)) < 20_000
+    assert any("more of 10" in warning for warning in report["warnings"])
+    published = program.outbox / "many.files"
+    assert {path.name for path in published.iterdir()} <= {"b-grows"} | {
+        f"n{n:05}" for n in range(10_000)
+    }
+    program.drop("next.ipynb", ONE)
+    assert program.await_report("next")["status"] == "succeeded"
+    wait_for(lambda: not list((program.root / "state" / "work").iterdir()))
+
+
+def test_a_notebook_that_drops_notebooks_fills_the_queue_and_no_more(serving: Serving) -> None:
+    """What is above `limits.queue` stays in the inbox; and a cancel is heard all the same."""
+    program = serving({"limits": {"queue": 5}, "execution": {"concurrency": 1}})
+    inbox = str(program.inbox)
+    source = (
+        "import json, os, time\n"
+        "made = {'cells': [{'cell_type': 'code', 'source': 'import time; time.sleep(0.3)',"
+        " 'metadata': {}}]}\n"
+        f"os.chdir({inbox!r})\n"
+        "for n in range(40):\n"
+        "    with open(f'.{n}.tmp', 'w') as file: json.dump(made, file)\n"
+        "    os.rename(file.name, f'child{n}.ipynb')\n"
+        "time.sleep(3)"
+    )
+    program.drop("parent.ipynb", notebook(source))
+    wait_for(lambda: len(list(program.inbox.glob("child*.ipynb"))) >= 30, 30)
+    most = 0
+    while program.report("parent") is None:
+        listed = program.run("jobs", "--json", "-n", "100", "--status", "queued").stdout
+        most = max(most, len(listed.splitlines()))
+    assert 1 <= most <= 5
+    names = [json.loads(line)["name"] for line in listed.splitlines()]
+    program.drop(f"{names[-1]}.cancel", b"")
+    assert program.await_report(names[-1])["error_type"] == "cancelled"
+
+
+def test_a_runner_whose_kernels_still_come_up_ends_at_once(
+    make_program: Callable[..., Program],
+) -> None:
+    """At any moment after its start: importing, rehearsing, forking kernels, waiting."""
+    program = make_program({"execution": {"concurrency": 4}})
+    for pause in (0.0, 0.3, 0.8, 1.5, 2.2, 3.0):
+        program.start()
+        time.sleep(pause)
+        began = time.monotonic()
+        assert program.stop(signal.SIGTERM, 20) == 0
+        assert time.monotonic() - began < 5, f"{pause} s after the start"
+        assert not program.processes()
+
+
+def test_a_stubborn_import_does_not_keep_a_runner_from_its_end(
+    make_program: Callable[..., Program], tmp_path: Path
+) -> None:
+    """A preloaded module that never comes back."""
+    program = make_program(
+        {"kernels": {"preload": ["sleeps"], "pass_environment": ["PYTHONPATH"]}},
+        PYTHONPATH=str(tmp_path),
+    )
+    here = tmp_path / "here"
+    (tmp_path / "sleeps.py").write_text(
+        f"import time\nopen({str(here)!r}, 'w').close()\ntime.sleep(600)\n"
+    )
+    program.start()
+    wait_for(here.exists)
+    began = time.monotonic()
+    assert program.stop(signal.SIGTERM, 20) == 0
+    assert time.monotonic() - began < 5
+    assert not program.processes()

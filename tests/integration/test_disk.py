@@ -1,0 +1,60 @@
+"""Whatever a notebook leaves in its folder, it can be removed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner.disk import Disk
+
+
+def nest(root: Path, depth: int) -> None:
+    """Folders in folders, below a path longer than any call takes."""
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        for _ in range(depth):
+            Path("folder").mkdir()
+            os.chdir("folder")
+        Path("file").touch()
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 1500])
+def test_folders_nested_however_deep_are_removed(tmp_path: Path, depth: int) -> None:
+    """Deeper than a path may be long, and than Python may call itself."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    nest(tree, depth)
+    Disk().remove_tree(tree)
+    assert not tree.exists()
+
+
+def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
+    """What they point to is somebody else's."""
+    kept = tmp_path / "kept"
+    (kept / "inner").mkdir(parents=True)
+    (kept / "file").touch()
+    tree = tmp_path / "tree"
+    (tree / "inner").mkdir(parents=True)
+    (tree / "inner" / "folder").symlink_to(kept)
+    (tree / "file").symlink_to(kept / "file")
+    (tree / "loop").symlink_to(tree)
+    os.mkfifo(tree / "pipe")
+    Disk().remove_tree(tree)
+    assert not tree.exists()
+    assert (kept / "file").exists()
+    assert (kept / "inner").exists()
+
+
+def test_folders_without_rights_are_removed(tmp_path: Path) -> None:
+    """They are the runner's own."""
+    tree = tmp_path / "tree"
+    (tree / "a" / "b").mkdir(parents=True)
+    (tree / "a" / "b" / "file").touch()
+    for folder in (tree / "a" / "b", tree / "a", tree):
+        folder.chmod(0)
+    Disk().remove_tree(tree)
+    assert not tree.exists()
+    Disk().remove_tree(tree)

@@ -1,0 +1,380 @@
+"""A run is held to its limits, whatever it does; with real kernels, in both ways of holding it."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runner.execution.cgroup import NoCgroup, take_over
+from runner.execution.environment import clean_environment
+from runner.execution.limits import RunLimits
+from runner.execution.order import Order
+from runner.execution.processes import JobProcesses
+from runner.execution.tree import INSTANCE
+from runner.outcome import ErrorType, Failure, Outcome, Status
+from tests.conftest import Json, code, notebook, wait_for
+
+MEGABYTE = 1024 * 1024
+OUTPUT_MB = 5
+LIMITS = RunLimits(
+    memory_mb=400,
+    processes=200,
+    open_files=512,
+    message_bytes=(2 * OUTPUT_MB + 1) * MEGABYTE,
+)
+
+
+@dataclass
+class Runs:
+    """Job processes with limits, and what they were seen to hold."""
+
+    folder: Path
+    processes: JobProcesses
+    mark: str
+    most: dict[int, int] = field(default_factory=dict)
+    """The most memory of each preload server and job process, in bytes."""
+
+    def run(
+        self, *cells: str | Json, seconds: float = 60, stop: ErrorType | None = None
+    ) -> tuple[Outcome, Json]:
+        """Execute these cells. With `stop`, the run is stopped once its first cell has begun."""
+        key = os.urandom(16).hex()
+        output = self.folder / key
+        output.mkdir()
+        order = Order(
+            job_id=key,
+            name="limited",
+            timeout_seconds=seconds,
+            output_folder=str(output),
+            output_bytes=OUTPUT_MB * MEGABYTE,
+        )
+
+        def heard(*_: object) -> None:
+            if stop is not None and (output / "alive").exists():
+                self.processes.stop(key, stop)
+
+        over = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(over,))
+        watch.start()
+        try:
+            raw = json.dumps(notebook(*cells)).encode()
+            outcome, executed = self.processes.execute(order, raw, heard)
+        finally:
+            over.set()
+            watch.join()
+        return outcome, json.loads(executed or b"{}")
+
+    def fails(self, *cells: str | Json, seconds: float = 60) -> Failure:
+        """The failure of these cells; nothing of them is alive then."""
+        outcome, _ = self.run(*cells, seconds=seconds)
+        assert outcome.failure is not None, outcome
+        wait_for(lambda: not self.left(), 10)
+        return outcome.failure
+
+    def left(self) -> list[psutil.Process]:
+        """What runs and is neither a preload server nor a job process."""
+        known = self.processes.pids
+        return [p for p in psutil.process_iter() if p.pid not in known and _is_marked(p, self.mark)]
+
+    def _watch(self, over: threading.Event) -> None:
+        while not over.wait(0.02):
+            for pid in self.processes.pids:
+                with suppress(OSError):
+                    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+                    self.most[pid] = max([self.most.get(pid, 0), *(int(n) * 1024 for n in found)])
+
+
+def _is_marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and process.environ().get(INSTANCE) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
+Start = Callable[..., Runs]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts job processes with limits; afterwards nothing of them is left."""
+    started: list[Runs] = []
+
+    def make(
+        limits: RunLimits, cgroup: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> Runs:
+        mark = os.urandom(8).hex()
+        processes = JobProcesses(
+            environment=environment or clean_environment(os.environ),
+            instance=mark,
+            preload=["numpy"],
+            limits=limits,
+            cgroup=cgroup,
+        )
+        started.append(Runs(tmp_path_factory.mktemp("runs"), processes, mark))
+        return started[-1]
+
+    yield make
+    for one in started:
+        one.processes.close()
+        wait_for(lambda one=one: not one.left(), 10)  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module", params=["looking", "cgroup"])
+def runs(request: pytest.FixtureRequest, start: Start) -> Runs:
+    """Held by the system's control groups, and by looking at them."""
+    if request.param == "looking":
+        return start(LIMITS)
+    try:
+        return start(LIMITS, take_over())
+    except NoCgroup as why:
+        pytest.skip(f"no control group of our own: {why}")
+
+
+def test_memory_beyond_the_limit_is_a_memory_error(runs: Runs) -> None:
+    """The cell has its traceback, and the message says what was allowed and what was taken."""
+    failure = runs.fails("kept = []\nwhile True: kept.append(b'x' * 10**7)")
+    assert failure.error_type is ErrorType.OUT_OF_MEMORY
+    assert failure.ename == "MemoryError"
+    assert "400 MB (limits.memory_mb)" in failure.message
+    assert 300 < _peak(failure) < 500
+
+
+def test_one_huge_request_for_memory_is_refused_at_once(runs: Runs) -> None:
+    """Nothing of it was taken, and the peak says so."""
+    failure = runs.fails("x = bytearray(20 * 1024**3)")
+    assert failure.error_type is ErrorType.OUT_OF_MEMORY
+    assert _peak(failure) < 100
+
+
+def test_children_count_together_with_their_kernel(runs: Runs) -> None:
+    """None of them passes the limit alone; all are ended, and the run with them."""
+    child = "import time; kept = b'x' * (150 * 2**20); time.sleep(60)"
+    failure = runs.fails(
+        "import subprocess, sys, time\n"
+        f"for _ in range(4): subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        "time.sleep(50)"
+    )
+    assert failure.error_type is ErrorType.OUT_OF_MEMORY
+    assert failure.cell_index == 0
+    assert _peak(failure) >= 350
+
+
+def test_children_that_went_away_from_their_kernel_count_too(runs: Runs) -> None:
+    """Each holds what its own parent does not, in a session of its own."""
+    failure = runs.fails(
+        "import os, time\n"
+        "for _ in range(6):\n"
+        "    kept = bytearray(b'x') * (120 * 2**20)\n"
+        "    if os.fork():\n"
+        "        time.sleep(50)\n"
+        "        os._exit(0)\n"
+        "    os.setsid()\n"
+        "time.sleep(50)"
+    )
+    assert failure.error_type is ErrorType.OUT_OF_MEMORY
+
+
+def test_what_processes_share_counts_once(runs: Runs) -> None:
+    """A pool of workers over one large table does not multiply it, nor what is preloaded."""
+    outcome, _ = runs.run(
+        "import os, time\n"
+        "table = bytearray(b'x') * (250 * 2**20)\n"
+        "for _ in range(10):\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(50)\n"
+        "time.sleep(2)"
+    )
+    assert outcome.status is Status.SUCCEEDED, outcome
+
+
+def test_the_preloaded_modules_do_not_count(start: Start) -> None:
+    """A limit below their size leaves a small notebook all that it needs."""
+    runs = start(RunLimits(memory_mb=60))
+    outcome, _ = runs.run(
+        "import os, time\n"
+        "for _ in range(5):\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(50)\n"
+        "kept = b'x' * (20 * 2**20)\ntime.sleep(1.5)"
+    )
+    assert outcome.status is Status.SUCCEEDED, outcome
+
+
+BOMB = (
+    "import os, time\nend = time.monotonic() + 12\n"
+    "while time.monotonic() < end:\n"
+    "    try:\n"
+    "        if os.fork() == 0: {then}\n"
+    "    except OSError:\n"
+    "        pass\n"
+    "os._exit(0)"
+)
+
+
+@pytest.mark.parametrize("then", ["pass", "os.setsid()"])
+def test_a_fork_bomb_comes_to_an_end(runs: Runs, then: str) -> None:
+    """Its processes are counted with all that they start; the message names the limit.
+
+    It is one that ends by itself, in case that nobody ends it.
+    """
+    failure = runs.fails(BOMB.format(then=then))
+    assert failure.error_type is ErrorType.KERNEL_DIED
+    assert "limits.processes" in failure.message
+
+
+def test_threads_count_as_processes(runs: Runs) -> None:
+    """The system has one table for both."""
+    failure = runs.fails(
+        "import threading, time\nthreading.stack_size(64 * 1024)\n"
+        "for _ in range(400):\n"
+        "    threading.Thread(target=time.sleep, args=(20,), daemon=True).start()\n"
+        "time.sleep(20)"
+    )
+    assert failure.error_type in (ErrorType.KERNEL_DIED, ErrorType.PAPERMILL_EXECUTION_ERROR)
+    assert "limits.processes" in failure.message
+
+
+def test_open_files_have_a_limit(runs: Runs) -> None:
+    """A kernel without a file left can say little; the message says what it was."""
+    failure = runs.fails("kept = []\nwhile True: kept.append(open('/dev/null'))")
+    assert failure.error_type is ErrorType.PAPERMILL_EXECUTION_ERROR
+    assert "limits.open_files" in failure.message
+
+
+def test_a_kernel_that_kills_itself_did_not_run_out_of_memory(runs: Runs) -> None:
+    """Nor one that is killed from outside: only the system ends a process for memory."""
+    failure = runs.fails("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert failure.error_type is ErrorType.KERNEL_DIED
+
+
+def test_a_stopped_kernel_is_dead_by_its_deadline(runs: Runs) -> None:
+    """It cannot answer an interrupt, and does not have to."""
+    began = time.monotonic()
+    failure = runs.fails("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", seconds=1)
+    assert failure.error_type is ErrorType.TIMEOUT
+    assert time.monotonic() - began < 1 + 10
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os; os.closerange(0, 500)",
+        "import os, shutil; shutil.rmtree(os.getcwd()); 1 / 0",
+        "import os, signal, time\nos.fork() or os.kill(os.getppid(), signal.SIGSTOP)\n"
+        "time.sleep(20)",
+    ],
+)
+def test_a_kernel_that_breaks_itself_costs_no_more_than_its_time(runs: Runs, source: str) -> None:
+    """Without descriptors, without a folder, stopped by its own child."""
+    began = time.monotonic()
+    runs.fails(source, seconds=2)
+    assert time.monotonic() - began < 2 + 10
+
+
+LEFT_BEHIND = [
+    "import subprocess; kept = subprocess.Popen(['sleep', '60'])",
+    "import subprocess; kept = subprocess.Popen(['sleep', '60'], start_new_session=True)",
+    "import os, time\nif os.fork() == 0: time.sleep(60)",
+    "import os, signal\nif os.fork() == 0: os.kill(os.getpid(), signal.SIGSTOP)",
+    "import os, signal, time\nif os.fork() == 0:\n"
+    "    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):\n"
+    "        signal.signal(number, signal.SIG_IGN)\n    time.sleep(60)",
+    "import os, time\nif os.fork() == 0:\n    os.setsid()\n"
+    "    if os.fork() == 0: time.sleep(60)\n    os._exit(0)",
+    "import os, time\nif os.fork() == 0:\n    os.setsid()\n    end = time.monotonic() + 10\n"
+    "    while time.monotonic() < end:\n        if os.fork(): os._exit(0)",
+]
+
+
+@pytest.mark.parametrize("source", LEFT_BEHIND)
+def test_nothing_that_is_left_behind_survives_or_is_waited_for(runs: Runs, source: str) -> None:
+    """In the background, in a session of its own, stopped, deaf, or always a new process."""
+    began = time.monotonic()
+    outcome, _ = runs.run(source)
+    took = time.monotonic() - began
+    assert outcome.status is Status.SUCCEEDED, outcome
+    wait_for(lambda: not runs.left(), 10)
+    assert took < 4, "a kernel is given 5 s to end"
+
+
+def test_a_cancelled_tree_is_dead_and_its_notebook_kept(runs: Runs) -> None:
+    """SIGINT is ignored by all of it, and its children have sessions of their own."""
+    outcome, executed = runs.run(
+        "'kept'",
+        "import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "if os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n"
+        "open('alive', 'w').close()\n"
+        "while True:\n    print('.', flush=True)\n    time.sleep(0.1)",
+        stop=ErrorType.CANCELLED,
+    )
+    assert outcome.status is Status.CANCELLED
+    assert executed["cells"][0]["outputs"]
+    wait_for(lambda: not runs.left(), 10)
+
+
+FLOODS = {
+    "a print": "print('x' * (300 * 2**20))",
+    "a display": "from IPython.display import HTML, display; display(HTML('x' * (300 * 2**20)))",
+    "an error": "raise ValueError('x' * (300 * 2**20))",
+    "prints": "while True: print('x' * 1000)",
+    "large prints": "while True: print('x' * 2**20, flush=True)",
+    "displays": "from IPython.display import HTML, display\nwhile True: display(HTML('x' * 10**5))",
+    "updates": "from IPython.display import HTML, display\nshown = display(1, display_id=True)\n"
+    "while True: shown.update(HTML('x' * 10**5))",
+    "metadata": "from IPython.display import display\n"
+    "while True: display({'text/plain': ''}, raw=True, metadata={'a': 'x' * 10**5})",
+    "clearing": "from IPython.display import clear_output\nwhile True: clear_output()",
+    "widgets": "from comm import create_comm\nwhile True:\n    create_comm(target_name="
+    "'jupyter.widget', data={'state': {'a': 'x' * 10**5, '_model_module': '', '_model_name': ''}})",
+    "buffers": "from comm import create_comm\none = create_comm(target_name='jupyter.widget',"
+    " data={'state': {'_model_module': '', '_model_name': ''}})\n"
+    "while True: one.send({'state': {}}, buffers=[b'x' * 10**5])",
+}
+
+
+@pytest.fixture(scope="module")
+def roomy(start: Start) -> Runs:
+    """Kernels with as much memory as they like, so that it is the output that ends them."""
+    return start(LIMITS.model_copy(update={"memory_mb": None}))
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_whatever_floods_is_cut(roomy: Runs, flood: str) -> None:
+    """`output_limit`; neither the job process nor what is published grows with it."""
+    roomy.most.clear()
+    outcome, executed = roomy.run(FLOODS[flood])
+    assert outcome.failure is not None
+    assert outcome.failure.error_type is ErrorType.OUTPUT_LIMIT, outcome
+    assert len(json.dumps(executed)) < (OUTPUT_MB + 2) * MEGABYTE
+    assert max(roomy.most.values()) < 450 * MEGABYTE
+
+
+def test_no_output_is_lost_however_fast_it_comes(roomy: Runs) -> None:
+    """A kernel waits for who takes its outputs; none is dropped, and the cell ends."""
+    outcome, executed = roomy.run("for n in range(12_000): print(n, flush=True)")
+    assert outcome.status is Status.SUCCEEDED, outcome
+    text = "".join("".join(one["text"]) for one in executed["cells"][0]["outputs"])
+    assert text.split() == [str(n) for n in range(12_000)]
+
+
+def test_a_short_run_is_not_looked_at(start: Start) -> None:
+    """What is over before the first look costs nothing; a limit of one process shows it."""
+    runs = start(RunLimits(processes=1))
+    outcome, _ = runs.run(code("6 * 7", "results"))
+    assert outcome.status is Status.SUCCEEDED
+    failure = runs.fails("import time; time.sleep(20)")
+    assert "limits.processes" in failure.message
+
+
+def _peak(failure: Failure) -> int:
+    """Megabytes, as the message says it."""
+    return int(failure.message.rpartition("peak was ")[2].split()[0])
