@@ -100,8 +100,13 @@ def main() -> None:
 
 @main.command()
 @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@click.option(
+    "--accept-folders",
+    is_flag=True,
+    help="Take the folders where they lie now, though an earlier start found them on a mount.",
+)
 @_with_settings
-def serve(settings: Settings, verbose: bool) -> None:
+def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
     """Watch the inbox and run what appears in it, until told to stop."""
     from runner.daemon import Daemon
 
@@ -112,7 +117,7 @@ def serve(settings: Settings, verbose: bool) -> None:
 
         check_binding(settings)
         told = for_owner(settings)
-    Daemon(settings, gateway=told).run()
+    Daemon(settings, gateway=told, accept_folders=accept_folders).run()
 
 
 @main.command()

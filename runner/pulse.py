@@ -21,6 +21,8 @@ class Pulse:
     running: int
     warm: int
     troubles: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is not as it could be, though everything is done."""
 
 
 def write(state: Path, pulse: Pulse) -> None:

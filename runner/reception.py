@@ -15,6 +15,7 @@ from runner.admission import (
     LibraryReader,
     admit,
     digest_of,
+    names_library,
     refuse_taken_id,
     requested_id,
     unread,
@@ -57,6 +58,7 @@ class Reception:
         library: LibraryReader,
         limits: Limits,
         now: Callable[[], datetime],
+        library_trouble: Callable[[], str | None] = lambda: None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._inbox = inbox
@@ -66,17 +68,23 @@ class Reception:
         self._library = library
         self._limits = limits
         self._now = now
+        self._library_trouble = library_trouble
         self._new_id = new_id
         inbox.wants_settings = self.wants_settings
 
-    def receive(self, with_it: Callable[[], None] = lambda: None) -> Received:
+    def receive(
+        self, with_it: Callable[[], None] = lambda: None, *, only_cancels: bool = False
+    ) -> Received:
         """Take one batch of what is whole; what `with_it` records is part of the transaction.
+
+        With `only_cancels` all that would need room stays in the inbox.
 
         Raises:
             OSError: the inbox is not there.
             OutboxGone: nothing may leave the inbox while its results have nowhere to go.
         """
-        scan = self._inbox.scan(max(self._limits.queue - self._ledger.count_queued(), 0))
+        room = 0 if only_cancels else self._limits.queue - self._ledger.count_queued()
+        scan = self._inbox.scan(max(room, 0))
         try:
             claims = [claim for drop in scan.drops if (claim := self._claim(drop)) is not None]
             self._claims.sync(claims)
@@ -102,7 +110,12 @@ class Reception:
         return abs(age) <= timedelta(seconds=LATE_SETTINGS_SECONDS)
 
     def _claim(self, drop: Drop) -> Claim | None:
-        """Make a drop ours; its name's old files go to the history before it leaves the inbox."""
+        """Make a drop ours; its name's old files go to the history before it leaves the inbox.
+
+        One that names a notebook of a library that is gone waits for it where it lies.
+        """
+        if names_library(drop) and self._library_trouble() is not None:
+            return None
         if drop.kind is DropKind.SUBMIT and drop.claim is None and not self._is_known(drop):
             name = job_name(drop.path)
             if not self._ledger.unclosed(name):

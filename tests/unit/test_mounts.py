@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.intake.mounts import Mount, mount_of
+from runner.mounts import Mount, mount_of
 
 # Names that no machine has, so that resolving links changes nothing.
 TABLE = r"""
