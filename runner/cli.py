@@ -10,16 +10,18 @@ import re
 import sqlite3
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from runner import __version__, config, submit
 from runner.admission import library_reader
@@ -35,6 +37,9 @@ from runner.owner import Owned, holder_of
 from runner.report import row_of
 from runner.request import Form, Request, check_timeout, read_document, read_request
 from runner.strict_json import dumps
+
+if TYPE_CHECKING:
+    from runner.doctor import Finding
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -291,6 +296,36 @@ def check(
     if not found:
         errors.print("nothing to refuse", style="green")
     raise click.exceptions.Exit(exit_code(Status.REJECTED) if found else 0)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The findings as one JSON object.")
+@_with_settings
+def doctor(settings: Settings, as_json: bool) -> None:
+    """Try out the folders and this machine, and say what to change. Ends with 0 or 1."""
+    from runner.doctor import Level, examine
+
+    logging.getLogger("runner").addHandler(logging.NullHandler())
+    found = []
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for finding in examine(settings, Disk()):
+        found.append(finding)
+        if not as_json:
+            _say(console, finding)
+    healthy = all(finding.level is not Level.PROBLEM for finding in found)
+    if as_json:
+        content = {"healthy": healthy, "findings": [asdict(finding) for finding in found]}
+        click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    raise click.exceptions.Exit(0 if healthy else 1)
+
+
+def _say(console: Console, finding: "Finding") -> None:
+    color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.level]
+    line = Text(f"{finding.level:8}", style=color)
+    line.append(f" {finding.check:10} {_printable(finding.message)}", style="default")
+    console.print(line)
+    if finding.advice:
+        console.print(f"{'':19} {_printable(finding.advice)}", style="bold")
 
 
 @main.command()

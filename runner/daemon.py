@@ -33,7 +33,7 @@ from runner.intake import lease
 from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
 from runner.ledger import Job, Ledger
-from runner.mounts import Anchor, Mount, least_trusted, read_table
+from runner.mounts import Anchor, least_trusted, mount_fact, polls, read_table
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
 from runner.owner import Owned, Ownership, own
@@ -203,7 +203,7 @@ class Daemon:
         return True
 
     def _find_folder(self, folder: Path) -> bool:
-        point = self._ledger.fact(_mount_fact(folder))
+        point = self._ledger.fact(mount_fact(folder))
         if self._ledger.fact(f"folder:{folder}") is None:
             folder.mkdir(parents=True, exist_ok=True)
         anchor = Anchor(folder, None if self._accept_folders else point)
@@ -225,7 +225,7 @@ class Daemon:
     def _remember(self, anchor: Anchor) -> None:
         """Keep for the next start where a folder was found, should its mount be late then."""
         self._ledger.remember(f"folder:{anchor.folder}", "seen")
-        self._ledger.remember(_mount_fact(anchor.folder), anchor.point)
+        self._ledger.remember(mount_fact(anchor.folder), anchor.point)
 
     def _introduce(self, stack: ExitStack, instance: str) -> None:
         settings, ledger, disk = self._settings, self._ledger, self._disk
@@ -595,12 +595,3 @@ class Daemon:
         finally:
             for number, previous in old.items():
                 signal.signal(number, previous)
-
-
-def polls(mode: str, mount: Mount) -> bool:
-    """Whether the inbox is polled, by `intake.mode` and the mount that decides."""
-    return mode == "poll" or (mode == "auto" and not mount.tells_the_truth)
-
-
-def _mount_fact(folder: Path) -> str:
-    return f"mount:{folder}"

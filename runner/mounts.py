@@ -98,6 +98,16 @@ class Anchor:
         return None
 
 
+def polls(mode: str, mount: Mount) -> bool:
+    """Whether an inbox is polled, by `intake.mode` and the mount that decides."""
+    return mode == "poll" or (mode == "auto" and not mount.tells_the_truth)
+
+
+def mount_fact(folder: Path) -> str:
+    """The name under which the ledger remembers on which mount a folder was found."""
+    return f"mount:{folder}"
+
+
 def _mounts(table: str) -> Iterator[Mount]:
     for line in table.splitlines():
         left, _, right = line.partition(" - ")

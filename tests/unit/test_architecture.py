@@ -63,10 +63,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("outbox", "outcome", "owner", "reception", "strict_json"),
         *("companion", "mounts", "pulse", "watch"),
     },
+    "doctor": {
+        *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
+    },
     "cli": {
         *("admission", "config", "daemon", "disk", "execution", "ledger", "names", "notebook"),
         *("outbox", "outcome", "owner", "request", "strict_json", "submit", "__init__"),
-        *("gateway", "report"),
+        *("doctor", "gateway", "report"),
     },
     "__init__": set(),
     "__main__": {"cli"},
