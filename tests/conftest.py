@@ -76,6 +76,7 @@ class Program:
     process: subprocess.Popen[bytes] | None = None
     prefix: Sequence[str] = ()
     """A command that starts another one, such as `setpriv`, before ours."""
+    arguments: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         gateway = {"enabled": False, **self.settings.get("gateway", {})}
@@ -111,7 +112,7 @@ class Program:
         with (self.root / "serve.log").open("ab") as log:
             before = log.tell()
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "runner", "serve", "-v"],
+                [*self.prefix, sys.executable, "-m", "runner", "serve", "-v", *self.arguments],
                 cwd=self.root,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
