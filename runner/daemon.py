@@ -550,6 +550,10 @@ class Daemon:
         troubles = [f"cannot {what}: {why}" for what, why in self._dispatch.troubles.items()]
         if self._inbox_trouble is not None:
             troubles.append(f"cannot take requests: {self._inbox_trouble}")
+        troubles.extend(
+            f"{name} stays in the inbox: its old results cannot be moved: {why}"
+            for name, why in self._reception.troubles.items()
+        )
         library = self._anchors[self._settings.notebooks]
         lost = library.trouble()
         if lost is not None:
@@ -560,12 +564,19 @@ class Daemon:
             running=self._dispatch.running,
             warm=self._processes.warm,
             troubles=troubles[:10],
-            notes=[] if self._polls or self._watch.trouble is None else [self._watch.trouble],
+            notes=list(self._notes())[:10],
         )
         try:
             pulse.write(self._settings.state, told)
         except OSError as error:
             log.debug("no pulse: %s", error)
+
+    def _notes(self) -> Iterator[str]:
+        """What others may want to mend, though the runner does its part."""
+        if not self._polls and self._watch.trouble is not None:
+            yield self._watch.trouble
+        for path, why in self._inbox.troubles.items():
+            yield f"cannot read {path!r} in the inbox: {why}"
 
     def _reap(self) -> None:
         """End orphans that came up to us because the preload server was gone.

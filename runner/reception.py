@@ -70,6 +70,10 @@ class Reception:
         self._now = now
         self._library_trouble = library_trouble
         self._new_id = new_id
+        self._more = False
+        self._told: dict[str, str] = {}
+        self.troubles: dict[str, str] = {}
+        """Why requests stay in the inbox, by name; of the last listing."""
         inbox.wants_settings = self.wants_settings
 
     def receive(
@@ -85,6 +89,9 @@ class Reception:
         """
         room = 0 if only_cancels else self._limits.queue - self._ledger.count_queued()
         scan = self._inbox.scan(max(room, 0))
+        if not self._more:
+            self._told, self.troubles = self.troubles, {}
+        self._more = scan.look_again == 0
         try:
             claims = [claim for drop in scan.drops if (claim := self._claim(drop)) is not None]
             self._claims.sync(claims)
@@ -122,9 +129,14 @@ class Reception:
                 try:
                     self.retire(name)
                 except OSError as error:
-                    log.warning("%s stays in the inbox: its old results: %s", name, error)
+                    self._stays(name, str(error))
                     return None
         return self._claims.take(drop, self._id_for(drop))
+
+    def _stays(self, name: str, why: str) -> None:
+        if self._told.get(name) != why:
+            log.warning("%s stays in the inbox: its old results: %s", name, why)
+        self.troubles[name] = why
 
     def retire(self, name: str) -> None:
         """Move what lies in the outbox under a name to the history.

@@ -61,8 +61,14 @@ def _reasons(settings: Settings, found: pulse.Pulse | None) -> Iterator[str]:
     if found is None:
         return
     if pulse.is_stale(found, time.monotonic()):
-        yield f"the runner (pid {found.pid}) does not move"
+        yield _why_silent(settings, found)
     yield from found.troubles
+
+
+def _why_silent(settings: Settings, found: pulse.Pulse) -> str:
+    if not os.access(settings.state, os.W_OK):
+        return f"the state cannot be written, and the runner (pid {found.pid}) cannot say more"
+    return f"the runner (pid {found.pid}) does not move"
 
 
 def _why_unwatched(settings: Settings, found: pulse.Pulse | None) -> str:

@@ -103,7 +103,7 @@ def await_trouble(program: Program, text: str) -> None:
         return any(text in reason for reason in health(program).reasons)
 
     try:
-        wait_for(is_told, 30)
+        wait_for(is_told, 60)
     except AssertionError:
         raise AssertionError(f"{text!r} is not in {health(program)}:\n{program.log}") from None
 

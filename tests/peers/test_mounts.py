@@ -143,16 +143,15 @@ def test_a_folder_may_be_read_only_for_a_while(
     program.drop("before.ipynb", ONE)
     program.await_report("before")
     (program.library / "lib.ipynb").write_text(json.dumps(ONE))
-    # Written where the outbox and the others really lie, below what covers them.
     mounts.cover_read_only(program.root / name)
     if name == "inbox":
-        await_trouble(program, "Read-only file system")
+        await_trouble(program, "the inbox cannot be written")
         mounts.unmount(program.root / name)
     program.drop("during.json", {"notebook": "lib.ipynb"})
     if name == "notebooks":
         assert program.await_report("during")["status"] == "succeeded"
     elif name != "inbox":
-        await_trouble(program, "Read-only file system")
+        await_trouble(program, f"the {name} cannot be written")
         assert program.report("during") is None
     if name != "inbox":
         mounts.unmount(program.root / name)
