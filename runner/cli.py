@@ -33,7 +33,7 @@ from runner.names import job_name
 from runner.notebook import parse
 from runner.outbox import OutboxReader, Report
 from runner.outcome import ErrorResult, ErrorType, Failure, Refused, Result, Status, exit_code
-from runner.owner import Owned, holder_of
+from runner.owner import Owned, holder_of, is_astray
 from runner.report import row_of
 from runner.request import Form, Request, check_timeout, read_document, read_request
 from runner.strict_json import dumps
@@ -348,6 +348,8 @@ def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) ->
     for folder in (settings.inbox, settings.outbox):
         if not folder.is_dir() and holder_of(settings.state) is None:
             folder.mkdir(parents=True, exist_ok=True)
+    if is_astray(settings.inbox, settings.state):
+        raise Fault(f"the runner waits for its inbox {settings.inbox}, which may be a lost mount")
     submit.submit(settings.inbox, name, submit.encode(job_id, request), Disk())
     reader = OutboxReader(settings.outbox)
     with _progress() as bar:

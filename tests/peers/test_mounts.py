@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conftest import code, notebook, tool, wait_for
 from tests.peers.conftest import (
@@ -197,7 +198,7 @@ def test_an_outbox_that_is_unmounted_is_not_filled_underneath(
 
 def test_an_inbox_that_is_unmounted_is_waited_for(mounts: Mounts, make_program: Make) -> None:
     """Its empty mount point is not taken for it, though it is a folder like any other."""
-    program = make_program(QUICK)
+    program = make_program({**QUICK, "gateway": {"enabled": True, "port": 0}})
     mounts.tmpfs(program.inbox, 1024)
     program.start()
     program.drop("before.ipynb", ONE)
@@ -205,6 +206,13 @@ def test_an_inbox_that_is_unmounted_is_waited_for(mounts: Mounts, make_program: 
     mounts.unmount(program.inbox, lazy=True)
     await_trouble(program, "which is not mounted now")
     beneath = program.drop("beneath.ipynb", ONE)
+    (program.root / "own.ipynb").write_text(json.dumps(ONE))
+    refused = program.run("run", "own.ipynb")
+    assert refused.returncode == 70
+    assert "may be a lost mount" in " ".join(refused.stderr.split())
+    answered = requests.post(f"{program.url}/run", json={"notebook": ONE}, timeout=60)
+    assert answered.status_code == 503
+    assert "lost mount" in answered.json()["message"]
     mounts.tmpfs(program.inbox, 1024)
     program.drop("after.ipynb", ONE)
     assert program.await_report("after")["status"] == "succeeded"
