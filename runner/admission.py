@@ -14,13 +14,14 @@ from pathlib import Path
 
 from runner.config import MEGABYTE, Limits
 from runner.intake.claim import refused_place
-from runner.intake.inbox import Drop, Held
+from runner.intake.inbox import Drop, DropKind, Held
 from runner.ledger import Acceptance
 from runner.names import job_name
 from runner.notebook import check
 from runner.outcome import ErrorType, Failure, Refused, refuse
 from runner.request import (
     Form,
+    Kind,
     Request,
     check_timeout,
     library_path,
@@ -54,6 +55,17 @@ def requested_id(drop: Drop) -> str | None:
     found = document.get("id")
     is_id = isinstance(found, str) and len(found) == 32 and set(found) <= set("0123456789abcdef")
     return found if is_id else None
+
+
+def names_library(drop: Drop) -> bool:
+    """Whether a drop asks for a notebook of the library."""
+    document = drop.main.document
+    return (
+        drop.kind is DropKind.SUBMIT
+        and drop.main.kind is Kind.REQUEST
+        and isinstance(document, dict)
+        and isinstance(document.get("notebook"), str)
+    )
 
 
 def admit(

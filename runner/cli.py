@@ -10,16 +10,18 @@ import re
 import sqlite3
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from runner import __version__, config, submit
 from runner.admission import library_reader
@@ -31,10 +33,13 @@ from runner.names import job_name
 from runner.notebook import parse
 from runner.outbox import OutboxReader, Report
 from runner.outcome import ErrorResult, ErrorType, Failure, Refused, Result, Status, exit_code
-from runner.owner import Owned, holder_of
+from runner.owner import Owned, holder_of, is_astray
 from runner.report import row_of
 from runner.request import Form, Request, check_timeout, read_document, read_request
 from runner.strict_json import dumps
+
+if TYPE_CHECKING:
+    from runner.doctor import Finding
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,8 +105,13 @@ def main() -> None:
 
 @main.command()
 @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@click.option(
+    "--accept-folders",
+    is_flag=True,
+    help="Take the folders where they lie now, though an earlier start found them on a mount.",
+)
 @_with_settings
-def serve(settings: Settings, verbose: bool) -> None:
+def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
     """Watch the inbox and run what appears in it, until told to stop."""
     from runner.daemon import Daemon
 
@@ -112,7 +122,7 @@ def serve(settings: Settings, verbose: bool) -> None:
 
         check_binding(settings)
         told = for_owner(settings)
-    Daemon(settings, gateway=told).run()
+    Daemon(settings, gateway=told, accept_folders=accept_folders).run()
 
 
 @main.command()
@@ -289,6 +299,36 @@ def check(
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="The findings as one JSON object.")
+@_with_settings
+def doctor(settings: Settings, as_json: bool) -> None:
+    """Try out the folders and this machine, and say what to change. Ends with 0 or 1."""
+    from runner.doctor import Level, examine
+
+    logging.getLogger("runner").addHandler(logging.NullHandler())
+    found = []
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for finding in examine(settings, Disk()):
+        found.append(finding)
+        if not as_json:
+            _say(console, finding)
+    healthy = all(finding.level is not Level.PROBLEM for finding in found)
+    if as_json:
+        content = {"healthy": healthy, "findings": [asdict(finding) for finding in found]}
+        click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    raise click.exceptions.Exit(0 if healthy else 1)
+
+
+def _say(console: Console, finding: "Finding") -> None:
+    color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.level]
+    line = Text(f"{finding.level:8}", style=color)
+    line.append(f" {finding.check:10} {_printable(finding.message)}", style="default")
+    console.print(line)
+    if finding.advice:
+        console.print(f"{'':19} {_printable(finding.advice)}", style="bold")
+
+
+@main.command()
 @click.argument("what", type=click.Choice(["request", "result"]))
 def schema(what: str) -> None:
     """Print the JSON Schema of requests or results."""
@@ -308,6 +348,8 @@ def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) ->
     for folder in (settings.inbox, settings.outbox):
         if not folder.is_dir() and holder_of(settings.state) is None:
             folder.mkdir(parents=True, exist_ok=True)
+    if is_astray(settings.inbox, settings.state):
+        raise Fault(f"the runner waits for its inbox {settings.inbox}, which may be a lost mount")
     submit.submit(settings.inbox, name, submit.encode(job_id, request), Disk())
     reader = OutboxReader(settings.outbox)
     with _progress() as bar:

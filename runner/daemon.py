@@ -34,8 +34,8 @@ from runner.execution.tree import adopt_orphans, children, end_marked
 from runner.intake import lease
 from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
-from runner.intake.mounts import mount_of
 from runner.ledger import Job, Ledger
+from runner.mounts import Anchor, least_trusted, mount_fact, polls, read_table
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
 from runner.owner import Owned, Ownership, own
@@ -55,12 +55,22 @@ LAST_WORDS_SECONDS = 15.0
 
 
 class FolderMissing(Exception):
-    """A folder that was there at an earlier start is gone: `folder`."""
+    """A folder that was there at an earlier start is gone, or its mount: `folder, reason`."""
+
+    def __str__(self) -> str:
+        remedy = "If it is a mount, mount it; if it was removed on purpose, make it anew"
+        if "mount" in self.args[1]:
+            remedy = "Mount it; if it was moved on purpose, start with --accept-folders once"
+        return f"{self.args[0]} {self.args[1]}. {remedy}"
+
+
+class DiskFull(Exception):
+    """There is too little space for more requests: `folder, needed_mb`."""
 
     def __str__(self) -> str:
         return (
-            f"{self.args[0]} is not there any more. If it is a mount, mount it; "
-            "if it was removed on purpose, make it anew"
+            f"the disk of {self.args[0]} has less than {self.args[1]:g} MB left (limits.free_mb); "
+            "requests stay in the inbox"
         )
 
 
@@ -118,6 +128,7 @@ class Daemon:
         disk: Disk | None = None,
         goal: Goal | None = None,
         gateway: bytes | None = None,
+        accept_folders: bool = False,
         on_progress: Callable[[str, Progress], None] | None = None,
         start_processes: StartProcesses = start_processes,
         clock: Callable[[], float] = time.monotonic,
@@ -127,6 +138,9 @@ class Daemon:
         self._disk = disk or Disk()
         self._goal = goal
         self._gateway = gateway
+        self._accept_folders = accept_folders
+        self._anchors: dict[Path, Anchor] = {}
+        self._table = ""
         self._told_progress = on_progress
         self._clock = clock
         self._in_terminal = os.isatty(2)
@@ -206,42 +220,60 @@ class Daemon:
 
         A lost mount must not be filled underneath, so it is never made again.
         """
-        settings, said = self._settings, set[Path]()
+        settings = self._settings
         for folder in (settings.inbox, settings.outbox, settings.notebooks):
-            fact = f"folder:{folder}"
-            while not folder.is_dir():
-                if self._ledger.fact(fact) is None:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    continue
-                if self._goal is not None:
-                    raise FolderMissing(str(folder))
-                if folder not in said:
-                    said.add(folder)
-                    log.error("waiting: %s", FolderMissing(str(folder)))
-                self._read_mail(GONE_SECONDS)
-                if self._stop_at is not None:
-                    return False
-            self._ledger.remember(fact, "seen")
+            if not self._find_folder(folder):
+                return False
         return True
+
+    def _find_folder(self, folder: Path) -> bool:
+        point = self._ledger.fact(mount_fact(folder))
+        if self._ledger.fact(f"folder:{folder}") is None:
+            folder.mkdir(parents=True, exist_ok=True)
+        anchor = Anchor(folder, None if self._accept_folders else point)
+        said = None
+        while (trouble := anchor.trouble()) is not None:
+            missing = FolderMissing(str(folder), trouble)
+            if self._goal is not None:
+                raise missing
+            if trouble != said:
+                said = trouble
+                log.error("waiting: %s", missing)
+            self._read_mail(GONE_SECONDS)
+            if self._stop_at is not None:
+                return False
+        self._anchors[folder] = anchor
+        self._remember(anchor)
+        return True
+
+    def _remember(self, anchor: Anchor) -> None:
+        """Keep for the next start where a folder was found, should its mount be late then."""
+        self._ledger.remember(f"folder:{anchor.folder}", "seen")
+        self._ledger.remember(mount_fact(anchor.folder), anchor.point)
 
     def _introduce(self, stack: ExitStack, instance: str) -> None:
         settings, ledger, disk = self._settings, self._ledger, self._disk
         max_bytes = int(settings.limits.notebook_mb * MEGABYTE)
-        self._outbox = Outbox(settings.outbox, disk)
+        self._outbox = Outbox(settings.outbox, disk, self._anchors[settings.outbox].point)
         processes = self._start_processes(settings, instance, self._goal is None)
         stack.callback(processes.close)
         executor = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="job")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
         stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
+        self._inbox = self._make_inbox(max_bytes)
+        self._watch = Watch(settings.inbox, lambda _: self._mail.put(_Woken()))
+        stack.callback(self._watch.stop)
+        self._choose_watching()
         self._reception = Reception(
-            inbox=self._make_inbox(max_bytes),
+            inbox=self._inbox,
             claims=Claims(settings.inbox, max_bytes, disk, syncing.map),
             ledger=ledger,
             outbox=self._outbox,
             library=library_reader(settings.notebooks, max_bytes),
             limits=settings.limits,
             now=utc_now,
+            library_trouble=self._anchors[settings.notebooks].trouble,
         )
         self._dispatch = Dispatch(
             settings=settings,
@@ -261,25 +293,28 @@ class Daemon:
 
     def _make_inbox(self, max_bytes: int) -> Inbox:
         settings = self._settings
-        mount = mount_of(settings.inbox)
-        mode = settings.intake.mode
-        self._polls = mode == "poll" or (mode == "auto" and not mount.tells_the_truth)
-        self._watch = Watch(settings.inbox, lambda _: self._mail.put(_Woken()))
-        poll = settings.intake.poll_seconds
-        trust = Trust()
-        if self._polls:
-            log.info("polling the inbox every %g s (%s mount)", poll, mount.kind)
-            trust = Trust(leases=mount.tells_the_truth, settle_seconds=poll)
         return Inbox(
             folder=settings.inbox,
             max_bytes=max_bytes,
             broken_seconds=settings.intake.broken_seconds,
             ignore=settings.intake.ignore,
-            trust=trust,
+            trust=Trust(),
             clock=self._clock,
             wall=time.time_ns,
             only=None if self._goal is None else frozenset({self._goal.path}),
         )
+
+    def _choose_watching(self) -> None:
+        """By the mounts as they are now: what is under the inbox may have changed."""
+        self._table = read_table()
+        intake = self._settings.intake
+        mount = least_trusted(self._settings.inbox, self._table)
+        self._polls = polls(intake.mode, mount)
+        self._inbox.trust = Trust()
+        if self._polls:
+            log.info("polling the inbox every %g s (%s mount)", intake.poll_seconds, mount.kind)
+            self._inbox.trust = Trust(mount.tells_the_truth, intake.poll_seconds)
+            self._watch.stop()
 
     def _say_ready(self) -> None:
         settings = self._settings
@@ -347,23 +382,21 @@ class Daemon:
         intake = self._settings.intake
         regular = intake.poll_seconds
         began = self._clock()
-        if not self._polls and not self._has_backlog and self._watch.ensure():
-            regular = intake.rescan_seconds
         try:
-            if not self._inbox_lock.still_holds(self._settings.inbox):
-                self._own_anew()
-            received = self._reception.receive(self._dispatch.reserve)
+            self._make_sure_of_the_inbox()
+            if not self._polls and not self._has_backlog and self._watch.ensure():
+                regular = intake.rescan_seconds
+            full = self._disk_trouble()
+            received = self._reception.receive(
+                self._dispatch.reserve, only_cancels=full is not None
+            )
             self._dispatch.launch()
             self._reception.release(received)
-        except (OSError, OutboxGone, Owned, sqlite3.OperationalError) as error:
-            if str(error) != self._inbox_trouble:
-                log.warning("cannot take requests: %s", error)
-            self._inbox_trouble = str(error)
+        except (OSError, OutboxGone, Owned, FolderMissing, sqlite3.OperationalError) as error:
+            self._cannot_take(error)
             self._look_at = self._clock() + GONE_SECONDS
             return
-        if self._inbox_trouble is not None:
-            log.info("taking requests again")
-            self._inbox_trouble = None
+        self._cannot_take(full)
         self._dispatch.cancel(received.cancelled)
         again = received.scan.look_again
         had_backlog, self._has_backlog = self._has_backlog, again == 0
@@ -373,6 +406,40 @@ class Daemon:
         took = self._clock() - began
         at_once = self._has_backlog or had_backlog
         self._look_at = self._clock() + (0.0 if at_once else max(soon, took))
+
+    def _cannot_take(self, trouble: Exception | None) -> None:
+        """Say it once; what is said last stands in the pulse."""
+        text = None if trouble is None else str(trouble)
+        if text is None and self._inbox_trouble is not None:
+            log.info("taking requests again")
+        if text is not None and text != self._inbox_trouble:
+            log.warning("cannot take requests: %s", text)
+        self._inbox_trouble = text
+
+    def _disk_trouble(self) -> DiskFull | None:
+        """While there is space left, what was accepted has a place for its outcome."""
+        state, needed = self._settings.state, self._settings.limits.free_mb
+        free = shutil.disk_usage(state).free
+        return DiskFull(str(state), needed) if free < needed * MEGABYTE else None
+
+    def _make_sure_of_the_inbox(self) -> None:
+        """That it is there, on its mount, and ours.
+
+        Raises:
+            FolderMissing, Owned, OSError: nothing is taken until it is.
+        """
+        inbox = self._anchors[self._settings.inbox]
+        trouble = inbox.trouble()
+        if trouble is not None:
+            self._watch.stop()
+            raise FolderMissing(str(inbox.folder), trouble)
+        if not self._inbox_lock.still_holds(inbox.folder):
+            self._own_anew()
+        if read_table() != self._table:
+            self._choose_watching()
+            for anchor in self._anchors.values():
+                if anchor.trouble() is None:
+                    self._remember(anchor)
 
     def _own_anew(self) -> None:
         """The inbox was deleted and made anew, or its lock file was.
@@ -513,17 +580,33 @@ class Daemon:
         troubles = [f"cannot {what}: {why}" for what, why in self._dispatch.troubles.items()]
         if self._inbox_trouble is not None:
             troubles.append(f"cannot take requests: {self._inbox_trouble}")
+        troubles.extend(
+            f"{name} stays in the inbox: its old results cannot be moved: {why}"
+            for name, why in self._reception.troubles.items()
+        )
+        library = self._anchors[self._settings.notebooks]
+        lost = library.trouble()
+        if lost is not None:
+            troubles.append(f"the library {library.folder} {lost}; requests that name it wait")
         told = pulse.Pulse(
             pid=os.getpid(),
             at=time.monotonic(),
             running=self._dispatch.running,
             warm=self._processes.warm,
             troubles=troubles[:10],
+            notes=list(self._notes())[:10],
         )
         try:
             pulse.write(self._settings.state, told)
         except OSError as error:
             log.debug("no pulse: %s", error)
+
+    def _notes(self) -> Iterator[str]:
+        """What others may want to mend, though the runner does its part."""
+        if not self._polls and self._watch.trouble is not None:
+            yield self._watch.trouble
+        for path, why in self._inbox.troubles.items():
+            yield f"cannot read {path!r} in the inbox: {why}"
 
     def _reap(self) -> None:
         """End orphans that came up to us because the preload server was gone.

@@ -349,6 +349,11 @@ class _Reading:
         rows = self._db.execute("SELECT warning FROM warnings WHERE job_id = ?", (job_id,))
         return [row["warning"] for row in rows]
 
+    def fact(self, key: str) -> str | None:
+        """Something that the owner remembers between starts."""
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row["value"]
+
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
@@ -579,11 +584,6 @@ class Ledger(_Reading):
                     f"DELETE FROM {table} WHERE job_id = ?",  # noqa: S608
                     [(job_id,) for job_id in job_ids],
                 )
-
-    def fact(self, key: str) -> str | None:
-        """Something that the owner remembers between starts."""
-        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-        return None if row is None else row["value"]
 
     def remember(self, key: str, value: str) -> None:
         """Keep a fact."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from runner import strict_json
 from runner.disk import Disk, same_file
+from runner.mounts import Anchor
 from runner.outcome import PublishedFile
 
 log = logging.getLogger(__name__)
@@ -73,28 +74,24 @@ class Publication:
 class Outbox:
     """The owner's face of one outbox."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
-        """`folder` exists; should it vanish or become another mount, nothing is written.
+    def __init__(self, folder: Path, disk: Disk, point: str | None = None) -> None:
+        """`folder` exists; should it or its mount vanish, nothing is written until it is back.
 
-        Raises:
-            OSError: it is not there.
+        `point` is the mount point on which it is known to lie; by default, where it lies now.
         """
         self.folder = folder
         self._disk = disk
-        self._device = folder.stat().st_dev
+        self._anchor = Anchor(folder, point)
 
     def check(self) -> None:
-        """Make sure that this is still the same file system.
+        """Make sure that the folder is there, and not only the point where it was mounted.
 
         Raises:
             OutboxGone: a lost mount must not be filled underneath.
         """
-        try:
-            device = self.folder.stat().st_dev
-        except OSError as error:
-            raise OutboxGone(str(self.folder), f"is not there ({error.strerror})") from error
-        if device != self._device:
-            raise OutboxGone(str(self.folder), "is on another mount than at the start")
+        trouble = self._anchor.trouble()
+        if trouble is not None:
+            raise OutboxGone(str(self.folder), trouble)
 
     def stage(self, job_id: str, source: Path, caps: FileCaps, name: str) -> Staged:
         """Copy the regular files below `source` to the staging folder, and sync them.

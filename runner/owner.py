@@ -15,6 +15,7 @@ from pathlib import Path
 LOCK_FILE = ".runner.lock"
 LOOKS = 5
 LOOK_SECONDS = 0.02
+ASTRAY_SECONDS = 0.2
 
 
 class Owned(Exception):
@@ -75,6 +76,18 @@ def holder_of(folder: Path) -> str | None:
         return None
     finally:
         os.close(fd)
+
+
+def is_astray(inbox: Path, state: Path) -> bool:
+    """Whether a runner lives that does not hold this inbox: what lies there may not be its own.
+
+    For a second: one that starts takes its state first, and the inbox a moment later.
+    """
+    for _ in range(LOOKS):
+        if holder_of(inbox) is not None or holder_of(state) is None:
+            return False
+        time.sleep(ASTRAY_SECONDS)
+    return True
 
 
 def _lock(folder: Path, what: str, since: str) -> int:

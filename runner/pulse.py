@@ -3,6 +3,7 @@
 Written every few seconds and never synced: after a crash it says nothing, and need not.
 """
 
+import errno
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 PULSE_FILE = "pulse.json"
 PULSE_SECONDS = 2.0
 STALE_SECONDS = 20.0
+ROOM_BYTES = 4096
+"""Padded to a block, so that there is room for news when there is none for a new file."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +24,28 @@ class Pulse:
     running: int
     warm: int
     troubles: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is not as it could be, though everything is done."""
 
 
 def write(state: Path, pulse: Pulse) -> None:
-    """Replace the file.
+    """Replace the file; on a full disk, write it anew where it lies: that takes no space.
 
     Raises:
         OSError
     """
-    temp = state / f".{PULSE_FILE}"
-    temp.write_text(json.dumps(asdict(pulse)))
-    temp.replace(state / PULSE_FILE)
+    told = json.dumps(asdict(pulse)).encode().ljust(ROOM_BYTES)
+    temp, file = state / f".{PULSE_FILE}", state / PULSE_FILE
+    try:
+        temp.write_bytes(told)
+        temp.replace(file)
+    except OSError as error:
+        temp.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        with file.open("r+b") as old:
+            old.write(told)
+            old.truncate()
 
 
 def read(state: Path) -> Pulse | None:

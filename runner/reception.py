@@ -15,6 +15,7 @@ from runner.admission import (
     LibraryReader,
     admit,
     digest_of,
+    names_library,
     refuse_taken_id,
     requested_id,
     unread,
@@ -57,6 +58,7 @@ class Reception:
         library: LibraryReader,
         limits: Limits,
         now: Callable[[], datetime],
+        library_trouble: Callable[[], str | None] = lambda: None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._inbox = inbox
@@ -66,18 +68,30 @@ class Reception:
         self._library = library
         self._limits = limits
         self._now = now
+        self._library_trouble = library_trouble
         self._new_id = new_id
         self._at_most_queued = limits.queue
+        self._more = False
+        self._told: dict[str, str] = {}
+        self.troubles: dict[str, str] = {}
+        """Why requests stay in the inbox, by name; of the last listing."""
         inbox.wants_settings = self.wants_settings
 
-    def receive(self, with_it: Callable[[], None] = lambda: None) -> Received:
+    def receive(
+        self, with_it: Callable[[], None] = lambda: None, *, only_cancels: bool = False
+    ) -> Received:
         """Take one batch of what is whole; what `with_it` records is part of the transaction.
+
+        With `only_cancels` all that would need room stays in the inbox.
 
         Raises:
             OSError: the inbox is not there.
             OutboxGone: nothing may leave the inbox while its results have nowhere to go.
         """
-        scan = self._inbox.scan(self._room())
+        scan = self._inbox.scan(0 if only_cancels else self._room())
+        if not self._more:
+            self._told, self.troubles = self.troubles, {}
+        self._more = scan.look_again == 0
         try:
             claims = [claim for drop in scan.drops if (claim := self._claim(drop)) is not None]
             self._claims.sync(claims)
@@ -111,16 +125,26 @@ class Reception:
         return abs(age) <= timedelta(seconds=LATE_SETTINGS_SECONDS)
 
     def _claim(self, drop: Drop) -> Claim | None:
-        """Make a drop ours; its name's old files go to the history before it leaves the inbox."""
+        """Make a drop ours; its name's old files go to the history before it leaves the inbox.
+
+        One that names a notebook of a library that is gone waits for it where it lies.
+        """
+        if names_library(drop) and self._library_trouble() is not None:
+            return None
         if drop.kind is DropKind.SUBMIT and drop.claim is None and not self._is_known(drop):
             name = job_name(drop.path)
             if not self._ledger.unclosed(name):
                 try:
                     self.retire(name)
                 except OSError as error:
-                    log.warning("%s stays in the inbox: its old results: %s", name, error)
+                    self._stays(name, str(error))
                     return None
         return self._claims.take(drop, self._id_for(drop))
+
+    def _stays(self, name: str, why: str) -> None:
+        if self._told.get(name) != why:
+            log.warning("%s stays in the inbox: its old results: %s", name, why)
+        self.troubles[name] = why
 
     def retire(self, name: str) -> None:
         """Move what lies in the outbox under a name to the history.

@@ -74,6 +74,9 @@ class Program:
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    prefix: Sequence[str] = ()
+    """A command that starts another one, such as `setpriv`, before ours."""
+    arguments: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         gateway = {"enabled": False, **self.settings.get("gateway", {})}
@@ -97,20 +100,26 @@ class Program:
         return (self.root / "serve.log").read_text()
 
     def start(self) -> "Program":
+        before = self.launch()
+        process = self.process
+        assert process is not None
+        wait_for(lambda: "watching" in self.log[before:] or process.poll() is not None, 30)
+        assert process.poll() is None, self.log
+        return self
+
+    def launch(self) -> int:
+        """Start it without waiting until it is ready; gives where its log begins."""
         with (self.root / "serve.log").open("ab") as log:
             before = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "runner", "serve", "-v"],
+                [*self.prefix, sys.executable, "-m", "runner", "serve", "-v", *self.arguments],
                 cwd=self.root,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        process = self.process
-        wait_for(lambda: "watching" in self.log[before:] or process.poll() is not None, 30)
-        assert process.poll() is None, self.log
-        return self
+        return before
 
     @property
     def url(self) -> str:

@@ -244,7 +244,12 @@ def _lost(order: Order, error_type: ErrorType) -> Outcome:
     )
 
 
+def runtime_base() -> str:
+    """Where the folder of the sockets is made; short, since a socket's path has 107 bytes."""
+    base = tempfile.gettempdir()
+    return base if len(base) < 40 else "/tmp"  # noqa: S108
+
+
 def _make_runtime_folder() -> str:
     """A private folder with a short path, for sockets."""
-    base = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="ir-", dir=base if len(base) < 40 else "/tmp")  # noqa: S108
+    return tempfile.mkdtemp(prefix="ir-", dir=runtime_base())

@@ -20,9 +20,10 @@ SERVICE = "papermill-gateway"
 
 @dataclass(frozen=True)
 class Health:
-    """What is wrong; nothing, if healthy."""
+    """What is wrong; nothing, if healthy. Notes are of what works all the same."""
 
     reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def status(self) -> int:
@@ -33,13 +34,15 @@ class Health:
     def content(self) -> dict[str, Any]:
         """The JSON of `/` and `/healthz`."""
         state = "unhealthy" if self.reasons else "healthy"
-        said = {"reasons": list(self.reasons)} if self.reasons else {}
-        return {"status": state, "service": SERVICE, "version": __version__, **said}
+        said = {"reasons": list(self.reasons), "notes": list(self.notes)}
+        told = {key: lines for key, lines in said.items() if lines}
+        return {"status": state, "service": SERVICE, "version": __version__, **told}
 
 
 def examine(settings: Settings) -> Health:
     """Look once."""
-    return Health(tuple(_reasons(settings)))
+    found = pulse.read(settings.state)
+    return Health(tuple(_reasons(settings, found)), tuple(found.notes) if found else ())
 
 
 def free_bytes(folder: Path) -> int | None:
@@ -50,17 +53,29 @@ def free_bytes(folder: Path) -> int | None:
         return None
 
 
-def _reasons(settings: Settings) -> Iterator[str]:
+def _reasons(settings: Settings, found: pulse.Pulse | None) -> Iterator[str]:
     yield from _folder_reasons(settings)
     if settings.inbox.is_dir() and holder_of(settings.inbox) is None:
-        yield "no runner watches the inbox; start `runner serve`"
+        yield _why_unwatched(settings, found)
         return
-    found = pulse.read(settings.state)
     if found is None:
         return
     if pulse.is_stale(found, time.monotonic()):
-        yield f"the runner (pid {found.pid}) does not move"
+        yield _why_silent(settings, found)
     yield from found.troubles
+
+
+def _why_silent(settings: Settings, found: pulse.Pulse) -> str:
+    if not os.access(settings.state, os.W_OK):
+        return f"the state cannot be written, and the runner (pid {found.pid}) cannot say more"
+    return f"the runner (pid {found.pid}) does not move"
+
+
+def _why_unwatched(settings: Settings, found: pulse.Pulse | None) -> str:
+    """A runner that lives and does not hold the inbox says itself what it waits for."""
+    if found is not None and holder_of(settings.state) is not None and found.troubles:
+        return "; ".join(found.troubles)
+    return "no runner watches the inbox; start `runner serve`"
 
 
 def _folder_reasons(settings: Settings) -> Iterator[str]:

@@ -42,6 +42,7 @@ class Health(_Answer):
     service: str
     version: str
     reasons: list[str] = []
+    notes: list[str] = []
 
 
 class Accepted(_Answer):

@@ -17,11 +17,12 @@ from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
 from runner.gateway.arrivals import Arrivals
 from runner.gateway.asked import Asked
-from runner.gateway.problem import Problem, ProblemType, gone
+from runner.gateway.problem import Problem, ProblemType, gone, unavailable
 from runner.gateway.record import Record
 from runner.ledger import State
 from runner.outbox import Report
 from runner.outcome import ErrorType
+from runner.owner import is_astray
 
 MADE_NAMES = "http"
 BUSY_SECONDS = 5.0
@@ -137,6 +138,8 @@ class Runs:
             limit = self._settings.limits.queue
             message = f"{limit} requests wait already (limits.queue). Try again later."
             raise Problem(429, ProblemType.QUEUE_FULL, message, {"Retry-After": "10"})
+        if is_astray(self._settings.inbox, self._settings.state):
+            raise unavailable("The runner waits for its inbox, which may be a lost mount.")
         job = Submitted(job_id, asked.name or self._made_name(job_id))
         deadline = time.monotonic() + BUSY_SECONDS
         while True:

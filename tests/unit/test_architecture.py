@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
     "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json"},
     "ledger": {"outcome", "strict_json"},
-    "outbox": {"disk", "outcome", "strict_json"},
+    "outbox": {"disk", "mounts", "outcome", "strict_json"},
     "execution": {
         *("config", "disk", "imports", "notebook", "outcome", "request", "results"),
         "strict_json",
@@ -37,7 +37,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # From one room to the next.
     "owner": {"disk"},
-    "watch": set(),
+    "watch": {"inotify"},
+    "inotify": set(),
+    "mounts": set(),
     "client": {"outcome"},
     "pulse": set(),
     "companion": set(),
@@ -59,12 +61,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "daemon": {
         *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
         *("outbox", "outcome", "owner", "reception", "strict_json"),
-        *("companion", "pulse", "watch"),
+        *("companion", "mounts", "pulse", "watch"),
+    },
+    "doctor": {
+        *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
     },
     "cli": {
         *("admission", "config", "daemon", "disk", "execution", "ledger", "names", "notebook"),
         *("outbox", "outcome", "owner", "request", "strict_json", "submit", "__init__"),
-        *("gateway", "report"),
+        *("doctor", "gateway", "report"),
     },
     "__init__": set(),
     "__main__": {"cli"},
@@ -86,7 +91,6 @@ IN_INTAKE: dict[str, set[str]] = {
     "__init__": set(),
     "ignore": set(),
     "lease": set(),
-    "mounts": set(),
     "inbox": {"ignore", "lease"},
     "claim": {"inbox"},
 }

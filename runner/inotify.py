@@ -1,0 +1,81 @@
+"""watchdog's observer of inotify(7), with the word for what it keeps to itself: events were lost.
+
+Owns what we need of watchdog's insides. Decides nothing.
+"""
+
+import errno
+from collections.abc import Callable
+
+from watchdog.observers.api import DEFAULT_OBSERVER_TIMEOUT, BaseObserver
+from watchdog.observers.inotify import InotifyEmitter
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
+from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
+
+
+class _Queue(InotifyFD):
+    """The kernel's queue. After an overflow watchdog renews its watches, and tells no handler."""
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        super().__init__()
+        self._lost = lost
+        self.refused: str | None = None
+        self.unmounted = False
+
+    def handle_event(self, event: InotifyEvent) -> None:
+        super().handle_event(event)
+        if event.mask & InotifyConstants.IN_UNMOUNT:
+            self.unmounted = True
+        if event.is_queue_overflow or self.unmounted:
+            self._lost()
+
+    def add_callback(
+        self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId
+    ) -> WatchDescriptor:
+        """A folder below that cannot be watched is passed over in silence; not by us."""
+        try:
+            return super().add_callback(path, mask, callback, id_)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                self.refused = error.strerror
+            raise
+
+
+class Observer(BaseObserver):
+    """One inotify instance; `lost` is called from another thread when events were lost.
+
+    Raises:
+        OSError: no instance can be had (fs.inotify.max_user_instances).
+    """
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        # watchdog holds each rename back for half a second, and all events behind it, to find its
+        # other half. Each claim is such a rename, and we need no halves.
+        InotifyMoveEventGrouper.delay = 0.0
+        self._queue = _Queue(lost)
+        self._queue.start()
+        super().__init__(InotifyEmitter, timeout=DEFAULT_OBSERVER_TIMEOUT, inotify_fd=self._queue)
+
+    @property
+    def refused(self) -> str | None:
+        """Why a folder below is not watched; None if all are."""
+        return self._queue.refused
+
+    @property
+    def sees(self) -> bool:
+        """Whether all its threads are alive, and what they watch was not unmounted."""
+        threads = [self, self._queue, *self.emitters]
+        return all(one.is_alive() for one in threads) and not self._queue.unmounted
+
+    def on_thread_stop(self) -> None:
+        """End the thread that reads the queue too."""
+        super().on_thread_stop()
+        self._queue.stop()
+        self._queue.join()

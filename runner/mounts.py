@@ -1,0 +1,126 @@
+"""What kind of mount a folder is on, by the mount table's type, and whether it is still there.
+
+Decides from that whether events and leases can be trusted. `stat -f` cannot: it calls every FUSE
+file system by one name; and two bind mounts of one disk have one `st_dev`.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_TRUSTED = frozenset(
+    "bcachefs btrfs ext2 ext3 ext4 f2fs jfs nilfs2 overlay ramfs reiserfs tmpfs xfs zfs".split()
+)
+"""Local file systems that report every change made on this machine."""
+
+_MOUNT_TABLE = Path("/proc/self/mountinfo")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Where the file system of a folder is mounted, and its type (`unknown` off Linux)."""
+
+    point: str
+    kind: str
+
+    @property
+    def tells_the_truth(self) -> bool:
+        """Whether events and leases there can be relied on."""
+        return self.kind in _TRUSTED
+
+
+def read_table() -> str:
+    """The text of mountinfo (proc_pid_mountinfo(5)); empty where there is none to read."""
+    if not sys.platform.startswith("linux"):
+        return ""
+    try:
+        return _MOUNT_TABLE.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def mount_of(folder: Path, table: str | None = None) -> Mount:
+    """The mount that `folder` lies on, by the longest mount point above it.
+
+    `table` is the text of mountinfo; by default, this process's own.
+    """
+    real = os.path.realpath(folder)
+    found = Mount("/", "unknown")
+    for mount in _mounts(read_table() if table is None else table):
+        if _is_below(real, mount.point) and len(mount.point) >= len(found.point):
+            found = mount
+    return found
+
+
+def least_trusted(folder: Path, table: str | None = None) -> Mount:
+    """The mount that decides how `folder` is watched: its own, or one below that tells less."""
+    text = read_table() if table is None else table
+    own, real = mount_of(folder, text), os.path.realpath(folder)
+    if not own.tells_the_truth:
+        return own
+    points = {m.point: m for m in _mounts(text) if m.point != real and _is_below(m.point, real)}
+    return next((m for m in points.values() if not m.tells_the_truth), own)
+
+
+class Anchor:
+    """The mount on which a folder was found, so that an empty mount point is not taken for it.
+
+    A folder that was made anew on the same mount is the folder, and so is one over which something
+    was mounted since.
+    """
+
+    def __init__(
+        self, folder: Path, point: str | None = None, table: Callable[[], str] = read_table
+    ) -> None:
+        """`point` is the mount point as it was remembered; None if the folder is found now."""
+        self.folder = folder
+        self._table = table
+        self._seen: str | None = None
+        self.point = point or mount_of(folder, table()).point
+
+    def trouble(self) -> str | None:
+        """Why the folder is not to be touched now, as the end of a sentence; None if it may be."""
+        try:
+            os.scandir(self.folder).close()
+            os.stat(f"{self.folder}/.")  # noqa: PTH116  a Path would drop the dot, which needs x
+        except FileNotFoundError:
+            return "is not there"
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+        text = self._table()
+        if text == self._seen:
+            return None
+        if text and self.point != "/" and all(m.point != self.point for m in _mounts(text)):
+            return f"was on the mount {self.point}, which is not mounted now"
+        self.point, self._seen = mount_of(self.folder, text).point, text
+        return None
+
+
+def polls(mode: str, mount: Mount) -> bool:
+    """Whether an inbox is polled, by `intake.mode` and the mount that decides."""
+    return mode == "poll" or (mode == "auto" and not mount.tells_the_truth)
+
+
+def mount_fact(folder: Path) -> str:
+    """The name under which the ledger remembers on which mount a folder was found."""
+    return f"mount:{folder}"
+
+
+def _mounts(table: str) -> Iterator[Mount]:
+    for line in table.splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        if len(fields) >= 5 and right:
+            yield Mount(_unescape(fields[4]), right.split(" ")[0])
+
+
+def _is_below(path: str, point: str) -> bool:
+    return point == "/" or path == point or path.startswith(point + "/")
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text

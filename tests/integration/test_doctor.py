@@ -1,0 +1,184 @@
+"""What the doctor tries, what it says, and that it leaves nothing behind."""
+
+import errno
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner import doctor
+from runner.config import Kernels, Limits, Settings
+from runner.disk import Disk
+from runner.doctor import Finding, Level, examine
+from tests.conftest import Program, notebook
+
+FOLDERS = ("inbox", "outbox", "notebooks", "state")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    for name in FOLDERS:
+        (tmp_path / name).mkdir()
+    return Settings(
+        inbox=tmp_path / "inbox",
+        outbox=tmp_path / "outbox",
+        notebooks=tmp_path / "notebooks",
+        state=tmp_path / "state",
+    )
+
+
+def look(
+    settings: Settings, disk: Disk | None = None, **more: Callable[[], float]
+) -> list[Finding]:
+    """All findings; afterwards the folders are as they were."""
+    before = everything(settings)
+    found = list(examine(settings, disk or Disk(), **more))
+    assert everything(settings) == before
+    return found
+
+
+def everything(settings: Settings) -> list[Path]:
+    return sorted(settings.inbox.parent.rglob("*"))
+
+
+def bad(findings: list[Finding]) -> list[Finding]:
+    assert all(f.advice for f in findings if f.level is not Level.OK)
+    return [finding for finding in findings if finding.level is not Level.OK]
+
+
+def test_nothing_is_wrong_with_four_local_folders(settings: Settings) -> None:
+    """Each is tried, and each part of the watching."""
+    found = look(settings)
+    assert bad(found) == []
+    for name in FOLDERS:
+        assert any(f.check == name and "synced, renamed and removed" in f.message for f in found)
+    watching = " ".join(f.message for f in found if f.check == "watching")
+    assert "events, because" in watching
+    assert "an event came" in watching
+    assert "a lease tells" in watching
+
+
+class Refusing(Disk):
+    """One kind of call fails below one folder."""
+
+    def __init__(self, call: str, folder: Path, number: int) -> None:
+        self._call, self._folder, self._number = call, folder, number
+
+    def _check(self, call: str, path: Path) -> None:
+        if call == self._call and path.is_relative_to(self._folder):
+            raise OSError(self._number, os.strerror(self._number), str(path))
+
+    def make_folder(self, path: Path) -> None:
+        self._check("make_folder", path)
+        super().make_folder(path)
+
+    def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
+        if sync:
+            self._check("write", path)
+        super().write(path, content, sync=sync)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._check("rename", old)
+        super().rename(old, new)
+
+    def sync_folder(self, path: Path) -> None:
+        self._check("sync_folder", path)
+        super().sync_folder(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "said", "advice"),
+    [
+        ("make_folder", errno.EACCES, "a folder be made: Permission denied", "change the mode"),
+        ("make_folder", errno.EROFS, "Read-only file system", "Mount it for writing"),
+        ("write", errno.ENOSPC, "a file be written and synced (fsync): No space", "Make room"),
+        ("rename", errno.EPERM, "a file be renamed: Operation not permitted", "change the mode"),
+        ("sync_folder", errno.EINVAL, "a folder be synced (fsync): Invalid", "The runner is user"),
+    ],
+)
+@pytest.mark.parametrize("name", ["outbox", "state"])
+def test_a_step_that_fails_is_named_with_what_to_do(
+    settings: Settings, name: str, call: str, number: int, said: str, advice: str
+) -> None:
+    """And nothing of it stays."""
+    (found,) = bad(look(settings, Refusing(call, getattr(settings, name), number)))
+    assert found.level is Level.PROBLEM
+    assert found.check == name
+    assert said in found.message
+    assert advice in (found.advice or "")
+
+
+def test_a_clock_that_differs_is_told(settings: Settings) -> None:
+    """A server stamps files with its own."""
+
+    found = bad(look(settings, wall=lambda: time.time() - 90))
+    assert {f.check for f in found} == set(FOLDERS)
+    assert all("ahead of" in f.message and f.level is Level.WARNING for f in found)
+
+
+def test_too_little_space_is_a_problem(settings: Settings) -> None:
+    """Of all folders but the library."""
+    found = bad(look(settings.model_copy(update={"limits": Limits(free_mb=10**9)})))
+    assert [f.check for f in found] == ["inbox", "outbox", "state"]
+    assert "requests stay in the inbox" in (found[-1].advice or "")
+
+
+def test_a_kernel_that_is_not_installed_is_told(settings: Settings) -> None:
+    """One of them is a warning; none at all is a problem."""
+    some = settings.model_copy(update={"kernels": Kernels(allowed=("python3", "no-such"))})
+    none = settings.model_copy(update={"kernels": Kernels(allowed=("no-such",))})
+    assert [f.level for f in bad(look(some))] == [Level.WARNING]
+    (found,) = bad(look(none))
+    assert found.level is Level.PROBLEM
+    assert "python3" in (found.advice or "")
+
+
+def test_memory_is_held_against_what_there_is(tmp_path: Path) -> None:
+    """The machine's, or less where a container has less."""
+    assert doctor._memory(4, 1024, 4096).level is Level.OK
+    assert doctor._memory(4, 1024, 4095).level is Level.WARNING
+    (tmp_path / "memory.max").write_text(f"{512 * 1024 * 1024}\n")
+    assert doctor.machine_memory_mb(tmp_path) == 512
+    (tmp_path / "memory.max").write_text("max\n")
+    assert doctor.machine_memory_mb(tmp_path) > 512
+
+
+def test_a_long_folder_for_sockets_is_a_problem() -> None:
+    """A socket's path has 107 bytes."""
+    assert doctor._sockets("/tmp").level is Level.OK
+    assert doctor._sockets("/" + "x" * 100).level is Level.PROBLEM
+
+
+def test_folders_that_are_not_made_yet_are_no_problem(tmp_path: Path) -> None:
+    """The first start makes them; the doctor does not."""
+    one = {name: tmp_path / name for name in FOLDERS}
+    found = list(examine(Settings(**one), Disk()))  # type: ignore[arg-type]
+    assert {f.check for f in bad(found)} == set(FOLDERS)
+    assert all(f.level is Level.WARNING for f in bad(found))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_may_be_asked_while_a_runner_works(
+    make_program: Callable[..., Program],
+) -> None:
+    """It says who holds the lock, disturbs nobody, and ends with 0; in JSON as in words."""
+    program = make_program()
+    program.start()
+    told = program.run("doctor", "--json")
+    assert told.returncode == 0, told.stdout
+    content = json.loads(told.stdout)
+    assert content["healthy"] is True
+    (lock,) = [f for f in content["findings"] if f["check"] == "lock"]
+    assert program.process is not None
+    assert f"pid {program.process.pid}" in lock["message"]
+    program.outbox.rename(program.root / "away")
+    told = program.run("doctor")
+    assert told.returncode == 1
+    assert "outbox is not there" in " ".join(told.stdout.split())
+    (program.root / "away").rename(program.outbox)
+    program.drop("after.ipynb", notebook("1"))
+    assert program.await_report("after")["status"] == "succeeded"
+    assert not list(program.root.rglob(".runner-doctor-*"))

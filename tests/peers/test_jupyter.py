@@ -1,0 +1,141 @@
+"""A real Jupyter server over the inbox: what JupyterLab does when one saves there."""
+
+import base64
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import Json, Program, Serving, code, notebook, wait_for
+
+MEGABYTE = 1024 * 1024
+
+
+def answer(number: int) -> Json:
+    return notebook(code(f"{number}", "results"))
+
+
+class Contents:
+    """The contents API of one server."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._url = f"http://127.0.0.1:{port}/api"
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"token {token}"
+
+    def is_up(self) -> bool:
+        try:
+            return self._session.get(f"{self._url}/status", timeout=10).ok
+        except requests.ConnectionError:
+            return False
+
+    def put(self, name: str, **body: object) -> None:
+        answered = self._session.put(f"{self._url}/contents/{name}", json=body, timeout=60)
+        assert answered.ok, answered.text
+
+    def save(self, name: str, content: Json) -> None:
+        self.put(name, type="notebook", format="json", content=content)
+
+    def upload(self, name: str, raw: bytes) -> Iterator[int]:
+        """Chunk by chunk, as JupyterLab does over 1 MiB; the last one has the number -1."""
+        starts = range(0, len(raw), MEGABYTE)
+        for number, start in enumerate(starts, 1):
+            chunk = base64.b64encode(raw[start : start + MEGABYTE]).decode()
+            is_last = start == starts[-1]
+            yield number
+            self.put(
+                name,
+                type="file",
+                format="base64",
+                content=chunk,
+                chunk=-1 if is_last else number,
+            )
+
+
+@pytest.fixture
+def program(serving: Serving) -> Program:
+    return serving({"intake": {"broken_seconds": 3600}})
+
+
+@pytest.fixture
+def contents(program: Program, tmp_path: Path) -> Iterator[Contents]:
+    if importlib.util.find_spec("jupyter_server") is None:
+        assert not os.environ.get("ALL_TESTS"), "jupyter-server is not installed"
+        pytest.skip("jupyter-server is not installed (the extra `lab`)")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    token = os.urandom(16).hex()
+    folders = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA")}
+    with (tmp_path / "jupyter.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"),
+                *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
+                *("--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"),
+                f"--ServerApp.root_dir={program.inbox}",
+            ],
+            env={**os.environ, **folders, "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        made = Contents(port, token)
+        wait_for(lambda: made.is_up() or process.poll() is not None, 90)
+        assert process.poll() is None, (tmp_path / "jupyter.log").read_text()
+        yield made
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_notebook_that_is_saved_twice_shows_its_last_content(
+    program: Program, contents: Contents
+) -> None:
+    """Each save that is taken is a whole one."""
+    contents.save("saved.ipynb", answer(1))
+    contents.save("saved.ipynb", answer(2))
+    wait_for(lambda: value(program.report("saved")) == "2")
+    jobs = [json.loads(line) for line in program.run("jobs", "--json").stdout.splitlines()]
+    assert {job["status"] for job in jobs} == {"succeeded"}
+    assert len(jobs) <= 2
+
+
+def test_a_save_in_place_runs_once(program: Program, contents: Contents) -> None:
+    """The old content goes to a hidden copy, the file is rewritten in place; one run of the new."""
+    assert program.stop() == 0
+    contents.save("twice.ipynb", notebook(code("1", "results"), "#" * 100_000))
+    contents.save("twice.ipynb", answer(2))
+    program.start()
+    assert value(program.await_report("twice")) == "2"
+    assert len(program.run("jobs", "--json").stdout.splitlines()) == 1
+
+
+def test_an_upload_in_chunks_runs_when_it_is_whole(program: Program, contents: Contents) -> None:
+    """Each chunk is written and closed; none but the last makes a notebook of it."""
+    raw = json.dumps(notebook(code("3", "results"), "#" * int(2.5 * MEGABYTE))).encode()
+    chunks = 0
+    for number in contents.upload("large.ipynb", raw):
+        chunks = number
+        if number > 1:
+            program.drop(f"between{number}.ipynb", answer(number))
+            program.await_report(f"between{number}")
+            assert (program.inbox / "large.ipynb").stat().st_size == (number - 1) * MEGABYTE
+    assert chunks == 3
+    assert value(program.await_report("large")) == "3"
+    assert len(program.run("jobs", "--json", "--name", "large").stdout.splitlines()) == 1
+
+
+def value(report: Json | None) -> str | None:
+    """What the one tagged cell gave."""
+    if report is None:
+        return None
+    found = report["results"]["cell_1"]["text/plain"]
+    return str(found)

@@ -1,0 +1,363 @@
+"""Disks and mounts in trouble: full, read-only, gone. Nothing is lost, and all is said."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import code, notebook, tool, wait_for
+from tests.peers.conftest import (
+    Make,
+    Mounts,
+    await_health,
+    await_trouble,
+    fill,
+    visible,
+)
+
+ONE = notebook(code("1", "results"))
+QUICK = {
+    "limits": {"free_mb": 0},
+    "intake": {"poll_seconds": 0.3, "rescan_seconds": 1},
+    "kernels": {"warm": 0},
+}
+
+
+def waits_for(file: Path) -> dict[str, object]:
+    """A notebook that runs until a file is there."""
+    return notebook(
+        f"import os, time\nopen('alive', 'w')\nwhile not os.path.exists({str(file)!r}): "
+        "time.sleep(0.02)",
+        code("'x' * 3000", "results"),
+    )
+
+
+def test_a_full_outbox_shows_nothing_partial(mounts: Mounts, make_program: Make) -> None:
+    """64 KiB of it: the outcome stays sealed, health is red; space freed, it is published."""
+    program = make_program(QUICK)
+    mounts.tmpfs(program.outbox, 64)
+    program.start()
+    ballast = fill(program.outbox)
+    program.drop("full.ipynb", notebook(code("'x' * 3000", "results")))
+    await_trouble(program, "No space left on device")
+    assert visible(program.outbox) == ["ballast.tmp"]
+    ballast.unlink()
+    report = program.await_report("full")
+    assert report["status"] == "succeeded"
+    assert len(report["results"]["cell_1"]["text/plain"]) > 3000
+    assert visible(program.outbox) == ["full.ipynb", "full.result.json"]
+    await_health(program)
+
+
+def test_files_that_do_not_fit_are_published_when_they_do(
+    mounts: Mounts, make_program: Make
+) -> None:
+    """They wait in the state folder, also over a restart."""
+    program = make_program(QUICK)
+    mounts.tmpfs(program.outbox, 512)
+    program.start()
+    ballast = fill(program.outbox, leave_kib=100)
+    program.drop("files.ipynb", notebook("open('large.bin', 'wb').write(bytes(200_000))"))
+    await_trouble(program, "No space left on device")
+    assert visible(program.outbox) == ["ballast.tmp"]
+    assert program.stop() == 0
+    program.start()
+    await_trouble(program, "No space left on device")
+    ballast.unlink()
+    report = program.await_report("files")
+    assert [file["bytes"] for file in report["files"]] == [200_000]
+    assert (program.outbox / "files.files" / "large.bin").stat().st_size == 200_000
+
+
+def test_a_full_state_leaves_requests_in_the_inbox(mounts: Mounts, make_program: Make) -> None:
+    """Claiming stops while there still is space for what was accepted."""
+    program = make_program({**QUICK, "limits": {"free_mb": 4}})
+    mounts.tmpfs(program.root / "state", 16 * 1024)
+    program.start()
+    ballast = fill(program.root / "state", 3 * 1024)
+    await_trouble(program, "requests stay in the inbox")
+    dropped = program.drop("stays.ipynb", ONE)
+    program.drop("nobody.cancel", b"")
+    wait_for(lambda: not (program.inbox / "nobody.cancel").exists(), 20)
+    assert dropped.exists()
+    assert list(program.inbox.glob(".claim-*")) == []
+    ballast.unlink()
+    assert program.await_report("stays")["status"] == "succeeded"
+    await_health(program)
+
+
+@pytest.mark.parametrize("step", ["accept", "start", "seal", "publish"])
+def test_a_state_that_is_full_keeps_what_it_accepted(
+    mounts: Mounts, make_program: Make, step: str
+) -> None:
+    """Whatever comes next cannot be written; once it can, there is one result."""
+    program = make_program({**QUICK, "execution": {"concurrency": 1}})
+    state = mounts.tmpfs(program.root / "state", 16 * 1024)
+    mounts.tmpfs(program.outbox, 1024)
+    program.start()
+    go = program.root / "go"
+    ballast = {}
+    if step == "accept":
+        ballast[state] = fill(state)
+    program.drop("job.ipynb", waits_for(go))
+    if step == "accept":
+        await_trouble(program, "cannot take requests")
+        assert program.report("job") is None
+        ballast.pop(state).unlink()
+    wait_for(lambda: list(state.glob("work/*/alive")), 60)
+    if step == "start":
+        program.drop("next.ipynb", ONE)
+        wait_for(lambda: "accepted 'next'" in program.log)
+        ballast[state] = fill(state)
+    elif step == "seal":
+        ballast[state] = fill(state)
+    elif step == "publish":
+        ballast[program.outbox] = fill(program.outbox)
+    go.touch()
+    if step in ("start", "seal"):
+        wait_for(lambda: "cannot seal" in program.log, 30)
+    elif step == "publish":
+        await_trouble(program, "cannot publish")
+        ballast[state] = fill(state)
+    if step != "accept":
+        assert program.report("job") is None
+    for file in ballast.values():
+        file.unlink()
+    assert program.await_report("job")["status"] == "succeeded"
+    if step == "start":
+        assert program.await_report("next")["status"] == "succeeded"
+    await_health(program)
+    listed = program.run("jobs", "--json").stdout.splitlines()
+    names = sorted(json.loads(line)["name"] for line in listed)
+    assert names == (["job", "next"] if step == "start" else ["job"])
+
+
+@pytest.mark.parametrize("name", ["inbox", "outbox", "state", "notebooks"])
+def test_a_folder_may_be_read_only_for_a_while(
+    mounts: Mounts, make_program: Make, name: str
+) -> None:
+    """It is said, and all goes on by itself when it can be written again."""
+    program = make_program(QUICK)
+    program.start()
+    program.drop("before.ipynb", ONE)
+    program.await_report("before")
+    (program.library / "lib.ipynb").write_text(json.dumps(ONE))
+    mounts.cover_read_only(program.root / name)
+    if name == "inbox":
+        await_trouble(program, "the inbox cannot be written")
+        mounts.unmount(program.root / name)
+    program.drop("during.json", {"notebook": "lib.ipynb"})
+    if name == "notebooks":
+        assert program.await_report("during")["status"] == "succeeded"
+    elif name != "inbox":
+        await_trouble(program, f"the {name} cannot be written")
+        assert program.report("during") is None
+    if name != "inbox":
+        mounts.unmount(program.root / name)
+    assert program.await_report("during")["status"] == "succeeded"
+    await_health(program)
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_an_outbox_that_is_unmounted_is_not_filled_underneath(
+    mounts: Mounts, make_program: Make, kind: str
+) -> None:
+    """A tmpfs comes back as another device, a bind mount goes and leaves the same one there."""
+    program = make_program(QUICK)
+
+    def mount() -> None:
+        if kind == "tmpfs":
+            mounts.tmpfs(program.outbox, 1024)
+        else:
+            mounts.bind(program.root / "elsewhere", program.outbox)
+
+    mount()
+    program.start()
+    go = program.root / "go"
+    program.drop("job.ipynb", waits_for(go))
+    wait_for(lambda: list((program.root / "state").glob("work/*/alive")), 60)
+    mounts.unmount(program.outbox)
+    go.touch()
+    waiting = program.drop("waits.ipynb", ONE)
+    await_trouble(program, "which is not mounted now")
+    wait_for(lambda: "cannot publish" in program.log)
+    assert waiting.exists()
+    assert list(program.outbox.iterdir()) == []
+    mount()
+    report = program.await_report("job")
+    assert report["status"] == "succeeded"
+    assert [file["path"] for file in report["files"]] == ["job.files/alive"]
+    assert (program.outbox / "job.files" / "alive").exists()
+    assert program.await_report("waits")["status"] == "succeeded"
+    await_health(program)
+    mounts.unmount(program.outbox)
+    assert list(program.outbox.iterdir()) == []
+
+
+def test_an_inbox_that_is_unmounted_is_waited_for(mounts: Mounts, make_program: Make) -> None:
+    """Its empty mount point is not taken for it, though it is a folder like any other."""
+    program = make_program({**QUICK, "gateway": {"enabled": True, "port": 0}})
+    mounts.tmpfs(program.inbox, 1024)
+    program.start()
+    program.drop("before.ipynb", ONE)
+    program.await_report("before")
+    mounts.unmount(program.inbox, lazy=True)
+    await_trouble(program, "which is not mounted now")
+    beneath = program.drop("beneath.ipynb", ONE)
+    (program.root / "own.ipynb").write_text(json.dumps(ONE))
+    refused = program.run("run", "own.ipynb")
+    assert refused.returncode == 70
+    assert "may be a lost mount" in " ".join(refused.stderr.split())
+    answered = requests.post(f"{program.url}/run", json={"notebook": ONE}, timeout=60)
+    assert answered.status_code == 503
+    assert "lost mount" in answered.json()["message"]
+    mounts.tmpfs(program.inbox, 1024)
+    program.drop("after.ipynb", ONE)
+    assert program.await_report("after")["status"] == "succeeded"
+    await_health(program)
+    mounts.unmount(program.inbox, lazy=True)
+    assert list(program.inbox.iterdir()) == [beneath]
+    assert program.report("beneath") is None
+
+
+@pytest.mark.parametrize("name", ["inbox", "outbox", "notebooks"])
+def test_a_mount_that_is_late_at_the_start_is_waited_for(
+    mounts: Mounts, make_program: Make, name: str
+) -> None:
+    """The next start knows where a folder lay; nothing is made where it should be mounted."""
+    program = make_program(QUICK)
+    folder, elsewhere = program.root / name, program.root / "elsewhere"
+    mounts.bind(elsewhere, folder)
+    program.start()
+    assert program.stop() == 0
+    mounts.unmount(folder)
+    program.launch()
+    wait_for(lambda: f"waiting: {folder} was on the mount {folder}" in program.log, 30)
+    assert list(folder.iterdir()) == []
+    refused = program.run("doctor")
+    assert refused.returncode == 1
+    assert "which is not mounted now" in refused.stdout
+    mounts.bind(elsewhere, folder)
+    program.drop("job.ipynb", ONE)
+    assert program.await_report("job")["status"] == "succeeded"
+
+
+def test_a_folder_that_was_moved_on_purpose_can_be_accepted(
+    mounts: Mounts, make_program: Make
+) -> None:
+    """The message says how, and it is remembered."""
+    program = make_program(QUICK)
+    mounts.bind(program.root / "elsewhere", program.outbox)
+    program.start()
+    assert program.stop() == 0
+    mounts.unmount(program.outbox)
+    program.launch()
+    wait_for(lambda: "--accept-folders" in program.log, 30)
+    assert program.stop() == 0
+    program.arguments = ("--accept-folders",)
+    program.start()
+    assert program.stop() == 0
+    program.arguments = ()
+    program.start()
+    program.drop("job.ipynb", ONE)
+    assert program.await_report("job")["status"] == "succeeded"
+
+
+def test_requests_that_name_a_lost_library_wait_for_it(mounts: Mounts, make_program: Make) -> None:
+    """They are not refused for a notebook that is there; others go on."""
+    program = make_program(QUICK)
+    mounts.bind(program.root / "elsewhere", program.library)
+    (program.library / "lib.ipynb").write_text(json.dumps(ONE))
+    program.start()
+    mounts.unmount(program.library)
+    await_trouble(program, "the library")
+    waiting = program.drop("named.json", {"notebook": "lib.ipynb"})
+    program.drop("own.ipynb", ONE)
+    assert program.await_report("own")["status"] == "succeeded"
+    assert waiting.exists()
+    mounts.bind(program.root / "elsewhere", program.library)
+    assert program.await_report("named")["status"] == "succeeded"
+    await_health(program)
+
+
+def test_inbox_subfolder_and_outbox_may_be_mounts_of_their_own(
+    mounts: Mounts, make_program: Make
+) -> None:
+    """No rename leads from one mount to another, not even between two of one disk."""
+    program = make_program(QUICK)
+    mounts.bind(program.root / "a", program.inbox)
+    mounts.bind(program.root / "b", program.inbox / "sub")
+    mounts.tmpfs(program.inbox / "small", 256)
+    mounts.bind(program.root / "c", program.outbox)
+    program.start()
+    for name in ("top", "sub/one", "small/two"):
+        program.drop(f"{name}.ipynb", notebook(code("open('file', 'w').write('x')", "results")))
+    for name in ("top", "sub/one", "small/two"):
+        assert program.await_report(name)["status"] == "succeeded"
+        assert (program.outbox / f"{name}.files" / "file").read_text() == "x"
+    wait_for(lambda: not visible(program.inbox), 10)
+    assert list(program.inbox.rglob(".claim-*")) == []
+
+
+def test_what_a_fuse_mount_does_not_tell_is_polled(mounts: Mounts, make_program: Make) -> None:
+    """Files that somebody drops on its other side, one of them slowly."""
+    program = make_program(QUICK)
+    real = program.root / "real"
+    mounts.bindfs(real, program.inbox)
+    program.start()
+    assert "polling the inbox every 0.3 s (fuse mount)" in program.log
+    raw = json.dumps(ONE).encode()
+    (real / "quick.ipynb").write_bytes(raw)
+    with (real / "slow.ipynb").open("wb") as file:
+        file.write(raw[:100])
+        file.flush()
+        assert program.await_report("quick")["status"] == "succeeded"
+        assert (real / "slow.ipynb").exists()
+        file.write(raw[100:])
+    assert program.await_report("slow")["status"] == "succeeded"
+    told = json.loads(program.run("doctor", "--json").stdout)
+    watching = [found["message"] for found in told["findings"] if found["check"] == "watching"]
+    assert "polling every 0.3 s, because the fuse mount" in watching[0]
+    assert told["healthy"]
+
+
+def test_a_fuse_mount_below_a_local_inbox_is_polled_too(mounts: Mounts, make_program: Make) -> None:
+    """Also one that comes while the runner is there; its leases would lie."""
+    program = make_program(QUICK)
+    real = program.root / "real"
+    program.start()
+    assert "polling" not in program.log
+    mounts.bindfs(real, program.inbox / "nas")
+    wait_for(lambda: "polling the inbox every 0.3 s (fuse mount)" in program.log, 30)
+    (real / "far.ipynb").write_bytes(json.dumps(ONE).encode())
+    assert program.await_report("nas/far")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("name", ["inbox", "outbox"])
+def test_a_folder_without_any_rights_is_told_and_tried_again(make_program: Make, name: str) -> None:
+    """Mode 000, for a user who is stopped by it."""
+    program = make_program(QUICK)
+    rights = "-dac_override,-dac_read_search"
+    prefix = (tool("setpriv"), f"--bounding-set={rights}", f"--inh-caps={rights}")
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
+        program.prefix = prefix
+    program.start()
+    folder = program.root / name
+    if name == "inbox":
+        program.drop("job.ipynb", ONE)
+        program.await_report("job")
+        folder.chmod(0)
+    else:
+        folder.chmod(0)
+        program.drop("job.ipynb", ONE)
+    try:
+        wait_for(lambda: "cannot take requests" in program.log, 30)
+        assert "Permission denied" in program.log
+    finally:
+        folder.chmod(0o755)
+    program.drop("again.ipynb", ONE)
+    for job in ("job", "again"):
+        assert program.await_report(job)["status"] == "succeeded"
+    await_health(program)
