@@ -1,4 +1,4 @@
-"""A real Jupyter server over the inbox: what JupyterLab does when one saves there."""
+"""A real JupyterLab over the inbox: what it does when one saves there."""
 
 import base64
 import importlib.util
@@ -66,9 +66,9 @@ def program(serving: Serving) -> Program:
 
 @pytest.fixture
 def contents(program: Program, tmp_path: Path) -> Iterator[Contents]:
-    if importlib.util.find_spec("jupyter_server") is None:
-        assert not os.environ.get("ALL_TESTS"), "jupyter-server is not installed"
-        pytest.skip("jupyter-server is not installed (the extra `lab`)")
+    if importlib.util.find_spec("jupyterlab") is None:
+        assert not os.environ.get("ALL_TESTS"), "jupyterlab is not installed"
+        pytest.skip("jupyterlab is not installed (the extra `lab`)")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     token = os.urandom(16).hex()
@@ -76,7 +76,7 @@ def contents(program: Program, tmp_path: Path) -> Iterator[Contents]:
     with (tmp_path / "jupyter.log").open("wb") as log:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"),
+                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
                 *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
                 *("--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"),
                 f"--ServerApp.root_dir={program.inbox}",
