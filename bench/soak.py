@@ -270,12 +270,14 @@ def main(minutes: float, rate: float, seed: int | None, keep: bool) -> None:
     console.print(f"seed {seed}, {minutes:g} minutes, in {root}")
     soak = Soak(root, seed)
     end = time.monotonic() + minutes * 60
-    while time.monotonic() < end:
-        soak.keep_running()
-        soak.act()
-        time.sleep(1 / rate)
-    soak.settle()
-    soak.stop()
+    try:
+        while time.monotonic() < end:
+            soak.keep_running()
+            soak.act()
+            time.sleep(1 / rate)
+        soak.settle()
+    finally:
+        soak.stop()
     problems = soak.problems()
     for what, count in sorted(soak.done.items()):
         console.print(f"{count:6} {what}", highlight=False)

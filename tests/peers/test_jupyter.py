@@ -8,12 +8,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 
-from tests.conftest import Json, Program, Serving, code, notebook, wait_for
+from tests.conftest import Json, Program, code, notebook, programs, wait_for
 
 MEGABYTE = 1024 * 1024
 
@@ -59,13 +58,16 @@ class Contents:
             )
 
 
-@pytest.fixture
-def program(serving: Serving) -> Program:
-    return serving({"intake": {"broken_seconds": 3600}})
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    make = programs(tmp_path_factory.mktemp("program"))
+    yield next(make)({"intake": {"broken_seconds": 3600}}).start()
+    next(make, None)
 
 
-@pytest.fixture
-def contents(program: Program, tmp_path: Path) -> Iterator[Contents]:
+@pytest.fixture(scope="module")
+def contents(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contents]:
+    tmp_path = tmp_path_factory.mktemp("lab")
     if importlib.util.find_spec("jupyterlab") is None:
         assert not os.environ.get("ALL_TESTS"), "jupyterlab is not installed"
         pytest.skip("jupyterlab is not installed (the extra `lab`)")
@@ -103,7 +105,10 @@ def test_a_notebook_that_is_saved_twice_shows_its_last_content(
     contents.save("saved.ipynb", answer(1))
     contents.save("saved.ipynb", answer(2))
     wait_for(lambda: value(program.report("saved")) == "2")
-    jobs = [json.loads(line) for line in program.run("jobs", "--json").stdout.splitlines()]
+    jobs = [
+        json.loads(line)
+        for line in program.run("jobs", "--json", "--name", "saved").stdout.splitlines()
+    ]
     assert {job["status"] for job in jobs} == {"succeeded"}
     assert len(jobs) <= 2
 
@@ -115,7 +120,7 @@ def test_a_save_in_place_runs_once(program: Program, contents: Contents) -> None
     contents.save("twice.ipynb", answer(2))
     program.start()
     assert value(program.await_report("twice")) == "2"
-    assert len(program.run("jobs", "--json").stdout.splitlines()) == 1
+    assert len(program.run("jobs", "--json", "--name", "twice").stdout.splitlines()) == 1
 
 
 def test_an_upload_in_chunks_runs_when_it_is_whole(program: Program, contents: Contents) -> None:
