@@ -95,6 +95,7 @@ class Daemon:
         settings: Settings,
         *,
         disk: Disk | None = None,
+        open_ledger: Callable[[Path], Ledger] = Ledger,
         goal: Goal | None = None,
         gateway: bytes | None = None,
         on_progress: Callable[[str, Progress], None] | None = None,
@@ -102,6 +103,7 @@ class Daemon:
     ) -> None:
         self._settings = settings
         self._disk = disk or Disk()
+        self._open_ledger = open_ledger
         self._goal = goal
         self._gateway = gateway
         self._told_progress = on_progress
@@ -143,7 +145,7 @@ class Daemon:
         settings = self._settings
         settings.state.mkdir(parents=True, exist_ok=True)
         stack.callback(self._own(settings.state).release)
-        self._ledger = Ledger(settings.state)
+        self._ledger = self._open_ledger(settings.state)
         stack.callback(self._ledger.close)
         if not self._find_folders():
             return False

@@ -284,6 +284,7 @@ class Outbox:
                 continue
             foreign.append(path)
         if not foreign:
+            self._sync_history(new.name, None)
             return []
         self._to_history(new.name, _unknown(datetime.now(UTC)), foreign)
         names = ", ".join(path.name for path in foreign)
@@ -323,6 +324,8 @@ class Outbox:
         place = self._history(name) / owner
         self._disk.make_folders(self.folder, place)
         reports = [path for path in paths if path.suffix == ".json"]
+        if not reports:
+            self._sync_history(name, owner)
         for moving in (reports, [path for path in paths if path not in reports]):
             for path in moving:
                 self._disk.rename(path, _free(place / path.name))

@@ -96,11 +96,11 @@ class Program:
     def log(self) -> str:
         return (self.root / "serve.log").read_text()
 
-    def start(self) -> "Program":
+    def start(self, command: Sequence[str] = ("-m", "runner", "serve", "-v")) -> "Program":
         with (self.root / "serve.log").open("ab") as log:
             before = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "runner", "serve", "-v"],
+                [sys.executable, *command],
                 cwd=self.root,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,

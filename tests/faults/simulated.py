@@ -289,7 +289,7 @@ class SimulatedDisk(SteppedDisk):
         self.model.take(relative)
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
+    def step(self, what: str, *paths: Path) -> Iterator[None]:
         yield from self.around(what)
 
     def make_folder(self, path: Path) -> None:

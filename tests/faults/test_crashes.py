@@ -11,7 +11,7 @@ from tests.faults.world import Life, beginning, check, check_clean, crashes, rec
 
 SAMPLES = 1
 """States in between, for each step, besides the extremes."""
-FIRST, SECOND = 8, 8
+FIRST, SECOND = 6, 6
 """How many crashes are followed by another one, and at how many of its steps."""
 
 
