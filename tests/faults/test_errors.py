@@ -107,7 +107,7 @@ def run_to_the_end(life: Life, fail_at: FailAt) -> list[State]:
             yield
 
     def look() -> None:
-        states = {}
+        states: dict[object, State] = {}
         for state in states_of(life, "then", random.Random(0), samples=0):
             states.setdefault(state.as_found(), state)
         found.extend(states.values())
