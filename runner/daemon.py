@@ -126,6 +126,7 @@ class Daemon:
         settings: Settings,
         *,
         disk: Disk | None = None,
+        open_ledger: Callable[[Path], Ledger] = Ledger,
         goal: Goal | None = None,
         gateway: bytes | None = None,
         accept_folders: bool = False,
@@ -136,6 +137,7 @@ class Daemon:
         self._settings = settings
         self._start_processes = start_processes
         self._disk = disk or Disk()
+        self._open_ledger = open_ledger
         self._goal = goal
         self._gateway = gateway
         self._accept_folders = accept_folders
@@ -181,7 +183,7 @@ class Daemon:
         settings = self._settings
         settings.state.mkdir(parents=True, exist_ok=True)
         stack.callback(self._own(settings.state).release)
-        self._ledger = Ledger(settings.state)
+        self._ledger = self._open_ledger(settings.state)
         stack.callback(self._ledger.close)
         if not self._find_folders():
             return False

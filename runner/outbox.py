@@ -132,6 +132,7 @@ class Outbox:
         staged = _collect(source, caps, name, lambda fd, _: self._disk.read_synced(fd))
         if staged.files:
             self._sync_tree(source)
+            self._disk.sync_folder(source.parent)
         return staged
 
     def has_files(self, new: Publication) -> bool:
@@ -264,7 +265,6 @@ class Outbox:
     def _sync_tree(self, place: Path) -> None:
         for folder, _, _ in os.walk(place, topdown=False):
             self._disk.sync_folder(Path(folder))
-        self._disk.sync_folder(place.parent)
 
     def _place(self, new: Publication, temp_name: str, content: bytes, target: Path) -> None:
         staging = self._staging(new.job_id)
@@ -288,6 +288,7 @@ class Outbox:
                 continue
             foreign.append(path)
         if not foreign:
+            self._sync_history(new.name, None)
             return []
         self._to_history(new.name, _unknown(datetime.now(UTC)), foreign)
         names = ", ".join(path.name for path in foreign)
@@ -320,16 +321,20 @@ class Outbox:
         return True
 
     def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> None:
-        """The report goes first, for good: a report never lies without what it names."""
+        """The report goes first, for good: a report never lies without what it names.
+
+        A rename is one change, so that the sync of the new folder takes the old name away too.
+        """
         place = self._history(name) / owner
         self._disk.make_folders(self.folder, place)
         reports = [path for path in paths if path.suffix == ".json"]
+        if not reports:
+            self._sync_history(name, owner)
         for moving in (reports, [path for path in paths if path not in reports]):
             for path in moving:
                 self._disk.rename(path, _free(place / path.name))
             if moving:
                 self._disk.sync_folder(place)
-        self._disk.sync_folder(paths[0].parent)
 
 
 @dataclass(frozen=True)

@@ -99,20 +99,20 @@ class Program:
     def log(self) -> str:
         return (self.root / "serve.log").read_text()
 
-    def start(self) -> "Program":
-        before = self.launch()
+    def start(self, command: Sequence[str] = ("-m", "runner", "serve", "-v")) -> "Program":
+        before = self.launch(command)
         process = self.process
         assert process is not None
         wait_for(lambda: "watching" in self.log[before:] or process.poll() is not None, 30)
         assert process.poll() is None, self.log
         return self
 
-    def launch(self) -> int:
+    def launch(self, command: Sequence[str] = ("-m", "runner", "serve", "-v")) -> int:
         """Start it without waiting until it is ready; gives where its log begins."""
         with (self.root / "serve.log").open("ab") as log:
             before = log.tell()
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "runner", "serve", "-v", *self.arguments],
+                [*self.prefix, sys.executable, *command, *self.arguments],
                 cwd=self.root,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """Disks that count every change, and one that fails at its n-th: before it is made, or after."""
 
 import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,48 +17,48 @@ class Crash(BaseException):
 class SteppedDisk(Disk):
     """A real disk on which every change, and every sync inside of one, is a step."""
 
-    def step(self, what: str) -> AbstractContextManager[None]:
-        """Around each change."""
+    def step(self, what: str, *paths: Path) -> AbstractContextManager[None]:
+        """Around each change, of these paths."""
         raise NotImplementedError
 
     def make_folder(self, path: Path) -> None:
-        with self.step("make_folder"):
+        with self.step("make_folder", path):
             super().make_folder(path)
 
     def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
-        with self.step("write"):
+        with self.step("write", path):
             super().write(path, content, sync=sync)
 
     def create_whole(self, path: Path, content: bytes) -> None:
-        with self.step("create_whole"):
+        with self.step("create_whole", path):
             super().create_whole(path, content)
 
     def copy(self, source: int, target: Path) -> Iterator[bytes]:
-        with self.step("copy"):
+        with self.step("copy", target):
             yield from super().copy(source, target)
 
     def sync(self, fd: int) -> None:
-        with self.step("sync"):
+        with self.step("sync", Path(os.readlink(f"/proc/self/fd/{fd}"))):
             super().sync(fd)
 
     def rename(self, old: Path, new: Path) -> None:
-        with self.step("rename"):
+        with self.step("rename", old, new):
             super().rename(old, new)
 
     def link(self, old: Path, new: Path) -> None:
-        with self.step("link"):
+        with self.step("link", old, new):
             super().link(old, new)
 
     def unlink(self, path: Path) -> None:
-        with self.step("unlink"):
+        with self.step("unlink", path):
             super().unlink(path)
 
     def remove_folder(self, path: Path) -> None:
-        with self.step("remove_folder"):
+        with self.step("remove_folder", path):
             super().remove_folder(path)
 
     def remove_tree(self, path: Path) -> None:
-        with self.step("remove_tree"):
+        with self.step("remove_tree", path):
             super().remove_tree(path)
 
 
@@ -115,7 +116,7 @@ class FailingDisk(SteppedDisk):
     def is_clean(self) -> bool:
         return self._fail_at.is_clean
 
-    def step(self, what: str) -> AbstractContextManager[None]:
+    def step(self, what: str, *paths: Path) -> AbstractContextManager[None]:
         return self._fail_at.step(what)
 
 

@@ -1,6 +1,7 @@
 """What users do while disks fail: short stories, each with what must come of it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from runner.submit import cancel, encode, submit
@@ -79,6 +80,15 @@ def _cancelled() -> tuple[Act, ...]:
     )
 
 
+def _cancelled_another() -> tuple[Act, ...]:
+    """Only the job whose id the file holds."""
+
+    def do(life: Life) -> None:
+        cancel(life.root / "inbox", "second", "f" * 32, life.disk)
+
+    return drop("first", "'first'"), drop("second", "'second'", at_once=True), Act(do, at_once=True)
+
+
 def _late() -> tuple[Act, ...]:
     raw = b'{"parameters": {"late": true}}'
     late = Act(lambda life: life.put("inbox/late.yaml", raw), kept=(raw,))
@@ -115,6 +125,7 @@ SCENARIOS: dict[str, Scenario] = {
         (drop("a", "'one'"), drop("a", "'two'", at_once=True), drop("a", "'three'", at_once=True))
     ),
     "cancel": Scenario(_cancelled()),
+    "cancel of another job": Scenario(_cancelled_another()),
     "too large": Scenario((_large(),)),
     "files": Scenario((drop("sub/f", "'FILES'"),), LIBRARY),
     "fails": Scenario((drop("f", "'FAILS FILES'", statuses=("failed",)),)),
@@ -136,5 +147,11 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "client": Scenario((_client(),)),
     "late settings": Scenario(_late()),
+    "litter": Scenario(
+        (
+            replace(drop("l", "'LITTER FILES'"), kept=(b"litter",)),
+            drop("l", "'again'"),
+        )
+    ),
     "outbox away": Scenario((drop("g", "'GONE FILES'"),)),
 }

@@ -117,6 +117,7 @@ class Model:
             ("nothing unsynced", [], _synced),
             ("all that is unsynced", everything, _all),
             ("all names, but only synced bytes", everything, _synced),
+            ("only the newest name", everything[-1:], _all),
         ]
         for number in range(samples):
             chosen = [change for change in self.pending if rng.random() < 0.5]
@@ -288,7 +289,7 @@ class SimulatedDisk(SteppedDisk):
         self.model.take(relative)
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
+    def step(self, what: str, *paths: Path) -> Iterator[None]:
         yield from self.around(what)
 
     def make_folder(self, path: Path) -> None:

@@ -9,9 +9,9 @@ from runner.ledger import LEDGER_FILE
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.world import Life, beginning, check, check_clean, crashes, recovered
 
-SAMPLES = 2
+SAMPLES = 1
 """States in between, for each step, besides the extremes."""
-FIRST, SECOND = 8, 8
+FIRST, SECOND = 6, 6
 """How many crashes are followed by another one, and at how many of its steps."""
 
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from tests.faults.scenarios import SCENARIOS
 from tests.faults.world import (
     Life,
     State,
+    Swaps,
     Violation,
     beginning,
     check,
@@ -43,29 +44,48 @@ def full(what: str) -> BaseException | None:
 
 ALSO = {"outbox away": ("failed",)}
 """Without the outbox, and with a state folder that fails as well, files are lost and it is said."""
-CUTS = 3
-"""At the end of each third run the power is cut."""
+CUTS = 5
+"""At the end of each fifth run the power is cut."""
 Failure = Callable[[str], BaseException | None]
 
 
+@dataclass(frozen=True)
+class Fault:
+    """How a step fails: before or after it takes place, and so many from the n-th on."""
+
+    failure: Failure
+    after: bool = False
+    lasting: int = 1
+
+
+FAULTS = {
+    "EIO": Fault(broken),
+    "EIO though done": Fault(broken_but_done, after=True),
+    "ENOSPC for a while": Fault(full, lasting=5),
+}
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
-@pytest.mark.parametrize(
-    ("failure", "after", "lasting"),
-    [(broken, False, 1), (broken_but_done, True, 1), (full, False, 5)],
-    ids=["EIO", "EIO though done", "ENOSPC for a while"],
-)
-def test_a_failing_step_costs_nothing(
-    folder: Path, failure: Failure, after: bool, lasting: int, name: str
-) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failing_step_costs_nothing(folder: Path, fault: str, name: str) -> None:
     """The n-th step fails, n = 1, 2, 3 ... until none does: same results, and nothing is left.
 
     No start is needed to get there, but to clean up. And the power may be cut at the end.
     """
+    assert fail_everywhere(folder, name, FAULTS[fault], Swaps()) > 20
+
+
+def fail_everywhere(folder: Path, name: str, fault: Fault, swaps: Swaps) -> int:
+    """Give how many steps there were to fail.
+
+    Raises:
+        Violation: one of them cost something.
+    """
     at, clean = 0, False
     while not clean:
         at += 1
-        fail_at = FailAt(at, after=after, failure=failure, lasting=lasting)
-        life = Life(folder / f"{at}", beginning(SCENARIOS[name]))
+        fail_at = FailAt(at, after=fault.after, failure=fault.failure, lasting=fault.lasting)
+        life = Life(folder / f"{at}", beginning(SCENARIOS[name]), swaps)
         end = run_to_the_end(life, fail_at)
         clean = fail_at.is_clean
         also = ALSO.get(name, ())
@@ -74,8 +94,8 @@ def test_a_failing_step_costs_nothing(
         check(end[0].tree, life.world, told, also)
         for number, state in enumerate(end):
             if (number and at % CUTS == 0) or not is_clean(state):
-                recovered(replace(state, label=told), folder / f"{at}-{number}", also=also)
-    assert at > 20
+                recovered(replace(state, label=told), folder / f"{at}-{number}", swaps, also)
+    return at
 
 
 def run_to_the_end(life: Life, fail_at: FailAt) -> list[State]:

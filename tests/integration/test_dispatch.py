@@ -18,7 +18,7 @@ from runner.execution.order import Order, Progress
 from runner.ledger import Acceptance, Ledger, State
 from runner.outbox import Outbox
 from runner.outcome import ErrorType, Failure, Outcome, Status, failed
-from tests.faults.failing import Crash, FailingDisk, no_space
+from tests.faults.failing import Crash, FailingDisk, full_ledger, no_space
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -199,6 +199,26 @@ def test_a_job_that_nobody_thought_of_fails_alone(tmp_path: Path) -> None:
     reports = place.reports()
     assert reports[B]["error_type"] == "gateway_error"
     assert reports[A]["status"] == "succeeded"
+
+
+def test_what_a_failed_transaction_reserved_does_not_run(tmp_path: Path) -> None:
+    """Its start is not recorded; it takes no slot either, and runs once when the ledger can."""
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, A, "once")
+    real = ledger.commit
+
+    def full() -> None:
+        raise full_ledger()
+
+    ledger.commit = full  # type: ignore[method-assign]
+    dispatch.turn()
+    dispatch.launch()
+    assert place.processes.executed == []
+    ledger.commit = real  # type: ignore[method-assign]
+    place.work_off(dispatch, came)
+    assert place.processes.executed == [A]
+    assert place.reports()[A]["status"] == "succeeded"
 
 
 def test_a_refused_job_waits_for_its_turn_among_its_name(tmp_path: Path) -> None:

@@ -347,6 +347,21 @@ def test_transaction_is_all_or_nothing(ledger: Ledger) -> None:
     assert state_of(ledger, 1) is State.RUNNING
 
 
+def test_a_commit_that_fails_leaves_no_transaction_open(ledger: Ledger) -> None:
+    """SQLite refuses at COMMIT itself and keeps the transaction; what comes after is committed."""
+
+    def of_nobody() -> None:
+        with ledger.transaction():
+            ledger._db.execute("PRAGMA defer_foreign_keys = ON")
+            ledger._db.execute("INSERT INTO inputs VALUES ('nobody', '{}', NULL, NULL)")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        of_nobody()
+    add(ledger, 1)
+    assert not ledger._db.in_transaction
+    assert [job.job_id for job in ledger.jobs()] == [job_id(1)]
+
+
 def test_failed_seal_leaves_no_outcome(ledger: Ledger) -> None:
     """Row and outcome are one transaction."""
     bring(ledger, 1, State.QUEUED)

@@ -1,0 +1,286 @@
+"""The harness's own proof: with any one sync, or the order of two steps, taken out, it objects."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.dispatch import Dispatch
+from runner.intake.claim import Claim, Claims
+from runner.intake.inbox import Drop
+from runner.outbox import ERROR, RESULT, Outbox, Publication
+from runner.reception import Reception
+from runner.submit import cancel
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.simulated import SimulatedDisk, durable, lay_out
+from tests.faults.sites import site
+from tests.faults.test_crashes import SAMPLES
+from tests.faults.test_errors import FAULTS, fail_everywhere
+from tests.faults.world import (
+    Life,
+    SimulatedLedger,
+    Swaps,
+    Violation,
+    beginning,
+    crashes,
+    recovered,
+)
+
+SYNCS = {
+    "Dispatch._bring_out > Outbox.stage: self._disk.sync_folder(place)": "files",
+    "Dispatch._bring_out > Outbox.survey: self._disk.sync_folder(source.parent)": "outbox away",
+    "Dispatch._publish > Outbox.publish: self._disk.make_folders(self.folder, base.parent)": (
+        "settings"
+    ),
+    "Dispatch._publish > Outbox.publish: self._disk.sync_folder(base.parent)": "a drop",
+    "Dispatch._reserve_or_fail > Dispatch._reserve: "
+    "self._disk.make_folders(self._settings.state, work.parent)": "outbox away",
+    "Outbox._clear_the_way > Outbox._to_history: self._disk.make_folders(self.folder, place)": (
+        "litter"
+    ),
+    "Outbox._clear_the_way > Outbox._to_history: self._disk.sync_folder(place)": "litter",
+    "Outbox._place_what_it_names > Outbox._place: self._disk.write(temp, content)": "a drop",
+    "Outbox.publish > Outbox._place: self._disk.write(temp, content)": "a drop",
+    "Outbox.publish > Outbox._place_what_it_names: self._disk.sync_folder(base.parent)": (
+        "settings"
+    ),
+    "Outbox.retire > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))": (
+        "dropped again"
+    ),
+    "Outbox._to_history > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))": (
+        "dropped again"
+    ),
+    "Outbox.retire > Outbox._to_history: self._disk.make_folders(self.folder, place)": (
+        "dropped again"
+    ),
+    "Outbox.retire > Outbox._to_history: self._disk.sync_folder(place)": "dropped again",
+    "Outbox.stage > Outbox._sync_tree: self._disk.sync_folder(Path(folder))": "files",
+    "Outbox.stage > _collect: copy": "files",
+    "Outbox.survey > Outbox._sync_tree: self._disk.sync_folder(Path(folder))": "outbox away",
+    "Outbox.survey > _collect: read_synced": "outbox away",
+    "Reception._claim > Claims.take: self._disk.sync_folder(place)": "settings",
+    "Reception._keep_settings > Outbox.keep_beside: self._disk.make_folders(self.folder, place)": (
+        "late settings"
+    ),
+    "Reception._keep_settings > Outbox.keep_beside: self._disk.sync_folder(place)": (
+        "late settings"
+    ),
+    "Reception._keep_settings > Outbox.keep_beside: self._disk.write(target, content)": (
+        "late settings"
+    ),
+    "Reception.receive > Claims.sync: self._disk.sync_folder(parent)": "a drop",
+    "Reception.receive > Claims.sync: self._disk.sync_folder(place)": "a drop",
+    "_collect > Outbox.stage.<locals>.copy: self._disk.make_folders(self.folder, place)": "files",
+    "cancel: disk.create_whole(target, content)": "cancel of another job",
+    "submit: disk.create_whole(target, content)": "client",
+    "submit: disk.make_folders(inbox, target.parent)": "client",
+    "submit: disk.sync_folder(target.parent)": "client",
+}
+"""Every place in the program that syncs, and the story that needs it."""
+
+ELSEWHERE = {
+    "cancel: disk.sync_folder(target.parent)": (
+        "a cancel that is lost is one that came too late; see test_what_a_client_was_told"
+    ),
+    "Dispatch._publish > Outbox.stage: self._disk.sync_folder(place)": (
+        "the same line as in _bring_out; here the files are still in the work folder, and are "
+        "staged once more"
+    ),
+}
+"""And those whose loss no story feels."""
+
+TWICE = {
+    "Outbox.retire > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))",
+    "Outbox._to_history > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))",
+}
+"""Only needed by who starts after a kill, and is cut off in turn."""
+FAILED = "Outbox._clear_the_way > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))"
+"""Only needed after another sync failed."""
+RECOVERY = 20
+"""So many states from a start on belong to the recovery."""
+
+
+def objection(folder: Path, name: str, swaps: Swaps, *, twice: bool = False) -> str | None:
+    """What the harness says against a program that is not right."""
+    try:
+        states = crashes(Life(folder / "run", beginning(SCENARIOS[name]), swaps), SAMPLES, name)
+        for number, state in enumerate(states):
+            if not twice:
+                recovered(state, folder / str(number), swaps)
+            elif state.killed and "(sync)" in state.label:
+                again = crashes(Life(folder / f"{number}", state, swaps), 0, name)
+                for nth, second in enumerate(again[:RECOVERY]):
+                    recovered(second, folder / f"{number}-{nth}", swaps)
+    except Violation as violation:
+        return str(violation)
+    return None
+
+
+@pytest.mark.parametrize("place", SYNCS)
+def test_no_sync_can_be_left_out(folder: Path, place: str) -> None:
+    """Each of them keeps a promise."""
+    swaps = Swaps(deaf=lambda: site() == place)
+    assert objection(folder, SYNCS[place], swaps, twice=place in TWICE)
+
+
+def test_every_sync_is_known(folder: Path) -> None:
+    """Who adds one says which story needs it."""
+    found = set[str]()
+
+    def note() -> bool:
+        found.add(site())
+        return False
+
+    for name, scenario in SCENARIOS.items():
+        Life(folder / "run", beginning(scenario), Swaps(deaf=note)).run()
+        assert found <= {*SYNCS, *ELSEWHERE, FAILED}, name
+    assert {*SYNCS, *ELSEWHERE} - found <= TWICE
+
+
+def test_a_sync_that_failed_is_made_good(folder: Path) -> None:
+    """The next attempt finds nothing left to move, and syncs what the last one did not."""
+    with pytest.raises(Violation):
+        fail_everywhere(folder, "litter", FAULTS["EIO"], Swaps(deaf=lambda: site() == FAILED))
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_what_a_client_was_told(folder: Path, deaf: bool) -> None:
+    """A cancel is in the inbox after a power cut once the call returned, thanks to its sync."""
+    lay_out({"inbox": None}, folder)
+    disk = SimulatedDisk(folder, durable({"inbox": None}))
+    disk.deaf = lambda: deaf and site() in ELSEWHERE
+    cancel(folder / "inbox", "n", "a" * 32, disk)
+    found = [tree.get("inbox/n.cancel") for _, tree in disk.model.survivors(random.Random(0), 0)]
+    assert all(content == b"a" * 32 for content in found) is not deaf
+
+
+# The order of two steps
+
+
+class ReportFirst(Outbox):
+    """Publishes the report before what it names."""
+
+    def _place_what_it_names(self, new: Publication, base: Path) -> None:
+        report = base.with_name(base.name + (RESULT if new.succeeded else ERROR))
+        self._place(new, "first", new.report, report)
+        super()._place_what_it_names(new, base)
+
+
+class ReportLast(Outbox):
+    """Moves the report to the history after what it names."""
+
+    def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> None:
+        reports = [path for path in paths if path.suffix == ".json"]
+        for moving in ([path for path in paths if path not in reports], reports):
+            if moving:
+                super()._to_history(name, owner, moving)
+
+
+class SettingsLast(Claims):
+    """Claims a notebook before its settings."""
+
+    def take(self, drop: Drop, job_id: str) -> Claim | None:
+        if drop.claim is not None or not drop.settings:
+            return super().take(drop, job_id)
+        main = replace(drop, settings=())
+        claim = super().take(main, job_id)
+        assert claim is not None
+        for held in drop.settings:
+            old = self._inbox / held.sighting.path
+            self._disk.rename(old, self._inbox / claim.folder / old.name)
+        return replace(claim, drop=drop)
+
+
+class LateSync(Claims):
+    """Does not sync when it is told to."""
+
+    def sync(self, claims: Iterable[Claim]) -> None:
+        self.late = list(claims)
+
+
+class AcceptedFirst(Reception):
+    """Accepts claims before they are durable."""
+
+    def _accept(self, *arguments):  # type: ignore[no-untyped-def]
+        found = super()._accept(*arguments)
+        assert isinstance(self._claims, LateSync)
+        Claims.sync(self._claims, self._claims.late)
+        return found
+
+
+class ReleasedFirst(Reception):
+    """Removes claims before the ledger has them."""
+
+    def _accept(self, claims, with_it):  # type: ignore[no-untyped-def]
+        for claim in claims:
+            self._remove(claim.folder, claim.job_id)
+        return super()._accept(claims, with_it)
+
+
+class StartedFirst(Dispatch):
+    """Executes before it is recorded that it does."""
+
+    def reserve(self) -> None:
+        super().reserve()
+        reserved = list(self._reserved)
+        self.launch()
+        self._reserved = reserved
+
+    def launch(self) -> None:
+        self._reserved = [one for one in self._reserved if one.job.job_id not in self._running]
+        super().launch()
+
+
+class WorkGoneFirst(Dispatch):
+    """Removes the work folder before its files are published."""
+
+    def _publish(self, job_id: str) -> None:
+        self._remove_work(job_id)
+        super()._publish(job_id)
+
+
+class LazyLedger(SimulatedLedger):
+    """Closes jobs in a commit that need not be durable."""
+
+    _lazy = False
+
+    def published(self, job_id: str, published_at: str) -> None:
+        self._lazy = True
+        super().published(job_id, published_at)
+        self._lazy = False
+
+    def is_durable(self) -> bool:
+        return super().is_durable() and not self._lazy
+
+
+SWAPPED = {
+    "the report before its notebook": ("files", Swaps(outbox=ReportFirst)),
+    "into the history, the report last": ("dropped again", Swaps(outbox=ReportLast)),
+    "the notebook before its settings": ("settings", Swaps(claims=SettingsLast)),
+    "accepted before the claim is durable": (
+        "a drop",
+        Swaps(claims=LateSync, reception=AcceptedFirst),
+    ),
+    "released before accepted": ("a drop", Swaps(reception=ReleasedFirst)),
+    "executed before recorded": ("a drop", Swaps(dispatch=StartedFirst)),
+    "the work folder before its files": ("outbox away", Swaps(dispatch=WorkGoneFirst)),
+    "a ledger with synchronous = NORMAL": ("a drop", Swaps(weak_ledger=True)),
+    "closed in a commit that is not durable": (
+        "dropped again while it runs",
+        Swaps(ledger=LazyLedger),
+    ),
+}
+
+
+@pytest.mark.parametrize("swap", SWAPPED)
+def test_no_two_steps_can_be_swapped(folder: Path, swap: str) -> None:
+    """Each order keeps a promise."""
+    name, swaps = SWAPPED[swap]
+    assert objection(folder, name, swaps)
+
+
+def test_the_program_as_it_is_passes_twice(folder: Path) -> None:
+    """What is objected to above is the swap's doing, also after two crashes."""
+    assert objection(folder, "dropped again", Swaps(), twice=True) is None
