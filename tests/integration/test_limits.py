@@ -23,6 +23,7 @@ from tests.conftest import Json, code, notebook, wait_for
 
 MEGABYTE = 1024 * 1024
 OUTPUT_MB = 5
+START_SECONDS = 600
 LIMITS = RunLimits(
     memory_mb=400,
     processes=200,
@@ -52,6 +53,7 @@ class Runs:
             job_id=key,
             name="limited",
             timeout_seconds=seconds,
+            kernel_start_seconds=START_SECONDS,
             output_folder=str(output),
             output_bytes=OUTPUT_MB * MEGABYTE,
         )
@@ -116,6 +118,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             environment=environment or clean_environment(os.environ),
             instance=mark,
             preload=["numpy"],
+            kernel_start_seconds=START_SECONDS,
             limits=limits,
             cgroup=cgroup,
         )
