@@ -44,6 +44,7 @@ from runner.watch import Watch
 
 log = logging.getLogger(__name__)
 
+BURST_MB = 64
 BURST_SECONDS = 0.01
 """A burst of events is one scan, this long after the first."""
 GONE_SECONDS = 2.0
@@ -653,13 +654,17 @@ def memory_warning(concurrency: int, memory_mb: int, available: int | None) -> s
 
 
 def _run_limits(settings: Settings) -> RunLimits:
-    """What one run may take. A message may need twice the room of the output that it brings."""
+    """What one run may take.
+
+    A message may need twice the room of the output that it brings. A kernel puts all that is
+    printed within 0.2 s into one; what of that is within the limit is to be kept.
+    """
     limits = settings.limits
     return RunLimits(
         memory_mb=limits.memory_mb,
         processes=limits.processes,
         open_files=limits.open_files,
-        message_bytes=int(2 * limits.output_mb * MEGABYTE) + MEGABYTE,
+        message_bytes=int((2 * limits.output_mb + BURST_MB) * MEGABYTE),
     )
 
 

@@ -14,6 +14,7 @@ import papermill
 from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
@@ -27,6 +28,7 @@ DRAIN_SECONDS = 0.2
 HANG_UP_SECONDS = 1.0
 """A kernel that ends hangs up first."""
 PROGRESS_SECONDS = 1.0
+CUT_HERE = "[cut here: the notebook's output limit is reached (limits.output_mb)]"
 LEAST_BYTES = 100
 """What any message counts that is no text."""
 
@@ -97,6 +99,9 @@ class Run:
     def overflow(self) -> None:
         """An output came that is larger than all of them may be; nothing of it is known."""
         self.written = max(self.written, self.output_bytes) + 1
+        if self.notebook is not None and self.index is not None:
+            outputs = self.notebook.cells[self.index].outputs
+            outputs.append(new_output("stream", name="stderr", text=f"{CUT_HERE}\n"))
 
     def count(self, size: int) -> bool:
         """Count output; False as soon as it is too much."""
@@ -310,8 +315,7 @@ def _length(value: object) -> int:
 
 def _cut(msg: dict[str, Any], kept: int) -> None:
     """Shorten the output that passed the limit, and say so in the notebook."""
-    note = "[cut here: the notebook's output limit is reached (limits.output_mb)]"
-    content = msg["content"]
+    note, content = CUT_HERE, msg["content"]
     if msg["msg_type"] == "stream":
         content["text"] = f"{content['text'][: max(kept, 0)]}\n{note}\n"
     elif msg["msg_type"] == "error":
