@@ -61,7 +61,7 @@ class Contents:
 
 @pytest.fixture
 def program(serving: Serving) -> Program:
-    return serving({"intake": {"broken_seconds": 3600}})
+    return serving({"kernels": {"preload": []}, "intake": {"broken_seconds": 3600}})
 
 
 @pytest.fixture
