@@ -202,8 +202,9 @@ class Daemon:
         self._introduce(stack, instance)
         self._ledger.remember("runtime_folder", self._processes.runtime_folder)
         self._dispatch.recover()
-        self._say_ready()
         stack.callback(pulse.remove, settings.state)
+        self._tell_pulse()
+        self._say_ready()
         self._start_gateway(stack)
         return True
 

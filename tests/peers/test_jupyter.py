@@ -62,7 +62,7 @@ class Contents:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     make = programs(tmp_path_factory.mktemp("program"))
-    yield next(make)({"intake": {"broken_seconds": 3600}}).start()
+    yield next(make)({"kernels": {"preload": []}, "intake": {"broken_seconds": 3600}}).start()
     next(make, None)
 
 

@@ -21,7 +21,7 @@ ONE = notebook(code("1", "results"))
 QUICK = {
     "limits": {"free_mb": 0},
     "intake": {"poll_seconds": 0.3, "rescan_seconds": 1},
-    "kernels": {"warm": 0},
+    "kernels": {"warm": 0, "preload": []},
 }
 
 
@@ -140,6 +140,7 @@ def test_a_folder_may_be_read_only_for_a_while(
 ) -> None:
     """It is said, and all goes on by itself when it can be written again."""
     program = make_program(QUICK)
+    mounts.bind(program.root / "elsewhere", program.root / name)
     program.start()
     program.drop("before.ipynb", ONE)
     program.await_report("before")
@@ -153,6 +154,8 @@ def test_a_folder_may_be_read_only_for_a_while(
         assert program.await_report("during")["status"] == "succeeded"
     elif name != "inbox":
         await_trouble(program, f"the {name} cannot be written")
+        if name == "outbox":
+            await_trouble(program, "during stays in the inbox")
         assert program.report("during") is None
     if name != "inbox":
         mounts.unmount(program.root / name)

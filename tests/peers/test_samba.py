@@ -69,7 +69,13 @@ class Share:
 
 @pytest.fixture
 def program(serving: Serving) -> Program:
-    return serving({"intake": {"broken_seconds": 3600}, "limits": {"notebook_mb": 100}})
+    return serving(
+        {
+            "kernels": {"preload": []},
+            "intake": {"broken_seconds": 3600},
+            "limits": {"notebook_mb": 100},
+        }
+    )
 
 
 @pytest.fixture
