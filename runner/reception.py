@@ -6,7 +6,7 @@ after any of them loses nothing. Reads no notebooks and runs nothing.
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -175,7 +175,7 @@ class Reception:
     ) -> tuple[int, tuple[str, ...]]:
         if not claims:
             return 0, ()
-        accepted, cancelled = 0, list[str]()
+        accepted, cancelled = list[Acceptance](), list[str]()
         with self._ledger.transaction():
             for claim in claims:
                 drop = claim.drop
@@ -184,24 +184,25 @@ class Reception:
                 elif drop.kind is DropKind.LATE_SETTINGS:
                     self._keep_settings(drop)
                 elif self._ledger.job(claim.job_id) is None:
-                    accepted += self._accept_one(claim)
+                    accepted.extend(self._accept_one(claim))
             with_it()
-        self._at_most_queued += accepted
-        return accepted, tuple(cancelled)
+        for new in accepted:
+            self._say(new)
+        self._at_most_queued += len(accepted)
+        return len(accepted), tuple(cancelled)
 
-    def _accept_one(self, claim: Claim) -> int:
+    def _accept_one(self, claim: Claim) -> Iterator[Acceptance]:
         """One job, unless the request's id says that it is one already."""
         wanted = requested_id(claim.drop)
         known = self._ledger.job(wanted) if wanted and wanted != claim.job_id else None
         if known is not None and known.request_sha256 == digest_of(claim.drop):
             log.info("job %s: dropped again as %r", wanted, claim.drop.path)
-            return 0
+            return
         new = self._admit(claim)
         if known is not None:
             new = refuse_taken_id(new, known.job_id)
         self._ledger.accept(new)
-        self._say(new)
-        return 1
+        yield new
 
     def _admit(self, claim: Claim) -> Acceptance:
         """The border around one drop: what nobody thought of refuses it, and others go on."""
