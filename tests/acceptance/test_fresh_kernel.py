@@ -99,8 +99,9 @@ PROBES = {
     "atexit": "import atexit, weakref\nprint(weakref.finalize._shutdown)",
     "late traceback": "import json\njson.loads('{')",
     "stream order": "import sys\nprint('a'); print('b', file=sys.stderr); print('c', flush=True)",
-    "writing to the descriptors": "import os\nos.write(1, b'low level\\n')",
-    "system": "import os\nos.system('echo from a shell')",
+    # A thread of ipykernel carries these over, and may be later than the end of the cell.
+    "writing to the descriptors": "import os, time\nos.write(1, b'low level\\n')\ntime.sleep(1)",
+    "system": "import os, time\nos.system('echo from a shell')\ntime.sleep(1)",
 }
 VARYING = (
     (re.compile(r"/tmp/ipykernel_\d+/\d+\.py"), "CELL"),
