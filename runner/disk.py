@@ -155,10 +155,12 @@ class Disk:
     def remove_tree(self, path: Path) -> None:
         """Remove a folder of the runner's own with all that is in it, following no links.
 
-        Folders are brought up to its top before they are looked into: a notebook may nest them
-        deeper than a path can be long, and deeper than Python can call itself.
+        No matter if it is gone, or a file. Folders are brought up to its top before they are
+        looked into: a notebook may nest them deeper than a path can be long, and deeper than
+        Python can call itself.
         """
-        if not os.path.lexists(path):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
             return
         mark, brought = secrets.token_hex(8), 0
         path.chmod(stat.S_IRWXU)

@@ -58,3 +58,13 @@ def test_folders_without_rights_are_removed(tmp_path: Path) -> None:
     Disk().remove_tree(tree)
     assert not tree.exists()
     Disk().remove_tree(tree)
+
+
+def test_what_is_no_folder_is_removed_as_well(tmp_path: Path) -> None:
+    """A leftover may be a file; a link goes, and what it leads to stays."""
+    (tmp_path / "file").touch()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("file", "link", "gone"):
+        Disk().remove_tree(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
