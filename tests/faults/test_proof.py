@@ -71,7 +71,8 @@ SYNCS = {
         "late settings"
     ),
     "Reception.receive > Claims.sync: self._disk.sync_folder(parent)": "a drop",
-    "Reception.receive > Claims.sync: for _ in self._side_by_side(self._disk.sync_folder, places):": "a drop",
+    "Reception.receive > Claims.sync: "
+    "for _ in self._side_by_side(self._disk.sync_folder, places):": "a drop",
     "_collect > Outbox.stage.<locals>.copy: self._disk.make_folders(self.folder, place)": "files",
     "cancel: disk.create_whole(target, content)": "cancel of another job",
     "submit: disk.create_whole(target, content)": "client",
