@@ -174,13 +174,21 @@ def _plain(output: Any) -> Any:
 
 @pytest.mark.parametrize("name", PROBES)
 def test_the_runner_gives_what_the_papermill_command_gives(
-    name: str, served: Program, by_papermill: dict[str, list[Json]]
+    name: str, served: Program, by_papermill: dict[str, list[Json]], tmp_path: Path
 ) -> None:
-    """Every output, as the executed notebook shows it."""
+    """Every output, as the executed notebook shows it.
+
+    papermill asks for a kernel's outputs without waiting for its greeting, and on a busy machine
+    may miss the first; then it is asked once more, alone.
+    """
     request = name.replace(" ", "_")
     served.drop(f"{request}.ipynb", notebook(PROBES[name]))
     served.await_report(request)
-    assert _outputs(served.outbox / f"{request}.ipynb") == by_papermill[name]
+    ours, expected = _outputs(served.outbox / f"{request}.ipynb"), by_papermill[name]
+    if ours != expected:
+        _papermill(tmp_path, name).wait(60)
+        expected = _outputs(tmp_path / request / "out.ipynb")
+    assert ours == expected
 
 
 def test_no_two_runs_share_random_state(served: Program) -> None:
