@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -377,18 +378,21 @@ def _p95(took: Sequence[float]) -> float:
 def main(runs: int, burst: int, idle: float, waiting: tuple[int, ...], write: Path | None) -> None:
     """Measure everything; takes about ten minutes."""
     report = Report()
-    latencies(report, runs)
-    throughput(report, burst)
-    memory(report)
-    idleness(report, idle)
-    for count in waiting:
-        backlog(report, count)
+    parts: list[Callable[[], None]] = [
+        lambda: latencies(report, runs),
+        lambda: throughput(report, burst),
+        lambda: memory(report),
+        lambda: idleness(report, idle),
+        *(partial(backlog, report, count) for count in waiting),
+    ]
+    for part in parts:
+        part()
+        if write is not None:
+            write.write_text(_markdown(report, runs))
     table = Table("what", "figure", "goal")
     for row in report.rows:
         table.add_row(*row)
     console.print(table)
-    if write is not None:
-        write.write_text(_markdown(report, runs))
 
 
 def _markdown(report: Report, runs: int) -> str:
