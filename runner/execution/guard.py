@@ -13,14 +13,13 @@ from pathlib import Path
 from runner.execution.cgroup import Cgroup
 from runner.execution.footprint import count, most_memory, own_memory
 from runner.execution.kernel import RunningKernel
-from runner.execution.limits import KERNEL_MB, RunLimits
+from runner.execution.limits import KERNEL_MB, MEGABYTE, RunLimits
 from runner.execution.tree import end_descendants
 
 MEMORY, MACHINE_MEMORY, PROCESSES = "memory", "machine memory", "processes"
 """Why a run was ended: more memory or processes than it may have, or none left in the machine."""
 KILL_SECONDS = 30.0
 """A tree of hundreds of processes that all want to run leaves little time for its end."""
-_MEGABYTE = 1024 * 1024
 
 
 class Guard(ABC):
@@ -64,7 +63,7 @@ class _ByCgroup(Guard):
         return MEMORY if self._cgroup.ran_out_of_memory else None
 
     def peak(self) -> int:
-        return max(self._cgroup.peak - KERNEL_MB * _MEGABYTE, 0)
+        return max(self._cgroup.peak - KERNEL_MB * MEGABYTE, 0)
 
     def kill(self) -> None:
         self._cgroup.kill()
@@ -87,11 +86,11 @@ class _ByLooking(Guard):
         found = count(tasks + 1)
         if found.tasks > tasks:
             return PROCESSES
-        if self._asked is None and found.shown > memory * _MEGABYTE:
+        if self._asked is None and found.shown > memory * MEGABYTE:
             self._asked = self._asker.submit(own_memory, found.pids, is_forked=self._is_forked)
         own = self._answered()
         self._peak = max(self._peak, own)
-        return MEMORY if own > memory * _MEGABYTE else None
+        return MEMORY if own > memory * MEGABYTE else None
 
     def _answered(self) -> int:
         """What the run holds, as far as that is known already; 0 if it is not."""
@@ -102,7 +101,7 @@ class _ByLooking(Guard):
         except TimeoutError:
             return 0
         self._asked = None
-        return found - KERNEL_MB * _MEGABYTE
+        return found - KERNEL_MB * MEGABYTE
 
     def why_killed(self) -> str | None:
         killed = _signal_of(self._kernel.pidfd) == signal.SIGKILL
@@ -110,7 +109,7 @@ class _ByLooking(Guard):
 
     def peak(self) -> int:
         most = most_memory(self._kernel.pid, is_forked=self._is_forked)
-        return max(self._peak, most - KERNEL_MB * _MEGABYTE, 0)
+        return max(self._peak, most - KERNEL_MB * MEGABYTE, 0)
 
 
 _NEVER = 1 << 40

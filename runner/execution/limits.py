@@ -17,7 +17,7 @@ NPROC_ROOM = 1024
 """For what else the user may start meanwhile."""
 OOM_SCORE = 500
 """Of -1000 to 1000: with no memory left, the system ends a notebook before anything else."""
-_MEGABYTE = 1024 * 1024
+MEGABYTE = 1024 * 1024
 
 
 class RunLimits(Value):
@@ -50,7 +50,7 @@ def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
         if limits.memory_mb is not None:
             size = limits.memory_mb + 2 * STACK_MB * (os.cpu_count() or 1)
-            _limit(pid, resource.RLIMIT_DATA, _writable_bytes(pid) + size * _MEGABYTE)
+            _limit(pid, resource.RLIMIT_DATA, _writable_bytes(pid) + size * MEGABYTE)
         if limits.open_files is not None:
             _limit(pid, resource.RLIMIT_NOFILE, limits.open_files)
         if limits.processes is not None and user_tasks is not None:
