@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,17 @@ def tool(name: str) -> str:
     return found or pytest.skip(f"{name} is not installed")
 
 
+AS_INSTALLED: Json = {"kernels": {}}
+"""Settings of a program that preloads what it does at home."""
+
+
 @dataclass
 class Program:
-    """`runner serve` on the folders below `root`, as a user starts it."""
+    """`runner serve` on the folders below `root`, as a user starts it.
+
+    Nothing is preloaded, so that each of some hundred programs is up in a second instead of four,
+    unless a test says what it wants of `kernels`, or `AS_INSTALLED`.
+    """
 
     root: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -80,7 +89,7 @@ class Program:
 
     def __post_init__(self) -> None:
         gateway = {"enabled": False, **self.settings.get("gateway", {})}
-        settings = {**self.settings, "gateway": gateway}
+        settings = {"kernels": {"preload": []}, **self.settings, "gateway": gateway}
         (self.root / "config.yaml").write_text(json.dumps(settings))
 
     @property
@@ -177,6 +186,16 @@ class Program:
         except AssertionError:
             raise AssertionError(f"no report of {name!r}; the log:\n{self.log}") from None
         return found
+
+    def children(self, word: str) -> list[psutil.Process]:
+        """The daemon's own, oldest first, with this word in their command line."""
+        assert self.process is not None
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # a zombie too
+                if word in " ".join(child.cmdline()):
+                    found.append((child.create_time(), child.pid, child))
+        return [child for *_, child in sorted(found)]
 
     def processes(self) -> list[psutil.Process]:
         """Everything alive that this program's kernels and servers are, by the mark they carry."""

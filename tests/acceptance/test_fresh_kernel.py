@@ -16,7 +16,7 @@ import nbformat
 import pytest
 
 from runner.execution.environment import clean_environment
-from tests.conftest import Json, Program, code, notebook, programs
+from tests.conftest import AS_INSTALLED, Json, Program, code, notebook, programs
 
 PROBES = {
     "names": "print(sorted(globals()))\nprint(sorted(get_ipython().user_ns))",
@@ -116,7 +116,7 @@ VARYING = (
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """One runner for all probes."""
     make = programs(tmp_path_factory.mktemp("fresh"))
-    yield next(make)().start()
+    yield next(make)(AS_INSTALLED).start()
     next(make, None)
 
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import requests
 
@@ -529,15 +528,10 @@ def test_the_gateway_ends_with_its_daemon_however_that_ends(serving: Serving) ->
     program = serving({"gateway": GATEWAY})
     assert get(program, "/").status_code == 200
     assert program.process is not None
-
-    def gateways() -> list[psutil.Process]:
-        children = psutil.Process(program.process.pid).children() if program.process else []
-        return [child for child in children if "gateway" in child.cmdline()]
-
-    gateways()[0].kill()
+    program.children(" gateway")[0].kill()
     wait_for(lambda: len(program.addresses()) == 2)
     assert get(program, "/").status_code == 200
-    left = gateways()[0]
+    left = program.children(" gateway")[-1]
     program.process.kill()
     program.process.wait()
     wait_for(lambda: not left.is_running())
@@ -588,9 +582,8 @@ def test_killing_the_gateway_leaves_nothing_partial(serving: Serving) -> None:
     try:
         for kill in range(1, 4):
             wait_for(partial(_has, keys, 5 * kill))
-            for child in psutil.Process(program.process.pid).children():
-                if "gateway" in child.cmdline():
-                    child.kill()
+            for child in program.children(" gateway"):
+                child.kill()
             wait_for(partial(_is_there, program, kill + 1))
     finally:
         stop.set()

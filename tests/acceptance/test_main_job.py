@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Json, Serving, code, notebook, results_in_order, wait_for
+from tests.conftest import AS_INSTALLED, Json, Serving, code, notebook, results_in_order, wait_for
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "samples"
 LIBRARY = Path(__file__).resolve().parents[2] / "notebooks"
@@ -27,7 +27,7 @@ PEOPLE = {"columns": ["name", "score"], "index": [0, 1], "data": [["Alice", 95],
 
 def test_a_dropped_notebook_comes_back_with_its_results(serving: Serving) -> None:
     """Result JSON and executed notebook appear, the request is gone, nothing else is left."""
-    program = serving()
+    program = serving(AS_INSTALLED)
     program.drop("report.ipynb", SCRAPS)
     report = program.await_report("report")
     assert report["status"] == "succeeded"
@@ -377,7 +377,7 @@ def test_a_notebook_gives_the_same_outputs_as_the_papermill_command(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    program = serving()
+    program = serving(AS_INSTALLED)
     program.drop("same.json", {"notebook": source, "parameters": {"times": 3}})
     program.await_report("same")
     ours = json.loads((program.outbox / "same.ipynb").read_bytes())

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import Json, Program, Serving, code, notebook, wait_for
+from tests.conftest import AS_INSTALLED, Json, Program, Serving, code, notebook, wait_for
 
 PID = notebook(code("import os\n[os.getpid(), os.getppid()]", "results"))
 
@@ -30,28 +30,28 @@ def warm(program: Program) -> int:
 
 
 def preload_server(program: Program) -> psutil.Process:
-    """The process that everything is forked from."""
-    assert program.process is not None
-    daemon = psutil.Process(program.process.pid)
-
-    def found() -> list[psutil.Process]:
-        alive = [child for child in daemon.children() if _is_alive(child)]
-        return [child for child in alive if "runner.execution.preload" in child.cmdline()]
-
-    # The children of a dead one are the daemon's for a moment; they are older.
-    return max(wait_for(found), key=lambda child: child.create_time())  # type: ignore[no-any-return]
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    """The process that everything is forked from: the newest, as the forks of a dead one are the
+    daemon's children for a moment.
+    """
+    found: psutil.Process = wait_for(lambda: program.children("runner.execution.preload"))[-1]
+    return found
 
 
 def job_processes(program: Program) -> list[psutil.Process]:
     """Those that run or wait."""
-    return preload_server(program).children()
+    return _children(preload_server(program))
+
+
+def kernels(program: Program) -> list[psutil.Process]:
+    """Of those job processes. One that ends while we look, as after each run, has none."""
+    return [kernel for job in job_processes(program) for kernel in _children(job)]
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def value(program: Program, name: str, content: Json) -> object:
@@ -69,9 +69,10 @@ def test_each_notebook_has_a_kernel_that_was_there_before_it(serving: Serving) -
     used = set()
     for number in range(4):
         wait_for(lambda: warm(program) == 2)
-        waiting = [[c.pid, j.pid] for j in job_processes(program) for c in j.children()]
+        waiting = {kernel.pid for kernel in kernels(program)}
         pair = value(program, f"n{number}", PID)
-        assert pair in waiting
+        assert isinstance(pair, list)
+        assert pair[0] in waiting
         used.add(str(pair))
     assert len(used) == 4
 
@@ -89,10 +90,9 @@ def test_a_waiting_kernel_that_is_killed_is_replaced(serving: Serving) -> None:
     """Its job process ends with it, and another pair takes its place."""
     program = serving({"execution": {"concurrency": 1}})
     wait_for(lambda: warm(program) == 1)
-    kernel = job_processes(program)[0].children()[0]
+    kernel = wait_for(lambda: kernels(program))[0]
     kernel.kill()
-    wait_for(lambda: not psutil.pid_exists(kernel.pid))
-    wait_for(lambda: job_processes(program) and job_processes(program)[0].children())
+    wait_for(lambda: kernels(program) and kernel not in kernels(program))
     pair = value(program, "one", PID)
     assert isinstance(pair, list)
     assert kernel.pid not in pair
@@ -115,7 +115,7 @@ def test_a_notebook_is_run_though_every_waiting_process_dies_under_it(serving: S
 
 def test_a_preload_server_that_is_killed_is_replaced(serving: Serving) -> None:
     """Before anybody needs it, and a job that comes at once does not notice."""
-    program = serving()
+    program = serving(AS_INSTALLED)
     wait_for(lambda: warm(program) > 0)
     for number in range(2):
         old = preload_server(program)
