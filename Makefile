@@ -1,4 +1,5 @@
 # make run    set up the base program and start it on the folders of this checkout
+# make stack  set up and start all four: JupyterLab, runner, gateway, MCP server
 # make test   set up everything and run all tests
 # make check  lint, types and tests of the architecture
 # make setup  .venv with the program, every extra and the development tools
@@ -11,11 +12,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKS := requirements.lock requirements-dev.lock
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
+STACK_EXTRAS := --extra lab --extra mcp --extra science --extra stack
 
-.PHONY: run setup test unit check format bench load soak lock clean
+.PHONY: run stack setup test unit check format bench load soak lock clean
 
 run: $(VENV)/.base
 	$(BIN)/runner serve
+
+stack: $(VENV)/.stack
+	$(BIN)/honcho start
 
 setup: $(VENV)/.dev
 
@@ -45,12 +52,9 @@ soak: $(VENV)/.dev
 	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),20)
 
 lock: $(VENV)/.dev
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
-	    pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --all-extras \
-	    -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --all-extras -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) $(STACK_EXTRAS) -c requirements-dev.lock -o requirements-stack.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
@@ -60,6 +64,11 @@ $(VENV)/.base: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-deps --editable .
+	touch $@
+
+$(VENV)/.stack: requirements-stack.lock pyproject.toml
+	$(MAKE) --no-print-directory $(VENV)/.base
+	$(PIP) --require-hashes -r requirements-stack.lock
 	touch $@
 
 $(VENV)/.dev: $(LOCKS) pyproject.toml

@@ -88,6 +88,7 @@ class Kernels(Section):
     preload: tuple[str, ...] = ("numpy", "pandas", "pyarrow", "scrapbook", "matplotlib.pyplot")
     warm: int | None = Field(None, ge=0)
     pass_environment: tuple[str, ...] = ()
+    install: Literal["environment", "run"] = "environment"
 
 
 class Execution(Section):
@@ -104,6 +105,7 @@ class Intake(Section):
     rescan_seconds: float = Field(10, gt=0)
     poll_seconds: float = Field(2, gt=0)
     broken_seconds: float = Field(15, gt=0)
+    per_minute: int | None = Field(None, gt=0)
     ignore: tuple[str, ...] = ()
 
 

@@ -39,7 +39,7 @@ from runner.mounts import Anchor, least_trusted, mount_fact, polls, read_table
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
 from runner.owner import Owned, Ownership, own
-from runner.reception import Reception, utc_now
+from runner.reception import Pace, Reception, utc_now
 from runner.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -269,6 +269,7 @@ class Daemon:
         self._watch = Watch(settings.inbox, lambda _: self._mail.put(_Woken()))
         stack.callback(self._watch.stop)
         self._choose_watching()
+        per_minute = settings.intake.per_minute
         self._reception = Reception(
             inbox=self._inbox,
             claims=Claims(settings.inbox, max_bytes, disk, syncing.map),
@@ -277,6 +278,7 @@ class Daemon:
             library=library_reader(settings.notebooks, max_bytes),
             limits=settings.limits,
             now=utc_now,
+            pace=None if per_minute is None else Pace(per_minute, self._clock),
             library_trouble=self._anchors[settings.notebooks].trouble,
         )
         self._dispatch = Dispatch(
@@ -609,6 +611,8 @@ class Daemon:
         """What others may want to mend, though the runner does its part."""
         if not self._polls and self._watch.trouble is not None:
             yield self._watch.trouble
+        if self._reception.is_held_back:
+            yield "as many requests as intake.per_minute allows were taken; more wait in the inbox"
         for path, why in self._inbox.troubles.items():
             yield f"cannot read {path!r} in the inbox: {why}"
 

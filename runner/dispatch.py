@@ -297,7 +297,7 @@ class Dispatch:
         if self._ledger.current(job.name):
             self._retire(job.name)
         work = self._work(job.job_id)
-        self._disk.remove_tree(work)
+        self._clear_work(job.job_id)
         self._disk.make_folders(self._settings.state, work.parent)
         self._disk.make_folder(work)
         order = self._order(job, Request.model_validate_json(asked.request), work)
@@ -319,6 +319,7 @@ class Dispatch:
             kernel_start_seconds=settings.limits.kernel_start_seconds,
             folder=folder,
             output_folder=str(work),
+            packages_folder=str(self._packages(job.job_id)) if self._installs_for_a_run else None,
             allowed_kernels=settings.kernels.allowed,
             languages=settings.kernels.languages,
             start=settings.kernels.start,
@@ -460,9 +461,22 @@ class Dispatch:
 
     def _remove_work(self, job_id: str) -> None:
         try:
-            self._disk.remove_tree(self._work(job_id))
+            self._clear_work(job_id)
         except OSError as error:
             log.warning("job %s: its work folder stays until the next start: %s", job_id, error)
+
+    def _clear_work(self, job_id: str) -> None:
+        self._disk.remove_tree(self._work(job_id))
+        if self._installs_for_a_run:
+            self._disk.remove_tree(self._packages(job_id))
+
+    @property
+    def _installs_for_a_run(self) -> bool:
+        return self._settings.kernels.install == "run"
+
+    def _packages(self, job_id: str) -> Path:
+        """Beside the work folder, whose files are published."""
+        return self._settings.state / WORK / f"{job_id}.packages"
 
     def _work(self, job_id: str) -> Path:
         return self._settings.state / WORK / job_id

@@ -45,6 +45,30 @@ class Received:
     """Folders of what is in the ledger now, to be removed by `release`."""
 
 
+class Pace:
+    """How many requests may be accepted now, where there is a limit a minute: a token bucket.
+
+    It is full at first, so that a minute's worth may come at once.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._left = float(per_minute)
+        self._at = clock()
+
+    def allowance(self) -> int:
+        """How many may be accepted now."""
+        now = self._clock()
+        grown = (now - self._at) * self._per_minute / 60
+        self._left, self._at = min(self._left + grown, self._per_minute), now
+        return max(int(self._left), 0)
+
+    def spend(self, accepted: int) -> None:
+        """So many were accepted."""
+        self._left -= accepted
+
+
 class Reception:
     """Works off one inbox, batch by batch."""
 
@@ -58,6 +82,7 @@ class Reception:
         library: LibraryReader,
         limits: Limits,
         now: Callable[[], datetime],
+        pace: Pace | None = None,
         library_trouble: Callable[[], str | None] = lambda: None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
@@ -68,6 +93,7 @@ class Reception:
         self._library = library
         self._limits = limits
         self._now = now
+        self._pace = pace
         self._library_trouble = library_trouble
         self._new_id = new_id
         self._at_most_queued = limits.queue
@@ -101,11 +127,17 @@ class Reception:
                 drop.release()
         return Received(accepted, cancelled, scan, tuple(claims))
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether requests wait in the inbox since too many came in a minute."""
+        return self._pace is not None and self._pace.allowance() == 0
+
     def _room(self) -> int:
         """How many more may wait. To count 100,000 for every batch would take most of its time."""
         if self._at_most_queued > self._limits.queue - 2 * BATCH_FILES:
             self._at_most_queued = self._ledger.count_queued()
-        return max(self._limits.queue - self._at_most_queued, 0)
+        room = max(self._limits.queue - self._at_most_queued, 0)
+        return room if self._pace is None else min(room, self._pace.allowance())
 
     def release(self, received: Received) -> None:
         """Remove the claim folders of what was received."""
@@ -189,6 +221,8 @@ class Reception:
         for new in accepted:
             self._say(new)
         self._at_most_queued += len(accepted)
+        if self._pace is not None:
+            self._pace.spend(len(accepted))
         return len(accepted), tuple(cancelled)
 
     def _accept_one(self, claim: Claim) -> Iterator[Acceptance]:

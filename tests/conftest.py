@@ -86,6 +86,7 @@ class Program:
     prefix: Sequence[str] = ()
     """A command that starts another one, such as `setpriv`, before ours."""
     arguments: Sequence[str] = ()
+    python: str = sys.executable
 
     def __post_init__(self) -> None:
         gateway = {"enabled": False, **self.settings.get("gateway", {})}
@@ -121,7 +122,7 @@ class Program:
         with (self.root / "serve.log").open("ab") as log:
             before = log.tell()
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, *command, *self.arguments],
+                [*self.prefix, self.python, *command, *self.arguments],
                 cwd=self.root,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,

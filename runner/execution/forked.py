@@ -14,6 +14,7 @@ import json
 import os
 import random
 import signal
+import site
 import socket
 import sys
 import threading
@@ -51,6 +52,8 @@ class KernelSetting:
 
     folder: str
     environment: dict[str, str]
+    packages: str | None = None
+    """Where to look for packages before those that are installed for all."""
 
 
 class KernelTemplate:
@@ -127,6 +130,8 @@ class KernelTemplate:
         if not os.environ.get("MPLBACKEND"):
             os.environ["MPLBACKEND"] = INLINE_BACKEND
         os.chdir(setting.folder)
+        if setting.packages is not None:
+            _look_in(setting.packages)
         time.tzset()
         shell.starting_dir = setting.folder
         shell.history_manager.dir_hist[:] = [Path(setting.folder)]
@@ -290,6 +295,13 @@ def _modules_in(folder: str) -> Iterator[str]:
         is_package = not dot and Path(entry.path, "__init__.py").exists()
         if suffix.endswith(("py", "so")) or is_package:
             yield name
+
+
+def _look_in(packages: str) -> None:
+    """As the module site does with the packages of a user: before the environment's own."""
+    places = {*site.getsitepackages(), site.getusersitepackages()}
+    found = (index for index, entry in enumerate(sys.path) if entry in places)
+    sys.path.insert(next(found, len(sys.path)), packages)
 
 
 def _set_environment(environment: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import socket
+import sysconfig
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -304,7 +305,11 @@ class _Job:
             "RUNNER_OUTPUT_DIR": order.output_folder,
         }
         check_modules(notebook, choice, found.python, folder, environment)
-        setting = KernelSetting(folder, environment)
+        packages = None
+        if order.packages_folder is not None:
+            packages = _make_packages(order.packages_folder)
+            environment |= {"PYTHONUSERBASE": order.packages_folder, "PIP_USER": "1"}
+        setting = KernelSetting(folder, environment, packages)
         if ready is not None and found.is_fork:
             return ready.take(setting)
         if ready is not None:
@@ -400,6 +405,13 @@ class _Job:
     def _send(self, kind: str, **fields: object) -> None:
         with self._sending, contextlib.suppress(BrokenPipeError):
             wire.send(self._connection, kind, **fields)
+
+
+def _make_packages(base: str) -> str:
+    """The folder for packages below a user base (PEP 370); Python looks only where one is."""
+    found = sysconfig.get_path("purelib", "posix_user", vars={"userbase": base})
+    Path(found).mkdir(parents=True, exist_ok=True)
+    return found
 
 
 def _to_bytes(notebook: NotebookNode) -> bytes:

@@ -27,6 +27,9 @@ class Order(Value):
     kernel_start_seconds: float = 60
     folder: str | None = Field(None, description="Where the kernel runs; the output folder if not.")
     output_folder: str = Field(description="Exists and is empty.")
+    packages_folder: str | None = Field(
+        None, description="What `%pip install` adds; not there yet. The environment's, if none."
+    )
     allowed_kernels: tuple[str, ...] = ("python3",)
     languages: tuple[str, ...] = ("python",)
     start: Literal["fork", "cold"] = "fork"

@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import venv
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import nbformat
 import pytest
 
 from runner.execution.environment import clean_environment
-from tests.conftest import AS_INSTALLED, Json, Program, code, notebook, programs
+from tests.conftest import AS_INSTALLED, Json, Program, code, notebook, programs, wait_for
 
 PROBES = {
     "names": "print(sorted(globals()))\nprint(sorted(get_ipython().user_ns))",
@@ -255,3 +257,47 @@ def test_what_one_run_changes_the_next_does_not_see(served: Program) -> None:
     served.drop("clean.ipynb", notebook(code(source, "results")))
     report = served.await_report("clean")
     assert report["results"]["cell_1"]["application/json"] == [False] * 6
+
+
+@pytest.fixture
+def user_python(tmp_path: Path) -> str:
+    """A Python with all that this one has, and with packages of the user, as in the image."""
+    folder = tmp_path / "venv"
+    venv.create(folder, system_site_packages=True, with_pip=True)
+    places = [path for path in sys.path if path.endswith("site-packages")]
+    [own] = folder.glob("lib/*/site-packages")
+    (own / "all.pth").write_text(f"import site; list(map(site.addsitedir, {places!r}))\n")
+    return str(folder / "bin" / "python")
+
+
+def wheel(folder: Path) -> Path:
+    """A package of one module (PEP 427)."""
+    path = folder / "gift-1.0-py3-none-any.whl"
+    about = f"{path.name.partition('-py3')[0]}.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("gift.py", "VALUE = 42\n")
+        file.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: gift\nVersion: 1.0\n")
+        kind = "Root-Is-Purelib: true\nTag: py3-none-any\n"
+        file.writestr(f"{about}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\n{kind}")
+        file.writestr(f"{about}/RECORD", "")
+    return path
+
+
+@pytest.mark.parametrize("start", ["fork", "cold"])
+def test_what_a_notebook_installs_goes_with_its_run(
+    start: str, make_program: Callable[..., Program], user_python: str, tmp_path: Path
+) -> None:
+    """Where the settings say so (`kernels.install: run`): the next one does not find it."""
+    program = make_program({"kernels": {"preload": [], "install": "run", "start": start}})
+    program.python = user_python
+    program.start()
+    installs = f"%pip install --quiet --no-index {wheel(tmp_path)}"
+    program.drop("first.ipynb", notebook(installs, code("import gift\ngift.VALUE", "results")))
+    report = program.await_report("first")
+    assert report["status"] == "succeeded", report
+    assert report["results"]["cell_2"]["application/json"] == 42
+    assert report["files"] == []
+    look = "import importlib.util\n[importlib.util.find_spec('gift') is None]"
+    program.drop("second.ipynb", notebook(code(look, "results")))
+    assert program.await_report("second")["results"]["cell_1"]["application/json"] == [True]
+    wait_for(lambda: not list((program.root / "state" / "work").iterdir()))

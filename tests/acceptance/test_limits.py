@@ -1,6 +1,7 @@
 """Hostile notebooks in the real program: they cost themselves their run, and nobody else."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Program, Serving, code, notebook, wait_for
+from tests.conftest import Program, Serving, code, notebook, tool, wait_for
 from tests.integration.test_limits import BOMB
 
 ONE = notebook(code("1", "results"))
@@ -111,6 +112,25 @@ def test_files_are_published_within_their_caps_however_many_there_are(serving: S
     wait_for(lambda: not list((program.root / "state" / "work").iterdir()))
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can start it as another user")
+def test_an_ordinary_user_has_a_limit_of_the_system_against_fork_bombs(
+    make_program: Callable[..., Program],
+) -> None:
+    """Far above the run's own, so that it comes to a stand while it is ended (setrlimit(2))."""
+    program = make_program({"limits": {"processes": 20}})
+    os.chown(program.root, 65534, 65534)
+    reads = "+dac_read_search"  # this Python may lie in a folder of root's
+    user = ("--reuid=65534", "--regid=65534", "--clear-groups")
+    program.prefix = (tool("setpriv"), *user, f"--inh-caps={reads}", f"--ambient-caps={reads}")
+    program.environment = {"HOME": str(program.root)}
+    program.start()
+    asked = "import os, resource\n[os.getuid(), *resource.getrlimit(resource.RLIMIT_NPROC)]"
+    program.drop("limit.ipynb", notebook(code(asked, "results")))
+    shown = program.await_report("limit")["results"]["cell_1"]["application/json"]
+    assert shown[0] == 65534
+    assert 1024 + 20 < shown[1] == shown[2] < 3000
+
+
 def test_a_notebook_that_drops_notebooks_fills_the_queue_and_no_more(serving: Serving) -> None:
     """What is above `limits.queue` stays in the inbox; and a cancel is heard all the same."""
     program = serving({"limits": {"queue": 5}, "execution": {"concurrency": 1}})
@@ -135,6 +155,24 @@ def test_a_notebook_that_drops_notebooks_fills_the_queue_and_no_more(serving: Se
     names = [json.loads(line)["name"] for line in listed.splitlines()]
     program.drop(f"{names[-1]}.cancel", b"")
     assert program.await_report(names[-1])["error_type"] == "cancelled"
+
+
+def test_a_notebook_that_drops_notebooks_is_held_to_a_rate(serving: Serving) -> None:
+    """Where there is one: the rest stays in the inbox, and health says why."""
+    program = serving({"intake": {"per_minute": 2}})
+    child = json.dumps(notebook("1"))
+    program.drop(
+        "parent.ipynb",
+        notebook(
+            f"for n in range(3):\n    path = {str(program.inbox)!r} + f'/child{{n}}.ipynb'\n"
+            f"    with open(path, 'w') as file: file.write({child!r})"
+        ),
+    )
+    assert program.await_report("parent")["status"] == "succeeded"
+    wait_for(lambda: len(list(program.outbox.glob("child*.result.json"))) == 1)
+    assert len(list(program.inbox.glob("child*.ipynb"))) == 2
+    pulse = program.root / "state" / "pulse.json"
+    wait_for(lambda: "intake.per_minute" in " ".join(json.loads(pulse.read_bytes())["notes"]))
 
 
 def test_a_runner_whose_kernels_still_come_up_ends_at_once(

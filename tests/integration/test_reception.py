@@ -15,7 +15,7 @@ from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
 from runner.ledger import Ledger, State
 from runner.outbox import Outbox, OutboxGone
-from runner.reception import Received, Reception
+from runner.reception import Pace, Received, Reception
 from tests.conftest import code, notebook
 from tests.faults.failing import Crash, FailingDisk, no_space
 
@@ -138,6 +138,24 @@ def test_a_full_queue_leaves_the_rest_in_the_inbox(tmp_path: Path) -> None:
     assert len(list(place.inbox.glob("*.ipynb"))) == 2
     ledger.start(ledger.queued(1)[0].job_id, "2026-01-02T00:00:00+00:00")
     assert receive(reception).accepted == 1
+
+
+def test_so_many_are_accepted_in_a_minute_and_the_rest_waits(tmp_path: Path) -> None:
+    """A minute's worth at once, then one after the other as time goes; none is lost."""
+    place = Place(tmp_path / "p")
+    for number in range(10):
+        (place.inbox / f"n{number}.ipynb").write_bytes(RAW)
+    reception, _ = place.start()
+    at = 0.0
+    reception._pace = Pace(4, lambda: at)
+    assert receive(reception).accepted == 4
+    assert reception.is_held_back
+    assert receive(reception).accepted == 0
+    at = 16.0
+    assert receive(reception).accepted == 1
+    at = 1000.0
+    assert receive(reception).accepted == 4
+    assert len(list(place.inbox.glob("*.ipynb"))) == 1
 
 
 def test_nothing_leaves_the_inbox_while_the_outbox_is_gone(tmp_path: Path) -> None:
