@@ -22,6 +22,7 @@ from typing import NoReturn
 from runner.execution.forked import INLINE_BACKEND, KernelTemplate
 from runner.execution.server import FORK, FORK_BARE, Preload
 from runner.execution.tree import adopt_orphans, children, end_descendants
+from runner.lazy_grammar import forget
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def _prepare(asked: Preload) -> KernelTemplate | Become:
             trouble = _import(name)
             if trouble is not None:
                 log.warning("not preloaded: %s (%s)", name, trouble)
+    forget()  # a kernel's modules are what they seem
     template.settle()
     gc.collect()
     gc.disable()

@@ -1,0 +1,35 @@
+"""jsonschema checks what it did before; only later."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(source: str) -> str:
+    """What a program of its own prints."""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("module", ["cli", "gateway.server", "execution.job", "notebook"])
+def test_no_process_of_ours_compiles_a_grammar_that_nobody_needs(module: str) -> None:
+    """It would be most of the start of each."""
+    assert run(f"import sys, runner.{module}\nprint('lark' in sys.modules)") == "False\n"
+
+
+def test_who_needs_the_grammar_has_it() -> None:
+    """By jsonschema, and by its own name."""
+    pytest.importorskip("rfc3987_syntax")
+    by_jsonschema = (
+        "import runner.notebook, jsonschema\n"
+        "check = jsonschema.Draft202012Validator.FORMAT_CHECKER\n"
+        "print(check.conforms('http://ü.example/', 'iri'), check.conforms('a b', 'iri'))\n"
+    )
+    assert run(by_jsonschema) == "True False\n"
+    by_name = (
+        "import runner.notebook, rfc3987_syntax\n"
+        "print(rfc3987_syntax.is_valid_syntax_iri('a b'), rfc3987_syntax.__file__ is not None)\n"
+    )
+    assert run(by_name) == "False True\n"
