@@ -24,10 +24,9 @@ from rich.table import Table
 from rich.text import Text
 
 from runner import __version__, config, submit
-from runner.admission import library_reader
+from runner.access import CannotListen
 from runner.config import MEGABYTE, ConfigError, Settings
 from runner.disk import Disk
-from runner.gateway.problem import CannotListen
 from runner.ledger import Job, LedgerReader
 from runner.names import job_name
 from runner.notebook import parse
@@ -141,6 +140,50 @@ def gateway(settings: Settings, owner: int | None, host: str | None, port: int |
     given = {"host": host, "port": port}
     changed = {key: value for key, value in given.items() if value is not None}
     serve(settings.model_copy(update={"gateway": settings.gateway.model_copy(update=changed)}))
+
+
+@main.command()
+@click.option("--stdio", is_flag=True, help="Talk over stdin and stdout instead of HTTP.")
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
+@_with_settings
+def mcp(settings: Settings, stdio: bool, host: str | None, port: int | None) -> None:
+    """Offer tools to agents (MCP): live notebooks in JupyterLab, and runs over the same folders."""
+    try:
+        from runner.mcp.server import serve, serve_stdio
+    except ImportError as error:
+        raise Fault(
+            f"this needs more packages ({error.name}): pip install 'inbox-runner[mcp]'"
+        ) from error
+
+    _log_to_stderr(logging.INFO)
+    if stdio:
+        serve_stdio(settings)
+        return
+    given = {"host": host, "port": port}
+    changed = {key: value for key, value in given.items() if value is not None}
+    serve(settings.model_copy(update={"mcp": settings.mcp.model_copy(update=changed)}))
+
+
+@main.command()
+@_with_settings
+def lab(settings: Settings) -> None:
+    """Start JupyterLab over the same folders."""
+    from runner.lab import become_lab
+
+    _log_to_stderr(logging.INFO)
+    become_lab(settings, os.environ)
+
+
+@main.command()
+@_with_settings
+def health(settings: Settings) -> None:
+    """Say whether a request that comes now would be run, as JSON. Ends with 0 or 1."""
+    from runner.gateway.health import examine
+
+    found = examine(settings)
+    click.echo(json.dumps(found.content, indent=2))
+    raise click.exceptions.Exit(1 if found.reasons else 0)
 
 
 @main.command()
@@ -287,10 +330,12 @@ def check(
     kernel: str | None,
 ) -> None:
     """Say everything for which the runner would refuse NOTEBOOK, without running it."""
+    from runner.refusals import refusals
+
     asked: dict[str, Any] = {"parameters": _parameters(pairs, files)}
     asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
     asked |= {"kernel": kernel} if kernel is not None else {}
-    found = _check(notebook, asked, settings)
+    found = refusals(asked, lambda: _notebook(notebook, settings), settings)
     for failure in found:
         click.echo(f"{failure.error_type}: {failure.message}")
     if not found:
@@ -452,54 +497,6 @@ def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
         message = f"{given!r} is no notebook: its top level is no mapping."
         raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message))
     return document
-
-
-def _check(given: str, asked: dict[str, Any], settings: Settings) -> list[Failure]:
-    """Every reason for a refusal; a later one only where the earlier ones leave a notebook."""
-    from runner.execution.environment import clean_environment
-    from runner.execution.kernelspecs import installed_kernels
-    from runner.execution.preparation import check_modules, choose, read_notebook
-
-    found: list[Failure] = []
-
-    def attempt(step: Callable[[], R]) -> R | None:
-        try:
-            return step()
-        except Refused as refused:
-            found.append(refused.failure)
-            return None
-
-    checked = attempt(lambda: read_request(asked, Form.JSON))
-    if checked is not None:
-        attempt(lambda: check_timeout(checked, settings.limits.max_run_seconds))
-    source = attempt(lambda: _notebook(given, settings))
-    if source is None:
-        return found
-    in_library = isinstance(source, str)
-    path = settings.notebooks / source if isinstance(source, str) else Path(given)
-    library = library_reader(settings.notebooks, int(settings.limits.notebook_mb * MEGABYTE))
-    raw = attempt(lambda: library(source) if isinstance(source, str) else path.read_bytes())
-    if raw is None:
-        return found
-    notebook = attempt(lambda: read_notebook(raw))
-    if notebook is None:
-        return found
-    installed = installed_kernels()
-    choice = attempt(
-        lambda: choose(
-            notebook,
-            asked=asked.get("kernel"),
-            allowed=settings.kernels.allowed,
-            languages=settings.kernels.languages,
-            installed=installed,
-        )
-    )
-    if choice is not None:
-        folder = str(path.parent) if in_library else None
-        environment = clean_environment(os.environ, settings.kernels.pass_environment)
-        python = installed[choice.name].python
-        attempt(lambda: check_modules(notebook, choice, python, folder, environment))
-    return found
 
 
 def _parameters(pairs: tuple[tuple[str, str], ...], files: tuple[Path, ...]) -> dict[str, Any]:

@@ -28,18 +28,34 @@ from pydantic_settings import (
 
 CONFIG_FILE = "config.yaml"
 ENV_PREFIX = "INBOX_RUNNER__"
-SHORT_NAMES = {
-    "GATEWAY_PORT": ("gateway", "port"),
-    "GATEWAY_TOKEN": ("gateway", "token"),
-    "GATEWAY_ALLOWED_HOSTS": ("gateway", "allowed_hosts"),
-    "BIND_ADDRESS": ("gateway", "bind_address"),
-    "MAX_NOTEBOOK_SIZE_MB": ("limits", "notebook_mb"),
-    "EXECUTION_TIMEOUT": ("limits", "run_seconds"),
-    "USE_SCRAPBOOK": ("results", "scrapbook"),
-}
+SHORT_NAMES = (
+    ("GATEWAY_PORT", "gateway", "port"),
+    ("GATEWAY_TOKEN", "gateway", "token"),
+    ("GATEWAY_ALLOWED_HOSTS", "gateway", "allowed_hosts"),
+    ("BIND_ADDRESS", "gateway", "bind_address"),
+    ("BIND_ADDRESS", "mcp", "bind_address"),
+    ("MCP_PORT", "mcp", "port"),
+    ("MCP_TOKEN", "mcp", "token"),
+    ("MCP_ALLOWED_HOSTS", "mcp", "allowed_hosts"),
+    ("ROOM_URL", "mcp", "room_url"),
+    ("ROOM_TOKEN", "mcp", "room_token"),
+    ("ROOM_ID", "mcp", "room_id"),
+    ("RUNTIME_URL", "mcp", "runtime_url"),
+    ("RUNTIME_TOKEN", "mcp", "runtime_token"),
+    ("JUPYTER_TOKEN", "mcp", "jupyter_token"),
+    ("JUPYTER_TOKEN", "jupyter", "token"),
+    ("JUPYTER_PORT", "jupyter", "port"),
+    ("BIND_ADDRESS", "jupyter", "bind_address"),
+    ("MAX_NOTEBOOK_SIZE_MB", "limits", "notebook_mb"),
+    ("EXECUTION_TIMEOUT", "limits", "run_seconds"),
+    ("USE_SCRAPBOOK", "results", "scrapbook"),
+)
 """Names that compose files in this field already use; the long names win over them."""
 
 MEGABYTE = 1024 * 1024
+
+DEFAULT_TOKEN = "changeme"  # noqa: S105 - the one that everybody knows
+"""What JupyterLab asks for where nobody chose a token: only this machine can reach it then."""
 
 
 class ConfigError(Exception):
@@ -123,19 +139,16 @@ class History(Section):
     keep_runs: int = Field(20, ge=0)
 
 
-class Gateway(Section):
-    """The HTTP face, and who gets in."""
+class Listening(Section):
+    """What every server of the house has: an address, and who gets in."""
 
-    enabled: bool = True
     host: str = Field("127.0.0.1", min_length=1)
-    port: int = Field(5005, ge=0, le=65535)
+    port: int = Field(0, ge=0, le=65535)
     bind_address: str | None = None
     token: SecretStr | None = None
     token_file: Path | None = None
     insecure: bool = False
-    allowed_hosts: tuple[str, ...] = ("host.docker.internal", "papermill-gateway", "gateway")
-    wait_seconds: float = Field(330, ge=0)
-    max_waiting: int = Field(250, gt=0, le=2000)
+    allowed_hosts: tuple[str, ...] = ()
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod
@@ -148,7 +161,53 @@ class Gateway(Section):
     @property
     def secret(self) -> str | None:
         """The token as it is, to be compared and never logged."""
-        return self.token.get_secret_value() if self.token is not None else None
+        return _plain(self.token)
+
+
+class Gateway(Listening):
+    """The HTTP face."""
+
+    enabled: bool = True
+    port: int = Field(5005, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = ("host.docker.internal", "papermill-gateway", "gateway")
+    wait_seconds: float = Field(330, ge=0)
+    max_waiting: int = Field(250, gt=0, le=2000)
+
+
+class Mcp(Listening):
+    """The tools for agents, and the JupyterLab whose notebooks they edit."""
+
+    port: int = Field(4040, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = ("host.docker.internal", "jupyter-mcp-server", "mcp")
+    wait_seconds: float = Field(50, ge=0, le=3600)
+    cell_seconds: float = Field(60, gt=0, le=86_400)
+    room_url: str = Field("http://localhost:8888", pattern=r"^https?://")
+    room_token: SecretStr | None = None
+    room_id: str = Field("notebook.ipynb", min_length=1)
+    runtime_url: str | None = Field(None, pattern=r"^https?://")
+    runtime_token: SecretStr | None = None
+    jupyter_token: SecretStr = SecretStr(DEFAULT_TOKEN)
+
+    @property
+    def room_secret(self) -> str | None:
+        """The token for notebooks; never logged."""
+        return _plain(self.room_token or self.jupyter_token)
+
+    @property
+    def runtime_secret(self) -> str | None:
+        """The token for kernels; never logged."""
+        return _plain(self.runtime_token or self.jupyter_token)
+
+
+class Jupyter(Listening):
+    """JupyterLab, where `runner lab` starts it."""
+
+    port: int = Field(8888, gt=0, le=65535)
+    folder: Path | None = None
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
 
 
 class Settings(BaseSettings):
@@ -174,6 +233,8 @@ class Settings(BaseSettings):
     results: Results = Results()
     history: History = History()
     gateway: Gateway = Gateway()
+    mcp: Mcp = Mcp()
+    jupyter: Jupyter = Jupyter()
     shutdown_seconds: float = Field(30, ge=0)
 
     @classmethod
@@ -224,29 +285,36 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
         name: Path(os.path.normpath(base / getattr(settings, name)))
         for name in ("inbox", "outbox", "notebooks", "state")
     }
-    return settings.model_copy(update={**folders, "gateway": _with_token(settings.gateway, base)})
+    servers = {
+        name: _with_token(name, getattr(settings, name), base)
+        for name in ("gateway", "mcp", "jupyter")
+    }
+    if settings.jupyter.folder is not None:
+        folder = Path(os.path.normpath(base / settings.jupyter.folder))
+        servers["jupyter"] = servers["jupyter"].model_copy(update={"folder": folder})
+    return settings.model_copy(update={**folders, **servers})
 
 
-def _with_token(gateway: Gateway, base: Path) -> Gateway:
-    """The gateway's settings with the token out of its file, if one is named.
+def _with_token(name: str, server: Listening, base: Path) -> Listening:
+    """A server's settings with the token out of its file, if one is named.
 
     Raises:
         ConfigError: the file cannot be read or is empty, or there is a token beside it.
     """
-    if gateway.token is not None and not gateway.token.get_secret_value().strip():
-        raise ConfigError("setting `gateway.token` is empty; leave it out for no token")
-    if gateway.token_file is None:
-        return gateway
-    if gateway.token is not None:
-        raise ConfigError("set `gateway.token` or `gateway.token_file`, not both")
-    file = base / gateway.token_file
+    if server.token is not None and not server.token.get_secret_value().strip():
+        raise ConfigError(f"setting `{name}.token` is empty; leave it out for no token")
+    if server.token_file is None:
+        return server
+    if server.token is not None:
+        raise ConfigError(f"set `{name}.token` or `{name}.token_file`, not both")
+    file = base / server.token_file
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read `gateway.token_file` {file}: {error}") from error
+        raise ConfigError(f"cannot read `{name}.token_file` {file}: {error}") from error
     if not token:
-        raise ConfigError(f"`gateway.token_file` {file} is empty")
-    return gateway.model_copy(update={"token": SecretStr(token)})
+        raise ConfigError(f"`{name}.token_file` {file} is empty")
+    return server.model_copy(update={"token": SecretStr(token)})
 
 
 def available_cores() -> int:
@@ -324,7 +392,7 @@ def _environment() -> dict[str, Any]:
         if name.upper().startswith(ENV_PREFIX) and section not in Settings.model_fields:
             raise ConfigError(f"unknown setting `{name}` in the environment")
     short: dict[str, Any] = {}
-    for name, (section, key) in SHORT_NAMES.items():
+    for name, section, key in SHORT_NAMES:
         if os.environ.get(name):
             short.setdefault(section, {})[key] = os.environ[name]
     return _merge(short, EnvSettingsSource(Settings)())

@@ -15,7 +15,7 @@ NAME = "rfc3987_syntax"
 
 
 class _Later(ModuleType):
-    """In the place of the module until something of it is used; to look at where it lies is no use."""
+    """In the place of the module, until something of it is used."""
 
     def __init__(self, spec: ModuleSpec) -> None:
         super().__init__(spec.name)

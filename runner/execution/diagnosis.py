@@ -13,8 +13,9 @@ from papermill.exceptions import PapermillExecutionError
 from runner import strict_json
 from runner.execution.guard import MACHINE_MEMORY, MEMORY, PROCESSES
 from runner.execution.limits import RunLimits
-from runner.execution.run import OutputLimit, Run, plain_text
+from runner.execution.run import OutputLimit, Run
 from runner.outcome import ErrorType, Failure
+from runner.plain_text import plain_text
 
 _REASONS = {
     "timeout": ErrorType.TIMEOUT,

@@ -4,7 +4,6 @@ Gives the notebook as far as it got and the exception that ended it. Judges neit
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 from runner.execution.kernel import RunningKernel
 from runner.execution.order import TAIL_BYTES, Progress
+from runner.plain_text import plain_text
 
 ENGINE = "inbox-runner"
 IOPUB_SECONDS = 120
@@ -31,9 +31,6 @@ PROGRESS_SECONDS = 1.0
 CUT_HERE = "[cut here: the notebook's output limit is reached (limits.output_mb)]"
 LEAST_BYTES = 100
 """What any message counts that is no text."""
-
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class StoppedEarly(Exception):
@@ -146,11 +143,6 @@ def is_executed(cell: Mapping[str, Any]) -> bool:
         and cell["source"].strip()
         and "skip-execution" not in cell["metadata"].get("tags", [])
     )
-
-
-def plain_text(text: str) -> str:
-    """Without ANSI codes and control characters."""
-    return _CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]

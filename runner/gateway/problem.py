@@ -25,10 +25,6 @@ class ProblemType(StrEnum):
     BAD_HTTP = "bad_http"
 
 
-class CannotListen(Exception):
-    """The gateway does not start; the message says why and what to do."""
-
-
 class Problem(Exception):
     """An answer that ends a request: `status, error_type, message, headers`."""
 

@@ -9,17 +9,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from waitress import create_server
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
+from runner import access
+from runner.access import CannotListen
 from runner.config import MEGABYTE, Settings
-from runner.gateway.access import objection_to_binding
+from runner.gateway.access import binding_of
 from runner.gateway.app import App, bad_http
-from runner.gateway.problem import CannotListen
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ SPARE_CONNECTIONS = 500
 LAST_ANSWERS_SECONDS = 0.3
 DRAINED_BYTES = 64 * MEGABYTE
 """How much of an oversized body is read, so that its sender sees the 413."""
-_CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
 class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
@@ -53,10 +52,7 @@ def check_binding(settings: Settings) -> None:
     Raises:
         CannotListen
     """
-    in_container = any(Path(mark).exists() for mark in _CONTAINER_MARKS)
-    objection = objection_to_binding(settings.gateway, in_container=in_container)
-    if objection is not None:
-        raise CannotListen(objection)
+    access.check_binding(binding_of(settings.gateway))
 
 
 def serve(settings: Settings, *, owner: int | None = None) -> None:

@@ -14,6 +14,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "strict_json": set(),
     "names": set(),
     "imports": set(),
+    "plain_text": set(),
     "outcome": {"strict_json"},
     "request": {"outcome", "strict_json"},
     "notebook": {"outcome", "strict_json"},
@@ -26,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": {"outcome", "strict_json"},
     "outbox": {"disk", "mounts", "outcome", "strict_json"},
     "execution": {
-        *("config", "disk", "imports", "notebook", "outcome", "request", "results"),
+        *("config", "disk", "imports", "notebook", "outcome", "plain_text", "request", "results"),
         *("lazy_grammar", "strict_json"),
     },
     # Pure rules over the values of two rooms.
@@ -35,7 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("config", "intake", "ledger", "names", "notebook", "outcome", "request"),
         "strict_json",
     },
+    "refusals": {"admission", "config", "execution", "outcome", "request"},
     # From one room to the next.
+    "access": set(),
     "owner": {"disk"},
     "watch": {"inotify"},
     "inotify": set(),
@@ -55,7 +58,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The HTTP face: a client of the folders, and a reader of the ledger.
     "gateway": {
         *("config", "disk", "ledger", "names", "outbox", "outcome", "owner", "pulse", "report"),
-        *("request", "strict_json", "submit", "watch", "__init__"),
+        *("access", "request", "strict_json", "submit", "watch", "__init__"),
+    },
+    # The face for agents: JupyterLab's client, and the gateway's rules over the same folders.
+    "mcp": {
+        *("access", "admission", "config", "disk", "gateway", "outcome", "plain_text"),
+        *("refusals", "request", "strict_json", "submit", "__init__"),
     },
     # Who introduces them to each other.
     "daemon": {
@@ -66,10 +74,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {
         *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
     },
+    "lab": {"access", "config"},
     "cli": {
-        *("admission", "config", "daemon", "disk", "execution", "ledger", "names", "notebook"),
-        *("outbox", "outcome", "owner", "request", "strict_json", "submit", "__init__"),
-        *("doctor", "gateway", "report"),
+        *("access", "config", "daemon", "disk", "ledger", "names", "notebook", "outbox"),
+        *("outcome", "owner", "request", "strict_json", "submit", "__init__"),
+        *("doctor", "gateway", "lab", "mcp", "refusals", "report"),
     },
     "lazy_grammar": set(),
     "__init__": {"lazy_grammar"},
@@ -77,7 +86,17 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """Each room, and the rooms that it may import; a room is a module or a package of `runner`."""
 
-PURE = ["strict_json", "names", "imports", "outcome", "request", "notebook", "results", "report"]
+PURE = [
+    "strict_json",
+    "names",
+    "imports",
+    "plain_text",
+    "outcome",
+    "request",
+    "notebook",
+    "results",
+    "report",
+]
 WORLD = set(
     """
     os time uuid random secrets socket ssl subprocess shutil tempfile glob io multiprocessing
@@ -144,6 +163,22 @@ IN_GATEWAY: dict[str, set[str]] = {
     "server": {"access", "app", "problem"},
 }
 """And of the gateway."""
+
+IN_MCP: dict[str, set[str]] = {
+    "__init__": set(),
+    "outputs": set(),
+    "jupyter": set(),
+    "document": set(),
+    "kernel": set(),
+    "jobs": set(),
+    "shown": {"outputs"},
+    "live": {"document", "jupyter", "kernel", "outputs"},
+    "answers": {"document", "jupyter", "live", "outputs"},
+    "notebook_tools": {"answers", "live", "outputs"},
+    "runner_tools": {"answers", "jobs", "jupyter", "live", "shown"},
+    "server": {"jobs", "jupyter", "live", "notebook_tools", "runner_tools"},
+}
+"""And of the face for agents."""
 
 
 def imported(source: str, module: str) -> set[str]:
@@ -246,6 +281,13 @@ def test_imports_inside_execution_point_one_way(module: str) -> None:
 def test_imports_inside_the_gateway_point_one_way(module: str) -> None:
     """Rules below, then what is known of jobs, then routes, then the server."""
     assert forbidden_inside(MODULES[module], module, IN_GATEWAY) == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("runner.mcp.")])
+def test_imports_inside_the_face_for_agents_point_one_way(module: str) -> None:
+    """What is known of Jupyter and of jobs, then what a model sees, then tools, then the server."""
+    if module != "runner.mcp.__init__":
+        assert forbidden_inside(MODULES[module], module, IN_MCP) == set()
 
 
 def test_table_has_no_circle() -> None:

@@ -1,0 +1,63 @@
+"""What every tool answers with: text and pictures, a value, or an error that says what to do.
+
+Known troubles become such an error; others are left to the protocol's library, which logs them.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
+from typing import ParamSpec
+
+from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent
+from pydantic import BaseModel
+
+from runner.gateway.problem import Problem
+from runner.mcp.document import DocumentLost
+from runner.mcp.jupyter import JupyterAway, JupyterRefused
+from runner.mcp.live import BadCall
+from runner.mcp.outputs import Picture, Piece
+from runner.outcome import Refused
+
+P = ParamSpec("P")
+
+KNOWN = (Refused, Problem, OSError, BadCall, JupyterAway, JupyterRefused, DocumentLost)
+
+
+def answer(
+    pieces: Iterable[Piece], value: BaseModel | None = None, *, is_error: bool = False
+) -> CallToolResult:
+    """A tool's result: what a model reads, and the same as a value."""
+    return CallToolResult(
+        content=[_block(piece) for piece in pieces],
+        structured_content=None if value is None else value.model_dump(mode="json"),
+        is_error=is_error,
+    )
+
+
+def plainly(tool: Callable[P, Awaitable[CallToolResult]]) -> Callable[P, Awaitable[CallToolResult]]:
+    """A tool whose known troubles are answers."""
+
+    @wraps(tool)
+    async def wrapped(*args: P.args, **kwargs: P.kwargs) -> CallToolResult:
+        try:
+            return await tool(*args, **kwargs)
+        except KNOWN as trouble:
+            return answer([said(trouble)], is_error=True)
+
+    return wrapped
+
+
+def said(trouble: BaseException) -> str:
+    """The sentence of a known trouble."""
+    if isinstance(trouble, Refused):
+        return f"{trouble.failure.error_type}: {trouble.failure.message}"
+    if isinstance(trouble, Problem):
+        return f"{trouble.error_type}: {trouble.message}"
+    if isinstance(trouble, OSError):
+        return f"The runner's folders cannot be used: {trouble}"
+    return str(trouble)
+
+
+def _block(piece: Piece) -> ContentBlock:
+    if isinstance(piece, Picture):
+        return ImageContent(type="image", data=piece.data, mime_type=piece.media_type)
+    return TextContent(type="text", text=piece)

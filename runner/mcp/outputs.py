@@ -1,0 +1,169 @@
+"""What a cell gives: from the kernel's messages to a notebook's outputs, and to what a model sees.
+
+Pure rules over values. Talks to no kernel and writes no notebook.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.plain_text import excerpt, plain_text
+
+Json = dict[str, Any]
+
+STREAM_CHARACTERS = 1_000_000
+"""A cell that prints without end fills neither the shared notebook nor the memory."""
+CUT = "\n[what this cell printed beyond a million characters is left out]\n"
+TEXT_CHARACTERS = 8_000
+"""Of one output, for a model."""
+TEXTS_CHARACTERS = 16_000
+"""Of all outputs of a cell together."""
+PICTURES = 4
+PICTURE_CHARACTERS = 4_000_000
+"""Of base64."""
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_TEXTS = ("text/markdown", "text/plain", "text/latex", "application/json", "text/html")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image, in base64."""
+
+    data: str
+    media_type: str
+
+
+Piece = str | Picture
+
+
+@dataclass
+class Outputs:
+    """The outputs of a cell that runs, as its notebook holds them (nbformat 4)."""
+
+    found: list[Json] = field(default_factory=list)
+    _displays: dict[str, list[int]] = field(default_factory=dict)
+    _printed: int = 0
+    _clear_next: bool = False
+
+    def add(self, message: Mapping[str, Any]) -> bool:
+        """Take a message from the kernel; tells whether it changed something."""
+        kind, content = message["header"]["msg_type"], message["content"]
+        if kind == "clear_output":
+            self._clear_next = bool(content.get("wait"))
+            return False if self._clear_next else self._clear()
+        if kind == "update_display_data":
+            return self._update(content)
+        output = _output_of(kind, content)
+        if output is None:
+            return False
+        if self._clear_next:
+            self._clear()
+        if kind == "stream":
+            return self._print(output)
+        display = (content.get("transient") or {}).get("display_id")
+        if display is not None:
+            self._displays.setdefault(display, []).append(len(self.found))
+        self.found.append(output)
+        return True
+
+    def _print(self, output: Json) -> bool:
+        """Consecutive pieces of a stream are one output, as in JupyterLab."""
+        left = STREAM_CHARACTERS - self._printed
+        if left <= 0:
+            return False
+        if len(output["text"]) > left:
+            output["text"] = output["text"][:left] + CUT
+        self._printed += len(output["text"])
+        last = self.found[-1] if self.found else {}
+        if last.get("output_type") == "stream" and last["name"] == output["name"]:
+            last["text"] += output["text"]
+        else:
+            self.found.append(output)
+        return True
+
+    def _update(self, content: Mapping[str, Any]) -> bool:
+        display = (content.get("transient") or {}).get("display_id", "")
+        places = self._displays.get(display, [])
+        for place in places:
+            self.found[place]["data"] = dict(content["data"])
+            self.found[place]["metadata"] = dict(content.get("metadata") or {})
+        return bool(places)
+
+    def _clear(self) -> bool:
+        had = bool(self.found)
+        self.found.clear()
+        self._displays.clear()
+        self._printed, self._clear_next = 0, False
+        return had
+
+
+def _output_of(kind: str, content: Mapping[str, Any]) -> Json | None:
+    if kind == "stream":
+        return {"output_type": kind, "name": content["name"], "text": content["text"]}
+    if kind == "error":
+        keys = ("ename", "evalue", "traceback")
+        return {"output_type": kind, **{key: content.get(key) for key in keys}}
+    if kind not in ("display_data", "execute_result"):
+        return None
+    output: Json = {
+        "output_type": kind,
+        "data": dict(content["data"]),
+        "metadata": dict(content.get("metadata") or {}),
+    }
+    if kind == "execute_result":
+        output["execution_count"] = content.get("execution_count")
+    return output
+
+
+def pieces_of(outputs: Iterable[Mapping[str, Any]]) -> list[Piece]:
+    """What a model sees of outputs: plain text, cut where it is long, and pictures."""
+    found: list[Piece] = []
+    left, pictures = TEXTS_CHARACTERS, 0
+    for output in outputs:
+        piece = _piece(output)
+        if isinstance(piece, Picture):
+            pictures += 1
+            if pictures > PICTURES:
+                piece = "[one more picture, left out]"
+            elif len(piece.data) > PICTURE_CHARACTERS:
+                piece = f"[a picture of {len(piece.data)} characters of base64, left out]"
+        if isinstance(piece, str) and piece:
+            if left <= 0:
+                found.append("[more outputs, left out; the notebook has them]")
+                break
+            piece = excerpt(piece, min(TEXT_CHARACTERS, left))
+            left -= len(piece)
+        if piece:
+            found.append(piece)
+    return found
+
+
+def _piece(output: Mapping[str, Any]) -> Piece:
+    kind = output["output_type"]
+    if kind == "stream":
+        return _as_shown(_joined(output["text"]))
+    if kind == "error":
+        return plain_text("\n".join(output.get("traceback") or [])) or (
+            f"{output.get('ename')}: {output.get('evalue')}"
+        )
+    data: Mapping[str, Any] = output.get("data") or {}
+    for media_type in _PICTURES:
+        if media_type in data:
+            return Picture(_joined(data[media_type]).replace("\n", ""), media_type)
+    for media_type in _TEXTS:
+        if media_type in data:
+            value = data[media_type]
+            is_text = isinstance(value, str | list) and media_type != "application/json"
+            return plain_text(_joined(value)) if is_text else json.dumps(value)
+    return f"[an output of {', '.join(data) or 'nothing'}]"
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)
+
+
+def _as_shown(text: str) -> str:
+    """Of a line that was written over and over, such as a progress bar, the last state."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    return plain_text("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))

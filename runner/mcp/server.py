@@ -1,0 +1,227 @@
+"""The MCP server: tools and resources over HTTP at `/mcp`, or over stdin and stdout.
+
+Owns the addresses, who gets in, health and the end. Needs neither Jupyter nor an inbox to start.
+"""
+
+import json
+import logging
+import os
+import signal
+import socket
+from typing import Any
+
+import anyio
+import uvicorn
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from runner import __version__
+from runner.access import Binding, CannotListen, Denial, Door, check_binding
+from runner.config import MEGABYTE, Mcp, Settings
+from runner.mcp import notebook_tools, runner_tools
+from runner.mcp.jobs import Jobs
+from runner.mcp.jupyter import Jupyter
+from runner.mcp.live import LiveNotebooks
+
+log = logging.getLogger(__name__)
+
+SERVICE = "jupyter-mcp-server"
+PROTOCOL_PATH = "/mcp"
+HEALTH_PATH = "/health"
+OTHER_BYTES = MEGABYTE
+"""Of a request, beside the notebook in it."""
+LAST_ANSWERS_SECONDS = 1
+NOISY = (
+    "mcp",
+    "uvicorn",
+    "httpx2",
+    "httpcore2",
+    "websockets",
+    "websocket",
+    "jupyter_kernel_client",
+)
+INSTRUCTIONS = """\
+Two groups of tools. On live notebooks in JupyterLab, whose kernel keeps its variables and where
+people see every cell appear: insert_execute_code_cell, append_markdown_cell, get_notebook_info,
+read_cell, list_notebooks. For whole notebooks that run unattended in a fresh kernel, with
+parameters: run_notebook, get_job, list_jobs, cancel_job, check_notebook. Try things out live; run
+what works, and whatever is long, with run_notebook."""
+
+
+class Service:
+    """The tools over one JupyterLab and one set of folders."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._jupyter = Jupyter(settings.mcp)
+        self._jobs = Jobs(settings)
+        live = LiveNotebooks(settings.mcp, self._jupyter)
+        self.server = MCPServer(
+            name=SERVICE,
+            title="Jupyter notebooks, live and unattended",
+            instructions=INSTRUCTIONS,
+            version=__version__,
+        )
+        notebook_tools.register(self.server, live)
+        runner_tools.register(self.server, self._jobs, live, settings.mcp.wait_seconds)
+
+    def app(self) -> ASGIApp:
+        """All of it for HTTP, behind the door."""
+        self.server.custom_route(HEALTH_PATH, methods=["GET"])(self._health)
+        self.server.custom_route("/", methods=["GET"])(self._greet)
+        self.server.custom_route("/", methods=["POST"])(self._plain)
+        limit = int(self._settings.limits.notebook_mb * MEGABYTE) + OTHER_BYTES
+        app = self.server.streamable_http_app(
+            streamable_http_path=PROTOCOL_PATH,
+            stateless_http=True,  # so that no client is lost when the server starts anew
+            max_request_body_size=limit,
+            # The door looks at hosts and origins, for every path and not for this one only.
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        )
+        return Doorkeeper(app, self._settings.mcp)
+
+    async def _health(self, _: Request) -> Response:
+        """503 while the tools on live notebooks would fail. The runner is told beside it."""
+        trouble = await self._jupyter.trouble()
+        runner = await self._jobs.health()
+        content: dict[str, Any] = {
+            "status": "healthy" if trouble is None else "unhealthy",
+            "service": SERVICE,
+            "version": __version__,
+            "reasons": [] if trouble is None else [trouble],
+            "jupyter": {"url": self._jupyter.room.shown, "reachable": trouble is None},
+            "runner": {"status": runner.content["status"], "reasons": list(runner.reasons)},
+        }
+        return JSONResponse(content, 200 if trouble is None else 503)
+
+    async def _greet(self, _: Request) -> Response:
+        where = {"protocol": PROTOCOL_PATH, "health": HEALTH_PATH}
+        return JSONResponse({"service": SERVICE, "version": __version__, **where})
+
+    async def _plain(self, request: Request) -> Response:
+        """The list of tools for whoever asks without the protocol's handshake."""
+        try:
+            asked = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            asked = None
+        if not isinstance(asked, dict):
+            return _rpc_error(None, -32700, "Send a JSON object, such as {method, params}.", 400)
+        if asked.get("method") != "tools/list":
+            text = f"Only tools/list is answered here; the protocol is at {PROTOCOL_PATH}."
+            return _rpc_error(asked.get("id"), -32601, text, 404)
+        tools = [
+            tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for tool in await self.server.list_tools()
+        ]
+        return JSONResponse({"jsonrpc": "2.0", "id": asked.get("id"), "result": {"tools": tools}})
+
+
+class Doorkeeper:
+    """Asks the house's rules about every request before anything else does."""
+
+    def __init__(self, app: ASGIApp, settings: Mcp) -> None:
+        self._app = app
+        self._door = Door(settings.host, settings.allowed_hosts, settings.secret)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI wants it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in Headers(scope=scope).items()}
+        denial = self._door.denial(headers, is_open=scope["path"] == HEALTH_PATH)
+        if denial is None:
+            await self._app(scope, receive, send)
+        else:
+            await _denied(denial, headers)(scope, receive, send)
+
+
+def binding_of(settings: Mcp) -> Binding:
+    """Where the server listens, as the house's rules want to know it."""
+    return Binding(
+        "the MCP server",
+        "mcp",
+        settings.host,
+        settings.bind_address,
+        settings.secret,
+        settings.insecure,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Answer over HTTP until SIGTERM or SIGINT.
+
+    Raises:
+        CannotListen: the address is in use, not ours, or not allowed.
+    """
+    check_binding(binding_of(settings.mcp))
+    _hush()
+    app = Service(settings).app()
+    listening = _listen(settings.mcp)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
+    )
+    # uvicorn gives its signals back when it has ended; then they mean nothing any more.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    log.info("MCP at http://%s:%s%s", shown, port, PROTOCOL_PATH)
+    uvicorn.Server(config).run([listening])
+
+
+def serve_stdio(settings: Settings) -> None:
+    """Answer over stdin and stdout until stdin ends, or a signal comes."""
+    _hush()
+    service = Service(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # At once: a thread waits for stdin and cannot be called away from there.
+        signal.signal(number, lambda *_: os._exit(0))
+    anyio.run(service.server.run_stdio_async)
+
+
+def _hush() -> None:
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _listen(settings: Mcp) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=256)
+    except OSError as error:
+        raise CannotListen(
+            f"the MCP server cannot listen on {settings.host}:{settings.port} ({error}); "
+            "choose another mcp.port (MCP_PORT)"
+        ) from error
+
+
+def _denied(denial: Denial, headers: dict[str, str]) -> Response:
+    if denial is Denial.TOKEN:
+        text = "Send the server's token (MCP_TOKEN): `Authorization: Bearer TOKEN`."
+        return _rpc_error(None, -32001, text, 401, {"WWW-Authenticate": "Bearer"})
+    if denial is Denial.ORIGIN:
+        return _rpc_error(None, -32001, "Requests from pages of other sites are not answered.", 403)
+    text = (
+        f"The Host {headers.get('host', '')[:200]!r} is not known here. Add its name to "
+        "mcp.allowed_hosts (MCP_ALLOWED_HOSTS)."
+    )
+    return _rpc_error(None, -32001, text, 403)
+
+
+def _rpc_error(
+    request_id: object, code: int, text: str, status: int, headers: dict[str, str] | None = None
+) -> Response:
+    error = {"code": code, "message": text}
+    return JSONResponse({"jsonrpc": "2.0", "id": request_id, "error": error}, status, headers)

@@ -1,0 +1,83 @@
+"""Everything for which the runner would refuse a request, found without running it.
+
+Calls the rules of admission and of preparation in their order. Holds none of its own.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from runner.admission import library_reader
+from runner.config import MEGABYTE, Settings
+from runner.execution.environment import clean_environment
+from runner.execution.kernelspecs import installed_kernels
+from runner.execution.preparation import check_modules, choose, read_notebook
+from runner.outcome import Failure, Refused
+from runner.request import Form, check_timeout, read_request
+
+T = TypeVar("T")
+Source = str | dict[str, Any]
+"""A notebook's path in the library, or the notebook itself."""
+
+
+def refusals(
+    asked: Mapping[str, Any], source: Callable[[], Source], settings: Settings
+) -> list[Failure]:
+    """Every reason for a refusal; a later one only where the earlier ones leave a notebook.
+
+    `asked` are a request's keys without `notebook`; `source` finds that, and may raise `Refused`.
+    """
+    found: list[Failure] = []
+
+    def attempt(step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except Refused as refused:
+            found.append(refused.failure)
+            return None
+
+    checked = attempt(lambda: read_request(dict(asked), Form.JSON))
+    if checked is not None:
+        attempt(lambda: check_timeout(checked, settings.limits.max_run_seconds))
+    given = attempt(source)
+    if given is None:
+        return found
+    raw = attempt(lambda: _bytes_of(given, settings))
+    if raw is None:
+        return found
+    notebook = attempt(lambda: read_notebook(raw))
+    if notebook is None:
+        return found
+    installed = installed_kernels()
+    choice = attempt(
+        lambda: choose(
+            notebook,
+            asked=asked.get("kernel"),
+            allowed=settings.kernels.allowed,
+            languages=settings.kernels.languages,
+            installed=installed,
+        )
+    )
+    if choice is not None:
+        folder = _folder_of(given, settings)
+        environment = clean_environment(os.environ, settings.kernels.pass_environment)
+        python = installed[choice.name].python
+        attempt(lambda: check_modules(notebook, choice, python, folder, environment))
+    return found
+
+
+def _bytes_of(given: Source, settings: Settings) -> bytes:
+    if isinstance(given, str):
+        return library_reader(settings.notebooks, int(settings.limits.notebook_mb * MEGABYTE))(
+            given
+        )
+    return json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _folder_of(given: Source, settings: Settings) -> str | None:
+    """Where a library notebook runs, so that its neighbours can be imported."""
+    if isinstance(given, str):
+        return str(settings.notebooks / PurePosixPath(given).parent)
+    return None
