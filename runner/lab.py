@@ -27,12 +27,17 @@ def folder_of(settings: Settings) -> Path:
     return settings.notebooks if shared == Path(shared.anchor) else shared
 
 
-def command(settings: Settings, *, is_root: bool) -> list[str]:
-    """The arguments of `jupyter lab`. The token is not among them: everybody may read these."""
+def command(settings: Settings, data: Path, *, is_root: bool) -> list[str]:
+    """The arguments of `jupyter lab`. The token is not among them: everybody may read these.
+
+    `data` is Jupyter's data folder. What people and agents do to a notebook is kept there, and not
+    in the current folder, as jupyter-collaboration has it, which may be read-only.
+    """
     own = settings.jupyter
     return [
         *("--no-browser", f"--ServerApp.ip={own.host}", f"--ServerApp.port={own.port}"),
         *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder_of(settings)}"),
+        f"--SQLiteYStore.db_path={data / 'collaboration.db'}",
         *(f"--ServerApp.local_hostnames={name}" for name in own.allowed_hosts),
         *(["--allow-root"] if is_root else []),
     ]
@@ -56,5 +61,10 @@ def become_lab(settings: Settings, environment: Mapping[str, str]) -> None:
         )
     if importlib.util.find_spec("jupyterlab") is None:
         raise CannotListen("this needs JupyterLab: pip install 'inbox-runner[lab]'")
-    arguments = [sys.executable, "-m", "jupyterlab", *command(settings, is_root=os.getuid() == 0)]
+    from jupyter_core.paths import jupyter_data_dir
+
+    data = Path(jupyter_data_dir())
+    data.mkdir(parents=True, exist_ok=True)
+    own_arguments = command(settings, data, is_root=os.getuid() == 0)
+    arguments = [sys.executable, "-m", "jupyterlab", *own_arguments]
     os.execve(sys.executable, arguments, {**environment, "JUPYTER_TOKEN": token})  # noqa: S606

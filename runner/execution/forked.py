@@ -28,6 +28,7 @@ from typing import Any
 import ipykernel.ipkernel
 import zmq
 from ipykernel.compiler import XCachingCompiler
+from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
@@ -195,6 +196,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
         context.setsockopt(zmq.XPUB_NODROP, 1)
         super().init_iopub(context)
         del context.sockopts[zmq.XPUB_NODROP]
+        look_for_subscribers(self.iopub_thread)
 
     def initialize(self, argv: object = None) -> None:
         """What is a process's own."""
@@ -247,6 +249,24 @@ def _without_module_files() -> Iterator[None]:
         yield
     finally:
         ipykernel.ipkernel.sys = sys
+
+
+def look_for_subscribers(thread: IOPubThread) -> None:
+    """After each message that it sends, let ipykernel's output thread look who has subscribed.
+
+    zmq tells of it once, by an edge on a descriptor, and a send takes that edge: whoever subscribed
+    just then was never greeted, and waited for it (1 in 20 while a kernel prints, ipykernel 7.4).
+    """
+    send, subscriptions = thread._really_send, thread._xpub_stream
+
+    def send_and_look(*arguments: Any, **options: Any) -> None:
+        send(*arguments, **options)
+        socket = thread.socket
+        own = threading.current_thread() is thread.thread
+        if own and socket is not None and not socket.closed and socket.events & zmq.POLLIN:
+            subscriptions.flush(zmq.POLLIN)
+
+    thread._really_send = send_and_look
 
 
 def assign(channel: socket.socket, setting: KernelSetting) -> str | None:

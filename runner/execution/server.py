@@ -3,6 +3,7 @@
 Imports nothing of what the server has loaded, and starts no other one when it is gone.
 """
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -70,8 +71,18 @@ class PreloadServer:
 
     @property
     def has_ended(self) -> bool:
-        """Whether its process is gone."""
+        """Whether its process is gone. One that has hung up is waited for: it is about to be."""
+        if self._process.poll() is None and self._has_hung_up():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
         return self._process.poll() is not None
+
+    def _has_hung_up(self) -> bool:
+        """It never says anything on this connection but its end."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:
+            return False
 
     def fork(self, what: bytes) -> Connection:
         """A connection to a new job process: `FORK` or `FORK_BARE`.

@@ -137,7 +137,7 @@ def test_a_notebook_that_drops_notebooks_fills_the_queue_and_no_more(serving: Se
     inbox = str(program.inbox)
     source = (
         "import json, os, time\n"
-        "made = {'cells': [{'cell_type': 'code', 'source': 'import time; time.sleep(0.3)',"
+        "made = {'cells': [{'cell_type': 'code', 'source': 'import time; time.sleep(600)',"
         " 'metadata': {}}]}\n"
         f"os.chdir({inbox!r})\n"
         "for n in range(40):\n"

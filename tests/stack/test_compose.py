@@ -1,0 +1,198 @@
+"""All four in containers, by `docker compose up`: the same scenario as without, and what the
+containers add.
+
+Needs a Docker Engine with Compose v2; skips with the reason where there is none.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.test_fresh_kernel import wheel
+from tests.conftest import code, notebook
+from tests.stack.scenario import ROOT, Scenario, Stack, folders, free_ports
+
+USER = (1000, 100) if os.getuid() == 0 else (os.getuid(), os.getgid())
+IMAGE = "inbox-runner:test"
+
+
+def why_no_engine() -> str | None:
+    """What keeps us from Docker here; None if nothing does."""
+    if shutil.which("docker") is None:
+        return "docker is not installed"
+    for command in (["docker", "info"], ["docker", "compose", "version"]):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            return f"{' '.join(command)}: {done.stderr.strip().splitlines()[-1:]}"
+    return None
+
+
+def docker(*arguments: str, seconds: float = 600, **environment: str) -> str:
+    """What a docker command prints, stdout and stderr."""
+    done = subprocess.run(
+        ["docker", *arguments],
+        cwd=ROOT,
+        env={**_without_settings(os.environ), **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    ours = ("JUPYTER_", "GATEWAY_", "MCP_", "ROOM_", "RUNTIME_", "RUNNER_", "INBOX_RUNNER__")
+    return {name: value for name, value in environment.items() if not name.startswith(ours)}
+
+
+class Compose:
+    """One project of its own: its volumes, network and ports are nobody else's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folders(folder)
+        self.ports = free_ports("jupyter", "gateway", "mcp")
+        name = f"inbox-runner-{uuid.uuid4().hex[:8]}"
+        override = {
+            "name": name,
+            "networks": {"default": {"name": name}},
+            "volumes": {
+                volume: {"name": f"{name}-{volume}"}
+                for volume in ("jupyter-data", "jupyter-home", "state")
+            },
+        }
+        (folder / "override.json").write_text(json.dumps(override))
+        for path in (folder, *(folder / one for one in ("inbox", "outbox", "notebooks"))):
+            os.chown(path, *USER)
+            path.chmod(0o755)
+        self.environment = {
+            **{f"{one.upper()}_DIR": str(folder / one) for one in ("inbox", "outbox", "notebooks")},
+            **{f"{one.upper()}_PORT": str(port) for one, port in self.ports.items()},
+            "IMAGE_TAG": IMAGE.partition(":")[2],
+            "NB_UID": str(USER[0]),
+            "NB_GID": str(USER[1]),
+        }
+
+    def __call__(self, *arguments: str, seconds: float = 600, **environment: str) -> str:
+        files = ("-f", "compose.yaml", "-f", str(self.folder / "override.json"))
+        given = {**self.environment, **environment}
+        return docker("compose", *files, *arguments, seconds=seconds, **given)
+
+    def kill_runner(self) -> None:
+        """From inside, as a crash: `docker kill` would be taken for a wish."""
+        source = (
+            "import json, os; lock = '/var/lib/inbox-runner/.runner.lock';"
+            "os.kill(json.load(open(lock))['pid'], 9)"
+        )
+        self("exec", "-T", "runner", "python", "-c", source)
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    """Built, up and healthy, as Compose sees it."""
+    reason = why_no_engine()
+    if reason is not None:
+        pytest.skip(f"no Docker Engine: {reason}")
+    folder = tmp_path_factory.mktemp("compose")
+    for parent in [folder, *folder.parents]:
+        if os.getuid() == 0 and parent.owner() == "root" and not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)  # the containers' user passes through it
+    project = Compose(folder)
+    project("build", "runner", seconds=1500)
+    try:
+        project("up", "-d", "--no-build", "--wait", "--wait-timeout", "240", seconds=400)
+        yield project
+    except AssertionError:
+        sys.stderr.write(project("logs", "--no-color"))
+        raise
+    finally:
+        project("down", "-v", "--timeout", "20")
+
+
+@pytest.fixture
+def stack(compose: Compose) -> Stack:
+    return Stack(compose.folder, compose.ports, compose.kill_runner)
+
+
+@pytest.mark.timeout(1800)
+class TestCompose(Scenario):
+    """With Docker."""
+
+    def test_the_runner_can_write_nothing_but_its_folders(self, stack: Stack) -> None:
+        """Its root is read-only; what a notebook leaves elsewhere is gone with the container."""
+        source = (
+            "import os\nfound = {}\n"
+            "for place in ['/etc', '/opt/venv', '/usr/local', os.getcwd(), '/tmp']:\n"
+            "    found[place[:9]] = os.access(place, os.W_OK)\n"
+            "[os.getuid(), list(found.values())]"
+        )
+        answer = stack.post({"notebook": notebook(code(source, "results"))})
+        found = answer.json()["results"]["cell_1"]["application/json"]
+        assert found == [USER[0], [False, False, False, True, True]]
+
+    def test_results_belong_to_the_user_of_the_settings(self, stack: Stack) -> None:
+        """So that the owner of the folders may move and delete them."""
+        stack.drop("owned", notebook(code("1", "results")))
+        stack.await_report("owned")
+        for path in (stack.folder / "outbox").glob("owned*"):
+            assert (path.stat().st_uid, path.stat().st_gid) == USER
+
+    def test_what_a_notebook_installs_goes_with_its_run(self, stack: Stack) -> None:
+        """Though the image may not be written: pip puts it where the run alone looks."""
+        path = wheel(stack.folder / "notebooks")
+        path.chmod(0o644)
+        installs = f"%pip install --quiet --no-index /home/jovyan/notebooks/{path.name}"
+        uses = code("import gift\ngift.VALUE", "results")
+        first = stack.post({"notebook": notebook(installs, uses)})
+        assert first.status_code == 200, first.text
+        assert first.json()["results"]["cell_2"]["application/json"] == 42
+        look = "import importlib.util\n[importlib.util.find_spec('gift') is None]"
+        second = stack.post({"notebook": notebook(code(look, "results"))})
+        assert second.json()["results"]["cell_1"]["application/json"] == [True]
+
+    def test_a_notebook_that_takes_all_memory_of_the_container_is_told_so(
+        self, compose: Compose
+    ) -> None:
+        """The system ends it and nothing else, though our own limit is above the container's."""
+        greedy = notebook("held = [bytearray(50_000_000) for _ in range(100)]")
+        path = compose.folder / "notebooks" / "greedy.ipynb"
+        path.write_text(json.dumps(greedy))
+        path.chmod(0o644)
+        done = subprocess.run(
+            [
+                *("docker", "run", "--rm", "--init", "-m", "700m", "--memory-swap", "700m"),
+                *("-v", f"{path.parent}:/home/jovyan/notebooks:ro"),
+                *("-e", "INBOX_RUNNER__LIMITS__MEMORY_MB=20000"),
+                *(IMAGE, "runner", "run", "/home/jovyan/notebooks/greedy.ipynb"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 1, done.stderr
+        report = json.loads(done.stdout)
+        assert report["error_type"] == "out_of_memory", report
+
+    @pytest.mark.parametrize(
+        ("service", "token"),
+        [
+            ("jupyter", "JUPYTER_TOKEN"),
+            ("papermill-gateway", "GATEWAY_TOKEN"),
+            ("jupyter-mcp-server", "MCP_TOKEN"),
+        ],
+    )
+    def test_nothing_is_open_to_the_network_without_a_token(
+        self, compose: Compose, service: str, token: str
+    ) -> None:
+        """It refuses to start, and says which one to set."""
+        with pytest.raises(AssertionError, match=token):
+            compose("run", "--rm", "--no-deps", "-T", service, BIND_ADDRESS="0.0.0.0")
