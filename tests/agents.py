@@ -1,0 +1,136 @@
+"""The MCP server as its users start it, and the official client that calls it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+
+from tests.conftest import Json, wait_for
+
+httpx2 = pytest.importorskip("httpx2", reason="needs the extra `mcp`")
+pytest.importorskip("mcp", reason="needs the extra `mcp`")
+
+from mcp import Client  # noqa: E402
+from mcp.client.streamable_http import streamable_http_client  # noqa: E402
+from mcp_types import CallToolResult, ImageContent, TextContent  # noqa: E402
+
+T = TypeVar("T")
+OWN = ("MCP_", "ROOM_", "RUNTIME_", "JUPYTER_TOKEN", "BIND_ADDRESS", "INBOX_RUNNER__")
+"""Settings of whoever runs the tests."""
+
+
+@dataclass
+class Agents:
+    """`runner mcp` over HTTP in a folder."""
+
+    root: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    process: "subprocess.Popen[bytes] | None" = None
+    before: int = 0
+
+    def start(self) -> "Agents":
+        with (self.root / "mcp.log").open("ab") as log:
+            self.before = log.tell()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "runner", "mcp", "--port", "0", *self.arguments],
+                cwd=self.root,
+                env=environment(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        process = self.process
+        wait_for(lambda: "MCP at" in self.log or process.poll() is not None, 60)
+        assert process.poll() is None, self.log
+        return self
+
+    @property
+    def log(self) -> str:
+        """What this one has said."""
+        return (self.root / "mcp.log").read_bytes()[self.before :].decode()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without the protocol's path."""
+        return re.findall(r"MCP at (http://\S+)/mcp", self.log)[-1]
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def call(self, tool: str, /, **arguments: object) -> CallToolResult:
+        """One call by a client of its own."""
+        return ask(self.url, lambda client: client.call_tool(tool, dict(arguments)))
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """This process's, without settings, and with these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    return {**kept, **given}
+
+
+@contextmanager
+def agents(root: Path, *arguments: str, **given: str) -> Iterator[Agents]:
+    """A server that is ended afterwards, and says so with 0."""
+    made = Agents(root, given, arguments)
+    try:
+        yield made.start()
+    finally:
+        if made.process is not None and made.process.poll() is None:
+            assert made.stop() == 0, made.log
+
+
+@asynccontextmanager
+async def connected(
+    url: str, token: str | None = None, mode: str = "auto"
+) -> AsyncIterator[Client]:
+    """The official client. `legacy` is the protocol with a handshake, that of most clients yet."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    timeout = httpx2.Timeout(30, read=300)
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=timeout) as http,
+        Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client,
+    ):
+        yield client
+
+
+def ask(
+    url: str,
+    what: Callable[[Client], Awaitable[T]],
+    token: str | None = None,
+    mode: str = "auto",
+) -> T:
+    """What a client does, from a test that is not asynchronous."""
+
+    async def run() -> T:
+        async with connected(url, token, mode) as client:
+            return await what(client)
+
+    return anyio.run(run)
+
+
+def text(result: CallToolResult) -> str:
+    """All that a model would read."""
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+def pictures(result: CallToolResult) -> list[ImageContent]:
+    return [block for block in result.content if isinstance(block, ImageContent)]
+
+
+def value(result: CallToolResult) -> Json:
+    """The same as a value."""
+    found: Any = result.structured_content
+    assert isinstance(found, dict), result
+    return found
