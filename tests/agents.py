@@ -62,7 +62,8 @@ class Agents:
     @property
     def url(self) -> str:
         """Where it listens, without the protocol's path."""
-        return re.findall(r"MCP at (http://\S+)/mcp", self.log)[-1]
+        found = re.findall(r"MCP at (http://\S+)/mcp", self.log)[0]
+        return str(found).replace("0.0.0.0", "127.0.0.1")
 
     def stop(self) -> int:
         assert self.process is not None
