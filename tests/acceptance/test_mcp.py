@@ -376,8 +376,8 @@ def test_a_token_is_demanded_and_more_hosts_are_let_in(tmp_path: Path) -> None:
     with agents(tmp_path, "--host", "0.0.0.0", **given) as found:
         assert requests.get(f"{found.url}/health", timeout=30).status_code == 503
         body = '{"method": "tools/list"}'
-        for given, status in ((None, 401), ("wrong", 401), ("s3cret", 200)):
-            sent = {"Host": "nas:4040"} | ({"Authorization": f"Bearer {given}"} if given else {})
+        for token, status in ((None, 401), ("wrong", 401), ("s3cret", 200)):
+            sent = {"Host": "nas:4040"} | ({"Authorization": f"Bearer {token}"} if token else {})
             answered = requests.post(f"{found.url}/", body, headers=sent, timeout=30)
             assert answered.status_code == status
         tools = ask(found.url, lambda client: client.list_tools(), token="s3cret").tools
