@@ -21,10 +21,10 @@ if importlib.util.find_spec("mcp") is None:
     assert not os.environ.get("ALL_TESTS"), "mcp is not installed"
     pytest.skip("mcp is not installed (the extra `mcp`)", allow_module_level=True)
 
-import httpx2  # noqa: E402
-from mcp import Client  # noqa: E402
-from mcp.client.streamable_http import streamable_http_client  # noqa: E402
-from mcp_types import CallToolResult, ImageContent, TextContent  # noqa: E402
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, ImageContent, TextContent
 
 T = TypeVar("T")
 OWN = ("MCP_", "ROOM_", "RUNTIME_", "JUPYTER_TOKEN", "BIND_ADDRESS", "INBOX_RUNNER__")
