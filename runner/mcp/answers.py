@@ -3,6 +3,7 @@
 Known troubles become such an error; others are left to the protocol's library, which logs them.
 """
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import ParamSpec
@@ -43,6 +44,7 @@ def plainly(tool: Callable[P, Awaitable[CallToolResult]]) -> Callable[P, Awaitab
         except KNOWN as trouble:
             return answer([said(trouble)], is_error=True)
 
+    wrapped.__doc__ = inspect.cleandoc(tool.__doc__ or "")  # it is what a model reads
     return wrapped
 
 

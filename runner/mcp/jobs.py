@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -47,9 +48,11 @@ JOB_ID = re.compile(r"[0-9a-f]{32}")
 class Jobs:
     """The runner behind one set of folders. Never blocks the event loop."""
 
-    def __init__(self, settings: Settings, disk: Disk | None = None) -> None:
+    def __init__(self, settings: Settings, closing: asyncio.Event, disk: Disk) -> None:
+        """Once `closing` is set, nobody waits any more."""
         self._settings = settings
-        self._disk = disk or Disk()
+        self._closing = closing
+        self._disk = disk
         self._record = Record(settings)
         arrivals = Arrivals(settings.outbox)
         self._runs = Runs(settings, self._record, arrivals, self._disk)
@@ -79,12 +82,13 @@ class Jobs:
                 return {**report.content, "result": report.content}
             progress = await _aside(self._record.progress, job.name, job.job_id)
             now = time.monotonic()
-            if now >= deadline:
+            if now >= deadline or self._closing.is_set():
                 return await self._unfinished(job, progress)
             if progress is not None and (progress != said or now - told_at > QUIET_SECONDS):
                 said, told_at = progress, now
                 await tell(progress)
-            await asyncio.sleep(min(pause, deadline - now))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), min(pause, deadline - now))
             pause = min(pause * 1.5, LOOK_SECONDS)
 
     async def _unfinished(self, job: Submitted, progress: Mapping[str, Any] | None) -> Json:

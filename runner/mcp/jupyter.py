@@ -4,9 +4,7 @@ Every failure becomes a sentence that says what to do. Never writes to a noteboo
 a room that has it open would lose that in silence.
 """
 
-import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -16,8 +14,6 @@ import httpx2
 from runner.config import Mcp
 
 Json = dict[str, Any]
-
-log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30
@@ -126,9 +122,9 @@ class Jupyter:
 
     async def trouble(self) -> str | None:
         """Why the tools on live notebooks would fail now; None if they would not."""
-        servers = {server.url: server for server in (self.room, self.runtime)}
+        same = (self.room.url, self.room.headers) == (self.runtime.url, self.runtime.headers)
         try:
-            for server in servers.values():
+            for server in (self.room,) if same else (self.room, self.runtime):
                 await server.ask("GET", "status", seconds=HEALTH_SECONDS)
         except (JupyterAway, JupyterRefused) as error:
             return str(error)
@@ -259,15 +255,6 @@ class Jupyter:
         room = f"{found['format']}:{found['type']}:{found['fileId']}"
         query = {"sessionId": found["sessionId"]}
         return self.room.websocket(f"collaboration/room/{quote(room, safe=':')}", query)
-
-
-@asynccontextmanager
-async def in_words(what: str) -> AsyncIterator[None]:
-    """Say what was being done when Jupyter refused it."""
-    try:
-        yield
-    except JupyterRefused as refused:
-        raise JupyterRefused(refused.args[0], f"{what}: {refused.args[1]}") from refused
 
 
 def _is_skipped(name: str) -> bool:

@@ -75,8 +75,10 @@ class Read:
 class LiveNotebooks:
     """The notebooks of one JupyterLab. Belongs to one event loop."""
 
-    def __init__(self, settings: Mcp, jupyter: Jupyter) -> None:
+    def __init__(self, settings: Mcp, jupyter: Jupyter, closing: asyncio.Event) -> None:
+        """Once `closing` is set, nobody waits any more."""
         self._settings = settings
+        self._closing = closing
         self._jupyter = jupyter
         self._edits: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -164,9 +166,19 @@ class LiveNotebooks:
         if not 0 < limit <= 86_400:
             raise BadCall("timeout_seconds is a number above 0, and a day (86400) at most.")
         task = asyncio.ensure_future(self._to_its_end(self._run(path, source, index, limit)))
+        closing = asyncio.ensure_future(self._closing.wait())
         start = time.monotonic()
-        while not (await asyncio.wait([task], timeout=TELL_SECONDS))[0]:
-            await tell(time.monotonic() - start)
+        try:
+            while not task.done():
+                if closing.done():
+                    raise BadCall("The server ends now; the cell goes on in the notebook's kernel.")
+                await asyncio.wait(
+                    [task, closing], timeout=TELL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not task.done():
+                    await tell(time.monotonic() - start)
+        finally:
+            closing.cancel()
         return task.result()
 
     async def _run(self, path: str, source: str, index: int, limit: float) -> Ran:

@@ -3,6 +3,7 @@
 Owns the addresses, who gets in, health and the end. Needs neither Jupyter nor an inbox to start.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runner import __version__
 from runner.access import Binding, CannotListen, Denial, Door, check_binding
 from runner.config import MEGABYTE, Mcp, Settings
+from runner.disk import Disk
 from runner.mcp import notebook_tools, runner_tools
 from runner.mcp.jobs import Jobs
 from runner.mcp.jupyter import Jupyter
@@ -58,8 +60,9 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._jupyter = Jupyter(settings.mcp)
-        self._jobs = Jobs(settings)
-        live = LiveNotebooks(settings.mcp, self._jupyter)
+        self._closing = asyncio.Event()
+        self._jobs = Jobs(settings, self._closing, Disk())
+        live = LiveNotebooks(settings.mcp, self._jupyter, self._closing)
         self.server = MCPServer(
             name=SERVICE,
             title="Jupyter notebooks, live and unattended",
@@ -83,6 +86,10 @@ class Service:
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
         return Doorkeeper(app, self._settings.mcp)
+
+    def close(self) -> None:
+        """Let everybody go who waits."""
+        self._closing.set()
 
     async def _health(self, _: Request) -> Response:
         """503 while the tools on live notebooks would fail. The runner is told beside it."""
@@ -118,6 +125,20 @@ class Service:
             for tool in await self.server.list_tools()
         ]
         return JSONResponse({"jsonrpc": "2.0", "id": asked.get("id"), "result": {"tools": tools}})
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, with a word to those who wait before it closes their connections."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; what it cuts off then is no fault to be logged."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        self._service.close()
+        await super().shutdown(sockets)
 
 
 class Doorkeeper:
@@ -160,12 +181,12 @@ def serve(settings: Settings) -> None:
     """
     check_binding(binding_of(settings.mcp))
     _hush()
-    app = Service(settings).app()
+    service = Service(settings)
     listening = _listen(settings.mcp)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     config = uvicorn.Config(
-        app,
+        service.app(),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -175,7 +196,7 @@ def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     log.info("MCP at http://%s:%s%s", shown, port, PROTOCOL_PATH)
-    uvicorn.Server(config).run([listening])
+    HttpServer(config, service).run([listening])
 
 
 def serve_stdio(settings: Settings) -> None:

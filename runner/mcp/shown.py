@@ -123,8 +123,8 @@ def sentence(job: JobShown) -> str:
         lines[0] += f" after {job.duration_seconds:g} s"
     if job.progress:
         lines[0] += f", {job.progress}"
-    if job.error_type:
-        lines.append(f"{job.error_type}: {job.message}")
+    if job.message:
+        lines.append(f"{job.error_type}: {job.message}" if job.error_type else job.message)
     if job.cell_source is not None:
         lines.append(f"Cell {job.cell_index} of the notebook:\n{job.cell_source}")
     if job.traceback:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from runner.config import ConfigError, Settings, available_cores, load
+from runner.config import SHORT_NAMES, ConfigError, Settings, available_cores, load
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings of whoever runs the tests, and a folder without a settings file."""
-    for name in ("MAX_NOTEBOOK_SIZE_MB", "EXECUTION_TIMEOUT", "USE_SCRAPBOOK"):
+    for name, _, _ in SHORT_NAMES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -82,6 +82,56 @@ def test_lists_and_switches_come_out_of_the_environment(monkeypatch: pytest.Monk
     settings = load()
     assert settings.kernels.allowed == ("python3", "ir")
     assert settings.results.scrapbook is False
+
+
+def test_the_mcp_server_reads_the_names_that_its_users_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One token of Jupyter for both, unless each has its own; none of them is shown."""
+    for name, value in {
+        "ROOM_URL": "http://jupyter:8888",
+        "ROOM_ID": "work/main.ipynb",
+        "JUPYTER_TOKEN": "s3cret",
+        "MCP_PORT": "4041",
+        "MCP_TOKEN": "t0ken",
+        "MCP_ALLOWED_HOSTS": "mcp, nas.local",
+        "BIND_ADDRESS": "0.0.0.0",
+        "RUNTIME_URL": "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    mcp = load().mcp
+    assert (mcp.room_url, mcp.room_id, mcp.runtime_url) == (
+        "http://jupyter:8888",
+        "work/main.ipynb",
+        None,
+    )
+    assert (mcp.port, mcp.secret, mcp.allowed_hosts) == (4041, "t0ken", ("mcp", "nas.local"))
+    assert mcp.room_secret == mcp.runtime_secret == "s3cret"
+    assert mcp.bind_address == load().gateway.bind_address == "0.0.0.0"
+    assert "s3cret" not in repr(mcp)
+    assert "t0ken" not in repr(mcp)
+    monkeypatch.setenv("RUNTIME_TOKEN", "other")
+    assert load().mcp.runtime_secret == "other"
+    assert load().mcp.room_secret == "s3cret"
+
+
+def test_a_server_reads_its_token_out_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As secrets are handed to containers; not beside a token."""
+    (tmp_path / "secret").write_text("t0ken\n")
+    monkeypatch.setenv("INBOX_RUNNER__MCP__TOKEN_FILE", "secret")
+    assert load().mcp.secret == "t0ken"
+    monkeypatch.setenv("MCP_TOKEN", "other")
+    with pytest.raises(ConfigError, match=r"`mcp\.token`"):
+        load()
+
+
+def test_an_address_of_jupyter_is_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name alone is a mistake that is told at once."""
+    monkeypatch.setenv("ROOM_URL", "jupyter:8888")
+    with pytest.raises(ConfigError, match="room_url"):
+        load()
 
 
 @pytest.mark.parametrize("name", ["INBOX_RUNNER__LIMTS__RUN_SECONDS", "INBOX_RUNNER__INBOXX"])

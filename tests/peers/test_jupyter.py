@@ -1,18 +1,14 @@
 """A real JupyterLab over the inbox: what it does when one saves there."""
 
 import base64
-import importlib.util
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 import requests
 
 from tests.conftest import Json, Program, code, notebook, programs, wait_for
+from tests.peers.lab import lab
 
 MEGABYTE = 1024 * 1024
 
@@ -28,12 +24,6 @@ class Contents:
         self._url = f"http://127.0.0.1:{port}/api"
         self._session = requests.Session()
         self._session.headers["Authorization"] = f"token {token}"
-
-    def is_up(self) -> bool:
-        try:
-            return self._session.get(f"{self._url}/status", timeout=10).ok
-        except requests.ConnectionError:
-            return False
 
     def put(self, name: str, **body: object) -> None:
         answered = self._session.put(f"{self._url}/contents/{name}", json=body, timeout=60)
@@ -68,35 +58,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 @pytest.fixture(scope="module")
 def contents(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contents]:
-    tmp_path = tmp_path_factory.mktemp("lab")
-    if importlib.util.find_spec("jupyterlab") is None:
-        assert not os.environ.get("ALL_TESTS"), "jupyterlab is not installed"
-        pytest.skip("jupyterlab is not installed (the extra `lab`)")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    token = os.urandom(16).hex()
-    folders = {f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA")}
-    with (tmp_path / "jupyter.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-                *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
-                *("--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"),
-                f"--ServerApp.root_dir={program.inbox}",
-            ],
-            env={**os.environ, **folders, "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        made = Contents(port, token)
-        wait_for(lambda: made.is_up() or process.poll() is not None, 90)
-        assert process.poll() is None, (tmp_path / "jupyter.log").read_text()
-        yield made
-    finally:
-        process.terminate()
-        process.wait(30)
+    with lab(tmp_path_factory.mktemp("lab"), program.inbox) as found:
+        yield Contents(found.port, found.token)
 
 
 def test_a_notebook_that_is_saved_twice_shows_its_last_content(

@@ -1,0 +1,431 @@
+"""The tools for agents beside a real JupyterLab, and beside a person who has the notebook open."""
+
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import pytest
+import requests
+
+from tests.agents import Agents, agents, ask, connected, pictures, text, value
+from tests.conftest import Json, Program, programs, wait_for
+from tests.peers.lab import Lab, lab
+
+from jupyter_nbmodel_client import (  # isort: skip
+    NbModelClient,
+    get_jupyter_notebook_websocket_url,
+)
+from mcp import Client  # isort: skip
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    making = programs(tmp_path_factory.mktemp("program"))
+    yield next(making)().start()
+    next(making, None)
+
+
+@pytest.fixture(scope="module")
+def jupyter(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Over the program's folder, so that the library is its `notebooks`."""
+    with lab(tmp_path_factory.mktemp("lab"), program.root) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(program: Program, jupyter: Lab) -> Iterator[Agents]:
+    given = {"ROOM_URL": jupyter.url, "JUPYTER_TOKEN": jupyter.token, "ROOM_ID": "default.ipynb"}
+    with agents(program.root, **given) as found:
+        yield found
+
+
+@pytest.fixture
+def notebook(request: pytest.FixtureRequest) -> str:
+    """A path of its own for each test; nothing is there yet."""
+    name = "".join(char if char.isalnum() else "_" for char in request.node.name)
+    return f"notebooks/{name}.ipynb"
+
+
+def run(server: Agents, notebook: str, source: str, **given: object) -> Any:
+    asked = {"cell_source": source, "notebook": notebook, **given}
+    return server.call("insert_execute_code_cell", **asked)
+
+
+def on_disk(jupyter: Lab, notebook: str) -> Json:
+    found: Json = json.loads((jupyter.folder / notebook).read_text())
+    return found
+
+
+@asynccontextmanager
+async def person(jupyter: Lab, notebook: str) -> AsyncIterator[NbModelClient]:
+    """Somebody else who has the notebook open."""
+    url = get_jupyter_notebook_websocket_url(jupyter.url, notebook, jupyter.token)
+    async with NbModelClient(url) as client:
+        yield client
+
+
+async def sees(what: Any, seconds: float = 30) -> None:
+    with anyio.fail_after(seconds):
+        while not what():
+            await anyio.sleep(0.02)
+
+
+def printed(cell: Any) -> str:
+    return "".join(output.get("text", "") for output in cell.get("outputs", []))
+
+
+def test_health_is_green(server: Agents) -> None:
+    """Jupyter answers, and takes the token."""
+    answered = requests.get(f"{server.url}/health", timeout=30)
+    assert answered.status_code == 200
+    assert answered.json()["status"] == "healthy"
+    assert answered.json()["runner"]["status"] == "healthy"
+
+
+def test_a_cell_is_added_run_and_kept(server: Agents, jupyter: Lab, notebook: str) -> None:
+    """What it printed and gave comes back; variables stay; it is on the disk when it returns."""
+    result = run(server, notebook, "x = 6\nprint('hello')\nx * 7")
+    assert not result.is_error, result
+    found = value(result)
+    assert (found["status"], found["cell_index"], found["execution_count"]) == ("ok", 0, 1)
+    assert found["outputs"] == ["hello\n", "42"]
+    assert "hello" in text(result)
+    assert value(run(server, notebook, "x + 1"))["outputs"] == ["7"]
+    cells = on_disk(jupyter, notebook)["cells"]
+    assert ["".join(cell["source"]) for cell in cells] == [
+        "x = 6\nprint('hello')\nx * 7",
+        "x + 1",
+    ]
+    assert cells[1]["execution_count"] == 2
+    assert cells[1]["outputs"][0]["data"]["text/plain"] in ("7", ["7"])
+
+
+def test_a_second_client_sees_the_edits_arrive(server: Agents, jupyter: Lab, notebook: str) -> None:
+    """The cell while it runs, its output as it is printed, and its end."""
+    run(server, notebook, "import time")
+
+    async def use() -> None:
+        async with (
+            person(jupyter, notebook) as other,
+            connected(server.url) as client,
+            anyio.create_task_group() as group,
+        ):
+            assert len(other) == 1
+            asked = {
+                "notebook": notebook,
+                "cell_source": "for n in range(3):\n    print(n)\n    time.sleep(1)",
+            }
+            done = anyio.Event()
+
+            async def call() -> None:
+                result = await client.call_tool("insert_execute_code_cell", asked)
+                assert value(result)["status"] == "ok"
+                done.set()
+
+            group.start_soon(call)
+            await sees(lambda: len(other) == 2)
+            await sees(lambda: printed(other[1]).startswith("0"))
+            assert not done.is_set()
+            assert other[1]["execution_state"] == "running"
+            await done.wait()
+            await sees(lambda: printed(other[1]) == "0\n1\n2\n")
+            await sees(lambda: other[1]["execution_state"] == "idle")
+            await client.call_tool(
+                "append_markdown_cell", {"notebook": notebook, "cell_source": "# Done"}
+            )
+            await sees(lambda: len(other) == 3 and other[2]["source"] == "# Done")
+
+    anyio.run(use)
+
+
+def test_what_a_person_types_is_seen_and_kept(server: Agents, jupyter: Lab, notebook: str) -> None:
+    """Before it is saved, too; and both share one kernel."""
+    run(server, notebook, "shared = 'by the agent'")
+    sessions = requests.get(f"{jupyter.url}/api/sessions", headers=jupyter.headers, timeout=30)
+    (session,) = [one for one in sessions.json() if one["path"] == notebook]
+    assert session["kernel"]["name"] == "python3"
+
+    async def use() -> None:
+        async with person(jupyter, notebook) as other, connected(server.url) as client:
+            other.add_code_cell("by_person = shared.upper()")
+            info: Json = {}
+            with anyio.fail_after(30):
+                while info.get("cells") != 2:
+                    asked = {"notebook": notebook}
+                    info = value(await client.call_tool("get_notebook_info", asked))
+            assert info["listed"][1]["source"] == "by_person = shared.upper()"
+            assert info["kernelspec"] == "python3"
+            assert info["kernel_state"] == "idle"
+            between = {"notebook": notebook, "cell_source": "1", "cell_index": 1}
+            result = value(await client.call_tool("insert_execute_code_cell", between))
+            assert result["cell_index"] == 1
+            await sees(lambda: len(other) == 3)
+            assert other[2]["source"] == "by_person = shared.upper()"
+
+    anyio.run(use)
+
+
+def test_a_cell_that_raised_is_an_error_with_its_traceback(server: Agents, notebook: str) -> None:
+    """Without the codes of a terminal; it stays in the notebook, and the kernel goes on."""
+    result = run(server, notebook, "print('before')\n1 / 0")
+    assert result.is_error
+    assert value(result)["status"] == "error"
+    said = text(result)
+    assert "before" in said
+    assert "ZeroDivisionError: division by zero" in said
+    assert "----> 2 1 / 0" in said
+    assert "\x1b" not in said
+    assert not run(server, notebook, "1").is_error
+    read = server.call("read_cell", cell_index=0, notebook=notebook)
+    assert "ZeroDivisionError" in text(read)
+
+
+def test_a_plot_comes_back_as_a_picture(server: Agents, notebook: str) -> None:
+    """From the cell, and when it is read again."""
+    result = run(
+        server,
+        notebook,
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show()",
+        timeout_seconds=120,
+    )
+    (picture,) = pictures(result)
+    assert picture.mime_type == "image/png"
+    assert len(text(result)) < 2_000
+    again = server.call("read_cell", cell_index=-1, notebook=notebook)
+    assert pictures(again)[0].data == picture.data
+
+
+def test_a_cell_past_its_time_is_interrupted(server: Agents, jupyter: Lab, notebook: str) -> None:
+    """It keeps what it printed, and the kernel its variables."""
+    run(server, notebook, "import time; kept = 1")
+    result = run(
+        server,
+        notebook,
+        "print('so far', flush=True)\nfor _ in range(600): time.sleep(0.1)",
+        timeout_seconds=4,
+    )
+    assert result.is_error
+    found = value(result)
+    assert found["status"] == "timed_out"
+    assert "interrupted" in found["note"]
+    assert found["outputs"][0].startswith("so far")
+    assert value(run(server, notebook, "kept"))["outputs"] == ["1"]
+    cell = on_disk(jupyter, notebook)["cells"][1]
+    assert cell["outputs"][0]["text"] in ("so far\n", ["so far\n"])
+
+
+def test_a_kernel_that_dies_is_told_and_replaced(server: Agents, notebook: str) -> None:
+    """At once, and not when time is up."""
+    result = run(server, notebook, "import os; os.kill(os.getpid(), 9)", timeout_seconds=110)
+    assert result.is_error
+    assert value(result)["status"] == "kernel_died"
+    assert value(run(server, notebook, "'alive'"))["outputs"] == ["'alive'"]
+
+
+def test_a_cell_that_asks_for_input_does_not_hang(server: Agents, notebook: str) -> None:
+    """Nobody is there to type."""
+    result = run(server, notebook, "input('name? ')", timeout_seconds=100)
+    assert value(result)["status"] == "error"
+    assert "StdinNotImplementedError" in text(result)
+
+
+def test_large_output_is_cut_for_the_model_only(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """The notebook has all of it."""
+    result = run(server, notebook, "print('x' * 50_000)")
+    assert len(text(result)) < 10_000
+    assert "left out" in text(result)
+    cell = on_disk(jupyter, notebook)["cells"][0]
+    assert len("".join(cell["outputs"][0]["text"])) == 50_001
+
+
+def test_a_client_that_leaves_does_not_end_its_cell(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """It gave up early; the notebook gets the output all the same."""
+    run(server, notebook, "import time")
+    asked = {"notebook": notebook, "cell_source": "time.sleep(3)\nprint('in the end')"}
+
+    async def give_up() -> None:
+        async with connected(server.url) as client:
+            with anyio.move_on_after(1.5):
+                await client.call_tool("insert_execute_code_cell", asked)
+
+    anyio.run(give_up)
+
+    def output() -> str:
+        cells = on_disk(jupyter, notebook)["cells"]
+        return "".join("".join(o["text"]) for cell in cells for o in cell["outputs"])
+
+    wait_for(lambda: output() == "in the end\n", 30)
+
+
+def test_many_agents_on_one_notebook_lose_nothing(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """Edits go one at a time, and so do cells that run."""
+    run(server, notebook, "total = 0")
+
+    async def add(number: int) -> None:
+        async with connected(server.url) as client:
+            asked = {"notebook": notebook, "cell_source": f"note {number}"}
+            assert not (await client.call_tool("append_markdown_cell", asked)).is_error
+            asked = {"notebook": notebook, "cell_source": f"total += {number}\ntotal"}
+            assert not (await client.call_tool("insert_execute_code_cell", asked)).is_error
+
+    async def all_of_them() -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(1, 6):
+                group.start_soon(add, number)
+
+    anyio.run(all_of_them)
+    assert value(run(server, notebook, "total"))["outputs"] == ["15"]
+    sources = ["".join(cell["source"]) for cell in on_disk(jupyter, notebook)["cells"]]
+    assert len(sources) == 12
+    assert {f"note {number}" for number in range(1, 6)} < set(sources)
+
+
+def test_the_default_notebook_is_made_with_a_kernelspec(server: Agents, jupyter: Lab) -> None:
+    """No name means ROOM_ID; folders above it are made as well."""
+    assert value(server.call("append_markdown_cell", cell_source="# Title")) == {
+        "notebook": "default.ipynb",
+        "cell_index": 0,
+        "cell_id": value(server.call("read_cell", cell_index=0))["cell_id"],
+    }
+    assert on_disk(jupyter, "default.ipynb")["metadata"]["kernelspec"]["name"] == "python3"
+    run(server, "deep/er/made.ipynb", "1")
+    listed = value(server.call("list_notebooks"))
+    paths = {line["path"]: line["kernel_state"] for line in listed["notebooks"]}
+    assert {"default.ipynb", "deep/er/made.ipynb"} <= set(paths)
+    assert paths["deep/er/made.ipynb"] == "idle"
+    assert paths["default.ipynb"] is None
+    below = value(server.call("list_notebooks", folder="deep"))
+    assert [line["path"] for line in below["notebooks"]] == ["deep/er/made.ipynb"]
+
+
+def test_a_persons_notebook_without_a_kernelspec_gets_one(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """JupyterLab's own empty notebook has none; its metadata is kept otherwise."""
+    bare = {"cells": [], "metadata": {"mine": 1}, "nbformat": 4, "nbformat_minor": 5}
+    (jupyter.folder / notebook).write_text(json.dumps(bare))
+    run(server, notebook, "1")
+    metadata = on_disk(jupyter, notebook)["metadata"]
+    assert metadata["kernelspec"]["name"] == "python3"
+    assert metadata["mine"] == 1
+
+
+def test_a_notebook_made_by_an_agent_runs_in_the_runner_unchanged(
+    server: Agents, program: Program, jupyter: Lab, notebook: str
+) -> None:
+    """By a drop as it lies on the disk, out of the library, and by its path in JupyterLab."""
+    server.call("append_markdown_cell", cell_source="# By an agent", notebook=notebook)
+    run(server, notebook, "answer = 6 * 7")
+    run(server, notebook, "import scrapbook as sb; sb.glue('answer', answer)")
+    draft = program.root / "draft.ipynb"
+    shutil.copy(jupyter.folder / notebook, draft)
+    draft.rename(program.inbox / "dropped.ipynb")
+    report = program.await_report("dropped")
+    assert report["status"] == "succeeded"
+    assert report["results"] == {"answer": 42}
+    assert report["kernel"] == {"name": "python3", "requested": "python3"}
+    for path in (notebook.removeprefix("notebooks/"), notebook):
+        result = server.call("run_notebook", notebook=path)
+        assert value(result)["results"] == {"answer": 42}, result
+        assert value(server.call("check_notebook", notebook=path))["would_run"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "said"),
+    [
+        ("read_cell", {"cell_index": 99, "notebook": "default.ipynb"}, "cell_index goes from"),
+        ("read_cell", {"cell_index": 0, "notebook": "none.ipynb"}, "list_notebooks"),
+        ("get_notebook_info", {"notebook": "../x.ipynb"}, "no path"),
+        ("get_notebook_info", {"notebook": "x.txt"}, ".ipynb"),
+        ("list_notebooks", {"folder": "nowhere"}, "404"),
+        ("insert_execute_code_cell", {"cell_source": "1", "cell_index": 50}, "-1 for the end"),
+        ("insert_execute_code_cell", {"cell_source": "1", "timeout_seconds": 0}, "above 0"),
+        ("run_notebook", {"notebook": "none.ipynb"}, "nor in JupyterLab"),
+    ],
+)
+def test_a_call_that_cannot_be_says_what_to_give_instead(
+    server: Agents, tool: str, arguments: Json, said: str
+) -> None:
+    """In one sentence, and as an error."""
+    result = server.call(tool, **arguments)
+    assert result.is_error
+    assert said in text(result)
+
+
+def test_nothing_is_left_of_a_call(server: Agents, jupyter: Lab, notebook: str) -> None:
+    """No connection and no thread; the library's own thread looks up every ten seconds."""
+    assert server.process is not None
+    place = f"/proc/{server.process.pid}"
+    if not os.path.exists(place):
+        pytest.skip("there is no /proc")
+
+    def held() -> int:
+        return len(os.listdir(f"{place}/fd")) + len(os.listdir(f"{place}/task"))
+
+    run(server, notebook, "1")
+    before = held()
+    for number in range(5):
+        run(server, notebook, f"{number}")
+        server.call("get_notebook_info", notebook=notebook)
+    wait_for(lambda: held() <= before + 2, 60)
+
+
+def test_a_wrong_token_is_told(server: Agents, jupyter: Lab, program: Program) -> None:
+    """By health, with the setting to change."""
+    given = {"ROOM_URL": jupyter.url, "ROOM_TOKEN": "wrong", "JUPYTER_TOKEN": jupyter.token}
+    with agents(program.root, **given) as other:
+        answered = requests.get(f"{other.url}/health", timeout=30)
+        assert answered.status_code == 503
+        assert "ROOM_TOKEN" in answered.json()["reasons"][0]
+        assert "wrong" not in other.log
+
+
+def test_jupyter_that_goes_away_is_told(server: Agents, jupyter: Lab, notebook: str) -> None:
+    """In the middle of a cell, and afterwards; the runner's tools go on. It is the last test."""
+    run(server, notebook, "import time")
+
+    async def use() -> Any:
+        async with connected(server.url) as client, anyio.create_task_group() as group:
+            results: list[Any] = []
+
+            async def call() -> None:
+                asked = {
+                    "notebook": notebook,
+                    "cell_source": "print('go', flush=True)\ntime.sleep(600)",
+                    "timeout_seconds": 100,
+                }
+                results.append(await client.call_tool("insert_execute_code_cell", asked))
+
+            group.start_soon(call)
+            async with person(jupyter, notebook) as other:
+                await sees(lambda: len(other) == 2 and printed(other[1]) == "go\n")
+            with anyio.fail_after(90):
+                await anyio.to_thread.run_sync(jupyter.stop)
+                while not results:
+                    await anyio.sleep(0.1)
+        return results[0]
+
+    result = anyio.run(use)
+    assert result.is_error
+    again = server.call("get_notebook_info")
+    assert again.is_error
+    assert "ROOM_URL" in text(again)
+    assert requests.get(f"{server.url}/health", timeout=30).status_code == 503
+    assert not server.call("run_notebook", notebook=["1"]).is_error
+
+    async def names(client: Client) -> int:
+        return len((await client.list_tools()).tools)
+
+    assert ask(server.url, names) == 10
+    with suppress(OSError):
+        (jupyter.folder / notebook).unlink()
