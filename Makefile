@@ -22,7 +22,7 @@ run: $(VENV)/.base
 	$(BIN)/runner serve
 
 stack: $(VENV)/.stack
-	$(BIN)/honcho start
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho start
 
 setup: $(VENV)/.dev
 

@@ -6,6 +6,7 @@ Needs a Docker Engine with Compose v2; skips with the reason where there is none
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,35 @@ class Compose:
             "os.kill(json.load(open(lock))['pid'], 9)"
         )
         self("exec", "-T", "runner", "python", "-c", source)
+
+
+def test_every_knob_is_in_the_example() -> None:
+    """`.env.example` lists what compose.yaml takes from the environment, and nothing else."""
+    asked = set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
+    listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(asked)
+
+
+def test_the_compose_file_is_valid_without_an_env_file() -> None:
+    """As Compose reads it; no engine is needed for that."""
+    if shutil.which("docker") is None:
+        pytest.skip("docker is not installed")
+    if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0:
+        pytest.skip("docker has no Compose v2")
+    shown = json.loads(docker("compose", "-f", "compose.yaml", "config", "--format", "json"))
+    assert set(shown["services"]) == {
+        *("jupyter", "runner", "papermill-gateway", "jupyter-mcp-server"),
+    }
+    published = {
+        (name, port["host_ip"], port["published"])
+        for name, service in shown["services"].items()
+        for port in service.get("ports", [])
+    }
+    assert published == {
+        ("jupyter", "127.0.0.1", "8888"),
+        ("papermill-gateway", "127.0.0.1", "5005"),
+        ("jupyter-mcp-server", "127.0.0.1", "4040"),
+    }
 
 
 @pytest.fixture(scope="module")

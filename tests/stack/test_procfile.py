@@ -55,13 +55,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         wait_for(are_up, 2 * PATIENCE_SECONDS)
         yield there
     finally:
-        tree = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
-        _, left = psutil.wait_procs(tree, 30)
-        for one in left:
-            one.kill()
+        left = _end(process)
     assert not left, (folder / "stack.log").read_text()
+
+
+def _end(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """As Ctrl-C does; gives what does not end by it, ended."""
+    if process.poll() is not None:
+        return []
+    tree = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(60)
+    _, left = psutil.wait_procs(tree, 30)
+    for one in left:
+        one.kill()
+    return left
 
 
 def _owner(state: Path) -> int:
