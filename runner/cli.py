@@ -70,10 +70,27 @@ def _plainly(command: Callable[P, R]) -> Callable[P, R]:
             raise Fault(str(error)) from error
         except sqlite3.Error as error:
             raise Fault(f"the ledger cannot be used: {error}") from error
+        except PermissionError as error:
+            raise Fault(_what_to_do(error)) from error
         except OSError as error:
             raise Fault(str(error)) from error
 
     return wrapped
+
+
+def _what_to_do(error: PermissionError) -> str:
+    """Whose the folder is, as far as it can be seen: the usual trouble of a first start."""
+    if not error.filename:
+        return str(error)
+    folder = Path(os.fsdecode(error.filename)).parent
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return str(error)
+    return (
+        f"{error}. {folder} belongs to user {owner}, the runner is user {os.geteuid()}: give it to "
+        "that user (in containers, or set NB_UID and NB_GID; docs/operations.md)"
+    )
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
