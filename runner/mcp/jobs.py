@@ -163,8 +163,23 @@ class Jobs:
         Raises:
             Problem, OSError
         """
-        path, _ = await _aside(self._record.published, job_id, "")
-        return await _aside(partial(path.read_text, encoding="utf-8", errors="replace"))
+        return await _aside(lambda: self._executed(job_id).read_text("utf-8", "replace"))
+
+    async def cell_outputs(self, job_id: str) -> list[Json]:
+        """The outputs of all cells of an executed notebook, in order.
+
+        Raises:
+            Problem, OSError
+        """
+        return await _aside(lambda: _outputs_in(self._executed(job_id).read_bytes()))
+
+    def _executed(self, job_id: str) -> Path:
+        """Beside the report where that is found by its name, else by the record."""
+        name = str(self._shown(job_id)["name"])
+        report = self._record.outbox.of_job(name, job_id)
+        if report is None or report.content.get("output_nb") is None:
+            return self._record.published(job_id, "")[0]
+        return report.path.with_name(f"{name.rpartition('/')[2]}.ipynb")
 
     async def library(self) -> tuple[list[Json], bool]:
         """The notebooks of the library, by path; and whether there are more."""
@@ -197,8 +212,10 @@ class Jobs:
         return read_body(body, self._settings.limits.max_run_seconds)
 
 
-def notebook_of(cells: list[Any]) -> Json:
+def notebook_of(cells: list[Any], tag: str) -> Json:
     """A notebook of these cells; a text is the source of a code cell.
+
+    What the last one gives is the result, where it is a text.
 
     Raises:
         Refused
@@ -213,6 +230,8 @@ def notebook_of(cells: list[Any]) -> Json:
             raise refuse(
                 ErrorType.INVALID_NOTEBOOK, "A cell is a text, or an object of a notebook."
             )
+    if cells and isinstance(cells[-1], str):
+        found[-1]["metadata"] = {"tags": [tag]}
     return {"cells": found, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
 
 
@@ -223,6 +242,16 @@ def without_outputs(content: Mapping[str, Any]) -> Json:
         for cell in content["cells"]
     ]
     return {**content, "cells": cells}
+
+
+def _outputs_in(raw: bytes) -> list[Json]:
+    """Of what may be no notebook, none."""
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return []
+    cells = found.get("cells", []) if isinstance(found, dict) else []
+    return [output for cell in cells for output in cell.get("outputs") or []]
 
 
 async def _aside(call: Callable[..., T], *given: object) -> T:

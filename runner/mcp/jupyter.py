@@ -21,6 +21,8 @@ HEALTH_SECONDS = 4
 LISTED_NOTEBOOKS = 500
 LOOKED_FOLDERS = 300
 _SKIPPED = frozenset({".ipynb_checkpoints", "__pycache__", "node_modules"})
+SHARED_DRIVE = "RTC:"
+"""Before the path of a session that some JupyterLabs start for a shared notebook."""
 PYTHON3 = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
@@ -202,7 +204,8 @@ class Jupyter:
             JupyterAway, JupyterRefused
         """
         answer = await self.runtime.ask("GET", "sessions")
-        return {one["path"]: _session(one) for one in answer if one.get("kernel")}
+        found = [one for one in answer if one.get("kernel")]
+        return {one["path"].removeprefix(SHARED_DRIVE): _session(one) for one in found}
 
     async def session(self, path: str, kernel: str) -> Session:
         """The kernel of a notebook, started if it has none.
@@ -210,6 +213,9 @@ class Jupyter:
         Raises:
             JupyterAway, JupyterRefused
         """
+        there = (await self.sessions()).get(path)
+        if there is not None:
+            return there
         body = {
             "path": path,
             "name": path.rpartition("/")[2],

@@ -4,6 +4,7 @@ The library's client is for threads, so one of them talks to the kernel. Starts 
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from typing import Any
 from jupyter_kernel_client.wsclient import KernelWebSocketClient
 
 Message = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
 CONNECT_SECONDS = 10
@@ -76,8 +79,11 @@ class Execution:
             )
             try:
                 reply = self._talk(client, lambda message: in_loop(tell, message))
-            except Exception as error:  # noqa: BLE001 - it is raised where `run` is awaited
-                in_loop(settle, None, error)
+            except KernelGone as gone:
+                in_loop(settle, None, gone)
+            except Exception as error:  # the library's sockets raise whatever they trip over
+                log.warning("a cell's connection failed", exc_info=error)
+                in_loop(settle, None, KernelGone(f"the connection to the kernel failed ({error})"))
             else:
                 in_loop(settle, reply, None)
             client.stop_channels()  # its thread looks up every ten seconds only

@@ -4,6 +4,7 @@ Holds no rules; `jobs` does the work, and `shown` says what of it a model sees.
 """
 
 import json
+from contextlib import suppress
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -18,6 +19,7 @@ from runner.mcp.answers import answer, plainly, said
 from runner.mcp.jobs import Jobs, notebook_of, without_outputs
 from runner.mcp.jupyter import JupyterAway, JupyterRefused
 from runner.mcp.live import BadCall, LiveNotebooks
+from runner.mcp.outputs import Picture, pieces_of
 from runner.mcp.shown import JobShown, progress_line, sentence, shown
 from runner.outcome import ErrorType, Refused, Status, refuse
 from runner.refusals import Source
@@ -31,7 +33,7 @@ Given = Annotated[
     Field(
         description="A path in the runner's library (resource `runner://notebooks`), or a path "
         "in JupyterLab (list_notebooks); or a notebook itself: its JSON, or just a list of its "
-        "cells, where a text is a code cell."
+        "cells, where a text is a code cell, and what the last one gives is the result."
     ),
 ]
 Parameters = Annotated[
@@ -78,8 +80,14 @@ class Check(BaseModel):
     reasons: list[Reason]
 
 
-def register(server: MCPServer, jobs: Jobs, live: LiveNotebooks, wait_seconds: float) -> None:
-    """Add tools and resources to a server. `wait_seconds`: where the client does not say."""
+def register(
+    server: MCPServer, jobs: Jobs, live: LiveNotebooks, wait_seconds: float, tag: str
+) -> None:
+    """Add tools and resources to a server.
+
+    `wait_seconds` is meant where the client does not say; `tag` marks a cell whose output is a
+    result.
+    """
 
     @server.tool(
         title="Run a notebook unattended",
@@ -115,13 +123,14 @@ def register(server: MCPServer, jobs: Jobs, live: LiveNotebooks, wait_seconds: f
 
         For finished notebooks and for long or unattended runs: it is queued, runs once, cannot
         see the variables of live notebooks, and goes on whatever happens to this call. Gives back
-        the results (glued values, cells tagged `results`), or the error with the cell and its
-        traceback. If it takes longer than wait_seconds, gives back the job's id: ask again with
-        get_job. For trying things out step by step use insert_execute_code_cell.
+        the results (glued values, cells tagged `results`; where there are none, what the cells
+        showed), or the error with the cell and its traceback. If it takes longer than
+        wait_seconds, gives back the job's id: ask again with get_job. For trying things out step
+        by step use insert_execute_code_cell.
         """
         keys = _keys(parameters, timeout_seconds, kernel, name)
         job = await jobs.submit(await source_of(notebook), keys)
-        return _job_answer(await wait(job, wait_seconds, ctx), failed_is_error=True)
+        return await job_answer(await wait(job, wait_seconds, ctx), failed_is_error=True)
 
     @server.tool(
         title="Ask for a job",
@@ -145,7 +154,7 @@ def register(server: MCPServer, jobs: Jobs, live: LiveNotebooks, wait_seconds: f
         found = await jobs.show(job_id)
         if found.get("result") is None and wait_seconds and _is_open(found):
             found = await wait(Submitted(job_id, str(found["name"])), wait_seconds, ctx)
-        return _job_answer(found, failed_is_error=False)
+        return await job_answer(found, failed_is_error=False)
 
     @server.tool(
         title="List jobs",
@@ -218,7 +227,7 @@ def register(server: MCPServer, jobs: Jobs, live: LiveNotebooks, wait_seconds: f
     async def source_of(given: str | dict[str, Any] | list[Any]) -> Source:
         """What a request carries: the path of a library notebook, or a notebook."""
         if isinstance(given, list):
-            return notebook_of(given)
+            return notebook_of(given, tag)
         if isinstance(given, dict) or await jobs.is_in_library(given):
             return given
         try:
@@ -229,6 +238,17 @@ def register(server: MCPServer, jobs: Jobs, live: LiveNotebooks, wait_seconds: f
                 f"There is no notebook {given!r} in the runner's library (runner://notebooks), "
                 f"nor in JupyterLab: {trouble}",
             ) from trouble
+
+    async def job_answer(found: dict[str, Any], *, failed_is_error: bool) -> CallToolResult:
+        job, pictures = shown(found)
+        if job.status == Status.SUCCEEDED and not job.results:
+            with suppress(Problem, OSError):  # it is not kept any more
+                pieces = pieces_of(await jobs.cell_outputs(job.job_id))
+                pictures = [piece for piece in pieces if isinstance(piece, Picture)]
+                texts = [piece for piece in pieces if isinstance(piece, str)]
+                job = job.model_copy(update={"outputs": texts})
+        is_failed = not _is_open(found) and job.status != Status.SUCCEEDED
+        return answer([sentence(job), *pictures], job, is_error=failed_is_error and is_failed)
 
     async def wait(job: Submitted, seconds: float, ctx: Context) -> dict[str, Any]:
         async def tell(progress: Any) -> None:
@@ -300,12 +320,6 @@ def _register_resources(server: MCPServer, jobs: Jobs) -> None:
             return await jobs.library_notebook(path)
         except Refused as refused:
             raise ResourceNotFoundError(said(refused)) from refused
-
-
-def _job_answer(found: dict[str, Any], *, failed_is_error: bool) -> CallToolResult:
-    job, pictures = shown(found)
-    is_failed = not _is_open(found) and job.status != Status.SUCCEEDED
-    return answer([sentence(job), *pictures], job, is_error=failed_is_error and is_failed)
 
 
 def _is_open(found: dict[str, Any]) -> bool:

@@ -36,6 +36,7 @@ PROTOCOL_PATH = "/mcp"
 HEALTH_PATH = "/health"
 OTHER_BYTES = MEGABYTE
 """Of a request, beside the notebook in it."""
+PLAIN_BYTES = 64 * 1024
 LAST_ANSWERS_SECONDS = 1
 NOISY = (
     "mcp",
@@ -70,7 +71,9 @@ class Service:
             version=__version__,
         )
         notebook_tools.register(self.server, live)
-        runner_tools.register(self.server, self._jobs, live, settings.mcp.wait_seconds)
+        runner_tools.register(
+            self.server, self._jobs, live, settings.mcp.wait_seconds, settings.results.tag
+        )
 
     def app(self) -> ASGIApp:
         """All of it for HTTP, behind the door."""
@@ -111,8 +114,13 @@ class Service:
 
     async def _plain(self, request: Request) -> Response:
         """The list of tools for whoever asks without the protocol's handshake."""
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > PLAIN_BYTES:
+                return _rpc_error(None, -32600, "This is more than a list of tools needs.", 413)
         try:
-            asked = json.loads(await request.body())
+            asked = json.loads(body)
         except (ValueError, RecursionError):
             asked = None
         if not isinstance(asked, dict):

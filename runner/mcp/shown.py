@@ -42,6 +42,9 @@ class JobShown(BaseModel):
     results: dict[str, Any] | None = Field(
         None, description="glued values by name, and cells tagged `results` as cell_N"
     )
+    outputs: list[str] = Field(
+        default_factory=list, description="what its cells showed, where it gave no results"
+    )
     files: list[str] = Field(
         default_factory=list, description="what it wrote, as paths in the outbox"
     )
@@ -131,6 +134,8 @@ def sentence(job: JobShown) -> str:
         lines.append(job.traceback)
     if job.results:
         lines.append(f"Results:\n{json.dumps(job.results, ensure_ascii=False, indent=1)}")
+    if job.outputs:
+        lines.append("\n".join(["What its cells showed:", *job.outputs]))
     for title, items in (
         ("Files in the outbox", job.files),
         ("Warnings", job.warnings),

@@ -108,6 +108,19 @@ def test_cells_are_a_notebook_too(server: Agents) -> None:
     assert value(whole)["results"]["cell_1"]["application/json"] == "whole"
 
 
+def test_without_results_a_model_sees_what_the_cells_showed(server: Agents) -> None:
+    """Of a list of texts the last one gives the result."""
+    plain = [code("print('first')"), code("import matplotlib.pyplot as p; p.plot([1]); p.show()")]
+    result = server.call("run_notebook", notebook=notebook(*plain))
+    assert value(result)["outputs"] == ["first\n"]
+    assert "first" in text(result)
+    assert len(pictures(result)) == 1
+    again = server.call("get_job", job_id=value(result)["job_id"])
+    assert value(again)["outputs"] == ["first\n"]
+    texts = server.call("run_notebook", notebook=["print('not this')", "6 * 7"])
+    assert value(texts)["results"] == {"cell_2": {"application/json": 42}}
+
+
 def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) -> None:
     """In text, too; and without the codes of a terminal."""
     result = server.call("run_notebook", notebook=["good = 1", "raise ValueError('such a day')"])
@@ -188,7 +201,7 @@ def test_a_long_run_tells_progress_and_gives_back_its_job(server: Agents) -> Non
         asked = {"notebook": SLOW, "wait_seconds": 4}
         return await client.call_tool("run_notebook", asked, progress_callback=tell)
 
-    result = ask(server.url, run)
+    result = ask(server.url, run, mode="legacy")
     assert not result.is_error
     found = value(result)
     assert found["status"] == "running"
@@ -340,6 +353,7 @@ def test_a_plain_post_lists_the_tools(server: Agents) -> None:
         assert answered.status_code == 200
         assert {tool["name"] for tool in answered.json()["result"]["tools"]} == NAMES
     assert requests.post(f"{server.url}/", "{", timeout=30).status_code == 400
+    assert requests.post(f"{server.url}/", "[" * 100_000, timeout=30).status_code == 413
     other = requests.post(f"{server.url}/", '{"method": "tools/call"}', timeout=30)
     assert other.status_code == 404
     assert "/mcp" in other.json()["error"]["message"]

@@ -175,7 +175,7 @@ IN_MCP: dict[str, set[str]] = {
     "live": {"document", "jupyter", "kernel", "outputs"},
     "answers": {"document", "jupyter", "live", "outputs"},
     "notebook_tools": {"answers", "live", "outputs"},
-    "runner_tools": {"answers", "jobs", "jupyter", "live", "shown"},
+    "runner_tools": {"answers", "jobs", "jupyter", "live", "outputs", "shown"},
     "server": {"jobs", "jupyter", "live", "notebook_tools", "runner_tools"},
 }
 """And of the face for agents."""
