@@ -47,7 +47,7 @@ def notebook(*cells: str | Json, metadata: Json | None = None) -> Json:
     }
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 90) -> Any:
     """What `what` gives once it is true; fails when it does not become so."""
     deadline = time.monotonic() + seconds
     while True:
@@ -113,7 +113,7 @@ class Program:
         before = self.launch(command)
         process = self.process
         assert process is not None
-        wait_for(lambda: "watching" in self.log[before:] or process.poll() is not None, 30)
+        wait_for(lambda: "watching" in self.log[before:] or process.poll() is not None)
         assert process.poll() is None, self.log
         return self
 
@@ -134,7 +134,7 @@ class Program:
     @property
     def url(self) -> str:
         """Where the newest gateway listens, once it says so."""
-        wait_for(lambda: self.addresses(), 30)
+        wait_for(lambda: self.addresses())
         return self.addresses()[-1]
 
     def addresses(self) -> list[str]:
@@ -181,7 +181,7 @@ class Program:
             return found
         return None
 
-    def await_report(self, name: str, seconds: float = 60) -> Json:
+    def await_report(self, name: str, seconds: float = 90) -> Json:
         try:
             found: Json = wait_for(lambda: self.report(name), seconds)
         except AssertionError:
@@ -225,6 +225,16 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         return
     process.kill()
     raise AssertionError("the program did not stop")
+
+
+def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those of them that are neither gone nor dead, whatever becomes of them while we look."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def _is_marked(process: psutil.Process, mark: str) -> bool:

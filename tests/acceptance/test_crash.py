@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.conftest import Program, Serving, code, notebook, wait_for
+from tests.conftest import Program, Serving, alive, code, notebook, wait_for
 
 ONE = notebook(code("1", "results"))
 LONG = notebook(
@@ -22,7 +22,7 @@ Make = Callable[..., Program]
 def running(program: Program, name: str) -> None:
     wait_for(lambda: f"started '{name}'" in program.log)
     work = program.root / "state" / "work"
-    wait_for(lambda: list(work.glob("*/alive")), 30)
+    wait_for(lambda: list(work.glob("*/alive")))
 
 
 def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
@@ -39,7 +39,7 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     )
     program.drop("again.json", {"notebook": again, "retries": 1})
     work = program.root / "state" / "work"
-    wait_for(lambda: len(list(work.glob("*/alive"))) == 2, 30)
+    wait_for(lambda: len(list(work.glob("*/alive"))) == 2)
     for number in range(10):
         program.drop(f"n{number}.ipynb", ONE)
     wait_for(lambda: not list(program.inbox.glob("*.ipynb")))
@@ -56,7 +56,7 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     assert retried["attempt"] == 2
     for number in range(10):
         assert program.await_report(f"n{number}")["status"] == "succeeded"
-    assert not [p for p in old if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not alive(old)
     assert not list((program.root / "state" / "work").iterdir())
 
 
@@ -80,7 +80,7 @@ def test_kill_9_of_everything_leaves_nothing_to_the_next_start(serving: Serving)
     program.process.wait()
     program.start()
     assert program.await_report("long")["error_type"] == "interrupted"
-    wait_for(lambda: not [p for p in old if p.is_running() and p.status() != "zombie"], 10)
+    wait_for(lambda: not alive(old))
 
 
 def test_the_preload_server_may_die(serving: Serving) -> None:
@@ -111,7 +111,7 @@ def test_nothing_that_a_notebook_starts_survives_it(serving: Serving) -> None:
     program.drop("forks.ipynb", notebook(source))
     assert program.await_report("forks")["status"] == "succeeded"
     grandchild = int((program.outbox / "forks.files" / "pid").read_text())
-    wait_for(lambda: not psutil.pid_exists(grandchild), 10)
+    wait_for(lambda: not psutil.pid_exists(grandchild))
     program.drop("next.ipynb", ONE)
     assert program.await_report("next")["status"] == "succeeded"
 
@@ -229,7 +229,7 @@ def test_a_second_sigterm_stops_at_once(serving: Serving) -> None:
     wait_for(lambda: "SIGTERM" in program.log)
     program.process.send_signal(signal.SIGTERM)
     assert program.process.wait(10) == 0
-    wait_for(lambda: not program.processes(), 10)
+    wait_for(lambda: not program.processes())
     program.start()
     assert program.await_report("long")["error_type"] == "interrupted"
 
@@ -270,10 +270,10 @@ def test_the_inbox_may_be_deleted_and_made_anew(serving: Serving) -> None:
     program.await_report("first")
     (program.inbox / ".runner.lock").unlink()
     program.inbox.rmdir()
-    wait_for(lambda: "cannot take requests" in program.log, 20)
+    wait_for(lambda: "cannot take requests" in program.log)
     assert not program.inbox.exists()
     program.inbox.mkdir()
-    wait_for(lambda: "taking requests again" in program.log, 20)
+    wait_for(lambda: "taking requests again" in program.log)
     program.drop("second.ipynb", ONE)
     assert program.await_report("second", 20)["status"] == "succeeded"
 
@@ -284,7 +284,7 @@ def test_an_outbox_that_is_gone_is_waited_for(serving: Serving) -> None:
     program.drop("late.ipynb", notebook("import time; time.sleep(2)", code("1", "results")))
     wait_for(lambda: "started 'late'" in program.log)
     program.outbox.rename(program.root / "away")
-    wait_for(lambda: "cannot publish" in program.log, 20)
+    wait_for(lambda: "cannot publish" in program.log)
     assert not program.outbox.exists()
     (program.root / "away").rename(program.outbox)
     assert program.await_report("late", 20)["status"] == "succeeded"

@@ -728,7 +728,7 @@ def test_a_client_that_leaves_frees_its_seat(serving: Serving) -> None:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         wait_for(lambda: get(program, "/jobs?status=running").json()["jobs"])
         assert post(program, notebook(RESULT), "?wait=20").status_code == 202
-    wait_for(lambda: _has_seat(program), 30)
+    wait_for(lambda: _has_seat(program))
     assert get(program, "/jobs?status=running").json()["jobs"]
 
 

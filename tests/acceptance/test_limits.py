@@ -146,7 +146,7 @@ def test_a_notebook_that_drops_notebooks_fills_the_queue_and_no_more(serving: Se
         "time.sleep(3)"
     )
     program.drop("parent.ipynb", notebook(source))
-    wait_for(lambda: len(list(program.inbox.glob("child*.ipynb"))) >= 30, 30)
+    wait_for(lambda: len(list(program.inbox.glob("child*.ipynb"))) >= 30)
     most = 0
     while program.report("parent") is None:
         listed = program.run("jobs", "--json", "-n", "100", "--status", "queued").stdout

@@ -46,7 +46,7 @@ def test_a_kill_at_any_point_loses_nothing(
     report = program.await_report("n")
     check_report(program, report, list(POINTS).index(point))
     assert len(ran.read_text() if ran.exists() else "") <= 1
-    wait_for(lambda: not leftovers(program), 20)
+    wait_for(lambda: not leftovers(program))
     assert len(list(program.outbox.rglob("n.*.json"))) == 1
 
 

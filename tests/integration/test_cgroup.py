@@ -78,7 +78,7 @@ def base() -> Path:
 def group(base: Path) -> Iterator[Cgroup]:
     made = Cgroup.make(base, "test", 60, 20)
     yield made
-    wait_for(made.remove, 10)
+    wait_for(made.remove)
 
 
 def run(group: Cgroup, source: str) -> "subprocess.Popen[bytes]":
@@ -109,7 +109,7 @@ def test_what_is_in_a_group_ends_with_it(group: Cgroup) -> None:
     """Whatever it does."""
     source = "import os, time\nos.fork(); os.setsid() if os.getpid() > 1 else None; time.sleep(60)"
     running = run(group, source)
-    wait_for(lambda: (group.folder / "cgroup.procs").read_text(), 10)
-    wait_for(group.remove, 10)
+    wait_for(lambda: (group.folder / "cgroup.procs").read_text())
+    wait_for(group.remove)
     assert running.wait(10) == -9
     assert not group.folder.exists()

@@ -77,7 +77,7 @@ class Runs:
         """The failure of these cells; nothing of them is alive then."""
         outcome, _ = self.run(*cells, seconds=seconds)
         assert outcome.failure is not None, outcome
-        wait_for(lambda: not self.left(), 10)
+        wait_for(lambda: not self.left())
         return outcome.failure
 
     def left(self) -> list[psutil.Process]:
@@ -306,7 +306,7 @@ def test_nothing_that_is_left_behind_survives_or_is_waited_for(runs: Runs, sourc
     outcome, _ = runs.run(source)
     took = time.monotonic() - began
     assert outcome.status is Status.SUCCEEDED, outcome
-    wait_for(lambda: not runs.left(), 10)
+    wait_for(lambda: not runs.left())
     assert took < 4, "a kernel is given 5 s to end"
 
 
@@ -322,7 +322,7 @@ def test_a_cancelled_tree_is_dead_and_its_notebook_kept(runs: Runs) -> None:
     )
     assert outcome.status is Status.CANCELLED
     assert executed["cells"][0]["outputs"]
-    wait_for(lambda: not runs.left(), 10)
+    wait_for(lambda: not runs.left())
 
 
 FLOODS = {

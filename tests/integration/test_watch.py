@@ -69,7 +69,7 @@ def test_a_folder_made_anew_is_watched_anew_though_its_number_is_the_same(tmp_pa
             assert watch.ensure()
             folder.rmdir()
             folder.mkdir()
-            wait_for(lambda: not watch.is_current(), 10)
+            wait_for(lambda: not watch.is_current())
             assert watch.ensure()
             seen.any.clear()
             (folder / f"{turn}.ipynb").touch()
@@ -172,7 +172,7 @@ def test_a_watch_limit_is_said_and_polled_around(make_program: Callable[..., Pro
     for number in range(5):
         (program.inbox / f"s{number}").mkdir(parents=True)
     limited(program, "echo 2 > /proc/sys/user/max_inotify_watches")
-    wait_for(lambda: "inotify watch limit reached" in program.log, 20)
+    wait_for(lambda: "inotify watch limit reached" in program.log)
     for number in range(5):
         program.drop(f"s{number}/a.json", {"notebook": "is-not-there.ipynb"})
     for number in range(5):

@@ -111,7 +111,7 @@ def await_trouble(program: Program, text: str) -> None:
 def await_health(program: Program) -> None:
     """Until nothing is wrong any more."""
     try:
-        wait_for(lambda: not health(program).reasons, 30)
+        wait_for(lambda: not health(program).reasons)
     except AssertionError:
         raise AssertionError(f"{health(program)}:\n{program.log}") from None
 

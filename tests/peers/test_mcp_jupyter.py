@@ -262,7 +262,7 @@ def test_a_client_that_leaves_does_not_end_its_cell(
         cells = on_disk(jupyter, notebook)["cells"]
         return "".join("".join(o["text"]) for cell in cells for o in cell["outputs"])
 
-    wait_for(lambda: output() == "in the end\n", 30)
+    wait_for(lambda: output() == "in the end\n")
 
 
 def test_many_agents_on_one_notebook_lose_nothing(

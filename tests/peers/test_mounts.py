@@ -80,7 +80,7 @@ def test_a_full_state_leaves_requests_in_the_inbox(mounts: Mounts, make_program:
     await_trouble(program, "requests stay in the inbox")
     dropped = program.drop("stays.ipynb", ONE)
     program.drop("nobody.cancel", b"")
-    wait_for(lambda: not (program.inbox / "nobody.cancel").exists(), 20)
+    wait_for(lambda: not (program.inbox / "nobody.cancel").exists())
     assert dropped.exists()
     assert list(program.inbox.glob(".claim-*")) == []
     ballast.unlink()
@@ -117,7 +117,7 @@ def test_a_state_that_is_full_keeps_what_it_accepted(
         ballast[program.outbox] = fill(program.outbox)
     go.touch()
     if step in ("start", "seal"):
-        wait_for(lambda: "cannot seal" in program.log, 30)
+        wait_for(lambda: "cannot seal" in program.log)
     elif step == "publish":
         await_trouble(program, "cannot publish")
         ballast[state] = fill(state)
@@ -237,7 +237,7 @@ def test_a_mount_that_is_late_at_the_start_is_waited_for(
     assert program.stop() == 0
     mounts.unmount(folder)
     program.launch()
-    wait_for(lambda: f"waiting: {folder} was on the mount {folder}" in program.log, 30)
+    wait_for(lambda: f"waiting: {folder} was on the mount {folder}" in program.log)
     assert list(folder.iterdir()) == []
     refused = program.run("doctor")
     assert refused.returncode == 1
@@ -257,7 +257,7 @@ def test_a_folder_that_was_moved_on_purpose_can_be_accepted(
     assert program.stop() == 0
     mounts.unmount(program.outbox)
     program.launch()
-    wait_for(lambda: "--accept-folders" in program.log, 30)
+    wait_for(lambda: "--accept-folders" in program.log)
     assert program.stop() == 0
     program.arguments = ("--accept-folders",)
     program.start()
@@ -300,7 +300,7 @@ def test_inbox_subfolder_and_outbox_may_be_mounts_of_their_own(
     for name in ("top", "sub/one", "small/two"):
         assert program.await_report(name)["status"] == "succeeded"
         assert (program.outbox / f"{name}.files" / "file").read_text() == "x"
-    wait_for(lambda: not visible(program.inbox), 10)
+    wait_for(lambda: not visible(program.inbox))
     assert list(program.inbox.rglob(".claim-*")) == []
 
 
@@ -333,7 +333,7 @@ def test_a_fuse_mount_below_a_local_inbox_is_polled_too(mounts: Mounts, make_pro
     program.start()
     assert "polling" not in program.log
     mounts.bindfs(real, program.inbox / "nas")
-    wait_for(lambda: "polling the inbox every 0.3 s (fuse mount)" in program.log, 30)
+    wait_for(lambda: "polling the inbox every 0.3 s (fuse mount)" in program.log)
     (real / "far.ipynb").write_bytes(json.dumps(ONE).encode())
     assert program.await_report("nas/far")["status"] == "succeeded"
 
@@ -356,7 +356,7 @@ def test_a_folder_without_any_rights_is_told_and_tried_again(make_program: Make,
         folder.chmod(0)
         program.drop("job.ipynb", ONE)
     try:
-        wait_for(lambda: "cannot take requests" in program.log, 30)
+        wait_for(lambda: "cannot take requests" in program.log)
         assert "Permission denied" in program.log
     finally:
         folder.chmod(0o755)

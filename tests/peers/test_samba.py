@@ -160,7 +160,7 @@ def test_a_put_that_is_cut_in_the_middle_is_never_run(program: Program, share: S
         client.stdin.write(raw[:-100])
         client.stdin.flush()
         cut = program.inbox / "cut.ipynb"
-        wait_for(lambda: cut.exists() and cut.stat().st_size > 1000, 30)
+        wait_for(lambda: cut.exists() and cut.stat().st_size > 1000)
     finally:
         client.kill()
         client.wait()
