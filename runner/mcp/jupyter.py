@@ -21,8 +21,6 @@ HEALTH_SECONDS = 4
 LISTED_NOTEBOOKS = 500
 LOOKED_FOLDERS = 300
 _SKIPPED = frozenset({".ipynb_checkpoints", "__pycache__", "node_modules"})
-SHARED_DRIVE = "RTC:"
-"""Before the path of a session that some JupyterLabs start for a shared notebook."""
 PYTHON3 = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
@@ -204,18 +202,14 @@ class Jupyter:
             JupyterAway, JupyterRefused
         """
         answer = await self.runtime.ask("GET", "sessions")
-        found = [one for one in answer if one.get("kernel")]
-        return {one["path"].removeprefix(SHARED_DRIVE): _session(one) for one in found}
+        return {one["path"]: _session(one) for one in answer if one.get("kernel")}
 
     async def session(self, path: str, kernel: str) -> Session:
-        """The kernel of a notebook, started if it has none.
+        """The kernel of a notebook, a person's too; started if it has none.
 
         Raises:
             JupyterAway, JupyterRefused
         """
-        there = (await self.sessions()).get(path)
-        if there is not None:
-            return there
         body = {
             "path": path,
             "name": path.rpartition("/")[2],
