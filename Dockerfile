@@ -14,7 +14,21 @@ RUN pip install --no-deps . && pip freeze --local --exclude inbox-runner > /opt/
 COPY requirements.txt ./
 RUN pip install --constraint /opt/venv/constraints.txt -r requirements.txt
 
-FROM python:3.11-slim-bookworm
+# For the profile `smb` only: a Samba server for the folders.
+FROM python:3.11-slim-bookworm AS smb
+ARG NB_UID=1000
+ARG NB_GID=100
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends samba \
+    && rm -rf /var/lib/apt/lists/*
+RUN (getent group "$NB_GID" || groupadd --gid "$NB_GID" jovyan) > /dev/null \
+    && (getent passwd "$NB_UID" || useradd --uid "$NB_UID" --gid "$NB_GID" --no-log-init \
+        --no-create-home --shell /usr/sbin/nologin jovyan) > /dev/null
+COPY docker/smb.conf docker/smb.sh /etc/inbox-runner/
+ENV NB_UID=$NB_UID
+CMD ["sh", "/etc/inbox-runner/smb.sh"]
+
+FROM python:3.11-slim-bookworm AS inbox-runner
 ARG NB_UID=1000
 ARG NB_GID=100
 COPY --from=build /opt/venv /opt/venv

@@ -11,17 +11,18 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.test_fresh_kernel import wheel
-from tests.conftest import code, notebook
+from tests.conftest import code, notebook, tool, wait_for
 from tests.stack.scenario import ROOT, Scenario, Stack, folders, free_ports
 
 USER = (1000, 100) if os.getuid() == 0 else (os.getuid(), os.getgid())
 IMAGE = "inbox-runner:test"
+SMB_PASSWORD = uuid.uuid4().hex
 
 
 def why_no_engine() -> str | None:
@@ -35,7 +36,9 @@ def why_no_engine() -> str | None:
     return None
 
 
-def docker(*arguments: str, seconds: float = 600, **environment: str) -> str:
+def docker(
+    *arguments: str, seconds: float = 600, ends_with: Sequence[int] = (0,), **environment: str
+) -> str:
     """What a docker command prints, stdout and stderr."""
     done = subprocess.run(
         ["docker", *arguments],
@@ -47,7 +50,7 @@ def docker(*arguments: str, seconds: float = 600, **environment: str) -> str:
         text=True,
         timeout=seconds,
     )
-    assert done.returncode == 0, done.stdout
+    assert done.returncode in ends_with, done.stdout
     return done.stdout
 
 
@@ -61,7 +64,7 @@ class Compose:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folders(folder)
-        self.ports = free_ports("jupyter", "gateway", "mcp")
+        self.ports = free_ports("jupyter", "gateway", "mcp", "smb")
         name = f"inbox-runner-{uuid.uuid4().hex[:8]}"
         override = {
             "name": name,
@@ -78,23 +81,33 @@ class Compose:
         self.environment = {
             **{f"{one.upper()}_DIR": str(folder / one) for one in ("inbox", "outbox", "notebooks")},
             **{f"{one.upper()}_PORT": str(port) for one, port in self.ports.items()},
+            "SMB_PASSWORD": SMB_PASSWORD,
             "IMAGE_TAG": IMAGE.partition(":")[2],
             "NB_UID": str(USER[0]),
             "NB_GID": str(USER[1]),
         }
 
-    def __call__(self, *arguments: str, seconds: float = 600, **environment: str) -> str:
+    def __call__(
+        self,
+        *arguments: str,
+        seconds: float = 600,
+        ends_with: Sequence[int] = (0,),
+        **environment: str,
+    ) -> str:
         files = ("-f", "compose.yaml", "-f", str(self.folder / "override.json"))
         given = {**self.environment, **environment}
-        return docker("compose", *files, *arguments, seconds=seconds, **given)
+        return docker("compose", *files, *arguments, seconds=seconds, ends_with=ends_with, **given)
 
     def kill_runner(self) -> None:
-        """From inside, as a crash: `docker kill` would be taken for a wish."""
+        """From inside, as a crash: `docker kill` would be taken for a wish.
+
+        The container ends with it, and may take what does the killing along.
+        """
         source = (
             "import json, os; lock = '/var/lib/inbox-runner/.runner.lock';"
             "os.kill(json.load(open(lock))['pid'], 9)"
         )
-        self("exec", "-T", "runner", "python", "-c", source)
+        self("exec", "-T", "runner", "python", "-c", source, ends_with=(0, 137))
 
 
 def test_every_knob_is_in_the_example() -> None:
@@ -145,7 +158,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
         sys.stderr.write(project("logs", "--no-color"))
         raise
     finally:
-        project("down", "-v", "--timeout", "20")
+        project("--profile", "smb", "down", "-v", "--timeout", "20")
 
 
 @pytest.fixture
@@ -211,6 +224,29 @@ class TestCompose(Scenario):
         assert done.returncode == 1, done.stderr
         report = json.loads(done.stdout)
         assert report["error_type"] == "out_of_memory", report
+
+    def test_a_client_of_the_share_gets_its_result(self, compose: Compose, stack: Stack) -> None:
+        """The profile `smb`: from a Windows or Mac folder to the runner, and back."""
+        client = tool("smbclient")
+        compose("--profile", "smb", "up", "-d", "--build", "--no-deps", "smb")
+
+        def share(name: str, command: str, password: str = SMB_PASSWORD) -> str:
+            where = (f"//127.0.0.1/{name}", "-p", str(compose.ports["smb"]))
+            done = subprocess.run(
+                [client, *where, "-U", f"jovyan%{password}", "-c", command],
+                cwd=compose.folder,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            return done.stdout + done.stderr
+
+        wait_for(lambda: "blocks available" in share("inbox", "ls"))
+        assert "LOGON_FAILURE" in share("inbox", "ls", "wrong")
+        (compose.folder / "shared.ipynb").write_text(json.dumps(notebook(code("1", "results"))))
+        share("inbox", "put shared.ipynb shared.ipynb")
+        assert stack.await_report("shared")["status"] == "succeeded"
+        assert "shared.result.json" in share("outbox", "ls")
 
     @pytest.mark.parametrize(
         ("service", "token"),
