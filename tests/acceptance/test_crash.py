@@ -56,8 +56,8 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     assert retried["attempt"] == 2
     for number in range(10):
         assert program.await_report(f"n{number}")["status"] == "succeeded"
-    assert not alive(old)
-    assert not list((program.root / "state" / "work").iterdir())
+    wait_for(lambda: not alive(old))
+    wait_for(lambda: not list(work.iterdir()))
 
 
 def test_kill_9_of_everything_leaves_nothing_to_the_next_start(serving: Serving) -> None:
