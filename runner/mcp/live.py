@@ -10,13 +10,13 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from runner.config import Mcp
-from runner.mcp.document import Document, joined
+from runner.mcp.document import Document, DocumentLost, joined
 from runner.mcp.jupyter import PYTHON3, Jupyter, JupyterAway, JupyterRefused, Listing, Session
 from runner.mcp.kernel import Execution, KernelGone, Message, Reply
 from runner.mcp.outputs import Outputs, Piece, pieces_of
@@ -144,7 +144,7 @@ class LiveNotebooks:
                 await document.settle()
                 return Placed(path, document.index_of(cell["id"]) or 0, cell["id"])
 
-        return await self._to_its_end(append())
+        return await asyncio.shield(self._begin(append()))
 
     async def run(
         self,
@@ -165,7 +165,7 @@ class LiveNotebooks:
         limit = self._settings.cell_seconds if seconds is None else seconds
         if not 0 < limit <= 86_400:
             raise BadCall("timeout_seconds is a number above 0, and a day (86400) at most.")
-        task = asyncio.ensure_future(self._to_its_end(self._run(path, source, index, limit)))
+        task = self._begin(self._run(path, source, index, limit))
         closing = asyncio.ensure_future(self._closing.wait())
         start = time.monotonic()
         try:
@@ -182,22 +182,25 @@ class LiveNotebooks:
         return task.result()
 
     async def _run(self, path: str, source: str, index: int, limit: float) -> Ran:
-        deadline = time.monotonic() + limit
         cell_id = await self._insert(path, source, index)
         async with self._joined(path) as document:
             turn = self._lock(self._turns, path)
             try:
-                await asyncio.wait_for(turn.acquire(), deadline - time.monotonic())
+                await asyncio.wait_for(turn.acquire(), limit)
             except TimeoutError:
                 return _not_run(path, document, cell_id, "another cell of an agent still runs")
             try:
-                session = await self._ready(path, document, deadline)
+                session = await self._ready(path, document, limit)
                 if session is None:
                     return _not_run(path, document, cell_id, "its kernel is busy with another cell")
-                ran = await self._execute(path, document, cell_id, session, source, deadline)
+                ran = await self._execute(path, document, cell_id, session, source, limit)
             finally:
                 turn.release()
-            await document.settle()
+            try:
+                await document.settle()
+            except DocumentLost as lost:  # what it gave is known all the same
+                said = f"the notebook may not show it: {lost}"
+                return replace(ran, note=f"{ran.note}; {said}" if ran.note else said)
             return ran
 
     async def _insert(self, path: str, source: str, index: int) -> str:
@@ -214,8 +217,9 @@ class LiveNotebooks:
             await document.settle()
             return str(cell["id"])
 
-    async def _ready(self, path: str, document: Document, deadline: float) -> Session | None:
+    async def _ready(self, path: str, document: Document, limit: float) -> Session | None:
         """The notebook's kernel once it has nothing to do; None when that takes too long."""
+        deadline = time.monotonic() + limit
         wanted = document.metadata.get("kernelspec") or {}
         session = await self._jupyter.session(path, wanted.get("name") or PYTHON3["name"])
         while await self._jupyter.kernel_state(session.kernel_id) == "busy":
@@ -231,7 +235,7 @@ class LiveNotebooks:
         cell_id: str,
         session: Session,
         source: str,
-        deadline: float,
+        limit: float,
     ) -> Ran:
         outputs = Outputs()
         counts: list[int] = []
@@ -250,7 +254,7 @@ class LiveNotebooks:
         started = time.monotonic()
         showing = asyncio.create_task(_show(document, cell_id, outputs, has_news))
         try:
-            status, note = await self._await(execution, take, session, deadline)
+            status, note = await self._await(execution, take, session, limit)
         finally:
             showing.cancel()
             document.show(cell_id, outputs.found)
@@ -271,12 +275,12 @@ class LiveNotebooks:
         execution: Execution,
         take: Callable[[Message], None],
         session: Session,
-        deadline: float,
+        limit: float,
     ) -> tuple[str, str | None]:
-        """How it ended. Past the deadline it is interrupted, if the kernel has come to it."""
+        """How it ended. Past its time it is interrupted, if the kernel has come to it."""
         running = asyncio.ensure_future(execution.run(take))
         try:
-            await asyncio.wait([running], timeout=max(deadline - time.monotonic(), 0.1))
+            await asyncio.wait([running], timeout=limit)
             if not running.done():
                 return await self._stop(execution, running, session)
             return running.result().status, None
@@ -341,12 +345,12 @@ class LiveNotebooks:
             raise BadCall(f"{given!r} is no notebook; its name must end in .ipynb.")
         return str(pure)
 
-    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await something that goes on when whoever awaits it is cancelled."""
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Something that goes to its end, also when whoever awaits it is cancelled."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -120,8 +120,9 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
         timeout_seconds: Annotated[
             float | None,
             Field(
-                description="The time it may take, waiting for the kernel included; "
-                "past it the kernel is interrupted. Left out: 60, unless the server says else."
+                description="How long it may run; past that the kernel is interrupted. It waits "
+                "as long, at most, for other cells to end. Left out: 60, unless the server says "
+                "else."
             ),
         ] = None,
     ) -> Annotated[CallToolResult, CellRun]:
