@@ -24,11 +24,11 @@ from rich.table import Table
 from rich.text import Text
 
 from runner import __version__, config, submit
-from runner.admission import library_reader
 from runner.config import MEGABYTE, ConfigError, Settings
 from runner.disk import Disk
 from runner.gateway.problem import CannotListen
 from runner.ledger import Job, LedgerReader
+from runner.library import library_reader
 from runner.names import job_name
 from runner.notebook import parse
 from runner.outbox import OutboxReader, Report

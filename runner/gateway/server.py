@@ -18,7 +18,8 @@ from waitress.task import ErrorTask
 
 from runner.config import MEGABYTE, Settings
 from runner.gateway.access import objection_to_binding
-from runner.gateway.app import App, bad_http
+from runner.gateway.answers import bad_http
+from runner.gateway.app import App
 from runner.gateway.problem import CannotListen
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from runner.admission import library_reader
+from runner.library import library_reader
 from runner.config import Execution, Settings
 from runner.dispatch import Dispatch, Finished
 from runner.execution.order import Order, Progress

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.admission import library_reader
+from runner.library import library_reader
 from runner.config import Limits
 from runner.disk import Disk
 from runner.intake.claim import Claims
