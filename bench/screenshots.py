@@ -26,7 +26,11 @@ from runner.outcome import ErrorType, Failure, Outcome, Status, failed
 ROOT = Path(__file__).parents[1]
 SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--font-render-hinting=none"),
+    *(
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--font-render-hinting=none",
+    ),
 ]
 SLOW = """import time
 for step in range(1, 400):
@@ -97,7 +101,9 @@ def take(page: Page, url: str, to: Path, *, full: bool = False) -> None:
     click.echo(f"{to}  {to.stat().st_size // 1000} kB")
 
 
-def pictures(browser: Browser, url: str, ids: dict[str, str], folder: Path, everything: bool) -> None:
+def pictures(
+    browser: Browser, url: str, ids: dict[str, str], folder: Path, everything: bool
+) -> None:
     views: dict[str, str] = {
         "overview": "/",
         "job": f"/jobs/{ids['loan']}",

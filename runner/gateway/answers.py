@@ -61,8 +61,8 @@ def plainly(
     return wrapped
 
 
-def as_json(error: HTTPError) -> bytes:
-    """Bottle's own errors: no such route, no such method, a fault of ours."""
+def problem_of(error: HTTPError) -> Problem:
+    """Bottle's own errors: no such route, no such method, a fault of ours, which is logged."""
     kinds = {404: ProblemType.NOT_FOUND, 405: ProblemType.METHOD_NOT_ALLOWED}
     texts = {404: "There is nothing at this address.", 405: "This address knows other methods."}
     if error.status_code >= 500 and error.exception is not None:
@@ -71,9 +71,15 @@ def as_json(error: HTTPError) -> bytes:
     text = texts.get(error.status_code, "The gateway itself failed; its log says why.")
     if error.status_code == 400:
         kind, text = ErrorType.INVALID_REQUEST, "This is no valid HTTP request."
-    for name, value in {**HEADERS, "Content-Type": "application/json"}.items():
+    return Problem(error.status_code, kind, text)
+
+
+def instead(error: HTTPError, answer: HTTPResponse) -> str | bytes:
+    """An answer in place of bottle's own error page."""
+    for name, value in answer.headers.items():
         error.set_header(name, value)
-    return dumps(Problem(error.status_code, kind, text).content) + b"\n"
+    body: str | bytes = answer.body
+    return body
 
 
 def bad_http(status: int, reason: str) -> bytes:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bottle import Bottle, HTTPResponse, request
+from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
@@ -16,13 +16,14 @@ from runner.gateway.access import Access, Coming, not_authorized
 from runner.gateway.answers import (
     HEADERS,
     Seated,
-    as_json,
     bad,
     download,
     event,
     has_left,
+    instead,
     json_answer,
     plainly,
+    problem_of,
     told,
 )
 from runner.gateway.arrivals import Arrivals
@@ -66,7 +67,7 @@ class App:
     def _routes(self) -> Bottle:
         app = Bottle()
         app.add_hook("before_request", self._let_in)
-        app.default_error_handler = as_json
+        app.default_error_handler = self._in_trouble
         routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "/", self._home),
             ("GET", "/healthz", self._health),
@@ -97,6 +98,10 @@ class App:
             raise (
                 self._pages.refuse(problem, coming) if coming.is_page else told(problem)
             ) from None
+
+    def _in_trouble(self, error: HTTPError) -> str | bytes:
+        tell = self._pages.tell if _coming().is_page else told
+        return instead(error, tell(problem_of(error)))
 
     def _home(self) -> HTTPResponse:
         """The page for who asks for one; for all others health, which alone needs no token."""

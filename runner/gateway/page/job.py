@@ -42,7 +42,6 @@ class Trouble:
 
     error_type: str
     message: str
-    cell: int | None = None
     source: tuple[SourceLine, ...] = ()
     traceback: str = ""
     missing: tuple[str, ...] = ()
@@ -171,7 +170,6 @@ def _trouble(job: Job, content: Mapping[str, Any]) -> Trouble | None:
     return Trouble(
         error_type=job.error_type,
         message=str(content.get("message") or job.message or ""),
-        cell=content.get("cell"),
         source=_source(content.get("cell_source") or "", traceback),
         traceback=traceback,
         missing=tuple(content.get("missing_modules") or ()),

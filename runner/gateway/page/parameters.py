@@ -41,7 +41,7 @@ def parameters_of(notebook: Mapping[str, Any]) -> tuple[Parameter, ...]:
     if language_of(notebook) in (None, "python"):
         try:
             return _of_python(source)
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass  # a magic, say: papermill's pattern goes line by line
     return _by_papermill(notebook, source)
 

@@ -29,6 +29,7 @@ class Value:
     """One number, truth value, null or short text."""
 
     text: str
+    is_figure: bool = False
     kind: str = "value"
 
 
@@ -105,8 +106,8 @@ def view_of(value: Any) -> View:
         return _records(value) or _folded(value)
     if isinstance(value, str):
         is_long = len(value) > 80 or "\n" in value
-        return text_view(value) if is_long else Value(value or '""', "value")
-    return Value(_scalar(value))
+        return text_view(value) if is_long else Value(value or '""')
+    return Value(_scalar(value), is_figure=isinstance(value, int | float))
 
 
 def text_view(text: str, most: int = MAX_CHARS) -> Text:

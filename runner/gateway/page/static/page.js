@@ -31,6 +31,7 @@ function age(seconds) {
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const hours = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 function show(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -44,9 +45,12 @@ function tick() {
 }
 
 function localise() {
+  let day = "";
   for (const one of document.querySelectorAll("time[data-local]")) {
+    const at = new Date(one.dateTime);
     one.title = one.dateTime;
-    show(one, clock.format(new Date(one.dateTime)));
+    show(one, (at.toDateString() === day ? hours : clock).format(at));
+    day = at.toDateString();
   }
   tick();
 }
