@@ -49,8 +49,16 @@ def test_ages_are_rough(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (9_960, "10 kB"), (999_400, "999 kB")]
-    + [(999_600, "1.0 MB"), (23_000_000, "23 MB"), (5_000_000_000_000, "5000 GB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (9_960, "10 kB"),
+        (999_400, "999 kB"),
+        (999_600, "1.0 MB"),
+        (23_000_000, "23 MB"),
+        (5_000_000_000_000, "5000 GB"),
+    ],
 )
 def test_sizes_are_as_file_managers_write_them(count: int, text: str) -> None:
     """Thousands, not 1024s."""

@@ -115,7 +115,7 @@ def sight_of(job: Job, report: Mapping[str, Any] | None, asked: Mapping[str, Any
     return Sight(
         job_id=job.job_id,
         name=job.name,
-        status=_status(job),
+        status=job.status if report is not None else _status(job),
         steps=_steps(job),
         started_at=job.started_at,
         seconds=_seconds(job),

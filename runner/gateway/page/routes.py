@@ -27,6 +27,7 @@ from runner.gateway.page.parameters import parameters_of
 from runner.gateway.problem import Problem, not_found, refused, unavailable
 from runner.gateway.record import Question, Record
 from runner.gateway.runs import Runs, too_large
+from runner.ledger import State
 from runner.library import library_reader, listing
 from runner.notebook import check, parse
 from runner.outcome import ErrorType, Refused, Status, refuse
@@ -42,6 +43,9 @@ DAY_SECONDS = 30.0
 HEARTBEAT_LOOKS = 15
 FORM_BYTES = 1 * MEGABYTE
 """What a form may hold beside its notebook."""
+CLOSING_SECONDS = 1.0
+"""The record of a job follows its report by a moment; its page waits for both."""
+CLOSING_LOOK_SECONDS = 0.02
 OPEN = re.compile(r"/ui/(login|static/[\w.-]+)")
 _NEXT = re.compile(r"/(?![/\\])[^\s\\]{0,1000}", re.ASCII)
 _SEES_OTHER = 303
@@ -190,6 +194,10 @@ class Pages:
                 raise
             return submitted(job_id, self._record.name_of(job_id))
         report = self._record.outbox.of_job(found.name, job_id)
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while report is not None and found.state is State.SEALED and time.monotonic() < deadline:
+            time.sleep(CLOSING_LOOK_SECONDS)
+            found = self._record.job(job_id)
         asked = self._asked(job_id)
         return sight_of(found, None if report is None else report.content, asked)
 
@@ -361,10 +369,8 @@ class Pages:
 
     # Who is there
 
-    def _ask_token(self, error: str = "", status: int = 200) -> HTTPResponse:
-        return self._page(
-            "login.html", status, here="login", error=error, next=_next(request.query)
-        )
+    def _ask_token(self) -> HTTPResponse:
+        return self._page("login.html", here="login", error="", next=_next(request.query))
 
     def _login(self) -> HTTPResponse:
         given = self._given().forms
@@ -372,7 +378,8 @@ class Pages:
         if cookie is None:
             return _see("/")
         if not self._access.is_token(given.getunicode("token")):
-            return self._ask_token("This is not the gateway's token.", 401)
+            error = "This is not the gateway's token."
+            return self._page("login.html", 401, here="login", error=error, next=_next(given))
         answer = _see(_next(given))
         self._keep(answer, cookie, session.SECONDS)
         return answer
