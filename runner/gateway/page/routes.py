@@ -29,6 +29,7 @@ from runner.gateway.record import Question, Record
 from runner.gateway.runs import Runs, too_large
 from runner.ledger import State
 from runner.library import library_reader, listing
+from runner.names import job_name
 from runner.notebook import check, parse
 from runner.outcome import ErrorType, Refused, Status, refuse
 from runner.strict_json import dumps_compact
@@ -154,6 +155,7 @@ class Pages:
 
     def _events(self) -> HTTPResponse:
         asked = _question()
+        self._overview.look(asked)  # a wrong question is answered before there is a stream
         if not self._runs.take_seat():
             raise unavailable("Too many clients wait already (gateway.max_waiting).")
         headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
@@ -272,9 +274,9 @@ class Pages:
             document = _notebook(raw)
         except Refused as refusal:
             return self._choose(refusal.failure.message, 422)
-        stem = re.sub(r"\.ipynb$", "", upload.raw_filename.rpartition("/")[2])
+        title = re.split(r"[/\\]", upload.raw_filename)[-1]
         content = dumps_compact(document).decode()
-        return self._form({"content": content, "title": stem}, document)
+        return self._form({"content": content, "title": title}, document)
 
     def _form(
         self,
@@ -289,7 +291,8 @@ class Pages:
         if given is None:
             asked = self._asked(again) or {} if again is not None else {}
             given = form.filled(fields, asked.get("parameters") or {})
-            given = form.named(given, asked.get("timeout_seconds"), self._name_of(again))
+            name = self._name_of(again) if again else _name_for(source)
+            given = form.named(given, asked.get("timeout_seconds"), name)
         return self._page(
             "form.html",
             status,
@@ -494,6 +497,12 @@ def _stream_url(asked: Question) -> str:
 
 def _quoted(text: str) -> str:
     return quote(text, safe="")
+
+
+def _name_for(source: Mapping[str, str]) -> str:
+    """The name that a notebook would have if it was dropped into the inbox."""
+    path = source.get("library") or source.get("title") or ""
+    return job_name(re.sub(r"\.(ipynb|json)$", "", path, flags=re.IGNORECASE)) if path else ""
 
 
 def _next(given: Any) -> str:
