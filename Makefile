@@ -3,6 +3,7 @@
 # make check  lint, types and tests of the architecture
 # make setup  .venv with the program, every extra and the development tools
 # make bench  measure how long notebooks take, into docs/benchmarks.md
+# make screenshots  pictures of the page, into docs/page
 # make load   100,000 drops with a fake execution, 1,000 with real kernels
 # make soak   20 minutes of random drops, cancels and kills; MINUTES=5 for fewer
 # make lock   write the lock files anew
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: run setup test unit check format bench load soak lock clean
+.PHONY: run setup test unit check format bench screenshots load soak lock clean
 
 run: $(VENV)/.base
 	$(BIN)/runner serve
@@ -37,6 +38,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/speed.py --write docs/benchmarks.md
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python bench/screenshots.py
 
 load: $(VENV)/.dev
 	$(BIN)/python bench/load.py

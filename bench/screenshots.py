@@ -135,7 +135,8 @@ def pictures(
             page.close()
 
 
-_SHOWN = {(1280, "overview"), (1280, "failed"), (360, "overview"), (360, "job"), (1280, "run")}
+_SHOWN = {(1280, "overview"), (1280, "failed"), (360, "job")}
+"""What the README shows: light where it is wide, dark where it is narrow."""
 
 
 @click.command(help=__doc__)
@@ -157,7 +158,7 @@ def main(to: Path, everything: bool) -> None:
                     url,
                     60,
                     notebook="disk_usage.ipynb",
-                    parameters={"folder": str(ROOT)},
+                    parameters={"folder": str(root)},
                     name="disk_usage",
                 ),
                 "failing": post(url, 60, notebook="failing.ipynb", name="failing"),

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from runner.notebook import kernel_of, language_of, source_of, tags_of
+from runner.notebook import PARAMETERS_TAG, kernel_of, language_of, source_of, tags_of
 
-TAG = "parameters"
 _TYPE = re.compile(r"type:\s*(\S+)\s*(.*)", re.DOTALL)
 _importing = Lock()
 
@@ -34,7 +33,7 @@ def parameters_of(notebook: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """The parameters of a notebook that was checked (nbformat 4); none where no cell is tagged."""
     cells = notebook.get("cells")
     dicts = [one for one in cells if isinstance(one, dict)] if isinstance(cells, list) else []
-    cell = next((one for one in dicts if TAG in tags_of(one)), None)
+    cell = next((one for one in dicts if PARAMETERS_TAG in tags_of(one)), None)
     if cell is None:
         return ()
     source = source_of(cell)
