@@ -36,6 +36,11 @@ def json_answer(
     return HTTPResponse(dumps(content) + b"\n", status, {**HEADERS, **kind, **(headers or {})})
 
 
+def see_other(url: str) -> HTTPResponse:
+    """Go there next, with a GET: after a form."""
+    return HTTPResponse(b"", 303, {**HEADERS, "Location": url})
+
+
 def told(problem: Problem) -> HTTPResponse:
     """A problem as programs read it."""
     return json_answer(problem.status, problem.content, problem.headers)

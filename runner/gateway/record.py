@@ -183,6 +183,19 @@ class Record:
         request: dict[str, Any] = json.loads(found.request)
         return request, found.notebook
 
+    def asked(self, job_id: str) -> dict[str, Any] | None:
+        """A job's request; None once it is pruned.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        try:
+            return self.input_of(self.job(job_id))[0]
+        except Problem as problem:
+            if problem.status == 410:
+                return None
+            raise
+
     def queue_is_full(self) -> bool:
         """Whether as many wait as `limits.queue` allows; False where the ledger cannot be read."""
         try:

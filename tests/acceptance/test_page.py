@@ -269,7 +269,7 @@ def pages(
         "request",
         lambda asked: (
             elsewhere.append(asked.url)
-            if not asked.url.startswith((program.url, "data:"))
+            if not asked.url.startswith((program.url, "http://localhost:", "data:"))
             else None
         ),
     )
@@ -306,9 +306,10 @@ def heading(page: "Page") -> str:
 def test_a_dropped_notebook_runs_and_its_result_is_read(page: "Page", tmp_path: Path) -> None:
     """Drop, run, watch it move by cell, read the result: nothing is loaded anew by hand."""
     page.goto("/")
-    drop(page, file_of(tmp_path, "steps.ipynb", STEPS))
+    drop(page, file_of(tmp_path, "Größe €.ipynb", STEPS))
     page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_url("**/jobs/*")
+    assert heading(page) == "Größe €"
     page.get_by_text(re.compile(r"Cell [23] of 4")).wait_for()
     page.get_by_text("here").first.wait_for()
     page.get_by_role("heading", name="Results").wait_for()
@@ -400,6 +401,37 @@ def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Pr
     assert page.locator(".result .value").inner_text() == "10"
 
 
+def test_what_a_form_sends_is_bounded_and_checked(program: Program) -> None:
+    """Broken, foreign and oversized bodies are refused as pages, and nothing is queued."""
+    before = newest(program)
+    kind = {"Content_Type": "multipart/form-data; boundary=B"}
+    head = b'--B\r\nContent-Disposition: form-data; name="%s"; filename="x"\r\n\r\n%s\r\n--B--\r\n'
+    for path, body, headers, status in (
+        ("/ui/run", b"", {}, 400),
+        ("/ui/run", b"content=%ff", {}, 400),
+        ("/ui/run", b"garbage", kind, 400),
+        ("/ui/run", b"library=../x.ipynb", {}, 400),
+        ("/ui/run", b"job=x", {}, 404),
+        ("/ui/inspect", b"", {}, 422),
+        ("/ui/inspect", head % (b"file", b"{"), kind, 422),
+        ("/ui/inspect", head % (b"file", b" " * (7 << 20)), kind, 413),
+    ):
+        answer = requests.post(
+            f"{program.url}{path}",
+            body,
+            headers={
+                "Accept": BROWSERS,
+                "Origin": program.url,
+                "Content-Type": "application/x-www-form-urlencoded",
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            },
+            timeout=60,
+        )
+        assert (path, body[:40], answer.status_code) == (path, body[:40], status)
+        assert answer.headers["Content-Type"].startswith("text/html")
+    assert newest(program) == before
+
+
 def test_what_the_contract_refuses_stands_beside_its_field(page: "Page") -> None:
     """With what was typed kept."""
     page.goto("/ui/run?notebook=sales.ipynb")
@@ -419,7 +451,7 @@ def test_what_is_no_notebook_is_told_where_it_was_dropped(page: "Page", tmp_path
     drop(page, file_of(tmp_path, "letter.ipynb", {"cells": []}))
     page.get_by_text("it has no code cell").wait_for()
     page.set_input_files("#file", file_of(tmp_path, "good.ipynb", notebook("1")))
-    page.get_by_role("heading", name="Run good").wait_for()
+    page.get_by_role("heading", name="Run good.ipynb").wait_for()
 
 
 def test_everything_works_without_javascript(
@@ -503,6 +535,9 @@ def test_a_login_by_hand(browser: "Browser", serving: Serving) -> None:
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url(f"{program.url}/ui/library?x=1")
         assert page.evaluate("document.cookie") == ""
+        page.goto(program.url.replace("127.0.0.1", "localhost") + "/ui/login")  # another site
+        page.evaluate("(url) => { location.href = url; }", f"{program.url}/ui/library")
+        page.get_by_role("heading", name="Library").wait_for()
         page.goto("/")
         headers = {"Authorization": f"Bearer {TOKEN}"}
         requests.post(

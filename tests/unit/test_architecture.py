@@ -160,7 +160,9 @@ IN_PAGE: dict[str, set[str]] = {
     "job": {"readable", "words"},
     "overview": {"words"},
     "render": {"words"},
-    "routes": {"form", "job", "overview", "parameters", "render"},
+    "live": {"overview", "render"},
+    "asking": {"form", "overview", "parameters"},
+    "routes": {"asking", "job", "live", "overview", "render"},
 }
 """And of the pages: pure rules over values, then what looks and what renders, then routes."""
 
