@@ -19,6 +19,7 @@ MAX_CELL_CHARS = 500
 MAX_IMAGE_CHARS = 8_000_000
 MAX_HTML_CHARS = 2_000_000
 MAX_FIELDS = 60
+MAX_DECIMALS = 6
 _MIME = re.compile(r"[a-z]+/[\w.+-]+", re.ASCII)
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?%?", re.ASCII | re.IGNORECASE)
@@ -162,15 +163,33 @@ def _table(
 ) -> Table:
     kept = [row[:MAX_COLUMNS] for row in rows[:MAX_ROWS]]
     width = min(len(columns), MAX_COLUMNS)
-    numeric = tuple(_is_numeric([row[place] for row in kept]) for place in range(width))
+    sides = [[row[place] for row in kept] for place in range(width)]
+    numeric = tuple(_is_numeric(side) for side in sides)
+    texts = [
+        _aligned(side) if is_numeric else [_cell(part) for part in side]
+        for side, is_numeric in zip(sides, numeric, strict=True)
+    ]
     return Table(
         columns=tuple(columns[:MAX_COLUMNS]),
-        rows=tuple(tuple(_cell(part) for part in row) for row in kept),
+        rows=tuple(zip(*texts, strict=True)) if texts else tuple(() for _ in kept),
         numeric=numeric,
         has_index=has_index,
         more_rows=max(len(rows) - MAX_ROWS, 0),
         more_columns=max(len(columns) - MAX_COLUMNS, 0),
     )
+
+
+def _aligned(parts: Sequence[Any]) -> list[str]:
+    """Figures of one column with as many decimals as the longest, so that they can be compared."""
+    texts = [_cell(part) for part in parts]
+    decimals = [len(text.partition(".")[2]) for text in texts]
+    most = max(decimals, default=0)
+    if most > MAX_DECIMALS or any("e" in text or "E" in text for text in texts):
+        return texts
+    return [
+        f"{part:.{most}f}" if isinstance(part, float) else text
+        for part, text in zip(parts, texts, strict=True)
+    ]
 
 
 def _is_numeric(parts: Sequence[Any]) -> bool:
