@@ -131,7 +131,7 @@ def listing(jobs: int, requests: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "state").mkdir()
-        _fill(root / "state", jobs)
+        fill(root / "state", jobs)
         with program(root, "gateway") as running:
             port = running.port
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -152,7 +152,8 @@ def listing(jobs: int, requests: int) -> None:
             console.print(table)
 
 
-def _fill(state: Path, jobs: int) -> None:
+def fill(state: Path, jobs: int) -> None:
+    """A ledger of so many finished jobs, a tenth of them failed."""
     ledger = Ledger(state)
     begin = datetime.now(UTC) - timedelta(days=1)
     with ledger.transaction():

@@ -56,25 +56,31 @@ class Door:
         `is_open`: it needs no token.
         """
         host = headers.get("host", "")
-        if not self._knows(host):
+        if not self.knows(host):
             return Denial.HOST
-        if _is_foreign(headers, host):
+        if is_foreign(headers, host):
             return Denial.ORIGIN
-        if not is_open and not self._is_authorized(headers.get("authorization", "")):
+        if not is_open and not self.is_token(bearer(headers.get("authorization", ""))):
             return Denial.TOKEN
         return None
 
-    def _knows(self, host: str) -> bool:
+    def knows(self, host: str) -> bool:
         """An exact list defeats DNS rebinding: a foreign name that leads to this address."""
         name = host_name(host)
         return name is not None and (name in self._hosts or is_loopback(name))
 
-    def _is_authorized(self, given: str) -> bool:
+    def is_token(self, given: str | None) -> bool:
+        """Whether this is the token, or none is needed; takes as long for right and for wrong."""
         if self._token is None:
             return True
-        scheme, _, token = given.partition(" ")
-        found = token.strip().encode("utf-8", "surrogateescape")
-        return scheme.lower() == "bearer" and hmac.compare_digest(found, self._token)
+        found = (given or "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(found, self._token)
+
+
+def bearer(authorization: str) -> str | None:
+    """The token in a header `Authorization`; None if there is none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def host_name(host: str) -> str | None:
@@ -127,10 +133,14 @@ def check_binding(binding: Binding) -> None:
         raise CannotListen(found)
 
 
-def _is_foreign(headers: Mapping[str, str], host: str) -> bool:
+def is_foreign(headers: Mapping[str, str], host: str) -> bool:
+    """Whether a page of another site sent a request, as far as its browser says."""
     if headers.get("sec-fetch-site", "").lower() == "cross-site":
         return True
     origin = headers.get("origin")
-    if origin is None:
-        return False
-    return origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower())
+    return origin is not None and not is_origin(origin, host)
+
+
+def is_origin(origin: str, host: str) -> bool:
+    """Whether an Origin is that of the pages at this Host."""
+    return origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())

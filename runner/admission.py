@@ -6,16 +6,14 @@ but the library, which it is given a way to read.
 
 import hashlib
 import json
-import os
-import stat
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from runner.config import MEGABYTE, Limits
+from runner.config import Limits
 from runner.intake.claim import refused_place
 from runner.intake.inbox import Drop, DropKind, Held
 from runner.ledger import Acceptance
+from runner.library import LibraryReader
 from runner.names import job_name
 from runner.notebook import check
 from runner.outcome import ErrorType, Failure, Refused, refuse
@@ -24,13 +22,9 @@ from runner.request import (
     Kind,
     Request,
     check_timeout,
-    library_path,
     read_document,
     read_request,
 )
-
-LibraryReader = Callable[[str], bytes]
-"""A library notebook's bytes by its path; raises `Refused`."""
 
 
 def digest_of(drop: Drop) -> str:
@@ -85,6 +79,7 @@ def admit(
         retries=request.retries,
         failure=failure,
         awaits_settings=not drop.settings and not _is_request(drop.main),
+        library=_library_path(request) if notebook is not None else None,
     )
 
 
@@ -109,39 +104,6 @@ def refuse_taken_id(acceptance: Acceptance, taken: str) -> Acceptance:
     return replace(acceptance, failure=failure)
 
 
-def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
-    """Reads notebooks below `folder`, and nothing outside of it."""
-
-    def read(path: str) -> bytes:
-        pure = library_path(path)
-        root = Path(os.path.realpath(folder))
-        real = Path(os.path.realpath(root / pure))
-        if not real.is_relative_to(root):
-            raise refuse(
-                ErrorType.INVALID_REQUEST, f"`notebook` {path!r} leads out of the library."
-            )
-        try:
-            with open(real, "rb", opener=_open_regular) as file:
-                if os.fstat(file.fileno()).st_size > max_bytes:
-                    raise _too_large(f"The library's {path!r}", max_bytes)
-                return file.read()
-        except OSError as error:
-            raise refuse(
-                ErrorType.INVALID_REQUEST,
-                f"There is no notebook {path!r} in the library ({error.strerror}).",
-            ) from error
-
-    return read
-
-
-def _open_regular(path: str, flags: int) -> int:
-    fd = os.open(path, flags | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(0, "it is no regular file")
-    return fd
-
-
 def _read(
     drop: Drop, job_id: str, limits: Limits, library: LibraryReader
 ) -> tuple[Request, bytes | None, Failure | None]:
@@ -164,6 +126,13 @@ def _without_notebook(request: Request) -> Request:
     if isinstance(request.notebook, dict):
         return request.model_copy(update={"notebook": None})
     return request
+
+
+def _library_path(request: Request) -> str | None:
+    """Which notebook of the library was read, written in one way only."""
+    if not isinstance(request.notebook, str):
+        return None
+    return PurePosixPath(request.notebook).as_posix()
 
 
 def _check_size(drop: Drop, job_id: str, limits: Limits) -> None:
@@ -245,10 +214,3 @@ def _document(drop: Drop, request: Request, notebook: bytes) -> object:
 
 def _not_json(why: str) -> Refused:
     return refuse(ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is not JSON ({why}).")
-
-
-def _too_large(what: str, max_bytes: int) -> Refused:
-    return refuse(
-        ErrorType.NOTEBOOK_TOO_LARGE,
-        f"{what} is above the limit of {max_bytes / MEGABYTE:g} MB (limits.notebook_mb).",
-    )

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 
 from runner import pulse
-from runner.admission import library_reader
 from runner.companion import Companion
 from runner.config import MEGABYTE, Settings, available_memory
 from runner.disk import Disk
@@ -35,6 +34,7 @@ from runner.intake import lease
 from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
 from runner.ledger import Job, Ledger
+from runner.library import library_reader
 from runner.mounts import Anchor, least_trusted, mount_fact, polls, read_table
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone

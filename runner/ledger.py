@@ -6,6 +6,7 @@ Knows nothing of files in the in- and outbox. One `Ledger` writes, from one thre
 
 import bisect
 import math
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,10 @@ CREATE TABLE IF NOT EXISTS durations (
     seconds REAL NOT NULL,
     PRIMARY KEY (stage, bound)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS library (
+    path   TEXT PRIMARY KEY,
+    job_id TEXT NOT NULL REFERENCES jobs (job_id)
+) WITHOUT ROWID;
 """
 _SCHEMA_VERSION = 1
 DURATION_BOUNDS = (
@@ -133,6 +138,16 @@ class Bucket:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Hour:
+    """Jobs of one status that were accepted in one hour (`2026-11-24T04`), and their run time."""
+
+    hour: str
+    status: Status
+    jobs: int
+    seconds: float
+
+
 class IllegalMove(Exception):
     """A job was not in the state that a move starts from: `job_id, wanted`."""
 
@@ -178,6 +193,8 @@ class Acceptance:
     """Why it will not run, if so; it still waits for its turn among the jobs of its name."""
     awaits_settings: bool = False
     """Whether a settings file that comes late would have belonged to it."""
+    library: str | None = None
+    """The path of the library's notebook that was asked for, if it was one."""
 
 
 @dataclass(frozen=True)
@@ -265,9 +282,14 @@ class _Reading:
         limit: int = 50,
         status: Status | None = None,
         name: str | None = None,
+        part: str | None = None,
+        is_over: bool = False,
         before: int | None = None,
     ) -> list[Job]:
-        """The newest jobs first; `before` is the `seq` below which to go on."""
+        """The newest jobs first; `before` is the `seq` below which to go on.
+
+        `part` is what a name has in it somewhere, in any case; `is_over`: those with an outcome.
+        """
         clauses, values = ["1"], list[object]()
         if status in (Status.QUEUED, Status.RUNNING):
             clauses.append("state != 'closed' AND state = ?")
@@ -278,6 +300,11 @@ class _Reading:
         if name is not None:
             clauses.append("name = ?")
             values.append(name)
+        if part is not None:
+            clauses.append("name LIKE ? ESCAPE '!'")
+            values.append("%" + re.sub("([!%_])", r"!\1", part) + "%")
+        if is_over:
+            clauses.append("status IS NOT NULL")
         if before is not None:
             clauses.append("seq < ?")
             values.append(before)
@@ -317,6 +344,22 @@ class _Reading:
             "SELECT bound, jobs, seconds FROM durations WHERE stage = ? ORDER BY bound", (stage,)
         )
         return [Bucket(*row) for row in rows]
+
+    def hours(self, since: str, newest: int) -> list[Hour]:
+        """How many jobs were accepted in each hour since a time, by status, of the newest few."""
+        rows = self._db.execute(
+            "SELECT substr(accepted_at, 1, 13) AS hour, coalesce(status, state), count(*), "
+            "total(julianday(finished_at) - julianday(started_at)) * 86400 "
+            "FROM (SELECT * FROM jobs ORDER BY seq DESC LIMIT ?) WHERE accepted_at >= ? "
+            "GROUP BY 1, 2",
+            (newest, since),
+        )
+        return [Hour(hour, Status(status), jobs, seconds) for hour, status, jobs, seconds in rows]
+
+    def library_runs(self) -> dict[str, Job]:
+        """The newest job of each library notebook that was ever asked for, by its path."""
+        rows = self._db.execute("SELECT path, jobs.* FROM library JOIN jobs USING (job_id)")
+        return {row["path"]: _job(row) for row in rows}
 
     def seal_of(self, job_id: str) -> Seal | None:
         """The final outcome; its notebook is None once the job is closed."""
@@ -459,6 +502,12 @@ class Ledger(_Reading):
                     new.failure.model_dump_json() if new.failure else None,
                 ),
             )
+            if new.library is not None:
+                self._db.execute(
+                    "INSERT INTO library VALUES (?, ?) ON CONFLICT DO UPDATE "
+                    "SET job_id = excluded.job_id",
+                    (new.library, new.job_id),
+                )
 
     def start(self, job_id: str, started_at: str) -> None:
         """Record, before it runs, that a queued job runs."""

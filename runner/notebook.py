@@ -9,13 +9,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from runner.outcome import ErrorType, refuse
 from runner.strict_json import clean
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 Notebook = dict[str, Any]
 
@@ -91,7 +91,7 @@ def tags_of(cell: Mapping[str, Any]) -> Sequence[str]:
     return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
 
-def normalise(document: Notebook) -> NotebookNode:
+def normalise(document: Notebook) -> "NotebookNode":
     """A valid nbformat 4.5 notebook out of a sparse, old or slightly broken one.
 
     Fills in what is missing (format, metadata, ids), upgrades older formats, and drops old
@@ -106,7 +106,9 @@ def normalise(document: Notebook) -> NotebookNode:
         raise _invalid("it is nested too deeply") from error
 
 
-def _normalise(document: Notebook) -> NotebookNode:
+def _normalise(document: Notebook) -> "NotebookNode":
+    import nbformat  # here and below: half a second that only who runs notebooks should wait
+
     upgraded = _upgrade(document)
     cells = upgraded.get("cells")
     if not isinstance(cells, list):
@@ -249,6 +251,8 @@ def _cells(document: object) -> list[dict[str, Any]]:
 
 
 def _upgrade(document: Notebook) -> Mapping[str, Any]:
+    import nbformat
+
     major = document.get("nbformat", 3 if "worksheets" in document else 4)
     if not isinstance(major, int) or major > nbformat.current_nbformat:
         raise _invalid(

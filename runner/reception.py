@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from runner.admission import (
-    LibraryReader,
     admit,
     digest_of,
     names_library,
@@ -24,6 +23,7 @@ from runner.config import Limits
 from runner.intake.claim import Claim, Claims
 from runner.intake.inbox import BATCH_FILES, Drop, DropKind, Inbox, Scan, claim_id
 from runner.ledger import Acceptance, Ledger, State
+from runner.library import LibraryReader
 from runner.names import job_name
 from runner.outbox import Outbox
 from runner.outcome import ErrorType, Failure

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from runner.admission import library_reader
+from runner.library import library_reader
 from runner.config import MEGABYTE, Settings
 from runner.execution.environment import clean_environment
 from runner.execution.kernelspecs import installed_kernels

@@ -1,49 +1,91 @@
-"""Who gets in: the house's rules of a door, by the gateway's settings and in its words.
+"""Who gets in: the house's rules of a door, and a cookie for pages, in the gateway's words.
 
 Pure rules over header values. Reads no request and never gives a token away.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from runner import access
-from runner.access import Binding, Denial, Door
+from runner.access import Binding, Door, bearer, is_foreign, is_origin
 from runner.config import Gateway
+from runner.gateway import session
 from runner.gateway.problem import Problem, ProblemType
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True)
+class Coming:
+    """A request at the door. `headers` have lower-case names.
+
+    `is_open`: it needs no token. `is_form`: pages alone send it. `is_page`: it asks for one.
+    """
+
+    headers: Mapping[str, str]
+    method: str = "GET"
+    cookie: str | None = None
+    is_open: bool = False
+    is_form: bool = False
+    is_page: bool = False
+
+    @property
+    def is_visit(self) -> bool:
+        """Whether somebody follows a link to a page: a browser's own word for it."""
+        found = [self.headers.get(f"sec-fetch-{name}", "").lower() for name in ("mode", "dest")]
+        return self.is_page and self.method == "GET" and found == ["navigate", "document"]
 
 
 class Access:
     """The rules of one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, clock: Callable[[], float] = time.time) -> None:
+        self._secret = gateway.secret
+        self._clock = clock
         self._door = Door(gateway.host, gateway.allowed_hosts, gateway.secret)
 
-    def check(self, headers: Mapping[str, str], *, is_open: bool) -> None:
-        """Let a request in, or say why not. `is_open`: it needs no token.
-
-        `headers` have lower-case names.
+    def check(self, coming: Coming) -> None:
+        """Let a request in, or say why not.
 
         Raises:
-            Problem: 403 for a foreign Host or Origin, 401 without the right token.
+            Problem: 403 for a foreign Host or Origin, 401 without the right token or cookie.
         """
-        denial = self._door.denial(headers, is_open=is_open)
-        if denial is Denial.HOST:
+        host = coming.headers.get("host", "")
+        if not self._door.knows(host):
             raise Problem(
                 403,
                 ProblemType.FORBIDDEN,
-                f"The Host {headers.get('host', '')[:200]!r} is not known here. Add its name to "
+                f"The Host {host[:200]!r} is not known here. Add its name to "
                 "gateway.allowed_hosts (GATEWAY_ALLOWED_HOSTS).",
             )
-        if denial is Denial.ORIGIN:
-            raise Problem(
-                403, ProblemType.FORBIDDEN, "Requests from pages of other sites are not answered."
-            )
-        if denial is Denial.TOKEN:
-            raise Problem(
-                401,
-                ProblemType.UNAUTHORIZED,
-                "Send the gateway's token: `Authorization: Bearer TOKEN`.",
-                {"WWW-Authenticate": 'Bearer realm="inbox-runner"'},
-            )
+        if is_foreign(coming.headers, host) and not coming.is_visit:
+            raise _foreign()
+        by_token = self.is_token(bearer(coming.headers.get("authorization", "")))
+        if not by_token and not coming.is_open and not self._has_cookie(coming):
+            raise not_authorized()
+        by_cookie = self._secret is not None and not by_token
+        changes = coming.method not in _SAFE
+        if changes and (coming.is_form or by_cookie) and not _is_own(coming.headers, host):
+            raise _foreign()
+
+    def is_in(self, coming: Coming) -> bool:
+        """Whether a request would get in where a token is needed."""
+        by_token = self.is_token(bearer(coming.headers.get("authorization", "")))
+        return by_token or self._has_cookie(coming)
+
+    def is_token(self, given: str | None) -> bool:
+        """Whether this is the token, or none is needed; takes as long for right and for wrong."""
+        return self._door.is_token(given)
+
+    def cookie(self) -> str | None:
+        """What a browser that has shown the token gets to keep; None where there is no token."""
+        return None if self._secret is None else session.issue(self._secret, self._clock())
+
+    def _has_cookie(self, coming: Coming) -> bool:
+        if self._secret is None or coming.cookie is None:
+            return False
+        return session.is_valid(self._secret, coming.cookie, self._clock())
 
 
 def binding_of(gateway: Gateway) -> Binding:
@@ -61,3 +103,27 @@ def binding_of(gateway: Gateway) -> Binding:
 def objection_to_binding(gateway: Gateway, *, in_container: bool) -> str | None:
     """Why the gateway may not listen where it is told to; None if it may."""
     return access.objection(binding_of(gateway), in_container=in_container)
+
+
+def not_authorized() -> Problem:
+    """401 for who has shown neither token nor cookie."""
+    return Problem(
+        401,
+        ProblemType.UNAUTHORIZED,
+        "Send the gateway's token: `Authorization: Bearer TOKEN`.",
+        {"WWW-Authenticate": 'Bearer realm="inbox-runner"'},
+    )
+
+
+def _is_own(headers: Mapping[str, str], host: str) -> bool:
+    """Whether the browser says itself that a page of ours sent it; one or the other always does."""
+    if headers.get("sec-fetch-site", "same-origin").lower() != "same-origin":
+        return False
+    origin = headers.get("origin")
+    return "sec-fetch-site" in headers if origin is None else is_origin(origin, host)
+
+
+def _foreign() -> Problem:
+    return Problem(
+        403, ProblemType.FORBIDDEN, "Requests from pages of other sites are not answered."
+    )

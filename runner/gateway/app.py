@@ -1,40 +1,49 @@
 """The Bottle app: routes, headers and status codes over what the other modules know.
 
-Every answer is JSON but for downloads, rendered notebooks, events and Prometheus' text.
+Every answer is JSON but for downloads, rendered notebooks, events, Prometheus' text, and the pages
+of `page/`, which a browser gets at `/`, at `/jobs/ID` and below `/ui/`.
 """
 
-import json
-import logging
-import os
-import stat
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
 
 from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
-from runner.gateway.access import Access
+from runner.gateway.access import Access, Coming, not_authorized
+from runner.gateway.answers import (
+    HEADERS,
+    Seated,
+    bad,
+    download,
+    event,
+    has_left,
+    instead,
+    json_answer,
+    plainly,
+    problem_of,
+    told,
+)
 from runner.gateway.arrivals import Arrivals
 from runner.gateway.asked import read_body, seconds_to_wait, with_key
 from runner.gateway.health import examine
 from runner.gateway.metrics import Metrics
 from runner.gateway.openapi import document
-from runner.gateway.problem import Problem, ProblemType, refused, unavailable
+from runner.gateway.page.routes import OPEN as OPEN_PAGES
+from runner.gateway.page.routes import Pages, wants_page
+from runner.gateway.problem import Problem, ProblemType, unavailable
 from runner.gateway.record import MAX_LIMIT, Question, Record
 from runner.gateway.rendering import POLICY, to_html
 from runner.gateway.runs import Runs, Submitted, accepted, too_large
+from runner.gateway.session import COOKIE
 from runner.outbox import Report
-from runner.outcome import ERROR_RULES, ErrorType, Refused, Status
-from runner.strict_json import dumps, dumps_compact
+from runner.outcome import ERROR_RULES, ErrorType, Status
 from runner.submit import cancel
 
-log = logging.getLogger(__name__)
-
 OPEN_PATHS = frozenset({"/", "/healthz"})
-CHUNK = 64 * 1024
+_JOB = re.compile(r"/jobs/[^/]+")
 HEARTBEAT_LOOKS = 15
 """A comment goes down a quiet stream of events after so many looks, to see who is still there."""
 
@@ -50,20 +59,23 @@ class App:
         self.arrivals = Arrivals(settings.outbox)
         self._runs = Runs(settings, self._record, self.arrivals, self._disk)
         self._metrics = Metrics(settings, self._record)
+        self._pages = Pages(
+            settings, self._access, self._record, self._runs, self.arrivals, self._disk
+        )
         self.wsgi = self._routes()
 
     def _routes(self) -> Bottle:
         app = Bottle()
         app.add_hook("before_request", self._let_in)
-        app.default_error_handler = _as_json
+        app.default_error_handler = self._in_trouble
         routes: list[tuple[str, str, Callable[..., Any]]] = [
-            ("GET", "/", self._health),
+            ("GET", "/", self._home),
             ("GET", "/healthz", self._health),
             ("GET", "/metrics", self._show_metrics),
             ("GET", "/openapi.json", self._describe),
             ("POST", "/run", self._run),
             ("GET", "/jobs", self._list),
-            ("GET", "/jobs/<job_id>", self._show),
+            ("GET", "/jobs/<job_id>", self._show_to_any),
             ("DELETE", "/jobs/<job_id>", self._cancel),
             ("POST", "/jobs/<job_id>/retry", self._retry),
             ("GET", "/jobs/<job_id>/result", self._result),
@@ -73,36 +85,54 @@ class App:
             ("GET", "/jobs/<job_id>/events", self._events),
         ]
         for method, path, answer in routes:
-            app.route(path, method, _plainly(answer))
+            app.route(path, method, plainly(answer))
+        for method, path, answer in self._pages.routes():
+            app.route(path, method, answer)
         return app
 
     def _let_in(self) -> None:
-        headers = {
-            name: request.get_header(name)
-            for name in ("host", "origin", "sec-fetch-site", "authorization")
-        }
-        given = {name: value for name, value in headers.items() if value is not None}
+        coming = _coming()
         try:
-            self._access.check(given, is_open=request.path in OPEN_PATHS)
+            self._access.check(coming)
         except Problem as problem:
-            raise _answer(problem.status, problem.content, problem.headers) from None
+            raise (
+                self._pages.refuse(problem, coming) if coming.is_page else told(problem)
+            ) from None
+
+    def _in_trouble(self, error: HTTPError) -> str | bytes:
+        tell = self._pages.tell if _coming().is_page else told
+        return instead(error, tell(problem_of(error)))
+
+    def _home(self) -> HTTPResponse:
+        """The page for who asks for one; for all others health, which alone needs no token."""
+        coming = _coming()
+        if not coming.is_page:
+            return self._health()
+        if not self._access.is_in(coming):
+            return self._pages.refuse(not_authorized(), coming)
+        return plainly(self._pages.home, self._pages.tell)()
+
+    def _show_to_any(self, job_id: str) -> HTTPResponse:
+        if wants_page(request.get_header("accept") or ""):
+            return plainly(self._pages.job, self._pages.tell)(job_id=job_id)
+        return self._show(job_id)
 
     def _health(self) -> HTTPResponse:
         health = examine(self._settings)
-        return _answer(health.status, health.content)
+        return json_answer(health.status, health.content)
 
     def _show_metrics(self) -> HTTPResponse:
         wanted = request.query.get("format")
         accept = request.get_header("accept") or ""
         if wanted not in (None, "json", "prometheus"):
-            raise _bad("`format` is json or prometheus.")
+            raise bad("`format` is json or prometheus.")
         if wanted == "prometheus" or (wanted is None and _wants_text(accept)):
             body, media_type = self._metrics.as_text(accept)
-            return HTTPResponse(body, 200, {**_HEADERS, "Content-Type": media_type})
-        return _answer(200, self._metrics.as_json())
+            return HTTPResponse(body, 200, {**HEADERS, "Content-Type": media_type})
+        return json_answer(200, self._metrics.as_json())
 
     def _describe(self) -> HTTPResponse:
-        return _answer(200, document(with_token=self._settings.gateway.secret is not None))
+        return json_answer(200, document(with_token=self._settings.gateway.secret is not None))
 
     def _run(self) -> HTTPResponse:
         _require_json()
@@ -116,7 +146,7 @@ class App:
         return self._await(self._runs.retry(job_id), seconds)
 
     def _await(self, job: Submitted, seconds: float) -> HTTPResponse:
-        report = self._runs.wait(job, seconds, _has_left())
+        report = self._runs.wait(job, seconds, has_left())
         if report is not None:
             return _report(report)
         return self._come_again(job)
@@ -124,7 +154,7 @@ class App:
     def _come_again(self, job: Submitted) -> HTTPResponse:
         headers = {"Location": f"/jobs/{job.job_id}", "Retry-After": "1"}
         progress = self._record.progress(job.name, job.job_id)
-        return _answer(202, accepted(job, progress), headers)
+        return json_answer(202, accepted(job, progress), headers)
 
     def _wait_seconds(self, default: float) -> float:
         return seconds_to_wait(request.query.get("wait"), request.get_header("prefer"), default)
@@ -138,35 +168,35 @@ class App:
         return raw
 
     def _list(self) -> HTTPResponse:
-        return _answer(200, self._record.list(_question()))
+        return json_answer(200, self._record.list(_question()))
 
     def _show(self, job_id: str) -> HTTPResponse:
         seconds = self._wait_seconds(0.0)
         found = self._record.show(job_id)
         if seconds and found.get("result") is None:
-            self._runs.wait(Submitted(job_id, found["name"]), seconds, _has_left())
+            self._runs.wait(Submitted(job_id, found["name"]), seconds, has_left())
             found = self._record.show(job_id)
-        return _answer(200, found)
+        return json_answer(200, found)
 
     def _cancel(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
         found = self._record.show(job_id)
         if found["status"] not in (Status.QUEUED, Status.RUNNING):
-            return _answer(200, found)
+            return json_answer(200, found)
         cancel(self._settings.inbox, name, job_id, self._disk)
         return self._come_again(Submitted(job_id, name))
 
     def _result(self, job_id: str) -> HTTPResponse:
         _, report = self._record.report(job_id)
-        return _answer(200, report.content)
+        return json_answer(200, report.content)
 
     def _notebook(self, job_id: str) -> HTTPResponse:
         wanted = request.query.get("format", "ipynb")
         if wanted not in ("ipynb", "html"):
-            raise _bad("`format` is ipynb or html.")
+            raise bad("`format` is ipynb or html.")
         path, media_type = self._record.published(job_id, "")
         if wanted == "ipynb":
-            return _download(path, media_type)
+            return download(path, media_type)
         try:
             page = to_html(path.read_bytes())
         except ValueError as error:
@@ -174,7 +204,7 @@ class App:
                 422, ErrorType.INVALID_NOTEBOOK, f"It cannot be rendered: {error}."
             ) from error
         headers = {
-            **_HEADERS,
+            **HEADERS,
             "Content-Type": "text/html; charset=utf-8",
             "Content-Security-Policy": POLICY,
         }
@@ -182,19 +212,19 @@ class App:
 
     def _files(self, job_id: str) -> HTTPResponse:
         _, report = self._record.report(job_id)
-        return _answer(200, {"files": report.content.get("files") or []})
+        return json_answer(200, {"files": report.content.get("files") or []})
 
     def _file(self, job_id: str, path: str) -> HTTPResponse:
         if not path:
             return self._files(job_id)
-        return _download(*self._record.published(job_id, path))
+        return download(*self._record.published(job_id, path))
 
     def _events(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
         if not self._runs.take_seat():
             raise unavailable("Too many clients wait already (gateway.max_waiting).")
-        headers = {**_HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
-        stream = _Seated(self._tell(name, job_id, _has_left()), self._runs.leave_seat)
+        headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
+        stream = Seated(self._tell(name, job_id, has_left()), self._runs.leave_seat)
         return HTTPResponse(stream, 200, headers)
 
     def _tell(self, name: str, job_id: str, has_left: Callable[[], bool]) -> Iterator[bytes]:
@@ -206,18 +236,18 @@ class App:
             while not self.arrivals.is_closed and not has_left():
                 report = self._record.outbox.of_job(name, job_id)
                 if report is not None:
-                    yield _event("state", {"job_id": job_id, "status": report.content["status"]})
-                    yield _event("result", report.content)
+                    yield event("state", {"job_id": job_id, "status": report.content["status"]})
+                    yield event("result", report.content)
                     return
                 progress = self._record.progress(name, job_id)
                 status = self._status(job_id, progress)
                 quiet += 1
                 if said.get("state") != status:
                     said["state"], quiet = status, 0
-                    yield _event("state", {"job_id": job_id, "status": status})
+                    yield event("state", {"job_id": job_id, "status": status})
                 if progress is not None and said.get("progress") != progress:
                     said["progress"], quiet = progress, 0
-                    yield _event("progress", progress)
+                    yield event("progress", progress)
                 if quiet >= HEARTBEAT_LOOKS:
                     quiet = 0
                     yield b": still here\n\n"
@@ -231,34 +261,25 @@ class App:
         return "queued" if job is None else "running" if is_over else str(job.status)
 
 
-class _Seated:
-    """A stream that gives its seat back when it is closed, begun or not."""
-
-    def __init__(self, stream: Iterator[bytes], leave: Callable[[], None]) -> None:
-        self._stream = stream
-        self._leave = leave
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._stream
-
-    def close(self) -> None:
-        """As WSGI servers do at the end of every answer (PEP 3333)."""
-        close = getattr(self._stream, "close", None)
-        if close is not None:
-            close()
-        self._leave()
+def _told(problem: Problem, _: Coming) -> HTTPResponse:
+    return told(problem)
 
 
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-}
-
-
-def _answer(status: int, content: object, headers: dict[str, str] | None = None) -> HTTPResponse:
-    kind = {"Content-Type": "application/json"}
-    return HTTPResponse(dumps(content) + b"\n", status, {**_HEADERS, **kind, **(headers or {})})
+def _coming() -> Coming:
+    """The request at the door."""
+    names = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+    headers = {name: request.get_header(name) for name in (*names, "authorization")}
+    path = request.path
+    is_form = path.startswith("/ui/")
+    return Coming(
+        headers={name: value for name, value in headers.items() if value is not None},
+        method=request.method,
+        cookie=request.get_cookie(COOKIE),
+        is_open=path in OPEN_PATHS or OPEN_PAGES.fullmatch(path) is not None,
+        is_form=is_form,
+        is_page=(is_form or path == "/" or _JOB.fullmatch(path) is not None)
+        and wants_page(request.get_header("accept") or ""),
+    )
 
 
 def _report(report: Report) -> HTTPResponse:
@@ -266,44 +287,7 @@ def _report(report: Report) -> HTTPResponse:
     content = report.content
     error_type = content.get("error_type")
     status = 200 if error_type is None else ERROR_RULES[ErrorType(str(error_type))].http
-    return _answer(status, content, {"Content-Location": f"/jobs/{content['job_id']}/result"})
-
-
-def _plainly(answer: Callable[..., HTTPResponse]) -> Callable[..., HTTPResponse]:
-    """Known troubles become their answer; all others are logged, and are our fault."""
-
-    def wrapped(**arguments: str) -> HTTPResponse:
-        try:
-            return answer(**arguments)
-        except Refused as refusal:
-            problem = refused(refusal)
-        except Problem as known:
-            problem = known
-        except OSError as error:
-            log.warning("%s %s: %s", request.method, request.path, error)
-            problem = unavailable(f"The folders cannot be used: {error.strerror or error}.")
-        return _answer(problem.status, problem.content, problem.headers)
-
-    return wrapped
-
-
-def _as_json(error: HTTPError) -> bytes:
-    """Bottle's own errors: no such route, no such method, a fault of ours."""
-    kinds = {404: ProblemType.NOT_FOUND, 405: ProblemType.METHOD_NOT_ALLOWED}
-    texts = {404: "There is nothing at this address.", 405: "This address knows other methods."}
-    if error.status_code >= 500 and error.exception is not None:
-        log.error("%s %s failed", request.method, request.path, exc_info=error.exception)
-    kind = kinds.get(error.status_code, ErrorType.GATEWAY_ERROR)
-    text = texts.get(error.status_code, "The gateway itself failed; its log says why.")
-    if error.status_code == 400:
-        kind, text = ErrorType.INVALID_REQUEST, "This is no valid HTTP request."
-    for name, value in {**_HEADERS, "Content-Type": "application/json"}.items():
-        error.set_header(name, value)
-    return dumps(Problem(error.status_code, kind, text).content) + b"\n"
-
-
-def _bad(message: str) -> Problem:
-    return Problem(400, ErrorType.INVALID_REQUEST, message)
+    return json_answer(status, content, {"Content-Location": f"/jobs/{content['job_id']}/result"})
 
 
 def _require_json() -> None:
@@ -328,10 +312,10 @@ def _question() -> Question:
     query = request.query
     limit = query.get("limit", "50")
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_LIMIT):
-        raise _bad(f"`limit` is a number from 1 to {MAX_LIMIT}.")
+        raise bad(f"`limit` is a number from 1 to {MAX_LIMIT}.")
     status = query.get("status")
     if status is not None and status not in list(Status):
-        raise _bad(f"`status` is one of: {', '.join(Status)}.")
+        raise bad(f"`status` is one of: {', '.join(Status)}.")
     return Question(
         limit=int(limit),
         status=None if status is None else Status(status),
@@ -343,47 +327,3 @@ def _question() -> Question:
 def _wants_text(accept: str) -> bool:
     kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
     return bool(kinds & {"text/plain", "application/openmetrics-text"})
-
-
-def _has_left() -> Callable[[], bool]:
-    """Tells whether the client has closed its connection; False where the server cannot."""
-    found: Callable[[], bool] = request.environ.get("waitress.client_disconnected", lambda: False)
-    return found
-
-
-def _event(kind: str, content: object) -> bytes:
-    return b"event: " + kind.encode() + b"\ndata: " + dumps_compact(content) + b"\n\n"
-
-
-def _download(path: Path, media_type: str) -> HTTPResponse:
-    """A regular file as an attachment; links are not followed."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        message = "It is not in the outbox any more."
-        raise Problem(410, ProblemType.GONE, message) from error
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(fd)
-        raise Problem(410, ProblemType.GONE, "It is no regular file any more.")
-    headers = {
-        **_HEADERS,
-        "Content-Type": media_type,
-        "Content-Length": str(found.st_size),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.name)}",
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    return HTTPResponse(_chunks(fd, found.st_size), 200, headers)
-
-
-def _chunks(fd: int, size: int) -> Iterable[bytes]:
-    with os.fdopen(fd, "rb") as file:
-        while size > 0 and (chunk := file.read(min(CHUNK, size))):
-            size -= len(chunk)
-            yield chunk
-
-
-def bad_http(status: int, reason: str) -> bytes:
-    """The JSON for what the server refuses before any route is asked."""
-    content = Problem(status, ProblemType.BAD_HTTP, f"This is no valid HTTP request: {reason}.")
-    return json.dumps(content.content).encode() + b"\n"

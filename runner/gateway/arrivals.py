@@ -26,7 +26,7 @@ class Arrivals:
         self.reader = OutboxReader(outbox)
         self._outbox = outbox
         self._lock = threading.Lock()
-        self._waiters: dict[str, set[threading.Event]] = {}
+        self._waiters: dict[str | None, set[threading.Event]] = {}
         self._watches: dict[Path, Watch] = {}
         self._closed = False
 
@@ -49,8 +49,11 @@ class Arrivals:
                 next_look(left)
 
     @contextmanager
-    def listen(self, name: str) -> Iterator[Callable[[float], None]]:
-        """Gives a function that returns when there may be news of a name, or after a second."""
+    def listen(self, name: str | None) -> Iterator[Callable[[float], None]]:
+        """Gives a function that returns when there may be news of a name, or after a second.
+
+        None stands for all names; of those in subfolders only the looks tell.
+        """
         woken = threading.Event()
         with self._lock:
             self._waiters.setdefault(name, set()).add(woken)
@@ -88,8 +91,9 @@ class Arrivals:
         if name is None and Path(path).is_dir():
             self._wake_all()
         with self._lock:
-            for woken in self._waiters.get(name or relative.removesuffix(STATUS), ()):
-                woken.set()
+            for key in (name or relative.removesuffix(STATUS), None):
+                for woken in self._waiters.get(key, ()):
+                    woken.set()
 
     def _wake_all(self) -> None:
         with self._lock:
@@ -97,9 +101,9 @@ class Arrivals:
                 for woken in waiters:
                     woken.set()
 
-    def _watch(self, name: str) -> None:
+    def _watch(self, name: str | None) -> None:
         """Watch the folder where a name's files will be, or the nearest one that is there."""
-        folder = (self._outbox / name).parent
+        folder = self._outbox if name is None else (self._outbox / name).parent
         while folder != self._outbox and not folder.is_dir():
             folder = folder.parent
         with self._lock:

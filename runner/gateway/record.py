@@ -6,7 +6,7 @@ Reads only. Ids are looked up and never joined to a path.
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,11 +27,16 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Question:
-    """Which jobs to list: the newest first, `before` one of them."""
+    """Which jobs to list: the newest first, `before` one of them.
+
+    `part` is what a name has in it somewhere; `is_over`: only those that have an outcome.
+    """
 
     limit: int = 50
     status: Status | None = None
     name: str | None = None
+    part: str | None = None
+    is_over: bool = False
     before: str | None = None
 
 
@@ -89,19 +94,8 @@ class Record:
             Problem: 400 for an unknown `before`, 503.
         """
         with self.ledger() as ledger:
-            before = None
-            if asked.before is not None:
-                last = ledger.job(asked.before)
-                if last is None:
-                    message = "`before` is no job's id; take it from the last answer."
-                    raise Problem(400, ErrorType.INVALID_REQUEST, message)
-                before = last.seq
-            found = ledger.jobs(
-                limit=asked.limit + 1, status=asked.status, name=asked.name, before=before
-            )
-        shown = found[: asked.limit]
-        more = shown[-1].job_id if len(found) > asked.limit else None
-        return {"jobs": [row(job) for job in shown], "before": more}
+            found, before = listed(ledger, asked)
+        return {"jobs": [row(job) for job in found], "before": before}
 
     def name_of(self, job_id: str) -> str:
         """The name of a job, or of a request that no daemon has accepted yet.
@@ -189,6 +183,19 @@ class Record:
         request: dict[str, Any] = json.loads(found.request)
         return request, found.notebook
 
+    def asked(self, job_id: str) -> dict[str, Any] | None:
+        """A job's request; None once it is pruned.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        try:
+            return self.input_of(self.job(job_id))[0]
+        except Problem as problem:
+            if problem.status == 410:
+                return None
+            raise
+
     def queue_is_full(self) -> bool:
         """Whether as many wait as `limits.queue` allows; False where the ledger cannot be read."""
         try:
@@ -202,6 +209,31 @@ class Record:
             return None
         found = submit.waiting(self._settings.inbox, job_id)
         return None if found is None else found[0]
+
+
+def listed(ledger: LedgerReader, asked: Question) -> tuple[Sequence[Job], str | None]:
+    """The jobs of one page, and the id that asks for the next one, if there is more.
+
+    Raises:
+        Problem: 400 for an unknown `before`.
+    """
+    before = None
+    if asked.before is not None:
+        last = ledger.job(asked.before)
+        if last is None:
+            message = "`before` is no job's id; take it from the last answer."
+            raise Problem(400, ErrorType.INVALID_REQUEST, message)
+        before = last.seq
+    found = ledger.jobs(
+        limit=asked.limit + 1,
+        status=asked.status,
+        name=asked.name,
+        part=asked.part,
+        is_over=asked.is_over,
+        before=before,
+    )
+    shown = found[: asked.limit]
+    return shown, shown[-1].job_id if len(found) > asked.limit else None
 
 
 def row(job: Job) -> dict[str, Any]:

@@ -3,9 +3,6 @@
 No script of it may ever run: the page goes out under a policy that forbids all of them.
 """
 
-import nbformat
-from nbconvert import HTMLExporter
-
 POLICY = (
     "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; "
     "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
@@ -19,6 +16,9 @@ def to_html(notebook: bytes) -> str:
     Raises:
         ValueError: it cannot be read as a notebook.
     """
+    import nbformat  # both only where a notebook is looked at: they take longer than all the rest
+    from nbconvert import HTMLExporter
+
     try:
         found = nbformat.reads(notebook.decode("utf-8"), as_version=4)
     except Exception as error:  # nbformat raises whatever it trips over

@@ -19,7 +19,8 @@ from runner import access
 from runner.access import CannotListen
 from runner.config import MEGABYTE, Settings
 from runner.gateway.access import binding_of
-from runner.gateway.app import App, bad_http
+from runner.gateway.answers import bad_http
+from runner.gateway.app import App
 
 log = logging.getLogger(__name__)
 

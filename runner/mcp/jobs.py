@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from anyio import to_thread
 
-from runner.admission import library_reader
+from runner.library import library_reader
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
 from runner.gateway.arrivals import Arrivals

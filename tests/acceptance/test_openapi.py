@@ -33,7 +33,10 @@ def test_schemathesis_finds_nothing(serving: Serving, tmp_path: Path) -> None:
     )
     headers = {"Authorization": f"Bearer {TOKEN}"}
     first = requests.post(
-        f"{program.url}/run", json=notebook(code("1", "results")), headers=headers, timeout=60
+        f"{program.url}/run?wait=60",
+        json=notebook(code("1", "results")),
+        headers=headers,
+        timeout=90,
     )
     assert first.status_code == 200
     (tmp_path / "schemathesis.toml").write_text(CONFIG)

@@ -18,13 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from runner.admission import library_reader
 from runner.config import Execution, Settings
 from runner.dispatch import Dispatch, Finished
 from runner.execution.order import Order, Progress
 from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
 from runner.ledger import LEDGER_FILE, Ledger
+from runner.library import library_reader
 from runner.outbox import Outbox, OutboxGone
 from runner.outcome import ErrorType, Failure, Outcome, Status, failed
 from runner.reception import Reception

@@ -750,3 +750,70 @@ def test_question_takes_few_steps_among_many_closed_jobs(large: Ledger, name: st
 def test_turn_is_right_among_many_closed_jobs(large: Ledger) -> None:
     """One of that name runs, so it is another's turn."""
     assert turn(large) == job_id(10**6 + 4)
+
+
+# Questions of the page
+
+
+def test_jobs_are_found_by_a_part_of_their_name(ledger: Ledger) -> None:
+    """In any case, and with signs that mean something to LIKE standing for themselves."""
+    names = ["sales/daily", "Sales/100%", "energy", "a_b"]
+    for number, name in enumerate(names):
+        add(ledger, number, name)
+    found = {part: [job.name for job in ledger.jobs(part=part)] for part in ("SALES", "%", "_")}
+    assert found == {"SALES": ["Sales/100%", "sales/daily"], "%": ["Sales/100%"], "_": ["a_b"]}
+    assert ledger.jobs(part="!") == []
+
+
+def test_jobs_that_are_over_are_listed_apart(ledger: Ledger) -> None:
+    """A long queue hides no result."""
+    for number, state in enumerate(State):
+        bring(ledger, number, state, f"n{number}")
+    found = [job.state for job in ledger.jobs(is_over=True)]
+    assert found == [State.CLOSED, State.SEALED]
+
+
+def test_the_newest_run_of_a_library_notebook_is_known(ledger: Ledger) -> None:
+    """By its path, also when what was asked is pruned; others leave no trace there."""
+    for number, library in enumerate(["a.ipynb", "b/c.ipynb", "a.ipynb", None]):
+        ledger.accept(replace(acceptance(number, f"n{number}"), library=library))
+    ledger.pruned([job_id(2)])
+    runs = ledger.library_runs()
+    assert {path: job.job_id for path, job in runs.items()} == {
+        "a.ipynb": job_id(2),
+        "b/c.ipynb": job_id(1),
+    }
+
+
+def test_a_ledger_from_before_the_library_was_noted_is_opened(tmp_path: Path) -> None:
+    """The table is made at the next start; nothing else changes."""
+    first = Ledger(tmp_path)
+    add(first, 1)
+    first.close()
+    with sqlite3.connect(tmp_path / LEDGER_FILE) as db:
+        db.execute("DROP TABLE library")
+    again = Ledger(tmp_path)
+    assert again.library_runs() == {}
+    again.accept(replace(acceptance(2), library="a.ipynb"))
+    assert again.library_runs()["a.ipynb"].job_id == job_id(2)
+    again.close()
+
+
+def test_hours_count_the_newest_jobs_by_status(ledger: Ledger) -> None:
+    """Since a time, with how long they ran."""
+    for number in range(4):
+        ledger.accept(replace(acceptance(number), accepted_at=f"2026-01-02T0{number}:30:00.000Z"))
+    for number in (1, 2):
+        ledger.start(job_id(number), "2026-01-02T05:00:00.000Z")
+        ledger.seal(seal(number, finished_at="2026-01-02T05:00:02.500Z"), from_state=State.RUNNING)
+    found = ledger.hours("2026-01-02T01:00:00.000Z", 10)
+    assert [(one.hour, one.status, one.jobs) for one in found] == [
+        ("2026-01-02T01", Status.SUCCEEDED, 1),
+        ("2026-01-02T02", Status.SUCCEEDED, 1),
+        ("2026-01-02T03", Status.QUEUED, 1),
+    ]
+    assert [round(one.seconds, 2) for one in found] == [2.5, 2.5, 0.0]
+    assert [one.hour for one in ledger.hours("2026-01-02T00:00:00.000Z", 2)] == [
+        "2026-01-02T02",
+        "2026-01-02T03",
+    ]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.admission import library_reader
 from runner.config import Limits
 from runner.disk import Disk
 from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
 from runner.ledger import Ledger, State
+from runner.library import library_reader
 from runner.outbox import Outbox, OutboxGone
 from runner.reception import Pace, Received, Reception
 from tests.conftest import code, notebook

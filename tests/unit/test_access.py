@@ -3,17 +3,27 @@
 import pytest
 
 from runner.config import Gateway
-from runner.gateway.access import Access, objection_to_binding
+from runner.gateway import session
+from runner.gateway.access import Access, Coming, objection_to_binding
 from runner.gateway.problem import Problem
+
+NOW = 1_800_000_000.0
+LOCKED = Gateway.model_validate({"token": "s3cret"})
+OWN = {"host": "localhost:5005", "origin": "http://localhost:5005"}
+
+
+def status_of(gateway: Gateway, coming: Coming) -> int | None:
+    """The status that a request is refused with; None where it gets in."""
+    try:
+        Access(gateway, clock=lambda: NOW).check(coming)
+    except Problem as problem:
+        return problem.status
+    return None
 
 
 def refusal(gateway: Gateway, *, is_open: bool = False, **headers: str) -> int | None:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    try:
-        Access(gateway).check(given, is_open=is_open)
-    except Problem as problem:
-        return problem.status
-    return None
+    return status_of(gateway, Coming(given, is_open=is_open))
 
 
 @pytest.mark.parametrize(
@@ -119,3 +129,87 @@ def test_nothing_is_open_by_chance(
     """Others reach it only with a token, or when the owner says so in as many words."""
     objection = objection_to_binding(Gateway.model_validate(settings), in_container=in_container)
     assert (objection is not None) == is_refused
+
+
+# Pages and their cookie
+
+
+def test_the_cookie_is_as_good_as_the_token_until_it_is_too_old() -> None:
+    """It is made from the token, and ends with it."""
+    cookie = session.issue("s3cret", NOW - 100)
+    assert status_of(LOCKED, Coming(OWN, cookie=cookie)) is None
+    old = session.issue("s3cret", NOW - session.SECONDS)
+    assert status_of(LOCKED, Coming(OWN, cookie=old)) == 401
+    assert status_of(LOCKED, Coming(OWN, cookie=session.issue("another", NOW))) == 401
+    assert "s3cret" not in cookie
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", ".", "1.x", "x.y", f"{int(NOW)}.", "9" * 40 + ".a", f"{int(NOW)}.\udcff", "²."]
+)
+def test_a_made_up_cookie_does_not_get_in(cookie: str) -> None:
+    """Whatever a stranger writes into it."""
+    assert status_of(LOCKED, Coming(OWN, cookie=cookie)) == 401
+
+
+def test_a_cookie_of_the_future_does_not_get_in() -> None:
+    """A clock that was set back does not lengthen anything."""
+    assert status_of(LOCKED, Coming(OWN, cookie=session.issue("s3cret", NOW + 60))) == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "http://localhost:5005"}, None),
+        ({"origin": "https://localhost:5005"}, None),
+        ({"sec-fetch-site": "same-origin"}, None),
+        ({"origin": "http://localhost:5005", "sec-fetch-site": "same-origin"}, None),
+        ({}, 403),
+        ({"sec-fetch-site": "none"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "http://localhost:3000"}, 403),
+        ({"origin": "http://localhost:3000", "sec-fetch-site": "same-site"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+def test_what_changes_something_comes_from_a_page_of_ours(
+    headers: dict[str, str], status: int | None
+) -> None:
+    """A form, with and without a token, and everything that a cookie lets in."""
+    given = {"host": "localhost:5005", **headers}
+    cookie = session.issue("s3cret", NOW)
+    assert status_of(Gateway(), Coming(given, "POST", is_form=True)) == status
+    assert status_of(LOCKED, Coming(given, "POST", cookie, is_form=True)) == status
+    assert status_of(LOCKED, Coming(given, "DELETE", cookie)) == status
+    assert status_of(LOCKED, Coming(given, "POST", is_open=True, is_form=True)) == status
+
+
+def test_a_token_needs_no_page() -> None:
+    """Programs send neither Origin nor Sec-Fetch-Site."""
+    headers = {"host": "localhost:5005", "authorization": "Bearer s3cret"}
+    assert status_of(LOCKED, Coming(headers, "DELETE")) is None
+    assert status_of(Gateway(), Coming({"host": "localhost:5005"}, "DELETE")) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "dest", "is_page", "status"),
+    [
+        ("navigate", "document", True, None),
+        ("navigate", "document", False, 403),
+        ("navigate", "iframe", True, 403),
+        ("no-cors", "image", True, 403),
+        ("cors", "empty", True, 403),
+    ],
+)
+def test_a_link_on_another_site_may_lead_to_a_page(
+    mode: str, dest: str, is_page: bool, status: int | None
+) -> None:
+    """And to nothing else, and not inside of a frame."""
+    headers = {
+        "host": "localhost",
+        "sec-fetch-site": "cross-site",
+        "sec-fetch-mode": mode,
+        "sec-fetch-dest": dest,
+    }
+    assert status_of(Gateway(), Coming(headers, is_page=is_page)) == status
+    assert status_of(Gateway(), Coming(headers, "POST", is_page=is_page)) == 403

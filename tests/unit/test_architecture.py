@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
     "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json"},
     "ledger": {"outcome", "strict_json"},
+    "library": {"config", "outcome", "request"},
     "outbox": {"disk", "mounts", "outcome", "strict_json"},
     "execution": {
         *("config", "disk", "imports", "notebook", "outcome", "plain_text", "request", "results"),
@@ -33,10 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Pure rules over the values of two rooms.
     "report": {"ledger", "outcome", "request", "strict_json"},
     "admission": {
-        *("config", "intake", "ledger", "names", "notebook", "outcome", "request"),
+        *("config", "intake", "ledger", "library", "names", "notebook", "outcome", "request"),
         "strict_json",
     },
-    "refusals": {"admission", "config", "execution", "outcome", "request"},
+    "refusals": {"config", "library", "execution", "outcome", "request"},
     # From one room to the next.
     "access": set(),
     "owner": {"disk"},
@@ -48,8 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "companion": set(),
     "submit": {"disk", "outbox", "outcome", "strict_json"},
     "reception": {
-        *("admission", "config", "disk", "intake", "ledger", "names", "outbox", "outcome"),
-        *("request", "strict_json"),
+        *("admission", "config", "disk", "intake", "ledger", "library", "names", "outbox"),
+        *("outcome", "request", "strict_json"),
     },
     "dispatch": {
         *("config", "disk", "execution", "ledger", "outbox", "outcome", "report", "request"),
@@ -57,19 +58,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # The HTTP face: a client of the folders, and a reader of the ledger.
     "gateway": {
-        *("config", "disk", "ledger", "names", "outbox", "outcome", "owner", "pulse", "report"),
-        *("access", "request", "strict_json", "submit", "watch", "__init__"),
+        *("access", "config", "disk", "ledger", "library", "names", "notebook", "outbox", "outcome"),
+        *("owner", "pulse", "report", "request", "strict_json", "submit", "watch", "__init__"),
     },
     # The face for agents: JupyterLab's client, and the gateway's rules over the same folders.
     "mcp": {
         *("access", "admission", "config", "disk", "gateway", "outcome", "plain_text"),
-        *("refusals", "request", "strict_json", "submit", "__init__"),
+        *("library", "refusals", "request", "strict_json", "submit", "__init__"),
     },
     # Who introduces them to each other.
     "daemon": {
         *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
         *("outbox", "outcome", "owner", "reception", "strict_json"),
-        *("companion", "mounts", "pulse", "watch"),
+        *("companion", "library", "mounts", "pulse", "watch"),
     },
     "doctor": {
         *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
@@ -78,7 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         *("access", "config", "daemon", "disk", "ledger", "names", "notebook", "outbox"),
         *("outcome", "owner", "request", "strict_json", "submit", "__init__"),
-        *("doctor", "gateway", "lab", "mcp", "refusals", "report"),
+        *("doctor", "gateway", "lab", "library", "mcp", "refusals", "report"),
     },
     "lazy_grammar": set(),
     "__init__": {"lazy_grammar"},
@@ -148,7 +149,9 @@ IN_GATEWAY: dict[str, set[str]] = {
     "__init__": set(),
     "problem": set(),
     "rendering": set(),
-    "access": {"problem"},
+    "session": set(),
+    "access": {"problem", "session"},
+    "answers": {"problem"},
     "asked": set(),
     "arrivals": set(),
     "health": set(),
@@ -156,13 +159,32 @@ IN_GATEWAY: dict[str, set[str]] = {
     "metrics": {"health", "problem", "record"},
     "runs": {"arrivals", "asked", "problem", "record"},
     "openapi": {"asked", "problem", "record"},
-    "app": {
-        *("access", "arrivals", "asked", "health", "metrics", "problem", "record", "rendering"),
-        *("openapi", "runs"),
+    "page": {
+        *("access", "answers", "arrivals", "asked", "health", "problem", "record", "runs"),
+        "session",
     },
-    "server": {"access", "app", "problem"},
+    "app": {
+        *("access", "answers", "arrivals", "asked", "health", "metrics", "openapi", "page"),
+        *("problem", "record", "rendering", "runs", "session"),
+    },
+    "server": {"access", "answers", "app", "problem"},
 }
-"""And of the gateway."""
+"""And of the gateway; its package of pages is a room of its own in it."""
+
+IN_PAGE: dict[str, set[str]] = {
+    "__init__": set(),
+    "words": set(),
+    "readable": set(),
+    "parameters": set(),
+    "form": {"parameters"},
+    "job": {"readable", "words"},
+    "overview": {"words"},
+    "render": {"words"},
+    "live": {"overview", "render"},
+    "asking": {"form", "overview", "parameters"},
+    "routes": {"asking", "job", "live", "overview", "render"},
+}
+"""And of the pages: pure rules over values, then what looks and what renders, then routes."""
 
 IN_MCP: dict[str, set[str]] = {
     "__init__": set(),
@@ -216,10 +238,18 @@ def forbidden(source: str, module: str) -> set[str]:
 
 def forbidden_inside(source: str, module: str, table: dict[str, set[str]]) -> set[str]:
     """The modules of its own package that a module imports against the package's table."""
-    _, package, own = module.split(".")
+    _, package, own, *_ = module.split(".")
     parts = [name.split(".") for name in imported(source, module)]
     inner = {names[2] for names in parts if names[:2] == ["runner", package] and len(names) > 2}
     return {name for name in inner & set(table) if name != own} - table[own]
+
+
+def of_page(source: str, module: str) -> set[str]:
+    """The modules of the pages that one of them imports against their table."""
+    parts = [name.split(".") for name in imported(source, module)]
+    inner = {names[3] for names in parts if names[1:3] == ["gateway", "page"] and len(names) > 3}
+    own = module.split(".")[3]
+    return {name for name in inner & set(IN_PAGE) if name != own} - IN_PAGE[own]
 
 
 def touches_world(source: str, room: str) -> set[str]:
@@ -288,6 +318,12 @@ def test_imports_inside_the_face_for_agents_point_one_way(module: str) -> None:
     """What is known of Jupyter and of jobs, then what a model sees, then tools, then the server."""
     if module != "runner.mcp.__init__":
         assert forbidden_inside(MODULES[module], module, IN_MCP) == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("runner.gateway.page.")])
+def test_imports_inside_the_pages_point_one_way(module: str) -> None:
+    """What decides is below what renders, and both are below the routes."""
+    assert of_page(MODULES[module], module) == set()
 
 
 def test_table_has_no_circle() -> None:

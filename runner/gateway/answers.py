@@ -1,0 +1,155 @@
+"""How the gateway answers: JSON, downloads, events, and what becomes of known troubles.
+
+Knows bottle and nothing of jobs. Which answer is due, the routes decide.
+"""
+
+import json
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from bottle import HTTPError, HTTPResponse, request
+
+from runner.gateway.problem import Problem, ProblemType, refused, unavailable
+from runner.outcome import ErrorType, Refused
+from runner.strict_json import dumps, dumps_compact
+
+log = logging.getLogger(__name__)
+
+CHUNK = 64 * 1024
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def json_answer(
+    status: int, content: object, headers: Mapping[str, str] | None = None
+) -> HTTPResponse:
+    """Strict JSON with the headers that everything has."""
+    kind = {"Content-Type": "application/json"}
+    return HTTPResponse(dumps(content) + b"\n", status, {**HEADERS, **kind, **(headers or {})})
+
+
+def see_other(url: str) -> HTTPResponse:
+    """Go there next, with a GET: after a form."""
+    return HTTPResponse(b"", 303, {**HEADERS, "Location": url})
+
+
+def told(problem: Problem) -> HTTPResponse:
+    """A problem as programs read it."""
+    return json_answer(problem.status, problem.content, problem.headers)
+
+
+def plainly(
+    answer: Callable[..., HTTPResponse], tell: Callable[[Problem], HTTPResponse] = told
+) -> Callable[..., HTTPResponse]:
+    """Known troubles become their answer, as `tell` puts it; all others are our fault."""
+
+    def wrapped(**arguments: str) -> HTTPResponse:
+        try:
+            return answer(**arguments)
+        except Refused as refusal:
+            problem = refused(refusal)
+        except Problem as known:
+            problem = known
+        except OSError as error:
+            log.warning("%s %s: %s", request.method, request.path, error)
+            problem = unavailable(f"The folders cannot be used: {error.strerror or error}.")
+        return tell(problem)
+
+    return wrapped
+
+
+def problem_of(error: HTTPError) -> Problem:
+    """Bottle's own errors: no such route, no such method, a fault of ours, which is logged."""
+    kinds = {404: ProblemType.NOT_FOUND, 405: ProblemType.METHOD_NOT_ALLOWED}
+    texts = {404: "There is nothing at this address.", 405: "This address knows other methods."}
+    if error.status_code >= 500 and error.exception is not None:
+        log.error("%s %s failed", request.method, request.path, exc_info=error.exception)
+    kind = kinds.get(error.status_code, ErrorType.GATEWAY_ERROR)
+    text = texts.get(error.status_code, "The gateway itself failed; its log says why.")
+    if error.status_code == 400:
+        kind, text = ErrorType.INVALID_REQUEST, "This is no valid HTTP request."
+    return Problem(error.status_code, kind, text)
+
+
+def instead(error: HTTPError, answer: HTTPResponse) -> str | bytes:
+    """An answer in place of bottle's own error page."""
+    for name, value in answer.headers.items():
+        error.set_header(name, value)
+    body: str | bytes = answer.body
+    return body
+
+
+def bad_http(status: int, reason: str) -> bytes:
+    """The JSON for what the server refuses before any route is asked."""
+    content = Problem(status, ProblemType.BAD_HTTP, f"This is no valid HTTP request: {reason}.")
+    return json.dumps(content.content).encode() + b"\n"
+
+
+def bad(message: str) -> Problem:
+    """400 for a question that makes no sense."""
+    return Problem(400, ErrorType.INVALID_REQUEST, message)
+
+
+def download(path: Path, media_type: str) -> HTTPResponse:
+    """A regular file as an attachment; links are not followed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        message = "It is not in the outbox any more."
+        raise Problem(410, ProblemType.GONE, message) from error
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(fd)
+        raise Problem(410, ProblemType.GONE, "It is no regular file any more.")
+    headers = {
+        **HEADERS,
+        "Content-Type": media_type,
+        "Content-Length": str(found.st_size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.name)}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    return HTTPResponse(_chunks(fd, found.st_size), 200, headers)
+
+
+def _chunks(fd: int, size: int) -> Iterable[bytes]:
+    with os.fdopen(fd, "rb") as file:
+        while size > 0 and (chunk := file.read(min(CHUNK, size))):
+            size -= len(chunk)
+            yield chunk
+
+
+def has_left() -> Callable[[], bool]:
+    """Tells whether the client has closed its connection; False where the server cannot."""
+    found: Callable[[], bool] = request.environ.get("waitress.client_disconnected", lambda: False)
+    return found
+
+
+def event(kind: str, content: object) -> bytes:
+    """One server-sent event."""
+    return b"event: " + kind.encode() + b"\ndata: " + dumps_compact(content) + b"\n\n"
+
+
+class Seated:
+    """A stream that gives its seat back when it is closed, begun or not."""
+
+    def __init__(self, stream: Iterator[bytes], leave: Callable[[], None]) -> None:
+        self._stream = stream
+        self._leave = leave
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._stream
+
+    def close(self) -> None:
+        """As WSGI servers do at the end of every answer (PEP 3333)."""
+        close = getattr(self._stream, "close", None)
+        if close is not None:
+            close()
+        self._leave()

@@ -1,0 +1,237 @@
+"""What the first page tells: health, what runs and waits, the last jobs, and the last 24 hours.
+
+Looks once at ledger, outbox and pulse, and gives values that can be compared. Renders nothing.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from runner import pulse
+from runner.config import Settings
+from runner.gateway.health import Health, examine
+from runner.gateway.page.words import duration, plural, shown_name
+from runner.gateway.problem import Problem
+from runner.gateway.record import Question, Record, listed
+from runner.ledger import Hour, Job
+from runner.outcome import Status
+
+SHOWN_RUNNING = 50
+SHOWN_QUEUED = 5
+DAY_JOBS = 5_000
+"""Of more jobs in a day, the picture shows the newest."""
+HOURS = 24
+
+
+@dataclass(frozen=True)
+class Line:
+    """A job in a list."""
+
+    job_id: str
+    name: str
+    status: Status
+    accepted_at: str
+    seconds: float | None
+    error_type: str | None = None
+    message: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is shown."""
+        return f"/jobs/{self.job_id}"
+
+    @property
+    def shown_name(self) -> str:
+        """Its name, cut where nobody chose it."""
+        return shown_name(self.name)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job that runs: how far it is, and since when."""
+
+    job_id: str
+    name: str
+    started_at: str
+    cell: int = 0
+    cells: int = 0
+
+    @property
+    def shown_name(self) -> str:
+        """Its name, cut where nobody chose it."""
+        return shown_name(self.name)
+
+    def seconds(self, now: datetime) -> float:
+        """For how long."""
+        return max((now - datetime.fromisoformat(self.started_at)).total_seconds(), 0.0)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An hour in the picture, in its own units: 0 to 100 high, from below."""
+
+    x: int
+    good: int
+    bad: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Day:
+    """The last 24 hours. `text` says the same in words."""
+
+    bars: tuple[Bar, ...]
+    text: str
+    runs: int
+    bad: int
+    mean: float | None
+    is_cut: bool
+
+
+@dataclass(frozen=True)
+class Now:
+    """What runs and what waits."""
+
+    running: tuple[Running, ...] = ()
+    queued: tuple[Line, ...] = ()
+    queued_in_all: int = 0
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """One page of the list, and the id that asks for the next one."""
+
+    lines: tuple[Line, ...] = ()
+    before: str | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """All of it at one moment. `trouble` says why the ledger's part is empty."""
+
+    health: Health
+    warm: int | None
+    now: Now
+    jobs: Jobs
+    trouble: str | None = None
+
+
+class Overview:
+    """Looks for one gateway. Safe for many threads."""
+
+    def __init__(self, settings: Settings, record: Record) -> None:
+        self._settings = settings
+        self._record = record
+
+    def look(self, asked: Question) -> Look:
+        """Look once; a ledger that cannot be read leaves health to be told.
+
+        Raises:
+            Problem: 400 for an unknown `before`.
+        """
+        health = examine(self._settings)
+        try:
+            now, jobs = self._of_ledger(asked)
+        except Problem as problem:
+            if problem.status != 503:
+                raise
+            return Look(health, self._warm(), Now(), Jobs(), problem.message)
+        return Look(health, self._warm(), now, jobs)
+
+    def day(self, now: datetime) -> Day | None:
+        """The last 24 hours; None where the ledger cannot be read."""
+        first = _hour(now) - timedelta(hours=HOURS - 1)
+        try:
+            with self._record.ledger() as ledger:
+                hours = ledger.hours(first.isoformat(timespec="milliseconds"), DAY_JOBS)
+        except Problem:
+            return None
+        return day_of(hours, first)
+
+    def _of_ledger(self, asked: Question) -> tuple[Now, Jobs]:
+        with self._record.ledger() as ledger:
+            running = ledger.jobs(status=Status.RUNNING, limit=SHOWN_RUNNING)
+            queued = ledger.queued(SHOWN_QUEUED)
+            count = ledger.count_queued() if len(queued) == SHOWN_QUEUED else len(queued)
+            found, before = listed(ledger, asked)
+        now = Now(tuple(self._running(job) for job in reversed(running)), _lines(queued), count)
+        return now, Jobs(_lines(found), before)
+
+    def _running(self, job: Job) -> Running:
+        said = self._record.progress(job.name, job.job_id) or {}
+        cell, cells = said.get("cell"), said.get("cells")
+        return Running(
+            job.job_id,
+            job.name,
+            job.started_at or job.accepted_at,
+            cell if isinstance(cell, int) else 0,
+            cells if isinstance(cells, int) else 0,
+        )
+
+    def _warm(self) -> int | None:
+        found = pulse.read(self._settings.state)
+        return None if found is None or pulse.is_stale(found, time.monotonic()) else found.warm
+
+
+def line_of(job: Job) -> Line:
+    """A job as a list shows it."""
+    seconds = None
+    if job.started_at is not None and job.finished_at is not None:
+        passed = datetime.fromisoformat(job.finished_at) - datetime.fromisoformat(job.started_at)
+        seconds = max(passed.total_seconds(), 0.0)
+    return Line(
+        job.job_id, job.name, job.status, job.accepted_at, seconds, job.error_type, job.message
+    )
+
+
+def day_of(hours: Iterable[Hour], first: datetime) -> Day:
+    """The picture of the hours from `first` on."""
+    good, bad, seconds, ran = [0] * HOURS, [0] * HOURS, 0.0, 0
+    for one in hours:
+        begin = datetime.fromisoformat(f"{one.hour}:00:00+00:00")
+        place = int((begin - first).total_seconds() // 3600)
+        if not 0 <= place < HOURS:
+            continue
+        if one.status is Status.SUCCEEDED:
+            good[place] += one.jobs
+        elif one.status not in (Status.QUEUED, Status.RUNNING):
+            bad[place] += one.jobs
+        else:
+            continue
+        seconds, ran = seconds + one.seconds, ran + one.jobs
+    top = max(map(sum, zip(good, bad, strict=True)), default=0) or 1
+    bars = tuple(
+        Bar(
+            place,
+            _high(good[place], top),
+            _high(bad[place], top),
+            _label(first + timedelta(hours=place), good[place], bad[place]),
+        )
+        for place in range(HOURS)
+        if good[place] or bad[place]
+    )
+    runs, failures = sum(good) + sum(bad), sum(bad)
+    mean = seconds / ran if ran else None
+    text = f"In the last 24 hours {plural(runs, 'run')}, {failures} without success" + (
+        f", {duration(mean)} each on average." if mean is not None else "."
+    )
+    return Day(bars, text, runs, failures, mean, runs >= DAY_JOBS)
+
+
+def _high(count: int, top: int) -> int:
+    """Of 100; what is there is seen."""
+    return max(round(100 * count / top), 4) if count else 0
+
+
+def _label(hour: datetime, good: int, bad: int) -> str:
+    failed = f", {bad} without success" if bad else ""
+    return f"{hour:%H}:00 UTC: {plural(good + bad, 'run')}{failed}"
+
+
+def _hour(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _lines(jobs: Iterable[Job]) -> tuple[Line, ...]:
+    return tuple(line_of(job) for job in jobs)

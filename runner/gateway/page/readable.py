@@ -1,0 +1,343 @@
+"""Results as a person reads them: tables, figures, texts, folded JSON and pictures, from the JSON.
+
+Pure rules over values. All of it is text to be escaped: markup of a notebook is taken apart for the
+words in its cells, and never passed on.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+MAX_ROWS = 200
+MAX_COLUMNS = 40
+MAX_CHARS = 20_000
+MAX_CELL_CHARS = 500
+MAX_IMAGE_CHARS = 8_000_000
+MAX_HTML_CHARS = 2_000_000
+MAX_FIELDS = 60
+MAX_DECIMALS = 6
+_MIME = re.compile(r"[a-z]+/[\w.+-]+", re.ASCII)
+_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?%?", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number, truth value, null or short text."""
+
+    text: str
+    is_figure: bool = False
+    kind: str = "value"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A longer text as it is; `more` characters are left out."""
+
+    text: str
+    more: int = 0
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Nested JSON behind its summary."""
+
+    summary: str
+    text: str
+    more: int = 0
+    kind: str = "folded"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text. `numeric` tells which columns stand to the right; an index comes first."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    has_index: bool = False
+    more_rows: int = 0
+    more_columns: int = 0
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A flat mapping: names and their values."""
+
+    pairs: tuple[tuple[str, str], ...]
+    kind: str = "fields"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture as a `data:` address; scripts in it never run, because it is an image."""
+
+    url: str
+    kind: str = "image"
+
+
+View = Value | Text | Folded | Table | Fields | Image
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A result by its name, or by the cell that showed it."""
+
+    name: str
+    view: View
+    is_cell: bool = False
+
+
+def shown(results: Mapping[str, Any]) -> tuple[Shown, ...]:
+    """All results, in the order given."""
+    return tuple(_shown(name, value) for name, value in results.items())
+
+
+def view_of(value: Any) -> View:
+    """A JSON value in its most readable form."""
+    if isinstance(value, Mapping):
+        return _frame(value) or _bundle(value) or _fields(value) or _folded(value)
+    if isinstance(value, list):
+        return _records(value) or _folded(value)
+    if isinstance(value, str):
+        is_long = len(value) > 80 or "\n" in value
+        return text_view(value) if is_long else Value(value or '""')
+    return Value(_scalar(value), is_figure=isinstance(value, int | float))
+
+
+def text_view(text: str, most: int = MAX_CHARS) -> Text:
+    """A text, cut where it is very long."""
+    return Text(text[:most], max(len(text) - most, 0))
+
+
+def json_text(value: Any) -> str:
+    """A value as indented JSON."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _shown(name: str, value: Any) -> Shown:
+    cell = re.fullmatch(r"cell_(\d+)", name)
+    is_cell = cell is not None and isinstance(value, Mapping)
+    return Shown(f"Cell {cell[1]}" if cell and is_cell else name, view_of(value), is_cell)
+
+
+def _frame(value: Mapping[str, Any]) -> Table | None:
+    """A DataFrame in the form that results have."""
+    if set(value) != {"columns", "index", "data"}:
+        return None
+    columns, index, data = value["columns"], value["index"], value["data"]
+    if not all(isinstance(part, list) for part in (columns, index, data)):
+        return None
+    if len(index) != len(data) or any(
+        not isinstance(row, list) or len(row) != len(columns) for row in data
+    ):
+        return None
+    if index == list(range(len(index))):
+        return _table([_label(one) for one in columns], data)
+    rows = [[_label(at), *row] for at, row in zip(index, data, strict=True)]
+    return _table(["", *(_label(one) for one in columns)], rows, has_index=True)
+
+
+def _records(value: Sequence[Any]) -> Table | None:
+    """A list of mappings that have the same keys and no depth, or of rows of one length."""
+    if not value:
+        return None
+    if all(isinstance(one, Mapping) for one in value):
+        keys = list(value[0])
+        if not keys or any(list(one) != keys for one in value):
+            return None
+        rows = [list(one.values()) for one in value]
+        flat = all(_is_flat(part) for row in rows for part in row)
+        return _table([str(key) for key in keys], rows) if flat else None
+    return None
+
+
+def _table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, has_index: bool = False
+) -> Table:
+    kept = [row[:MAX_COLUMNS] for row in rows[:MAX_ROWS]]
+    width = min(len(columns), MAX_COLUMNS)
+    sides = [[row[place] for row in kept] for place in range(width)]
+    numeric = tuple(_is_numeric(side) for side in sides)
+    texts = [
+        _aligned(side) if is_numeric else [_cell(part) for part in side]
+        for side, is_numeric in zip(sides, numeric, strict=True)
+    ]
+    return Table(
+        columns=tuple(columns[:MAX_COLUMNS]),
+        rows=tuple(zip(*texts, strict=True)) if texts else tuple(() for _ in kept),
+        numeric=numeric,
+        has_index=has_index,
+        more_rows=max(len(rows) - MAX_ROWS, 0),
+        more_columns=max(len(columns) - MAX_COLUMNS, 0),
+    )
+
+
+def _aligned(parts: Sequence[Any]) -> list[str]:
+    """Figures of one column with as many decimals as the longest, so that they can be compared."""
+    texts = [_cell(part) for part in parts]
+    decimals = [len(text.partition(".")[2]) for text in texts]
+    most = max(decimals, default=0)
+    if most > MAX_DECIMALS or any("e" in text or "E" in text for text in texts):
+        return texts
+    return [
+        f"{part:.{most}f}" if isinstance(part, float) else text
+        for part, text in zip(parts, texts, strict=True)
+    ]
+
+
+def _is_numeric(parts: Sequence[Any]) -> bool:
+    given = [part for part in parts if part is not None]
+    return bool(given) and all(
+        isinstance(part, int | float) and not isinstance(part, bool) for part in given
+    )
+
+
+def _label(value: Any) -> str:
+    """A column's or a row's name; those of several levels are lists."""
+    if isinstance(value, list):
+        return " / ".join(_label(part) for part in value)
+    return _cell(value)
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else "" if value is None else _scalar(value)
+    return text if len(text) <= MAX_CELL_CHARS else f"{text[:MAX_CELL_CHARS]}…"
+
+
+def _scalar(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_flat(value: Any) -> bool:
+    return not isinstance(value, Mapping | list)
+
+
+def _fields(value: Mapping[str, Any]) -> Fields | None:
+    flat = all(_is_flat(part) and len(str(part)) <= 200 for part in value.values())
+    if not value or not flat or len(value) > MAX_FIELDS:
+        return None
+    return Fields(
+        tuple(
+            (str(key), part if isinstance(part, str) else _scalar(part))
+            for key, part in value.items()
+        )
+    )
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else _scalar(value)
+
+
+def _folded(value: Any) -> View:
+    text = json_text(value)
+    if len(text) <= 60 and not value:
+        return Value(text)
+    if isinstance(value, list) and len(line := _scalar(value)) <= 80:
+        return Value(line)
+    kind = "keys" if isinstance(value, Mapping) else "items"
+    one = {"keys": "key", "items": "item"}[kind]
+    summary = f"{len(value):,} {one if len(value) == 1 else kind}"
+    return Folded(summary, text[:MAX_CHARS], max(len(text) - MAX_CHARS, 0))
+
+
+# MIME bundles
+
+
+def _bundle(value: Mapping[str, Any]) -> View | None:
+    """What a cell showed: of its forms the one that reads best, and never its markup."""
+    if not value or not all(_MIME.fullmatch(str(key)) for key in value):
+        return None
+    image = _image(value)
+    if image is not None:
+        return image
+    html = value.get("text/html")
+    table = html_table(html) if isinstance(html, str) else None
+    if table is not None:
+        return table
+    if "application/json" in value:
+        return view_of(value["application/json"])
+    for mime in ("text/plain", "text/markdown", "text/latex"):
+        if isinstance(value.get(mime), str):
+            return _plain(value[mime])
+    return Folded(f"only {', '.join(sorted(value))}: see the executed notebook", "")
+
+
+def _plain(text: str) -> View:
+    return text_view(text) if "\n" in text or len(text) > 80 else Value(text)
+
+
+def _image(bundle: Mapping[str, Any]) -> Image | None:
+    for mime in _IMAGES:
+        raw = bundle.get(mime)
+        if isinstance(raw, str) and len(raw) <= MAX_IMAGE_CHARS:
+            plain = "".join(raw.split())
+            if re.fullmatch(r"[A-Za-z0-9+/=]+", plain):
+                return Image(f"data:{mime};base64,{plain}")
+    drawing = bundle.get("image/svg+xml")
+    if isinstance(drawing, str) and len(drawing) <= MAX_IMAGE_CHARS:
+        coded = base64.b64encode(drawing.encode("utf-8", "replace")).decode()
+        return Image(f"data:image/svg+xml;base64,{coded}")
+    return None
+
+
+def html_table(html: str) -> Table | None:
+    """The words of the one table that a DataFrame shows itself as; None for anything else."""
+    if len(html) > MAX_HTML_CHARS or html.count("<table") != 1 or "colspan" in html:
+        return None
+    reader = _Cells()
+    reader.feed(html)
+    head, *more = reader.head or [[]]
+    if more or not head or not reader.rows or any(len(row) != len(head) for row in reader.rows):
+        return None
+    numeric = tuple(
+        all(_NUMBER.fullmatch(row[place]) or row[place] in ("", "NaN") for row in reader.rows)
+        for place in range(len(head))
+    )
+    table = _table(head, reader.rows, has_index=not head[0])
+    return Table(
+        table.columns,
+        table.rows,
+        numeric[:MAX_COLUMNS],
+        table.has_index,
+        table.more_rows,
+        table.more_columns,
+    )
+
+
+class _Cells(HTMLParser):
+    """Collects the texts of `th` and `td`, row by row; all other markup is dropped."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.head: list[list[str]] = []
+        self.rows: list[list[str]] = []
+        self._row: list[str] | None = None
+        self._text: list[str] | None = None
+        self._in_head = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        if tag in ("thead", "tbody"):
+            self._in_head = tag == "thead"
+        elif tag == "tr":
+            self._row = []
+        elif tag in ("td", "th"):
+            self._text = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th") and self._text is not None and self._row is not None:
+            self._row.append("".join(self._text).strip())
+            self._text = None
+        elif tag == "tr" and self._row is not None:
+            (self.head if self._in_head else self.rows).append(self._row)
+            self._row = None
+
+    def handle_data(self, data: str) -> None:
+        if self._text is not None:
+            self._text.append(data)

@@ -1,0 +1,247 @@
+"""The pages' routes: what a browser asks for and posts, by way of what the API is made of.
+
+Owns `/ui/…`, and what a browser gets at `/` and `/jobs/ID`. Whatever is changed goes the API's way.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from bottle import HTTPResponse, request
+
+from runner.config import Settings
+from runner.disk import Disk
+from runner.gateway import session
+from runner.gateway.access import Access, Coming
+from runner.gateway.answers import HEADERS, Seated, bad, has_left, plainly, see_other
+from runner.gateway.arrivals import Arrivals
+from runner.gateway.page import render
+from runner.gateway.page.asking import Asking, posted, texts
+from runner.gateway.page.job import Sight, sight_of, submitted
+from runner.gateway.page.live import Live, stream_url
+from runner.gateway.page.overview import Overview
+from runner.gateway.problem import Problem, not_found, unavailable
+from runner.gateway.record import Question, Record
+from runner.gateway.runs import Runs
+from runner.ledger import State
+from runner.outcome import Status
+from runner.submit import cancel
+
+JOBS_A_PAGE = 25
+CLOSING_SECONDS = 1.0
+"""The record of a job follows its report by a moment; its page waits for both."""
+CLOSING_LOOK_SECONDS = 0.02
+OPEN = re.compile(r"/ui/(login|static/[\w.-]+)")
+_NEXT = re.compile(r"/(?![/\\])[^\s\\]{0,1000}", re.ASCII)
+
+
+class Pages:
+    """The pages of one gateway."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        access: Access,
+        record: Record,
+        runs: Runs,
+        arrivals: Arrivals,
+        disk: Disk,
+    ) -> None:
+        self._settings = settings
+        self._access = access
+        self._record = record
+        self._runs = runs
+        self._disk = disk
+        self._overview = Overview(settings, record)
+        self._live = Live(self._overview, arrivals)
+        self._asking = Asking(settings, record, runs, self._page)
+
+    def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
+        """Method, path and answer of each."""
+        ways: list[tuple[str, str, Callable[..., Any]]] = [
+            ("GET", "/ui/events", self._events),
+            ("GET", "/ui/library", self._show_library),
+            *self._asking.routes(),
+            ("POST", "/ui/jobs/<job_id>/cancel", self._cancel),
+            ("POST", "/ui/jobs/<job_id>/retry", self._retry),
+            ("GET", "/ui/login", self._ask_token),
+            ("POST", "/ui/login", self._login),
+            ("POST", "/ui/logout", self._logout),
+            ("GET", "/ui/static/<name>", self._static),
+        ]
+        for method, path, answer in ways:
+            yield method, path, plainly(answer, self.tell)
+
+    def tell(self, problem: Problem) -> HTTPResponse:
+        """A problem as a page."""
+        headers = {name: value for name, value in problem.headers.items() if name != "Location"}
+        return self._page("problem.html", problem.status, headers, problem=problem, here="")
+
+    def refuse(self, problem: Problem, coming: Coming) -> HTTPResponse:
+        """What a browser gets that may not come in: the page that asks for the token."""
+        if problem.status != 401 or coming.method != "GET":
+            return self.tell(problem)
+        here = request.path + (f"?{request.query_string}" if request.query_string else "")
+        if coming.headers.get("sec-fetch-site") == "cross-site":
+            # Its cookie is not sent from a link of another site; it is from a page of our own.
+            return self._page("again.html", next=here, here="login")
+        return see_other(f"/ui/login?next={quote(here, safe='')}")
+
+    def home(self) -> HTTPResponse:
+        """The overview."""
+        asked = _question()
+        look = self._overview.look(asked)
+        return self._page(
+            "overview.html",
+            here="overview",
+            asked=asked,
+            stream=stream_url(asked),
+            parts=self._live.parts(look, asked),
+            is_first=asked.before is None,
+        )
+
+    def job(self, job_id: str) -> HTTPResponse:
+        """One job."""
+        return self._page("job.html", here="", job=self._sight(job_id), now=datetime.now(UTC))
+
+    # The overview
+
+    def _events(self) -> HTTPResponse:
+        asked = _question()
+        self._overview.look(asked)  # a wrong question is answered before there is a stream
+        if not self._runs.take_seat():
+            raise unavailable("Too many clients wait already (gateway.max_waiting).")
+        headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
+        stream = Seated(self._live.tell(asked, has_left()), self._runs.leave_seat)
+        return HTTPResponse(stream, 200, headers)
+
+    # A job
+
+    def _sight(self, job_id: str) -> Sight:
+        try:
+            found = self._record.job(job_id)
+        except Problem as problem:
+            if problem.status == 503:
+                raise
+            return submitted(job_id, self._record.name_of(job_id))
+        report = self._record.outbox.of_job(found.name, job_id)
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while report is not None and found.state is State.SEALED and time.monotonic() < deadline:
+            time.sleep(CLOSING_LOOK_SECONDS)
+            found = self._record.job(job_id)
+        asked = self._record.asked(job_id)
+        return sight_of(found, None if report is None else report.content, asked)
+
+    def _cancel(self, job_id: str) -> HTTPResponse:
+        name = self._record.name_of(job_id)
+        if not self._sight(job_id).is_over:
+            cancel(self._settings.inbox, name, job_id, self._disk)
+        return see_other(f"/jobs/{job_id}")
+
+    def _retry(self, job_id: str) -> HTTPResponse:
+        return see_other(f"/jobs/{self._runs.retry(job_id).job_id}")
+
+    # The library
+
+    def _show_library(self) -> HTTPResponse:
+        found = self._asking.shelf()
+        return self._page("library.html", here="library", now=datetime.now(UTC), **found)
+
+    # Who is there
+
+    def _ask_token(self) -> HTTPResponse:
+        return self._page(
+            "login.html",
+            here="login",
+            error="",
+            next=_next({"next": request.query.getunicode("next") or ""}),
+        )
+
+    def _login(self) -> HTTPResponse:
+        given = texts(posted(self._settings))
+        cookie = self._access.cookie()
+        if cookie is None:
+            return see_other("/")
+        if not self._access.is_token(given.get("token")):
+            error = "This is not the gateway's token."
+            return self._page("login.html", 401, here="login", error=error, next=_next(given))
+        answer = see_other(_next(given))
+        self._keep(answer, cookie, session.SECONDS)
+        return answer
+
+    def _logout(self) -> HTTPResponse:
+        answer = see_other("/ui/login")
+        self._keep(answer, "", 0)
+        return answer
+
+    def _keep(self, answer: HTTPResponse, value: str, seconds: int) -> None:
+        """Set the cookie. Over https or not: the browser's own Origin tells, and no proxy."""
+        is_secure = (request.get_header("origin") or "").lower().startswith("https://")
+        answer.set_cookie(
+            session.COOKIE,
+            value,
+            path="/",
+            max_age=seconds,
+            httponly=True,
+            samesite="strict",
+            secure=is_secure,
+        )
+
+    def _static(self, name: str) -> HTTPResponse:
+        found = render.static_file(name)
+        if found is None:
+            raise not_found("There is nothing at this address.")
+        return found
+
+    def _page(
+        self,
+        template: str,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> HTTPResponse:
+        return render.page(
+            template,
+            status,
+            headers,
+            has_token=self._settings.gateway.secret is not None,
+            served_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            **values,
+        )
+
+
+def wants_page(accept: str) -> bool:
+    """Whether a client names HTML, and likes it no less than JSON: browsers do, programs do not."""
+    wanted: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            wanted[kind] = float(quality)
+        except ValueError:
+            wanted[kind] = 0.0
+    html = max(wanted.get("text/html", 0.0), wanted.get("application/xhtml+xml", 0.0))
+    return html > 0 and html >= wanted.get("application/json", 0.0)
+
+
+def _question() -> Question:
+    query = request.query
+    status = query.get("status") or None
+    if status is not None and status not in list(Status):
+        raise bad(f"`status` is one of: {', '.join(Status)}.")
+    return Question(
+        limit=JOBS_A_PAGE,
+        status=None if status is None else Status(status),
+        part=(query.getunicode("name") or "").strip() or None,
+        is_over=status is None,
+        before=query.get("before"),
+    )
+
+
+def _next(given: Mapping[str, str]) -> str:
+    """Where to go after the token was shown: an address of ours only."""
+    found = given.get("next") or "/"
+    return found if _NEXT.fullmatch(found) else "/"

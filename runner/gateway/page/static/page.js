@@ -1,0 +1,247 @@
+// What the pages do beside what they say: news by server-sent events, dropped files, times that go
+// on. Every page works without it.
+"use strict";
+
+const skew = Date.now() - Date.parse(document.documentElement.dataset.now);
+const now = () => Date.now() - skew; // the server's clock
+
+// Times, as in words.py
+
+function duration(seconds) {
+  if (seconds < 9.95) return `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`;
+  const whole = Math.round(seconds);
+  for (const [unit, size, nextUnit, nextSize] of [
+    ["d", 86400, "h", 3600],
+    ["h", 3600, "min", 60],
+    ["min", 60, "s", 1],
+  ]) {
+    if (whole < size) continue;
+    const rest = Math.floor((whole % size) / nextSize);
+    return `${Math.floor(whole / size)} ${unit}` + (rest ? ` ${rest} ${nextUnit}` : "");
+  }
+  return `${whole} s`;
+}
+
+function age(seconds) {
+  if (seconds < 10) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 2 * 86400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} days ago`;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const hours = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+
+function show(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function tick() {
+  for (const one of document.querySelectorAll("time[data-age]"))
+    show(one, age((now() - Date.parse(one.dateTime)) / 1000));
+  for (const one of document.querySelectorAll("[data-since]"))
+    show(one, duration(Math.round(Math.max(now() - Date.parse(one.dataset.since), 0) / 1000)));
+}
+
+function localise() {
+  let day = "";
+  for (const one of document.querySelectorAll("time[data-local]")) {
+    const at = new Date(one.dateTime);
+    one.title = one.dateTime;
+    show(one, (at.toDateString() === day ? hours : clock).format(at));
+    day = at.toDateString();
+  }
+  tick();
+}
+
+// Streams: open while the page is seen, and opened again when the server comes back
+
+const RETRY = 5000;
+let leave = () => {};
+
+function say(text) {
+  document.getElementById("say").textContent = text;
+}
+
+function listen(url, news) {
+  let source = null;
+  let later = 0;
+  const line = document.querySelector("[data-live]");
+  const tell = (text) => {
+    if (!line) return;
+    line.hidden = !text;
+    show(line, text);
+  };
+  const close = () => {
+    clearTimeout(later);
+    source?.close();
+    source = null;
+  };
+  const open = () => {
+    close();
+    if (document.hidden) return;
+    source = new EventSource(url);
+    source.onopen = () => tell("");
+    source.onerror = () => {
+      tell("No connection; trying again …");
+      // The browser itself tries again after a lost connection, but not after an error's answer.
+      if (source?.readyState === EventSource.CLOSED) later = setTimeout(open, RETRY);
+    };
+    for (const [name, hear] of Object.entries(news)) {
+      source.addEventListener(name, (event) => hear(JSON.parse(event.data)));
+    }
+  };
+  const back = (event) => event.persisted && open();
+  document.addEventListener("visibilitychange", open);
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", back);
+  open();
+  return () => {
+    close();
+    document.removeEventListener("visibilitychange", open);
+    removeEventListener("pagehide", close);
+    removeEventListener("pageshow", back);
+  };
+}
+
+// Fragments are rendered by the server, and escaped there.
+
+function replace(part, html) {
+  const known = new Set([...part.querySelectorAll("[data-key]")].map((one) => one.dataset.key));
+  const focused = part.contains(document.activeElement)
+    ? document.activeElement.getAttribute("href")
+    : null;
+  const fresh = document.createElement("template");
+  fresh.innerHTML = html;
+  for (const one of fresh.content.querySelectorAll("[data-key]"))
+    if (!known.has(one.dataset.key)) one.classList.add("fresh");
+  part.replaceChildren(fresh.content);
+  if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  tick();
+}
+
+function overview(board) {
+  const news = {};
+  let heard = false;
+  for (const part of board.querySelectorAll("[data-part]")) {
+    news[part.dataset.part] = (html) => {
+      replace(part, html);
+      if (part.dataset.part !== "jobs") return;
+      const first = heard && part.querySelector("li.fresh");
+      if (first) {
+        const name = first.querySelector("a").textContent;
+        say(`${name}: ${first.querySelector(".status").textContent}`);
+      }
+      heard = true;
+    };
+  }
+  return listen(board.dataset.stream, news);
+}
+
+// A job
+
+function job(main) {
+  const status = main.dataset.status;
+  const log = main.querySelector("[data-log]");
+  const bar = main.querySelector("[data-progress]");
+  const cells = main.querySelector("[data-cells]");
+  return listen(main.dataset.job, {
+    state: (found) => {
+      if (found.status !== status) renew();
+    },
+    progress: (found) => {
+      if (found.status !== "running" || !found.cells) return;
+      bar.max = found.cells;
+      bar.value = Math.max(found.cell - 1, 0);
+      show(cells, `Cell ${found.cell} of ${found.cells}`);
+      const below = log.scrollHeight - log.scrollTop - log.clientHeight;
+      show(log, found.log_tail ?? "");
+      if (below < 30) log.scrollTop = log.scrollHeight;
+    },
+    result: () => renew(),
+  });
+}
+
+async function renew() {
+  leave();
+  leave = () => {};
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const main = document.getElementById("main");
+    const hadFocus = main.contains(document.activeElement);
+    main.replaceChildren(...page.getElementById("main").childNodes);
+    document.title = page.title;
+    if (hadFocus) main.querySelector("h1")?.focus();
+    say(page.title);
+    start();
+  } catch {
+    location.reload();
+  }
+}
+
+// Files
+
+function dropping(form) {
+  const input = form.querySelector("input[type=file]");
+  const error = form.querySelector("[data-drop-error]");
+  const carries = (event) => event.dataTransfer?.types.includes("Files");
+  const over = (is) => document.body.classList.toggle("over", is);
+  const send = () => {
+    const file = input.files[0];
+    if (!file) return;
+    const fits = /\.(ipynb|json)$/i.test(file.name);
+    error.textContent = fits ? "" : `${file.name} is no notebook: its name must end in .ipynb.`;
+    if (fits) form.requestSubmit();
+    else input.value = "";
+  };
+  input.addEventListener("change", send);
+  document.addEventListener("dragover", (event) => {
+    if (!carries(event)) return;
+    event.preventDefault();
+    over(true);
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) over(false);
+  });
+  document.addEventListener("drop", (event) => {
+    if (!carries(event)) return;
+    event.preventDefault();
+    over(false);
+    if (event.dataTransfer.files.length > 1) {
+      error.textContent = "Drop one notebook at a time here, or all of them into the inbox folder.";
+      return;
+    }
+    input.files = event.dataTransfer.files;
+    send();
+  });
+}
+
+// Forms are sent once
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.classList.contains("sent")) event.preventDefault();
+  else if (form.method === "post") form.classList.add("sent");
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form.sent")) form.classList.remove("sent");
+});
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+});
+
+function start() {
+  localise();
+  const board = document.querySelector("[data-stream]");
+  const running = document.querySelector("[data-job]");
+  if (board) leave = overview(board);
+  if (running) leave = job(running);
+}
+
+setInterval(tick, 1000);
+start();
+for (const form of document.querySelectorAll("[data-drop]")) dropping(form);
+document.querySelector("[data-focus]")?.focus();

@@ -1,0 +1,689 @@
+"""Promises of the page, against the real program: through sockets, and in Debian's Chromium."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from tests.conftest import Json, Program, Serving, code, notebook, programs, tool, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Dialog, Page, Response
+
+GATEWAY: Json = {"enabled": True, "port": 0}
+BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+SWITCHES = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+TOKEN = "s3cret-token"
+PATIENCE = 60_000
+"""Milliseconds for what a busy machine may take its time with."""
+SLOW = "import time\nfor n in range(3000):\n    print('step', n, flush=True)\n    time.sleep(0.1)"
+STEPS = notebook(*["import time; time.sleep(1.3); print('here')"] * 3, code("6 * 7", "results"))
+SALES = notebook(
+    code(
+        "region = 'EU'  # where it is sold\nfactor: float = 2.5\nstrict = True\ntags = ['a', 'b']",
+        "parameters",
+    ),
+    code("region, factor, strict, tags", "results"),
+)
+HOSTILE = """
+from IPython.display import HTML, Javascript, Markdown, SVG, display
+attack = "parent.document.title = 'taken'; top.location = '/ui/library'; alert(1)"
+display(HTML(f"<script>{attack}</script>"))
+display(HTML(f"<img src='/jobs?attack' onerror=\\"{attack}\\">"))
+display(HTML(f"<a id='js' href=\\"javascript:{attack}\\">click</a>"))
+display(HTML("<form id='evil' method='post' action='/ui/logout'>"
+             "<button id='post'>x</button></form>"))
+display(HTML("<meta http-equiv='refresh' content='0; url=/ui/library'>"))
+display(HTML("<iframe src='/jobs?framed'></iframe><base href='http://192.0.2.1/'>"))
+display(Javascript(attack))
+display(Markdown(f"<script>{attack}</script>"))
+display(SVG(f"<svg xmlns='http://www.w3.org/2000/svg' onload=\\"{attack}\\">"
+            f"<script>{attack}</script></svg>"))
+HTML(f"<table><thead><tr><th>a</th></tr></thead><tbody><tr><td><script>{attack}</script>"
+     f"<img src=x onerror=\\"{attack}\\"></td></tr></tbody></table>")
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """One program for all tests that leave it as it was."""
+    making = programs(tmp_path_factory.mktemp("page"))
+    found = next(making)({"gateway": GATEWAY, "execution": {"concurrency": 2}}).start()
+    found.library.mkdir(exist_ok=True)
+    (found.library / "sales.ipynb").write_text(json.dumps(SALES))
+    yield found
+    next(making, None)
+
+
+def ask(program: Program, path: str, method: str = "GET", **headers: str) -> requests.Response:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return requests.request(
+        method,
+        f"{program.url}{path}",
+        headers={"Accept": BROWSERS, **given},
+        allow_redirects=False,
+        timeout=60,
+    )
+
+
+def run(program: Program, wait: int = 60, **body: Any) -> str:
+    """Submits a request, and gives the job's id."""
+    answer = requests.post(f"{program.url}/run?wait={wait}", json=body, timeout=120)
+    return str(answer.json()["job_id"])
+
+
+def newest(program: Program) -> str:
+    answer = requests.get(f"{program.url}/jobs?limit=1", timeout=30)
+    return str(answer.json()["jobs"][0]["job_id"])
+
+
+# What a browser and what a program gets
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *(None, "*/*", "application/json", "application/json, text/plain, */*"),
+        *("text/html;q=0", "application/json, text/html;q=0.5"),
+    ],
+)
+def test_a_program_still_gets_json(program: Program, accept: str | None) -> None:
+    """Byte for byte the same as without a page."""
+    headers = {"Accept": accept} if accept is not None else {"Accept": ""}
+    for path in ("/", "/jobs/" + "0" * 32):
+        answer = requests.get(f"{program.url}{path}", headers=headers, timeout=30)
+        assert answer.headers["Content-Type"] == "application/json"
+    health = requests.get(f"{program.url}/", headers=headers, timeout=30)
+    assert health.content == requests.get(f"{program.url}/healthz", timeout=30).content
+
+
+def test_a_browser_gets_the_page(program: Program) -> None:
+    """At `/` and at a job; health stays JSON at its own address."""
+    job_id = run(program, notebook=notebook("1"))
+    for path in ("/", f"/jobs/{job_id}", "/ui/library", "/ui/run"):
+        answer = ask(program, path)
+        assert (answer.status_code, path) == (200, path)
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert ask(program, "/healthz").headers["Content-Type"] == "application/json"
+
+
+def test_every_page_is_under_one_strict_policy(program: Program) -> None:
+    """Also those of errors: no script but ours, nothing from elsewhere, in no frame."""
+    for path in ("/", "/ui/run", "/ui/library", "/jobs/nothing", "/ui/nothing", "/ui/run?job=x"):
+        answer = ask(program, path)
+        policy = answer.headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert not re.search(r"<script(?! src=)| style=| on\w+=", answer.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/jobs/" + "0" * 32, 404),
+        ("/jobs/x", 404),
+        ("/?before=x", 400),
+        ("/?status=x", 400),
+        ("/ui/nothing", 404),
+        ("/ui/run?notebook=../secret", 400),
+        ("/ui/run?notebook=none.ipynb", 400),
+        ("/ui/run?job=x", 404),
+        ("/ui/static/..%2fpage.css", 404),
+        ("/ui/events?status=x", 400),
+    ],
+)
+def test_errors_are_pages_too(program: Program, path: str, status: int) -> None:
+    """With the sentence that the API has for it."""
+    answer = ask(program, path)
+    assert answer.status_code == status
+    assert '<p class="notice bad" role="alert">' in answer.text
+
+
+def test_static_files_are_kept_by_the_browser(program: Program) -> None:
+    """Each under an address that changes with its content."""
+    page = ask(program, "/").text
+    for path in re.findall(r'"(/ui/static/[^"]+)"', page):
+        answer = ask(program, path)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "cross-site"},
+    ],
+)
+def test_forms_of_other_pages_change_nothing(program: Program, headers: dict[str, str]) -> None:
+    """Without a token too: a form says where it comes from, or is refused."""
+    job_id = run(program, notebook=notebook("1"))
+    before = newest(program)
+    for path in (f"/ui/jobs/{job_id}/retry", f"/ui/jobs/{job_id}/cancel", "/ui/run", "/ui/inspect"):
+        assert ask(program, path, "POST", **headers).status_code == 403
+    assert newest(program) == before
+
+
+def test_the_token_is_asked_for_once(serving: Serving) -> None:
+    """A cookie is kept that is not the token; it opens the API too, and ends with a log-out."""
+    program = serving({"gateway": {**GATEWAY, "token": TOKEN}})
+    url = program.url
+    own = {"Origin": url}
+    health = requests.get(f"{url}/", timeout=30)
+    assert health.json()["status"] == "healthy"
+    asked = ask(program, "/jobs/" + "0" * 32)
+    assert (asked.status_code, asked.headers["Location"]) == (
+        303,
+        "/ui/login?next=%2Fjobs%2F" + "0" * 32,
+    )
+    assert ask(program, "/").headers["Location"] == "/ui/login?next=%2F"
+    assert ask(program, "/ui/login").status_code == 200
+    assert ask(program, "/ui/events").status_code == 303
+    assert ask(program, "/ui/run", "POST", **own).status_code == 401
+    wrong = requests.post(f"{url}/ui/login", {"token": "wrong"}, headers=own, timeout=30)
+    assert wrong.status_code == 401
+    assert "Set-Cookie" not in wrong.headers
+    browser = requests.Session()
+    for target, leads_to in (("/ui/library", "/ui/library"), ("//evil.example", "/"), ("x", "/")):
+        right = browser.post(
+            f"{url}/ui/login",
+            {"token": TOKEN, "next": target},
+            headers=own,
+            timeout=30,
+            allow_redirects=False,
+        )
+        assert (right.status_code, right.headers["Location"]) == (303, leads_to)
+    cookie = right.headers["Set-Cookie"].lower()
+    assert all(part in cookie for part in ("httponly", "samesite=strict", "path=/"))
+    assert "secure" not in cookie
+    assert TOKEN not in cookie
+    over_https = requests.post(
+        f"{url}/ui/login",
+        {"token": TOKEN},
+        headers={"Origin": url.replace("http:", "https:")},
+        timeout=30,
+        allow_redirects=False,
+    )
+    assert "secure" in over_https.headers["Set-Cookie"].lower()
+    assert browser.get(f"{url}/jobs", timeout=30).status_code == 200
+    assert browser.post(f"{url}/jobs/{'0' * 32}/retry", timeout=30).status_code == 403
+    again = browser.post(f"{url}/jobs/{'0' * 32}/retry", headers=own, timeout=30)
+    assert again.status_code == 404
+    browser.post(f"{url}/ui/logout", headers=own, timeout=30)
+    assert browser.get(f"{url}/jobs", timeout=30).status_code == 401
+    assert TOKEN not in program.log
+
+
+# In the browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """One Chromium for all tests."""
+    path = tool("chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        found = play.chromium.launch(executable_path=path, args=SWITCHES)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: "Browser", program: Program) -> Iterator["Page"]:
+    """A page of its own, which may say nothing on the console and load nothing from elsewhere."""
+    yield from pages(browser, program)
+
+
+def pages(
+    browser: "Browser", program: Program, *, is_hostile: bool = False, **options: Any
+) -> Iterator["Page"]:
+    context = browser.new_context(base_url=program.url, **options)
+    found = context.new_page()
+    found.set_default_timeout(PATIENCE)
+    troubles: list[str] = []
+    elsewhere: list[str] = []
+    found.on("pageerror", lambda error: troubles.append(str(error)))
+    found.on(
+        "console",
+        lambda said: (
+            troubles.append(said.text)
+            if "Content Security" in said.text and not is_hostile
+            else None
+        ),
+    )
+    found.on(
+        "request",
+        lambda asked: (
+            elsewhere.append(asked.url)
+            if not asked.url.startswith((program.url, "http://localhost:", "data:"))
+            else None
+        ),
+    )
+    yield found
+    context.close()
+    assert troubles == []
+    assert elsewhere == []
+
+
+def file_of(tmp_path: Path, name: str, content: Json) -> Path:
+    file = tmp_path / name
+    file.write_text(json.dumps(content))
+    return file
+
+
+def drop(page: "Page", file: Path) -> None:
+    """What a mouse does that lets go of a file over the page."""
+    carried = page.evaluate_handle(
+        """([name, text]) => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([text], name));
+            return carried;
+        }""",
+        [file.name, file.read_text()],
+    )
+    page.dispatch_event("body", "dragover", {"dataTransfer": carried})
+    page.dispatch_event("body", "drop", {"dataTransfer": carried})
+
+
+def heading(page: "Page") -> str:
+    return page.locator("h1").inner_text()
+
+
+def test_a_dropped_notebook_runs_and_its_result_is_read(page: "Page", tmp_path: Path) -> None:
+    """Drop, run, watch it move by cell, read the result: nothing is loaded anew by hand."""
+    page.goto("/")
+    drop(page, file_of(tmp_path, "Größe €.ipynb", STEPS))
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    assert heading(page) == "Größe €"
+    page.get_by_text(re.compile(r"Cell [23] of 4")).wait_for()
+    page.get_by_text("here").first.wait_for()
+    page.get_by_role("heading", name="Results").wait_for()
+    assert page.locator(".title .status").inner_text() == "Succeeded"
+    assert page.locator(".result .value").inner_text() == "42"
+    assert "Published" in page.locator(".steps").inner_text()
+
+
+def test_the_overview_moves_by_itself(page: "Page", program: Program) -> None:
+    """What runs appears, its cells go on, and it ends up among the finished jobs."""
+    page.goto("/")
+    job_id = run(program, 0, notebook=STEPS, name="moving")
+    now = page.locator('[data-part="now"]')
+    now.get_by_role("link", name="moving").wait_for()
+    now.get_by_text(re.compile(r"Cell [234] of 4")).wait_for()
+    done = page.locator(f'[data-part="jobs"] li[data-key="{job_id}"]')
+    done.wait_for()
+    assert "Succeeded" in done.inner_text()
+    now.get_by_role("link", name="moving").wait_for(state="detached")
+    assert "moving: Succeeded" in page.locator("#say").inner_text()
+
+
+def test_a_failing_job_shows_its_cell_and_traceback(page: "Page", program: Program) -> None:
+    """The line that failed is marked; what was reached before is there too."""
+    source = "x = 1\nraise ValueError('no <b>bold</b> luck')"
+    job_id = run(program, notebook=notebook(code("'before'", "results"), source), name="fails")
+    page.goto("/?status=failed")
+    page.get_by_role("link", name="fails").first.click()
+    page.wait_for_url(f"**/jobs/{job_id}")
+    assert page.locator(".title .status").inner_text() == "Failed"
+    assert "no <b>bold</b> luck" in page.locator(".message").inner_text()
+    assert page.locator(".source .failed").inner_text().strip().startswith("2raise ValueError")
+    assert "Cell In[2], line 2" in page.locator(".trouble pre").last.inner_text()
+    assert "before" in page.locator(".result").inner_text()
+
+
+def test_a_long_job_is_cancelled(page: "Page", program: Program) -> None:
+    """While its log goes on; the page tells when it is over."""
+    job_id = run(program, 0, notebook=notebook(SLOW), name="long")
+    page.goto(f"/jobs/{job_id}")
+    page.locator("[data-log]").get_by_text("step 20").wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    page.locator(".title .s-cancelled").wait_for()
+    assert page.get_by_role("button", name="Cancel").count() == 0
+
+
+def test_a_library_notebook_runs_with_a_changed_parameter(page: "Page", program: Program) -> None:
+    """Types, defaults and comments are there; what was not changed is not asked for."""
+    page.goto("/ui/library")
+    page.get_by_role("link", name="Run sales.ipynb").click()
+    assert "where it is sold" in page.locator("form.run").inner_text()
+    assert page.get_by_label("factor").input_value() == "2.5"
+    assert page.get_by_label("strict").is_checked()
+    page.get_by_label("region").fill("US")
+    page.get_by_label("strict").uncheck()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    page.get_by_role("heading", name="Results").wait_for()
+    job_id = page.url.rpartition("/")[2]
+    found = requests.get(f"{program.url}/jobs/{job_id}/result", timeout=30).json()
+    assert found["parameters"] == {"region": "US", "strict": False}
+    assert found["results"]["cell_3"]["text/plain"] == "('US', 2.5, False, ['a', 'b'])"
+    page.goto("/ui/library")
+    last = page.get_by_role("link", name="Last run of sales.ipynb: Succeeded")
+    assert last.get_attribute("href") == f"/jobs/{job_id}"
+
+
+def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Program) -> None:
+    """The form has what was asked; the same notebook, not a copy out of the browser."""
+    body = notebook(code("n = 1", "parameters"), code("n * 2", "results"))
+    job_id = run(program, notebook=body, parameters={"n": 4, "other": [1]}, name="again")
+    page.goto(f"/jobs/{job_id}")
+    page.get_by_role("button", name="Run again").click()
+    page.wait_for_url(lambda url: "/jobs/" in url and job_id not in url)
+    page.get_by_role("heading", name="Results").wait_for()
+    assert page.locator(".result .value").inner_text() == "8"
+    page.get_by_role("link", name="Change and run").click()
+    assert page.get_by_label("n", exact=True).input_value() == "4"
+    assert json.loads(page.get_by_label("Other parameters").input_value()) == {"other": [1]}
+    assert page.get_by_label("Name of the job").input_value() == "again"
+    page.get_by_label("n", exact=True).fill("x")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Enter a whole number.").wait_for()
+    assert page.get_by_label("n", exact=True).input_value() == "x"
+    page.get_by_label("n", exact=True).fill("5")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url("**/jobs/*")
+    page.get_by_role("heading", name="Results").wait_for()
+    assert page.locator(".result .value").inner_text() == "10"
+
+
+def test_what_a_form_sends_is_bounded_and_checked(program: Program) -> None:
+    """Broken, foreign and oversized bodies are refused as pages, and nothing is queued."""
+    before = newest(program)
+    kind = {"Content_Type": "multipart/form-data; boundary=B"}
+    head = b'--B\r\nContent-Disposition: form-data; name="%s"; filename="x"\r\n\r\n%s\r\n--B--\r\n'
+    for path, body, headers, status in (
+        ("/ui/run", b"", {}, 400),
+        ("/ui/run", b"content=%ff", {}, 400),
+        ("/ui/run", b"garbage", kind, 400),
+        ("/ui/run", b"library=../x.ipynb", {}, 400),
+        ("/ui/run", b"job=x", {}, 404),
+        ("/ui/inspect", b"", {}, 422),
+        ("/ui/inspect", head % (b"file", b"{"), kind, 422),
+        ("/ui/inspect", head % (b"file", b" " * (7 << 20)), kind, 413),
+    ):
+        answer = requests.post(
+            f"{program.url}{path}",
+            body,
+            headers={
+                "Accept": BROWSERS,
+                "Origin": program.url,
+                "Content-Type": "application/x-www-form-urlencoded",
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            },
+            timeout=60,
+        )
+        assert (path, body[:40], answer.status_code) == (path, body[:40], status)
+        assert answer.headers["Content-Type"].startswith("text/html")
+    assert newest(program) == before
+
+
+def test_what_the_contract_refuses_stands_beside_its_field(page: "Page") -> None:
+    """With what was typed kept."""
+    page.goto("/ui/run?notebook=sales.ipynb")
+    page.get_by_text("More settings").click()
+    page.get_by_label("Time limit").fill("1e9")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator("#timeout-error").wait_for()
+    assert "limits.max_run_seconds" in page.locator("#timeout-error").inner_text()
+    assert page.get_by_label("Time limit").input_value() == "1e9"
+
+
+def test_what_is_no_notebook_is_told_where_it_was_dropped(page: "Page", tmp_path: Path) -> None:
+    """By its name at once, by its content after a look at it."""
+    page.goto("/ui/run")
+    drop(page, file_of(tmp_path, "letter.txt", {}))
+    page.get_by_text("letter.txt is no notebook").wait_for()
+    drop(page, file_of(tmp_path, "letter.ipynb", {"cells": []}))
+    page.get_by_text("it has no code cell").wait_for()
+    page.set_input_files("#file", file_of(tmp_path, "good.ipynb", notebook("1")))
+    page.get_by_role("heading", name="Run good.ipynb").wait_for()
+
+
+def test_everything_works_without_javascript(
+    browser: "Browser", program: Program, tmp_path: Path
+) -> None:
+    """Forms and links do; only news need a reload."""
+    for page in pages(browser, program, java_script_enabled=False):
+        page.goto("/")
+        page.set_input_files("#file", file_of(tmp_path, "plain.ipynb", STEPS))
+        page.get_by_role("button", name="Continue").click()
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.wait_for_url("**/jobs/*")
+
+        def is_over(page: "Page" = page) -> bool:
+            page.reload()
+            return page.get_by_role("heading", name="Results").count() == 1
+
+        wait_for(is_over)
+
+
+def _refuse(dialogs: list[str], dialog: "Dialog") -> None:
+    dialogs.append(dialog.message)
+    dialog.dismiss()
+
+
+def _note(answered: list[str], answer: "Response") -> None:
+    answered.append(f"{answer.request.method} {answer.url}")
+
+
+def test_a_hostile_notebook_does_nothing(browser: "Browser", program: Program) -> None:
+    """Scripts, handlers, links and forms of its outputs are shown, and never run."""
+    body = notebook(
+        "open('x.svg', 'w').write('<svg onload=\"alert(1)\"/>')", code(HOSTILE, "results")
+    )
+    job_id = run(program, notebook=body, name="hostile")
+    for page in pages(browser, program, is_hostile=True):
+        dialogs: list[str] = []
+        answered: list[str] = []  # a request that the policy stops has no answer
+        page.on("dialog", partial(_refuse, dialogs))
+        page.on("response", partial(_note, answered))
+        page.goto(f"/jobs/{job_id}")
+        frame = page.frame_locator("iframe.notebook")
+        page.locator("iframe.notebook").scroll_into_view_if_needed()
+        frame.locator("#js").wait_for()
+        title = page.title()
+        frame.locator("#js").click()
+        frame.locator("#post").click()
+        page.wait_for_function("document.readyState === 'complete'")
+        page.evaluate("new Promise((done) => setTimeout(done, 500))")  # for what must not come
+        assert page.url.endswith(f"/jobs/{job_id}")
+        assert page.title() == title
+        assert dialogs == []
+        path = [url.removeprefix(f"GET {program.url}").split("?")[0] for url in answered]
+        allowed = {f"/jobs/{job_id}", f"/jobs/{job_id}/notebook", f"/jobs/{job_id}/files/x.svg"}
+        assert {one for one in path if not one.startswith(("/ui/static/", "GET data:"))} <= allowed
+        assert page.locator("main script, main [onerror], main form[id=evil]").count() == 0
+
+
+def test_a_hostile_name_and_value_are_text(page: "Page", program: Program) -> None:
+    """Wherever a notebook's words stand."""
+    evil = "<img src=x onerror=document.title='taken'>"
+    body = notebook(
+        code(f"x = {evil!r}  # {evil}", "parameters"), code("x", "results"), "1/0  # </pre>"
+    )
+    job_id = run(program, notebook=body, parameters={"x": evil}, name="evil")
+    for path in ("/", f"/jobs/{job_id}", f"/ui/run?job={job_id}"):
+        page.goto(path)
+        assert "taken" not in page.title()
+        assert page.locator("main img[src=x]").count() == 0
+
+
+def test_a_login_by_hand(browser: "Browser", serving: Serving) -> None:
+    """The page that was asked for comes after the token; then all of it works."""
+    program = serving({"gateway": {**GATEWAY, "token": TOKEN}})
+    for page in pages(browser, program):
+        page.goto("/ui/library?x=1")
+        page.get_by_label("Token").fill("wrong")
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_text("This is not the gateway's token.").wait_for()
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{program.url}/ui/library?x=1")
+        assert page.evaluate("document.cookie") == ""
+        page.goto(program.url.replace("127.0.0.1", "localhost") + "/ui/login")  # another site
+        page.evaluate("(url) => { location.href = url; }", f"{program.url}/ui/library")
+        page.get_by_role("heading", name="Library").wait_for()
+        page.goto("/")
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        requests.post(
+            f"{program.url}/run",
+            json={"notebook": notebook("1"), "name": "seen"},
+            headers=headers,
+            timeout=60,
+        )
+        page.locator('[data-part="jobs"]').get_by_role("link", name="seen").click()
+        page.get_by_role("button", name="Run again").click()
+        page.wait_for_url("**/jobs/*")
+        page.get_by_role("button", name="Log out").click()
+        page.wait_for_url("**/ui/login")
+        page.goto("/")
+        page.wait_for_url("**/ui/login*")
+
+
+def test_a_stream_comes_back_after_a_restart(
+    browser: "Browser", serving: Serving, make_program: Callable[..., Program]
+) -> None:
+    """The gateway went away under an open page; the page says so, and goes on by itself."""
+    program = serving({"gateway": {"enabled": True, "port": _free_port()}})
+    for page in pages(browser, program):
+        page.goto("/")
+        page.get_by_text("Healthy").wait_for()
+        program.children(" gateway")[0].kill()
+        wait_for(lambda: len(program.addresses()) == 2)
+        run(program, notebook=notebook("1"), name="after")
+        page.locator('[data-part="jobs"]').get_by_role("link", name="after").wait_for()
+        assert page.locator("[data-live]").is_hidden()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+    return port
+
+
+def test_a_hidden_page_holds_no_seat(page: "Page", program: Program) -> None:
+    """Its stream ends when it is hidden, and is there again when it is seen."""
+    page.goto("/")
+    page.get_by_text("Healthy").wait_for()
+    with page.expect_event("requestfailed", lambda one: "/ui/events" in one.url):
+        page.evaluate(
+            """() => {
+                Object.defineProperty(document, "hidden", { value: true, configurable: true });
+                document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+    with page.expect_request("**/ui/events*"):
+        page.evaluate(
+            """() => {
+                Object.defineProperty(document, "hidden", { value: false, configurable: true });
+                document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+
+
+def test_jobs_are_filtered_and_paged(page: "Page", program: Program) -> None:
+    """By a part of the name and by status; 25 a page."""
+    for number in range(27):
+        run(program, 0, notebook=notebook("1"), name=f"paged/n{number:02}")
+    wait_for(lambda: program.report("paged/n26"))
+    wait_for(lambda: len(list(program.outbox.glob("paged/*.result.json"))) == 27)
+    page.goto("/")
+    page.get_by_label("Name contains").fill("PAGED/")
+    page.get_by_role("button", name="Filter").click()
+    page.wait_for_url("**/?*name=PAGED*")
+    assert page.locator(".jobs li").count() == 25
+    page.get_by_role("link", name="Older").click()
+    page.locator(".jobs").get_by_role("link", name="paged/n00").wait_for()
+    assert page.locator(".jobs li").count() == 2
+    page.get_by_label("Status").select_option("failed")
+    page.get_by_text("No job fits.").wait_for()
+
+
+# For everybody
+
+
+@pytest.fixture(scope="module")
+def places(program: Program) -> dict[str, str]:
+    """Pages that together show everything."""
+    table = 'import json; json.loads(\'[{"a": 1, "b": "x"}]\')'
+    good = run(program, notebook=notebook(code(table, "results"), code("'text\\n' * 9", "results")))
+    bad = run(program, notebook=notebook("x = 1\n1/0"), name="broken")
+    slow = run(program, 0, notebook=notebook(SLOW), name="endless")
+    return {
+        "overview": "/",
+        "job": f"/jobs/{good}",
+        "failed": f"/jobs/{bad}",
+        "running": f"/jobs/{slow}",
+        "choose": "/ui/run",
+        "form": "/ui/run?notebook=sales.ipynb",
+        "library": "/ui/library",
+        "problem": "/jobs/none",
+    }
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_axe_finds_no_violation(
+    browser: "Browser", program: Program, places: dict[str, str], scheme: str, width: int
+) -> None:
+    """Labels, landmarks, contrast, on every page; and none is wider than the screen."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    size = {"width": width, "height": 780}
+    for page in pages(browser, program, color_scheme=scheme, viewport=size):
+        for name, path in places.items():
+            page.goto(path)
+            page.wait_for_function("document.fonts.status === 'loaded'")
+            found = Axe().run(page, options={"iframes": False})
+            assert [
+                (name, one["id"], [node["html"][:200] for node in one["nodes"]])
+                for one in found.response["violations"]
+            ] == []
+            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert (name, page.evaluate(overflow)) == (name, 0)
+
+
+def test_dark_is_dark(browser: "Browser", program: Program) -> None:
+    """As the system says."""
+    seen = {}
+    for scheme in ("light", "dark"):
+        for page in pages(browser, program, color_scheme=scheme):
+            page.goto("/")
+            seen[scheme] = page.evaluate(
+                "getComputedStyle(document.documentElement).backgroundColor"
+            )
+    light, dark = (sum(map(int, re.findall(r"\d+", seen[one])[:3])) for one in ("light", "dark"))
+    assert light > 600 > 200 > dark
+
+
+def test_the_keyboard_is_enough(page: "Page", tmp_path: Path) -> None:
+    """Skip link first; what has the focus is seen; a file is chosen by the input itself."""
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    for _ in range(30):
+        if page.evaluate("document.activeElement.id") == "file":
+            break
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "file"
+    outline = "getComputedStyle(document.querySelector('.drop label')).outlineStyle"
+    assert page.evaluate(outline) == "solid"
