@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from runner.library import library_reader
 from runner.config import MEGABYTE, Settings
 from runner.execution.environment import clean_environment
 from runner.execution.kernelspecs import installed_kernels
 from runner.execution.preparation import check_modules, choose, read_notebook
+from runner.library import library_reader
 from runner.outcome import Failure, Refused
 from runner.request import Form, check_timeout, read_request
 

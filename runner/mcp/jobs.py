@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from anyio import to_thread
 
-from runner.library import library_reader
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
 from runner.gateway.arrivals import Arrivals
@@ -25,6 +24,7 @@ from runner.gateway.health import Health, examine
 from runner.gateway.problem import Problem
 from runner.gateway.record import Question, Record
 from runner.gateway.runs import MADE_NAMES, Runs, Submitted
+from runner.library import library_reader
 from runner.outcome import ErrorType, Failure, Status, refuse
 from runner.refusals import Source, refusals
 from runner.request import library_path

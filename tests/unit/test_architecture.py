@@ -58,8 +58,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # The HTTP face: a client of the folders, and a reader of the ledger.
     "gateway": {
-        *("access", "config", "disk", "ledger", "library", "names", "notebook", "outbox", "outcome"),
-        *("owner", "pulse", "report", "request", "strict_json", "submit", "watch", "__init__"),
+        *("access", "config", "disk", "ledger", "library", "names", "notebook", "outbox"),
+        *(
+            "outcome",
+            "owner",
+            "pulse",
+            "report",
+            "request",
+            "strict_json",
+            "submit",
+            "watch",
+            "__init__",
+        ),
     },
     # The face for agents: JupyterLab's client, and the gateway's rules over the same folders.
     "mcp": {
