@@ -510,14 +510,14 @@ def test_two_hundred_wait_and_others_are_answered(serving: Serving) -> None:
     """Nobody who waits holds a thread that health, metrics or submits need."""
     program = serving({"gateway": GATEWAY, "execution": {"concurrency": 1}})
     blocker = post(program, {"notebook": SLOW, "name": "blocker"}, "?wait=0").json()["job_id"]
+    bodies = [{"notebook": SLOW, "name": f"waits{number % 20}"} for number in range(200)]
     with ThreadPoolExecutor(200) as pool:
-        body = {"notebook": SLOW, "name": "blocker"}
-        waiting = [pool.submit(post, program, body, f"?wait=20&n={n}") for n in range(200)]
+        waiting = [pool.submit(post, program, body, "?wait=50") for body in bodies]
         wait_for(lambda: get(program, "/metrics").json()["queue_depth"] == 200)
         assert get(program, "/").status_code == 200
         assert post(program, {"notebook": SLOW, "name": "other"}, "?wait=0").status_code == 202
-        (program.inbox / "blocker.cancel").touch()
-        (program.inbox / "other.cancel").touch()
+        for name in {"blocker", "other", *(body["name"] for body in bodies)}:
+            (program.inbox / f"{name}.cancel").touch()
         answers = [one.result() for one in waiting]
     assert {answer.status_code for answer in answers} <= {202, 409}
     assert len({answer.json()["job_id"] for answer in answers} | {blocker}) == 201
