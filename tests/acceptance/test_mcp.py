@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -564,10 +563,8 @@ def test_nothing_but_the_protocol_is_on_stdout(tmp_path: Path) -> None:
     process.stdin.flush()
     answered = json.loads(process.stdout.readline())
     assert answered["result"]["serverInfo"]["name"] == "jupyter-mcp-server"
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
-    assert time.monotonic() - began < 20
     assert process.stdout.read() == b""
 
 
