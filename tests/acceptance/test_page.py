@@ -640,6 +640,7 @@ def places(program: Program) -> dict[str, str]:
         "choose": "/ui/run",
         "form": "/ui/run?notebook=sales.ipynb",
         "library": "/ui/library",
+        "login": "/ui/login",
         "problem": "/jobs/none",
     }
 
