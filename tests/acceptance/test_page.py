@@ -568,6 +568,11 @@ def test_a_stream_comes_back_after_a_restart(
         run(program, notebook=notebook("1"), name="after")
         page.locator('[data-part="jobs"]').get_by_role("link", name="after").wait_for()
         assert page.locator("[data-live]").is_hidden()
+        away = program.outbox.rename(program.root / "away")
+        page.get_by_text("the outbox is not there").first.wait_for()
+        assert "Not healthy" in page.locator("#say").inner_text()
+        away.rename(program.outbox)
+        page.locator(".health.good").wait_for()
 
 
 def _free_port() -> int:
@@ -635,6 +640,7 @@ def places(program: Program) -> dict[str, str]:
         "choose": "/ui/run",
         "form": "/ui/run?notebook=sales.ipynb",
         "library": "/ui/library",
+        "login": "/ui/login",
         "problem": "/jobs/none",
     }
 

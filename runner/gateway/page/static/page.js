@@ -126,7 +126,10 @@ function overview(board) {
   let heard = false;
   for (const part of board.querySelectorAll("[data-part]")) {
     news[part.dataset.part] = (html) => {
+      const before = part.querySelector(".health strong")?.textContent;
       replace(part, html);
+      const after = part.querySelector(".health strong")?.textContent;
+      if (after !== before) say(part.textContent.trim());
       if (part.dataset.part !== "jobs") return;
       const first = heard && part.querySelector("li.fresh");
       if (first) {
