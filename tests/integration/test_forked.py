@@ -33,6 +33,8 @@ def is_greeted(address: str) -> bool:
                 return _hears_welcome(subscriber)
         finally:
             thread.stop()
+            # ipykernel cancels it when nobody runs it any more; asyncio would complain a hundred times
+            thread._event_pipe_gc_task._log_destroy_pending = False
 
 
 def _hears_welcome(subscriber: "zmq.Socket[bytes]", seconds: int = 5) -> bool:
