@@ -33,7 +33,7 @@ def is_greeted(address: str) -> bool:
                 return _hears_welcome(subscriber)
         finally:
             thread.stop()
-            # ipykernel cancels it when nobody runs it any more; asyncio would complain a hundred times
+            # ipykernel cancels it when nobody runs it any more, and asyncio would complain.
             thread._event_pipe_gc_task._log_destroy_pending = False
 
 

@@ -4,6 +4,7 @@ Each promise is a test; the two modules beside this one say how the stack comes 
 """
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,6 +106,14 @@ class Scenario:
     def test_every_service_is_healthy(self, stack: Stack, name: str, path: str) -> None:
         """Where its health check looks."""
         wait_for(lambda: is_up(stack.url(name) + path), PATIENCE_SECONDS)
+
+    def test_a_browser_finds_the_page(self, stack: Stack) -> None:
+        """With its style sheet; templates and files are part of what is installed."""
+        page = requests.get(f"{stack.url('gateway')}/", headers={"Accept": "text/html"}, timeout=60)
+        assert page.headers["Content-Type"].startswith("text/html")
+        [sheet] = re.findall(r'rel="stylesheet" href="([^"]+)"', page.text)
+        style = requests.get(f"{stack.url('gateway')}{sheet}", timeout=60)
+        assert style.headers["Content-Type"].startswith("text/css")
 
     def test_a_dropped_notebook_comes_back(self, stack: Stack) -> None:
         """From the folders of the host to the folders of the host."""
