@@ -60,7 +60,8 @@ class _ByCgroup(Guard):
         return MEMORY if self._cgroup.ran_out_of_memory else None
 
     def why_killed(self) -> str | None:
-        return MEMORY if self._cgroup.ran_out_of_memory else None
+        """A fork bomb may have left no time to look, and its end comes first."""
+        return self.look()
 
     def peak(self) -> int:
         return max(self._cgroup.peak - KERNEL_MB * MEGABYTE, 0)
