@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from runner.config import Listening
+
 _WILDCARDS = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - to tell them apart
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 
@@ -40,6 +42,11 @@ class Binding:
     bind_address: str | None
     secret: str | None = field(repr=False)
     insecure: bool
+
+
+def binding_of(who: str, section: str, server: Listening) -> Binding:
+    """Where a server listens by its settings. `who` is for messages, `section` of the settings."""
+    return Binding(who, section, server.host, server.bind_address, server.secret, server.insecure)
 
 
 class Door:

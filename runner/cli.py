@@ -80,17 +80,13 @@ def _plainly(command: Callable[P, R]) -> Callable[P, R]:
 
 def _what_to_do(error: PermissionError) -> str:
     """Whose the folder is, as far as it can be seen: the usual trouble of a first start."""
+    from runner.doctor import advice_for
+
     if not error.filename:
         return str(error)
     folder = Path(os.fsdecode(error.filename)).parent
-    try:
-        owner = folder.stat().st_uid
-    except OSError:
-        return str(error)
-    return (
-        f"{error}. {folder} belongs to user {owner}, the runner is user {os.geteuid()}: give it to "
-        "that user (in containers, or set NB_UID and NB_GID; docs/operations.md)"
-    )
+    containers = "in containers, set NB_UID and NB_GID (docs/operations.md)"
+    return f"{error}. {advice_for(folder, error)} Or, {containers}."
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:

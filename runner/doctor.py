@@ -171,7 +171,7 @@ def _canary(
         yield _problem(
             name,
             f"in {folder} cannot {step}: {error.strerror}",
-            _advice_for(folder, error),
+            advice_for(folder, error),
         )
         return
     finally:
@@ -204,7 +204,8 @@ def _remove(place: Path, disk: Disk) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _advice_for(folder: Path, error: OSError) -> str:
+def advice_for(folder: Path, error: OSError) -> str:
+    """What to do where a folder cannot be used."""
     user = f"user {os.geteuid()}"
     try:
         owner = folder.stat()
@@ -326,9 +327,7 @@ def _try_events(inbox: Path, disk: Disk) -> Iterator[Finding]:
         yield _ok("watching", f"an event came {(time.monotonic() - began) * 1000:.0f} ms after")
         yield _lease(place / "event")
     except OSError as error:
-        yield _problem(
-            "watching", f"cannot try events: {error.strerror}", _advice_for(inbox, error)
-        )
+        yield _problem("watching", f"cannot try events: {error.strerror}", advice_for(inbox, error))
     finally:
         watch.stop()
         _remove(place, disk)

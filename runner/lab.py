@@ -8,9 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from runner.access import Binding, CannotListen, check_binding
+from runner.access import CannotListen, binding_of, check_binding
 from runner.config import DEFAULT_TOKEN, Settings
 
 log = logging.getLogger(__name__)
@@ -52,9 +53,7 @@ def become_lab(settings: Settings, environment: Mapping[str, str]) -> None:
     own = settings.jupyter
     token = own.secret or DEFAULT_TOKEN
     chosen = None if token == DEFAULT_TOKEN else token
-    check_binding(
-        Binding("JupyterLab", "jupyter", own.host, own.bind_address, chosen, own.insecure)
-    )
+    check_binding(replace(binding_of("JupyterLab", "jupyter", own), secret=chosen))
     if chosen is None:
         log.warning(
             "JupyterLab's token is %r, which everybody knows; set JUPYTER_TOKEN", DEFAULT_TOKEN

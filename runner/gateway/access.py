@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runner import access
-from runner.access import Binding, Door, bearer, is_foreign, is_origin
+from runner.access import Door, bearer, is_foreign, is_origin
 from runner.config import Gateway
 from runner.gateway import session
 from runner.gateway.problem import Problem, ProblemType
 
+NAMED = ("the gateway", "gateway")
+"""It, in messages and in the settings."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -88,21 +90,9 @@ class Access:
         return session.is_valid(self._secret, coming.cookie, self._clock())
 
 
-def binding_of(gateway: Gateway) -> Binding:
-    """Where the gateway listens, as the house's rules want to know it."""
-    return Binding(
-        "the gateway",
-        "gateway",
-        gateway.host,
-        gateway.bind_address,
-        gateway.secret,
-        gateway.insecure,
-    )
-
-
 def objection_to_binding(gateway: Gateway, *, in_container: bool) -> str | None:
     """Why the gateway may not listen where it is told to; None if it may."""
-    return access.objection(binding_of(gateway), in_container=in_container)
+    return access.objection(access.binding_of(*NAMED, gateway), in_container=in_container)
 
 
 def not_authorized() -> Problem:

@@ -18,7 +18,7 @@ from waitress.task import ErrorTask
 from runner import access
 from runner.access import CannotListen
 from runner.config import MEGABYTE, Settings
-from runner.gateway.access import binding_of
+from runner.gateway.access import NAMED
 from runner.gateway.answers import bad_http
 from runner.gateway.app import App
 
@@ -53,7 +53,7 @@ def check_binding(settings: Settings) -> None:
     Raises:
         CannotListen
     """
-    access.check_binding(binding_of(settings.gateway))
+    access.check_binding(access.binding_of(*NAMED, settings.gateway))
 
 
 def serve(settings: Settings, *, owner: int | None = None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import ParamSpec
 
-from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent
+from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel
 
 from runner.gateway.problem import Problem
@@ -19,6 +19,12 @@ from runner.mcp.outputs import Picture, Piece
 from runner.outcome import Refused
 
 P = ParamSpec("P")
+
+READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+RUNS_CODE = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True
+)
+"""What clients are told of a tool, so that they know when to ask their user."""
 
 KNOWN = (Refused, Problem, OSError, BadCall, JupyterAway, JupyterRefused, DocumentLost)
 

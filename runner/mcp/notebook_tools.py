@@ -10,7 +10,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
-from runner.mcp.answers import answer, plainly
+from runner.mcp.answers import READS, RUNS_CODE, answer, plainly
 from runner.mcp.live import LiveNotebooks, Ran
 from runner.mcp.outputs import Picture, Piece
 from runner.plain_text import excerpt
@@ -102,12 +102,7 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
 
     @server.tool(
         title="Add a code cell and run it",
-        annotations=ToolAnnotations(
-            read_only_hint=False,
-            destructive_hint=True,
-            idempotent_hint=False,
-            open_world_hint=True,
-        ),
+        annotations=RUNS_CODE,
     )
     @plainly
     async def insert_execute_code_cell(
@@ -168,7 +163,7 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
 
     @server.tool(
         title="Look at a notebook",
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        annotations=READS,
     )
     @plainly
     async def get_notebook_info(
@@ -192,7 +187,7 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
 
     @server.tool(
         title="Read a cell",
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        annotations=READS,
     )
     @plainly
     async def read_cell(
@@ -216,7 +211,7 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
 
     @server.tool(
         title="List notebooks in JupyterLab",
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        annotations=READS,
     )
     @plainly
     async def list_notebooks(

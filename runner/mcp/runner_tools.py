@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from runner.gateway.problem import Problem
 from runner.gateway.record import MAX_LIMIT, Question
 from runner.gateway.runs import Submitted
-from runner.mcp.answers import answer, plainly, said
+from runner.mcp.answers import READS, RUNS_CODE, answer, plainly, said
 from runner.mcp.jobs import Jobs, notebook_of, without_outputs
 from runner.mcp.jupyter import JupyterAway, JupyterRefused
 from runner.mcp.live import BadCall, LiveNotebooks
@@ -91,12 +91,7 @@ def register(
 
     @server.tool(
         title="Run a notebook unattended",
-        annotations=ToolAnnotations(
-            read_only_hint=False,
-            destructive_hint=True,
-            idempotent_hint=False,
-            open_world_hint=True,
-        ),
+        annotations=RUNS_CODE,
     )
     @plainly
     async def run_notebook(
@@ -134,7 +129,7 @@ def register(
 
     @server.tool(
         title="Ask for a job",
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        annotations=READS,
     )
     @plainly
     async def get_job(
@@ -158,7 +153,7 @@ def register(
 
     @server.tool(
         title="List jobs",
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        annotations=READS,
     )
     @plainly
     async def list_jobs(
@@ -201,7 +196,7 @@ def register(
 
     @server.tool(
         title="Check a notebook",
-        annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+        annotations=READS,
     )
     @plainly
     async def check_notebook(

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner import __version__
-from runner.access import Binding, CannotListen, Denial, Door, check_binding
+from runner.access import CannotListen, Denial, Door, binding_of, check_binding
 from runner.config import MEGABYTE, Mcp, Settings
 from runner.disk import Disk
 from runner.mcp import notebook_tools, runner_tools
@@ -169,25 +169,13 @@ class Doorkeeper:
             await _denied(denial, headers)(scope, receive, send)
 
 
-def binding_of(settings: Mcp) -> Binding:
-    """Where the server listens, as the house's rules want to know it."""
-    return Binding(
-        "the MCP server",
-        "mcp",
-        settings.host,
-        settings.bind_address,
-        settings.secret,
-        settings.insecure,
-    )
-
-
 def serve(settings: Settings) -> None:
     """Answer over HTTP until SIGTERM or SIGINT.
 
     Raises:
         CannotListen: the address is in use, not ours, or not allowed.
     """
-    check_binding(binding_of(settings.mcp))
+    check_binding(binding_of("the MCP server", "mcp", settings.mcp))
     _hush()
     service = Service(settings)
     listening = _listen(settings.mcp)

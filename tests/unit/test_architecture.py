@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "refusals": {"config", "library", "execution", "outcome", "request"},
     # From one room to the next.
-    "access": set(),
+    "access": {"config"},
     "owner": {"disk"},
     "watch": {"inotify"},
     "inotify": set(),
