@@ -107,11 +107,36 @@ class Kernels(Section):
     install: Literal["environment", "run"] = "environment"
 
 
+class Tls(Section):
+    """The files (PEM) with which scheduler, workers and runner know each other."""
+
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+
+
+class Dask(Section):
+    """The cluster that runs notebooks where `executor` is `dask`."""
+
+    address: str | None = Field(None, pattern=r"^[a-z]+://.+")
+    tls: Tls | None = None
+    folder_mb: float = Field(50, ge=0)
+    lease_seconds: float = Field(60, ge=2)
+    patience_seconds: float = Field(60, ge=0)
+
+
 class Execution(Section):
     """Where notebooks run, and how many at a time."""
 
     concurrency: int | None = Field(None, gt=0)
-    executor: Literal["local"] = "local"
+    executor: Literal["local", "dask"] = "local"
+    dask: Dask = Dask()
+
+    @model_validator(mode="after")
+    def _has_address(self) -> "Execution":
+        if self.executor == "dask" and self.dask.address is None:
+            raise ValueError("executor is dask, and dask.address is missing (tcp://HOST:8786)")
+        return self
 
 
 class Intake(Section):
@@ -289,6 +314,13 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
         name: _with_token(name, getattr(settings, name), base)
         for name in ("gateway", "mcp", "jupyter")
     }
+    tls = settings.execution.dask.tls
+    if tls is not None:
+        names = ("ca_file", "cert_file", "key_file")
+        files = {name: Path(os.path.normpath(base / getattr(tls, name))) for name in names}
+        dask = settings.execution.dask.model_copy(update={"tls": tls.model_copy(update=files)})
+        execution = settings.execution.model_copy(update={"dask": dask})
+        settings = settings.model_copy(update={"execution": execution})
     if settings.jupyter.folder is not None:
         folder = Path(os.path.normpath(base / settings.jupyter.folder))
         servers["jupyter"] = servers["jupyter"].model_copy(update={"folder": folder})

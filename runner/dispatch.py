@@ -323,6 +323,7 @@ class Dispatch:
             allowed_kernels=settings.kernels.allowed,
             languages=settings.kernels.languages,
             start=settings.kernels.start,
+            resources=request.resources,
             output_bytes=int(settings.limits.output_mb * MEGABYTE),
             tag=settings.results.tag,
             scrapbook=settings.results.scrapbook,

@@ -153,6 +153,7 @@ class Outcome(Value):
     results: dict[str, JsonValue] = {}
     kernel: KernelUsed = KernelUsed(name=None, requested=None)
     cells: CellCount = CellCount(total=0, executed=0)
+    host: str | None = None
     warnings: list[str] = []
 
 
@@ -190,6 +191,9 @@ class Result(Value):
     started_at: str | None
     finished_at: str
     duration_seconds: float = Field(description="From started to finished; 0 where nothing ran.")
+    host: str | None = Field(
+        None, description="Name of the machine that ran it; null where nothing ran."
+    )
     input_sha256: str | None = Field(
         description="Of the notebook's bytes, or of the request's; null where they were not read."
     )

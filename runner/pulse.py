@@ -16,6 +16,18 @@ ROOM_BYTES = 4096
 
 
 @dataclass(frozen=True)
+class Worker:
+    """What runs notebooks: this machine, or a worker of a cluster."""
+
+    host: str
+    slots: int
+    running: int
+    warm: int
+    address: str | None = None
+    """In a cluster, such as `tcp://10.0.0.7:40001`."""
+
+
+@dataclass(frozen=True)
 class Pulse:
     """`at` is the monotonic clock, which all processes of one machine share."""
 
@@ -24,6 +36,7 @@ class Pulse:
     running: int
     warm: int
     troubles: list[str] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What is not as it could be, though everything is done."""
 
@@ -51,8 +64,10 @@ def write(state: Path, pulse: Pulse) -> None:
 def read(state: Path) -> Pulse | None:
     """The last word, however old; None if there is none, or nobody may read it."""
     try:
-        return Pulse(**json.loads((state / PULSE_FILE).read_bytes()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads((state / PULSE_FILE).read_bytes())
+        workers = [Worker(**worker) for worker in found.pop("workers")]
+        return Pulse(**found, workers=workers)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

@@ -30,6 +30,7 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
         "started_at": job.started_at,
         "finished_at": seal.finished_at,
         "duration_seconds": _seconds(job.started_at, seal.finished_at),
+        "host": outcome.host,
         "input_sha256": job.input_sha256 or None,
         "warnings": [*outcome.warnings, *warnings],
     }

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,6 +39,25 @@ class Kind(StrEnum):
     FOREIGN = "foreign"
 
 
+class Resources(BaseModel):
+    """What a run needs of the machine it runs on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory_mb: int | None = Field(
+        None,
+        gt=0,
+        description="What all processes of the run may hold together, in MB; default and, on one "
+        "machine, maximum `limits.memory_mb`.",
+    )
+    gpus: int = Field(0, ge=0, description="GPUs of a worker that the run takes; clusters only.")
+    labels: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Labels that the worker must have, such as `ssd`; clusters only.",
+    )
+
+
 class Request(BaseModel):
     """A request's keys, the same in YAML, JSON and on the command line."""
 
@@ -67,6 +86,10 @@ class Request(BaseModel):
         le=10,
         description="Runs again after interrupted, kernel_died or kernel_startup; "
         "never after a cell's own error.",
+    )
+    resources: Resources = Field(
+        default_factory=Resources,
+        description="What the run needs of the machine it runs on.",
     )
     id: str | None = Field(
         None,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from runner.outcome import Outcome, Value
+from runner.request import Resources
 from runner.strict_json import JsonValue
 
 TAIL_BYTES = 4096
@@ -33,6 +34,7 @@ class Order(Value):
     allowed_kernels: tuple[str, ...] = ("python3",)
     languages: tuple[str, ...] = ("python",)
     start: Literal["fork", "cold"] = "fork"
+    resources: Resources = Resources()
     output_bytes: int = 50 * 1024 * 1024
     tag: str = "results"
     scrapbook: bool = True
