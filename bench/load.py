@@ -63,7 +63,7 @@ def fake(count: int) -> list[str]:
             execution=Execution(concurrency=2),
         )
         processes: Any = FakeProcesses()
-        daemon = Daemon(settings, start_processes=lambda *_: processes)
+        daemon = Daemon(settings, start_execution=lambda *_: processes)
         began, before = time.perf_counter(), psutil.Process().memory_info().rss
 
         def dropper() -> None:

@@ -22,6 +22,7 @@ from runner.request import (
     Kind,
     Request,
     check_timeout,
+    demand_of,
     read_document,
     read_request,
 )
@@ -80,6 +81,7 @@ def admit(
         failure=failure,
         awaits_settings=not drop.settings and not _is_request(drop.main),
         library=_library_path(request) if notebook is not None else None,
+        demand=demand_of(request.resources),
     )
 
 

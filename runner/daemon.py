@@ -14,18 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
 from runner import pulse
 from runner.companion import Companion
-from runner.config import MEGABYTE, Settings, available_memory
+from runner.config import MEGABYTE, ConfigError, Settings, available_memory
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
 from runner.execution.cgroup import NoCgroup, take_over
 from runner.execution.environment import clean_environment
+from runner.execution.face import Execution
 from runner.execution.limits import RunLimits
 from runner.execution.order import Progress
 from runner.execution.processes import JobProcesses
@@ -38,6 +39,7 @@ from runner.library import library_reader
 from runner.mounts import Anchor, least_trusted, mount_fact, polls, read_table
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
+from runner.output import FileCaps
 from runner.owner import Owned, Ownership, own
 from runner.reception import Pace, Reception, utc_now
 from runner.watch import Watch
@@ -50,6 +52,7 @@ BURST_SECONDS = 0.01
 GONE_SECONDS = 2.0
 SYNCS = 8
 """Folders that are synced at a time: a disk waits for several as long as for one."""
+MOST_IN_FLIGHT = 4096
 PRUNE_SECONDS = 3600.0
 REAP_SECONDS = 2.0
 LAST_WORDS_SECONDS = 15.0
@@ -91,7 +94,12 @@ class _Signalled:
     number: int
 
 
-_Mail = _Woken | _Progressed | _Signalled | Finished
+@dataclass(frozen=True)
+class _Changed:
+    """There may be other workers, or other troubles."""
+
+
+_Mail = _Woken | _Changed | _Progressed | _Signalled | Finished
 
 
 @dataclass(frozen=True)
@@ -102,20 +110,67 @@ class Goal:
     job_id: str
 
 
-StartProcesses = Callable[[Settings, str, bool], JobProcesses]
+StartExecution = Callable[[Settings, str, bool, Callable[[], None]], Execution]
 
 
-def start_processes(settings: Settings, instance: str, many: bool) -> JobProcesses:
+def start_execution(
+    settings: Settings, instance: str, many: bool, on_change: Callable[[], None]
+) -> Execution:
     """What executes: kernels wait where there will be many jobs."""
     forks = settings.kernels.start == "fork" and many
+    if settings.execution.executor == "dask":
+        return _cluster(settings, instance, forks, on_change)
     return JobProcesses(
         environment=clean_environment(os.environ, settings.kernels.pass_environment),
         instance=instance,
+        slots=settings.concurrency,
         preload=settings.kernels.preload,
         kernel_start_seconds=settings.limits.kernel_start_seconds,
         warm=settings.warm if forks else 0,
         limits=_run_limits(settings),
         cgroup=_find_cgroup(settings),
+    )
+
+
+def _cluster(
+    settings: Settings, instance: str, warms: bool, on_change: Callable[[], None]
+) -> Execution:
+    """The Dask cluster; only with it is Dask imported.
+
+    Raises:
+        ConfigError: Dask is not installed.
+    """
+    try:
+        from runner.execution.cluster import Cluster, Limits
+        from runner.execution.scheduler import security_of
+    except ImportError as error:
+        raise ConfigError(
+            f"execution.executor is dask, which needs more packages ({error.name}): "
+            "pip install 'inbox-runner[dask]'"
+        ) from error
+    from runner.execution.parcel import Terms
+
+    dask, limits = settings.execution.dask, settings.limits
+    assert dask.address is not None
+    return Cluster(
+        address=dask.address,
+        security=security_of(dask.tls),
+        terms=Terms(
+            modules=settings.kernels.preload,
+            kernel_start_seconds=limits.kernel_start_seconds,
+            limits=_run_limits(settings),
+            pass_environment=settings.kernels.pass_environment,
+            warms=warms,
+        ),
+        limits=Limits(
+            folder_bytes=int(dask.folder_mb * MEGABYTE),
+            caps=FileCaps(int(limits.files_mb * MEGABYTE), limits.files),
+            lease_seconds=dask.lease_seconds,
+            patience_seconds=dask.patience_seconds,
+            most=settings.execution.concurrency,
+        ),
+        instance=instance,
+        on_change=on_change,
     )
 
 
@@ -132,11 +187,11 @@ class Daemon:
         gateway: bytes | None = None,
         accept_folders: bool = False,
         on_progress: Callable[[str, Progress], None] | None = None,
-        start_processes: StartProcesses = start_processes,
+        start_execution: StartExecution = start_execution,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._start_processes = start_processes
+        self._start_execution = start_execution
         self._disk = disk or Disk()
         self._open_ledger = open_ledger
         self._goal = goal
@@ -197,10 +252,10 @@ class Daemon:
         for pid in end_marked(instance):
             log.info("ended process %d, which an earlier run left behind", pid)
         left = self._ledger.fact("runtime_folder")
-        if left is not None:
+        if left:
             shutil.rmtree(left, ignore_errors=True)
         self._introduce(stack, instance)
-        self._ledger.remember("runtime_folder", self._processes.runtime_folder)
+        self._ledger.remember("runtime_folder", self._execution.runtime_folder or "")
         self._dispatch.recover()
         stack.callback(pulse.remove, settings.state)
         self._tell_pulse()
@@ -259,9 +314,11 @@ class Daemon:
         settings, ledger, disk = self._settings, self._ledger, self._disk
         max_bytes = int(settings.limits.notebook_mb * MEGABYTE)
         self._outbox = Outbox(settings.outbox, disk, self._anchors[settings.outbox].point)
-        processes = self._start_processes(settings, instance, self._goal is None)
-        stack.callback(processes.close)
-        executor = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="job")
+        execution = self._start_execution(
+            settings, instance, self._goal is None, lambda: self._mail.put(_Changed())
+        )
+        stack.callback(execution.close)
+        executor = ThreadPoolExecutor(_threads(settings), thread_name_prefix="job")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
         stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
@@ -286,7 +343,7 @@ class Daemon:
             ledger=ledger,
             outbox=self._outbox,
             disk=disk,
-            processes=processes,
+            execution=execution,
             executor=executor,
             retire=self._reception.retire,
             tell=self._mail.put,
@@ -295,7 +352,7 @@ class Daemon:
             now=utc_now,
             only=None if self._goal is None else frozenset({job_name(self._goal.path)}),
         )
-        self._processes = processes
+        self._execution = execution
 
     def _make_inbox(self, max_bytes: int) -> Inbox:
         settings = self._settings
@@ -324,12 +381,13 @@ class Daemon:
 
     def _say_ready(self) -> None:
         settings = self._settings
-        log.info(
-            "watching %s, results go to %s, %d at a time",
-            settings.inbox,
-            settings.outbox,
-            settings.concurrency,
-        )
+        if settings.execution.executor == "dask":
+            where = f"on the cluster at {settings.execution.dask.address}"
+        else:
+            where = f"{settings.concurrency} at a time"
+        log.info("watching %s, results go to %s, %s", settings.inbox, settings.outbox, where)
+        if settings.execution.executor == "dask":
+            return
         too_much = memory_warning(
             settings.concurrency, settings.limits.memory_mb, available_memory()
         )
@@ -353,7 +411,7 @@ class Daemon:
             self._scan()
         self._dispatch.turn()
         if self._stop_at is None:
-            self._processes.keep(self._dispatch.spare)
+            self._execution.keep(self._dispatch.spare)
         if now >= self._status_at:
             self._status_at = now + 1.0
             self._dispatch.write_status()
@@ -494,6 +552,8 @@ class Daemon:
         match mail:
             case _Woken():
                 self._woken_at = self._woken_at or self._clock()
+            case _Changed():
+                self._pulse_at = 0.0
             case Finished():
                 self._finished.append(mail)
             case _Progressed():
@@ -525,9 +585,9 @@ class Daemon:
         """
         if self._goal is not None or (self._in_terminal and not os.isatty(2)):
             self._stop(signal.SIGHUP)
-        elif self._stop_at is None and hasattr(self, "_processes"):
+        elif self._stop_at is None and hasattr(self, "_execution"):
             log.info("SIGHUP: importing everything anew for the kernels to come")
-            self._processes.renew()
+            self._execution.renew()
 
     def _stop(self, number: int) -> None:
         """The first signal lets running jobs end, the second does not."""
@@ -590,6 +650,7 @@ class Daemon:
             f"{name} stays in the inbox: its old results cannot be moved: {why}"
             for name, why in self._reception.troubles.items()
         )
+        troubles.extend(self._execution.troubles)
         library = self._anchors[self._settings.notebooks]
         lost = library.trouble()
         if lost is not None:
@@ -598,8 +659,9 @@ class Daemon:
             pid=os.getpid(),
             at=time.monotonic(),
             running=self._dispatch.running,
-            warm=self._processes.warm,
+            warm=self._execution.warm,
             troubles=troubles[:10],
+            workers=[pulse.Worker(**asdict(worker)) for worker in self._execution.workers],
             notes=list(self._notes())[:10],
         )
         try:
@@ -611,6 +673,7 @@ class Daemon:
         """What others may want to mend, though the runner does its part."""
         if not self._polls and self._watch.trouble is not None:
             yield self._watch.trouble
+        yield from self._execution.notes
         if self._reception.is_held_back:
             yield "as many requests as intake.per_minute allows were taken; more wait in the inbox"
         for path, why in self._inbox.troubles.items():
@@ -621,7 +684,7 @@ class Daemon:
 
         Only what was there at the last look too: a new child may not be known yet.
         """
-        known = self._processes.pids | (self._companion.pids if self._companion else set())
+        known = self._execution.pids | (self._companion.pids if self._companion else set())
         strangers = set(children(os.getpid())) - known
         for child in strangers & self._strangers:
             log.info("ending a process without a parent: %d", child)
@@ -644,6 +707,13 @@ class Daemon:
         finally:
             for number, previous in old.items():
                 signal.signal(number, previous)
+
+
+def _threads(settings: Settings) -> int:
+    """Each order in flight has one, which mostly waits; they are made when they are needed."""
+    if settings.execution.executor == "dask":
+        return settings.execution.concurrency or MOST_IN_FLIGHT
+    return settings.concurrency
 
 
 def memory_warning(concurrency: int, memory_mb: int, available: int | None) -> str | None:

@@ -14,18 +14,30 @@ from pathlib import Path
 
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
+from runner.execution.face import Execution
 from runner.execution.order import Order, Progress
-from runner.execution.processes import JobProcesses
 from runner.ledger import Job, Ledger, Seal, State
-from runner.outbox import FileCaps, Outbox, OutboxGone, Publication, Staged
-from runner.outcome import RETRIED, ErrorType, Failure, Outcome, failed, interrupted
+from runner.outbox import Outbox, OutboxGone, Publication
+from runner.outcome import (
+    RETRIED,
+    ErrorType,
+    Failure,
+    Outcome,
+    Refused,
+    failed,
+    interrupted,
+    refuse,
+)
+from runner.output import FileCaps, Staged
 from runner.report import report_of
-from runner.request import Request
+from runner.request import Request, Resources, demand_of
 from runner.strict_json import JsonValue
 
 log = logging.getLogger(__name__)
 
 WORK = "work"
+MOST_UNMET = 50
+"""How many different demands that cannot be met now are passed over in one look."""
 STATUS_AFTER_SECONDS = 1.0
 STATUS_SECONDS = 1.0
 STATUS_QUEUED = 100
@@ -50,6 +62,7 @@ class _Running:
     """A job that has a slot."""
 
     job: Job
+    wanted: Resources
     since: float
     progress: Progress | None = None
     status_at: float = 0.0
@@ -82,7 +95,7 @@ class Dispatch:
         ledger: Ledger,
         outbox: Outbox,
         disk: Disk,
-        processes: JobProcesses,
+        execution: Execution,
         executor: Executor,
         retire: Callable[[str], None],
         tell: Callable[[Finished], None],
@@ -95,7 +108,7 @@ class Dispatch:
         self._ledger = ledger
         self._outbox = outbox
         self._disk = disk
-        self._processes = processes
+        self._execution = execution
         self._executor = executor
         self._retire = retire
         self._tell = tell
@@ -126,7 +139,7 @@ class Dispatch:
         """
         since = self._clock() - YOUNG_SECONDS
         young = sum(running.since > since for running in self._running.values())
-        return max(self._settings.concurrency - len(self._running) - young, 0)
+        return max(self._execution.slots - len(self._running) - young, 0)
 
     def recover(self) -> None:
         """Settle what an earlier owner left: started runs are over, sealed ones are published.
@@ -172,15 +185,22 @@ class Dispatch:
             OSError, OutboxGone, sqlite3.OperationalError: it is not the jobs' fault.
         """
         self._forget_reserved()
-        while self._has_room() and (job := self._ledger.next_to_run(self._only)) is not None:
-            self._reserve_or_fail(job)
+        unmet: list[str] = []
+        while self._has_room() and len(unmet) <= MOST_UNMET:
+            job = self._ledger.next_to_run(self._only, without=unmet)
+            if job is None:
+                break
+            demand = self._reserve_or_fail(job)
+            if demand is not None:
+                unmet.append(demand)
 
     def launch(self) -> None:
         """Execute what is reserved, once that is durable."""
         for job_id in self._unstartable:
             self._unpublished[job_id] = _Delay(self._clock())
         for one in self._reserved:
-            self._running[one.job.job_id] = _Running(one.job, self._clock())
+            wanted = one.order.resources
+            self._running[one.job.job_id] = _Running(one.job, wanted, self._clock())
             log.info("job %s: started %r", one.job.job_id, one.job.name)
             future = self._executor.submit(self._execute, one.order, one.notebook)
             future.add_done_callback(lambda done: self._tell(done.result()))
@@ -237,7 +257,7 @@ class Dispatch:
         """End the runs of these jobs; what only waits is settled when its turn comes."""
         for job_id in job_ids:
             if job_id in self._running:
-                self._processes.stop(job_id, ErrorType.CANCELLED)
+                self._execution.stop(job_id, ErrorType.CANCELLED)
 
     def drain(self) -> None:
         """Start nothing more."""
@@ -246,7 +266,7 @@ class Dispatch:
     def interrupt(self) -> None:
         """End every run that is left."""
         for job_id in list(self._running):
-            self._processes.stop(job_id, ErrorType.INTERRUPTED)
+            self._execution.stop(job_id, ErrorType.INTERRUPTED)
 
     def write_status(self) -> None:
         """Tell about jobs that run for more than a second, and the first that wait."""
@@ -270,39 +290,70 @@ class Dispatch:
             due.append(STATUS_SECONDS)
         return max(min(due), 0.0) if due else None
 
-    def _reserve_or_fail(self, job: Job) -> None:
+    def _reserve_or_fail(self, job: Job) -> str | None:
         """The border around one job: what nobody thought of is its outcome, and others go on.
+
+        What it asks of a machine, if that cannot be met now; then it waits on.
 
         Raises:
             OSError, OutboxGone, sqlite3.OperationalError: it is not the job's fault.
         """
         try:
-            self._reserve(job)
+            return self._reserve(job)
         except (OSError, OutboxGone, sqlite3.OperationalError):
             raise
+        except Refused as refused:
+            self._refuse(job, failed(refused.failure))
         except Exception as error:
             log.exception("job %s: cannot be started", job.job_id)
-            found = self._ledger.job(job.job_id)
-            assert found is not None
-            self._record_seal(found, _our_fault(error), None, Staged((), ()), found.state)
-            self._unstartable.append(job.job_id)
+            self._refuse(job, _our_fault(error))
+        return None
+
+    def _refuse(self, job: Job, outcome: Outcome) -> None:
+        """A job that was to be reserved gets its outcome instead, in the same transaction."""
+        found = self._ledger.job(job.job_id)
+        assert found is not None
+        self._record_seal(found, outcome, None, Staged((), ()), found.state)
+        self._unstartable.append(job.job_id)
 
     def _has_room(self) -> bool:
         taken = len(self._running) + len(self._reserved)
-        return not self._stopping and taken < self._settings.concurrency
+        return not self._stopping and taken < self._execution.slots
 
-    def _reserve(self, job: Job) -> None:
+    def _reserve(self, job: Job) -> str | None:
+        """Record that a job runs; gives its demand instead, if that cannot be met now.
+
+        Raises:
+            Refused: it can never be met.
+            OSError, OutboxGone, sqlite3.OperationalError: it is not the job's fault.
+        """
         asked = self._ledger.input_of(job.job_id)
         assert asked is not None
+        request = Request.model_validate_json(asked.request)
+        demand = demand_of(request.resources)
+        if demand is not None and not self._execution.fits(request.resources, self._taken()):
+            why = self._execution.why_never(request.resources)
+            if why is None:
+                return demand
+            raise refuse(
+                ErrorType.INVALID_REQUEST,
+                f"`resources` cannot be served: {why}. Ask for less, or add a worker that has it.",
+            )
         if self._ledger.current(job.name):
             self._retire(job.name)
         work = self._work(job.job_id)
         self._clear_work(job.job_id)
         self._disk.make_folders(self._settings.state, work.parent)
         self._disk.make_folder(work)
-        order = self._order(job, Request.model_validate_json(asked.request), work)
+        order = self._order(job, request, work)
         self._ledger.start(job.job_id, self._time())
         self._reserved.append(_Reserved(job, order, asked.notebook or b""))
+        return None
+
+    def _taken(self) -> list[Resources]:
+        """What is in flight, or is about to be, asks for."""
+        running = [running.wanted for running in self._running.values()]
+        return running + [one.order.resources for one in self._reserved]
 
     def _order(self, job: Job, request: Request, work: Path) -> Order:
         settings = self._settings
@@ -332,7 +383,7 @@ class Dispatch:
     def _execute(self, order: Order, notebook: bytes) -> Finished:
         """In a thread of its own: run, then bring the files out. Never raises."""
         try:
-            outcome, executed = self._processes.execute(order, notebook, self._on_progress)
+            outcome, executed = self._execution.execute(order, notebook, self._on_progress)
             staged = self._bring_out(order)
         except Exception as error:
             log.exception("job %s: the runner failed", order.job_id)

@@ -77,6 +77,10 @@ CREATE TABLE IF NOT EXISTS durations (
     seconds REAL NOT NULL,
     PRIMARY KEY (stage, bound)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS demands (
+    job_id TEXT PRIMARY KEY REFERENCES jobs (job_id),
+    demand TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS library (
     path   TEXT PRIMARY KEY,
     job_id TEXT NOT NULL REFERENCES jobs (job_id)
@@ -195,6 +199,8 @@ class Acceptance:
     """Whether a settings file that comes late would have belonged to it."""
     library: str | None = None
     """The path of the library's notebook that was asked for, if it was one."""
+    demand: str | None = None
+    """What it needs of a machine beyond a slot, as text: equal needs have equal text."""
 
 
 @dataclass(frozen=True)
@@ -502,6 +508,8 @@ class Ledger(_Reading):
                     new.failure.model_dump_json() if new.failure else None,
                 ),
             )
+            if new.demand is not None:
+                self._db.execute("INSERT INTO demands VALUES (?, ?)", (new.job_id, new.demand))
             if new.library is not None:
                 self._db.execute(
                     "INSERT INTO library VALUES (?, ?) ON CONFLICT DO UPDATE "
@@ -584,12 +592,21 @@ class Ledger(_Reading):
         with self.transaction():
             self._db.execute("INSERT INTO warnings VALUES (?, ?)", (job_id, warning))
 
-    def next_to_run(self, only: Iterable[str] | None = None) -> Job | None:
+    def next_to_run(
+        self, only: Iterable[str] | None = None, without: Sequence[str] = ()
+    ) -> Job | None:
         """The queued job whose turn it is: jobs of one name go one at a time, in order.
 
-        `only` names those that may run; None for all.
+        `only` names those that may run; None for all. `without` are demands that cannot be met
+        now: jobs that have one of them are passed over.
         """
-        return self._next("jobs", "NOT refused AND NOT cancelled", only)
+        condition = "NOT refused AND NOT cancelled"
+        if without:
+            condition += (
+                " AND NOT EXISTS (SELECT 1 FROM demands WHERE demands.job_id = jobs.job_id "
+                f"AND demand IN ({','.join('?' * len(without))}))"
+            )
+        return self._next("jobs", condition, only, without)
 
     def next_to_settle(self, only: Iterable[str] | None = None) -> Job | None:
         """A queued job that will not run, refused or cancelled, and whose turn it is."""
@@ -661,11 +678,17 @@ class Ledger(_Reading):
             ],
         )
 
-    def _next(self, source: str, condition: str, only: Iterable[str] | None) -> Job | None:
+    def _next(
+        self,
+        source: str,
+        condition: str,
+        only: Iterable[str] | None,
+        values: Sequence[object] = (),
+    ) -> Job | None:
         names = [] if only is None else list(only)
         chosen = "1" if only is None else f"name IN ({','.join('?' * len(names))})"
         where = f"{_QUEUED} AND {condition} AND {chosen} AND {_ITS_TURN}"
-        found = self._many(where, *names, source=source)
+        found = self._many(where, *values, *names, source=source)
         return found[0] if found else None
 
     def _place(self, job_ids: Sequence[str], place: Place) -> None:

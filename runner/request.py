@@ -58,6 +58,13 @@ class Resources(BaseModel):
     )
 
 
+def demand_of(resources: Resources) -> str | None:
+    """Needs as text, equal for equal ones; None where there are none."""
+    if resources == Resources():
+        return None
+    return resources.model_copy(update={"labels": sorted(set(resources.labels))}).model_dump_json()
+
+
 class Request(BaseModel):
     """A request's keys, the same in YAML, JSON and on the command line."""
 

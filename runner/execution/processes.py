@@ -7,6 +7,7 @@ outcome is given. Knows nothing of ledger or outbox.
 import contextlib
 import logging
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -15,12 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.execution import order as wire
+from runner.execution.face import OnProgress, Worker
 from runner.execution.limits import UNLIMITED, RunLimits
 from runner.execution.order import Order, Progress, Stop
 from runner.execution.packages import fingerprint
 from runner.execution.pool import JobProcess, Pool
 from runner.execution.server import Preload, PreloadServer
 from runner.outcome import ERROR_RULES, ErrorType, Failure, KernelUsed, Outcome, failed
+from runner.request import Resources
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,6 @@ GRACE_SECONDS = 10.0
 SLICE_SECONDS = 0.5
 TRIES = 3
 """How many job processes may die before one of them has begun an order."""
-
-OnProgress = Callable[[str, Progress], None]
 
 
 class NotBegun(Exception):
@@ -61,6 +62,7 @@ class JobProcesses:
         *,
         environment: Mapping[str, str],
         instance: str,
+        slots: int = 1,
         preload: Sequence[str] = (),
         kernel_start_seconds: float = 60,
         warm: int = 0,
@@ -70,10 +72,15 @@ class JobProcesses:
     ) -> None:
         """`environment` is all that notebooks see; `instance` marks every process started.
 
-        `warm` is how many may wait with a kernel that is ready. `cgroup` is a group in which there
+        `slots` is how many orders may be in flight, which is the caller's to see to; `warm`, how
+        many processes may wait with a kernel that is ready. `cgroup` is a group in which there
         may be one for each run (`cgroup.take_over`); without it, `limits` are watched over.
         """
-        self.runtime_folder = _make_runtime_folder()
+        self.runtime_folder: str | None = _make_runtime_folder()
+        self.slots = slots
+        self.troubles: Sequence[str] = ()
+        self.notes: Sequence[str] = ()
+        self._memory_mb = limits.memory_mb
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self._early: dict[str, ErrorType] = {}
@@ -91,6 +98,20 @@ class JobProcesses:
             size=warm,
             clock=clock,
         )
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """This machine."""
+        return [Worker(socket.gethostname(), self.slots, len(self._live), self.warm)]
+
+    def fits(self, wanted: Resources, taken: Sequence[Resources]) -> bool:
+        """Whether a slot is free; what else was asked for has been looked at before."""
+        del wanted
+        return len(taken) < self.slots
+
+    def why_never(self, wanted: Resources) -> str | None:
+        """Nothing that was accepted asks for more than this machine has."""
+        del wanted
 
     @property
     def pids(self) -> set[int]:
@@ -135,7 +156,7 @@ class JobProcesses:
     def _try(
         self, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
-        process = self._pool.take(bare=order.start == "cold")
+        process = self._pool.take(bare=order.start == "cold" or self._asks_for_more(order))
         seconds = order.kernel_start_seconds + PREPARE_SECONDS
         live = self._live[order.job_id] = _Live(process, self._clock() + seconds)
         try:
@@ -143,6 +164,11 @@ class JobProcesses:
         finally:
             del self._live[order.job_id]
             self._pool.give_back(process, is_over=live.is_over)
+
+    def _asks_for_more(self, order: Order) -> bool:
+        """Whether it needs more memory than kernels that wait have been limited to."""
+        asked = order.resources.memory_mb
+        return asked is not None and self._memory_mb is not None and asked > self._memory_mb
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
         """End a run: `cancelled` or `interrupted`. Nothing happens if it is over already.
@@ -241,6 +267,7 @@ def _lost(order: Order, error_type: ErrorType) -> Outcome:
     return failed(
         Failure(error_type=error_type, message=messages[error_type]),
         kernel=KernelUsed(name=None, requested=order.kernel),
+        host=socket.gethostname(),
     )
 
 

@@ -57,9 +57,9 @@ SYNCS = {
     ),
     "Outbox.retire > Outbox._to_history: self._disk.sync_folder(place)": "dropped again",
     "Outbox.stage > Outbox._sync_tree: self._disk.sync_folder(Path(folder))": "files",
-    "Outbox.stage > _collect: copy": "files",
+    "Outbox.stage > collect: copy": "files",
     "Outbox.survey > Outbox._sync_tree: self._disk.sync_folder(Path(folder))": "outbox away",
-    "Outbox.survey > _collect: read_synced": "outbox away",
+    "Outbox.survey > collect: read_synced": "outbox away",
     "Reception._claim > Claims.take: self._disk.sync_folder(place)": "settings",
     "Reception._keep_settings > Outbox.keep_beside: self._disk.make_folders(self.folder, place)": (
         "late settings"
@@ -73,7 +73,7 @@ SYNCS = {
     "Reception.receive > Claims.sync: self._disk.sync_folder(parent)": "a drop",
     "Reception.receive > Claims.sync: "
     "for _ in self._side_by_side(self._disk.sync_folder, places):": "a drop",
-    "_collect > Outbox.stage.<locals>.copy: self._disk.make_folders(self.folder, place)": "files",
+    "collect > Outbox.stage.<locals>.copy: self._disk.make_folders(self.folder, place)": "files",
     "cancel: disk.create_whole(target, content)": "cancel of another job",
     "submit: disk.create_whole(target, content)": "client",
     "submit: disk.make_folders(inbox, target.parent)": "client",

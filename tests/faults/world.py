@@ -140,6 +140,7 @@ class FakeProcesses:
 
     def __init__(self, life: "Life") -> None:
         self._life = life
+        self.slots = life.world.scenario.concurrency
 
     def execute(
         self, order: Order, notebook: bytes, on_progress: Callable[[str, Progress], None]
@@ -323,7 +324,7 @@ class Life:
             ledger=self.ledger,
             outbox=outbox,
             disk=disk,
-            processes=FakeProcesses(self),  # type: ignore[arg-type]
+            execution=FakeProcesses(self),  # type: ignore[arg-type]
             executor=AtOnce(),
             retire=self.reception.retire,
             tell=self._came.append,

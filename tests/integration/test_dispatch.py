@@ -35,6 +35,8 @@ class AtOnce(Executor):
 class FakeProcesses:
     """Executes a notebook by writing its text to a file and giving it back."""
 
+    slots = 1
+
     def __init__(self) -> None:
         self.executed: list[str] = []
         self.stopped: list[tuple[str, ErrorType]] = []
@@ -84,7 +86,7 @@ class Place:
             ledger=ledger,
             outbox=outbox,
             disk=disk,
-            processes=self.processes,  # type: ignore[arg-type]
+            execution=self.processes,  # type: ignore[arg-type]
             executor=AtOnce(),
             retire=retire,
             tell=came.append,

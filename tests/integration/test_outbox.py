@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.disk import Disk
-from runner.outbox import FileCaps, Outbox, OutboxGone, OutboxReader, Publication
+from runner.outbox import Outbox, OutboxGone, OutboxReader, Publication
+from runner.output import FileCaps
 from tests.faults.failing import Crash, FailingDisk, no_space
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

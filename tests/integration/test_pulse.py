@@ -10,7 +10,7 @@ from runner.pulse import Pulse
 
 
 def word(trouble: str) -> Pulse:
-    return Pulse(1, 2.0, 3, 4, [trouble], ["a note"])
+    return Pulse(1, 2.0, 3, 4, [trouble], [Worker("here", 2, 1, 1)], ["a note"])
 
 
 def test_the_last_word_is_read_back(tmp_path: Path) -> None:

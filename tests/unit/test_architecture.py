@@ -26,10 +26,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json"},
     "ledger": {"outcome", "strict_json"},
     "library": {"config", "outcome", "request"},
-    "outbox": {"disk", "mounts", "outcome", "strict_json"},
+    "output": {"outcome", "strict_json"},
+    "outbox": {"disk", "mounts", "outcome", "output", "strict_json"},
     "execution": {
-        *("config", "disk", "imports", "notebook", "outcome", "plain_text", "request", "results"),
-        *("lazy_grammar", "strict_json"),
+        *("config", "disk", "imports", "notebook", "outcome", "output", "plain_text", "request"),
+        *("lazy_grammar", "results", "strict_json"),
     },
     # Pure rules over the values of two rooms.
     "report": {"ledger", "outcome", "request", "strict_json"},
@@ -53,8 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("outcome", "request", "strict_json"),
     },
     "dispatch": {
-        *("config", "disk", "execution", "ledger", "outbox", "outcome", "report", "request"),
-        "strict_json",
+        *("config", "disk", "execution", "ledger", "outbox", "outcome", "output", "report"),
+        *("request", "strict_json"),
     },
     # The HTTP face: a client of the folders, and a reader of the ledger.
     "gateway": {

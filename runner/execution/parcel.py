@@ -1,0 +1,179 @@
+"""What crosses between the daemon and a worker of a cluster, and how folders become part of it.
+
+Values, and reading and writing of one folder at a time. Sends nothing.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from runner.execution.limits import RunLimits
+from runner.execution.order import Order, Progress
+from runner.outcome import Outcome, Value
+from runner.output import UNPUBLISHED, FileCaps, collect
+
+
+class FolderTooLarge(Exception):
+    """A folder is larger than may travel: `folder, max_bytes`."""
+
+
+class NotGranted(Exception):
+    """A run that its owner has not allowed to begin here: `token`."""
+
+
+class Terms(Value):
+    """What job processes of a worker are made for; the daemon's settings."""
+
+    modules: tuple[str, ...] = ()
+    kernel_start_seconds: float = 60
+    limits: RunLimits = RunLimits()
+    pass_environment: tuple[str, ...] = ()
+    warms: bool = True
+    """Whether kernels wait for orders."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A file or, without content, a folder; its path is relative, with `/`."""
+
+    path: str
+    mode: int
+    content: bytes | None
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One order on its way to a worker, with all that it needs there."""
+
+    session: str
+    """Of the daemon, from its start to its end."""
+    token: str
+    """Of this very sending: what is sent once more has another one."""
+    terms: Terms
+    order: Order
+    notebook: bytes
+    folder: tuple[Packed, ...] | None
+    """Where it runs, if not in its output folder."""
+    caps: FileCaps
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What comes back."""
+
+    outcome: Outcome
+    executed: bytes | None
+    files: tuple[Packed, ...]
+
+
+class Word(Value):
+    """What the daemon says to a worker, every second or so; hearing it renews the lease."""
+
+    version: str
+    instance: str
+    """Of the daemon's folders: a new session of the same instance ends runs of the old one."""
+    session: str
+    lease_seconds: float
+    terms: Terms
+    granted: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+    stops: dict[str, str] = {}
+    """Reasons by token."""
+    is_last: bool = False
+
+
+class RunSeen(Value):
+    """A run of the session on a worker."""
+
+    token: str
+    progress: Progress | None = None
+
+
+class Answer(Value):
+    """What a worker answers. One of another version says nothing but that."""
+
+    version: str
+    process: str = ""
+    """Another one each time that the worker's process is started."""
+    host: str = ""
+    warm: int = 0
+    runs: tuple[RunSeen, ...] = ()
+
+
+def pack(folder: Path, max_bytes: int) -> tuple[Packed, ...]:
+    """All of a folder but links, hidden names and caches.
+
+    Raises:
+        FolderTooLarge: see there.
+        OSError: it cannot be read.
+    """
+    packed: list[Packed] = []
+    size = 0
+    for relative, mode in _walk(folder):
+        content = None
+        if stat.S_ISREG(mode):
+            fd = os.open(folder / relative, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(fd, "rb") as file:
+                content = file.read(max_bytes - size + 1)
+            size += len(content)
+        if size > max_bytes:
+            raise FolderTooLarge(str(folder), max_bytes)
+        packed.append(Packed(relative, stat.S_IMODE(mode), content))
+    return tuple(packed)
+
+
+def unpack(packed: tuple[Packed, ...], into: Path) -> None:
+    """Lay out what was packed below a folder that exists and has nothing of it.
+
+    Raises:
+        ValueError: a path leads out of the folder.
+        OSError: it cannot be written.
+    """
+    for one in packed:
+        path = PurePosixPath(one.path)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{one.path!r} leads out of its folder")
+        target = into / path
+        if one.content is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            file.write(one.content)
+        target.chmod(one.mode | stat.S_IRUSR | stat.S_IWUSR)
+
+
+def collect_files(source: Path, caps: FileCaps, name: str) -> tuple[tuple[Packed, ...], list[str]]:
+    """The files that would be published, and warnings of those that would not."""
+    chunks: dict[str, list[bytes]] = {}
+
+    def take(fd: int, relative: str) -> Iterator[bytes]:
+        kept = chunks.setdefault(relative, [])
+        with open(fd, "rb", closefd=False) as file:
+            while chunk := file.read(1 << 20):
+                kept.append(chunk)
+                yield chunk
+
+    found = collect(source, caps, name, take)
+    packed = tuple(Packed(path, 0o644, b"".join(parts)) for path, parts in chunks.items())
+    return packed, list(found.warnings)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, int]]:
+    """Folders before what is in them; (relative path, mode)."""
+    pending = [""]
+    while pending:
+        inner = pending.pop()
+        with os.scandir(folder / inner) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith(".") or entry.name in UNPUBLISHED:
+                    continue
+                relative = f"{inner}/{entry.name}" if inner else entry.name
+                mode = entry.stat(follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    pending.append(relative)
+                    yield relative, mode
+                elif stat.S_ISREG(mode):
+                    yield relative, mode

@@ -1,0 +1,313 @@
+"""A Dask worker's side: executes parcels in job processes of its own, while their daemon is heard.
+
+A parcel begins only when its daemon has allowed that, so that nothing which Dask does again runs
+twice. Knows neither ledger nor folders of the daemon.
+"""
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from distributed import Worker, get_worker
+from distributed.core import Status
+
+from runner import __version__
+from runner.execution.environment import clean_environment
+from runner.execution.order import Order, Progress
+from runner.execution.parcel import (
+    Answer,
+    Delivery,
+    NotGranted,
+    Parcel,
+    RunSeen,
+    Terms,
+    Word,
+    collect_files,
+    pack,
+    unpack,
+)
+from runner.execution.processes import JobProcesses
+from runner.outcome import ErrorType
+
+log = logging.getLogger(__name__)
+
+ASK_SECONDS = 2.0
+"""A question for permission may get lost, and so may the answer."""
+KEEP_SECONDS = 0.5
+REMEMBERED = 100_000
+"""Tokens of runs that have been here."""
+OVER = frozenset({Status.closing, Status.closed, Status.failed})
+
+
+def topic_of(session: str) -> str:
+    """Where workers ask a daemon for permission: a topic of Dask's events."""
+    return f"inbox-runner-{session}"
+
+
+def exchange(word: str, dask_worker: Worker) -> str:
+    """Hear a daemon and answer it; both are JSON. Quick: it runs in the worker's event loop."""
+    heard = Word.model_validate_json(word)
+    if heard.version != __version__:
+        return Answer(version=__version__).model_dump_json()
+    return _side_of(dask_worker).hear(heard).model_dump_json()
+
+
+def run_parcel(parcel: Parcel) -> Delivery:
+    """Execute a parcel once its daemon allows it. A task: it blocks one of the worker's threads.
+
+    Raises:
+        NotGranted: it is not to run here.
+        OSError: it cannot be executed here.
+    """
+    return _side_of(get_worker()).run(parcel)
+
+
+@dataclass(eq=False)
+class _Run:
+    """A parcel that is here."""
+
+    parcel: Parcel
+    decided: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+    is_granted: bool = False
+    stop: ErrorType | None = None
+    processes: JobProcesses | None = None
+    progress: Progress | None = None
+
+    def end(self, reason: ErrorType) -> None:
+        """It is to end; safe to be said again."""
+        self.stop = self.stop or reason
+        self.decided.set()
+        if self.processes is not None:
+            self.processes.stop(self.parcel.order.job_id, self.stop)
+
+
+class _Side:
+    """What one worker knows of the daemons that it works for, and what it runs for them."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._process = secrets.token_hex(8)
+        self._lock = threading.Lock()
+        self._words: dict[str, tuple[float, Word]] = {}
+        """The last one of each session, and when it came."""
+        self._runs: dict[str, _Run] = {}
+        self._seen: deque[str] = deque(maxlen=REMEMBERED)
+        self._pools: dict[str, JobProcesses] = {}
+        threading.Thread(target=self._keep_going, name="inbox-runner", daemon=True).start()
+
+    def hear(self, word: Word) -> Answer:
+        """Take in what a daemon says."""
+        with self._lock:
+            if word.is_last:
+                self._words.pop(word.session, None)
+            else:
+                self._words[word.session] = (time.monotonic(), word)
+            for session, (_, other) in list(self._words.items()):
+                if other.instance == word.instance and session != word.session:
+                    del self._words[session]
+            runs = [run for run in self._runs.values() if run.parcel.session == word.session]
+            pool = self._pools.get(_key(word.terms))
+        for run in runs:
+            token = run.parcel.token
+            if token in word.granted:
+                run.is_granted = True
+                run.decided.set()
+            if token in word.denied:
+                run.decided.set()
+            if token in word.stops:
+                run.end(ErrorType(word.stops[token]))
+            if word.is_last:
+                run.end(ErrorType.INTERRUPTED)
+        return Answer(
+            version=__version__,
+            process=self._process,
+            host=socket.gethostname(),
+            warm=0 if pool is None else pool.warm,
+            runs=tuple(RunSeen(token=r.parcel.token, progress=r.progress) for r in runs),
+        )
+
+    def run(self, parcel: Parcel) -> Delivery:
+        """One parcel, from its arrival to its delivery.
+
+        Raises:
+            NotGranted, OSError: see `run_parcel`.
+        """
+        run = _Run(parcel)
+        with self._lock:
+            if parcel.token in self._seen:
+                raise NotGranted(parcel.token)
+            self._seen.append(parcel.token)
+            self._runs[parcel.token] = run
+            earlier = [r for r in self._runs.values() if r is not run and _is_same_job(r, run)]
+        try:
+            for one in earlier:
+                one.end(ErrorType.INTERRUPTED)
+                one.over.wait()
+            self._ask(run)
+            return self._execute(run)
+        finally:
+            with self._lock:
+                del self._runs[parcel.token]
+            run.over.set()
+
+    def _ask(self, run: _Run) -> None:
+        """Wait for the daemon's word on this run.
+
+        Raises:
+            NotGranted: it said no, or says nothing any more.
+        """
+        parcel, began = run.parcel, time.monotonic()
+        question = {"token": parcel.token, "process": self._process}
+        question["worker"] = self._worker.address
+        while True:
+            self._worker.log_event(topic_of(parcel.session), question)
+            if run.decided.wait(ASK_SECONDS):
+                break
+            if not self._is_heard(parcel, began) or self._worker.status in OVER:
+                break
+        if not run.is_granted or run.stop is not None:
+            raise NotGranted(parcel.token)
+
+    def _execute(self, run: _Run) -> Delivery:
+        parcel = run.parcel
+        base = Path(tempfile.mkdtemp(prefix="inbox-runner-", dir=self._worker.local_directory))
+        try:
+            order = _at(base, parcel)
+            run.processes = self._pool(parcel.terms)
+            if run.stop is not None:
+                run.end(run.stop)
+
+            def progressed(_: str, progress: Progress) -> None:
+                run.progress = progress
+
+            outcome, executed = run.processes.execute(order, parcel.notebook, progressed)
+            files, warnings = collect_files(Path(order.output_folder), parcel.caps, order.name)
+            warned = [*outcome.warnings, *warnings]
+            return Delivery(outcome.model_copy(update={"warnings": warned}), executed, files)
+        finally:
+            shutil.rmtree(base, ignore_errors=True)
+
+    def _pool(self, terms: Terms) -> JobProcesses:
+        """The job processes for these terms; made where there are none yet.
+
+        Raises:
+            OSError: they cannot be started.
+        """
+        with self._lock:
+            if _key(terms) not in self._pools:
+                self._pools[_key(terms)] = _start(terms, self._worker.state.nthreads)
+            return self._pools[_key(terms)]
+
+    def _is_heard(self, parcel: Parcel, since: float) -> bool:
+        """Whether a parcel's daemon has said something within its lease, or may still do so."""
+        with self._lock:
+            found = self._words.get(parcel.session)
+        now = time.monotonic()
+        if found is None:
+            return now - since < ASK_SECONDS * 5
+        at, word = found
+        return now - at < word.lease_seconds
+
+    def _keep_going(self) -> None:
+        """Until the worker is over: keep kernels warm, and end what nobody waits for any more."""
+        while self._worker.status not in OVER:
+            try:
+                self._look()
+            except Exception:
+                log.exception("going on")
+            time.sleep(KEEP_SECONDS)
+        with self._lock:
+            runs, pools = list(self._runs.values()), list(self._pools.values())
+        for run in runs:
+            run.end(ErrorType.INTERRUPTED)
+        for pool in pools:
+            pool.close()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            heard = list(self._words.items())
+            for session, (at, word) in heard:
+                if now - at >= word.lease_seconds:
+                    log.warning("nothing was heard of session %s any more", session)
+                    del self._words[session]
+            wanted = {_key(word.terms): word.terms for _, word in self._words.values()}
+            orphans = [
+                run
+                for run in self._runs.values()
+                if run.is_granted and run.parcel.session not in self._words
+            ]
+        for run in orphans:
+            run.end(ErrorType.INTERRUPTED)
+        for terms in wanted.values():
+            self._pool(terms).keep(max(self._worker.state.nthreads - len(self._runs), 0))
+        self._drop(wanted)
+
+    def _drop(self, wanted: Mapping[str, Terms]) -> None:
+        """Close pools that no daemon asks for and no run uses."""
+        with self._lock:
+            used = {_key(run.parcel.terms) for run in self._runs.values()} | set(wanted)
+            idle = [self._pools.pop(key) for key in list(self._pools) if key not in used]
+        for pool in idle:
+            pool.close()
+
+
+_sides: "WeakKeyDictionary[Worker, _Side]" = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def _side_of(worker: Worker) -> _Side:
+    with _making:
+        if worker not in _sides:
+            _sides[worker] = _Side(worker)
+        return _sides[worker]
+
+
+def _key(terms: Terms) -> str:
+    return terms.model_dump_json()
+
+
+def _is_same_job(one: _Run, other: _Run) -> bool:
+    return one.parcel.order.job_id == other.parcel.order.job_id
+
+
+def _start(terms: Terms, slots: int) -> JobProcesses:
+    """No control groups: those of one machine have one owner, and there may be many workers."""
+    return JobProcesses(
+        environment=clean_environment(os.environ, terms.pass_environment),
+        instance=f"worker-{secrets.token_hex(8)}",
+        slots=slots,
+        preload=terms.modules,
+        kernel_start_seconds=terms.kernel_start_seconds,
+        warm=slots if terms.warms else 0,
+        limits=terms.limits,
+    )
+
+
+def _at(base: Path, parcel: Parcel) -> Order:
+    """The order with folders of this machine, which are made here."""
+    order, output, folder = parcel.order, base / "output", None
+    output.mkdir()
+    if parcel.folder is not None:
+        folder = base / "folder"
+        folder.mkdir()
+        unpack(parcel.folder, folder)
+    packages = None if order.packages_folder is None else str(base / "packages")
+    return order.model_copy(
+        update={
+            "output_folder": str(output),
+            "folder": None if folder is None else str(folder),
+            "packages_folder": packages,
+        }
+    )
