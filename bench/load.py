@@ -29,10 +29,12 @@ console = Console()
 QUEUED_EVENTS = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
-class FakeProcesses:
+class FakeExecution:
     """Succeeds at once with every order, and runs nothing."""
 
-    runtime_folder = "/nowhere"
+    runtime_folder = None
+    slots = 2
+    workers = troubles = notes = ()
     warm = 0
     pids: frozenset[int] = frozenset()
 
@@ -62,8 +64,8 @@ def fake(count: int) -> list[str]:
             state=root / "state",
             execution=Execution(concurrency=2),
         )
-        processes: Any = FakeProcesses()
-        daemon = Daemon(settings, start_execution=lambda *_: processes)
+        execution: Any = FakeExecution()
+        daemon = Daemon(settings, start_execution=lambda *_: execution)
         began, before = time.perf_counter(), psutil.Process().memory_info().rss
 
         def dropper() -> None:

@@ -659,7 +659,7 @@ class Daemon:
             pid=os.getpid(),
             at=time.monotonic(),
             running=self._dispatch.running,
-            warm=self._execution.warm,
+            warm=sum(worker.warm for worker in self._execution.workers),
             troubles=troubles[:10],
             workers=[pulse.Worker(**asdict(worker)) for worker in self._execution.workers],
             notes=list(self._notes())[:10],

@@ -602,9 +602,10 @@ class Ledger(_Reading):
         """
         condition = "NOT refused AND NOT cancelled"
         if without:
+            marks = ",".join("?" * len(without))
             condition += (
-                " AND NOT EXISTS (SELECT 1 FROM demands WHERE demands.job_id = jobs.job_id "
-                f"AND demand IN ({','.join('?' * len(without))}))"
+                " AND NOT EXISTS (SELECT 1 FROM demands "  # noqa: S608 - marks alone are added
+                f"WHERE demands.job_id = jobs.job_id AND demand IN ({marks}))"
             )
         return self._next("jobs", condition, only, without)
 

@@ -40,7 +40,7 @@ from runner.execution.parcel import (
 )
 from runner.execution.placement import Seat
 from runner.execution.worker import exchange, run_parcel, topic_of
-from runner.outcome import ErrorType, Failure, Outcome, failed, interrupted
+from runner.outcome import ErrorType, Failure, KernelUsed, Outcome, failed, interrupted
 from runner.output import FileCaps
 from runner.request import Resources
 
@@ -227,7 +227,7 @@ class Cluster:
             if order.folder is not None:
                 folder = pack(Path(order.folder), self._limits.folder_bytes)
         except FolderTooLarge:
-            return _too_large(order, self._limits.folder_bytes), None
+            return _too_large(self._limits.folder_bytes), None
         delivery = self._in_loop(self._send(order, notebook, folder, on_progress))
         unpack(delivery.files, Path(order.output_folder))
         return delivery.outcome, delivery.executed
@@ -344,12 +344,13 @@ class Cluster:
                 return self._without(sending, sending.why)
             if task.cancelled():
                 return self._without(sending, sending.why or "its task was cancelled")
-            return task.result()
+            delivery: Delivery = task.result()
         except LOST as error:
             return self._without(sending, f"its task is gone ({type(error).__name__})")
         finally:
             lost.cancel()
             del self._sent[sending.token]
+        return delivery
 
     def _without(self, sending: _Sending, why: str) -> Delivery:
         """What becomes of a sending that brings nothing back.
@@ -489,9 +490,10 @@ class Cluster:
     def _is_unable(self, address: str, error: Exception) -> None:
         """One that is silent for a moment keeps its runs until its lease is over."""
         known = self._known.get(address)
-        if isinstance(error, TimeoutError | OSError) and known is not None:
-            if self._clock() - known.heard_at < self._limits.lease_seconds:
-                return
+        since = float("-inf") if known is None else known.heard_at
+        is_silent = isinstance(error, TimeoutError | OSError)
+        if is_silent and self._clock() - since < self._limits.lease_seconds:
+            return
         self._known.pop(address, None)
         text = str(error) or type(error).__name__
         self._unable[address] = f"cannot run notebooks: {text}"
@@ -519,9 +521,7 @@ class Cluster:
             sending.worker, sending.process = worker, process
             seconds = order.timeout_seconds + order.kernel_start_seconds + GRACE_SECONDS
             sending.over_by = self._clock() + seconds
-        allowed = (
-            sending is not None and (sending.worker, sending.process) == (worker, process)
-        )
+        allowed = sending is not None and (sending.worker, sending.process) == (worker, process)
         answers = {"granted": (token,)} if allowed else {"denied": (token,)}
         self._begin(self._tell(worker, **answers))
 
@@ -588,10 +588,11 @@ def _ended(order: Order, reason: ErrorType) -> Outcome:
         ErrorType.CANCELLED: "The job was cancelled.",
         ErrorType.INTERRUPTED: "The runner was stopped before the notebook had ended.",
     }
-    return failed(Failure(error_type=reason, message=messages[reason]))
+    kernel = KernelUsed(name=None, requested=order.kernel)
+    return failed(Failure(error_type=reason, message=messages[reason]), kernel=kernel)
 
 
-def _too_large(order: Order, max_bytes: int) -> Outcome:
+def _too_large(max_bytes: int) -> Outcome:
     message = (
         f"The notebook's folder has more than {max_bytes / MEGABYTE:g} MB, and with a cluster it "
         "travels along (execution.dask.folder_mb). Keep large data where workers can reach it, or "

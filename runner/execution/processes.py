@@ -76,7 +76,7 @@ class JobProcesses:
         many processes may wait with a kernel that is ready. `cgroup` is a group in which there
         may be one for each run (`cgroup.take_over`); without it, `limits` are watched over.
         """
-        self.runtime_folder: str | None = _make_runtime_folder()
+        self._folder = _make_runtime_folder()
         self.slots = slots
         self.troubles: Sequence[str] = ()
         self.notes: Sequence[str] = ()
@@ -87,7 +87,7 @@ class JobProcesses:
         self._stopping = threading.Lock()
         self._pool = Pool(
             preload=Preload(
-                runtime_folder=self.runtime_folder,
+                runtime_folder=self._folder,
                 modules=tuple(preload),
                 kernel_start_seconds=kernel_start_seconds,
                 limits=limits,
@@ -98,6 +98,11 @@ class JobProcesses:
             size=warm,
             clock=clock,
         )
+
+    @property
+    def runtime_folder(self) -> str | None:
+        """Where sockets are; removed at the end."""
+        return self._folder
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -112,6 +117,7 @@ class JobProcesses:
     def why_never(self, wanted: Resources) -> str | None:
         """Nothing that was accepted asks for more than this machine has."""
         del wanted
+        return None
 
     @property
     def pids(self) -> set[int]:
@@ -191,7 +197,7 @@ class JobProcesses:
     def close(self) -> None:
         """End everything."""
         self._pool.close()
-        shutil.rmtree(self.runtime_folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _converse(
         self, live: _Live, order: Order, notebook: bytes, on_progress: OnProgress

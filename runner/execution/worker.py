@@ -33,7 +33,6 @@ from runner.execution.parcel import (
     Terms,
     Word,
     collect_files,
-    pack,
     unpack,
 )
 from runner.execution.processes import JobProcesses

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outbox": {"disk", "mounts", "outcome", "output", "strict_json"},
     "execution": {
         *("config", "disk", "imports", "notebook", "outcome", "output", "plain_text", "request"),
-        *("lazy_grammar", "results", "strict_json"),
+        *("__init__", "lazy_grammar", "results", "strict_json"),
     },
     # Pure rules over the values of two rooms.
     "report": {"ledger", "outcome", "request", "strict_json"},
@@ -80,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Who introduces them to each other.
     "daemon": {
         *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
-        *("outbox", "outcome", "owner", "reception", "strict_json"),
+        *("outbox", "outcome", "output", "owner", "reception", "strict_json"),
         *("companion", "library", "mounts", "pulse", "watch"),
     },
     "doctor": {
@@ -153,7 +153,12 @@ IN_EXECUTION: dict[str, set[str]] = {
     },
     "preload": {"forked", "job", "run", "server", "tree"},
     "pool": {"order", "packages", "server"},
-    "processes": {"limits", "order", "packages", "pool", "server"},
+    "face": {"order"},
+    "processes": {"face", "limits", "order", "packages", "pool", "server"},
+    "placement": set(),
+    "parcel": {"limits", "order"},
+    "worker": {"environment", "order", "parcel", "processes"},
+    "cluster": {"face", "order", "parcel", "placement", "worker"},
 }
 """The same inside of the execution: the daemon's side never imports what drives papermill."""
 
