@@ -25,7 +25,7 @@ from rich.text import Text
 
 from runner import __version__, config, submit
 from runner.access import CannotListen
-from runner.config import MEGABYTE, ConfigError, Settings
+from runner.config import MEGABYTE, ConfigError, Settings, available_memory
 from runner.disk import Disk
 from runner.ledger import Job, LedgerReader
 from runner.names import job_name
@@ -165,9 +165,7 @@ def mcp(settings: Settings, stdio: bool, host: str | None, port: int | None) -> 
     try:
         from runner.mcp.server import serve, serve_stdio
     except ImportError as error:
-        raise Fault(
-            f"this needs more packages ({error.name}): pip install 'inbox-runner[mcp]'"
-        ) from error
+        raise _needs("mcp", error) from error
 
     _log_to_stderr(logging.INFO)
     if stdio:
@@ -186,6 +184,51 @@ def lab(settings: Settings) -> None:
 
     _log_to_stderr(logging.INFO)
     become_lab(settings, os.environ)
+
+
+@main.command()
+@click.option("--scheduler", help="The scheduler's address, tcp://HOST:8786; from the settings.")
+@click.option("--slots", type=click.IntRange(1), help="Notebooks at a time in each process.")
+@click.option("--processes", type=click.IntRange(1), default=1, help="Worker processes; 1.")
+@click.option("--memory-mb", type=click.IntRange(1), help="Memory to be asked for; all by default.")
+@click.option("--gpus", type=click.IntRange(0), default=0, help="GPUs to be asked for; none.")
+@click.option("--label", "labels", multiple=True, help="A label that requests may ask for.")
+@click.option("--host", help="The address under which this machine is reached.")
+@click.option("--name", help="The worker's name in the cluster.")
+@_with_settings
+def worker(
+    settings: Settings,
+    scheduler: str | None,
+    slots: int | None,
+    processes: int,
+    memory_mb: int | None,
+    gpus: int,
+    labels: tuple[str, ...],
+    host: str | None,
+    name: str | None,
+) -> None:
+    """Run notebooks of a Dask cluster on this machine, until told to stop.
+
+    Memory, GPUs and labels are those of each process.
+    """
+    try:
+        from runner.execution.scheduler import security_of
+        from runner.worker import Offer, work
+    except ImportError as error:
+        raise _needs("dask", error) from error
+
+    _log_to_stderr(logging.INFO)
+    address = scheduler or settings.execution.dask.address
+    if address is None:
+        raise Fault("where is the scheduler? --scheduler tcp://HOST:8786 (execution.dask.address)")
+    most = memory_mb or (available_memory() or 0) // MEGABYTE // processes
+    offer = Offer(slots or max(settings.concurrency // processes, 1), most, gpus, labels)
+    security = security_of(settings.execution.dask.tls)
+    work(address, offer, processes=processes, security=security, host=host, name=name)
+
+
+def _needs(extra: str, error: ImportError) -> Fault:
+    return Fault(f"this needs more packages ({error.name}): pip install 'inbox-runner[{extra}]'")
 
 
 @main.command()

@@ -269,8 +269,14 @@ _making = threading.Lock()
 def _side_of(worker: Worker) -> _Side:
     with _making:
         if worker not in _sides:
+            logging.getLogger("distributed.worker").addFilter(_is_news)
             _sides[worker] = _Side(worker)
         return _sides[worker]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Dask tells of each exchange, which would be a line a second."""
+    return not (record.msg == "Run out-of-band function %r" and record.args == (exchange.__name__,))
 
 
 def _key(terms: Terms) -> str:

@@ -87,10 +87,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
     },
     "lab": {"access", "config"},
+    "worker": {"execution"},
     "cli": {
         *("access", "config", "daemon", "disk", "ledger", "names", "notebook", "outbox"),
         *("outcome", "owner", "request", "strict_json", "submit", "__init__"),
-        *("doctor", "gateway", "lab", "library", "mcp", "refusals", "report"),
+        *("doctor", "gateway", "execution", "lab", "library", "mcp", "refusals", "report"),
+        "worker",
     },
     "lazy_grammar": set(),
     "__init__": {"lazy_grammar"},
