@@ -1,0 +1,433 @@
+"""The program in front of a Dask cluster of real processes, and what becomes of it when they go."""
+
+import json
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from distributed import Client
+
+from tests.cluster import Cluster, cluster
+from tests.conftest import Json, Program, notebook, tool, wait_for
+
+LEASE = 4
+NOTE = """
+import os
+fd = os.open({log!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+os.write(fd, (os.environ["RUNNER_NAME"] + "\\n").encode())
+os.close(fd)
+"""
+"""Notes that it has begun, whole lines from many processes."""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler without workers."""
+    (tmp_path / "cluster").mkdir()
+    with cluster(tmp_path / "cluster") as made:
+        yield made
+
+
+def settings_of(made: Cluster, **dask: Any) -> Json:
+    """As small a lease as a busy machine allows."""
+    return {
+        "execution": {
+            "executor": "dask",
+            "dask": {"address": made.address, "lease_seconds": LEASE, **dask},
+        }
+    }
+
+
+def seats(program: Program) -> int:
+    """How many slots the program says that its cluster has."""
+    try:
+        found = json.loads((program.root / "state" / "pulse.json").read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return 0
+    return sum(worker["slots"] for worker in found["workers"])
+
+
+def health(program: Program) -> Json:
+    """What `runner health` says."""
+    found: Json = json.loads(program.run("health").stdout)
+    return found
+
+
+class Runs:
+    """Notes of notebooks that have begun."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "begun.txt"
+
+    @property
+    def begun(self) -> Counter[str]:
+        return Counter(self.log.read_text().split()) if self.log.exists() else Counter()
+
+    def note(self) -> str:
+        return NOTE.format(log=str(self.log))
+
+    def cells(self, seconds: float = 600) -> Json:
+        return notebook(self.note(), f"import time; time.sleep({seconds})")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+Make = Callable[..., Program]
+
+
+def test_200_notebooks_while_a_worker_is_killed_and_the_daemon_restarted(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """Every request has exactly one result; none runs twice unless it asks for that."""
+    first, _ = running.add_worker(), running.add_worker()
+    program = make_program(settings_of(running)).start()
+    wait_for(lambda: seats(program) == 4)
+    names = [f"n{number}" for number in range(200)]
+    for number, name in enumerate(names):
+        if number % 2:
+            program.drop(f"{name}.yaml", "retries: 2")
+        program.drop(f"{name}.ipynb", runs.cells(seconds=0.1))
+
+    def results(count: int) -> None:
+        wait_for(lambda: sum(1 for name in names if program.report(name)) >= count, 200)
+
+    results(20)
+    wait_for(lambda: len(runs.begun) > len([n for n in names if program.report(n)]))
+    first.kill()
+    results(60)
+    assert program.process is not None
+    program.process.kill()
+    program.process.wait()
+    program.start()
+    results(200)
+
+    reports = [program.await_report(name) for name in names]
+    statuses = Counter(report["status"] for report in reports)
+    assert set(statuses) <= {"succeeded", "interrupted"}, statuses
+    assert statuses["succeeded"] >= 190, statuses
+    for number, report in enumerate(reports):
+        begun = runs.begun[report["name"]]
+        assert begun <= (report["attempt"] if number % 2 else 1), report
+        assert begun >= (report["status"] == "succeeded"), report
+    assert not (program.outbox / ".history").exists()
+    with sqlite3.connect(program.root / "state" / "ledger.sqlite3") as db:
+        rows = db.execute("SELECT count(*), count(DISTINCT name) FROM jobs WHERE state = 'closed'")
+        assert rows.fetchone() == (200, 200)
+    assert len({report["host"] for report in reports if report["host"]}) == 1
+
+
+def test_a_worker_that_is_killed_interrupts_and_only_who_asks_runs_again(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """Its nanny, process and kernels go at once, as a machine does. Then another worker comes."""
+    worker = running.add_worker()
+    program = make_program(settings_of(running)).start()
+    program.drop("once.ipynb", runs.cells())
+    program.drop("again.yaml", "retries: 1")
+    program.drop("again.ipynb", runs.cells(seconds=1))
+    wait_for(lambda: runs.begun["once"] and runs.begun["again"])
+    worker.kill()
+    once = program.await_report("once")
+    assert once["error_type"] == "interrupted"
+    assert "worker" in once["message"]
+    running.add_worker()
+    again = program.await_report("again")
+    assert (again["status"], again["attempt"]) == ("succeeded", 2)
+    assert runs.begun == {"once": 1, "again": 2}
+
+
+def test_what_dask_does_again_by_itself_does_not_run_again(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """The nanny starts the worker's process anew, and the scheduler sends its task once more."""
+    running.add_worker(slots=1), running.add_worker(slots=1)
+    program = make_program(settings_of(running)).start()
+    wait_for(lambda: seats(program) == 2)
+    program.drop("job.ipynb", runs.cells())
+    wait_for(lambda: runs.begun["job"])
+    busy = [
+        w for w in running.workers if len(w.tree()) == max(len(v.tree()) for v in running.workers)
+    ]
+    busy[0].worker().kill()
+    assert program.await_report("job")["error_type"] == "interrupted"
+    program.drop("next.ipynb", runs.cells(seconds=0))
+    assert program.await_report("next")["status"] == "succeeded"
+    assert runs.begun == {"job": 1, "next": 1}
+
+
+def test_without_a_scheduler_jobs_wait_and_health_is_red(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """`runner worker` comes again when the scheduler does, and so do the jobs."""
+    program = make_program(settings_of(running))
+    with (program.root / "worker.log").open("ab") as log:
+        worker = subprocess.Popen(
+            ["python", "-m", "runner", "worker", "--slots", "1", "--label", "ssd"],
+            executable=program.python,
+            cwd=program.root,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        program.start()
+        program.drop("before.ipynb", runs.cells())
+        wait_for(lambda: runs.begun["before"])
+        assert health(program)["status"] == "healthy"
+        running.scheduler.kill()
+        assert program.await_report("before")["error_type"] == "interrupted"
+        wait_for(lambda: health(program)["status"] == "unhealthy")
+        assert any("cannot be reached" in reason for reason in health(program)["reasons"])
+        program.drop("after.ipynb", runs.cells(seconds=0))
+        wait_for(lambda: not (program.inbox / "after.ipynb").exists())
+        running.start_scheduler()
+        assert program.await_report("after", 120)["status"] == "succeeded"
+        wait_for(lambda: health(program)["status"] == "healthy")
+        assert runs.begun == {"before": 1, "after": 1}
+        labelled = {"notebook": runs.cells(seconds=0), "resources": {"labels": ["ssd"]}}
+        program.drop("labelled.json", labelled)
+        assert program.await_report("labelled")["status"] == "succeeded"
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0, (program.root / "worker.log").read_text()
+
+
+def test_a_worker_ends_what_nobody_waits_for(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """The daemon is killed and does not come back: its run is over when its lease is."""
+    worker = running.add_worker()
+    program = make_program(settings_of(running)).start()
+    program.drop("job.ipynb", runs.cells())
+    wait_for(lambda: runs.begun["job"])
+    below = worker.tree()
+    assert program.process is not None
+    program.process.kill()
+    program.process.wait()
+    wait_for(lambda: f"{len(worker.tree())}" < f"{len(below)}" or _kernels(worker.tree()) == 0)
+    program.start()
+    assert program.await_report("job")["error_type"] == "interrupted"
+    assert runs.begun == {"job": 1}
+
+
+def _kernels(processes: list[psutil.Process]) -> int:
+    """Processes that sleep in a notebook: children of a job process."""
+    return sum("runner.execution.preload" in " ".join(p.cmdline()) for p in processes) - 1
+
+
+def test_a_silent_worker_is_given_up_and_ends_its_runs_when_it_speaks_again(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """As when the network is cut: the other half must not run it a second time beside."""
+    worker = running.add_worker(slots=1)
+    program = make_program(settings_of(running)).start()
+    program.drop("job.ipynb", runs.cells())
+    wait_for(lambda: runs.begun["job"])
+    process = worker.worker()
+    process.suspend()
+    try:
+        assert program.await_report("job")["error_type"] == "interrupted"
+    finally:
+        process.resume()
+    program.drop("next.ipynb", runs.cells(seconds=0))
+    assert program.await_report("next")["status"] == "succeeded"
+    assert program.await_report("job")["error_type"] == "interrupted"
+    assert runs.begun == {"job": 1, "next": 1}
+
+
+def test_a_stopped_daemon_brings_home_what_there_is(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """SIGTERM: the run is interrupted, and its notebook published as far as it got."""
+    running.add_worker()
+    program = make_program({**settings_of(running), "shutdown_seconds": 0}).start()
+    program.drop(
+        "job.ipynb", notebook("print('begun')", runs.note(), "import time; time.sleep(600)")
+    )
+    wait_for(lambda: runs.begun["job"])
+    assert program.stop() == 0
+    report = program.report("job")
+    assert report is not None
+    assert report["error_type"] == "interrupted"
+    assert "begun" in (program.outbox / "job.ipynb").read_text()
+
+
+def test_a_job_on_a_worker_can_be_cancelled_and_tells_how_far_it_is(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """By a file in the inbox, like any other; its status file has told of it."""
+    running.add_worker()
+    program = make_program(settings_of(running)).start()
+    program.drop("job.ipynb", notebook("print('so far')", "import time; time.sleep(600)"))
+    status = program.outbox / "job.status.json"
+    wait_for(
+        lambda: status.exists() and "so far" in json.loads(status.read_text()).get("log_tail", "")
+    )
+    program.drop("job.cancel", "")
+    assert program.await_report("job")["error_type"] == "cancelled"
+
+
+def test_a_full_cluster_queues_in_the_ledger(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """Never more in Dask than there are slots."""
+    running.add_worker(slots=2)
+    program = make_program(settings_of(running)).start()
+    wait_for(lambda: seats(program) == 2)
+    for number in range(30):
+        program.drop(f"n{number}.ipynb", runs.cells(seconds=0.2))
+    most = 0
+    with Client(running.address, timeout=10) as client:
+        while not all(program.report(f"n{number}") for number in range(30)):
+            most = max(most, client.run_on_scheduler(_count_tasks))
+    assert 1 <= most <= 2
+    assert set(runs.begun.values()) == {1}
+
+
+def _count_tasks(dask_scheduler: Any) -> int:
+    return len(dask_scheduler.tasks)
+
+
+def test_needs_become_dask_resources(running: Cluster, make_program: Make, runs: Runs) -> None:
+    """They lead to the worker that has it, hold nobody else up, and are refused if nobody has."""
+    running.add_worker("--name", "plain", slots=1)
+    running.add_worker("--resources", "gpus=1,memory_mb=2000,label:ssd=2", slots=2)
+    program = make_program(settings_of(running, patience_seconds=1)).start()
+    wait_for(lambda: seats(program) == 3)
+    (gpu,) = [w for w in running.workers if "--resources" in w.command]
+    where = notebook(runs.note(), "import os, time; time.sleep(1); os.getcwd()")
+    where["cells"][-1]["metadata"]["tags"] = ["results"]
+    for number in range(3):
+        wanted = {"gpus": 1, "labels": ["ssd"], "memory_mb": 500}
+        program.drop(f"gpu{number}.json", {"notebook": where, "resources": wanted})
+    for number in range(3):
+        program.drop(f"plain{number}.ipynb", where)
+    program.drop("never.json", {"notebook": where, "resources": {"gpus": 4}})
+    for number in range(3):
+        report = program.await_report(f"gpu{number}")
+        assert report["status"] == "succeeded", report
+        assert str(gpu.command[gpu.command.index("--local-directory") + 1]) in str(
+            report["results"]
+        )
+        assert program.await_report(f"plain{number}")["status"] == "succeeded"
+    never = program.await_report("never")
+    assert (never["error_type"], never["attempt"]) == ("invalid_request", 0)
+    assert "4 GPUs" in never["message"]
+    finished = [
+        program.await_report(f"{kind}{n}")["finished_at"]
+        for n in range(3)
+        for kind in ("plain", "gpu")
+    ]
+    assert max(finished[0::2]) < max(finished[1::2]), "plain ones did not wait for the GPU"
+
+
+def test_a_worker_without_the_runner_is_seen_and_not_used(
+    running: Cluster,
+    make_program: Make,
+    runs: Runs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The note says which, and why; jobs go to the others."""
+    hidden = tmp_path / "hidden" / "runner"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('there is no runner here')")
+    monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
+    running.add_worker()
+    monkeypatch.delenv("PYTHONPATH")
+    program = make_program(settings_of(running)).start()
+    wait_for(lambda: "no runner here" in str(health(program).get("notes")))
+    assert health(program)["status"] == "unhealthy"
+    running.add_worker()
+    for number in range(4):
+        program.drop(f"n{number}.ipynb", runs.cells(seconds=0))
+        assert program.await_report(f"n{number}")["status"] == "succeeded"
+
+
+def test_two_inboxes_share_a_cluster(running: Cluster, make_program: Make, runs: Runs) -> None:
+    """Neither ends what the other runs, also when one of them comes anew."""
+    running.add_worker(slots=2)
+    one, other = (make_program(settings_of(running)).start() for _ in range(2))
+    one.drop("long.ipynb", runs.cells(seconds=8))
+    wait_for(lambda: runs.begun["long"])
+    other.drop("short.ipynb", runs.cells(seconds=0))
+    assert other.await_report("short")["status"] == "succeeded"
+    other.stop()
+    other.start()
+    assert one.await_report("long")["status"] == "succeeded"
+
+
+def test_everything_can_be_encrypted(tmp_path: Path, make_program: Make, runs: Runs) -> None:
+    """Scheduler, worker and runner know each other by certificates; without one, nobody gets in."""
+    openssl = tool("openssl")
+    make = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=c",
+    ]
+    place = tmp_path / "cluster"
+    place.mkdir()
+    key, cert = str(place / "key.pem"), str(place / "cert.pem")
+    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    options = ("--tls-ca-file", cert, "--tls-cert", cert, "--tls-key", key)
+    with cluster(place, options) as made:
+        made.add_worker()
+        shutil.copy(key, tmp_path / "key.pem")
+        program = make_program(settings_of(made))
+        tls = {"ca_file": cert, "cert_file": cert, "key_file": "../key.pem"}
+        (program.root / "config.yaml").write_text(json.dumps(settings_of(made, tls=tls)))
+        program.start()
+        program.drop("job.ipynb", runs.cells(seconds=0))
+        assert program.await_report("job")["status"] == "succeeded"
+        stranger = make_program(settings_of(made)).start()
+        wait_for(lambda: health(stranger)["status"] == "unhealthy")
+        assert re.search("TLS|reached|encryption", str(health(stranger)["reasons"]))
+
+
+def test_without_dask_the_settings_say_what_is_missing(make_program: Make, tmp_path: Path) -> None:
+    """One line, and no address is one line too."""
+    hidden = tmp_path / "hidden" / "distributed"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('x', name='distributed')")
+    program = make_program(
+        {"execution": {"executor": "dask", "dask": {"address": "tcp://127.0.0.1:1"}}},
+        PYTHONPATH=str(hidden.parent),
+    )
+    ended = program.run("serve")
+    assert ended.returncode == 70
+    assert "inbox-runner[dask]" in ended.stderr
+    other = make_program({"execution": {"executor": "dask"}}).run("serve")
+    assert other.returncode == 70
+    assert "dask.address is missing" in other.stderr
+
+
+def test_one_notebook_from_the_command_line_runs_there_too(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """`runner run` without a daemon."""
+    running.add_worker()
+    program = make_program(settings_of(running))
+    (program.root / "job.ipynb").write_text(json.dumps(runs.cells(seconds=0)))
+    began = time.monotonic()
+    ended = program.run("run", "job.ipynb")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["status"] == "succeeded"
+    assert time.monotonic() - began < 90
