@@ -121,7 +121,12 @@ def _with_resources(command: Callable[..., None]) -> Callable[..., None]:
 
     @click.option("--memory-mb", type=int, help="Memory that the run may hold, in MB.")
     @click.option("--gpus", type=int, help="GPUs of a worker; clusters only.")
-    @click.option("--label", "labels", multiple=True, help="A worker's label; clusters only.")
+    @click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        help="A label of its worker; may be given again; clusters only.",
+    )
     @wraps(command)
     def wrapped(
         *args: Any, memory_mb: int | None, gpus: int | None, labels: tuple[str, ...], **rest: Any
