@@ -6,7 +6,7 @@ but the library, which it is given a way to read.
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from runner.config import Limits
@@ -21,11 +21,21 @@ from runner.request import (
     Form,
     Kind,
     Request,
+    check_resources,
     check_timeout,
     demand_of,
     read_document,
     read_request,
 )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What this runner holds requests to, and the library that they may name."""
+
+    limits: Limits
+    is_cluster: bool
+    library: LibraryReader
 
 
 def digest_of(drop: Drop) -> str:
@@ -63,11 +73,9 @@ def names_library(drop: Drop) -> bool:
     )
 
 
-def admit(
-    drop: Drop, job_id: str, limits: Limits, library: LibraryReader, accepted_at: str
-) -> Acceptance:
+def admit(drop: Drop, job_id: str, rules: Rules, accepted_at: str) -> Acceptance:
     """What becomes of a drop that is claimed as `job_id`."""
-    request, notebook, failure = _read(drop, job_id, limits, library)
+    request, notebook, failure = _read(drop, job_id, rules)
     given = notebook if notebook is not None else drop.main.raw
     return Acceptance(
         job_id=job_id,
@@ -106,17 +114,17 @@ def refuse_taken_id(acceptance: Acceptance, taken: str) -> Acceptance:
     return replace(acceptance, failure=failure)
 
 
-def _read(
-    drop: Drop, job_id: str, limits: Limits, library: LibraryReader
-) -> tuple[Request, bytes | None, Failure | None]:
+def _read(drop: Drop, job_id: str, rules: Rules) -> tuple[Request, bytes | None, Failure | None]:
     """The request as far as it could be read, the notebook's bytes, and what is wrong."""
+    limits = rules.limits
     request = Request()
     notebook: bytes | None = None
     try:
         _check_size(drop, job_id, limits)
         request = _request(drop)
-        notebook = _notebook_bytes(drop, request, library)
+        notebook = _notebook_bytes(drop, request, rules.library)
         check_timeout(request, limits.max_run_seconds)
+        check_resources(request, memory_mb=limits.memory_mb, is_cluster=rules.is_cluster)
         check(_document(drop, request, notebook))
     except Refused as refused:
         return _without_notebook(request), notebook, refused.failure

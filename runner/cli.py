@@ -34,7 +34,14 @@ from runner.outbox import OutboxReader, Report
 from runner.outcome import ErrorResult, ErrorType, Failure, Refused, Result, Status, exit_code
 from runner.owner import Owned, holder_of, is_astray
 from runner.report import row_of
-from runner.request import Form, Request, check_timeout, read_document, read_request
+from runner.request import (
+    Form,
+    Request,
+    check_resources,
+    check_timeout,
+    read_document,
+    read_request,
+)
 from runner.strict_json import dumps
 
 if TYPE_CHECKING:
@@ -107,6 +114,28 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="Settings file; config.yaml of the current folder if there is one.",
     )(found)
+
+
+def _with_resources(command: Callable[..., None]) -> Callable[..., None]:
+    """Options for what a run needs of its machine; the command gets them as a request has them."""
+
+    @click.option("--memory-mb", type=int, help="Memory that the run may hold, in MB.")
+    @click.option("--gpus", type=int, help="GPUs of a worker; clusters only.")
+    @click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        help="A label of its worker; may be given again; clusters only.",
+    )
+    @wraps(command)
+    def wrapped(
+        *args: Any, memory_mb: int | None, gpus: int | None, labels: tuple[str, ...], **rest: Any
+    ) -> None:
+        given = {"memory_mb": memory_mb, "gpus": gpus, "labels": list(labels) or None}
+        resources = {key: value for key, value in given.items() if value is not None}
+        command(*args, resources=resources, **rest)
+
+    return wrapped
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -256,6 +285,7 @@ def health(settings: Settings) -> None:
 @click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
 @click.option("--kernel", help="Kernelspec to run with.")
 @click.option("--retries", type=int, default=0, help="Runs again if interrupted.")
+@_with_resources
 @_with_settings
 def run(
     settings: Settings,
@@ -266,6 +296,7 @@ def run(
     timeout_seconds: float | None,
     kernel: str | None,
     retries: int,
+    resources: dict[str, Any],
 ) -> None:
     """Run NOTEBOOK, a file or a path in the library, and print its result as JSON.
 
@@ -275,11 +306,14 @@ def run(
     asked: dict[str, Any] = {"parameters": _parameters(pairs, files), "retries": retries}
     asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
     asked |= {"kernel": kernel} if kernel is not None else {}
+    asked |= {"resources": resources} if resources else {}
     job_id = submit.new_job_id()
     try:
         asked["notebook"] = _notebook(notebook, settings)
         checked = read_request(asked | {"id": job_id}, Form.JSON)
-        check_timeout(checked, settings.limits.max_run_seconds)
+        limits, is_cluster = settings.limits, settings.execution.is_cluster
+        check_timeout(checked, limits.max_run_seconds)
+        check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster)
     except Refused as refused:
         _refuse(refused.failure)
     job = job_name(name or Path(notebook).stem)
@@ -376,6 +410,7 @@ def cancel(settings: Settings, what: str) -> None:
 @click.option("-f", "files", multiple=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--timeout", "timeout_seconds", type=float)
 @click.option("--kernel")
+@_with_resources
 @_with_settings
 def check(
     settings: Settings,
@@ -384,6 +419,7 @@ def check(
     files: tuple[Path, ...],
     timeout_seconds: float | None,
     kernel: str | None,
+    resources: dict[str, Any],
 ) -> None:
     """Say everything for which the runner would refuse NOTEBOOK, without running it."""
     from runner.refusals import refusals
@@ -391,6 +427,7 @@ def check(
     asked: dict[str, Any] = {"parameters": _parameters(pairs, files)}
     asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
     asked |= {"kernel": kernel} if kernel is not None else {}
+    asked |= {"resources": resources} if resources else {}
     found = refusals(asked, lambda: _notebook(notebook, settings), settings)
     for failure in found:
         click.echo(f"{failure.error_type}: {failure.message}")

@@ -56,7 +56,10 @@ class Client:
     """How long a gateway that cannot be reached is tried again."""
 
     def having(self, **options: Any) -> "Client":
-        """The same gateway with options: `timeout_seconds`, `kernel`, `retries`, `name`."""
+        """The same gateway with options.
+
+        They are `timeout_seconds`, `kernel`, `retries`, `resources`, and `name`.
+        """
         return replace(self, options={**(self.options or {}), **options})
 
     def run(self, notebook: str | Path | Mapping[str, Any], /, **parameters: Any) -> Result:

@@ -132,6 +132,11 @@ class Execution(Section):
     executor: Literal["local", "dask"] = "local"
     dask: Dask = Dask()
 
+    @property
+    def is_cluster(self) -> bool:
+        """Whether notebooks run on other machines than this one."""
+        return self.executor != "local"
+
     @model_validator(mode="after")
     def _has_address(self) -> "Execution":
         if self.executor == "dask" and self.dask.address is None:

@@ -334,6 +334,7 @@ class Daemon:
             outbox=self._outbox,
             library=library_reader(settings.notebooks, max_bytes),
             limits=settings.limits,
+            is_cluster=settings.execution.is_cluster,
             now=utc_now,
             pace=None if per_minute is None else Pace(per_minute, self._clock),
             library_trouble=self._anchors[settings.notebooks].trouble,

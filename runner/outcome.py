@@ -192,7 +192,7 @@ class Result(Value):
     finished_at: str
     duration_seconds: float = Field(description="From started to finished; 0 where nothing ran.")
     host: str | None = Field(
-        None, description="Name of the machine that ran it; null where nothing ran."
+        None, description="Name of the machine where it was tried; null where it never was."
     )
     input_sha256: str | None = Field(
         description="Of the notebook's bytes, or of the request's; null where they were not read."

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from runner.admission import (
+    Rules,
     admit,
     digest_of,
     names_library,
@@ -81,6 +82,7 @@ class Reception:
         outbox: Outbox,
         library: LibraryReader,
         limits: Limits,
+        is_cluster: bool = False,
         now: Callable[[], datetime],
         pace: Pace | None = None,
         library_trouble: Callable[[], str | None] = lambda: None,
@@ -90,8 +92,8 @@ class Reception:
         self._claims = claims
         self._ledger = ledger
         self._outbox = outbox
-        self._library = library
         self._limits = limits
+        self._rules = Rules(limits, is_cluster, library)
         self._now = now
         self._pace = pace
         self._library_trouble = library_trouble
@@ -242,7 +244,7 @@ class Reception:
         """The border around one drop: what nobody thought of refuses it, and others go on."""
         accepted_at = self._now().isoformat(timespec="milliseconds")
         try:
-            return admit(claim.drop, claim.job_id, self._limits, self._library, accepted_at)
+            return admit(claim.drop, claim.job_id, self._rules, accepted_at)
         except Exception as error:
             log.exception("job %s: cannot be read", claim.job_id)
             message = f"The runner could not read it: {type(error).__name__}: {error}."

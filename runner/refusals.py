@@ -15,7 +15,7 @@ from runner.execution.kernelspecs import installed_kernels
 from runner.execution.preparation import check_modules, choose, read_notebook
 from runner.library import library_reader
 from runner.outcome import Failure, Refused
-from runner.request import Form, check_timeout, read_request
+from runner.request import Form, check_resources, check_timeout, read_request
 
 T = TypeVar("T")
 Source = str | dict[str, Any]
@@ -40,7 +40,9 @@ def refusals(
 
     checked = attempt(lambda: read_request(dict(asked), Form.JSON))
     if checked is not None:
-        attempt(lambda: check_timeout(checked, settings.limits.max_run_seconds))
+        limits, is_cluster = settings.limits, settings.execution.is_cluster
+        attempt(lambda: check_timeout(checked, limits.max_run_seconds))
+        attempt(lambda: check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster))
     given = attempt(source)
     if given is None:
         return found

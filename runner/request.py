@@ -47,10 +47,13 @@ class Resources(BaseModel):
     memory_mb: int | None = Field(
         None,
         gt=0,
+        le=1_000_000_000,
         description="What all processes of the run may hold together, in MB; default and, on one "
         "machine, maximum `limits.memory_mb`.",
     )
-    gpus: int = Field(0, ge=0, description="GPUs of a worker that the run takes; clusters only.")
+    gpus: int = Field(
+        0, ge=0, le=1000, description="GPUs of a worker that the run takes; clusters only."
+    )
     labels: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]] = Field(
         default_factory=list,
         max_length=20,
@@ -197,6 +200,32 @@ def check_timeout(request: Request, max_run_seconds: float) -> None:
         )
 
 
+def check_resources(request: Request, *, memory_mb: int, is_cluster: bool) -> None:
+    """Refuse what one machine cannot give; a cluster looks at its workers when there is a job.
+
+    `memory_mb` is the configured limit of a run.
+
+    Raises:
+        Refused: `invalid_request`.
+    """
+    asked = request.resources
+    if is_cluster:
+        return
+    if asked.memory_mb is not None and asked.memory_mb > memory_mb:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`resources.memory_mb` is {asked.memory_mb}, above the limit of {memory_mb} "
+            "(limits.memory_mb).",
+        )
+    for key, wanted in (("gpus", asked.gpus), ("labels", asked.labels)):
+        if wanted:
+            raise refuse(
+                ErrorType.INVALID_REQUEST,
+                f"`resources.{key}` needs a cluster (execution.executor: dask); here all "
+                "notebooks run on one machine.",
+            )
+
+
 def library_path(path: str) -> PurePosixPath:
     """A notebook's path in the library, relative and without ways out of it.
 
@@ -251,10 +280,17 @@ def _first(values: Any, budget: list[int], depth: int) -> str | None:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
-    key = ".".join(str(part) for part in first["loc"][:1])
+    outer, *inner = (str(part) for part in first["loc"][:2])
+    if outer != "resources":
+        inner = []
+    key = ".".join([outer, *inner])
     if first["type"] == "extra_forbidden":
-        known = ", ".join(Request.model_fields)
-        return f"Unknown key `{key}`{_hint(key)}. The keys are: {known}."
+        keys, of = (Resources, " of `resources`") if inner else (Request, "")
+        known = ", ".join(keys.model_fields)
+        return f"Unknown key `{key}`{_hint(key)}. The keys{of} are: {known}."
+    if key == "resources":
+        known = ", ".join(Resources.model_fields)
+        return f"`resources` must be a mapping with the keys: {known}."
     if key == "notebook":
         return "`notebook` must be a path in the library or, in JSON, a notebook."
     return f"`{key}`: {first['msg']} (got {_shown(first['input'])})."[:500]

@@ -38,13 +38,21 @@ class Cgroup:
         made = cls(base / f"{PREFIX}{key}")
         made.folder.mkdir()
         if memory_mb is not None:
-            made._write("memory.max", memory_mb * _MEGABYTE)
-            made._write("memory.oom.group", 1)
-            with contextlib.suppress(FileNotFoundError):  # a system that does not account for swap
-                made._write("memory.swap.max", 0)
+            made.limit_memory(memory_mb)
         if tasks is not None:
             made._write("pids.max", tasks)
         return made
+
+    def limit_memory(self, memory_mb: int) -> None:
+        """What all in it may hold from now on, more or less than before.
+
+        Raises:
+            OSError: it cannot be limited, or is gone.
+        """
+        self._write("memory.max", memory_mb * _MEGABYTE)
+        self._write("memory.oom.group", 1)
+        with contextlib.suppress(FileNotFoundError):  # a system that does not account for swap
+            self._write("memory.swap.max", 0)
 
     def enter(self, pid: int = 0) -> None:
         """Move a process in, or the calling one; its children are born there.

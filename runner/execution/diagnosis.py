@@ -93,7 +93,7 @@ def _why(reason: str, known: Circumstances) -> str:
 
 def _memory(known: Circumstances) -> str:
     limit = known.limits.memory_mb
-    allowed = "" if limit is None else f"A run may hold {limit} MB (limits.memory_mb); "
+    allowed = "" if limit is None else f"A run may hold {limit} MB ({known.limits.memory_key}); "
     return f"{allowed}its peak was {known.peak // _MEGABYTE} MB."
 
 
@@ -156,7 +156,7 @@ def _cell_failure(
     if _NO_THREAD in text:
         message = (
             f"{message}. A run may have {known.limits.processes} processes and threads "
-            "(limits.processes), and the stack of each counts for limits.memory_mb."
+            f"(limits.processes), and the stack of each counts for {known.limits.memory_key}."
         )
     if known.is_out_of_files:
         message = (

@@ -49,7 +49,9 @@ from runner.execution.limits import (
     RunLimits,
     count_user_tasks,
     hold,
+    hold_memory,
     is_out_of_files,
+    limits_of,
 )
 from runner.execution.order import Order, Progress
 from runner.execution.preparation import check_modules, choose, read_notebook
@@ -248,6 +250,7 @@ class _Job:
         self._order = order
         self._connection = connection
         self._surroundings = surroundings
+        self._limits = limits_of(surroundings.limits, order.resources)
         self._sending = threading.Lock()
         self._used = KernelUsed(name=None, requested=order.kernel)
         self._cells = CellCount(total=0, executed=0)
@@ -295,8 +298,7 @@ class _Job:
         return choice
 
     def _start_kernel(self, notebook: NotebookNode, choice: KernelChoice) -> RunningKernel:
-        order, ready = self._order, self._surroundings.forked
-        found = self._surroundings.installed[choice.name]
+        order, found = self._order, self._surroundings.installed[choice.name]
         folder = order.folder or order.output_folder
         environment = {
             **os.environ,
@@ -310,23 +312,41 @@ class _Job:
             packages = _make_packages(order.packages_folder)
             environment |= {"PYTHONUSERBASE": order.packages_folder, "PIP_USER": "1"}
         setting = KernelSetting(folder, environment, packages)
-        if ready is not None and found.is_fork:
+        kernel = self._take_or_start(choice, setting)
+        if order.resources.memory_mb is not None:
+            self._hold_memory(kernel, order.resources.memory_mb)
+        return kernel
+
+    def _take_or_start(self, choice: KernelChoice, setting: KernelSetting) -> RunningKernel:
+        """The kernel that waits, where it will do, or one that is started now; both have limits."""
+        around, ready = self._surroundings, self._surroundings.forked
+        is_fork = around.installed[choice.name].is_fork
+        if ready is not None and is_fork and not self._wants_more_memory():
             return ready.take(setting)
         if ready is not None:
             ready.close()
-        around = self._surroundings
-        kernel = ensure_event_loop().run_until_complete(
-            start_cold(
-                choice.name,
-                setting,
-                str(around.folder),
-                order.kernel_start_seconds,
-                around.limits.message_bytes,
-                around.cgroup,
-            )
+        start = start_cold(
+            choice.name,
+            setting,
+            str(around.folder),
+            self._order.kernel_start_seconds,
+            around.limits.message_bytes,
+            around.cgroup,
         )
-        hold(kernel.pid, around.limits, count_user_tasks())
+        kernel = ensure_event_loop().run_until_complete(start)
+        hold(kernel.pid, self._limits, count_user_tasks())
         return kernel
+
+    def _wants_more_memory(self) -> bool:
+        """Than a kernel that waits may have: what holds that can only become less."""
+        held, asked = self._surroundings.limits.memory_mb, self._order.resources.memory_mb
+        return held is not None and asked is not None and asked > held
+
+    def _hold_memory(self, kernel: RunningKernel, memory_mb: int) -> None:
+        """Hold a kernel that has run nothing yet to what its request asks for."""
+        hold_memory(kernel.pid, memory_mb)
+        if self._surroundings.cgroup is not None:
+            self._surroundings.cgroup.limit_memory(memory_mb + KERNEL_MB)
 
     def _run(
         self, notebook: NotebookNode, choice: KernelChoice, kernel: RunningKernel
@@ -334,8 +354,7 @@ class _Job:
         order = self._order
         self._send("ready")
         run = Run(kernel, order.output_bytes, self._report)
-        around = self._surroundings
-        guard = guard_of(kernel, around.limits, around.cgroup)
+        guard = guard_of(kernel, self._limits, self._surroundings.cgroup)
         end = EarlyEnd(self._connection, run, order.timeout_seconds, guard)
         end.start()
         error: BaseException | None = None
@@ -353,7 +372,7 @@ class _Job:
         known = Circumstances(
             reason,
             order.timeout_seconds,
-            around.limits,
+            self._limits,
             peak=0 if error is None else guard.peak(),
             is_out_of_files=error is not None and is_out_of_files(kernel.pid),
         )
@@ -395,6 +414,7 @@ class _Job:
             "results": results,
             "kernel": self._used,
             "cells": self._cells,
+            "host": socket.gethostname(),
             "warnings": self._warnings,
         }
         return failed(failure, **rest) if failure else Outcome(status=Status.SUCCEEDED, **rest)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from runner.outcome import Value
+from runner.request import Resources
 
 KERNEL_MB = 64
 """What a kernel holds before its first cell and is not counted: an upper bound."""
@@ -25,6 +26,8 @@ class RunLimits(Value):
 
     memory_mb: int | None = None
     """All its processes together."""
+    memory_key: str = "limits.memory_mb"
+    """Where that was said."""
     processes: int | None = None
     """Threads are counted too."""
     open_files: int | None = None
@@ -34,6 +37,14 @@ class RunLimits(Value):
 
 
 UNLIMITED = RunLimits()
+
+
+def limits_of(limits: RunLimits, resources: Resources) -> RunLimits:
+    """Those of one run: what it asks for itself, where it does, instead of what others have."""
+    if resources.memory_mb is None:
+        return limits
+    asked = {"memory_mb": resources.memory_mb, "memory_key": "resources.memory_mb"}
+    return limits.model_copy(update=asked)
 
 
 def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:
@@ -49,13 +60,23 @@ def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:
 
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
         if limits.memory_mb is not None:
-            size = limits.memory_mb + 2 * STACK_MB * (os.cpu_count() or 1)
-            _limit(pid, resource.RLIMIT_DATA, _writable_bytes(pid) + size * MEGABYTE)
+            hold_memory(pid, limits.memory_mb)
         if limits.open_files is not None:
             _limit(pid, resource.RLIMIT_NOFILE, limits.open_files)
         if limits.processes is not None and user_tasks is not None:
             _limit(pid, resource.RLIMIT_NPROC, user_tasks + limits.processes + NPROC_ROOM)
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
+
+
+def hold_memory(pid: int, memory_mb: int) -> None:
+    """Limit its memory alone, as `hold` does; a limit that it has already can only become lower."""
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    size = memory_mb + 2 * STACK_MB * (os.cpu_count() or 1)
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        _limit(pid, resource.RLIMIT_DATA, _writable_bytes(pid) + size * MEGABYTE)
 
 
 def count_user_tasks() -> int | None:

@@ -136,7 +136,7 @@ class App:
 
     def _run(self) -> HTTPResponse:
         _require_json()
-        asked = read_body(self._body(), self._settings.limits.max_run_seconds)
+        asked = read_body(self._body(), self._settings)
         job_id = with_key(asked, request.get_header("idempotency-key"))
         seconds = self._wait_seconds(self._settings.gateway.wait_seconds)
         return self._await(self._runs.submit(asked, job_id), seconds)

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.config import Settings
 from runner.names import is_job_name, job_name
 from runner.outcome import ErrorType, refuse
 from runner.request import (
     Form,
+    check_resources,
     check_timeout,
     library_path,
     read_document,
@@ -34,7 +36,7 @@ class Asked:
     job_id: str | None
 
 
-def read_body(raw: bytes, max_run_seconds: float) -> Asked:
+def read_body(raw: bytes, settings: Settings) -> Asked:
     """A body in any of its forms: `{"notebook": …}`, a notebook, or a list of one of them.
 
     Raises:
@@ -61,7 +63,9 @@ def read_body(raw: bytes, max_run_seconds: float) -> Asked:
     request = {key: value for key, value in document.items() if key != "name"}
     name = _name(document["name"]) if "name" in document else None
     checked = read_request(request, Form.JSON)
-    check_timeout(checked, max_run_seconds)
+    limits, is_cluster = settings.limits, settings.execution.is_cluster
+    check_timeout(checked, limits.max_run_seconds)
+    check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster)
     if isinstance(checked.notebook, str):
         library_path(checked.notebook)
     return Asked(request, name, checked.id)

@@ -209,7 +209,7 @@ class Jobs:
 
     def _asked(self, source: Source, keys: Mapping[str, Any]) -> Asked:
         body = json.dumps({"notebook": source, **keys}).encode()
-        return read_body(body, self._settings.limits.max_run_seconds)
+        return read_body(body, self._settings)
 
 
 def notebook_of(cells: list[Any], tag: str) -> Json:

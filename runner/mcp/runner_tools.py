@@ -23,6 +23,7 @@ from runner.mcp.outputs import Picture, pieces_of
 from runner.mcp.shown import JobShown, progress_line, sentence, shown
 from runner.outcome import ErrorType, Refused, Status, refuse
 from runner.refusals import Source
+from runner.request import Resources
 from runner.strict_json import dumps
 
 MAX_WAIT_SECONDS = 3600
@@ -45,6 +46,10 @@ RunSeconds = Annotated[
     Field(description="Limit of the run. Left out: the runner's default (300)."),
 ]
 Kernel = Annotated[str | None, Field(description="Name of a kernelspec; its own if left out.")]
+Needs = Annotated[
+    Resources | None,
+    Field(description="What the run needs of its machine: memory; in clusters GPUs and labels."),
+]
 JobId = Annotated[str, Field(description="The job's id, 32 hex digits.")]
 
 
@@ -104,6 +109,7 @@ def register(
             Field(description="A name for the result in the outbox, such as `sales/daily`."),
         ] = None,
         kernel: Kernel = None,
+        resources: Needs = None,
         wait_seconds: Annotated[
             float,
             Field(
@@ -123,7 +129,7 @@ def register(
         wait_seconds, gives back the job's id: ask again with get_job. For trying things out step
         by step use insert_execute_code_cell.
         """
-        keys = _keys(parameters, timeout_seconds, kernel, name)
+        keys = _keys(parameters, timeout_seconds, kernel, resources) | _given(name=name)
         job = await jobs.submit(await source_of(notebook), keys)
         return await job_answer(await wait(job, wait_seconds, ctx), failed_is_error=True)
 
@@ -204,13 +210,14 @@ def register(
         parameters: Parameters = None,
         timeout_seconds: RunSeconds = None,
         kernel: Kernel = None,
+        resources: Needs = None,
     ) -> Annotated[CallToolResult, Check]:
         """Say everything for which the runner would refuse a notebook, without running it.
 
         Bad parameters, a kernel that is not allowed, modules that are not installed. Quick, and
         changes nothing; useful before a long run.
         """
-        keys = _keys(parameters, timeout_seconds, kernel, None)
+        keys = _keys(parameters, timeout_seconds, kernel, resources)
         found = await jobs.refusals(await source_of(notebook), keys)
         reasons = [Reason(error_type=str(one.error_type), message=one.message) for one in found]
         text = "\n".join(f"{one.error_type}: {one.message}" for one in reasons)
@@ -325,15 +332,16 @@ def _keys(
     parameters: dict[str, Any] | None,
     timeout_seconds: float | None,
     kernel: str | None,
-    name: str | None,
+    resources: Resources | None,
 ) -> dict[str, Any]:
-    given = {
-        "parameters": parameters,
-        "timeout_seconds": timeout_seconds,
-        "kernel": kernel,
-        "name": name,
-    }
-    return {key: value for key, value in given.items() if value is not None}
+    needs = None if resources is None else resources.model_dump(exclude_unset=True)
+    return _given(
+        parameters=parameters, timeout_seconds=timeout_seconds, kernel=kernel, resources=needs
+    )
+
+
+def _given(**keys: Any) -> dict[str, Any]:
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 def _json(value: Any) -> str:

@@ -37,6 +37,10 @@ def test_a_notebook_is_run_and_its_result_typed(program: Program) -> None:
     assert client.run(file).results["cell_1"]["application/json"] == 2  # type: ignore[call-overload,index]
     named = client.having(name="by/name", timeout_seconds=30).run(notebook("1"))
     assert named.name == "by/name"
+    assert named.host == socket.gethostname()
+    small = client.having(resources={"memory_mb": 200})
+    with pytest.raises(JobFailed, match=r"200 MB \(resources.memory_mb\)"):
+        small.run(notebook("kept = b'x' * (400 * 2**20)"))
 
 
 def test_what_goes_wrong_is_an_exception_of_its_kind(program: Program) -> None:

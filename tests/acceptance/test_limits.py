@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
-from tests.conftest import Program, Serving, code, notebook, tool, wait_for
+from tests.conftest import Json, Program, Serving, code, notebook, tool, wait_for
 from tests.integration.test_limits import BOMB
 
 ONE = notebook(code("1", "results"))
@@ -52,6 +54,70 @@ def test_a_job_out_of_memory_hurts_nobody_else(serving: Serving) -> None:
     assert report["results"] == {"before": 1}
     assert report["cell_index"] == 1
     assert program.await_report("other")["status"] == "succeeded"
+
+
+def test_every_form_says_how_much_memory_a_run_may_hold(serving: Serving) -> None:
+    """400 MB are too much for 200 and 50 are not, though all others may hold 1024."""
+    program = serving({"gateway": {"enabled": True, "port": 0}})
+    cells = [code("size = 0", "parameters"), code("kept = b'x' * (size * 2**20); size", "results")]
+    (program.library / "holds.ipynb").write_text(json.dumps(notebook(*cells)))
+    for size in (400, 50):
+        for form, report in _in_every_form(program, size).items():
+            assert report["host"] == socket.gethostname()
+            if size == 50:
+                assert report["status"] == "succeeded", (form, report)
+            else:
+                assert report["error_type"] == "out_of_memory", (form, report)
+                assert "200 MB (resources.memory_mb)" in report["message"]
+
+
+def _in_every_form(program: Program, size: int) -> dict[str, Json]:
+    """The reports of one notebook that was asked for in each form, by the form."""
+    asked = {
+        "notebook": "holds.ipynb",
+        "parameters": {"size": size},
+        "resources": {"memory_mb": 200},
+    }
+    text = f"parameters: {{size: {size}}}\nresources:\n  memory_mb: 200\n"
+    program.drop(f"yaml{size}.yaml", f"notebook: holds.ipynb\n{text}")
+    program.drop(f"json{size}.json", asked)
+    program.drop(f"beside{size}.yaml", text)
+    program.drop(f"beside{size}.ipynb", (program.library / "holds.ipynb").read_bytes())
+    answer = requests.post(f"{program.url}/run", json=asked, timeout=120)
+    arguments = ("holds.ipynb", "-p", "size", str(size), "--memory-mb", "200")
+    done = program.run("run", *arguments)
+    assert done.returncode == (0 if size == 50 else 1), done.stderr
+    names = (f"yaml{size}", f"json{size}", f"beside{size}")
+    dropped = {name: program.await_report(name) for name in names}
+    return {**dropped, "http": answer.json(), "command line": json.loads(done.stdout)}
+
+
+def test_what_one_machine_cannot_give_is_refused_in_every_form(serving: Serving) -> None:
+    """With the reason, and on no host; no retry and no worker would change it."""
+    program = serving({"gateway": {"enabled": True, "port": 0}, "limits": {"memory_mb": 300}})
+    (program.library / "one.ipynb").write_text(json.dumps(ONE))
+    cases: list[tuple[Json, tuple[str, ...], str]] = [
+        ({"memory_mb": 301}, ("--memory-mb", "301"), "above the limit of 300 (limits.memory_mb)"),
+        ({"gpus": 1}, ("--gpus", "1"), "`resources.gpus` needs a cluster (execution.executor"),
+        ({"labels": ["ssd"]}, ("--label", "ssd"), "`resources.labels` needs a cluster"),
+    ]
+    for number, (resources, options, said) in enumerate(cases):
+        asked = {"notebook": "one.ipynb", "resources": resources}
+        program.drop(f"json{number}.json", asked)
+        program.drop(f"yaml{number}.yaml", json.dumps(asked))
+        answer = requests.post(f"{program.url}/run", json=asked, timeout=120)
+        assert answer.status_code == 400
+        assert said in answer.json()["message"]
+        for command in ("run", "check"):
+            done = program.run(command, "one.ipynb", *options)
+            assert (done.returncode, said in done.stdout) == (3, True), done
+        for name in (f"json{number}", f"yaml{number}"):
+            report = program.await_report(name)
+            assert report["error_type"] == "invalid_request"
+            assert said in report["message"]
+            assert report["host"] is None
+    program.drop("typo.json", {"notebook": "one.ipynb", "resources": {"gpu": 1}})
+    assert "`resources.gpu`" in program.await_report("typo")["message"]
 
 
 @pytest.mark.parametrize("start", ["fork", "cold"])

@@ -85,6 +85,26 @@ def test_the_tools_have_the_names_that_clients_know(server: Agents, mode: str) -
         assert tool.output_schema is not None
 
 
+def test_the_tools_say_what_a_run_may_need(server: Agents) -> None:
+    """The keys of `resources`, so that a model needs no manual."""
+    tools = ask(server.url, lambda client: client.list_tools()).tools
+    for tool in tools:
+        if tool.name in ("run_notebook", "check_notebook"):
+            needs = tool.input_schema["$defs"]["Resources"]
+            assert set(needs["properties"]) == {"memory_mb", "gpus", "labels"}
+            assert "resources" in tool.input_schema["properties"]
+
+
+def test_an_agent_limits_the_memory_of_a_run(server: Agents) -> None:
+    """And reads in the error whose limit it was."""
+    wanted = {"notebook": ["kept = b'x' * (400 * 2**20)"], "resources": {"memory_mb": 200}}
+    assert value(server.call("check_notebook", **wanted))["would_run"]
+    result = server.call("run_notebook", **wanted)
+    assert result.is_error
+    assert value(result)["error_type"] == "out_of_memory"
+    assert "200 MB (resources.memory_mb)" in text(result)
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_a_notebook_of_the_library_runs_with_parameters(server: Agents, mode: str) -> None:
     """Its result comes back as text and as a value."""
@@ -142,6 +162,9 @@ def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) ->
         ({"notebook": [7]}, "invalid_notebook"),
         ({"notebook": ["1"], "parameters": {"my rate": 1}}, "my rate"),
         ({"notebook": ["1"], "timeout_seconds": 1e9}, "limits.max_run_seconds"),
+        ({"notebook": ["1"], "resources": {"memory_mb": 10**6}}, "limits.memory_mb"),
+        ({"notebook": ["1"], "resources": {"labels": ["ssd"]}}, "needs a cluster"),
+        ({"notebook": ["1"], "resources": {"gpu": 1}}, "gpu"),
         ({"notebook": ["1"], "name": "../x"}, "name"),
         ({"notebook": ["#" * 8_000_000]}, ""),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -380,7 +381,8 @@ def test_a_library_notebook_runs_with_a_changed_parameter(page: "Page", program:
 def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Program) -> None:
     """The form has what was asked; the same notebook, not a copy out of the browser."""
     body = notebook(code("n = 1", "parameters"), code("n * 2", "results"))
-    job_id = run(program, notebook=body, parameters={"n": 4, "other": [1]}, name="again")
+    asked: Json = {"parameters": {"n": 4, "other": [1]}, "resources": {"memory_mb": 200}}
+    job_id = run(program, notebook=body, name="again", **asked)
     page.goto(f"/jobs/{job_id}")
     page.get_by_role("button", name="Run again").click()
     page.wait_for_url(lambda url: "/jobs/" in url and job_id not in url)
@@ -390,6 +392,8 @@ def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Pr
     assert page.get_by_label("n", exact=True).input_value() == "4"
     assert json.loads(page.get_by_label("Other parameters").input_value()) == {"other": [1]}
     assert page.get_by_label("Name of the job").input_value() == "again"
+    assert page.get_by_label("Memory in MB").input_value() == "200"
+    page.get_by_label("Memory in MB").fill("100")
     page.get_by_label("n", exact=True).fill("x")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Enter a whole number.").wait_for()
@@ -399,6 +403,9 @@ def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Pr
     page.wait_for_url("**/jobs/*")
     page.get_by_role("heading", name="Results").wait_for()
     assert page.locator(".result .value").inner_text() == "10"
+    assert page.locator("dt", has_text="Host").locator("+ dd").inner_text() == socket.gethostname()
+    page.get_by_role("link", name="Change and run").click()
+    assert page.get_by_label("Memory in MB").input_value() == "100"
 
 
 def test_what_a_form_sends_is_bounded_and_checked(program: Program) -> None:
@@ -436,6 +443,11 @@ def test_what_the_contract_refuses_stands_beside_its_field(page: "Page") -> None
     """With what was typed kept."""
     page.goto("/ui/run?notebook=sales.ipynb")
     page.get_by_text("More settings").click()
+    page.get_by_label("Memory in MB").fill("1000000")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator("#memory-error").wait_for()
+    assert "limits.memory_mb" in page.locator("#memory-error").inner_text()
+    page.get_by_label("Memory in MB").fill("")
     page.get_by_label("Time limit").fill("1e9")
     page.get_by_role("button", name="Run", exact=True).click()
     page.locator("#timeout-error").wait_for()

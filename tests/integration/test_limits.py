@@ -2,23 +2,26 @@
 
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
 
 from runner.execution.cgroup import NoCgroup, take_over
 from runner.execution.environment import clean_environment
-from runner.execution.limits import RunLimits
+from runner.execution.limits import KERNEL_MB, RunLimits
 from runner.execution.order import Order
 from runner.execution.processes import JobProcesses
 from runner.execution.tree import INSTANCE
 from runner.outcome import ErrorType, Failure, Outcome, Status
+from runner.request import Resources
 from tests.conftest import Json, code, notebook, wait_for
 
 MEGABYTE = 1024 * 1024
@@ -43,9 +46,17 @@ class Runs:
     """The most memory of each preload server and job process, in bytes."""
 
     def run(
-        self, *cells: str | Json, seconds: float = 60, stop: ErrorType | None = None
+        self,
+        *cells: str | Json,
+        seconds: float = 60,
+        stop: ErrorType | None = None,
+        memory_mb: int | None = None,
+        start: Literal["fork", "cold"] = "fork",
     ) -> tuple[Outcome, Json]:
-        """Execute these cells. With `stop`, the run is stopped once its first cell has begun."""
+        """Execute these cells. With `stop`, the run is stopped once its first cell has begun.
+
+        `memory_mb` is what the run asks for itself.
+        """
         key = os.urandom(16).hex()
         output = self.folder / key
         output.mkdir()
@@ -56,6 +67,8 @@ class Runs:
             kernel_start_seconds=START_SECONDS,
             output_folder=str(output),
             output_bytes=OUTPUT_MB * MEGABYTE,
+            resources=Resources(memory_mb=memory_mb),
+            start=start,
         )
 
         def heard(*_: object) -> None:
@@ -149,6 +162,83 @@ def test_memory_beyond_the_limit_is_a_memory_error(runs: Runs) -> None:
     assert failure.ename == "MemoryError"
     assert "400 MB (limits.memory_mb)" in failure.message
     assert 300 < _peak(failure) < 500
+
+
+STARTS = pytest.mark.parametrize("start_", ["fork", "cold"])
+"""A kernel that waited with the limits of all, or one that is started for its order."""
+
+
+def allocating(size_mb: int) -> str:
+    return f"kept = b'x' * ({size_mb} * 2**20)"
+
+
+@STARTS
+def test_a_run_that_asks_for_less_memory_is_held_to_that(
+    runs: Runs, start_: Literal["fork", "cold"]
+) -> None:
+    """What would be allowed to others is too much for it, and the message says whose limit it was.
+
+    A cell that asks for too much at once has its traceback, as everywhere.
+    """
+    outcome, _ = runs.run(allocating(300), memory_mb=100, start=start_)
+    assert outcome.failure is not None, outcome
+    assert outcome.failure.error_type is ErrorType.OUT_OF_MEMORY
+    assert outcome.failure.ename == "MemoryError"
+    assert "100 MB (resources.memory_mb)" in outcome.failure.message
+    assert "limits.memory_mb" not in outcome.failure.message
+    outcome, _ = runs.run(allocating(50), memory_mb=100, start=start_)
+    assert outcome.status is Status.SUCCEEDED, outcome
+
+
+@STARTS
+def test_a_run_that_asks_for_more_memory_gets_it(
+    runs: Runs, start_: Literal["fork", "cold"]
+) -> None:
+    """Whether it may is decided before; a kernel that waits has too little, and is not taken."""
+    outcome, _ = runs.run(allocating(500), memory_mb=800, start=start_)
+    assert outcome.status is Status.SUCCEEDED, outcome
+    outcome, _ = runs.run(allocating(1000), memory_mb=800, start=start_)
+    assert outcome.failure is not None, outcome
+    assert outcome.failure.error_type is ErrorType.OUT_OF_MEMORY
+    assert "800 MB (resources.memory_mb)" in outcome.failure.message
+
+
+@STARTS
+def test_children_count_together_against_what_was_asked_for(
+    runs: Runs, start_: Literal["fork", "cold"]
+) -> None:
+    """Each of them is below it."""
+    child = f"import time; {allocating(70)}; time.sleep(60)"
+    outcome, _ = runs.run(
+        "import subprocess, sys, time\n"
+        f"for _ in range(4): subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        "time.sleep(50)",
+        memory_mb=150,
+        start=start_,
+    )
+    assert outcome.failure is not None, outcome
+    assert outcome.failure.error_type is ErrorType.OUT_OF_MEMORY
+    assert "150 MB (resources.memory_mb)" in outcome.failure.message
+
+
+@STARTS
+@pytest.mark.parametrize("memory_mb", [100, 800])
+def test_the_control_group_is_held_to_what_was_asked_for(
+    start: Start, tmp_path: Path, start_: Literal["fork", "cold"], memory_mb: int
+) -> None:
+    """It was made with the limit of all. A plain folder stands for it, and keeps what it hears."""
+    runs = start(LIMITS, tmp_path)
+    outcome, _ = runs.run("1", memory_mb=memory_mb, start=start_)
+    assert outcome.status is Status.SUCCEEDED, outcome
+    found = {int(one.read_text()) // MEGABYTE for one in tmp_path.glob("run-*/memory.max")}
+    assert found == {memory_mb + KERNEL_MB}
+
+
+def test_the_outcome_says_on_which_machine_it_was_tried(runs: Runs) -> None:
+    """Whether it ran, failed, or was refused there for what is missing on it."""
+    for source in ("1", "1/0", "import no_such_module_x"):
+        outcome, _ = runs.run(source)
+        assert outcome.host == socket.gethostname()
 
 
 def test_one_huge_request_for_memory_is_refused_at_once(runs: Runs) -> None:

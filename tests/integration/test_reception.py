@@ -13,7 +13,7 @@ from runner.disk import Disk
 from runner.intake.claim import Claims
 from runner.intake.inbox import Inbox, Trust
 from runner.ledger import Ledger, State
-from runner.library import library_reader
+from runner.library import LibraryReader, library_reader
 from runner.outbox import Outbox, OutboxGone
 from runner.reception import Pace, Received, Reception
 from tests.conftest import code, notebook
@@ -34,7 +34,9 @@ class Place:
         self.now = datetime(2026, 1, 2, tzinfo=UTC)
         self.ids = 0
 
-    def start(self, disk: Disk | None = None) -> tuple[Reception, Ledger]:
+    def start(
+        self, disk: Disk | None = None, library: LibraryReader | None = None
+    ) -> tuple[Reception, Ledger]:
         disk = disk or Disk()
         ledger = Ledger(self.state)
         inbox = Inbox(self.inbox, 5 * MB, 15, (), Trust(), clock=lambda: 0.0, wall=lambda: 10**19)
@@ -43,7 +45,7 @@ class Place:
             claims=Claims(self.inbox, 5 * MB, disk),
             ledger=ledger,
             outbox=Outbox(self.outbox, disk),
-            library=library_reader(self.library, 5 * MB),
+            library=library or library_reader(self.library, 5 * MB),
             limits=Limits(),
             now=lambda: self.now,
             new_id=self._new_id,
@@ -210,13 +212,12 @@ def test_a_cancel_reaches_what_is_queued_under_the_name(tmp_path: Path) -> None:
 
 def test_a_drop_that_nobody_thought_of_is_refused_alone(tmp_path: Path) -> None:
     """The error is its outcome; the others of its batch are accepted."""
-    place = Place(tmp_path / "p")
-    reception, ledger = place.start()
 
     def raises(path: str) -> bytes:
         raise LookupError("nobody thought of this")
 
-    reception._library = raises
+    place = Place(tmp_path / "p")
+    reception, ledger = place.start(library=raises)
     (place.inbox / "odd.json").write_text(json.dumps({"notebook": "a.ipynb"}))
     (place.inbox / "good.ipynb").write_bytes(RAW)
     assert receive(reception).accepted == 2

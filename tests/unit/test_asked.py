@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from runner.config import Settings
 from runner.gateway.asked import id_of_key, read_body, seconds_to_wait, with_key
 from runner.outcome import ErrorType, Refused
 
@@ -12,14 +13,14 @@ CELLS = {"cells": [{"cell_type": "code", "source": "1"}]}
 
 def refused(raw: bytes) -> tuple[ErrorType, str]:
     with pytest.raises(Refused) as caught:
-        read_body(raw, 3600)
+        read_body(raw, Settings())
     return caught.value.failure.error_type, caught.value.failure.message
 
 
 @pytest.mark.parametrize("body", [CELLS, {"notebook": CELLS}, [{"notebook": CELLS}], [CELLS]])
 def test_every_form_of_body_is_the_same_request(body: object) -> None:
     """Bare, wrapped, and as n8n sends it."""
-    asked = read_body(json.dumps(body).encode(), 3600)
+    asked = read_body(json.dumps(body).encode(), Settings())
     assert asked.request == {"notebook": CELLS}
     assert asked.name is None
 
@@ -27,7 +28,7 @@ def test_every_form_of_body_is_the_same_request(body: object) -> None:
 def test_a_body_may_name_what_a_file_may_and_its_name() -> None:
     """`name` is HTTP's alone, and not part of the request."""
     body = {"notebook": "a/b.ipynb", "parameters": {"x": 1}, "name": "sales/daily", "retries": 1}
-    asked = read_body(json.dumps(body).encode(), 3600)
+    asked = read_body(json.dumps(body).encode(), Settings())
     assert asked.name == "sales/daily"
     assert asked.request == {"notebook": "a/b.ipynb", "parameters": {"x": 1}, "retries": 1}
 
@@ -52,6 +53,8 @@ def test_a_body_may_name_what_a_file_may_and_its_name() -> None:
         (b'{"notebook": "/etc/x.ipynb"}', "invalid_request", "below"),
         (b'{"notebook": "x.ipynb", "colour": 1}', "invalid_request", "colour"),
         (b'{"notebook": "x.ipynb", "timeout_seconds": 4000}', "invalid_request", "max_run"),
+        (b'{"notebook": "x", "resources": {"memory_mb": 1025}}', "invalid_request", "1024"),
+        (b'{"notebook": "x", "resources": {"gpus": 1}}', "invalid_request", "cluster"),
         (b'{"notebook": "x.ipynb", "name": "../x"}', "invalid_request", "name"),
         (b'{"notebook": "x.ipynb", "name": ""}', "invalid_request", "name"),
         (b'{"notebook": "x.ipynb", "name": 3}', "invalid_request", "name"),
@@ -68,7 +71,7 @@ def test_a_body_that_is_wrong_is_explained(raw: bytes, error_type: str, said: st
 def test_a_key_is_always_the_same_id() -> None:
     """Across restarts, without a store; the id is one that a request may have."""
     assert id_of_key("order-7") == id_of_key("order-7") != id_of_key("order-8")
-    asked = read_body(json.dumps({"notebook": "x.ipynb"}).encode(), 3600)
+    asked = read_body(json.dumps({"notebook": "x.ipynb"}).encode(), Settings())
     found = with_key(asked, "order-7")
     assert found is not None
     assert len(found) == 32
@@ -79,14 +82,14 @@ def test_a_key_is_always_the_same_id() -> None:
 @pytest.mark.parametrize("key", ["", "x" * 256])
 def test_a_key_that_is_none_is_refused(key: str) -> None:
     """Empty or endless."""
-    asked = read_body(json.dumps({"notebook": "x.ipynb"}).encode(), 3600)
+    asked = read_body(json.dumps({"notebook": "x.ipynb"}).encode(), Settings())
     with pytest.raises(Refused):
         with_key(asked, key)
 
 
 def test_an_id_and_a_key_are_too_much() -> None:
     """Which of them counts would be a guess."""
-    asked = read_body(json.dumps({"notebook": "x.ipynb", "id": "a" * 32}).encode(), 3600)
+    asked = read_body(json.dumps({"notebook": "x.ipynb", "id": "a" * 32}).encode(), Settings())
     assert with_key(asked, None) == "a" * 32
     with pytest.raises(Refused):
         with_key(asked, "order-7")

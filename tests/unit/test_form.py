@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.gateway.page.form import Kind, Typed, blamed, fields_of, filled, request_of, typed
+from runner.gateway.page.form import (
+    Kind,
+    Typed,
+    blamed,
+    fields_of,
+    filled,
+    named,
+    request_of,
+    typed,
+)
 from runner.gateway.page.parameters import Parameter, parameters_of
 from tests.conftest import code, notebook
 
@@ -162,7 +171,12 @@ def test_what_does_not_fit_is_said_beside_its_field(name: str, text: str, said: 
 
 @pytest.mark.parametrize(
     ("texts", "place"),
-    [({"more": "[1]"}, "more"), ({"more": "{"}, "more"), ({"timeout": "soon"}, "timeout")],
+    [
+        ({"more": "[1]"}, "more"),
+        ({"more": "{"}, "more"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"memory": "1 GB"}, "memory"),
+    ],
 )
 def test_the_rest_of_the_form_has_its_errors_too(texts: dict[str, str], place: str) -> None:
     """By the field that they are about."""
@@ -173,12 +187,18 @@ def test_the_rest_of_the_form_has_its_errors_too(texts: dict[str, str], place: s
 def test_the_rest_of_the_form_becomes_keys_of_the_request() -> None:
     """A field of its own wins over the raw JSON."""
     request, _ = asked(
-        SOURCE, more='{"extra": [1], "amount": 1}', amount="2", timeout="2.5", name="a/b"
+        SOURCE,
+        more='{"extra": [1], "amount": 1}',
+        amount="2",
+        timeout="2.5",
+        memory="200",
+        name="a/b",
     )
     assert request == {
         "notebook": "x.ipynb",
         "name": "a/b",
         "timeout_seconds": 2.5,
+        "resources": {"memory_mb": 200},
         "parameters": {"extra": [1], "amount": 2},
     }
 
@@ -193,10 +213,19 @@ def test_an_earlier_request_fills_the_form() -> None:
     assert request["parameters"] == before
 
 
+def test_the_other_keys_of_an_earlier_request_fill_the_form() -> None:
+    """As they would be typed; what was not asked for stays empty."""
+    asked = {"timeout_seconds": 90.0, "resources": {"memory_mb": 200, "gpus": 1}}
+    filled_in = named(Typed(), asked, "a")
+    assert (filled_in.timeout, filled_in.memory, filled_in.name) == ("90", "200", "a")
+    assert named(Typed(), {}, "") == Typed()
+
+
 @pytest.mark.parametrize(
     ("message", "place"),
     [
         ("`timeout_seconds` is 9, above the limit", "timeout"),
+        ("`resources.memory_mb` is 2000, above the limit", "memory"),
         ("`name` is '..', which some systems would misread", "name"),
         ("The parameter name 'a b' is no Python identifier.", "more"),
         ("20 requests wait already", ""),

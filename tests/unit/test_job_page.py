@@ -41,6 +41,7 @@ REPORT = {
     "output_nb": "sales/daily.ipynb",
     "cells": {"total": 4, "executed": 2},
     "kernel": {"name": "python3"},
+    "host": "nas",
     "warnings": ["w"],
 }
 
@@ -145,3 +146,9 @@ def test_a_line_tells_how_long_it_ran() -> None:
     assert line_of(JOB).seconds == 2.0
     assert line_of(replace(JOB, finished_at=JOB.accepted_at)).seconds == 0.0
     assert line_of(replace(JOB, started_at=None)).seconds is None
+
+
+def test_where_it_ran_stands_beside_its_kernel() -> None:
+    """And nothing does where it never came to that."""
+    assert sight_of(JOB, REPORT, {}).host == "nas"
+    assert sight_of(JOB, {**REPORT, "host": None}, {}).host == ""

@@ -55,6 +55,7 @@ SEAL = Seal(
         results={"scaled": [190, 174]},
         kernel=KernelUsed(name="python3", requested="conda-env"),
         cells=CellCount(total=3, executed=3),
+        host="nas",
         warnings=["The first."],
     ),
     executed=b"{}",
@@ -67,7 +68,7 @@ SCHEMA = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
 RESULT_KEYS = [
     *("schema", "job_id", "name", "status", "results", "files", "output_nb", "parameters"),
     *("kernel", "cells", "attempt", "accepted_at", "started_at", "finished_at"),
-    *("duration_seconds", "input_sha256", "warnings"),
+    *("duration_seconds", "host", "input_sha256", "warnings"),
 ]
 ERROR_KEYS = ["cell", "cell_index", "cell_source", "ename", "evalue", "traceback"]
 
@@ -116,6 +117,7 @@ def test_result_says_what_came_out() -> None:
         "started_at": "2026-01-02T03:04:06.000Z",
         "finished_at": "2026-01-02T03:04:08.500Z",
         "duration_seconds": 2.5,
+        "host": "nas",
         "input_sha256": "a" * 64,
         "warnings": ["The first."],
     }
@@ -224,12 +226,15 @@ def test_error_is_as_the_published_schema_says(kind: ErrorType) -> None:
 
 
 def test_result_is_as_the_published_schema_says() -> None:
-    """And what has a key too many, or one too few, is not."""
+    """And what has a key too many, or one too few, is not.
+
+    The results of earlier versions have no `host`, and can be read still.
+    """
     found = report()
     jsonschema.validate(found, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(found | {"other": 1}, SCHEMA)
-    for key in set(RESULT_KEYS) - {"schema"}:
+    for key in set(RESULT_KEYS) - {"schema", "host"}:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({k: v for k, v in found.items() if k != key}, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):

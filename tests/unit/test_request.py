@@ -15,7 +15,9 @@ from runner.request import (
     Form,
     Kind,
     Request,
+    Resources,
     check_parameters,
+    check_resources,
     check_timeout,
     kind_of,
     library_path,
@@ -130,6 +132,55 @@ def test_unknown_key_is_named(key: str) -> None:
     assert caught.value.failure.error_type is ErrorType.INVALID_REQUEST
     assert f"`{key}`" in caught.value.failure.message
     assert "timeout_seconds" in caught.value.failure.message
+
+
+@pytest.mark.parametrize("key", ["gpu", "memory", "Labels", "", "a b"])
+def test_unknown_key_of_resources_is_named_with_its_place(key: str) -> None:
+    """The message lists the keys that are legal there, and not those of a request."""
+    with pytest.raises(Refused) as caught:
+        read_request({"notebook": "a.ipynb", "resources": {key: 1}}, Form.JSON)
+    assert caught.value.failure.error_type is ErrorType.INVALID_REQUEST
+    message = caught.value.failure.message
+    assert f"Unknown key `resources.{key}`" in message
+    assert "memory_mb, gpus, labels" in message
+    assert "timeout_seconds" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("resources: {memory_mb: 0}", "resources.memory_mb"),
+        ("resources: {memory_mb: '200'}", "resources.memory_mb"),
+        ("resources: {memory_mb: 1.5}", "resources.memory_mb"),
+        ("resources: {memory_mb: true}", "resources.memory_mb"),
+        (f"resources: {{memory_mb: 0x{'f' * 5_000}}}", "resources.memory_mb"),
+        ("resources: {gpus: -1}", "resources.gpus"),
+        ("resources: {gpus: null}", "resources.gpus"),
+        ("resources: {labels: ssd}", "resources.labels"),
+        ("resources: {labels: [ssd, 1]}", "resources.labels"),
+        ("resources: {labels: ['a b']}", "resources.labels"),
+        (f"resources: {{labels: {['x'] * 21}}}", "resources.labels"),
+        ("resources: 200", "resources"),
+        ("resources:", "resources"),
+        ("resources: [memory_mb]", "resources"),
+    ],
+)
+def test_wrong_resources_are_refused_by_name(text: str, key: str) -> None:
+    """By the key inside where it is one, and with the legal keys where it is no mapping."""
+    error_type, message = refusal(text)
+    assert error_type is ErrorType.INVALID_REQUEST
+    assert f"`{key}`" in message
+    assert key != "resources" or "memory_mb, gpus, labels" in message
+
+
+def test_resources_are_the_same_in_every_form() -> None:
+    """And cost nothing where they are not asked for."""
+    wanted = Resources(memory_mb=200, gpus=1, labels=["ssd", "big.disk_1"])
+    text = "resources:\n  memory_mb: 200\n  gpus: 1\n  labels: [ssd, big.disk_1]"
+    assert request_of(text).resources == wanted
+    asked = {"notebook": "a", "resources": wanted.model_dump()}
+    assert read_request(asked, Form.JSON).resources == wanted
+    assert Request().model_dump(exclude_defaults=True) == {}
 
 
 @pytest.mark.parametrize("text", ["name: daily", "notebook: a.ipynb\nname: daily"])
@@ -468,6 +519,30 @@ def test_time_limit_above_the_maximum_is_refused() -> None:
     with pytest.raises(Refused, match=r"3601.*3600") as caught:
         check_timeout(Request(timeout_seconds=3601), 3600)
     assert caught.value.failure.error_type is ErrorType.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("memory_mb", [None, 1, 1024])
+def test_memory_up_to_the_limit_is_accepted(memory_mb: int | None) -> None:
+    """Less than the others have, or the same."""
+    request = Request(resources=Resources(memory_mb=memory_mb))
+    check_resources(request, memory_mb=1024, is_cluster=False)
+
+
+@pytest.mark.parametrize(
+    ("resources", "said"),
+    [
+        ({"memory_mb": 1025}, r"`resources.memory_mb` is 1025, .* 1024 \(limits.memory_mb\)"),
+        ({"gpus": 1}, r"`resources.gpus` needs a cluster \(execution.executor: dask\)"),
+        ({"labels": ["ssd"]}, r"`resources.labels` needs a cluster \(execution.executor: dask\)"),
+    ],
+)
+def test_what_one_machine_cannot_give_is_refused(resources: dict[str, Any], said: str) -> None:
+    """A cluster may have it: there it is the workers that count."""
+    request = Request(resources=Resources(**resources))
+    with pytest.raises(Refused, match=said) as caught:
+        check_resources(request, memory_mb=1024, is_cluster=False)
+    assert caught.value.failure.error_type is ErrorType.INVALID_REQUEST
+    check_resources(request, memory_mb=1024, is_cluster=True)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ class Asking:
             asked = self._record.asked(again) or {} if again is not None else {}
             given = form.filled(fields, asked.get("parameters") or {})
             name = self._name_of(again) if again else _name_for(source)
-            given = form.named(given, asked.get("timeout_seconds"), name)
+            given = form.named(given, asked, name)
         return self._page(
             "form.html",
             status,
@@ -133,6 +133,8 @@ class Asking:
             form=given,
             run_seconds=self._settings.limits.run_seconds,
             max_run_seconds=self._settings.limits.max_run_seconds,
+            memory_mb=self._settings.limits.memory_mb,
+            is_cluster=self._settings.execution.is_cluster,
         )
 
     def _name_of(self, job_id: str | None) -> str:
@@ -163,7 +165,7 @@ class Asking:
         earlier = (self._record.asked(again) or {}) if again is not None else {}
         read = form.typed(form.fields_of(parameters_of(document)), given.get)
         wanted, read = form.request_of(read, _to_run(source, document, earlier))
-        wanted |= {key: earlier[key] for key in KEPT_KEYS if key in earlier}
+        wanted |= _kept(earlier, wanted)
         if not read.is_wrong:
             job_id, read = self._submit(wanted, read)
             if job_id is not None:
@@ -173,7 +175,7 @@ class Asking:
     def _submit(self, wanted: Mapping[str, Any], read: Typed) -> tuple[str | None, Typed]:
         """The job's id, or the form with what the contract has against it."""
         try:
-            asked = read_body(dumps_compact(wanted), self._settings.limits.max_run_seconds)
+            asked = read_body(dumps_compact(wanted), self._settings)
             return self._runs.submit(asked, None).job_id, read
         except Refused as refusal:
             return None, form.blamed(read, refusal.failure.message)
@@ -215,6 +217,14 @@ def _to_run(
     """What a request names or carries; a job of the library is run from there again."""
     path = source.get("library") or earlier.get("notebook")
     return path if isinstance(path, str) else document
+
+
+def _kept(earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What an earlier request has and the form has no field for."""
+    kept = {key: earlier[key] for key in KEPT_KEYS if key in earlier}
+    others = {k: v for k, v in earlier.get("resources", {}).items() if k != "memory_mb"}
+    resources = {**others, **wanted.get("resources", {})}
+    return {**kept, "resources": resources} if resources else kept
 
 
 def _notebook(raw: bytes) -> Mapping[str, Any]:

@@ -101,8 +101,9 @@ class Typed:
     more: str = ""
     name: str = ""
     timeout: str = ""
+    memory: str = ""
     errors: Mapping[str, str] = field(default_factory=dict)
-    """By `more`, `name`, `timeout`, and `""` for what belongs to none of them."""
+    """By `more`, `name`, `timeout`, `memory`, and `""` for what belongs to none of them."""
 
     @property
     def is_wrong(self) -> bool:
@@ -126,10 +127,15 @@ def filled(fields: tuple[Field, ...], values: Mapping[str, Any]) -> Typed:
     return Typed(shown, json.dumps(more, ensure_ascii=False, indent=2) if more else "")
 
 
-def named(form: Typed, timeout_seconds: float | None, name: str) -> Typed:
-    """The form with the rest of an earlier request."""
-    timeout = "" if timeout_seconds is None else f"{timeout_seconds:g}"
-    return replace(form, timeout=timeout, name=name)
+def named(form: Typed, asked: Mapping[str, Any], name: str) -> Typed:
+    """The form with the rest of an earlier request, of which `asked` has the keys."""
+    timeout, memory = asked.get("timeout_seconds"), asked.get("resources", {}).get("memory_mb")
+    return replace(
+        form,
+        timeout="" if timeout is None else f"{timeout:g}",
+        memory="" if memory is None else str(memory),
+        name=name,
+    )
 
 
 def typed(fields: tuple[Field, ...], given: Callable[[str], str | None]) -> Typed:
@@ -140,6 +146,7 @@ def typed(fields: tuple[Field, ...], given: Callable[[str], str | None]) -> Type
         more=_plain(given("more") or "").strip(),
         name=(given("name") or "").strip(),
         timeout=(given("timeout") or "").strip(),
+        memory=(given("memory") or "").strip(),
     )
 
 
@@ -167,6 +174,11 @@ def request_of(form: Typed, notebook: object) -> tuple[dict[str, Any], Typed]:
             request["timeout_seconds"] = _number(form.timeout)
         except Wrong as wrong:
             errors["timeout"] = str(wrong)
+    if form.memory:
+        try:
+            request["resources"] = {"memory_mb": _integer(form.memory)}
+        except Wrong as wrong:
+            errors["memory"] = str(wrong)
     if form.name:
         request["name"] = form.name
     if parameters:
@@ -176,7 +188,12 @@ def request_of(form: Typed, notebook: object) -> tuple[dict[str, Any], Typed]:
 
 def blamed(form: Typed, message: str) -> Typed:
     """The form with a refusal beside the field that it speaks of."""
-    places = (("`timeout_seconds`", "timeout"), ("`name`", "name"), ("parameter", "more"))
+    places = (
+        ("`timeout_seconds`", "timeout"),
+        ("`resources.memory_mb`", "memory"),
+        ("`name`", "name"),
+        ("parameter", "more"),
+    )
     place = next((place for word, place in places if word in message), "")
     return replace(form, errors={**form.errors, place: message})
 

@@ -76,6 +76,7 @@ class Sight:
     warnings: tuple[str, ...] = ()
     cells: str = ""
     kernel: str = ""
+    host: str = ""
     has_report: bool = False
     has_notebook: bool = False
     is_pruned: bool = False
@@ -128,6 +129,7 @@ def sight_of(job: Job, report: Mapping[str, Any] | None, asked: Mapping[str, Any
         warnings=tuple(content.get("warnings") or ()),
         cells=_cells(content),
         kernel=str((content.get("kernel") or {}).get("name") or ""),
+        host=str(content.get("host") or ""),
         has_report=report is not None,
         has_notebook=bool(content.get("output_nb")),
         is_pruned=report is None and job.state is State.CLOSED,
