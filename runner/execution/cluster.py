@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dask
-from distributed import Client
+from distributed import Client, Future
 from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
@@ -328,29 +328,36 @@ class Cluster:
         Raises:
             NotBegun: see there.
         """
-        assert self._client is not None
+        client = self._client
+        assert client is not None
         able = self._able(sending.order)
         needs = placement.as_dask(sending.order.resources)
-        executor = self._client.get_executor(
-            pure=False, workers=able, allow_other_workers=False, resources=needs or None
+        # Not by `get_executor`: from within the loop, cancelling its futures does nothing.
+        future = client.submit(
+            run_parcel,
+            parcel,
+            key=f"inbox-runner-{sending.token}",
+            pure=False,
+            workers=able,
+            allow_other_workers=False,
+            resources=needs or None,
         )
         self._sent[sending.token] = sending
-        task = asyncio.wrap_future(executor.submit(run_parcel, parcel))
+        delivery: asyncio.Future[Delivery] = asyncio.ensure_future(future.result())
         lost = asyncio.ensure_future(sending.lost.wait())
         try:
-            await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                task.cancel()
-                return self._without(sending, sending.why)
-            if task.cancelled():
-                return self._without(sending, sending.why or "its task was cancelled")
-            delivery: Delivery = task.result()
+            both: set[asyncio.Future[Any]] = {delivery, lost}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if delivery.done():
+                return delivery.result()
+            delivery.cancel()
+            self._begin(_cancel(client, future))
+            return self._without(sending, sending.why)
         except LOST as error:
             return self._without(sending, f"its task is gone ({type(error).__name__})")
         finally:
             lost.cancel()
             del self._sent[sending.token]
-        return delivery
 
     def _without(self, sending: _Sending, why: str) -> Delivery:
         """What becomes of a sending that brings nothing back.
@@ -576,6 +583,12 @@ class Cluster:
         if now != self._told:
             self._told = now
             self._on_change()
+
+
+async def _cancel(client: Client, future: Future) -> None:
+    """Let the scheduler forget a task; no matter if there is no scheduler."""
+    with contextlib.suppress(OSError, CommClosedError, TimeoutError):
+        await asyncio.wait_for(client.cancel([future], force=True), TELL_SECONDS)
 
 
 def _lose(sending: _Sending, why: str) -> None:

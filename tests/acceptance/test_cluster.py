@@ -174,8 +174,7 @@ def test_without_a_scheduler_jobs_wait_and_health_is_red(
     program = make_program(settings_of(running))
     with (program.root / "worker.log").open("ab") as log:
         worker = subprocess.Popen(
-            ["python", "-m", "runner", "worker", "--slots", "1", "--label", "ssd"],
-            executable=program.python,
+            [program.python, "-m", "runner", "worker", "--slots", "1", "--label", "ssd"],
             cwd=program.root,
             stdout=log,
             stderr=log,
