@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKS := requirements.lock requirements-dev.lock
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
-STACK_EXTRAS := --extra lab --extra mcp --extra science --extra stack
+STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask --extra stack
 
 .PHONY: run stack setup test unit check format bench screenshots load soak lock clean
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from runner import pulse
-from runner.pulse import Pulse
+from runner.pulse import Pulse, Worker
+
+WORKERS = [Worker("a", 2, 1, 0, "tcp://10.0.0.7:40001"), Worker("b", 4, 0, 4)]
 
 
 def word(trouble: str) -> Pulse:
-    return Pulse(1, 2.0, 3, 4, [trouble], ["a note"])
+    return Pulse(1, 2.0, 3, 4, [trouble], WORKERS, ["a note"])
 
 
 def test_the_last_word_is_read_back(tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ IN_EXECUTION: dict[str, set[str]] = {
     "importable": set(),
     "kernelspecs": set(),
     "packages": set(),
+    "scheduler": set(),
     "footprint": {"tree"},
     "forked": {"tree"},
     "kernel": {"cgroup", "forked"},

@@ -1,0 +1,36 @@
+"""The way to a Dask scheduler: how runner and workers prove to it, and it to them, who they are.
+
+Reads settings, and imports Dask only when it is needed. Connects to nothing, and runs nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from runner.config import Tls
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+
+def security_of(tls: Tls | None) -> "Security | None":
+    """What `Client`, `Scheduler` and `Worker` take as `security`; None where nothing is encrypted.
+
+    One certificate serves all three, so that each may be started with the same settings.
+
+    Raises:
+        ImportError: the extra `dask` is not installed.
+    """
+    if tls is None:
+        return None
+    from distributed import Security
+
+    cert, key = str(tls.cert_file), str(tls.key_file)
+    return Security(
+        require_encryption=True,
+        tls_ca_file=str(tls.ca_file),
+        tls_client_cert=cert,
+        tls_client_key=key,
+        tls_scheduler_cert=cert,
+        tls_scheduler_key=key,
+        tls_worker_cert=cert,
+        tls_worker_key=key,
+    )
