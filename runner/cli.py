@@ -440,7 +440,7 @@ def check(
 @click.option("--json", "as_json", is_flag=True, help="The findings as one JSON object.")
 @_with_settings
 def doctor(settings: Settings, as_json: bool) -> None:
-    """Try out the folders and this machine, and say what to change. Ends with 0 or 1."""
+    """Try out folders, machine and cluster, and say what to change. Ends with 0 or 1."""
     from runner.doctor import Level, examine
 
     logging.getLogger("runner").addHandler(logging.NullHandler())

@@ -4,15 +4,19 @@ Writes one hidden canary folder into each of the four folders and takes it away 
 nothing, takes no lock, and may be asked while a runner works.
 """
 
+import asyncio
 import errno
+import importlib.util
 import itertools
 import os
+import re
 import secrets
 import shutil
 import sqlite3
 import stat
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,10 +24,11 @@ from pathlib import Path
 
 import psutil
 
-from runner.config import MEGABYTE, Settings
+from runner.config import MEGABYTE, Dask, Settings, Tls
 from runner.disk import Disk
 from runner.execution.kernelspecs import installed_kernels
 from runner.execution.processes import runtime_base
+from runner.execution.scheduler import security_of
 from runner.intake import lease
 from runner.intake.lease import Lease
 from runner.ledger import LedgerReader
@@ -38,6 +43,7 @@ SKEW_SECONDS = 2.0
 SOCKET_BYTES = 107
 """The longest path of a socket (unix(7))."""
 LOOKED_THROUGH = 2000
+SCHEDULER_SECONDS = 5.0
 
 _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 
@@ -88,7 +94,10 @@ def examine(
         yield from _watching(settings, disk)
         yield from _entries(settings.inbox)
     yield from _locks(settings)
-    yield _memory(settings.concurrency, settings.limits.memory_mb, machine_memory_mb())
+    if settings.execution.executor == "dask":
+        yield from _cluster(settings.execution.dask)
+    else:
+        yield _memory(settings.concurrency, settings.limits.memory_mb, machine_memory_mb())
     yield _sockets(runtime_base())
     yield from _kernels(settings)
 
@@ -424,3 +433,88 @@ def _kernels(settings: Settings) -> Iterator[Finding]:
             f"allowed and not installed: {', '.join(missing)}",
             "Install them, or take them out of `kernels.allowed`.",
         )
+
+
+def _cluster(dask: Dask) -> Iterator[Finding]:
+    """Whether the scheduler answers, and who works for it. Of this machine's memory nothing."""
+    if importlib.util.find_spec("distributed") is None:
+        yield _problem(
+            "cluster",
+            "`execution.executor` is dask, and the package distributed is not installed",
+            "`pip install 'inbox-runner[dask]'`",
+        )
+        return
+    unreadable = [path for path in _files(dask.tls) if not os.access(path, os.R_OK)]
+    if unreadable:
+        yield _problem(
+            "cluster",
+            f"{unreadable[0]} cannot be read",
+            f"`execution.dask.tls` names it; let user {os.geteuid()} read it.",
+        )
+        return
+    yield from _scheduler(dask.address or "", dask.tls)
+
+
+def _files(tls: Tls | None) -> tuple[Path, ...]:
+    return () if tls is None else (tls.ca_file, tls.cert_file, tls.key_file)
+
+
+def _scheduler(address: str, tls: Tls | None) -> Iterator[Finding]:
+    try:
+        workers, differing = asyncio.run(_ask(address, tls))
+    except Exception as error:  # noqa: BLE001  what another version makes Dask raise is not told
+        yield _problem(
+            "cluster",
+            f"the scheduler at {address} cannot be reached: {str(error) or type(error).__name__}",
+            "Start it (`dask scheduler`), or correct `execution.dask.address`; where it is "
+            "encrypted, that begins with tls://, and `execution.dask.tls` names the files. "
+            "Until then all jobs wait.",
+        )
+        return
+    if workers:
+        told = f"workers: {len(workers)}, slots: {sum(workers.values())}"
+        yield _ok("cluster", f"the scheduler at {address} answers; {told}")
+    else:
+        yield _problem(
+            "cluster",
+            f"the scheduler at {address} has no worker",
+            f"`runner worker --scheduler {address}` starts one. Until then all jobs wait.",
+        )
+    if differing:
+        yield _warning(
+            "cluster",
+            f"not the same here, on the scheduler and on the workers: {', '.join(differing)}",
+            "Install the same versions everywhere, out of one lock file or one image.",
+        )
+
+
+async def _ask(address: str, tls: Tls | None) -> tuple[dict[str, int], list[str]]:
+    """The workers' slots by address, and the packages that are not the same everywhere.
+
+    Raises:
+        Exception: nobody answers (OSError), or not in a way that we understand.
+    """
+    from distributed import Client
+
+    client = Client(
+        address,
+        timeout=SCHEDULER_SECONDS,
+        security=security_of(tls),
+        asynchronous=True,
+        set_as_default=False,
+    )
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            await client
+        told = client.scheduler.identity(n_workers=-1)
+        workers = (await asyncio.wait_for(told, SCHEDULER_SECONDS))["workers"]
+    finally:
+        await client.close()
+    slots = {name: int(worker["nthreads"]) for name, worker in workers.items()}
+    return slots, differing_packages("\n".join(str(one.message) for one in caught))
+
+
+def differing_packages(warning: str) -> list[str]:
+    """The packages in the table of Dask's warning of mismatched versions."""
+    return [name for name in re.findall(r"^\| (\S+) +\|", warning, re.M) if name != "Package"]

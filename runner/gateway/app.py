@@ -119,7 +119,8 @@ class App:
 
     def _health(self) -> HTTPResponse:
         health = examine(self._settings)
-        return json_answer(health.status, health.content)
+        is_in = self._access.is_in(_coming())
+        return json_answer(health.status, health.content if is_in else health.public)
 
     def _show_metrics(self) -> HTTPResponse:
         wanted = request.query.get("format")

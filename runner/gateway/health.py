@@ -7,23 +7,29 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from runner import __version__, pulse
 from runner.config import MEGABYTE, Settings
 from runner.owner import holder_of
+from runner.pulse import Worker
 
 SERVICE = "papermill-gateway"
 
 
 @dataclass(frozen=True)
 class Health:
-    """What is wrong; nothing, if healthy. Notes are of what works all the same."""
+    """What is wrong; nothing, if healthy. Notes are of what works all the same.
+
+    `workers`, and how many kernels are `warm`, are None while no daemon tells.
+    """
 
     reasons: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    workers: tuple[Worker, ...] | None = None
+    warm: int | None = None
 
     @property
     def status(self) -> int:
@@ -31,18 +37,45 @@ class Health:
         return 503 if self.reasons else 200
 
     @property
-    def content(self) -> dict[str, Any]:
-        """The JSON of `/` and `/healthz`."""
+    def slots(self) -> int | None:
+        """How many notebooks may run at a time, on all workers together."""
+        return None if self.workers is None else sum(one.slots for one in self.workers)
+
+    @property
+    def running(self) -> int | None:
+        """How many of them do."""
+        return None if self.workers is None else sum(one.running for one in self.workers)
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """What everybody may know, who has no token either: no other machine's name or address."""
         state = "unhealthy" if self.reasons else "healthy"
         said = {"reasons": list(self.reasons), "notes": list(self.notes)}
-        told = {key: lines for key, lines in said.items() if lines}
-        return {"status": state, "service": SERVICE, "version": __version__, **told}
+        return {
+            "status": state,
+            "service": SERVICE,
+            "version": __version__,
+            "slots": self.slots,
+            "running": self.running,
+            **{key: lines for key, lines in said.items() if lines},
+        }
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The JSON of `/` and `/healthz`."""
+        return {**self.public, "workers": [asdict(one) for one in self.workers or ()]}
 
 
 def examine(settings: Settings) -> Health:
     """Look once."""
     found = pulse.read(settings.state)
-    return Health(tuple(_reasons(settings, found)), tuple(found.notes) if found else ())
+    reasons = tuple(_reasons(settings, found))
+    if found is None:
+        return Health(reasons)
+    notes = tuple(found.notes)
+    if pulse.is_stale(found, time.monotonic()):
+        return Health(reasons, notes)
+    return Health(reasons, notes, tuple(found.workers), found.warm)
 
 
 def free_bytes(folder: Path) -> int | None:

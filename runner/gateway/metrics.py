@@ -4,7 +4,8 @@ Counts come from the ledger at each scrape, so that they outlive the gateway. Co
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
@@ -21,13 +22,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from runner import pulse
 from runner.config import Settings
 from runner.gateway.health import SERVICE, examine, free_bytes
 from runner.gateway.problem import Problem
 from runner.gateway.record import Record, row
 from runner.ledger import DURATION_BOUNDS, Bucket, LedgerReader, Stage
 from runner.outcome import Status
+from runner.pulse import Worker
 
 LAST = 10
 _STAGES = {
@@ -58,6 +59,7 @@ class Metrics(Collector):
         except Problem:
             jobs = dict.fromkeys(("jobs", "queue_depth", "running", "oldest_waiting_seconds"))
             jobs["last_durations"] = []
+        health = examine(settings)
         return {
             "service": SERVICE,
             "uptime": round(time.monotonic() - self._started, 1),
@@ -69,7 +71,9 @@ class Metrics(Collector):
                 "use_scrapbook": settings.results.scrapbook,
                 "allowed_kernels": list(settings.kernels.allowed),
             },
-            "warm_kernels": _warm_kernels(settings),
+            "warm_kernels": health.warm,
+            "slots": health.slots,
+            "workers": [asdict(worker) for worker in health.workers or ()],
             **jobs,
         }
 
@@ -80,8 +84,10 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One scrape, as prometheus_client asks for it."""
-        healthy = not examine(self._settings).reasons
-        yield _gauge("inbox_runner_healthy", "1 if requests would be run now.", float(healthy))
+        health = examine(self._settings)
+        yield _gauge(
+            "inbox_runner_healthy", "1 if requests would be run now.", float(not health.reasons)
+        )
         yield _gauge(
             "inbox_runner_gateway_uptime_seconds",
             "Since the gateway's start.",
@@ -100,9 +106,12 @@ class Metrics(Collector):
             if found is not None:
                 free.add_metric([name], found)
         yield free
-        warm = _warm_kernels(self._settings)
-        if warm is not None:
-            yield _gauge("inbox_runner_warm_kernels", "Kernels that wait, ready to run.", warm)
+        if health.warm is not None:
+            yield _gauge(
+                "inbox_runner_warm_kernels", "Kernels that wait, ready to run.", health.warm
+            )
+        if health.workers is not None:
+            yield from _of_workers(health.workers)
         try:
             with self._record.ledger() as ledger:
                 yield from list(_of_jobs(ledger))
@@ -110,10 +119,23 @@ class Metrics(Collector):
             return
 
 
-def _warm_kernels(settings: Settings) -> int | None:
-    """As the daemon says; None where there is none that says anything."""
-    found = pulse.read(settings.state)
-    return None if found is None or pulse.is_stale(found, time.monotonic()) else found.warm
+def _of_workers(workers: Sequence[Worker]) -> Iterator[Metric]:
+    yield _gauge(
+        "inbox_runner_workers", "Workers that run notebooks; one machine is one.", len(workers)
+    )
+    labels = ["host", "worker"]
+    slots = GaugeMetricFamily(
+        "inbox_runner_slots", "Notebooks that a worker may run at a time.", labels=labels
+    )
+    running = GaugeMetricFamily(
+        "inbox_runner_worker_running", "Notebooks that a worker runs.", labels=labels
+    )
+    for worker in workers:
+        of = [worker.host, worker.address or ""]
+        slots.add_metric(of, worker.slots)
+        running.add_metric(of, worker.running)
+    yield slots
+    yield running
 
 
 def _of_jobs(ledger: LedgerReader) -> Iterator[Metric]:

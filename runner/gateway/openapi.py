@@ -35,12 +35,25 @@ class Problem(_Answer):
     message: str
 
 
+class Worker(_Answer):
+    """What runs notebooks: this machine, or a worker of a cluster."""
+
+    host: str
+    address: str | None = Field(description="In a cluster; null on one machine.")
+    slots: int = Field(description="Notebooks that it may run at a time.")
+    running: int
+    warm: int = Field(description="Kernels that wait, ready to run.")
+
+
 class Health(_Answer):
     """What `/` and `/healthz` tell."""
 
     status: Literal["healthy", "unhealthy"]
     service: str
     version: str
+    slots: int | None = Field(description="Of all workers; null while no daemon tells.")
+    running: int | None = Field(description="On all workers; null while no daemon tells.")
+    workers: list[Worker] = Field([], description="Told with the token only, where one is set.")
     reasons: list[str] = []
     notes: list[str] = []
 
@@ -126,6 +139,8 @@ class Figures(_Answer):
     cpu_percent: float
     config: MetricsConfig
     warm_kernels: int | None
+    slots: int | None = Field(description="Of all workers; null while no daemon tells.")
+    workers: list[Worker]
     jobs: dict[Status, int] | None
     queue_depth: int | None
     running: int | None

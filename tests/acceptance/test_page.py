@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from runner.pulse import Worker
 from tests.conftest import Json, Program, Serving, code, notebook, programs, tool, wait_for
+from tests.told import WORKERS, telling
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page, Response
+    from playwright.sync_api import Browser, Dialog, Locator, Page, Response
 
 GATEWAY: Json = {"enabled": True, "port": 0}
 BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -102,8 +104,12 @@ def test_a_program_still_gets_json(program: Program, accept: str | None) -> None
     for path in ("/", "/jobs/" + "0" * 32):
         answer = requests.get(f"{program.url}{path}", headers=headers, timeout=30)
         assert answer.headers["Content-Type"] == "application/json"
-    health = requests.get(f"{program.url}/", headers=headers, timeout=30)
-    assert health.content == requests.get(f"{program.url}/healthz", timeout=30).content
+
+    def same() -> bool:  # but for what the daemon has said anew between the two
+        health = requests.get(f"{program.url}/", headers=headers, timeout=30)
+        return health.content == requests.get(f"{program.url}/healthz", timeout=30).content
+
+    wait_for(same, 30)
 
 
 def test_a_browser_gets_the_page(program: Program) -> None:
@@ -331,6 +337,45 @@ def test_the_overview_moves_by_itself(page: "Page", program: Program) -> None:
     assert "Succeeded" in done.inner_text()
     now.get_by_role("link", name="moving").wait_for(state="detached")
     assert "moving: Succeeded" in page.locator("#say").inner_text()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_workers_of_a_cluster_are_shown_as_they_change(
+    browser: "Browser", make_program: Callable[..., Program], scheme: str, width: int
+) -> None:
+    """By host and address, and how busy each is; on one machine there is no table."""
+    size = {"width": width, "height": 780}
+    program = make_program({"gateway": GATEWAY})
+    with telling(program) as teller:
+        for page in pages(browser, program, color_scheme=scheme, viewport=size):
+            page.goto("/")
+            section = page.get_by_role("region", name="Workers")
+            section.get_by_text("9 of 20 slots busy").wait_for()
+            assert page.get_by_text("10 kernels ready").is_visible()
+            assert rows(section) == [
+                ["node-1 tcp://10.0.0.7:40001", "5 of 8", "2"],
+                ["node-1 tcp://10.0.0.7:40002", "0 of 8", "8"],
+                ["node-2 tcp://10.0.0.8:40001", "4 of 4", "0"],
+            ]
+            assert_for_everybody(page, "overview")
+            long = Worker(f"node-{'long' * 15}", 64, 1, 0, f"tls://{'a.' * 60}example:40001")
+            teller.tell(long, *WORKERS)
+            section.get_by_text("10 of 84 slots busy").wait_for()
+            assert_for_everybody(page, "overview")
+            teller.tell(*(Worker("many", 1, 1, 0, f"tcp://{n:03}") for n in range(60)))
+            section.get_by_text("And 10 more").wait_for()
+            assert len(rows(section)) == 50
+            teller.tell(Worker("home", 2, 1, 1))
+            section.wait_for(state="detached")
+            assert page.get_by_text("1 kernel ready").is_visible()
+
+
+def rows(section: "Locator") -> list[list[str]]:
+    """The cells of a table's body."""
+    found: list[list[str]] = section.locator("tbody tr").evaluate_all(
+        "all => all.map(tr => [...tr.cells].map(td => td.textContent))"
+    )
+    return found
 
 
 def test_a_failing_job_shows_its_cell_and_traceback(page: "Page", program: Program) -> None:
@@ -662,20 +707,25 @@ def test_axe_finds_no_violation(
     browser: "Browser", program: Program, places: dict[str, str], scheme: str, width: int
 ) -> None:
     """Labels, landmarks, contrast, on every page; and none is wider than the screen."""
-    from axe_playwright_python.sync_playwright import Axe
-
     size = {"width": width, "height": 780}
     for page in pages(browser, program, color_scheme=scheme, viewport=size):
         for name, path in places.items():
             page.goto(path)
-            page.wait_for_function("document.fonts.status === 'loaded'")
-            found = Axe().run(page, options={"iframes": False})
-            assert [
-                (name, one["id"], [node["html"][:200] for node in one["nodes"]])
-                for one in found.response["violations"]
-            ] == []
-            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert (name, page.evaluate(overflow)) == (name, 0)
+            assert_for_everybody(page, name)
+
+
+def assert_for_everybody(page: "Page", name: str) -> None:
+    """No rule of accessibility is broken, and nothing is wider than the screen."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.wait_for_function("document.fonts.status === 'loaded'")
+    found = Axe().run(page, options={"iframes": False})
+    assert [
+        (name, one["id"], [node["html"][:200] for node in one["nodes"]])
+        for one in found.response["violations"]
+    ] == []
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert (name, page.evaluate(overflow)) == (name, 0)
 
 
 def test_dark_is_dark(browser: "Browser", program: Program) -> None:

@@ -3,17 +3,22 @@
 import errno
 import json
 import os
+import re
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from runner import doctor
-from runner.config import Kernels, Limits, Settings
+from runner.config import Dask, Execution, Kernels, Limits, Settings, Tls
 from runner.disk import Disk
 from runner.doctor import Finding, Level, examine
-from tests.conftest import Program, notebook
+from tests.conftest import Program, notebook, tool, wait_for
 
 FOLDERS = ("inbox", "outbox", "notebooks", "state")
 
@@ -181,4 +186,136 @@ def test_the_doctor_may_be_asked_while_a_runner_works(
     (program.root / "away").rename(program.outbox)
     program.drop("after.ipynb", notebook("1"))
     assert program.await_report("after")["status"] == "succeeded"
-    assert not list(program.root.rglob(".runner-doctor-*"))
+    # os.walk: a runner takes away folders of its own, over which rglob would stumble
+    seen = [name for _, folders, files in os.walk(program.root) for name in (*folders, *files)]
+    assert not [name for name in seen if name.startswith(doctor.CANARY_PREFIX)]
+
+
+# A cluster
+
+OTHER_TOOLZ = """
+from distributed import versions
+
+if not hasattr(versions, "real"):  # a preload is imported twice
+    versions.real = versions.get_package_info
+    versions.get_package_info = lambda packages: {**versions.real(packages), "toolz": "0.1"}
+"""
+
+
+@contextmanager
+def dask(folder: Path, *arguments: str) -> Iterator[Callable[[], str]]:
+    """A program of Dask's, with its dashboard left out; gives what it has said so far."""
+    pytest.importorskip("distributed", reason="the extra `dask`")
+    log = folder / f"{arguments[0]}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1"),
+                *("--dashboard-address", "127.0.0.1:0", "--no-dashboard"),
+            ],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+
+    def said() -> str:
+        assert process.poll() is None, log.read_text()
+        return log.read_text()
+
+    try:
+        yield said
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@contextmanager
+def scheduler(folder: Path, *arguments: str) -> Iterator[str]:
+    """Gives its address."""
+    with dask(folder, "scheduler", "--port", "0", *arguments) as said:
+        found = wait_for(lambda: re.search(r"Scheduler at: +(\S+)\n", said()))
+        yield found[1]
+
+
+def asks(settings: Settings, address: str, tls: Tls | None = None) -> list[Finding]:
+    """What the doctor says of a cluster at an address."""
+    execution = Execution(executor="dask", dask=Dask(address=address, tls=tls))
+    found = look(settings.model_copy(update={"execution": execution}))
+    assert "memory" not in {f.check for f in found}
+    return [f for f in found if f.check == "cluster"]
+
+
+def test_workers_and_slots_of_a_cluster_are_counted(settings: Settings, tmp_path: Path) -> None:
+    """As soon as there is one; until then the doctor says how to start it."""
+    with ExitStack() as stack:
+        address = stack.enter_context(scheduler(tmp_path))
+        (found,) = bad(asks(settings, address))
+        assert found.level is Level.PROBLEM
+        assert found.message == f"the scheduler at {address} has no worker"
+        assert f"runner worker --scheduler {address}" in (found.advice or "")
+        worker = ("worker", address, "--no-nanny", "--nthreads", "3")
+        said = stack.enter_context(dask(tmp_path, *worker))
+        wait_for(lambda: "Registered to" in said())
+        (found,) = asks(settings, address)
+        assert found.level is Level.OK
+        assert found.message.endswith(f"{address} answers; workers: 1, slots: 3")
+
+
+def test_an_encrypted_scheduler_wants_our_certificate(settings: Settings, tmp_path: Path) -> None:
+    """With it the doctor gets in, and sees that other versions run there; without it is told."""
+    tls = certificate(tmp_path)
+    (tmp_path / "other.py").write_text(OTHER_TOOLZ)
+    files = [f"--tls-ca-file={tls.ca_file}", f"--tls-cert={tls.cert_file}"]
+    with scheduler(
+        tmp_path, "--protocol", "tls", *files, f"--tls-key={tls.key_file}", "--preload", "other.py"
+    ) as address:
+        nobody, versions = bad(asks(settings, address, tls))
+        assert nobody.message == f"the scheduler at {address} has no worker"
+        assert versions.level is Level.WARNING
+        assert versions.message.endswith("and on the workers: toolz")
+        for wrong in (address, address.replace("tls:", "tcp:")):
+            (found,) = bad(asks(settings, wrong))
+            assert found.level is Level.PROBLEM
+            assert "cannot be reached" in found.message
+            assert "execution.dask.tls" in (found.advice or "")
+        tls.key_file.unlink()
+        (found,) = bad(asks(settings, address, tls))
+        assert found.message == f"{tls.key_file} cannot be read"
+
+
+def certificate(folder: Path) -> Tls:
+    """One that signs itself, for all of a cluster."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *(tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=cluster", "-keyout", str(key), "-out", str(cert)),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    return Tls(ca_file=cert, cert_file=cert, key_file=key)
+
+
+def test_a_scheduler_that_is_not_there_is_a_problem(settings: Settings) -> None:
+    """Found out within seconds, and told with the setting to correct."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
+        (found,) = bad(asks(settings, address))
+    assert found.level is Level.PROBLEM
+    assert f"the scheduler at {address} cannot be reached: Timed out" in found.message
+    assert "execution.dask.address" in (found.advice or "")
+
+
+def test_a_cluster_needs_its_extra(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is not installed, the doctor says what is."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    (found,) = bad(asks(settings, "tcp://127.0.0.1:8786"))
+    assert found.level is Level.PROBLEM
+    assert "distributed is not installed" in found.message
+    assert "pip install 'inbox-runner[dask]'" in (found.advice or "")

@@ -92,3 +92,8 @@ def test_base_url_is_in_one_place(path: Path) -> None:
 def test_metrics_are_those_of_the_gateway(path: Path) -> None:
     """A panel of a metric that nobody gives stays empty for ever."""
     assert metrics_in(path) - metrics_in(METRICS_SOURCE) == set()
+
+
+def test_every_metric_is_described() -> None:
+    """And none that is not given: the table is what people build their own panels by."""
+    assert metrics_in(DOCS / "monitoring.md") == metrics_in(METRICS_SOURCE)

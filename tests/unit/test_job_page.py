@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runner.gateway.page.job import sight_of
-from runner.gateway.page.overview import HOURS, day_of, line_of
+from runner.gateway.page.overview import HOURS, SHOWN_WORKERS, cluster_of, day_of, line_of
 from runner.ledger import Hour, Job, Place, State
 from runner.outcome import ErrorType, Status
+from runner.pulse import Worker
 
 JOB = Job(
     seq=1,
@@ -152,3 +153,29 @@ def test_where_it_ran_stands_beside_its_kernel() -> None:
     """And nothing does where it never came to that."""
     assert sight_of(JOB, REPORT, {}).host == "nas"
     assert sight_of(JOB, {**REPORT, "host": None}, {}).host == ""
+
+
+def worker(number: int, address: str | None = "tcp://10.0.0.7:40001") -> Worker:
+    return Worker(f"node-{number:03}", 2, 1, 1, address)
+
+
+@pytest.mark.parametrize("workers", [[], [worker(1, None)]])
+def test_one_machine_is_no_cluster(workers: list[Worker]) -> None:
+    """Nor is one whose daemon says nothing of workers."""
+    assert cluster_of(workers) is None
+
+
+@pytest.mark.parametrize("workers", [[worker(1)], [worker(1, None), worker(2, None)]])
+def test_an_address_or_a_second_worker_makes_a_cluster(workers: list[Worker]) -> None:
+    """A cluster of one worker has an address too."""
+    found = cluster_of(workers)
+    assert found is not None
+    assert found.workers == tuple(workers)
+
+
+def test_of_many_workers_the_first_are_shown_and_all_are_counted() -> None:
+    """By name, in whatever order the scheduler has them: a row stays where it is."""
+    found = cluster_of([worker(number) for number in reversed(range(SHOWN_WORKERS + 7))])
+    assert found is not None
+    assert (found.in_all, found.slots, found.running) == (57, 114, 57)
+    assert [one.host for one in found.workers] == [f"node-{n:03}" for n in range(SHOWN_WORKERS)]

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from runner.gateway.answers import event
 from runner.gateway.arrivals import Arrivals
+from runner.gateway.health import Health
 from runner.gateway.page import render
 from runner.gateway.page.overview import Look, Overview
 from runner.gateway.record import Question
@@ -34,6 +35,7 @@ class Live:
         return {
             "health": render.fragment("_health.html", look=look),
             "now": render.fragment("_now.html", now=look.now, at=now),
+            "workers": render.fragment("_workers.html", cluster=look.cluster),
             "jobs": render.fragment(
                 "_jobs.html",
                 jobs=look.jobs,
@@ -84,13 +86,20 @@ def stream_url(asked: Question) -> str:
     return query(asked, asked.before).replace("/", "/ui/events", 1)
 
 
+def _said(health: Health) -> tuple[object, ...]:
+    """What the line on health says; the workers have a part of their own."""
+    return health.reasons, health.notes, health.warm
+
+
 def _changed(seen: Look | None, look: Look) -> set[str]:
     """Which parts of the overview tell something new."""
     if seen is None:
-        return {"health", "now", "jobs", "day"}
+        return {"health", "now", "workers", "jobs", "day"}
     found = set()
-    if (seen.health, seen.warm) != (look.health, look.warm):
+    if _said(seen.health) != _said(look.health):
         found.add("health")
+    if seen.cluster != look.cluster:
+        found.add("workers")
     if seen.now != look.now:
         found.add("now")
     if (seen.jobs, seen.trouble) != (look.jobs, look.trouble):

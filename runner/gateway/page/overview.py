@@ -3,12 +3,10 @@
 Looks once at ledger, outbox and pulse, and gives values that can be compared. Renders nothing.
 """
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from runner import pulse
 from runner.config import Settings
 from runner.gateway.health import Health, examine
 from runner.gateway.page.words import duration, plural, shown_name
@@ -16,9 +14,11 @@ from runner.gateway.problem import Problem
 from runner.gateway.record import Question, Record, listed
 from runner.ledger import Hour, Job
 from runner.outcome import Status
+from runner.pulse import Worker
 
 SHOWN_RUNNING = 50
 SHOWN_QUEUED = 5
+SHOWN_WORKERS = 50
 DAY_JOBS = 5_000
 """Of more jobs in a day, the picture shows the newest."""
 HOURS = 24
@@ -99,6 +99,16 @@ class Now:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """The workers of a cluster by name, the first of them, and what all of them do."""
+
+    workers: tuple[Worker, ...]
+    in_all: int
+    slots: int
+    running: int
+
+
+@dataclass(frozen=True)
 class Jobs:
     """One page of the list, and the id that asks for the next one."""
 
@@ -111,7 +121,7 @@ class Look:
     """All of it at one moment. `trouble` says why the ledger's part is empty."""
 
     health: Health
-    warm: int | None
+    cluster: Cluster | None
     now: Now
     jobs: Jobs
     trouble: str | None = None
@@ -131,13 +141,14 @@ class Overview:
             Problem: 400 for an unknown `before`.
         """
         health = examine(self._settings)
+        cluster = cluster_of(health.workers or ())
         try:
             now, jobs = self._of_ledger(asked)
         except Problem as problem:
             if problem.status != 503:
                 raise
-            return Look(health, self._warm(), Now(), Jobs(), problem.message)
-        return Look(health, self._warm(), now, jobs)
+            return Look(health, cluster, Now(), Jobs(), problem.message)
+        return Look(health, cluster, now, jobs)
 
     def day(self, now: datetime) -> Day | None:
         """The last 24 hours; None where the ledger cannot be read."""
@@ -169,9 +180,18 @@ class Overview:
             cells if isinstance(cells, int) else 0,
         )
 
-    def _warm(self) -> int | None:
-        found = pulse.read(self._settings.state)
-        return None if found is None or pulse.is_stale(found, time.monotonic()) else found.warm
+
+def cluster_of(workers: Sequence[Worker]) -> Cluster | None:
+    """What is shown of workers; None on one machine, of which the page tells already."""
+    if len(workers) < 2 and not any(worker.address for worker in workers):
+        return None
+    by_name = sorted(workers, key=lambda worker: (worker.host, worker.address or ""))
+    return Cluster(
+        tuple(by_name[:SHOWN_WORKERS]),
+        len(workers),
+        sum(worker.slots for worker in workers),
+        sum(worker.running for worker in workers),
+    )
 
 
 def line_of(job: Job) -> Line:
