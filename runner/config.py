@@ -121,7 +121,7 @@ class Dask(Section):
     address: str | None = Field(None, pattern=r"^[a-z]+://.+")
     tls: Tls | None = None
     folder_mb: float = Field(50, ge=0)
-    lease_seconds: float = Field(60, ge=2)
+    lease_seconds: float = Field(30, ge=5)
     patience_seconds: float = Field(60, ge=0)
 
 

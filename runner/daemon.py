@@ -110,19 +110,27 @@ class Goal:
     job_id: str
 
 
-StartExecution = Callable[[Settings, str, bool, Callable[[], None]], Execution]
+@dataclass(frozen=True)
+class Incarnation:
+    """Whose processes these are: `instance` for good, and which of its starts this is."""
+
+    instance: str
+    start: int
+
+
+StartExecution = Callable[[Settings, Incarnation, bool, Callable[[], None]], Execution]
 
 
 def start_execution(
-    settings: Settings, instance: str, many: bool, on_change: Callable[[], None]
+    settings: Settings, own: Incarnation, many: bool, on_change: Callable[[], None]
 ) -> Execution:
     """What executes: kernels wait where there will be many jobs."""
     forks = settings.kernels.start == "fork" and many
     if settings.execution.executor == "dask":
-        return _cluster(settings, instance, forks, on_change)
+        return _cluster(settings, own, forks, on_change)
     return JobProcesses(
         environment=clean_environment(os.environ, settings.kernels.pass_environment),
-        instance=instance,
+        instance=own.instance,
         slots=settings.concurrency,
         preload=settings.kernels.preload,
         kernel_start_seconds=settings.limits.kernel_start_seconds,
@@ -133,7 +141,7 @@ def start_execution(
 
 
 def _cluster(
-    settings: Settings, instance: str, warms: bool, on_change: Callable[[], None]
+    settings: Settings, own: Incarnation, warms: bool, on_change: Callable[[], None]
 ) -> Execution:
     """The Dask cluster; only with it is Dask imported.
 
@@ -169,7 +177,8 @@ def _cluster(
             patience_seconds=dask.patience_seconds,
             most=settings.execution.concurrency,
         ),
-        instance=instance,
+        instance=own.instance,
+        start=own.start,
         on_change=on_change,
     )
 
@@ -247,14 +256,13 @@ class Daemon:
         stack.callback(lambda: self._inbox_lock.release())
         adopt_orphans()
         lease.ignore_breaks()
-        instance = self._ledger.fact("instance") or secrets.token_hex(8)
-        self._ledger.remember("instance", instance)
-        for pid in end_marked(instance):
+        own = self._be_born()
+        for pid in end_marked(own.instance):
             log.info("ended process %d, which an earlier run left behind", pid)
         left = self._ledger.fact("runtime_folder")
         if left:
             shutil.rmtree(left, ignore_errors=True)
-        self._introduce(stack, instance)
+        self._introduce(stack, own)
         self._ledger.remember("runtime_folder", self._execution.runtime_folder or "")
         self._dispatch.recover()
         stack.callback(pulse.remove, settings.state)
@@ -262,6 +270,16 @@ class Daemon:
         self._say_ready()
         self._start_gateway(stack)
         return True
+
+    def _be_born(self) -> Incarnation:
+        """The next start of this ledger's instance."""
+        ledger = self._ledger
+        with ledger.transaction():
+            instance = ledger.fact("instance") or secrets.token_hex(8)
+            start = int(ledger.fact("starts") or 0) + 1
+            ledger.remember("instance", instance)
+            ledger.remember("starts", str(start))
+        return Incarnation(instance, start)
 
     def _start_gateway(self, stack: ExitStack) -> None:
         """`gateway` is what its process is to be told; it ends when this one does."""
@@ -310,12 +328,12 @@ class Daemon:
         self._ledger.remember(f"folder:{anchor.folder}", "seen")
         self._ledger.remember(mount_fact(anchor.folder), anchor.point)
 
-    def _introduce(self, stack: ExitStack, instance: str) -> None:
+    def _introduce(self, stack: ExitStack, own: Incarnation) -> None:
         settings, ledger, disk = self._settings, self._ledger, self._disk
         max_bytes = int(settings.limits.notebook_mb * MEGABYTE)
         self._outbox = Outbox(settings.outbox, disk, self._anchors[settings.outbox].point)
         execution = self._start_execution(
-            settings, instance, self._goal is None, lambda: self._mail.put(_Changed())
+            settings, own, self._goal is None, lambda: self._mail.put(_Changed())
         )
         stack.callback(execution.close)
         executor = ThreadPoolExecutor(_threads(settings), thread_name_prefix="job")

@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,9 +52,11 @@ CONNECT_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
 GRACE_SECONDS = 60.0
-"""Beside the times of a run: for its parcel and its delivery to travel."""
+"""Beside the times of a run, and beside its travels."""
 STOP_SECONDS = 30.0
-"""For a worker to end a run and deliver what there is of it."""
+"""For a worker to end a run."""
+SLOW_BYTES = 1_000_000
+"""What travels in a second at the least: for how long a delivery is waited for."""
 MEGABYTE = 1024 * 1024
 
 T = TypeVar("T")
@@ -78,6 +80,16 @@ class Limits:
     patience_seconds: float
     most: int | None = None
     """Orders in flight; None for as many as there are slots."""
+
+    @property
+    def tell_seconds(self) -> float:
+        """How long a worker may take to answer: others are waiting for their word meanwhile."""
+        return min(TELL_SECONDS, self.lease_seconds / 4)
+
+    @property
+    def travel_seconds(self) -> float:
+        """How long what belongs to an order may be on its way, at the most."""
+        return (self.folder_bytes + self.caps.bytes) / SLOW_BYTES
 
 
 @dataclass(eq=False)
@@ -117,13 +129,15 @@ class Cluster:
         terms: Terms,
         limits: Limits,
         instance: str,
+        start: int = 0,
         on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect in the background, again and again where that fails.
 
-        `instance` marks the folders whose jobs these are; `on_change` is called from another
-        thread when there are other workers, or other troubles.
+        `instance` marks the folders whose jobs these are, `start` counts the starts of their
+        daemon: a later one ends what an earlier one has left on workers. `on_change` is called
+        from another thread when there are other workers, or other troubles.
         """
         self.runtime_folder: str | None = None
         self.pids: set[int] = set()
@@ -132,6 +146,8 @@ class Cluster:
         self._terms = terms
         self._limits = limits
         self._instance = instance
+        self._start = start
+        self._words = 0
         self._on_change = on_change
         self._clock = clock
         self._session = secrets.token_hex(8)
@@ -384,7 +400,8 @@ class Cluster:
         if sending.worker is None:
             _lose(sending, "it was stopped before it began")
         else:
-            sending.over_by = min(sending.over_by, self._clock() + STOP_SECONDS)
+            seconds = STOP_SECONDS + self._limits.travel_seconds
+            sending.over_by = min(sending.over_by, self._clock() + seconds)
             self._begin(self._tell(sending.worker))
 
     # The loop itself
@@ -398,33 +415,46 @@ class Cluster:
 
     async def _connect_and_serve(self) -> None:
         while not self._closing:
-            client = Client(
-                self._address,
-                asynchronous=True,
-                timeout=CONNECT_SECONDS,
-                security=self._security,
-                set_as_default=False,
-                name="inbox-runner",
-            )
             try:
-                await client
-                await self._serve(client)
-            except (OSError, TimeoutError, CommClosedError) as error:
-                self._is_away(f"the scheduler at {self._address} cannot be reached: {error}")
+                async with self._connected() as client:
+                    await self._serve(client)
+            except (OSError, TimeoutError) as error:
+                said = str(error) or type(error).__name__
+                self._is_away(f"the scheduler at {self._address} cannot be reached: {said}")
             except Exception as error:
-                log.exception("the cluster cannot be used")
+                log.debug("the cluster cannot be used", exc_info=True)
                 self._is_away(f"the cluster at {self._address} cannot be used: {error!r}")
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.close(), CLOSE_SECONDS)
             if not self._closing:
                 await asyncio.sleep(AGAIN_SECONDS)
         while self._orders:
             self._changed.set()
             await asyncio.sleep(0.01)
 
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Client]:
+        """A client of the scheduler.
+
+        Raises:
+            OSError, TimeoutError: it cannot be reached.
+            TypeError, ValueError, RuntimeError: not with this address and these certificates.
+        """
+        client = Client(
+            self._address,
+            asynchronous=True,
+            timeout=CONNECT_SECONDS,
+            security=self._security,
+            set_as_default=False,
+            name="inbox-runner",
+        )
+        try:
+            yield await client
+        finally:
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(client.close(), CLOSE_SECONDS)
+
     def _is_away(self, why: str) -> None:
         """There is nobody to talk to; what was begun is lost, and nothing can begin."""
-        if self._trouble is None:
+        if self._trouble != why:
             log.warning("%s", why)
         self._client, self._trouble = None, why
         self._known.clear()
@@ -463,7 +493,7 @@ class Cluster:
             OSError, CommClosedError: the scheduler does not answer.
         """
         found = await asyncio.wait_for(
-            client.scheduler.identity(n_workers=-1), TELL_SECONDS + CONNECT_SECONDS
+            client.scheduler.identity(n_workers=-1), self._limits.tell_seconds
         )
         workers: Mapping[str, Any] = found["workers"]
         for address in set(self._known) | set(self._unable):
@@ -473,6 +503,8 @@ class Cluster:
         await asyncio.gather(*(self._meet(client, *item) for item in workers.items()))
         for sending in list(self._sent.values()):
             self._look_after(sending, workers)
+        now = self._clock()
+        self._fences = {job_id: at for job_id, at in self._fences.items() if at > now}
 
     async def _meet(self, client: Client, address: str, info: Mapping[str, Any]) -> None:
         """Exchange words with one worker, and keep what it says."""
@@ -523,41 +555,40 @@ class Cluster:
         question = event[1]
         token, worker, process = question["token"], question["worker"], question["process"]
         sending = self._sent.get(token)
-        if sending is not None and sending.stop is None and sending.worker is None:
+        if sending is not None and sending.worker is None and not sending.lost.is_set():
             order = sending.order
             sending.worker, sending.process = worker, process
             seconds = order.timeout_seconds + order.kernel_start_seconds + GRACE_SECONDS
-            sending.over_by = self._clock() + seconds
-        allowed = sending is not None and (sending.worker, sending.process) == (worker, process)
-        answers = {"granted": (token,)} if allowed else {"denied": (token,)}
-        self._begin(self._tell(worker, **answers))
+            sending.over_by = self._clock() + seconds + self._limits.travel_seconds
+        is_allowed = sending is not None and (sending.worker, sending.process) == (worker, process)
+        self._begin(self._tell(worker, () if is_allowed else (token,)))
 
-    async def _tell(self, worker: str, **more: Any) -> None:
+    async def _tell(self, worker: str, denied: tuple[str, ...] = ()) -> None:
         """Say something at once. What gets lost is asked for again, or said at the next look."""
         if self._client is None:
             return
         try:
-            await self._exchange(self._client, worker, **more)
+            await self._exchange(self._client, worker, denied=denied)
         except Exception as error:  # noqa: BLE001 - the next look finds out
             log.debug("the worker %s was not told: %r", worker, error)
 
     async def _exchange(self, client: Client, worker: str, **more: Any) -> Answer:
-        stops = {
-            sending.token: str(sending.stop)
-            for sending in self._sent.values()
-            if sending.worker == worker and sending.stop is not None
-        }
+        there = [sending for sending in self._sent.values() if sending.worker == worker]
+        self._words += 1
         word = Word(
             version=__version__,
             instance=self._instance,
+            start=self._start,
             session=self._session,
+            number=self._words,
             lease_seconds=self._limits.lease_seconds,
             terms=self._terms,
-            stops=stops,
+            allowed=tuple(sending.token for sending in there),
+            stops={s.token: str(s.stop) for s in there if s.stop is not None},
             **more,
         )
         said = client.run(exchange, word.model_dump_json(), workers=[worker], on_error="return")
-        answers = await asyncio.wait_for(said, TELL_SECONDS)
+        answers = await asyncio.wait_for(said, self._limits.tell_seconds)
         if worker not in answers:
             raise CommClosedError("it is gone")
         if isinstance(answers[worker], Exception):

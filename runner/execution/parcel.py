@@ -73,11 +73,16 @@ class Word(Value):
 
     version: str
     instance: str
-    """Of the daemon's folders: a new session of the same instance ends runs of the old one."""
+    """Of the daemon's folders."""
+    start: int
+    """Of that instance, counted: a later one ends what is left of an earlier one."""
     session: str
+    number: int
+    """Of this word in its session: a later one may arrive before an earlier one."""
     lease_seconds: float
     terms: Terms
-    granted: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    """Tokens of all that this worker may begin or go on with; whatever else it has is to end."""
     denied: tuple[str, ...] = ()
     stops: dict[str, str] = {}
     """Reasons by token."""

@@ -78,10 +78,23 @@ class _Run:
     parcel: Parcel
     decided: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
-    is_granted: bool = False
+    granted_by: int | None = None
+    """The number of the word that has allowed it to begin."""
     stop: ErrorType | None = None
     processes: JobProcesses | None = None
     progress: Progress | None = None
+
+    def hear(self, word: Word) -> None:
+        """What a daemon says of it. What was said before it was allowed counts no more."""
+        token = self.parcel.token
+        if token in word.allowed and self.granted_by is None:
+            self.granted_by = word.number
+        if token in word.stops:
+            self.end(ErrorType(word.stops[token]))
+        elif token in word.allowed or token in word.denied:
+            self.decided.set()
+        elif word.is_last or (self.granted_by is not None and word.number > self.granted_by):
+            self.end(ErrorType.INTERRUPTED)
 
     def end(self, reason: ErrorType) -> None:
         """It is to end; safe to be said again."""
@@ -108,26 +121,14 @@ class _Side:
     def hear(self, word: Word) -> Answer:
         """Take in what a daemon says."""
         with self._lock:
+            if self._is_news(word):
+                self._words[word.session] = (time.monotonic(), word)
             if word.is_last:
                 self._words.pop(word.session, None)
-            else:
-                self._words[word.session] = (time.monotonic(), word)
-            for session, (_, other) in list(self._words.items()):
-                if other.instance == word.instance and session != word.session:
-                    del self._words[session]
             runs = [run for run in self._runs.values() if run.parcel.session == word.session]
             pool = self._pools.get(_key(word.terms))
         for run in runs:
-            token = run.parcel.token
-            if token in word.granted:
-                run.is_granted = True
-                run.decided.set()
-            if token in word.denied:
-                run.decided.set()
-            if token in word.stops:
-                run.end(ErrorType(word.stops[token]))
-            if word.is_last:
-                run.end(ErrorType.INTERRUPTED)
+            run.hear(word)
         return Answer(
             version=__version__,
             process=self._process,
@@ -135,6 +136,16 @@ class _Side:
             warm=0 if pool is None else pool.warm,
             runs=tuple(RunSeen(token=r.parcel.token, progress=r.progress) for r in runs),
         )
+
+    def _is_news(self, word: Word) -> bool:
+        """Whether it is of the latest session of its instance; then earlier ones are over."""
+        others = [o for _, o in self._words.values() if o.instance == word.instance]
+        if any(other.start > word.start for other in others):
+            return False
+        for other in others:
+            if other.start < word.start:
+                del self._words[other.session]
+        return True
 
     def run(self, parcel: Parcel) -> Delivery:
         """One parcel, from its arrival to its delivery.
@@ -175,7 +186,7 @@ class _Side:
                 break
             if not self._is_heard(parcel, began) or self._worker.status in OVER:
                 break
-        if not run.is_granted or run.stop is not None:
+        if run.granted_by is None or run.stop is not None:
             raise NotGranted(parcel.token)
 
     def _execute(self, run: _Run) -> Delivery:
@@ -245,7 +256,7 @@ class _Side:
             orphans = [
                 run
                 for run in self._runs.values()
-                if run.is_granted and run.parcel.session not in self._words
+                if run.granted_by is not None and run.parcel.session not in self._words
             ]
         for run in orphans:
             run.end(ErrorType.INTERRUPTED)

@@ -19,7 +19,7 @@ from distributed import Client
 from tests.cluster import Cluster, cluster
 from tests.conftest import Json, Program, notebook, tool, wait_for
 
-LEASE = 4
+LEASE = 5
 NOTE = """
 import os
 fd = os.open({log!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
