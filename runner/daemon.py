@@ -149,8 +149,9 @@ def _cluster(
         ConfigError: Dask is not installed.
     """
     try:
-        from runner.execution.cluster import Cluster, Limits
+        from runner.execution.cluster import Cluster
         from runner.execution.scheduler import security_of
+        from runner.execution.sendings import Bounds
     except ImportError as error:
         raise ConfigError(
             f"execution.executor is dask, which needs more packages ({error.name}): "
@@ -170,7 +171,7 @@ def _cluster(
             pass_environment=settings.kernels.pass_environment,
             warms=warms,
         ),
-        limits=Limits(
+        bounds=Bounds(
             folder_bytes=int(dask.folder_mb * MEGABYTE),
             caps=FileCaps(int(limits.files_mb * MEGABYTE), limits.files),
             lease_seconds=dask.lease_seconds,

@@ -11,13 +11,14 @@ from typing import Any
 import psutil
 import pytest
 
-from runner.execution.cluster import Cluster, Limits
+from runner.execution.cluster import Cluster
 from runner.execution.environment import clean_environment
 from runner.execution.face import Execution
 from runner.execution.limits import RunLimits
 from runner.execution.order import Order, Progress
 from runner.execution.parcel import Terms
 from runner.execution.processes import JobProcesses
+from runner.execution.sendings import Bounds
 from runner.outcome import ErrorType, Outcome, Status
 from runner.output import FileCaps
 from runner.request import Resources
@@ -51,7 +52,7 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Execution]:
             address=running.address,
             security=None,
             terms=Terms(limits=LIMITS, pass_environment=("PASSED",), warms=False),
-            limits=Limits(
+            bounds=Bounds(
                 folder_bytes=100_000,
                 caps=FileCaps(1000, 3),
                 lease_seconds=20,

@@ -160,7 +160,9 @@ IN_EXECUTION: dict[str, set[str]] = {
     "placement": set(),
     "parcel": {"limits", "order"},
     "worker": {"environment", "order", "parcel", "processes"},
-    "cluster": {"face", "order", "parcel", "placement", "worker"},
+    "contact": {"parcel", "placement", "worker"},
+    "sendings": {"contact", "face", "order", "parcel", "placement"},
+    "cluster": {"contact", "face", "order", "parcel", "placement", "sendings", "worker"},
 }
 """The same inside of the execution: the daemon's side never imports what drives papermill."""
 

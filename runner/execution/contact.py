@@ -1,0 +1,268 @@
+"""Keeps in touch with the workers of a Dask scheduler: who is there, and what is said.
+
+Comes back whenever the scheduler does. Sends no order, and judges none.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from distributed import Client
+from distributed.comm.core import CommClosedError
+from distributed.security import Security
+
+from runner import __version__
+from runner.execution.parcel import Answer, Word
+from runner.execution.placement import Seat
+from runner.execution.worker import exchange, topic_of
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+TELL_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
+CLOSE_SECONDS = 10.0
+
+
+@dataclass
+class Known:
+    """A worker that can run notebooks, as it was last seen."""
+
+    seat: Seat
+    process: str
+    warm: int
+    heard_at: float
+
+
+class Listener(Protocol):
+    """Who has words for workers, and hears what they say; everything in the loop."""
+
+    session: str
+
+    def word_for(self, worker: str, *, denied: str | None, is_last: bool) -> Word:
+        """What a worker is to be told now."""
+        ...
+
+    def may_begin(self, token: str, worker: str, process: str) -> bool:
+        """Whether a worker's process may begin what was sent with that token."""
+        ...
+
+    def heard(self, answer: Answer) -> None:
+        """A worker has told of its runs."""
+        ...
+
+    def looked(self, present: Collection[str], known: Mapping[str, Known]) -> None:
+        """All workers were asked: who is in the cluster, and who of them can run notebooks."""
+        ...
+
+    def is_alone(self) -> None:
+        """The scheduler is gone, and with it all that was sent."""
+        ...
+
+
+class Contact:
+    """The workers of one scheduler. `serve` runs in a loop; what it finds may be read anywhere."""
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        security: Security | None,
+        lease_seconds: float,
+        listener: Listener,
+        on_change: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._address = address
+        self._security = security
+        self._lease_seconds = lease_seconds
+        self._tell_seconds = min(TELL_SECONDS, lease_seconds / 4)
+        """Others wait for their word while one does not answer."""
+        self._listener = listener
+        self._on_change = on_change
+        self._clock = clock
+        self.client: Client | None = None
+        """While the scheduler is there."""
+        self.known: dict[str, Known] = {}
+        self.unable: dict[str, str] = {}
+        """Workers that are there and of no use, and why."""
+        self.trouble: str | None = f"not connected to the scheduler at {address} yet"
+        self._told: object = None
+        self._is_closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Connect, again and again, and look after the workers until `close`."""
+        while not self._is_closing:
+            try:
+                async with self._connected() as client:
+                    await self._attend(client)
+            except (OSError, TimeoutError) as error:
+                said = str(error) or type(error).__name__
+                self._is_away(f"the scheduler at {self._address} cannot be reached: {said}")
+            except Exception as error:
+                log.debug("the cluster cannot be used", exc_info=True)
+                self._is_away(f"the cluster at {self._address} cannot be used: {error!r}")
+            if not self._is_closing:
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    def close(self) -> None:
+        """Take leave of all workers, and let `serve` end."""
+        self._is_closing = True
+
+    def tell(self, worker: str, *, denied: str | None = None) -> None:
+        """Say what there is to say at once. What gets lost is said again at the next look."""
+        self.begin(self._tell(worker, denied))
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Client]:
+        """A client of the scheduler.
+
+        Raises:
+            OSError, TimeoutError: it cannot be reached.
+            TypeError, ValueError, RuntimeError: not with this address and these certificates.
+        """
+        client = Client(
+            self._address,
+            asynchronous=True,
+            timeout=CONNECT_SECONDS,
+            security=self._security,
+            set_as_default=False,
+            name="inbox-runner",
+        )
+        try:
+            yield await client
+        finally:
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(client.close(), CLOSE_SECONDS)
+
+    def _is_away(self, why: str) -> None:
+        """There is nobody to talk to."""
+        if self.trouble != why:
+            log.warning("%s", why)
+        self.client, self.trouble = None, why
+        self.known.clear()
+        self.unable.clear()
+        self._listener.is_alone()
+        self._say_if_changed()
+
+    async def _attend(self, client: Client) -> None:
+        """Look after the workers for as long as the scheduler is there.
+
+        Raises:
+            OSError, TimeoutError: it is not there any more.
+        """
+        client.subscribe_topic(topic_of(self._listener.session), self._asked)
+        connection = client.scheduler_comm
+        while not self._is_closing:
+            # One that has come back by itself has lost its tasks and what it listened to.
+            if client.status != "running" or client.scheduler_comm is not connection:
+                raise CommClosedError("the connection has ended")
+            await self._look(client)
+            if self.client is None:
+                log.info("connected to the scheduler at %s", self._address)
+                self.client, self.trouble = client, None
+            self._say_if_changed()
+            await self._pause(client)
+        await self._take_leave(client)
+
+    async def _pause(self, client: Client) -> None:
+        until = self._clock() + LOOK_SECONDS
+        while not self._is_closing and client.status == "running" and self._clock() < until:
+            await asyncio.sleep(0.1)
+
+    async def _look(self, client: Client) -> None:
+        """Exchange words with all workers.
+
+        Raises:
+            OSError, TimeoutError: the scheduler does not answer.
+        """
+        found = await asyncio.wait_for(client.scheduler.identity(n_workers=-1), CONNECT_SECONDS)
+        workers: Mapping[str, Any] = found["workers"]
+        for address in (set(self.known) | set(self.unable)) - set(workers):
+            self.known.pop(address, None)
+            self.unable.pop(address, None)
+        await asyncio.gather(*(self._meet(client, *item) for item in workers.items()))
+        self._listener.looked(workers.keys(), self.known)
+
+    async def _meet(self, client: Client, address: str, info: Mapping[str, Any]) -> None:
+        """Exchange words with one worker, and keep what it says."""
+        try:
+            answer = await self._exchange(client, address)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this worker is of no use now
+            self._is_unable(address, error)
+            return
+        if answer.version != __version__:
+            self.known.pop(address, None)
+            self.unable[address] = f"runs inbox-runner {answer.version}, not {__version__}"
+            return
+        self.unable.pop(address, None)
+        has = {str(name): float(amount) for name, amount in info["resources"].items()}
+        seat = Seat(address, answer.host, int(info["nthreads"]), has)
+        self.known[address] = Known(seat, answer.process, answer.warm, self._clock())
+        self._listener.heard(answer)
+
+    def _is_unable(self, address: str, error: Exception) -> None:
+        """One that is silent for a moment keeps its runs until its lease is over."""
+        known = self.known.get(address)
+        since = float("-inf") if known is None else known.heard_at
+        is_silent = isinstance(error, TimeoutError | OSError)
+        if is_silent and self._clock() - since < self._lease_seconds:
+            return
+        self.known.pop(address, None)
+        self.unable[address] = f"cannot run notebooks: {str(error) or type(error).__name__}"
+
+    async def _asked(self, event: tuple[float, Mapping[str, str]]) -> None:
+        """A worker asks whether it may begin."""
+        token, worker, process = (event[1][key] for key in ("token", "worker", "process"))
+        is_allowed = self._listener.may_begin(token, worker, process)
+        self.tell(worker, denied=None if is_allowed else token)
+
+    async def _tell(self, worker: str, denied: str | None) -> None:
+        if self.client is None:
+            return
+        try:
+            await self._exchange(self.client, worker, denied=denied)
+        except Exception as error:  # noqa: BLE001 - the next look finds out
+            log.debug("the worker %s was not told: %r", worker, error)
+
+    async def _exchange(
+        self, client: Client, worker: str, *, denied: str | None = None, is_last: bool = False
+    ) -> Answer:
+        """Say a word to a worker, and hear its answer.
+
+        Raises:
+            OSError, TimeoutError: it says nothing.
+            Exception: whatever it says instead of an answer.
+        """
+        word = self._listener.word_for(worker, denied=denied, is_last=is_last).model_dump_json()
+        said = client.run(exchange, word, workers=[worker], on_error="return")
+        answers = await asyncio.wait_for(said, self._tell_seconds)
+        if worker not in answers:
+            raise CommClosedError("it is gone")
+        if isinstance(answers[worker], Exception):
+            raise answers[worker]
+        return Answer.model_validate_json(answers[worker])
+
+    async def _take_leave(self, client: Client) -> None:
+        """Workers end what they run for us now, instead of when our lease is over."""
+        said = (self._exchange(client, address, is_last=True) for address in list(self.known))
+        await asyncio.gather(*said, return_exceptions=True)
+
+    def _say_if_changed(self) -> None:
+        slots = sum(known.seat.slots for known in self.known.values())
+        now = (slots, self.trouble, tuple(self.unable))
+        if now != self._told:
+            self._told = now
+            self._on_change()
