@@ -42,7 +42,7 @@ from runner.request import Resources
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 1.0
+WAIT_SECONDS = 0.25
 CLOSE_SECONDS = 20.0
 CANCEL_SECONDS = 5.0
 MEGABYTE = 1024 * 1024
@@ -250,7 +250,8 @@ class Cluster:
                 try:
                     return await self._send_once(sending, parcel)
                 except NotBegun as why:
-                    log.info("job %s: sent again: %s", order.job_id, why)
+                    log.info("job %s: to be sent again: %s", order.job_id, why)
+                    await asyncio.sleep(WAIT_SECONDS)
         finally:
             self._stopped.pop(order.job_id, None)
             self._orders -= 1
@@ -267,7 +268,7 @@ class Cluster:
             is_there = self._contact.client is not None and able(self._contact.known, order)
             if is_there and not self._sendings.is_fenced(order):
                 return None
-            await asyncio.sleep(WAIT_SECONDS / 4)
+            await asyncio.sleep(WAIT_SECONDS)
 
     async def _send_once(self, sending: Sending, parcel: Parcel) -> Delivery:
         """One sending, to its end.
@@ -276,8 +277,7 @@ class Cluster:
             NotBegun: see there.
         """
         client = self._contact.client
-        if client is None or client.status != "running":
-            raise NotBegun("the scheduler is gone")
+        assert client is not None
         # Not by `get_executor`: from within the loop, cancelling its futures does nothing.
         future = client.submit(
             run_parcel,

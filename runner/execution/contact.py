@@ -86,8 +86,8 @@ class Contact:
         self._listener = listener
         self._on_change = on_change
         self._clock = clock
-        self.client: Client | None = None
-        """While the scheduler is there."""
+        self._client: Client | None = None
+        self._connection: object = None
         self.known: dict[str, Known] = {}
         self.unable: dict[str, str] = {}
         """Workers that are there and of no use, and why."""
@@ -95,6 +95,16 @@ class Contact:
         self._told: object = None
         self._is_closing = False
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def client(self) -> Client | None:
+        """While the scheduler is there."""
+        client = self._client
+        return client if client is not None and self._is_connected(client) else None
+
+    def _is_connected(self, client: Client) -> bool:
+        """One that has come back by itself has lost its tasks and what it listened to."""
+        return client.status == "running" and client.scheduler_comm is self._connection
 
     async def serve(self) -> None:
         """Connect, again and again, and look after the workers until `close`."""
@@ -151,7 +161,7 @@ class Contact:
         """There is nobody to talk to."""
         if self.trouble != why:
             log.warning("%s", why)
-        self.client, self.trouble = None, why
+        self._client, self.trouble = None, why
         self.known.clear()
         self.unable.clear()
         self._listener.is_alone()
@@ -164,22 +174,21 @@ class Contact:
             OSError, TimeoutError: it is not there any more.
         """
         client.subscribe_topic(topic_of(self._listener.session), self._asked)
-        connection = client.scheduler_comm
+        self._connection = client.scheduler_comm
         while not self._is_closing:
-            # One that has come back by itself has lost its tasks and what it listened to.
-            if client.status != "running" or client.scheduler_comm is not connection:
+            if not self._is_connected(client):
                 raise CommClosedError("the connection has ended")
             await self._look(client)
-            if self.client is None:
+            if self._client is None:
                 log.info("connected to the scheduler at %s", self._address)
-                self.client, self.trouble = client, None
+                self._client, self.trouble = client, None
             self._say_if_changed()
             await self._pause(client)
         await self._take_leave(client)
 
     async def _pause(self, client: Client) -> None:
         until = self._clock() + LOOK_SECONDS
-        while not self._is_closing and client.status == "running" and self._clock() < until:
+        while not self._is_closing and self._is_connected(client) and self._clock() < until:
             await asyncio.sleep(0.1)
 
     async def _look(self, client: Client) -> None:
@@ -230,10 +239,11 @@ class Contact:
         self.tell(worker, denied=None if is_allowed else token)
 
     async def _tell(self, worker: str, denied: str | None) -> None:
-        if self.client is None:
+        client = self.client
+        if client is None:
             return
         try:
-            await self._exchange(self.client, worker, denied=denied)
+            await self._exchange(client, worker, denied=denied)
         except Exception as error:  # noqa: BLE001 - the next look finds out
             log.debug("the worker %s was not told: %r", worker, error)
 

@@ -202,6 +202,27 @@ def test_without_a_scheduler_jobs_wait_and_health_is_red(
         assert worker.wait(60) == 0, (program.root / "worker.log").read_text()
 
 
+def test_a_scheduler_that_comes_back_unseen_is_a_new_one(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """Dask's client connects again by itself, and has lost what it listened to."""
+    running.add_worker()
+    program = make_program(settings_of(running)).start()
+    program.drop("before.ipynb", runs.cells())
+    wait_for(lambda: runs.begun["before"])
+    assert program.process is not None
+    daemon = psutil.Process(program.process.pid)
+    daemon.suspend()
+    running.scheduler.kill()
+    running.start_scheduler()
+    daemon.resume()
+    assert program.await_report("before")["error_type"] == "interrupted"
+    running.add_worker()
+    program.drop("after.ipynb", runs.cells(seconds=0))
+    assert program.await_report("after")["status"] == "succeeded"
+    assert runs.begun == {"before": 1, "after": 1}
+
+
 def test_a_worker_ends_what_nobody_waits_for(
     running: Cluster, make_program: Make, runs: Runs
 ) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from runner.execution.order import Order, Progress
 from runner.ledger import Acceptance, Ledger, State
 from runner.outbox import Outbox
 from runner.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.request import Request, Resources, demand_of
 from tests.faults.failing import Crash, FailingDisk, full_ledger, no_space
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -38,6 +39,9 @@ class FakeProcesses:
     slots = 1
 
     def __init__(self) -> None:
+        self.has: set[str] = set()
+        """Labels that some worker has."""
+        self.never: str | None = None
         self.executed: list[str] = []
         self.stopped: list[tuple[str, ErrorType]] = []
         self.outcome = Outcome(status=Status.SUCCEEDED, results={"ok": True})
@@ -48,6 +52,12 @@ class FakeProcesses:
         self.executed.append(order.job_id)
         (Path(order.output_folder) / "made.txt").write_bytes(notebook)
         return self.outcome, b"executed " + notebook
+
+    def fits(self, wanted: Resources, taken: Sequence[Resources]) -> bool:
+        return set(wanted.labels) <= self.has
+
+    def why_never(self, wanted: Resources) -> str | None:
+        return self.never
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
         self.stopped.append((job_id, reason))
@@ -66,7 +76,18 @@ class Place:
     def accept(self, ledger: Ledger, job_id: str, name: str, **more: Any) -> None:
         raw = f'"{job_id}"'.encode()
         ledger.accept(
-            Acceptance(job_id, name, "{}", raw, "0" * 64, "0" * 64, NOW.isoformat(), **more)
+            Acceptance(
+                **{
+                    "job_id": job_id,
+                    "name": name,
+                    "request": "{}",
+                    "notebook": raw,
+                    "request_sha256": "0" * 64,
+                    "input_sha256": "0" * 64,
+                    "accepted_at": NOW.isoformat(),
+                    **more,
+                }
+            )
         )
 
     def start(self, disk: Disk | None = None) -> tuple[Dispatch, Ledger, list[Finished]]:
@@ -114,6 +135,29 @@ class Place:
 
 
 A, B, C, R = "a" * 32, "b" * 32, "c" * 32, "d" * 32
+
+
+def test_what_no_worker_has_now_waits_and_holds_nobody_up(tmp_path: Path) -> None:
+    """It runs when one comes that has it, and is refused when it is clear that none will."""
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start()
+    for job_id, name, label in ((A, "a", "ssd"), (B, "b", "tape"), (C, "c", None)):
+        resources = Resources(labels=[label] if label else [])
+        request = Request(resources=resources).model_dump_json(exclude_defaults=True)
+        place.accept(ledger, job_id, name, request=request, demand=demand_of(resources))
+    place.work_off(dispatch, came)
+    assert place.processes.executed == [C]
+    place.processes.has = {"ssd"}
+    place.work_off(dispatch, came)
+    assert place.processes.executed == [C, A]
+    place.processes.never = "no worker has the label `tape`"
+    place.work_off(dispatch, came)
+    ledger.close()
+    assert place.processes.executed == [C, A]
+    refused = place.reports()[B]
+    assert (refused["error_type"], refused["status"]) == ("invalid_request", "rejected")
+    assert (refused["attempt"], refused["host"]) == (0, None)
+    assert "`tape`" in refused["message"]
 
 
 def fill(place: Place, ledger: Ledger) -> None:

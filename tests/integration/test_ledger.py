@@ -637,6 +637,22 @@ def test_reader_without_a_ledger_fails_and_makes_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_demands_that_cannot_be_met_are_passed_over(ledger: Ledger) -> None:
+    """Jobs without one and with another go on; the order of a name stays."""
+    for number, (name, demand) in enumerate(
+        [("a", "gpu"), ("a", None), ("b", "ssd"), ("c", "gpu"), ("d", None)], start=1
+    ):
+        ledger.accept(replace(acceptance(number, name), demand=demand))
+
+    def found(*without: str) -> str | None:
+        job = ledger.next_to_run(without=without)
+        return job.name if job else None
+
+    assert [found(), found("gpu"), found("gpu", "ssd"), found("ssd")] == ["a", "b", "d", "a"]
+    ledger.start(job_id(5), NOW)
+    assert found("gpu", "ssd") is None
+
+
 def test_reader_finds_a_folder_with_odd_characters(tmp_path: Path) -> None:
     """The path becomes an address, in which `?` and `%` mean something."""
     state = tmp_path / "a b?mode=rw%20#c"
@@ -652,6 +668,7 @@ Question = Callable[[Ledger], object]
 QUESTIONS: dict[str, Question] = {
     "next_to_run": lambda ledger: ledger.next_to_run(),
     "next_to_run of some": lambda ledger: ledger.next_to_run(["daily", "other"]),
+    "next_to_run without some": lambda ledger: ledger.next_to_run(without=["gpu", "ssd"]),
     "next_to_settle": lambda ledger: ledger.next_to_settle(),
     "unclosed": lambda ledger: ledger.unclosed(),
     "unclosed of one": lambda ledger: ledger.unclosed("daily"),
@@ -668,7 +685,8 @@ QUESTIONS: dict[str, Question] = {
 }
 """What is asked often; none may read all rows."""
 SCANS_ALL = {"next_to_run", "next_to_run of some", "next_to_settle", "queued", "count_queued"} | {
-    "jobs that run"
+    "jobs that run",
+    "next_to_run without some",
 }
 WHY = (
     "SQLite does not conclude from `state = 'queued'` that `state != 'closed'`, so the partial "

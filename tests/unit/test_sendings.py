@@ -1,0 +1,162 @@
+"""Who may begin what: the rules of daemon and worker by which nothing runs twice."""
+
+from collections.abc import Collection, Mapping
+
+from runner.execution.contact import Known
+from runner.execution.order import Order
+from runner.execution.parcel import Parcel, Terms, Word
+from runner.execution.placement import Seat
+from runner.execution.sendings import Bounds, Sending, Sendings
+from runner.execution.worker import _Run
+from runner.outcome import ErrorType
+from runner.output import FileCaps
+
+A, B = "tcp://a:1", "tcp://b:1"
+BOUNDS = Bounds(folder_bytes=0, caps=FileCaps(0, 0), lease_seconds=30, patience_seconds=0)
+
+
+class Desk:
+    """Sendings with a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.told: list[str] = []
+        self.sendings = Sendings(
+            instance="i",
+            start=1,
+            terms=Terms(),
+            bounds=BOUNDS,
+            tell=self.told.append,
+            clock=lambda: self.now,
+        )
+
+    def send(self, attempt: int = 1) -> Sending:
+        order = Order(
+            job_id="j", name="n", attempt=attempt, timeout_seconds=10, output_folder="/nowhere"
+        )
+        sending = Sending(order, lambda *_: None)
+        self.sendings.add(sending)
+        return sending
+
+    def look(self, present: Collection[str] = (A, B), **processes: str) -> None:
+        known: Mapping[str, Known] = {
+            address: Known(Seat(address, "h", 1), processes.get(name, "p"), 0, self.now)
+            for name, address in (("a", A), ("b", B))
+            if address in present
+        }
+        self.sendings.looked(present, known)
+
+
+def test_the_first_that_asks_may_begin_and_nobody_else() -> None:
+    """It may ask again; the same address in a new process may not."""
+    desk = Desk()
+    token = desk.send().token
+    assert desk.sendings.may_begin(token, A, "p")
+    assert desk.sendings.may_begin(token, A, "p")
+    assert not desk.sendings.may_begin(token, B, "q")
+    assert not desk.sendings.may_begin(token, A, "started anew")
+    assert not desk.sendings.may_begin("unknown", A, "p")
+
+
+def test_what_was_stopped_or_lost_before_nobody_may_begin() -> None:
+    """The worker that asks late is told no."""
+    desk = Desk()
+    sending = desk.send()
+    desk.sendings.stop("j", ErrorType.CANCELLED)
+    assert sending.lost.is_set()
+    assert not desk.sendings.may_begin(sending.token, A, "p")
+
+
+def test_a_worker_hears_of_all_that_is_its_own() -> None:
+    """Nothing of other workers, and reasons to stop until it has come back."""
+    desk = Desk()
+    one, other = desk.send(), desk.send()
+    desk.sendings.may_begin(one.token, A, "p")
+    desk.sendings.may_begin(other.token, B, "p")
+    assert desk.sendings.word_for(A, denied=None, is_last=False).allowed == (one.token,)
+    desk.sendings.stop("j", ErrorType.CANCELLED)
+    assert sorted(desk.told) == [A, B]
+    assert desk.sendings.word_for(A, denied=None, is_last=False).stops == {one.token: "cancelled"}
+    desk.sendings.remove(one)
+    assert desk.sendings.word_for(A, denied=None, is_last=False).allowed == ()
+
+
+def test_a_run_is_lost_with_its_worker() -> None:
+    """Gone, silent or started anew; one that is there keeps it until its time is over."""
+    for present, more, why in (
+        ((B,), {}, "left the cluster"),
+        ((A, B), {"a": "new"}, "started anew"),
+    ):
+        desk = Desk()
+        sending = desk.send()
+        desk.sendings.may_begin(sending.token, A, "p")
+        desk.look()
+        assert not sending.lost.is_set()
+        desk.look(present, **more)
+        assert why in sending.why
+    desk = Desk()
+    sending = desk.send()
+    desk.sendings.may_begin(sending.token, A, "p")
+    desk.now += 1000
+    desk.look()
+    assert "in time" in sending.why
+
+
+def test_another_attempt_waits_for_the_lease_of_the_one_before() -> None:
+    """In this session and after a restart; a first attempt never waits."""
+    desk = Desk()
+    first, second = desk.send().order, desk.send(attempt=2).order
+    assert not desk.sendings.is_fenced(first)
+    assert desk.sendings.is_fenced(second)
+    desk.now += BOUNDS.lease_seconds
+    assert not desk.sendings.is_fenced(second)
+    desk.sendings.fence("j")
+    assert desk.sendings.is_fenced(second)
+    desk.now += BOUNDS.lease_seconds
+    assert not desk.sendings.is_fenced(second)
+
+
+def run_of(token: str) -> _Run:
+    order = Order(job_id="j", name="n", timeout_seconds=1, output_folder="/nowhere")
+    return _Run(Parcel("s", token, Terms(), order, b"", None, FileCaps(0, 0)))
+
+
+def word(number: int, *allowed: str, denied: tuple[str, ...] = (), is_last: bool = False) -> Word:
+    return Word(
+        version="v",
+        instance="i",
+        start=1,
+        session="s",
+        number=number,
+        lease_seconds=1,
+        terms=Terms(),
+        allowed=allowed,
+        denied=denied,
+        is_last=is_last,
+    )
+
+
+def test_a_word_from_before_the_permission_takes_nothing_back() -> None:
+    """Words overtake one another on their way."""
+    run = run_of("t")
+    run.hear(word(7, "t"))
+    assert run.decided.is_set()
+    run.hear(word(6))
+    assert run.stop is None
+    run.hear(word(8, "t"))
+    assert run.stop is None
+    run.hear(word(9))
+    assert run.stop is ErrorType.INTERRUPTED
+
+
+def test_a_run_that_still_asks_is_not_ended_by_silence() -> None:
+    """Only by a no, or by the last word of all."""
+    run = run_of("t")
+    run.hear(word(1))
+    assert not run.decided.is_set()
+    run.hear(word(2, denied=("t",)))
+    assert run.decided.is_set()
+    assert run.granted_by is None
+    other = run_of("u")
+    other.hear(word(3, is_last=True))
+    assert other.stop is ErrorType.INTERRUPTED
