@@ -129,17 +129,19 @@ def _prepare(asked: Preload) -> KernelTemplate | Become:
     collected any more until a child says so: a collection would copy every page. In the kernel
     of the rehearsal, what makes it one.
     """
-    template = KernelTemplate()
-    from runner.execution.job import rehearse
-    from runner.execution.run import register
+    with _environment("PYDEVD_DISABLE_FILE_VALIDATION", "1"):  # else four lines of warning
+        template = KernelTemplate()
+        from runner.execution.job import rehearse
+        from runner.execution.run import register
 
-    register()
-    found = rehearse(Path(asked.runtime_folder) / "0", template, asked.kernel_start_seconds)
-    if not isinstance(found, list):
-        return found
-    for name in found:
-        _import(name)
-    with _matplotlib_inline():
+        register()
+        found = rehearse(Path(asked.runtime_folder) / "0", template, asked.kernel_start_seconds)
+        if not isinstance(found, list):
+            return found
+        for name in found:
+            _import(name)
+    # matplotlib takes its default from the environment when it is imported.
+    with _environment("MPLBACKEND", INLINE_BACKEND):
         for name in asked.modules:
             trouble = _import(name)
             if trouble is not None:
@@ -153,14 +155,14 @@ def _prepare(asked: Preload) -> KernelTemplate | Become:
 
 
 @contextlib.contextmanager
-def _matplotlib_inline() -> Iterator[None]:
-    """matplotlib takes its default from the environment when it is imported."""
-    if os.environ.get("MPLBACKEND"):
+def _environment(name: str, value: str) -> Iterator[None]:
+    """With a variable, unless it has a value already."""
+    if os.environ.get(name):
         yield
         return
-    os.environ["MPLBACKEND"] = INLINE_BACKEND
+    os.environ[name] = value
     yield
-    del os.environ["MPLBACKEND"]
+    del os.environ[name]
 
 
 def _import(module: str) -> Exception | None:
