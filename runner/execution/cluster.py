@@ -82,7 +82,6 @@ class Cluster:
         self.runtime_folder: str | None = None
         self.pids: set[int] = set()
         self._address = address
-        self._terms = terms
         self._bounds = bounds
         self._clock = clock
         self._sendings = Sendings(
@@ -164,7 +163,8 @@ class Cluster:
         """Nothing: workers keep their own kernels warm."""
 
     def renew(self) -> None:
-        """Nothing: workers follow what is installed on their machines."""
+        """Workers do so when they hear of it."""
+        self._sendings.renew()
 
     def execute(
         self, order: Order, notebook: bytes, on_progress: OnProgress
@@ -241,7 +241,7 @@ class Cluster:
                 parcel = Parcel(
                     self._sendings.session,
                     sending.token,
-                    self._terms,
+                    self._sendings.terms,
                     order,
                     notebook,
                     folder,

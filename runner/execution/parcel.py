@@ -32,6 +32,8 @@ class Terms(Value):
     pass_environment: tuple[str, ...] = ()
     warms: bool = True
     """Whether kernels wait for orders."""
+    renewed: int = 0
+    """How often everything was to be imported anew."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from runner import __version__
 from runner.execution.contact import Known
 from runner.execution.face import OnProgress
-from runner.execution.order import Order
+from runner.execution.order import Order, Progress
 from runner.execution.parcel import Answer, Terms, Word
 from runner.execution.placement import as_dask
 from runner.outcome import ErrorType
@@ -58,6 +58,7 @@ class Sending:
     process: str | None = None
     over_by: float = float("inf")
     stop: ErrorType | None = None
+    progress: Progress | None = None
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     why: str = ""
 
@@ -84,7 +85,7 @@ class Sendings:
         self.session = secrets.token_hex(8)
         self._instance = instance
         self._start = start
-        self._terms = terms
+        self.terms = terms
         self._bounds = bounds
         self._tell = tell
         self._clock = clock
@@ -92,6 +93,10 @@ class Sendings:
         self._words = 0
         self._sent: dict[str, Sending] = {}
         self._fences: dict[str, float] = {}
+
+    def renew(self) -> None:
+        """Workers are to import everything anew for what is sent from now on."""
+        self.terms = self.terms.model_copy(update={"renewed": self.terms.renewed + 1})
 
     def on(self, worker: str) -> int:
         """How many have begun on a worker."""
@@ -147,7 +152,7 @@ class Sendings:
             session=self.session,
             number=self._words,
             lease_seconds=self._bounds.lease_seconds,
-            terms=self._terms,
+            terms=self.terms,
             allowed=tuple(sending.token for sending in there),
             denied=() if denied is None else (denied,),
             stops={s.token: str(s.stop) for s in there if s.stop is not None},
@@ -170,8 +175,10 @@ class Sendings:
         """Pass on how far runs are."""
         for run in answer.runs:
             sending = self._sent.get(run.token)
-            if sending is not None and run.progress is not None:
-                sending.on_progress(sending.order.job_id, run.progress)
+            if sending is None or run.progress is None or run.progress == sending.progress:
+                continue
+            sending.progress = run.progress
+            sending.on_progress(sending.order.job_id, run.progress)
 
     def looked(self, present: Collection[str], known: Mapping[str, Known]) -> None:
         """Give up what cannot come back."""

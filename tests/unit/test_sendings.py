@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 
 from runner.execution.contact import Known
-from runner.execution.order import Order
-from runner.execution.parcel import Parcel, Terms, Word
+from runner.execution.order import Order, Progress
+from runner.execution.parcel import Answer, Parcel, RunSeen, Terms, Word
 from runner.execution.placement import Seat
 from runner.execution.sendings import Bounds, Sending, Sendings
 from runner.execution.worker import _Run
@@ -114,6 +114,25 @@ def test_another_attempt_waits_for_the_lease_of_the_one_before() -> None:
     assert desk.sendings.is_fenced(second)
     desk.now += BOUNDS.lease_seconds
     assert not desk.sendings.is_fenced(second)
+
+
+def test_progress_is_told_once() -> None:
+    """A worker repeats every second what it has to say."""
+    desk, told = Desk(), list[Progress]()
+    sending = desk.send()
+    sending.on_progress = lambda _, progress: told.append(progress)
+    for cell in (1, 1, 2):
+        seen = RunSeen(token=sending.token, progress=Progress(cell=cell, cells=3))
+        desk.sendings.heard(Answer(version="v", runs=(seen, RunSeen(token="other"))))
+    assert [progress.cell for progress in told] == [1, 2]
+
+
+def test_what_is_to_be_imported_anew_makes_other_terms() -> None:
+    """Workers keep job processes by their terms."""
+    desk = Desk()
+    before = desk.sendings.word_for(A, denied=None, is_last=False).terms
+    desk.sendings.renew()
+    assert desk.sendings.word_for(A, denied=None, is_last=False).terms != before
 
 
 def run_of(token: str) -> _Run:
