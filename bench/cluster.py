@@ -66,12 +66,12 @@ class Sizes:
 
 
 WHOLE = Sizes(
-    grid=((1, 2, 10), (2, 2, 10), (4, 2, 10), (4, 10, 10), (4, 25, 30), (4, 50, 40)),
+    grid=((1, 2, 10), (2, 2, 10), (4, 2, 10), (4, 10, 15), (4, 25, 25), (4, 50, 40)),
     rounds=2,
-    runs=30,
+    runs=20,
     burst=100,
     megabytes=(1, 20),
-    drops=4_000,
+    drops=3_000,
     idle=(1, 20),
     idle_seconds=20,
 )
@@ -150,9 +150,9 @@ class Parts:
         )
 
     def since(self, before: Counter[str]) -> dict[str, float]:
-        """Seconds of CPU by kind since then."""
+        """Seconds of CPU by kind since then; what nobody waited for is lost with its process."""
         now = self.cpu()
-        return {kind: now[kind] - before[kind] for kind in before}
+        return {kind: max(now[kind] - before[kind], 0.0) for kind in before}
 
 
 @contextmanager
@@ -240,8 +240,8 @@ def throughput(sizes: Sizes) -> Sequence[Figures]:
         "Notebooks that sleep, by slots",
         f"{sizes.rounds} for each slot, dropped at once. Ideal is slots / sleep. The rest of the "
         "whole time goes into bringing up as many kernels as there are slots, on the same few "
-        "cores; once all slots are busy, a result follows the one before it in its slot after the "
-        "time of a cycle. With more slots notebooks sleep longer, so that the cores can follow.",
+        "cores. A cycle is from a slot's result to its next one, once all slots are busy. With "
+        "more slots notebooks sleep longer, so that the cores can follow.",
         (
             "workers x slots",
             "sleep",
@@ -255,17 +255,18 @@ def throughput(sizes: Sizes) -> Sequence[Figures]:
         ),
     )
     costs = Figures(
-        "What each of these jobs cost",
-        "CPU in milliseconds a job: of the daemon, the scheduler, the worker processes with their "
-        "nannies, and all kernels and job processes. Memory is what the machine had less at the "
-        "worst moment, with all of these.",
+        "What they cost",
+        "CPU in per cent of a core while jobs ran: of the daemon, the scheduler, the worker "
+        "processes with their nannies, and all kernels and job processes. A job's CPU is its share "
+        "of all that, with what is used in idleness (below), which is most of it where there are "
+        "few jobs. Memory is what the machine had less at the worst moment.",
         (
             "workers x slots",
             "daemon",
             "scheduler",
             "workers",
             "kernels",
-            "daemon's CPU while jobs ran",
+            "CPU a job",
             "daemon's memory",
             "memory",
         ),
@@ -312,8 +313,8 @@ def _throughput(
     )
     costs.add(
         f"{workers} x {slots}",
-        *(f"{1000 * seconds / count:.0f}" for seconds in spent.values()),
-        f"{spent['daemon'] / took:.0%} of a core",
+        *(f"{seconds / took:.1%}" for seconds in spent.values()),
+        f"{1000 * sum(spent.values()) / count:.0f} ms",
         f"{most / MEGABYTE:.0f} MB",
         f"{(free_before - least) / 1024**3:.1f} GB",
     )
@@ -401,7 +402,7 @@ def kinds(megabytes: Sequence[int]) -> list[Kind]:
 
 def traffic(sizes: Sizes) -> Sequence[Figures]:
     """What travels, and what that costs."""
-    runs = max(sizes.runs // 5, 2)
+    runs = max(sizes.runs // 4, 2)
     figures = Figures(
         "Bytes and time a job",
         f"Medians of {runs}; content is random, so that nothing compresses it. On the wire is what "
@@ -414,7 +415,7 @@ def traffic(sizes: Sizes) -> Sequence[Figures]:
         for kind in asked:
             for running in (here, there.running):
                 _lay_out(running, kind)
-        idle = _wire_in(lambda: time.sleep(SETTLED_SECONDS)) / SETTLED_SECONDS
+        idle = _wire_in(lambda: time.sleep(2 * SETTLED_SECONDS)) / (2 * SETTLED_SECONDS)
         for kind in asked:
             figures.add(*_traffic(kind, here, there.running, runs, idle))
     return (figures,)
