@@ -4,6 +4,7 @@
 # make check  lint, types and tests of the architecture
 # make setup  .venv with the program, every extra and the development tools
 # make bench  measure how long notebooks take, into docs/benchmarks.md
+# make bench-cluster  measure a Dask cluster on this machine, into docs/scale.md; QUICK=1 for a look
 # make screenshots  pictures of the page, into docs/page
 # make load   100,000 drops with a fake execution, 1,000 with real kernels
 # make soak   20 minutes of random drops, cancels and kills; MINUTES=5 for fewer
@@ -17,7 +18,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask --extra stack
 
-.PHONY: run stack setup test unit check format bench screenshots load soak lock clean
+.PHONY: run stack setup test unit check format bench bench-cluster screenshots load soak lock clean
 
 run: $(VENV)/.base
 	$(BIN)/runner serve
@@ -45,6 +46,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/speed.py --write docs/benchmarks.md
+
+bench-cluster: $(VENV)/.dev
+	$(BIN)/python bench/cluster.py $(if $(QUICK),--quick,--write docs/scale.md)
 
 screenshots: $(VENV)/.dev
 	$(BIN)/python bench/screenshots.py

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +21,35 @@ from program import program
 from rich.console import Console
 from speed import TINY, drop, notebook
 
-from runner.config import Execution, Settings
+from runner.config import Execution, Limits, Settings
 from runner.daemon import Daemon
 from runner.execution.order import Order, Progress
 from runner.outcome import CellCount, Outcome, Status
 
 console = Console()
+FAKE_MB = 10
+"""Of memory for a run that is none: the machine has enough for as many as there are slots."""
 QUEUED_EVENTS = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
 class FakeExecution:
-    """Succeeds at once with every order, and runs nothing."""
+    """Succeeds with every order, at once or after a while, and runs nothing."""
 
     runtime_folder = None
-    slots = 2
     workers = troubles = notes = ()
     warm = 0
     pids: frozenset[int] = frozenset()
+
+    def __init__(self, slots: int, seconds: float) -> None:
+        self.slots = slots
+        self._seconds = seconds
 
     def execute(
         self, order: Order, notebook: bytes, on_progress: Callable[[str, Progress], None]
     ) -> tuple[Outcome, bytes]:
         """The outcome of a notebook that gave nothing."""
         del order, on_progress
+        time.sleep(self._seconds)
         return Outcome(status=Status.SUCCEEDED, cells=CellCount(total=3, executed=3)), notebook
 
     def keep(self, room: int) -> None:
@@ -52,8 +59,21 @@ class FakeExecution:
         """There is nothing to close."""
 
 
-def fake(count: int) -> list[str]:
-    """Real files, inbox, ledger and outbox; gives what is wrong."""
+@dataclass(frozen=True)
+class Passed:
+    """What a runner with a fake execution did with so many drops."""
+
+    count: int
+    seconds: float
+    """From the first drop to the last result."""
+    loop_seconds: float
+    """CPU of the daemon's one loop."""
+    grown_mb: float
+    problems: list[str]
+
+
+def fake(count: int, slots: int = 2, run_seconds: float = 0.0) -> Passed:
+    """Real files, inbox, ledger and outbox."""
     raw = notebook(TINY)
     with tempfile.TemporaryDirectory(prefix="load-") as folder:
         root = Path(folder)
@@ -62,32 +82,35 @@ def fake(count: int) -> list[str]:
             outbox=root / "outbox",
             notebooks=root / "notebooks",
             state=root / "state",
-            execution=Execution(concurrency=2),
+            limits=Limits(memory_mb=FAKE_MB),
+            execution=Execution(concurrency=slots),
         )
-        execution: Any = FakeExecution()
+        execution: Any = FakeExecution(slots, run_seconds)
         daemon = Daemon(settings, start_execution=lambda *_: execution)
         began, before = time.perf_counter(), psutil.Process().memory_info().rss
+        loop_began, ended = time.thread_time(), began
 
         def dropper() -> None:
+            nonlocal ended
             settings.inbox.mkdir(exist_ok=True)
             for number in range(count):
                 (settings.inbox / f".{number}.tmp").write_bytes(raw)
                 (settings.inbox / f".{number}.tmp").rename(settings.inbox / f"n{number}.ipynb")
             reports = settings.outbox
             while sum(1 for _ in reports.glob("*.result.json")) < count:
-                time.sleep(1)
+                time.sleep(min(count / 20_000, 1))
+            ended = time.perf_counter()
             signal.raise_signal(signal.SIGTERM)
 
         threading.Thread(target=dropper, daemon=True).start()
         daemon.run()
-        seconds = time.perf_counter() - began
-        grown = (psutil.Process().memory_info().rss - before) / 1024**2
-        console.print(
-            f"{count:,} drops with a fake execution: {count / seconds:,.0f} a second from drop to "
-            f"result; memory grew by {grown:.0f} MB",
-            highlight=False,
+        return Passed(
+            count,
+            ended - began,
+            time.thread_time() - loop_began,
+            (psutil.Process().memory_info().rss - before) / 1024**2,
+            _problems(settings.outbox, [f"n{number}" for number in range(count)]),
         )
-        return _problems(settings.outbox, [f"n{number}" for number in range(count)])
 
 
 def real(count: int, note: str = "") -> list[str]:
@@ -145,7 +168,13 @@ def _problems(outbox: Path, names: list[str]) -> list[str]:
 @click.option("--kernels", default=1_000, show_default=True, help="With real kernels.")
 def main(drops: int, kernels: int) -> None:
     """Put load on the runner, and count its results."""
-    problems = [*fake(drops), *real(kernels), *few_events(max(kernels // 4, 1))]
+    passed = fake(drops)
+    console.print(
+        f"{drops:,} drops with a fake execution: {drops / passed.seconds:,.0f} a second from drop "
+        f"to result; memory grew by {passed.grown_mb:.0f} MB",
+        highlight=False,
+    )
+    problems = [*passed.problems, *real(kernels), *few_events(max(kernels // 4, 1))]
     for problem in problems[:50]:
         console.print(f"[red]{problem}[/red]", highlight=False)
     console.print(f"{len(problems)} lost, doubled or failed")

@@ -100,7 +100,7 @@ def in_process(raw: bytes, folder: Path) -> Callable[[], None]:
     return run
 
 
-def by_drop(raw: bytes, running: Running) -> Callable[[], None]:
+def by_drop(raw: bytes, running: Running, suffix: str = ".ipynb") -> Callable[[], None]:
     """(c) A drop into the inbox, until the result is visible."""
     made = 0
 
@@ -108,7 +108,7 @@ def by_drop(raw: bytes, running: Running) -> Callable[[], None]:
         nonlocal made
         made += 1
         name = f"drop{made}-{os.getpid()}-{time.monotonic_ns()}"
-        drop(running, name, raw)
+        drop(running, name, raw, suffix)
         result = running.root / "outbox" / f"{name}.result.json"
         while not result.exists():
             time.sleep(0.0005)
@@ -116,11 +116,11 @@ def by_drop(raw: bytes, running: Running) -> Callable[[], None]:
     return run
 
 
-def drop(running: Running, name: str, raw: bytes) -> None:
-    """Put a notebook into the inbox, whole, by rename."""
+def drop(running: Running, name: str, raw: bytes, suffix: str = ".ipynb") -> None:
+    """Put a request into the inbox, whole, by rename."""
     temp = running.root / "inbox" / f".{name}.tmp"
     temp.write_bytes(raw)
-    temp.rename(running.root / "inbox" / f"{name}.ipynb")
+    temp.rename(running.root / "inbox" / f"{name}{suffix}")
 
 
 def by_post(raw: bytes, running: Running) -> Callable[[], None]:
@@ -231,12 +231,12 @@ def throughput(report: Report, count: int) -> None:
     with _folder() as folder, program(folder, "serve") as running:
         _until_warm(running)
         daemon = psutil.Process(running.process.pid)
-        before, began = _cpu(daemon), time.perf_counter()
+        before, began = cpu_of_tree(daemon), time.perf_counter()
         for number in range(count):
             drop(running, f"burst{number}", raw)
         _until_finished(running, count)
         seconds = time.perf_counter() - began
-        spent = (_cpu(daemon) - before) * 1000 / count
+        spent = (cpu_of_tree(daemon) - before) * 1000 / count
     report.add(
         f"burst of {count} tiny notebooks",
         f"{count / seconds:.1f} a second; {spent:.0f} ms of CPU each, of the daemon and all below",
@@ -267,9 +267,9 @@ def idleness(report: Report, seconds: float) -> None:
         time.sleep(3)
         tree = [psutil.Process(running.process.pid)]
         tree += tree[0].children(recursive=True)
-        before = {process.pid: _own_cpu(process) for process in tree}
+        before = {process.pid: own_cpu(process) for process in tree}
         time.sleep(seconds)
-        spent = {process.pid: _own_cpu(process) - before[process.pid] for process in tree}
+        spent = {process.pid: own_cpu(process) - before[process.pid] for process in tree}
     daemon = spent[running.process.pid]
     report.add(
         f"idle for {seconds:g} s",
@@ -344,7 +344,7 @@ def _preload_server(running: Running) -> psutil.Process:
     return next(child for child in children if "runner.execution.preload" in child.cmdline())
 
 
-def _cpu(process: psutil.Process) -> float:
+def cpu_of_tree(process: psutil.Process) -> float:
     """Seconds of CPU of a process, its children, and all of theirs that have ended."""
     total = 0.0
     for one in (process, *process.children(recursive=True)):
@@ -353,7 +353,8 @@ def _cpu(process: psutil.Process) -> float:
     return total
 
 
-def _own_cpu(process: psutil.Process) -> float:
+def own_cpu(process: psutil.Process) -> float:
+    """Seconds of CPU of a process alone."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
