@@ -92,6 +92,7 @@ async def _work(
                 worker_port=port or 0,
                 name=name,
                 dashboard=False,
+                dashboard_address="127.0.0.1:0",  # it would be open to all, whatever `security` is
             )
             for name in names
         ]
