@@ -215,6 +215,13 @@ def lab(settings: Settings) -> None:
     become_lab(settings, os.environ)
 
 
+def _check_ports(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    """What Dask would only say when the worker starts."""
+    if given is not None and not re.fullmatch(r"\d{1,5}(:\d{1,5})?", given):
+        raise click.BadParameter(f"{given!r} is neither a port nor a range such as 9000:9003")
+    return given
+
+
 @main.command()
 @click.option("--scheduler", help="The scheduler's address, tcp://HOST:8786; from the settings.")
 @click.option("--slots", type=click.IntRange(1), help="Notebooks at a time in each process.")
@@ -223,6 +230,7 @@ def lab(settings: Settings) -> None:
 @click.option("--gpus", type=click.IntRange(0), default=0, help="GPUs to be asked for; none.")
 @click.option("--label", "labels", multiple=True, help="A label that requests may ask for.")
 @click.option("--host", help="The address under which this machine is reached.")
+@click.option("--port", callback=_check_ports, help="Its port, or a range (9000:9003); any.")
 @click.option("--name", help="The worker's name in the cluster.")
 @_with_settings
 def worker(
@@ -234,6 +242,7 @@ def worker(
     gpus: int,
     labels: tuple[str, ...],
     host: str | None,
+    port: str | None,
     name: str | None,
 ) -> None:
     """Run notebooks of a Dask cluster on this machine, until told to stop.
@@ -253,7 +262,8 @@ def worker(
     most = memory_mb or (available_memory() or 0) // MEGABYTE // processes
     offer = Offer(slots or max(settings.concurrency // processes, 1), most, gpus, labels)
     security = security_of(settings.execution.dask.tls)
-    work(address, offer, processes=processes, security=security, host=host, name=name)
+    where = {"host": host, "port": port, "name": name}
+    work(address, offer, processes=processes, security=security, **where)
 
 
 def _needs(extra: str, error: ImportError) -> Fault:

@@ -47,15 +47,17 @@ def work(
     processes: int = 1,
     security: Security | None = None,
     host: str | None = None,
+    port: str | None = None,
     name: str | None = None,
 ) -> None:
     """Serve the scheduler at `address` until told to stop (SIGTERM, SIGINT).
 
     `host` is the address under which the scheduler reaches this machine; found out if None.
+    `port`, or a range such as `9000:9003`, is where workers listen; any if None.
     """
     # Dask limits numpy and the like to one thread, and notebooks would inherit that.
     dask.config.set({"distributed.nanny.pre-spawn-environ": {}})
-    asyncio.run(_work(address, offer, _names(name, processes), security, host))
+    asyncio.run(_work(address, offer, _names(name, processes), security, host, port))
 
 
 def _names(name: str | None, processes: int) -> Sequence[str | None]:
@@ -70,6 +72,7 @@ async def _work(
     names: Sequence[str | None],
     security: Security | None,
     host: str | None,
+    port: str | None,
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,8 +89,10 @@ async def _work(
                 memory_limit=0,
                 security=security,
                 host=host,
+                worker_port=port or 0,
                 name=name,
                 dashboard=False,
+                dashboard_address="127.0.0.1:0",  # it would be open to all, whatever `security` is
             )
             for name in names
         ]

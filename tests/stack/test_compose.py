@@ -15,10 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import requests
+import yaml
 
 from tests.acceptance.test_fresh_kernel import wheel
-from tests.conftest import code, notebook, tool, wait_for
-from tests.stack.scenario import ROOT, Scenario, Stack, folders, free_ports
+from tests.conftest import Json, code, notebook, tool, wait_for
+from tests.stack.scenario import PATIENCE_SECONDS, ROOT, Scenario, Stack, folders, free_ports
 
 USER = (1000, 100) if os.getuid() == 0 else (os.getuid(), os.getgid())
 IMAGE = "inbox-runner:test"
@@ -55,7 +57,10 @@ def docker(
 
 
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    ours = ("JUPYTER_", "GATEWAY_", "MCP_", "ROOM_", "RUNTIME_", "RUNNER_", "INBOX_RUNNER__")
+    ours = (
+        *("JUPYTER_", "GATEWAY_", "MCP_", "ROOM_", "RUNTIME_", "RUNNER_", "INBOX_RUNNER__"),
+        *("COMPOSE_PROFILES", "EXECUTOR", "WORKER", "SCHEDULER_"),
+    )
     return {name: value for name, value in environment.items() if not name.startswith(ours)}
 
 
@@ -114,16 +119,45 @@ def test_every_knob_is_in_the_example() -> None:
     """`.env.example` lists what compose.yaml takes from the environment, and nothing else."""
     asked = set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
     listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(asked)
+    assert sorted(listed) == sorted({*asked, "COMPOSE_PROFILES"})
 
 
-def test_the_compose_file_is_valid_without_an_env_file() -> None:
-    """As Compose reads it; no engine is needed for that."""
+def test_no_comment_stands_beside_an_empty_value() -> None:
+    """Compose takes it for the value."""
+    text = (ROOT / ".env.example").read_text()
+    assert re.findall(r"^\w+=[ \t]*#.*", text, re.MULTILINE) == []
+
+
+def test_the_cluster_is_open_to_nobody() -> None:
+    """Who reaches a Dask scheduler can run code: only the runner and the workers do."""
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    inside = {name for name, one in services.items() if "cluster" in one.get("networks", [])}
+    assert inside == {"runner", "scheduler", "worker"}
+    for name in ("scheduler", "worker"):
+        assert services[name]["networks"] == ["cluster"]
+        assert services[name]["profiles"] == ["cluster"]
+        assert "ports" not in services[name]
+
+
+def shown_by_compose(*options: str) -> Json:
+    """The compose file as Compose reads it; no engine is needed for that."""
     if shutil.which("docker") is None:
         pytest.skip("docker is not installed")
     if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0:
         pytest.skip("docker has no Compose v2")
-    shown = json.loads(docker("compose", "-f", "compose.yaml", "config", "--format", "json"))
+    command = ("compose", "-f", "compose.yaml", *options, "config", "--format", "json")
+    shown: Json = json.loads(docker(*command))
+    return shown
+
+
+def test_the_example_as_it_is_changes_nothing() -> None:
+    """Copied to `.env`, it gives what there is without one."""
+    assert shown_by_compose("--env-file", ".env.example") == shown_by_compose()
+
+
+def test_the_compose_file_is_valid_without_an_env_file() -> None:
+    """It has the four services, and publishes them on this machine only."""
+    shown = shown_by_compose()
     assert set(shown["services"]) == {
         *("jupyter", "runner", "papermill-gateway", "jupyter-mcp-server"),
     }
@@ -158,7 +192,8 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
         sys.stderr.write(project("logs", "--no-color"))
         raise
     finally:
-        project("--profile", "smb", "down", "-v", "--timeout", "20")
+        profiles = ("--profile", "smb", "--profile", "cluster")
+        project(*profiles, "down", "-v", "--timeout", "20")
 
 
 @pytest.fixture
@@ -262,3 +297,96 @@ class TestCompose(Scenario):
         """It refuses to start, and says which one to set."""
         with pytest.raises(AssertionError, match=token):
             compose("run", "--rm", "--no-deps", "-T", service, BIND_ADDRESS="0.0.0.0")
+
+
+@pytest.fixture(scope="module")
+def clustered(compose: Compose) -> Compose:
+    """The same stack, with two workers beside its runner."""
+    services = ("runner", "papermill-gateway", "scheduler", "worker")
+    up = ("--profile", "cluster", "up", "-d", "--no-build", *services)
+    compose(*up, EXECUTOR="dask", WORKERS="2")
+    return compose
+
+
+def workers_of(stack: Stack) -> list[Json]:
+    """As the gateway tells of them; none while it does not answer."""
+    try:
+        answer = requests.get(f"{stack.url('gateway')}/healthz", timeout=10)
+    except requests.RequestException:
+        return []
+    found: list[Json] = answer.json().get("workers") or []
+    return [worker for worker in found if worker["address"]]
+
+
+@pytest.mark.timeout(600)
+class TestCluster:
+    """The profile `cluster`. The last of this module: it leaves the runner without its workers."""
+
+    def test_notebooks_run_in_the_containers_of_the_workers(
+        self, clustered: Compose, stack: Stack
+    ) -> None:
+        """Each takes as many as its processors, and the result tells which one it was."""
+        wait_for(lambda: len(workers_of(stack)) == 2, PATIENCE_SECONDS)
+        containers = clustered("--profile", "cluster", "ps", "-q", "worker").split()
+        assert {one[:12] for one in containers} == {w["host"] for w in workers_of(stack)}
+        assert [worker["slots"] for worker in workers_of(stack)] == [1, 1]
+        source = "import os, time\ntime.sleep(2)\n[os.getuid(), os.access('/opt/venv', os.W_OK)]"
+        for number in range(6):
+            stack.drop(f"spread{number}", notebook(code(source, "results")))
+        reports = [stack.await_report(f"spread{number}") for number in range(6)]
+        assert {report["host"] for report in reports} == {one[:12] for one in containers}
+        for report in reports:
+            assert report["results"]["cell_1"]["application/json"] == [USER[0], False], report
+
+    def test_a_folder_of_the_library_and_what_it_writes_travel(
+        self, clustered: Compose, stack: Stack
+    ) -> None:
+        """Workers have none of the folders; what pip installs goes with the run there too."""
+        wait_for(lambda: workers_of(stack), PATIENCE_SECONDS)
+        library = stack.folder / "notebooks" / "travels"
+        library.mkdir()
+        path = wheel(library)
+        (library / "beside.py").write_text("VALUE = 5\n")
+        writes = (
+            "import beside, gift, os, pathlib\n"
+            "pathlib.Path(os.environ['RUNNER_OUTPUT_DIR'], 'out.txt').write_text('made there')\n"
+            "[beside.VALUE, gift.VALUE]"
+        )
+        installs = f"%pip install --quiet --no-index ./{path.name}"
+        asked = notebook(installs, code(writes, "results"))
+        (library / "one.ipynb").write_text(json.dumps(asked))
+        for one in (library, *library.iterdir()):
+            one.chmod(0o755)
+        answer = stack.post({"notebook": "travels/one.ipynb", "name": "travelled"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["results"]["cell_2"]["application/json"] == [5, 42]
+        assert (stack.folder / "outbox/travelled.files/out.txt").read_text() == "made there"
+
+    def test_scheduler_and_workers_are_healthy(self, clustered: Compose) -> None:
+        """As their own checks see it."""
+        names = ("--profile", "cluster", "ps", "-q", "scheduler", "worker")
+        containers = clustered(*names).split()
+        assert len(containers) == 3
+        look = ("inspect", "--format", "{{.State.Health.Status}}", *containers)
+        wait_for(lambda: docker(*look).split() == ["healthy"] * 3, PATIENCE_SECONDS)
+
+    def test_a_worker_that_is_killed_takes_its_run_along_and_no_other(
+        self, clustered: Compose, stack: Stack
+    ) -> None:
+        """One result each: what ran there is interrupted, the rest runs on the one that is left."""
+        idle = [0, 0]
+        wait_for(lambda: [w["running"] for w in workers_of(stack)] == idle, PATIENCE_SECONDS)
+        stack.drop("lost", notebook("import time; time.sleep(600)"))
+        busy = wait_for(lambda: [w for w in workers_of(stack) if w["running"]], PATIENCE_SECONDS)
+        for number in range(4):
+            stack.drop(f"left{number}", notebook(code("1", "results")))
+        docker("kill", busy[0]["host"])
+        lost = stack.await_report("lost")
+        assert (lost["error_type"], lost["attempt"]) == ("interrupted", 1), lost
+        assert busy[0]["address"] in lost["message"]
+        reports = [stack.await_report(f"left{number}") for number in range(4)]
+        assert {report["status"] for report in reports} == {"succeeded"}, reports
+        wait_for(lambda: len(workers_of(stack)) == 1, PATIENCE_SECONDS)
+        assert busy[0]["host"] != workers_of(stack)[0]["host"]
+        history = stack.folder / "outbox" / ".history"
+        assert not list(history.glob("l*/*")), "nothing ran a second time"
