@@ -69,8 +69,11 @@ def _say(name: str, amount: float, seats: Sequence[Seat]) -> str | None:
         return None
     if name.startswith(LABEL):
         return f"no worker has the label `{name.removeprefix(LABEL)}`"
-    unit = {MEMORY: " MB of memory", GPUS: " GPUs"}[name]
-    return f"no worker has {amount:g}{unit} (the largest has {most:g})"
+    if name == MEMORY:
+        return f"no worker has {amount:.0f} MB of memory (the largest has {most:.0f})"
+    return (
+        f"no worker has {amount:.0f} GPU{'' if amount == 1 else 's'} (the largest has {most:.0f})"
+    )
 
 
 def _weight(wanted: Resources) -> tuple[int, int, int]:

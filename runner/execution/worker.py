@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 ASK_SECONDS = 2.0
 """A question for permission may get lost, and so may the answer."""
 KEEP_SECONDS = 0.5
+"""Between two looks at leases and kernels that wait; a run that ends makes for one more."""
 REMEMBERED = 100_000
 """Tokens of runs that have been here."""
 OVER = frozenset({Status.closing, Status.closed, Status.failed})
@@ -116,13 +117,14 @@ class _Side:
         self._runs: dict[str, _Run] = {}
         self._seen: deque[str] = deque(maxlen=REMEMBERED)
         self._pools: dict[str, JobProcesses] = {}
+        self._look_now = threading.Event()
         threading.Thread(target=self._keep_going, name="inbox-runner", daemon=True).start()
 
     def hear(self, word: Word) -> Answer:
         """Take in what a daemon says."""
         with self._lock:
             if self._is_news(word):
-                self._words[word.session] = (time.monotonic(), word)
+                self._words[word.session] = (_now(), word)
             if word.is_last:
                 self._words.pop(word.session, None)
             runs = [run for run in self._runs.values() if run.parcel.session == word.session]
@@ -170,6 +172,7 @@ class _Side:
             with self._lock:
                 del self._runs[parcel.token]
             run.over.set()
+            self._look_now.set()
 
     def _ask(self, run: _Run) -> None:
         """Wait for the daemon's word on this run.
@@ -177,7 +180,7 @@ class _Side:
         Raises:
             NotGranted: it said no, or says nothing any more.
         """
-        parcel, began = run.parcel, time.monotonic()
+        parcel, began = run.parcel, _now()
         question = {"token": parcel.token, "process": self._process}
         question["worker"] = self._worker.address
         while True:
@@ -223,7 +226,7 @@ class _Side:
         """Whether a parcel's daemon has said something within its lease, or may still do so."""
         with self._lock:
             found = self._words.get(parcel.session)
-        now = time.monotonic()
+        now = _now()
         if found is None:
             return now - since < ASK_SECONDS * 5
         at, word = found
@@ -236,7 +239,8 @@ class _Side:
                 self._look()
             except Exception:
                 log.exception("going on")
-            time.sleep(KEEP_SECONDS)
+            self._look_now.wait(KEEP_SECONDS)
+            self._look_now.clear()
         with self._lock:
             runs, pools = list(self._runs.values()), list(self._pools.values())
         for run in runs:
@@ -245,7 +249,7 @@ class _Side:
             pool.close()
 
     def _look(self) -> None:
-        now = time.monotonic()
+        now = _now()
         with self._lock:
             heard = list(self._words.items())
             for session, (at, word) in heard:
@@ -288,6 +292,11 @@ def _side_of(worker: Worker) -> _Side:
 def _is_news(record: logging.LogRecord) -> bool:
     """Dask tells of each exchange, which would be a line a second."""
     return not (record.msg == "Run out-of-band function %r" and record.args == (exchange.__name__,))
+
+
+def _now() -> float:
+    """Seconds, those counted too in which the machine has slept: a lease goes on meanwhile."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _key(terms: Terms) -> str:

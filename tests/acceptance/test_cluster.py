@@ -16,6 +16,7 @@ import psutil
 import pytest
 from distributed import Client
 
+import runner
 from tests.cluster import Cluster, cluster
 from tests.conftest import Json, Program, notebook, tool, wait_for
 
@@ -373,6 +374,33 @@ def test_a_worker_without_the_runner_is_seen_and_not_used(
     for number in range(4):
         program.drop(f"n{number}.ipynb", runs.cells(seconds=0))
         assert program.await_report(f"n{number}")["status"] == "succeeded"
+
+
+def test_a_worker_of_another_version_is_seen_and_not_used(
+    running: Cluster,
+    make_program: Make,
+    runs: Runs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both versions are named; it gets nothing, also where it would be the only one."""
+    older = tmp_path / "older" / "runner"
+    shutil.copytree(Path(runner.__file__).parent, older)
+    init = (older / "__init__.py").read_text()
+    (older / "__init__.py").write_text(init.replace(runner.__version__, "0.0.1"))
+    monkeypatch.setenv("PYTHONPATH", str(older.parent))
+    running.add_worker()
+    monkeypatch.delenv("PYTHONPATH")
+    program = make_program(settings_of(running)).start()
+    said = f"runs inbox-runner 0.0.1, not {runner.__version__}"
+    wait_for(lambda: said in str(health(program).get("notes")))
+    assert health(program)["slots"] == 0
+    program.drop("job.ipynb", runs.cells(seconds=0))
+    wait_for(lambda: not (program.inbox / "job.ipynb").exists())
+    assert health(program)["status"] == "unhealthy"
+    assert not runs.begun
+    running.add_worker()
+    assert program.await_report("job")["status"] == "succeeded"
 
 
 def test_two_inboxes_share_a_cluster(running: Cluster, make_program: Make, runs: Runs) -> None:

@@ -48,6 +48,7 @@ def test_what_is_taken_is_not_there(taken: list[Resources], wanted: Resources, d
     ("wanted", "said"),
     [
         (needs(gpus=2), "no worker has 2 GPUs (the largest has 1)"),
+        (needs(memory_mb=5_000_000), "no worker has 5000000 MB of memory (the largest has 4000)"),
         (needs(memory_mb=9000), "no worker has 9000 MB of memory (the largest has 4000)"),
         (needs(labels=["tape"]), "no worker has the label `tape`"),
         (needs(gpus=1, labels=["ssd"]), None),
