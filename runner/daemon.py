@@ -52,7 +52,7 @@ BURST_SECONDS = 0.01
 GONE_SECONDS = 2.0
 SYNCS = 8
 """Folders that are synced at a time: a disk waits for several as long as for one."""
-MOST_IN_FLIGHT = 4096
+MOST_IN_FLIGHT = 1000
 PRUNE_SECONDS = 3600.0
 REAP_SECONDS = 2.0
 LAST_WORDS_SECONDS = 15.0

@@ -30,12 +30,14 @@ from runner.outcome import (
 )
 from runner.output import FileCaps, Staged
 from runner.report import report_of
-from runner.request import Request, Resources, demand_of
+from runner.request import Request, Resources
 from runner.strict_json import JsonValue
 
 log = logging.getLogger(__name__)
 
 WORK = "work"
+PASSED_OVER_SECONDS = 0.5
+"""A queue of 100,000 that cannot be served now is not gone through at each turn of the loop."""
 MOST_UNMET = 50
 """How many different demands that cannot be met now are passed over in one look."""
 STATUS_AFTER_SECONDS = 1.0
@@ -123,6 +125,7 @@ class Dispatch:
         self._start_delay = _Delay(0.0)
         self._queued_status: dict[str, float] = {}
         self._stopping = False
+        self._passed_over_until = 0.0
         self.troubles: dict[str, str] = {}
 
     @property
@@ -185,6 +188,8 @@ class Dispatch:
             OSError, OutboxGone, sqlite3.OperationalError: it is not the jobs' fault.
         """
         self._forget_reserved()
+        if self._passed_over_until > self._clock():
+            return
         unmet: list[str] = []
         while self._has_room() and len(unmet) <= MOST_UNMET:
             job = self._ledger.next_to_run(self._only, without=unmet)
@@ -193,6 +198,8 @@ class Dispatch:
             demand = self._reserve_or_fail(job)
             if demand is not None:
                 unmet.append(demand)
+        if unmet and self._has_room():
+            self._passed_over_until = self._clock() + PASSED_OVER_SECONDS
 
     def launch(self) -> None:
         """Execute what is reserved, once that is durable."""
@@ -218,6 +225,7 @@ class Dispatch:
             sqlite3.OperationalError: the ledger cannot take it now; to be repeated.
         """
         running = self._running[finished.job_id]
+        self._passed_over_until = 0.0
         job = self._ledger.job(finished.job_id)
         assert job is not None
         failure = finished.outcome.failure
@@ -286,6 +294,8 @@ class Dispatch:
         due = [delay.at - now for delay in self._unpublished.values()]
         if self._start_delay.at > now:
             due.append(self._start_delay.at - now)
+        if self._passed_over_until > now:
+            due.append(self._passed_over_until - now)
         if self._running or self._queued_status:
             due.append(STATUS_SECONDS)
         return max(min(due), 0.0) if due else None
@@ -327,18 +337,12 @@ class Dispatch:
             Refused: it can never be met.
             OSError, OutboxGone, sqlite3.OperationalError: it is not the job's fault.
         """
+        demand = self._ledger.demand_of(job.job_id)
+        if demand is not None and not self._can_be_met(Resources.model_validate_json(demand)):
+            return demand
         asked = self._ledger.input_of(job.job_id)
         assert asked is not None
         request = Request.model_validate_json(asked.request)
-        demand = demand_of(request.resources)
-        if demand is not None and not self._execution.fits(request.resources, self._taken()):
-            why = self._execution.why_never(request.resources)
-            if why is None:
-                return demand
-            raise refuse(
-                ErrorType.INVALID_REQUEST,
-                f"`resources` cannot be served: {why}. Ask for less, or add a worker that has it.",
-            )
         if self._ledger.current(job.name):
             self._retire(job.name)
         work = self._work(job.job_id)
@@ -349,6 +353,22 @@ class Dispatch:
         self._ledger.start(job.job_id, self._time())
         self._reserved.append(_Reserved(job, order, asked.notebook or b""))
         return None
+
+    def _can_be_met(self, wanted: Resources) -> bool:
+        """Whether there is room for such a job now.
+
+        Raises:
+            Refused: there never will be.
+        """
+        if self._execution.fits(wanted, self._taken()):
+            return True
+        why = self._execution.why_never(wanted)
+        if why is None:
+            return False
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`resources` cannot be served: {why}. Ask for less, or add a worker that has it.",
+        )
 
     def _taken(self) -> list[Resources]:
         """What is in flight, or is about to be, asks for."""

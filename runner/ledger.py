@@ -393,6 +393,11 @@ class _Reading:
         failure = Failure.model_validate_json(row["failure"]) if row["failure"] else None
         return Input(row["request"], row["notebook"], failure)
 
+    def demand_of(self, job_id: str) -> str | None:
+        """What it needs of a machine beyond a slot; see `Acceptance.demand`."""
+        row = self._db.execute("SELECT demand FROM demands WHERE job_id = ?", (job_id,)).fetchone()
+        return None if row is None else str(row["demand"])
+
     def warnings_of(self, job_id: str) -> list[str]:
         """What was noted about a job beside its run."""
         rows = self._db.execute("SELECT warning FROM warnings WHERE job_id = ?", (job_id,))
@@ -646,7 +651,7 @@ class Ledger(_Reading):
         """These jobs' files are gone, and so go their inputs; the narrow rows stay."""
         with self.transaction():
             self._place(job_ids, Place.PRUNED)
-            for table in ("inputs", "outcomes", "warnings"):
+            for table in ("inputs", "outcomes", "warnings", "demands"):
                 self._db.executemany(
                     f"DELETE FROM {table} WHERE job_id = ?",  # noqa: S608
                     [(job_id,) for job_id in job_ids],

@@ -6,9 +6,10 @@ They come again when the scheduler does. Knows nothing of inbox and outbox.
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import dask
 from distributed import Nanny
@@ -77,53 +78,59 @@ async def _work(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def make(name: str | None) -> Nanny:
+        return Nanny(
+            address,
+            nthreads=offer.slots,
+            resources=offer.resources,
+            memory_limit=0,
+            security=security,
+            host=host,
+            worker_port=port or 0,
+            name=name,
+            dashboard=False,
+            dashboard_address="127.0.0.1:0",  # it would be open to all, whatever `security` is
+        )
+
+    log.info("joining the cluster at %s, %d notebooks at a time", address, offer.slots * len(names))
+    await asyncio.gather(*(_keep(partial(make, name), address, stop) for name in names))
+    log.info("stopped")
+
+
+async def _keep(make: Callable[[], Nanny], address: str, stop: asyncio.Event) -> None:
+    """One worker process, and another one whenever it has left the cluster."""
     ends = asyncio.ensure_future(stop.wait())
     said = False
-    log.info("joining the cluster at %s, %d notebooks at a time", address, offer.slots * len(names))
     while not stop.is_set():
-        nannies = [
-            Nanny(
-                address,
-                nthreads=offer.slots,
-                resources=offer.resources,
-                memory_limit=0,
-                security=security,
-                host=host,
-                worker_port=port or 0,
-                name=name,
-                dashboard=False,
-                dashboard_address="127.0.0.1:0",  # it would be open to all, whatever `security` is
-            )
-            for name in names
-        ]
-        serving = asyncio.ensure_future(_serve(nannies))
+        nanny = make()
+        serving = asyncio.ensure_future(_serve(nanny))
         await asyncio.wait({serving, ends}, return_when=asyncio.FIRST_COMPLETED)
-        why = await _close(nannies, serving)
+        why = await _close(nanny, serving)
         if not stop.is_set():
             log.log(
                 logging.DEBUG if said else logging.WARNING,
                 "%s; trying again every %g s",
-                why or f"the scheduler at {address} is gone",
+                why or f"a worker has left the scheduler at {address}",
                 AGAIN_SECONDS,
             )
             said = why is not None
             await asyncio.wait({ends}, timeout=AGAIN_SECONDS)
-    log.info("stopped")
 
 
-async def _serve(nannies: Sequence[Nanny]) -> None:
-    """Start them, and wait until they have ended.
+async def _serve(nanny: Nanny) -> None:
+    """Start it, and wait until it has ended.
 
     Raises:
-        OSError, CommClosedError, RuntimeError: a worker could not be started, or not join.
+        OSError, CommClosedError, RuntimeError: the worker could not be started, or not join.
     """
-    await asyncio.gather(*nannies)
-    log.info("at work for %s", nannies[0].scheduler.addr)
-    await asyncio.gather(*(nanny.finished() for nanny in nannies))
+    await nanny
+    log.info("a worker is at work for %s", nanny.scheduler.addr)
+    await nanny.finished()
 
 
-async def _close(nannies: Sequence[Nanny], serving: "asyncio.Future[None]") -> str | None:
-    """End what is left of them; gives what went wrong."""
+async def _close(nanny: Nanny, serving: "asyncio.Future[None]") -> str | None:
+    """End what is left of it; gives what went wrong."""
     why = None
     if serving.done():
         with suppress(asyncio.CancelledError):
@@ -131,8 +138,10 @@ async def _close(nannies: Sequence[Nanny], serving: "asyncio.Future[None]") -> s
             why = None if error is None else f"no worker: {error}"
     else:
         serving.cancel()
-    closing = [nanny.close(timeout=CLOSE_SECONDS, reason="stopped") for nanny in nannies]
-    for result in await asyncio.gather(*closing, return_exceptions=True):
-        if isinstance(result, Exception) and not isinstance(result, OSError | CommClosedError):
-            log.warning("a worker did not close: %r", result)
+    try:
+        await nanny.close(timeout=CLOSE_SECONDS, reason="stopped")
+    except (OSError, CommClosedError) as error:
+        log.debug("a worker did not take leave: %s", error)
+    except Exception:
+        log.exception("a worker did not close")
     return why

@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.25
 CLOSE_SECONDS = 20.0
 CANCEL_SECONDS = 5.0
+MOST_DEATHS = 3
+"""How often an order may be sent again after it was with workers that died, each time of several."""
 MEGABYTE = 1024 * 1024
 
 T = TypeVar("T")
@@ -135,8 +137,11 @@ class Cluster:
         """Why jobs wait, if the cluster is to blame."""
         if self._contact.trouble is not None:
             return [self._contact.trouble]
-        if not self._contact.known:
-            return [f"no worker of the scheduler at {self._address} can run notebooks"]
+        if not any(seat.slots for seat in self._seats()):
+            return [
+                f"no worker of the scheduler at {self._address} can run notebooks; start one with "
+                f"`runner worker --scheduler {self._address}`"
+            ]
         return []
 
     @property
@@ -147,7 +152,10 @@ class Cluster:
 
     def fits(self, wanted: Resources, taken: Sequence[Resources]) -> bool:
         """Whether some worker has what is wanted to spare."""
-        return placement.fits(self._seats(), taken, wanted)
+        does = placement.fits(self._seats(), taken, wanted)
+        if does:
+            self._unserved.pop(wanted.model_dump_json(), None)
+        return does
 
     def why_never(self, wanted: Resources) -> str | None:
         """What no worker has, once none has had it for `patience_seconds`."""
@@ -157,7 +165,10 @@ class Cluster:
             self._unserved.pop(key, None)
             return None
         since = self._unserved.setdefault(key, self._clock())
-        return why if self._clock() - since >= self._bounds.patience_seconds else None
+        if self._clock() - since < self._bounds.patience_seconds:
+            return None
+        del self._unserved[key]
+        return why
 
     def keep(self, room: int) -> None:
         """Nothing: workers keep their own kernels warm."""
@@ -172,17 +183,21 @@ class Cluster:
         """Send an order, and bring back what came of it. Blocks.
 
         Raises:
-            OSError: its folder cannot be read, or its files cannot be written here.
+            OSError: its folder cannot be read, or the worker that has it cannot write.
         """
-        folder = None
+        folder, warnings = None, list[str]()
         try:
             if order.folder is not None:
-                folder = pack(Path(order.folder), self._bounds.folder_bytes)
+                folder, warnings = pack(Path(order.folder), self._bounds.folder_bytes)
         except FolderTooLarge:
             return _too_large(self._bounds.folder_bytes), None
         delivery = self._in_loop(self._send(order, notebook, folder, on_progress))
-        unpack(delivery.files, Path(order.output_folder))
-        return delivery.outcome, delivery.executed
+        try:
+            unpack(delivery.files, Path(order.output_folder))
+        except OSError as error:
+            warnings.append(f"The files that came back could not be kept: {error}.")
+        warned = [*delivery.outcome.warnings, *warnings]
+        return delivery.outcome.model_copy(update={"warnings": warned}), delivery.executed
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
         """End a run, wherever it is."""
@@ -232,12 +247,14 @@ class Cluster:
     ) -> Delivery:
         """Send it until a worker has begun it; from then on, never again."""
         self._orders += 1
+        deaths = 0
         try:
             while True:
                 ended = await self._until_it_may_begin(order)
                 if ended is not None:
                     return Delivery(ended, None, ())
-                sending = Sending(order, on_progress)
+                addresses = tuple(able(self._contact.known, order))
+                sending = Sending(order, on_progress, addresses)
                 parcel = Parcel(
                     self._sendings.session,
                     sending.token,
@@ -246,10 +263,16 @@ class Cluster:
                     notebook,
                     folder,
                     self._bounds.caps,
+                    self._bounds.lease_seconds,
                 )
                 try:
                     return await self._send_once(sending, parcel)
                 except NotBegun as why:
+                    deaths += isinstance(why.__cause__, KilledWorker)
+                    if deaths >= MOST_DEATHS:
+                        return Delivery(
+                            interrupted(f"No worker lived to begin it: {why}."), None, ()
+                        )
                     log.info("job %s: to be sent again: %s", order.job_id, why)
                     await asyncio.sleep(WAIT_SECONDS)
         finally:
@@ -259,7 +282,7 @@ class Cluster:
     async def _until_it_may_begin(self, order: Order) -> Outcome | None:
         """Wait for a worker, and until an earlier attempt is dead for certain.
 
-        The outcome, if it is stopped before.
+        The outcome, if it is stopped before, or no worker can serve it any more.
         """
         while True:
             reason = self._stopped.get(order.job_id)
@@ -268,6 +291,10 @@ class Cluster:
             is_there = self._contact.client is not None and able(self._contact.known, order)
             if is_there and not self._sendings.is_fenced(order):
                 return None
+            why = None if is_there else self.why_never(order.resources)
+            if why is not None:
+                message = f"`resources` cannot be served any more: {why}."
+                return failed(Failure(error_type=ErrorType.INVALID_REQUEST, message=message))
             await asyncio.sleep(WAIT_SECONDS)
 
     async def _send_once(self, sending: Sending, parcel: Parcel) -> Delivery:
@@ -284,28 +311,27 @@ class Cluster:
             parcel,
             key=f"inbox-runner-{sending.token}",
             pure=False,
-            workers=able(self._contact.known, sending.order),
+            workers=list(sending.addresses),
             allow_other_workers=False,
             resources=placement.as_dask(sending.order.resources) or None,
         )
         self._sendings.add(sending)
-        delivery: asyncio.Future[Delivery] = asyncio.ensure_future(future.result())
         lost = asyncio.ensure_future(sending.lost.wait())
         try:
-            both: set[asyncio.Future[Any]] = {delivery, lost}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if delivery.done():
-                return delivery.result()
-            delivery.cancel()
+            found = await _delivered(future, lost)
+            if found is not None:
+                return found
             self._contact.begin(_cancel(client, future))
             return self._without(sending, sending.why)
         except LOST as error:
-            return self._without(sending, f"its task is gone ({type(error).__name__})")
+            is_there = self._contact.client is not None
+            why = f"its task is gone ({type(error).__name__})"
+            return self._without(sending, why if is_there else "the scheduler is gone", error)
         finally:
             lost.cancel()
             self._sendings.remove(sending)
 
-    def _without(self, sending: Sending, why: str) -> Delivery:
+    def _without(self, sending: Sending, why: str, error: Exception | None = None) -> Delivery:
         """What becomes of a sending that brings nothing back.
 
         Raises:
@@ -313,14 +339,15 @@ class Cluster:
         """
         order = sending.order
         if sending.stop is None and sending.worker is None:
-            raise NotBegun(why)
+            raise NotBegun(why) from error
         if sending.worker is not None:
             self._sendings.fence(order.job_id)
         if sending.stop is not None:
-            return Delivery(_ended(order, sending.stop), None, ())
+            return Delivery(_ended(order, sending.stop, sending.host), None, ())
         log.warning("job %s: lost on %s: %s", order.job_id, sending.worker, why)
-        message = f"The worker {sending.worker} was lost while the notebook ran: {why}."
-        return Delivery(interrupted(message), None, ())
+        message = f"The run on the worker {sending.worker} was lost: {why}."
+        outcome = interrupted(message).model_copy(update={"host": sending.host})
+        return Delivery(outcome, None, ())
 
 
 async def _cancel(client: Client, future: Future) -> None:
@@ -329,13 +356,30 @@ async def _cancel(client: Client, future: Future) -> None:
         await asyncio.wait_for(client.cancel([future], force=True), CANCEL_SECONDS)
 
 
-def _ended(order: Order, reason: ErrorType) -> Outcome:
+async def _delivered(future: Future, lost: "asyncio.Future[bool]") -> Delivery | None:
+    """What comes back; None once it is lost.
+
+    Dask fetches several results at a time: who gives one up cancels the others' waiting too.
+    """
+    while True:
+        delivery: asyncio.Future[Delivery] = asyncio.ensure_future(future.result())
+        both: set[asyncio.Future[Any]] = {delivery, lost}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if delivery.done() and not delivery.cancelled():
+            return delivery.result()
+        delivery.cancel()
+        if lost.done():
+            return None
+        await asyncio.sleep(WAIT_SECONDS)
+
+
+def _ended(order: Order, reason: ErrorType, host: str | None = None) -> Outcome:
     messages = {
         ErrorType.CANCELLED: "The job was cancelled.",
         ErrorType.INTERRUPTED: "The runner was stopped before the notebook had ended.",
     }
     kernel = KernelUsed(name=None, requested=order.kernel)
-    return failed(Failure(error_type=reason, message=messages[reason]), kernel=kernel)
+    return failed(Failure(error_type=reason, message=messages[reason]), kernel=kernel, host=host)
 
 
 def _too_large(max_bytes: int) -> Outcome:

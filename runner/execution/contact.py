@@ -18,7 +18,7 @@ from distributed.security import Security
 from runner import __version__
 from runner.execution.parcel import Answer, Word
 from runner.execution.placement import Seat
-from runner.execution.worker import exchange, topic_of
+from runner.execution.worker import exchange, topic_of, version_here
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,16 @@ class Known:
     process: str
     warm: int
     heard_at: float
+
+
+class OtherVersion(Exception):
+    """The scheduler cannot pass on what we send: `what it has`."""
+
+    def __str__(self) -> str:
+        return (
+            f"it needs inbox-runner {__version__} and {self.args[0]}; "
+            "install the same one where the scheduler runs"
+        )
 
 
 class Listener(Protocol):
@@ -88,6 +98,7 @@ class Contact:
         self._clock = clock
         self._client: Client | None = None
         self._connection: object = None
+        self._looked_at = 0.0
         self.known: dict[str, Known] = {}
         self.unable: dict[str, str] = {}
         """Workers that are there and of no use, and why."""
@@ -115,6 +126,8 @@ class Contact:
             except (OSError, TimeoutError) as error:
                 said = str(error) or type(error).__name__
                 self._is_away(f"the scheduler at {self._address} cannot be reached: {said}")
+            except OtherVersion as error:
+                self._is_away(f"the scheduler at {self._address} is of no use: {error}")
             except Exception as error:
                 log.debug("the cluster cannot be used", exc_info=True)
                 self._is_away(f"the cluster at {self._address} cannot be used: {error!r}")
@@ -175,6 +188,8 @@ class Contact:
         """
         client.subscribe_topic(topic_of(self._listener.session), self._asked)
         self._connection = client.scheduler_comm
+        self._looked_at = self._clock()
+        await self._make_sure_of_the_scheduler(client)
         while not self._is_closing:
             if not self._is_connected(client):
                 raise CommClosedError("the connection has ended")
@@ -186,6 +201,20 @@ class Contact:
             await self._pause(client)
         await self._take_leave(client)
 
+    async def _make_sure_of_the_scheduler(self, client: Client) -> None:
+        """It reads what is sent to workers, and so it must have the same inbox-runner.
+
+        Raises:
+            OtherVersion: it has not.
+            OSError, TimeoutError: it does not answer.
+        """
+        try:
+            version = await asyncio.wait_for(client.run_on_scheduler(version_here), CONNECT_SECONDS)
+        except ImportError as error:
+            raise OtherVersion(f"has none ({error})") from error
+        if version != __version__:
+            raise OtherVersion(f"has {version}")
+
     async def _pause(self, client: Client) -> None:
         until = self._clock() + LOOK_SECONDS
         while not self._is_closing and self._is_connected(client) and self._clock() < until:
@@ -195,9 +224,15 @@ class Contact:
         """Exchange words with all workers.
 
         Raises:
-            OSError, TimeoutError: the scheduler does not answer.
+            OSError, TimeoutError: the scheduler has not answered for as long as a lease.
         """
-        found = await asyncio.wait_for(client.scheduler.identity(n_workers=-1), CONNECT_SECONDS)
+        try:
+            found = await asyncio.wait_for(client.scheduler.identity(n_workers=-1), CONNECT_SECONDS)
+        except TimeoutError:
+            if self._clock() - self._looked_at < self._lease_seconds and self._is_connected(client):
+                return
+            raise
+        self._looked_at = self._clock()
         workers: Mapping[str, Any] = found["workers"]
         for address in (set(self.known) | set(self.unable)) - set(workers):
             self.known.pop(address, None)
@@ -216,9 +251,13 @@ class Contact:
             self.known.pop(address, None)
             self.unable[address] = f"runs inbox-runner {answer.version}, not {__version__}"
             return
-        self.unable.pop(address, None)
+        slots = int(info["nthreads"])
+        if answer.trouble is None:
+            self.unable.pop(address, None)
+        else:
+            slots, self.unable[address] = 0, f"cannot run notebooks: {answer.trouble}"
         has = {str(name): float(amount) for name, amount in info["resources"].items()}
-        seat = Seat(address, answer.host, int(info["nthreads"]), has)
+        seat = Seat(address, answer.host, slots, has)
         self.known[address] = Known(seat, answer.process, answer.warm, self._clock())
         self._listener.heard(answer)
 
@@ -230,7 +269,9 @@ class Contact:
         if is_silent and self._clock() - since < self._lease_seconds:
             return
         self.known.pop(address, None)
-        self.unable[address] = f"cannot run notebooks: {str(error) or type(error).__name__}"
+        said = str(error) or type(error).__name__
+        remedy = "; install inbox-runner there" if isinstance(error, ImportError) else ""
+        self.unable[address] = f"cannot run notebooks: {said}{remedy}"
 
     async def _asked(self, event: tuple[float, Mapping[str, str]]) -> None:
         """A worker asks whether it may begin."""

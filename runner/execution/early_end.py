@@ -6,6 +6,7 @@ Judges no outcome: it says why it has ended the run.
 import os
 import threading
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from runner.execution import order as wire
@@ -23,11 +24,27 @@ TOLD = frozenset({"timeout", "cancelled", "interrupted"})
 """Reasons that leave a cell the time for a traceback."""
 
 
+@dataclass
+class Lease:
+    """For how long a run may go on without a word from who wants it; for ever, if None."""
+
+    seconds: float | None
+    heard_at: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing was heard for too long."""
+        return self.seconds is not None and wire.lease_clock() - self.heard_at > self.seconds
+
+
 class EarlyEnd(threading.Thread):
     """Waits for whatever may end the run, next to the run itself."""
 
-    def __init__(self, connection: Connection, run: Run, seconds: float, guard: Guard) -> None:
+    def __init__(
+        self, connection: Connection, run: Run, seconds: float, guard: Guard, lease: Lease
+    ) -> None:
         super().__init__(name="early-end", daemon=True)
+        self._lease = lease
         self._connection = connection
         self._run = run
         self._kernel = run.kernel
@@ -68,7 +85,12 @@ class EarlyEnd(threading.Thread):
             if self._done in ready:
                 return None
             if ready:
-                return str(wire.receive(self._connection)["reason"])
+                message = wire.receive(self._connection)
+                if "reason" in message:
+                    return str(message["reason"])
+                self._lease.heard_at = message["heard_at"]
+            if self._lease.is_over:
+                return "interrupted"
             began = time.thread_time()
             reason = self._guard.look()
             if reason is not None:

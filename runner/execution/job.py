@@ -31,7 +31,7 @@ from runner.execution import order as wire
 from runner.execution import run as papermill_run
 from runner.execution.cgroup import Cgroup
 from runner.execution.diagnosis import Circumstances, failure_of
-from runner.execution.early_end import EarlyEnd
+from runner.execution.early_end import EarlyEnd, Lease
 from runner.execution.forked import KernelSetting, KernelTemplate
 from runner.execution.guard import guard_of
 from runner.execution.kernel import (
@@ -248,6 +248,7 @@ class _Job:
 
     def __init__(self, order: Order, connection: Connection, surroundings: Surroundings) -> None:
         self._order = order
+        self._begun_at = wire.lease_clock()
         self._connection = connection
         self._surroundings = surroundings
         self._limits = limits_of(surroundings.limits, order.resources)
@@ -355,7 +356,8 @@ class _Job:
         self._send("ready")
         run = Run(kernel, order.output_bytes, self._report)
         guard = guard_of(kernel, self._limits, self._surroundings.cgroup)
-        end = EarlyEnd(self._connection, run, order.timeout_seconds, guard)
+        lease = Lease(order.lease_seconds, self._begun_at)
+        end = EarlyEnd(self._connection, run, order.timeout_seconds, guard, lease)
         end.start()
         error: BaseException | None = None
         try:

@@ -4,6 +4,7 @@ Values only, as JSON frames. Starts nothing.
 """
 
 import json
+import time
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
@@ -38,6 +39,9 @@ class Order(Value):
     output_bytes: int = 50 * 1024 * 1024
     tag: str = "results"
     scrapbook: bool = True
+    lease_seconds: float | None = Field(
+        None, description="Ends the run when nothing is heard for so long; never, if none."
+    )
 
 
 class Progress(Value):
@@ -52,6 +56,17 @@ class Stop(Value):
     """Ends a run before its time."""
 
     reason: Literal["cancelled", "interrupted", "timeout"]
+
+
+class Alive(Value):
+    """Renews a run's lease."""
+
+    heard_at: float = Field(description="By `lease_clock`.")
+
+
+def lease_clock() -> float:
+    """Seconds, of all processes of a machine, those counted too in which it has slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 Message = dict[str, Any]

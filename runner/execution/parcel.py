@@ -13,6 +13,7 @@ from runner.execution.limits import RunLimits
 from runner.execution.order import Order, Progress
 from runner.outcome import Outcome, Value
 from runner.output import UNPUBLISHED, FileCaps, collect
+from runner.strict_json import clean
 
 
 class FolderTooLarge(Exception):
@@ -59,6 +60,7 @@ class Parcel:
     folder: tuple[Packed, ...] | None
     """Where it runs, if not in its output folder."""
     caps: FileCaps
+    lease_seconds: float
 
 
 @dataclass(frozen=True)
@@ -105,30 +107,47 @@ class Answer(Value):
     process: str = ""
     """Another one each time that the worker's process is started."""
     host: str = ""
+    trouble: str | None = None
+    """Why no run can begin there."""
     warm: int = 0
     runs: tuple[RunSeen, ...] = ()
 
 
-def pack(folder: Path, max_bytes: int) -> tuple[Packed, ...]:
-    """All of a folder but links, hidden names and caches.
+def pack(folder: Path, max_bytes: int) -> tuple[tuple[Packed, ...], list[str]]:
+    """All of a folder but links, hidden names and caches; and what could not be read.
 
     Raises:
         FolderTooLarge: see there.
-        OSError: it cannot be read.
     """
     packed: list[Packed] = []
+    warnings: list[str] = []
     size = 0
-    for relative, mode in _walk(folder):
+    for relative, mode in _walk(folder, warnings):
         content = None
         if stat.S_ISREG(mode):
-            fd = os.open(folder / relative, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with open(fd, "rb") as file:
-                content = file.read(max_bytes - size + 1)
+            try:
+                content = _read(folder / relative, max_bytes - size + 1)
+            except FileNotFoundError:
+                continue  # people work in there
+            except OSError as error:
+                warnings.append(_left_behind(relative, error))
+                continue
             size += len(content)
         if size > max_bytes:
             raise FolderTooLarge(str(folder), max_bytes)
         packed.append(Packed(relative, stat.S_IMODE(mode), content))
-    return tuple(packed)
+    return tuple(packed), warnings
+
+
+def _read(path: Path, most: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        return file.read(most)
+
+
+def _left_behind(relative: str, error: OSError) -> str:
+    shown = clean(relative)
+    return f"{shown!r} of the notebook's folder did not travel with it: {error.strerror}."
 
 
 def unpack(packed: tuple[Packed, ...], into: Path) -> None:
@@ -168,19 +187,27 @@ def collect_files(source: Path, caps: FileCaps, name: str) -> tuple[tuple[Packed
     return packed, list(found.warnings)
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, int]]:
+def _walk(folder: Path, warnings: list[str]) -> Iterator[tuple[str, int]]:
     """Folders before what is in them; (relative path, mode)."""
     pending = [""]
     while pending:
         inner = pending.pop()
-        with os.scandir(folder / inner) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith(".") or entry.name in UNPUBLISHED:
-                    continue
-                relative = f"{inner}/{entry.name}" if inner else entry.name
-                mode = entry.stat(follow_symlinks=False).st_mode
-                if stat.S_ISDIR(mode):
-                    pending.append(relative)
-                    yield relative, mode
-                elif stat.S_ISREG(mode):
-                    yield relative, mode
+        try:
+            with os.scandir(folder / inner) as entries:
+                found = sorted(
+                    (entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries
+                )
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            warnings.append(_left_behind(inner, error))
+            continue
+        for name, mode in found:
+            if name.startswith(".") or name in UNPUBLISHED:
+                continue
+            relative = f"{inner}/{name}" if inner else name
+            if stat.S_ISDIR(mode):
+                pending.append(relative)
+                yield relative, mode
+            elif stat.S_ISREG(mode):
+                yield relative, mode

@@ -18,7 +18,7 @@ from pathlib import Path
 from runner.execution import order as wire
 from runner.execution.face import OnProgress, Worker
 from runner.execution.limits import UNLIMITED, RunLimits
-from runner.execution.order import Order, Progress, Stop
+from runner.execution.order import Alive, Order, Progress, Stop
 from runner.execution.packages import fingerprint
 from runner.execution.pool import JobProcess, Pool
 from runner.execution.server import Preload, PreloadServer
@@ -190,9 +190,18 @@ class JobProcesses:
                 if live.is_told:
                     self._stop(live, reason)
 
+    def keep_alive(self, job_id: str, heard_at: float) -> None:
+        """Renew the lease of a run that has one; see `Order.lease_seconds`."""
+        live = self._live.get(job_id)
+        if live is not None and live.is_told:
+            self._say(live, Alive(heard_at=heard_at))
+
     def _stop(self, live: _Live, reason: ErrorType) -> None:
+        self._say(live, Stop(reason=reason.value))
+
+    def _say(self, live: _Live, what: Stop | Alive) -> None:
         with live.sending, contextlib.suppress(OSError):
-            live.process.connection.send_bytes(Stop(reason=reason.value).model_dump_json().encode())
+            live.process.connection.send_bytes(what.model_dump_json().encode())
 
     def close(self) -> None:
         """End everything."""

@@ -5,7 +5,7 @@ Reads settings, and imports Dask only when it is needed. Connects to nothing, an
 
 from typing import TYPE_CHECKING
 
-from runner.config import Tls
+from runner.config import ConfigError, Tls
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -18,11 +18,18 @@ def security_of(tls: Tls | None) -> "Security | None":
 
     Raises:
         ImportError: the extra `dask` is not installed.
+        ConfigError: a file cannot be read.
     """
     if tls is None:
         return None
     from distributed import Security
 
+    for name, file in tls:
+        try:
+            file.read_bytes()
+        except OSError as error:
+            setting = f"execution.dask.tls.{name}"
+            raise ConfigError(f"cannot read `{setting}` {file}: {error.strerror}") from error
     cert, key = str(tls.cert_file), str(tls.key_file)
     return Security(
         require_encryption=True,

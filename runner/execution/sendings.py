@@ -25,6 +25,8 @@ GRACE_SECONDS = 60.0
 """Beside the times of a run, and beside its travels."""
 STOP_SECONDS = 30.0
 """For a worker to end a run."""
+ENDING_SECONDS = 5.0
+"""For a run to be dead after its lease: looks now and then, SIGINT, two seconds, SIGKILL."""
 SLOW_BYTES = 1_000_000
 """What travels in a second at the least: for how long a delivery is waited for."""
 
@@ -41,6 +43,11 @@ class Bounds:
     """Orders in flight; None for as many as there are slots."""
 
     @property
+    def fence_seconds(self) -> float:
+        """After which a run of which nothing is heard is dead for certain."""
+        return self.lease_seconds + ENDING_SECONDS
+
+    @property
     def travel_seconds(self) -> float:
         """How long what belongs to an order may be on its way, at the most."""
         return (self.folder_bytes + self.caps.bytes) / SLOW_BYTES
@@ -52,10 +59,13 @@ class Sending:
 
     order: Order
     on_progress: OnProgress
+    addresses: tuple[str, ...]
+    """Of the workers that Dask may give it to."""
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     worker: str | None = None
     """Where it was allowed to begin, and in which process."""
     process: str | None = None
+    host: str | None = None
     over_by: float = float("inf")
     stop: ErrorType | None = None
     progress: Progress | None = None
@@ -130,13 +140,13 @@ class Sendings:
 
     def fence(self, job_id: str) -> None:
         """A run was given up: for as long as its worker's lease lasts, it may still be alive."""
-        self._fences[job_id] = self._clock() + self._bounds.lease_seconds
+        self._fences[job_id] = self._clock() + self._bounds.fence_seconds
 
     def is_fenced(self, order: Order) -> bool:
         """Whether an earlier attempt of it may still be alive, also one of an earlier session."""
         until = self._fences.get(order.job_id)
         if until is None and order.attempt > 1:
-            until = self._began + self._bounds.lease_seconds
+            until = self._began + self._bounds.fence_seconds
         return until is not None and self._clock() < until
 
     # What the contact asks, and tells
@@ -183,6 +193,8 @@ class Sendings:
     def looked(self, present: Collection[str], known: Mapping[str, Known]) -> None:
         """Give up what cannot come back."""
         for sending in self._sent.values():
+            if sending.worker in known:
+                sending.host = known[sending.worker].seat.host
             why = self._why_lost(sending, present, known)
             if why is not None:
                 sending.lose(why)
@@ -198,8 +210,8 @@ class Sendings:
     ) -> str | None:
         worker = sending.worker
         if worker is None:
-            is_possible = able(known, sending.order)
-            return None if is_possible else "there is no worker for it any more"
+            is_possible = any(address in known for address in sending.addresses)
+            return None if is_possible else "the workers that might have run it are gone"
         if worker not in present:
             return "it has left the cluster"
         if worker not in known:
@@ -215,5 +227,6 @@ def able(known: Mapping[str, Known], order: Order) -> list[str]:
     return [
         address
         for address, worker in known.items()
-        if all(worker.seat.has.get(name, 0.0) >= amount for name, amount in needs.items())
+        if worker.seat.slots > 0
+        and all(worker.seat.has.get(name, 0.0) >= amount for name, amount in needs.items())
     ]

@@ -4,14 +4,13 @@ A parcel begins only when its daemon has allowed that, so that nothing which Das
 twice. Knows neither ledger nor folders of the daemon.
 """
 
+import json
 import logging
 import os
 import secrets
 import shutil
 import socket
-import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from distributed.core import Status
 
 from runner import __version__
 from runner.execution.environment import clean_environment
-from runner.execution.order import Order, Progress
+from runner.execution.order import Order, Progress, lease_clock
 from runner.execution.parcel import (
     Answer,
     Delivery,
@@ -36,7 +35,7 @@ from runner.execution.parcel import (
     unpack,
 )
 from runner.execution.processes import JobProcesses
-from runner.outcome import ErrorType
+from runner.outcome import ErrorType, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +43,7 @@ ASK_SECONDS = 2.0
 """A question for permission may get lost, and so may the answer."""
 KEEP_SECONDS = 0.5
 """Between two looks at leases and kernels that wait; a run that ends makes for one more."""
+SICK_SECONDS = 30.0
 REMEMBERED = 100_000
 """Tokens of runs that have been here."""
 OVER = frozenset({Status.closing, Status.closed, Status.failed})
@@ -54,12 +54,16 @@ def topic_of(session: str) -> str:
     return f"inbox-runner-{session}"
 
 
+def version_here() -> str:
+    """Of inbox-runner, where this is called."""
+    return __version__
+
+
 def exchange(word: str, dask_worker: Worker) -> str:
     """Hear a daemon and answer it; both are JSON. Quick: it runs in the worker's event loop."""
-    heard = Word.model_validate_json(word)
-    if heard.version != __version__:
+    if json.loads(word)["version"] != __version__:
         return Answer(version=__version__).model_dump_json()
-    return _side_of(dask_worker).hear(heard).model_dump_json()
+    return _side_of(dask_worker).hear(Word.model_validate_json(word)).model_dump_json()
 
 
 def run_parcel(parcel: Parcel) -> Delivery:
@@ -83,6 +87,8 @@ class _Run:
     """The number of the word that has allowed it to begin."""
     stop: ErrorType | None = None
     processes: JobProcesses | None = None
+    """Those that have it, while they do."""
+    changing: threading.Lock = field(default_factory=threading.Lock)
     progress: Progress | None = None
 
     def hear(self, word: Word) -> None:
@@ -101,8 +107,36 @@ class _Run:
         """It is to end; safe to be said again."""
         self.stop = self.stop or reason
         self.decided.set()
-        if self.processes is not None:
-            self.processes.stop(self.parcel.order.job_id, self.stop)
+        with self.changing:
+            if self.processes is not None:
+                self.processes.stop(self.parcel.order.job_id, self.stop)
+
+    def keep_alive(self, at: float) -> None:
+        """Its daemon was heard then."""
+        with self.changing:
+            if self.processes is not None:
+                self.processes.keep_alive(self.parcel.order.job_id, at)
+
+    def execute(self, processes: JobProcesses, order: Order) -> tuple[Outcome, bytes | None]:
+        """Let these execute it.
+
+        Raises:
+            OSError, NotBegun: they cannot.
+        """
+
+        def progressed(_: str, progress: Progress) -> None:
+            self.progress = progress
+
+        with self.changing:
+            self.processes = processes
+            if self.stop is not None:
+                processes.stop(order.job_id, self.stop)
+        try:
+            return processes.execute(order, self.parcel.notebook, progressed)
+        finally:
+            # What is said of it from now on would be taken for its next attempt's.
+            with self.changing:
+                self.processes = None
 
 
 class _Side:
@@ -114,6 +148,10 @@ class _Side:
         self._lock = threading.Lock()
         self._words: dict[str, tuple[float, Word]] = {}
         """The last one of each session, and when it came."""
+        self._gone: deque[str] = deque(maxlen=1000)
+        """Sessions that have taken leave."""
+        self._sick: tuple[float, str] | None = None
+        """When a run could not begin here, and why."""
         self._runs: dict[str, _Run] = {}
         self._seen: deque[str] = deque(maxlen=REMEMBERED)
         self._pools: dict[str, JobProcesses] = {}
@@ -124,9 +162,10 @@ class _Side:
         """Take in what a daemon says."""
         with self._lock:
             if self._is_news(word):
-                self._words[word.session] = (_now(), word)
+                self._words[word.session] = (lease_clock(), word)
             if word.is_last:
                 self._words.pop(word.session, None)
+                self._gone.append(word.session)
             runs = [run for run in self._runs.values() if run.parcel.session == word.session]
             pool = self._pools.get(_key(word.terms))
         for run in runs:
@@ -135,12 +174,21 @@ class _Side:
             version=__version__,
             process=self._process,
             host=socket.gethostname(),
+            trouble=self._trouble(),
             warm=0 if pool is None else pool.warm,
             runs=tuple(RunSeen(token=r.parcel.token, progress=r.progress) for r in runs),
         )
 
+    def _trouble(self) -> str | None:
+        """Why runs should begin elsewhere; after a while it is tried again."""
+        sick = self._sick
+        return sick[1] if sick is not None and lease_clock() - sick[0] < SICK_SECONDS else None
+
     def _is_news(self, word: Word) -> bool:
-        """Whether it is of the latest session of its instance; then earlier ones are over."""
+        """Whether it is the latest of the latest session of its instance; earlier ones are over."""
+        last = self._words.get(word.session)
+        if word.session in self._gone or (last is not None and last[1].number > word.number):
+            return False
         others = [o for _, o in self._words.values() if o.instance == word.instance]
         if any(other.start > word.start for other in others):
             return False
@@ -166,7 +214,6 @@ class _Side:
             for one in earlier:
                 one.end(ErrorType.INTERRUPTED)
                 one.over.wait()
-            self._ask(run)
             return self._execute(run)
         finally:
             with self._lock:
@@ -180,7 +227,7 @@ class _Side:
         Raises:
             NotGranted: it said no, or says nothing any more.
         """
-        parcel, began = run.parcel, _now()
+        parcel, began = run.parcel, lease_clock()
         question = {"token": parcel.token, "process": self._process}
         question["worker"] = self._worker.address
         while True:
@@ -193,18 +240,16 @@ class _Side:
             raise NotGranted(parcel.token)
 
     def _execute(self, run: _Run) -> Delivery:
-        parcel = run.parcel
-        base = Path(tempfile.mkdtemp(prefix="inbox-runner-", dir=self._worker.local_directory))
+        """All is made ready before the daemon is asked: what cannot begin here may elsewhere."""
+        parcel, base = run.parcel, Path(self._worker.local_directory) / run.parcel.token
         try:
-            order = _at(base, parcel)
-            run.processes = self._pool(parcel.terms)
-            if run.stop is not None:
-                run.end(run.stop)
-
-            def progressed(_: str, progress: Progress) -> None:
-                run.progress = progress
-
-            outcome, executed = run.processes.execute(order, parcel.notebook, progressed)
+            try:
+                order, processes = _at(base, parcel), self._pool(parcel.terms)
+            except OSError as error:
+                self._sick = (lease_clock(), str(error))
+                raise NotGranted(parcel.token) from error
+            self._ask(run)
+            outcome, executed = run.execute(processes, order)
             files, warnings = collect_files(Path(order.output_folder), parcel.caps, order.name)
             warned = [*outcome.warnings, *warnings]
             return Delivery(outcome.model_copy(update={"warnings": warned}), executed, files)
@@ -226,7 +271,7 @@ class _Side:
         """Whether a parcel's daemon has said something within its lease, or may still do so."""
         with self._lock:
             found = self._words.get(parcel.session)
-        now = _now()
+        now = lease_clock()
         if found is None:
             return now - since < ASK_SECONDS * 5
         at, word = found
@@ -249,7 +294,7 @@ class _Side:
             pool.close()
 
     def _look(self) -> None:
-        now = _now()
+        now = lease_clock()
         with self._lock:
             heard = list(self._words.items())
             for session, (at, word) in heard:
@@ -262,8 +307,15 @@ class _Side:
                 for run in self._runs.values()
                 if run.granted_by is not None and run.parcel.session not in self._words
             ]
+            heard_at = {
+                run: self._words[run.parcel.session][0]
+                for run in self._runs.values()
+                if run.parcel.session in self._words
+            }
         for run in orphans:
             run.end(ErrorType.INTERRUPTED)
+        for run, at in heard_at.items():
+            run.keep_alive(at)
         for terms in wanted.values():
             self._pool(terms).keep(max(self._worker.state.nthreads - len(self._runs), 0))
         self._drop(wanted)
@@ -294,11 +346,6 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not (record.msg == "Run out-of-band function %r" and record.args == (exchange.__name__,))
 
 
-def _now() -> float:
-    """Seconds, those counted too in which the machine has slept: a lease goes on meanwhile."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def _key(terms: Terms) -> str:
     return terms.model_dump_json()
 
@@ -323,6 +370,7 @@ def _start(terms: Terms, slots: int) -> JobProcesses:
 def _at(base: Path, parcel: Parcel) -> Order:
     """The order with folders of this machine, which are made here."""
     order, output, folder = parcel.order, base / "output", None
+    base.mkdir(mode=0o700)
     output.mkdir()
     if parcel.folder is not None:
         folder = base / "folder"
@@ -334,5 +382,6 @@ def _at(base: Path, parcel: Parcel) -> Order:
             "output_folder": str(output),
             "folder": None if folder is None else str(folder),
             "packages_folder": packages,
+            "lease_seconds": parcel.lease_seconds,
         }
     )

@@ -29,7 +29,7 @@ def test_what_was_packed_is_the_same_elsewhere(folder: Path, tmp_path: Path) -> 
     """Bytes, names, empty folders and what may be executed; no links, no hidden names."""
     there = tmp_path / "there"
     there.mkdir()
-    unpack(pack(folder, 1000), there)
+    unpack(pack(folder, 1000)[0], there)
     found = sorted(str(p.relative_to(there)) for p in there.rglob("*"))
     assert found == ["data", "data/empty", "data/ü.bin", "neighbour.py", "run.sh"]
     assert (there / "data" / "ü.bin").read_bytes() == bytes(range(256))
@@ -47,10 +47,26 @@ def test_a_folder_above_the_cap_is_not_read_to_its_end(folder: Path) -> None:
 
 def test_the_cap_is_the_last_size_that_goes(folder: Path) -> None:
     """Exactly as many bytes as there are, and one less."""
-    size = sum(len(one.content or b"") for one in pack(folder, 10_000))
+    size = sum(len(one.content or b"") for one in pack(folder, 10_000)[0])
     assert pack(folder, size)
     with pytest.raises(FolderTooLarge):
         pack(folder, size - 1)
+
+
+def test_what_cannot_be_read_stays_behind_with_a_word(folder: Path) -> None:
+    """A neighbour that nobody reads keeps no notebook from running; root reads everything."""
+    (folder / "run.sh").unlink()
+    (folder / "run.sh").symlink_to("/nowhere")
+    fine, nothing = pack(folder, 1000)
+    assert not nothing
+    assert "run.sh" not in {one.path for one in fine}
+    if os.getuid() != 0:
+        (folder / "neighbour.py").chmod(0)
+        (folder / "data").chmod(0)
+        packed, warnings = pack(folder, 1000)
+        (folder / "data").chmod(0o755)
+        assert not {"neighbour.py", "data/ü.bin"} & {one.path for one in packed}
+        assert len(warnings) == 2
 
 
 @pytest.mark.parametrize("path", ["../out", "/etc/out", "a/../../out"])

@@ -6,7 +6,7 @@ from runner.execution.contact import Known
 from runner.execution.order import Order, Progress
 from runner.execution.parcel import Answer, Parcel, RunSeen, Terms, Word
 from runner.execution.placement import Seat
-from runner.execution.sendings import Bounds, Sending, Sendings
+from runner.execution.sendings import ENDING_SECONDS, Bounds, Sending, Sendings
 from runner.execution.worker import _Run
 from runner.outcome import ErrorType
 from runner.output import FileCaps
@@ -34,7 +34,7 @@ class Desk:
         order = Order(
             job_id="j", name="n", attempt=attempt, timeout_seconds=10, output_folder="/nowhere"
         )
-        sending = Sending(order, lambda *_: None)
+        sending = Sending(order, lambda *_: None, (A, B))
         self.sendings.add(sending)
         return sending
 
@@ -102,6 +102,18 @@ def test_a_run_is_lost_with_its_worker() -> None:
     assert "in time" in sending.why
 
 
+def test_what_was_sent_to_workers_that_are_gone_is_sent_anew() -> None:
+    """Dask holds it for those alone, also where another one has come that could run it."""
+    desk = Desk()
+    sending = desk.send()
+    sending.addresses = (A,)
+    desk.look()
+    assert not sending.lost.is_set()
+    desk.look((B,))
+    assert sending.lost.is_set()
+    assert sending.worker is None
+
+
 def test_another_attempt_waits_for_the_lease_of_the_one_before() -> None:
     """In this session and after a restart; a first attempt never waits."""
     desk = Desk()
@@ -109,10 +121,12 @@ def test_another_attempt_waits_for_the_lease_of_the_one_before() -> None:
     assert not desk.sendings.is_fenced(first)
     assert desk.sendings.is_fenced(second)
     desk.now += BOUNDS.lease_seconds
+    assert desk.sendings.is_fenced(second), "a run needs a moment to die"
+    desk.now += ENDING_SECONDS
     assert not desk.sendings.is_fenced(second)
     desk.sendings.fence("j")
     assert desk.sendings.is_fenced(second)
-    desk.now += BOUNDS.lease_seconds
+    desk.now += BOUNDS.fence_seconds
     assert not desk.sendings.is_fenced(second)
 
 
@@ -137,7 +151,7 @@ def test_what_is_to_be_imported_anew_makes_other_terms() -> None:
 
 def run_of(token: str) -> _Run:
     order = Order(job_id="j", name="n", timeout_seconds=1, output_folder="/nowhere")
-    return _Run(Parcel("s", token, Terms(), order, b"", None, FileCaps(0, 0)))
+    return _Run(Parcel("s", token, Terms(), order, b"", None, FileCaps(0, 0), 1.0))
 
 
 def word(number: int, *allowed: str, denied: tuple[str, ...] = (), is_last: bool = False) -> Word:
