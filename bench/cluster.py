@@ -472,9 +472,9 @@ def _pickled(kind: Kind, running: Running) -> tuple[int, int]:
     folder, source = None, kind.raw
     if kind.folder_mb:
         library = running.root / "notebooks" / f"with{kind.folder_mb}"
-        folder, source = pack(library, 50 * MEGABYTE), (library / "run.ipynb").read_bytes()
+        folder, source = pack(library, 50 * MEGABYTE)[0], (library / "run.ipynb").read_bytes()
     order = Order(job_id="0" * 32, name="n", timeout_seconds=300, output_folder="/" + "o" * 60)
-    parcel = Parcel("0" * 16, "0" * 32, Terms(), order, source, folder, caps)
+    parcel = Parcel("0" * 16, "0" * 32, Terms(), order, source, folder, caps, 30)
     result = max((running.root / "outbox").glob("*.result.json"), key=lambda p: p.stat().st_mtime)
     name = result.name.removesuffix(".result.json")
     executed = result.with_name(f"{name}.ipynb").read_bytes()

@@ -141,7 +141,7 @@ def start_execution(
 
 
 def _cluster(
-    settings: Settings, own: Incarnation, warms: bool, on_change: Callable[[], None]
+    settings: Settings, own: Incarnation, forks: bool, on_change: Callable[[], None]
 ) -> Execution:
     """The Dask cluster; only with it is Dask imported.
 
@@ -169,7 +169,7 @@ def _cluster(
             kernel_start_seconds=limits.kernel_start_seconds,
             limits=_run_limits(settings),
             pass_environment=settings.kernels.pass_environment,
-            warms=warms,
+            warm=settings.kernels.warm if forks else 0,
         ),
         bounds=Bounds(
             folder_bytes=int(dask.folder_mb * MEGABYTE),

@@ -42,6 +42,9 @@ MOST_UNMET = 50
 """How many different demands that cannot be met now are passed over in one look."""
 STATUS_AFTER_SECONDS = 1.0
 STATUS_SECONDS = 1.0
+STATUS_REST = 20
+"""Times as long as a round of status files took, nobody writes the next one: a slow outbox with
+hundreds of them would hold up everything else."""
 STATUS_QUEUED = 100
 QUEUED_STATUS_SECONDS = 10.0
 YOUNG_SECONDS = 1.0
@@ -126,6 +129,7 @@ class Dispatch:
         self._queued_status: dict[str, float] = {}
         self._stopping = False
         self._passed_over_until = 0.0
+        self._status_not_before = 0.0
         self.troubles: dict[str, str] = {}
 
     @property
@@ -279,6 +283,8 @@ class Dispatch:
     def write_status(self) -> None:
         """Tell about jobs that run for more than a second, and the first that wait."""
         now = self._clock()
+        if now < self._status_not_before:
+            return
         try:
             for running in self._running.values():
                 if now - running.since >= STATUS_AFTER_SECONDS <= now - running.status_at:
@@ -287,6 +293,7 @@ class Dispatch:
             self._write_queued_status(now)
         except (OSError, OutboxGone) as error:
             log.debug("status files: %s", error)
+        self._status_not_before = now + (self._clock() - now) * STATUS_REST
 
     def next_due(self) -> float | None:
         """Seconds until there is something to do without an event; None if there is not."""

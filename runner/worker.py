@@ -56,8 +56,11 @@ def work(
     `host` is the address under which the scheduler reaches this machine; found out if None.
     `port`, or a range such as `9000:9003`, is where workers listen; any if None.
     """
-    # Dask limits numpy and the like to one thread, and notebooks would inherit that.
-    dask.config.set({"distributed.nanny.pre-spawn-environ": {}})
+    # Dask limits numpy and the like to one thread, and notebooks would inherit that. Its profiler
+    # looks at every thread a hundred times a second, and ours only wait.
+    dask.config.set(
+        {"distributed.nanny.pre-spawn-environ": {}, "distributed.worker.profile.enabled": False}
+    )
     asyncio.run(_work(address, offer, _names(name, processes), security, host, port))
 
 

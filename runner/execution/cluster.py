@@ -46,7 +46,7 @@ WAIT_SECONDS = 0.25
 CLOSE_SECONDS = 20.0
 CANCEL_SECONDS = 5.0
 MOST_DEATHS = 3
-"""How often an order may be sent again after it was with workers that died, each time of several."""
+"""How often several workers may die one after the other while an order is with them."""
 MEGABYTE = 1024 * 1024
 
 T = TypeVar("T")
@@ -356,7 +356,7 @@ async def _cancel(client: Client, future: Future) -> None:
         await asyncio.wait_for(client.cancel([future], force=True), CANCEL_SECONDS)
 
 
-async def _delivered(future: Future, lost: "asyncio.Future[bool]") -> Delivery | None:
+async def _delivered(future: Future, lost: "asyncio.Future[Any]") -> Delivery | None:
     """What comes back; None once it is lost.
 
     Dask fetches several results at a time: who gives one up cancels the others' waiting too.

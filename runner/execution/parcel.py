@@ -31,8 +31,8 @@ class Terms(Value):
     kernel_start_seconds: float = 60
     limits: RunLimits = RunLimits()
     pass_environment: tuple[str, ...] = ()
-    warms: bool = True
-    """Whether kernels wait for orders."""
+    warm: int | None = None
+    """Kernels that wait in each worker process; None for as many as it has slots."""
     renewed: int = 0
     """How often everything was to be imported anew."""
 

@@ -193,7 +193,7 @@ class Sendings:
     def looked(self, present: Collection[str], known: Mapping[str, Known]) -> None:
         """Give up what cannot come back."""
         for sending in self._sent.values():
-            if sending.worker in known:
+            if sending.worker is not None and sending.worker in known:
                 sending.host = known[sending.worker].seat.host
             why = self._why_lost(sending, present, known)
             if why is not None:

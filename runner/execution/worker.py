@@ -362,7 +362,7 @@ def _start(terms: Terms, slots: int) -> JobProcesses:
         slots=slots,
         preload=terms.modules,
         kernel_start_seconds=terms.kernel_start_seconds,
-        warm=slots if terms.warms else 0,
+        warm=slots if terms.warm is None else terms.warm,
         limits=terms.limits,
     )
 

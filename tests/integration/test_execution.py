@@ -51,7 +51,7 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Execution]:
         made = Cluster(
             address=running.address,
             security=None,
-            terms=Terms(limits=LIMITS, pass_environment=("PASSED",), warms=False),
+            terms=Terms(limits=LIMITS, pass_environment=("PASSED",), warm=0),
             bounds=Bounds(
                 folder_bytes=100_000,
                 caps=FileCaps(1000, 3),
