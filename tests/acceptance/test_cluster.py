@@ -267,6 +267,91 @@ def test_a_silent_worker_is_given_up_and_ends_its_runs_when_it_speaks_again(
     assert runs.begun == {"job": 1, "next": 1}
 
 
+def test_a_retry_does_not_run_beside_the_attempt_before(
+    running: Cluster, make_program: Make, runs: Runs, tmp_path: Path
+) -> None:
+    """Though the worker's own process stands still, and only its kernels go on."""
+    first = running.add_worker(slots=1)
+    program = make_program(settings_of(running)).start()
+    pids = tmp_path / "pids.txt"
+    note = f"import os; open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n')"
+    program.drop("job.yaml", "retries: 1")
+    program.drop("job.ipynb", notebook(note, runs.note(), "import time; time.sleep(600)"))
+    wait_for(lambda: runs.begun["job"] == 1)
+    kernel = psutil.Process(int(pids.read_text()))
+    process = first.worker()
+    process.suspend()
+    try:
+        running.add_worker(slots=1)
+        wait_for(lambda: len(pids.read_text().split()) == 2)
+        assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
+    finally:
+        process.resume()
+    program.drop("job.cancel", "")
+    assert program.await_report("job")["attempt"] == 2
+    assert runs.begun == {"job": 2}
+
+
+def test_a_scheduler_that_stands_still_for_a_while_costs_nothing(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """Longer than anybody waits for an answer, and shorter than the lease."""
+    running.add_worker()
+    program = make_program(settings_of(running, lease_seconds=60)).start()
+    program.drop("job.ipynb", runs.cells(seconds=12))
+    wait_for(lambda: runs.begun["job"])
+    scheduler = psutil.Process(running.scheduler.process.pid)
+    scheduler.suspend()
+    time.sleep(8)
+    scheduler.resume()
+    assert program.await_report("job")["status"] == "succeeded"
+
+
+def test_a_scheduler_without_the_runner_is_of_no_use(
+    tmp_path: Path, make_program: Make, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads what it passes on. Health says what to do, and jobs wait."""
+    (tmp_path / "cluster").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(without_the_runner(tmp_path)))
+    with cluster(tmp_path / "cluster") as made:
+        monkeypatch.delenv("PYTHONPATH")
+        made.add_worker()
+        program = make_program(settings_of(made)).start()
+        program.drop("job.ipynb", runs.cells(seconds=0))
+        wait_for(lambda: "where the scheduler runs" in str(health(program).get("reasons")))
+        assert not (program.outbox / "job.error.json").exists()
+        made.scheduler.kill()
+        made.start_scheduler()
+        made.add_worker()
+        assert program.await_report("job")["status"] == "succeeded"
+
+
+def test_a_worker_that_can_begin_nothing_costs_no_job(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """Its disk is full, say, or somebody has cleaned up its folder: others take over."""
+    running.add_worker()
+    program = make_program(settings_of(running)).start()
+    wait_for(lambda: seats(program) == 2)
+    shutil.rmtree(running.folder / "worker0")
+    running.add_worker()
+    wait_for(lambda: seats(program) == 4)
+    for number in range(12):
+        program.drop(f"n{number}.ipynb", runs.cells(seconds=0))
+    for number in range(12):
+        assert program.await_report(f"n{number}")["status"] == "succeeded"
+    assert set(runs.begun.values()) == {1}
+    assert "No such file" in str(health(program)["notes"])
+
+
+def without_the_runner(folder: Path) -> Path:
+    """A folder for PYTHONPATH in which there is no runner."""
+    hidden = folder / "hidden" / "runner"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('there is no runner here')")
+    return hidden.parent
+
+
 def test_a_stopped_daemon_brings_home_what_there_is(
     running: Cluster, make_program: Make, runs: Runs
 ) -> None:
@@ -361,10 +446,7 @@ def test_a_worker_without_the_runner_is_seen_and_not_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The note says which, and why; jobs go to the others."""
-    hidden = tmp_path / "hidden" / "runner"
-    hidden.mkdir(parents=True)
-    (hidden / "__init__.py").write_text("raise ImportError('there is no runner here')")
-    monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
+    monkeypatch.setenv("PYTHONPATH", str(without_the_runner(tmp_path)))
     running.add_worker()
     monkeypatch.delenv("PYTHONPATH")
     program = make_program(settings_of(running)).start()

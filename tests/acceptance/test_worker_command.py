@@ -15,7 +15,10 @@ from tests.stack.scenario import free_ports
 def test_a_worker_offers_what_it_was_told_to_and_where(
     tmp_path: Path, make_program: Callable[..., Program]
 ) -> None:
-    """Each process has a port of the range, for firewalls, and what its options say."""
+    """Each process has a port of the range, for firewalls, and what its options say.
+
+    One that leaves the cluster comes again, whatever the others do.
+    """
     program = make_program()
     (tmp_path / "cluster").mkdir()
     first = free_ports("worker")["worker"]
@@ -35,6 +38,11 @@ def test_a_worker_offers_what_it_was_told_to_and_where(
 
                 wait_for(lambda: len(workers()) == 2)
                 there = workers()
+                gone = next(iter(there))
+                client.retire_workers([gone])
+                left = there[gone]["nanny"]
+                wait_for(lambda: left not in {one["nanny"] for one in workers().values()})
+                wait_for(lambda: len(workers()) == 2)
         finally:
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(60) == 0, (tmp_path / "worker.log").read_text()

@@ -1,14 +1,16 @@
 """Who may begin what: the rules of daemon and worker by which nothing runs twice."""
 
 from collections.abc import Collection, Mapping
+from typing import cast
 
 from runner.execution.contact import Known
 from runner.execution.order import Order, Progress
 from runner.execution.parcel import Answer, Parcel, RunSeen, Terms, Word
 from runner.execution.placement import Seat
+from runner.execution.processes import JobProcesses
 from runner.execution.sendings import ENDING_SECONDS, Bounds, Sending, Sendings
 from runner.execution.worker import _Run
-from runner.outcome import ErrorType
+from runner.outcome import ErrorType, Outcome, Status
 from runner.output import FileCaps
 
 A, B = "tcp://a:1", "tcp://b:1"
@@ -193,3 +195,28 @@ def test_a_run_that_still_asks_is_not_ended_by_silence() -> None:
     other = run_of("u")
     other.hear(word(3, is_last=True))
     assert other.stop is ErrorType.INTERRUPTED
+
+
+class FakeProcesses:
+    """Executes nothing, and keeps who is stopped."""
+
+    def __init__(self) -> None:
+        self.stopped: list[str] = []
+
+    def execute(self, order: Order, *_: object) -> tuple[Outcome, None]:
+        return Outcome(status=Status.SUCCEEDED), None
+
+    def stop(self, job_id: str, _: ErrorType) -> None:
+        self.stopped.append(job_id)
+
+
+def test_what_is_said_of_a_run_that_is_over_is_not_said_of_its_next_attempt() -> None:
+    """While its files are collected, job processes know nothing of it any more."""
+    run, processes = run_of("t"), FakeProcesses()
+    run.execute(cast(JobProcesses, processes), run.parcel.order)
+    run.end(ErrorType.INTERRUPTED)
+    assert processes.stopped == []
+    early = run_of("u")
+    early.end(ErrorType.CANCELLED)
+    early.execute(cast(JobProcesses, processes), early.parcel.order)
+    assert processes.stopped == ["j"]
