@@ -167,7 +167,7 @@ class Cluster:
         since = self._unserved.setdefault(key, self._clock())
         if self._clock() - since < self._bounds.patience_seconds:
             return None
-        del self._unserved[key]
+        self._unserved.pop(key, None)
         return why
 
     def keep(self, room: int) -> None:
