@@ -21,15 +21,17 @@ from types import FrameType
 
 from runner import pulse
 from runner.companion import Companion
-from runner.config import MEGABYTE, ConfigError, Settings, available_memory
+from runner.config import MEGABYTE, Settings, available_memory
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
-from runner.execution.cgroup import NoCgroup, take_over
-from runner.execution.environment import clean_environment
-from runner.execution.face import Execution
-from runner.execution.limits import RunLimits
+from runner.engine import (
+    Incarnation,
+    StartExecution,
+    memory_warning,
+    start_execution,
+    threads_of,
+)
 from runner.execution.order import Progress
-from runner.execution.processes import JobProcesses
 from runner.execution.tree import adopt_orphans, children, end_marked
 from runner.intake import lease
 from runner.intake.claim import Claims
@@ -39,20 +41,17 @@ from runner.library import library_reader
 from runner.mounts import Anchor, least_trusted, mount_fact, polls, read_table
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
-from runner.output import FileCaps
 from runner.owner import Owned, Ownership, own
 from runner.reception import Pace, Reception, utc_now
 from runner.watch import Watch
 
 log = logging.getLogger(__name__)
 
-BURST_MB = 64
 BURST_SECONDS = 0.01
 """A burst of events is one scan, this long after the first."""
 GONE_SECONDS = 2.0
 SYNCS = 8
 """Folders that are synced at a time: a disk waits for several as long as for one."""
-MOST_IN_FLIGHT = 1000
 PRUNE_SECONDS = 3600.0
 REAP_SECONDS = 2.0
 LAST_WORDS_SECONDS = 15.0
@@ -108,80 +107,6 @@ class Goal:
 
     path: str
     job_id: str
-
-
-@dataclass(frozen=True)
-class Incarnation:
-    """Whose processes these are: `instance` for good, and which of its starts this is."""
-
-    instance: str
-    start: int
-
-
-StartExecution = Callable[[Settings, Incarnation, bool, Callable[[], None]], Execution]
-
-
-def start_execution(
-    settings: Settings, own: Incarnation, many: bool, on_change: Callable[[], None]
-) -> Execution:
-    """What executes: kernels wait where there will be many jobs."""
-    forks = settings.kernels.start == "fork" and many
-    if settings.execution.executor == "dask":
-        return _cluster(settings, own, forks, on_change)
-    return JobProcesses(
-        environment=clean_environment(os.environ, settings.kernels.pass_environment),
-        instance=own.instance,
-        slots=settings.concurrency,
-        preload=settings.kernels.preload,
-        kernel_start_seconds=settings.limits.kernel_start_seconds,
-        warm=settings.warm if forks else 0,
-        limits=_run_limits(settings),
-        cgroup=_find_cgroup(settings),
-    )
-
-
-def _cluster(
-    settings: Settings, own: Incarnation, forks: bool, on_change: Callable[[], None]
-) -> Execution:
-    """The Dask cluster; only with it is Dask imported.
-
-    Raises:
-        ConfigError: Dask is not installed.
-    """
-    try:
-        from runner.execution.cluster import Cluster
-        from runner.execution.scheduler import security_of
-        from runner.execution.sendings import Bounds
-    except ImportError as error:
-        raise ConfigError(
-            f"execution.executor is dask, which needs more packages ({error.name}): "
-            "pip install 'inbox-runner[dask]'"
-        ) from error
-    from runner.execution.parcel import Terms
-
-    dask, limits = settings.execution.dask, settings.limits
-    assert dask.address is not None
-    return Cluster(
-        address=dask.address,
-        security=security_of(dask.tls),
-        terms=Terms(
-            modules=settings.kernels.preload,
-            kernel_start_seconds=limits.kernel_start_seconds,
-            limits=_run_limits(settings),
-            pass_environment=settings.kernels.pass_environment,
-            warm=settings.kernels.warm if forks else 0,
-        ),
-        bounds=Bounds(
-            folder_bytes=int(dask.folder_mb * MEGABYTE),
-            caps=FileCaps(int(limits.files_mb * MEGABYTE), limits.files),
-            lease_seconds=dask.lease_seconds,
-            patience_seconds=dask.patience_seconds,
-            most=settings.execution.concurrency,
-        ),
-        instance=own.instance,
-        start=own.start,
-        on_change=on_change,
-    )
 
 
 class Daemon:
@@ -337,7 +262,7 @@ class Daemon:
             settings, own, self._goal is None, lambda: self._mail.put(_Changed())
         )
         stack.callback(execution.close)
-        executor = ThreadPoolExecutor(_threads(settings), thread_name_prefix="job")
+        executor = ThreadPoolExecutor(threads_of(settings), thread_name_prefix="job")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
         stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
@@ -401,16 +326,12 @@ class Daemon:
 
     def _say_ready(self) -> None:
         settings = self._settings
-        if settings.execution.executor == "dask":
+        if settings.execution.is_cluster:
             where = f"on the cluster at {settings.execution.dask.address}"
         else:
             where = f"{settings.concurrency} at a time"
         log.info("watching %s, results go to %s, %s", settings.inbox, settings.outbox, where)
-        if settings.execution.executor == "dask":
-            return
-        too_much = memory_warning(
-            settings.concurrency, settings.limits.memory_mb, available_memory()
-        )
+        too_much = memory_warning(settings, available_memory())
         if too_much is not None:
             log.warning(too_much)
 
@@ -727,50 +648,3 @@ class Daemon:
         finally:
             for number, previous in old.items():
                 signal.signal(number, previous)
-
-
-def _threads(settings: Settings) -> int:
-    """Each order in flight has one, which mostly waits; they are made when they are needed."""
-    if settings.execution.executor == "dask":
-        return settings.execution.concurrency or MOST_IN_FLIGHT
-    return settings.concurrency
-
-
-def memory_warning(concurrency: int, memory_mb: int, available: int | None) -> str | None:
-    """What to say when all runs together may take more memory than there is, in bytes."""
-    allowed = concurrency * memory_mb
-    if available is None or allowed * MEGABYTE <= available:
-        return None
-    return (
-        f"{concurrency} runs at a time of up to {memory_mb} MB each (execution.concurrency, "
-        f"limits.memory_mb) are {allowed} MB, but there are only {available // MEGABYTE} MB of "
-        "memory; when that is used up, the system ends a run before its limit"
-    )
-
-
-def _run_limits(settings: Settings) -> RunLimits:
-    """What one run may take.
-
-    A message may need twice the room of the output that it brings. A kernel puts all that is
-    printed within 0.2 s into one; what of that is within the limit is to be kept.
-    """
-    limits = settings.limits
-    return RunLimits(
-        memory_mb=limits.memory_mb,
-        processes=limits.processes,
-        open_files=limits.open_files,
-        message_bytes=int((2 * limits.output_mb + BURST_MB) * MEGABYTE),
-    )
-
-
-def _find_cgroup(settings: Settings) -> Path | None:
-    """The control group for those of runs, if there is one that the runner may use."""
-    if not settings.limits.use_cgroup:
-        return None
-    try:
-        found = take_over()
-    except NoCgroup as why:
-        log.info("memory and processes of runs are watched by looking at them: %s", why)
-        return None
-    log.info("memory and processes of runs are limited by cgroups below %s", found)
-    return found

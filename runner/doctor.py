@@ -94,7 +94,7 @@ def examine(
         yield from _watching(settings, disk)
         yield from _entries(settings.inbox)
     yield from _locks(settings)
-    if settings.execution.executor == "dask":
+    if settings.execution.is_cluster:
         yield from _cluster(settings.execution.dask)
     else:
         yield _memory(settings.concurrency, settings.limits.memory_mb, machine_memory_mb())

@@ -47,6 +47,7 @@ from runner.execution.limits import (
     KERNEL_MB,
     UNLIMITED,
     RunLimits,
+    asks_for_more,
     count_user_tasks,
     hold,
     hold_memory,
@@ -322,7 +323,8 @@ class _Job:
         """The kernel that waits, where it will do, or one that is started now; both have limits."""
         around, ready = self._surroundings, self._surroundings.forked
         is_fork = around.installed[choice.name].is_fork
-        if ready is not None and is_fork and not self._wants_more_memory():
+        wants_more = asks_for_more(around.limits, self._order.resources)
+        if ready is not None and is_fork and not wants_more:
             return ready.take(setting)
         if ready is not None:
             ready.close()
@@ -337,11 +339,6 @@ class _Job:
         kernel = ensure_event_loop().run_until_complete(start)
         hold(kernel.pid, self._limits, count_user_tasks())
         return kernel
-
-    def _wants_more_memory(self) -> bool:
-        """Than a kernel that waits may have: what holds that can only become less."""
-        held, asked = self._surroundings.limits.memory_mb, self._order.resources.memory_mb
-        return held is not None and asked is not None and asked > held
 
     def _hold_memory(self, kernel: RunningKernel, memory_mb: int) -> None:
         """Hold a kernel that has run nothing yet to what its request asks for."""

@@ -47,6 +47,12 @@ def limits_of(limits: RunLimits, resources: Resources) -> RunLimits:
     return limits.model_copy(update=asked)
 
 
+def asks_for_more(limits: RunLimits, resources: Resources) -> bool:
+    """Whether a run asks for more memory than kernels may have that wait: that can only sink."""
+    held, asked = limits.memory_mb, resources.memory_mb
+    return held is not None and asked is not None and asked > held
+
+
 def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:
     """Limit a kernel that has run nothing yet; Linux only, and no matter if it is gone.
 

@@ -53,7 +53,7 @@ def fits(seats: Sequence[Seat], taken: Sequence[Resources], wanted: Resources) -
 def why_never(seats: Sequence[Seat], wanted: Resources) -> str | None:
     """Why no worker could serve `wanted` even if it had nothing else to do; None if one could."""
     needs = as_dask(wanted)
-    if not seats or any(_serves(seat.has, needs) for seat in seats):
+    if not seats or any(serves(seat.has, needs) for seat in seats):
         return None
     missing = [_say(name, amount, seats) for name, amount in needs.items()]
     alone = [text for text in missing if text is not None]
@@ -80,7 +80,8 @@ def _weight(wanted: Resources) -> tuple[int, int, int]:
     return wanted.gpus, len(wanted.labels), wanted.memory_mb or 0
 
 
-def _serves(has: Mapping[str, float], needs: Mapping[str, float]) -> bool:
+def serves(has: Mapping[str, float], needs: Mapping[str, float]) -> bool:
+    """Whether Dask resources are enough for such needs."""
     return all(has.get(name, 0.0) >= amount for name, amount in needs.items())
 
 
@@ -88,7 +89,7 @@ def _take(
     slots: dict[str, int], left: dict[str, dict[str, float]], needs: Mapping[str, float]
 ) -> bool:
     """Give it a slot where it leaves the least; False where there is none."""
-    able = [a for a, free in slots.items() if free > 0 and _serves(left[a], needs)]
+    able = [a for a, free in slots.items() if free > 0 and serves(left[a], needs)]
     if not able:
         return False
     best = min(able, key=lambda a: (left[a].get(GPUS, 0.0), len(left[a]), left[a].get(MEMORY, 0.0)))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from runner.execution import order as wire
 from runner.execution.face import OnProgress, Worker
-from runner.execution.limits import UNLIMITED, RunLimits
+from runner.execution.limits import UNLIMITED, RunLimits, asks_for_more
 from runner.execution.order import Alive, Order, Progress, Stop
 from runner.execution.packages import fingerprint
 from runner.execution.pool import JobProcess, Pool
@@ -80,7 +80,7 @@ class JobProcesses:
         self.slots = slots
         self.troubles: Sequence[str] = ()
         self.notes: Sequence[str] = ()
-        self._memory_mb = limits.memory_mb
+        self._limits = limits
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self._early: dict[str, ErrorType] = {}
@@ -162,7 +162,8 @@ class JobProcesses:
     def _try(
         self, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
-        process = self._pool.take(bare=order.start == "cold" or self._asks_for_more(order))
+        is_more = asks_for_more(self._limits, order.resources)
+        process = self._pool.take(bare=order.start == "cold" or is_more)
         seconds = order.kernel_start_seconds + PREPARE_SECONDS
         live = self._live[order.job_id] = _Live(process, self._clock() + seconds)
         try:
@@ -170,11 +171,6 @@ class JobProcesses:
         finally:
             del self._live[order.job_id]
             self._pool.give_back(process, is_over=live.is_over)
-
-    def _asks_for_more(self, order: Order) -> bool:
-        """Whether it needs more memory than kernels that wait have been limited to."""
-        asked = order.resources.memory_mb
-        return asked is not None and self._memory_mb is not None and asked > self._memory_mb
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
         """End a run: `cancelled` or `interrupted`. Nothing happens if it is over already.

@@ -15,7 +15,7 @@ from runner.execution.contact import Known
 from runner.execution.face import OnProgress
 from runner.execution.order import Order, Progress
 from runner.execution.parcel import Answer, Terms, Word
-from runner.execution.placement import as_dask
+from runner.execution.placement import as_dask, serves
 from runner.outcome import ErrorType
 from runner.output import FileCaps
 
@@ -227,6 +227,5 @@ def able(known: Mapping[str, Known], order: Order) -> list[str]:
     return [
         address
         for address, worker in known.items()
-        if worker.seat.slots > 0
-        and all(worker.seat.has.get(name, 0.0) >= amount for name, amount in needs.items())
+        if worker.seat.slots > 0 and serves(worker.seat.has, needs)
     ]

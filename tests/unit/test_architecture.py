@@ -78,9 +78,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("library", "refusals", "request", "strict_json", "submit", "__init__"),
     },
     # Who introduces them to each other.
+    "engine": {"config", "execution", "output"},
     "daemon": {
         *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
-        *("outbox", "outcome", "output", "owner", "reception", "strict_json"),
+        *("engine", "outbox", "outcome", "owner", "reception", "strict_json"),
         *("companion", "library", "mounts", "pulse", "watch"),
     },
     "doctor": {
