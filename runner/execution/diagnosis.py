@@ -58,6 +58,8 @@ def failure_of(
     place = _place_of(error, run, asked)
     if reason is not None:
         message = _why(reason, known)
+        if reason == "timeout" and known.is_out_of_files:
+            message = f"{message} {_files(known)}"
         return Failure(error_type=_REASONS[reason], message=message, **place)
     if isinstance(error, PapermillExecutionError):
         return _cell_failure(error, place, run, known)
@@ -95,6 +97,11 @@ def _memory(known: Circumstances) -> str:
     limit = known.limits.memory_mb
     allowed = "" if limit is None else f"A run may hold {limit} MB ({known.limits.memory_key}); "
     return f"{allowed}its peak was {known.peak // _MEGABYTE} MB."
+
+
+def _files(known: Circumstances) -> str:
+    limit = known.limits.open_files
+    return f"It had {limit} files open, as many as a process may have (limits.open_files)."
 
 
 def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dict[str, Any]:
@@ -159,10 +166,7 @@ def _cell_failure(
             f"(limits.processes), and the stack of each counts for {known.limits.memory_key}."
         )
     if known.is_out_of_files:
-        message = (
-            f"{message.rstrip(' .:')}. It had {known.limits.open_files} files open, as many as a "
-            "process may have (limits.open_files)."
-        )
+        message = f"{message.rstrip(' .:')}. {_files(known)}"
     return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
 
 

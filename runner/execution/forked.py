@@ -7,6 +7,7 @@ no client.
 import asyncio
 import atexit
 import contextlib
+import functools
 import gc
 import importlib.util
 import io
@@ -19,13 +20,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import ipykernel.ipkernel
+import ipykernel.kernelapp
 import zmq
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.iostream import IOPubThread
@@ -36,6 +38,7 @@ from IPython.core.application import BaseIPythonApplication
 from tornado.ioloop import IOLoop
 from traitlets import Float
 
+from runner.execution.spare_files import spare_files
 from runner.execution.tree import die_with_parent
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
@@ -176,6 +179,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
             parent=self, profile_dir=self.profile_dir, compiler_class=XCachingCompiler
         )
         shell.display_formatter.format(None)
+        shell.showtraceback = _with_spare_files(shell.showtraceback)
         self.shell = shell
         self.init_path()
         self.init_extensions()
@@ -194,9 +198,9 @@ class _App(IPKernelApp):  # type: ignore[misc]
     def init_iopub(self, context: Any) -> None:
         """Outputs that nobody takes in time make the kernel wait, where ipykernel drops them."""
         context.setsockopt(zmq.XPUB_NODROP, 1)
+        ipykernel.kernelapp.IOPubThread = OutputThread
         super().init_iopub(context)
         del context.sockopts[zmq.XPUB_NODROP]
-        look_for_subscribers(self.iopub_thread)
 
     def initialize(self, argv: object = None) -> None:
         """What is a process's own."""
@@ -251,22 +255,42 @@ def _without_module_files() -> Iterator[None]:
         ipykernel.ipkernel.sys = sys
 
 
-def look_for_subscribers(thread: IOPubThread) -> None:
-    """After each message that it sends, let ipykernel's output thread look who has subscribed.
+class OutputThread(IOPubThread):  # type: ignore[misc]
+    """ipykernel's output thread, which greets whoever subscribes and works with all files open."""
 
-    zmq tells of it once, by an edge on a descriptor, and a send takes that edge: whoever subscribed
-    just then was never greeted, and waited for it (1 in 20 while a kernel prints, ipykernel 7.4).
-    """
-    send, subscriptions = thread._really_send, thread._xpub_stream
+    def _really_send(self, *arguments: Any, **options: Any) -> None:
+        """After each message, look who has subscribed.
 
-    def send_and_look(*arguments: Any, **options: Any) -> None:
-        send(*arguments, **options)
-        socket = thread.socket
-        own = threading.current_thread() is thread.thread
-        if own and socket is not None and not socket.closed and socket.events & zmq.POLLIN:
-            subscriptions.flush(zmq.POLLIN)
+        zmq tells of it once, by an edge on a descriptor, and a send takes that edge: whoever
+        subscribed just then was never greeted, and waited for it (1 in 20 while a kernel prints,
+        ipykernel 7.4).
+        """
+        super()._really_send(*arguments, **options)
+        own = threading.current_thread() is self.thread
+        if own and not self.closed and not self.socket.closed and self.socket.events & zmq.POLLIN:
+            self._xpub_stream.flush(zmq.POLLIN)
 
-    thread._really_send = send_and_look
+    @property
+    def _event_pipe(self) -> Any:
+        """Each thread wakes this one by a socket of its own, made when it first has output.
+
+        Without a descriptor for it ipykernel 7.4 loses the output, and each flush waits 10 s.
+        """
+        if hasattr(self._local, "event_pipe"):
+            return self._local.event_pipe
+        with spare_files():
+            return super()._event_pipe
+
+
+def _with_spare_files(show: Callable[..., None]) -> Callable[..., None]:
+    """To read the sources for a traceback takes descriptors too."""
+
+    @functools.wraps(show)
+    def show_it(*arguments: Any, **options: Any) -> None:
+        with spare_files():
+            show(*arguments, **options)
+
+    return show_it
 
 
 def assign(channel: socket.socket, setting: KernelSetting) -> str | None:

@@ -16,6 +16,8 @@ KERNEL_MB = 64
 STACK_MB = 8
 NPROC_ROOM = 1024
 """For what else the user may start meanwhile."""
+SPARE_FILES = 32
+"""Between what a notebook may have open and what its kernel may: see `spare_files`."""
 OOM_SCORE = 500
 """Of -1000 to 1000: with no memory left, the system ends a notebook before anything else."""
 MEGABYTE = 1024 * 1024
@@ -68,7 +70,7 @@ def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:
         if limits.memory_mb is not None:
             hold_memory(pid, limits.memory_mb)
         if limits.open_files is not None:
-            _limit(pid, resource.RLIMIT_NOFILE, limits.open_files)
+            _limit(pid, resource.RLIMIT_NOFILE, limits.open_files, SPARE_FILES)
         if limits.processes is not None and user_tasks is not None:
             _limit(pid, resource.RLIMIT_NPROC, user_tasks + limits.processes + NPROC_ROOM)
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
@@ -113,13 +115,14 @@ def is_out_of_files(pid: int) -> bool:
     return False
 
 
-def _limit(pid: int, which: int, size: int) -> None:
+def _limit(pid: int, which: int, size: int, spare: int = 0) -> None:
+    """Nothing beyond `size`; the process itself may raise it by `spare`."""
     import resource
 
     _, hard = resource.prlimit(pid, which)
     if hard != resource.RLIM_INFINITY:
-        size = min(size, hard)
-    resource.prlimit(pid, which, (size, size))
+        size = min(size, hard - spare)
+    resource.prlimit(pid, which, (size, size + spare))
 
 
 def _writable_bytes(pid: int) -> int:

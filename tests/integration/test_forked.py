@@ -4,10 +4,9 @@ import time
 from pathlib import Path
 
 import zmq
-from ipykernel.iostream import IOPubThread
 from jupyter_client.session import Session
 
-from runner.execution.forked import look_for_subscribers
+from runner.execution.forked import OutputThread
 
 
 def test_whoever_subscribes_while_a_kernel_prints_is_greeted(tmp_path: Path) -> None:
@@ -19,8 +18,7 @@ def is_greeted(address: str) -> bool:
     """Whether a subscriber hears the welcome (JEP 65) of an output thread that is busy sending."""
     with zmq.Context() as context, context.socket(zmq.XPUB) as output:
         output.bind(address)
-        thread = IOPubThread(output, session=Session(key=b"key"))
-        look_for_subscribers(thread)
+        thread = OutputThread(output, session=Session(key=b"key"))
         thread.start()
         try:
             with context.socket(zmq.SUB) as subscriber:

@@ -33,6 +33,7 @@ LIMITS = RunLimits(
     open_files=512,
     message_bytes=(2 * OUTPUT_MB + 1) * MEGABYTE,
 )
+USE_ALL_FILES = "kept = []\nwhile True: kept.append(open('/dev/null'))"
 
 
 @dataclass
@@ -338,10 +339,67 @@ def test_threads_count_as_processes(runs: Runs) -> None:
 
 
 def test_open_files_have_a_limit(runs: Runs) -> None:
-    """A kernel without a file left can say little; the message says what it was."""
-    failure = runs.fails("kept = []\nwhile True: kept.append(open('/dev/null'))")
+    """The kernel has a few more for itself, and can still show where it was."""
+    failure = runs.fails(USE_ALL_FILES)
     assert failure.error_type is ErrorType.PAPERMILL_EXECUTION_ERROR
+    assert failure.ename == "OSError"
     assert "limits.open_files" in failure.message
+    assert failure.traceback is not None
+    assert any("kept.append" in line for line in failure.traceback)
+
+
+def test_open_files_are_named_where_a_run_comes_to_a_stand(runs: Runs) -> None:
+    """Such as a library that tries again for ever."""
+    again = """
+import time
+def again(file_name):
+    while True:
+        try:
+            return kept.append(open(file_name))
+        except OSError:
+            time.sleep(0.1)
+"""
+    failure = runs.fails(again, "kept = []\nwhile True: again('/dev/null')", seconds=2)
+    assert failure.error_type is ErrorType.TIMEOUT
+    assert "limits.open_files" in failure.message
+
+
+def test_with_all_files_open_a_notebook_goes_on(runs: Runs) -> None:
+    """Whatever thread has its first output then, it is heard; and the run ends in an orderly way.
+
+    ipykernel 7.4 makes what a thread speaks through when it first speaks: without a descriptor
+    for it each output waited 10 s, and was lost.
+    """
+    catch = "\n".join(
+        [
+            "import os, threading",
+            "written = open('written', 'w'); written.write('all of it')",
+            "kept = []",
+            "try:",
+            "    while True: kept.append(open('/dev/null'))",
+            "except OSError as error:",
+            "    found = str(error)",
+        ]
+    )
+    outcome, executed = runs.run(
+        catch,
+        "print(found)",
+        "own = threading.Thread(target=print, args=('a thread',)); own.start(); own.join()",
+        "os.write(1, b'below Python') and None",
+        "try:\n    kept.append(open('/dev/null'))\nexcept OSError:\n    print('still none')",
+    )
+    assert outcome.failure is None
+    said = [[one["text"] for one in cell["outputs"]] for cell in executed["cells"]]
+    words = ["".join("".join(text) for text in texts).strip() for texts in said]
+    assert words == [
+        "",
+        "[Errno 24] Too many open files: '/dev/null'",
+        "a thread",
+        "below Python",
+        "still none",
+    ]
+    [written] = runs.folder.rglob("written")
+    assert written.read_text() == "all of it"
 
 
 def test_a_kernel_that_kills_itself_did_not_run_out_of_memory(runs: Runs) -> None:
