@@ -247,7 +247,8 @@ def worker(
 ) -> None:
     """Run notebooks of a Dask cluster on this machine, until told to stop.
 
-    Memory, GPUs and labels are those of each process.
+    Memory, GPUs and labels are those of each process. At the first SIGTERM or Ctrl-C what runs has
+    shutdown_seconds of the settings to end; at the second it is interrupted.
     """
     try:
         from runner.execution.scheduler import security_of
@@ -263,7 +264,14 @@ def worker(
     offer = Offer(slots or max(settings.concurrency // processes, 1), most, gpus, labels)
     security = security_of(settings.execution.dask.tls)
     where = {"host": host, "port": port, "name": name}
-    work(address, offer, processes=processes, security=security, **where)
+    work(
+        address,
+        offer,
+        processes=processes,
+        shutdown_seconds=settings.shutdown_seconds,
+        security=security,
+        **where,
+    )
 
 
 def _needs(extra: str, error: ImportError) -> Fault:

@@ -34,9 +34,9 @@ from runner.execution.parcel import (
     pack,
     unpack,
 )
-from runner.execution.placement import Seat
+from runner.execution.placement import Patience, Seat
 from runner.execution.sendings import Bounds, Sending, Sendings, able
-from runner.execution.worker import run_parcel
+from runner.execution.worker import KEY, run_parcel
 from runner.outcome import ErrorType, Failure, KernelUsed, Outcome, failed, interrupted
 from runner.request import Resources
 
@@ -85,7 +85,6 @@ class Cluster:
         self.pids: set[int] = set()
         self._address = address
         self._bounds = bounds
-        self._clock = clock
         self._sendings = Sendings(
             instance=instance,
             start=start,
@@ -104,7 +103,7 @@ class Cluster:
         )
         self._stopped: dict[str, ErrorType] = {}
         """Reasons by job id, of orders that may not be sent yet."""
-        self._unserved: dict[str, float] = {}
+        self._patience = Patience(bounds.patience_seconds, clock)
         self._orders = 0
         self._is_closing = False
         self._loop = asyncio.new_event_loop()
@@ -154,21 +153,16 @@ class Cluster:
         """Whether some worker has what is wanted to spare."""
         does = placement.fits(self._seats(), taken, wanted)
         if does:
-            self._unserved.pop(wanted.model_dump_json(), None)
+            self._patience.served(wanted)
         return does
 
     def why_never(self, wanted: Resources) -> str | None:
         """What no worker has, once none has had it for `patience_seconds`."""
         why = placement.why_never(self._seats(), wanted)
-        key = wanted.model_dump_json()
         if why is None:
-            self._unserved.pop(key, None)
+            self._patience.served(wanted)
             return None
-        since = self._unserved.setdefault(key, self._clock())
-        if self._clock() - since < self._bounds.patience_seconds:
-            return None
-        self._unserved.pop(key, None)
-        return why
+        return why if self._patience.is_over(wanted) else None
 
     def keep(self, room: int) -> None:
         """Nothing: workers keep their own kernels warm."""
@@ -309,7 +303,7 @@ class Cluster:
         future = client.submit(
             run_parcel,
             parcel,
-            key=f"inbox-runner-{sending.token}",
+            key=KEY + sending.token,
             pure=False,
             workers=list(sending.addresses),
             allow_other_workers=False,

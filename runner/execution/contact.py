@@ -27,6 +27,8 @@ TELL_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
+FOREIGN_SECONDS = 60.0
+"""A worker without inbox-runner writes a traceback into its log whenever it is asked."""
 
 
 @dataclass
@@ -102,6 +104,7 @@ class Contact:
         self.known: dict[str, Known] = {}
         self.unable: dict[str, str] = {}
         """Workers that are there and of no use, and why."""
+        self._foreign_until: dict[str, float] = {}
         self.trouble: str | None = f"not connected to the scheduler at {address} yet"
         self._told: object = None
         self._is_closing = False
@@ -177,6 +180,7 @@ class Contact:
         self._client, self.trouble = None, why
         self.known.clear()
         self.unable.clear()
+        self._foreign_until.clear()
         self._listener.is_alone()
         self._say_if_changed()
 
@@ -237,7 +241,10 @@ class Contact:
         for address in (set(self.known) | set(self.unable)) - set(workers):
             self.known.pop(address, None)
             self.unable.pop(address, None)
-        await asyncio.gather(*(self._meet(client, *item) for item in workers.items()))
+            self._foreign_until.pop(address, None)
+        now = self._clock()
+        asked = [item for item in workers.items() if self._foreign_until.get(item[0], now) <= now]
+        await asyncio.gather(*(self._meet(client, *item) for item in asked))
         self._listener.looked(workers.keys(), self.known)
 
     async def _meet(self, client: Client, address: str, info: Mapping[str, Any]) -> None:
@@ -270,7 +277,10 @@ class Contact:
             return
         self.known.pop(address, None)
         said = str(error) or type(error).__name__
-        remedy = "; install inbox-runner there" if isinstance(error, ImportError) else ""
+        remedy = ""
+        if _is_foreign(error):
+            remedy = "; install inbox-runner there"
+            self._foreign_until[address] = self._clock() + FOREIGN_SECONDS
         self.unable[address] = f"cannot run notebooks: {said}{remedy}"
 
     async def _asked(self, event: tuple[float, Mapping[str, str]]) -> None:
@@ -317,3 +327,11 @@ class Contact:
         if now != self._told:
             self._told = now
             self._on_change()
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether a worker cannot import what it is asked for.
+
+    Its scheduler, which does not unpack the exception, makes a plain one of its text.
+    """
+    return str(error).startswith(("ImportError(", "ModuleNotFoundError("))

@@ -3,7 +3,7 @@
 Pure rules over what workers say they have. Asks no worker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.request import Resources
@@ -12,6 +12,8 @@ MEMORY, GPUS, LABEL = "memory_mb", "gpus", "label:"
 """The names of Dask resources; a label's amount is how many runs may use it at a time."""
 
 PLAIN = Resources()
+LULL_SECONDS = 10.0
+"""Whoever waits asks more often than that."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,35 @@ class Seat:
     host: str
     slots: int
     has: Mapping[str, float] = field(default_factory=dict)
+
+
+class Patience:
+    """Since when there has been nobody for which needs; a worker may only be starting anew."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._asked: dict[str, tuple[float, float]] = {}
+        """When it was asked for first, and last."""
+
+    def served(self, wanted: Resources) -> None:
+        """There is somebody."""
+        self._asked.pop(wanted.model_dump_json(), None)
+
+    def is_over(self, wanted: Resources) -> bool:
+        """There is nobody; whether that has been so for long enough. Then it begins anew.
+
+        So it does where nobody has asked for a while: whoever waited has given up.
+        """
+        key, now = wanted.model_dump_json(), self._clock()
+        since, last = self._asked.get(key, (now, now))
+        if now - last > LULL_SECONDS:
+            since = now
+        self._asked[key] = (since, now)
+        if now - since < self._seconds:
+            return False
+        del self._asked[key]
+        return True
 
 
 def as_dask(wanted: Resources) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The program in front of a Dask cluster of real processes, and what becomes of it when they go."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,76 @@ def test_what_dask_does_again_by_itself_does_not_run_again(
     program.drop("next.ipynb", runs.cells(seconds=0))
     assert program.await_report("next")["status"] == "succeeded"
     assert runs.begun == {"job": 1, "next": 1}
+
+
+@contextmanager
+def polite_worker(program: Program, seconds: float) -> Iterator["subprocess.Popen[bytes]"]:
+    """A `runner worker` of one slot; told to stop, it lets a run go on for `seconds`."""
+    log = program.root / "worker.log"
+    with log.open("ab") as out:
+        worker = subprocess.Popen(
+            [program.python, "-m", "runner", "worker", "--slots", "1"],
+            cwd=program.root,
+            env={**os.environ, "INBOX_RUNNER__SHUTDOWN_SECONDS": str(seconds)},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        yield worker
+    finally:
+        if worker.poll() is None:
+            worker.terminate()
+        assert worker.wait(60) == 0, log.read_text()
+
+
+def test_a_worker_that_is_told_to_stop_ends_what_it_has_begun(
+    running: Cluster, make_program: Make, runs: Runs
+) -> None:
+    """What comes meanwhile runs elsewhere, and waits until there is an elsewhere."""
+    program = make_program(settings_of(running)).start()
+    with polite_worker(program, 60) as worker:
+        go = program.root / "go"
+        waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+        program.drop("begun.ipynb", notebook(runs.note(), waits))
+        wait_for(lambda: runs.begun["begun"])
+        os.killpg(worker.pid, signal.SIGINT)  # as a terminal does
+        wait_for(
+            lambda: any("is being stopped" in note for note in health(program).get("notes", []))
+        )
+        program.drop("next.ipynb", runs.cells(seconds=0))
+        wait_for(lambda: not (program.inbox / "next.ipynb").exists())
+        go.touch()
+        begun = program.await_report("begun")
+        assert (begun["status"], begun["attempt"]) == ("succeeded", 1)
+        assert worker.wait(60) == 0
+    assert program.report("next") is None
+    running.add_worker()
+    assert program.await_report("next")["status"] == "succeeded"
+    assert runs.begun == {"begun": 1, "next": 1}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_does_not_end_in_time_comes_home_as_far_as_it_got(
+    running: Cluster, make_program: Make, runs: Runs, *, again: bool
+) -> None:
+    """After `shutdown_seconds`, or at the second signal."""
+    program = make_program(settings_of(running)).start()
+    with polite_worker(program, 600 if again else 1) as worker:
+        cells = notebook("print('as far as here')", runs.note(), "import time; time.sleep(600)")
+        program.drop("long.ipynb", cells)
+        wait_for(lambda: runs.begun["long"])
+        worker.terminate()
+        if again:
+            wait_for(
+                lambda: any("is being stopped" in note for note in health(program).get("notes", []))
+            )
+            worker.terminate()
+        report = program.await_report("long")
+        assert report["error_type"] == "interrupted"
+        assert report["host"]
+        assert "as far as here" in (program.outbox / "long.ipynb").read_text()
+        assert worker.wait(60) == 0
 
 
 def test_without_a_scheduler_jobs_wait_and_health_is_red(
@@ -341,7 +413,7 @@ def test_a_worker_that_can_begin_nothing_costs_no_job(
     for number in range(12):
         assert program.await_report(f"n{number}")["status"] == "succeeded"
     assert set(runs.begun.values()) == {1}
-    assert "No such file" in str(health(program)["notes"])
+    assert "No such file" in str(health(program).get("notes", []))
 
 
 def without_the_runner(folder: Path) -> Path:
@@ -449,13 +521,18 @@ def test_a_worker_without_the_runner_is_seen_and_not_used(
     monkeypatch.setenv("PYTHONPATH", str(without_the_runner(tmp_path)))
     running.add_worker()
     monkeypatch.delenv("PYTHONPATH")
+    began = time.monotonic()
     program = make_program(settings_of(running)).start()
     wait_for(lambda: "no runner here" in str(health(program).get("notes")))
+    assert "install inbox-runner there" in str(health(program)["notes"])
     assert health(program)["status"] == "unhealthy"
     running.add_worker()
     for number in range(4):
         program.drop(f"n{number}.ipynb", runs.cells(seconds=0))
         assert program.await_report(f"n{number}")["status"] == "succeeded"
+    said = running.workers[0].log.read_text().count("\nImportError: there is no runner here")
+    minutes = 1 + (time.monotonic() - began) // 60
+    assert 2 <= said <= 2 * minutes, "asked once a minute; Dask tells it twice"
 
 
 def test_a_worker_of_another_version_is_seen_and_not_used(

@@ -6,6 +6,7 @@ Each probe runs once by the papermill command, in a process of its own, and once
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import venv
@@ -147,6 +148,7 @@ def _papermill(folder: Path, name: str) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # not that of `nohup`
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.execution.placement import PLAIN, Seat, as_dask, fits, why_never
+from runner.execution.placement import PLAIN, Patience, Seat, as_dask, fits, why_never
 from runner.request import Resources, demand_of
 
 GPU = Seat("tcp://a:1", "a", 2, {"gpus": 1, "memory_mb": 4000, "label:ssd": 2})
@@ -72,6 +72,45 @@ def test_an_empty_cluster_says_nothing_of_ever() -> None:
     """Workers may come."""
     assert why_never([], needs(gpus=100)) is None
     assert not fits([], [], PLAIN)
+
+
+class Clock:
+    """Goes where it is told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def waits(patience: Patience, clock: Clock, wanted: Resources, seconds: int) -> bool:
+    """Ask twice a second, as the daemon does; whether it was over at some time."""
+    over = False
+    for _ in range(seconds * 2):
+        over = patience.is_over(wanted) or over
+        clock.now += 0.5
+    return over
+
+
+def test_patience_is_that_of_one_wait() -> None:
+    """It ends, and counts anew whenever there was somebody, or nobody has asked."""
+    clock = Clock()
+    patience = Patience(60, clock)
+    gpu, plain = needs(gpus=1), needs(gpus=2)
+    assert not waits(patience, clock, gpu, 60)
+    assert not waits(patience, clock, plain, 1), "each need has its own"
+    assert patience.is_over(gpu)
+    assert not waits(patience, clock, gpu, 60), "whoever comes next waits as long"
+    patience.served(gpu)
+    assert not waits(patience, clock, gpu, 60)
+    clock.now += 3600
+    assert not waits(patience, clock, gpu, 60), "who waited an hour ago was cancelled"
+    assert waits(patience, clock, gpu, 1)
+
+
+def test_without_patience_nobody_waits() -> None:
+    """`patience_seconds: 0`."""
+    assert Patience(0, Clock()).is_over(needs(gpus=1))
 
 
 SEATS = st.lists(
