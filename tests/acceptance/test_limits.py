@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from runner.execution.limits import SPARE_FILES
 from tests.conftest import Json, Program, Serving, code, notebook, tool, wait_for
 from tests.integration.test_limits import BOMB
 
@@ -134,7 +135,8 @@ def test_the_settings_reach_the_kernel(serving: Serving, start: str) -> None:
     )
     program.drop("asks.ipynb", notebook(code(source, "results")))
     report = program.await_report("asks")
-    assert report["results"]["cell_1"]["application/json"] == [300, 300, True, 500]
+    limits = [300, 300 + SPARE_FILES, True, 500]
+    assert report["results"]["cell_1"]["application/json"] == limits
     program.drop("greedy.ipynb", notebook("kept = bytearray(4 * 1024**3)"))
     assert program.await_report("greedy")["error_type"] == "out_of_memory"
 
