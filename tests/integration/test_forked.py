@@ -17,6 +17,7 @@ def test_whoever_subscribes_while_a_kernel_prints_is_greeted(tmp_path: Path) -> 
 def is_greeted(address: str) -> bool:
     """Whether a subscriber hears the welcome (JEP 65) of an output thread that is busy sending."""
     with zmq.Context() as context, context.socket(zmq.XPUB) as output:
+        output.linger = 1000  # as ipykernel has it; zmq's own is to wait for ever
         output.bind(address)
         thread = OutputThread(output, session=Session(key=b"key"))
         thread.start()
