@@ -218,15 +218,6 @@ class Jupyter:
         }
         return _session(await self.runtime.ask("POST", "sessions", body))
 
-    async def kernel_state(self, kernel_id: str) -> str:
-        """`idle`, `busy`, `starting`, …
-
-        Raises:
-            JupyterAway, JupyterRefused
-        """
-        found = await self.runtime.ask("GET", f"kernels/{quote(kernel_id)}")
-        return str(found["execution_state"])
-
     async def interrupt(self, kernel_id: str) -> None:
         """Interrupt what a kernel runs.
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.2
 CONNECT_SECONDS = 10
 REPLY_SECONDS = 10
+ASK_SECONDS = 5.0
+"""Whether the kernel is free is asked again: what the one before it was asked is lost."""
+HEAR_SECONDS = 0.5
 _GONE = frozenset({"restarting", "autorestarting", "dead"})
 
 
@@ -46,13 +50,17 @@ class Execution:
         self._headers = dict(headers)
         self._code = code
         self._given_up = threading.Event()
+        self._sending = threading.Lock()
+        self.is_free = asyncio.Event()
+        """The kernel has nothing else to do, and gets the code."""
+        self.sent_at: float | None = None
         self.has_begun = False
         """Whether the kernel has come to this cell; before, it runs somebody else's."""
 
     async def run(self, tell: Callable[[Message], None]) -> Reply:
-        """Run it to its end. `tell` is called in the event loop's thread, in order.
+        """Run it to its end, once the kernel is free. `tell` is called in the loop, in order.
 
-        Cancelled, it stops listening; the kernel goes on.
+        Cancelled, it stops listening; what the kernel has got goes on.
 
         Raises:
             KernelGone
@@ -78,7 +86,12 @@ class Execution:
                 endpoint=self._url, headers=self._headers, timeout=CONNECT_SECONDS
             )
             try:
-                reply = self._talk(client, lambda message: in_loop(tell, message))
+                self._connect(client)
+                self._wait_until_free(client)
+                asked = self._send(client)
+                in_loop(self.is_free.set)
+                self._listen(client, asked, lambda message: in_loop(tell, message))
+                reply = self._reply(client, asked)
             except KernelGone as gone:
                 in_loop(settle, None, gone)
             except Exception as error:  # the library's sockets raise whatever they trip over
@@ -94,13 +107,57 @@ class Execution:
         finally:
             self._given_up.set()
 
-    def _talk(self, client: KernelWebSocketClient, tell: Callable[[Message], None]) -> Reply:
+    def give_up(self) -> bool:
+        """Nobody waits any more. Whether the kernel has not got the code, and never will."""
+        with self._sending:
+            self._given_up.set()
+            return self.sent_at is None
+
+    def _connect(self, client: KernelWebSocketClient) -> None:
         client.start_channels()
         if not client.channels_running:
             raise KernelGone("the kernel's channels cannot be reached")
-        asked = client.execute(self._code, allow_stdin=False, stop_on_error=False)
-        self._listen(client, asked, tell)
-        return self._reply(client, asked)
+
+    def _wait_until_free(self, client: KernelWebSocketClient) -> None:
+        """Until the kernel answers, and what it publishes arrives here.
+
+        Jupyter's own word for it is no help: it is `busy` for ever when a kernel has died in a cell
+        and its successor had nothing to do yet. And what a new kernel publishes may be lost until
+        Jupyter is connected to it.
+        """
+        while not self._given_up.is_set():
+            if self._answers(client, client.kernel_info()):
+                return
+
+    def _answers(self, client: KernelWebSocketClient, asked: str) -> bool:
+        """Whether both are seen; False when it is time to ask again."""
+        until = time.monotonic() + ASK_SECONDS
+        answered = heard = False
+        while not self._given_up.is_set() and time.monotonic() < until:
+            with suppress(queue.Empty):
+                reply = client.get_shell_msg(timeout=0 if answered else LOOK_SECONDS)
+                if not answered and reply["parent_header"].get("msg_id") == asked:
+                    answered, until = True, time.monotonic() + HEAR_SECONDS
+            with suppress(queue.Empty):
+                while not heard:
+                    message = client.get_iopub_msg(timeout=LOOK_SECONDS if answered else 0)
+                    if message["content"].get("execution_state") == "dead":
+                        raise KernelGone("the kernel died, and could not be started again")
+                    heard = message["parent_header"].get("msg_id") == asked
+            if answered and heard:
+                return True
+            if not client.channels_running:
+                raise KernelGone("the connection to the kernel was lost")
+        return False
+
+    def _send(self, client: KernelWebSocketClient) -> str:
+        """Give it the code, unless nobody waits for it any more."""
+        with self._sending:
+            if self._given_up.is_set():
+                raise KernelGone("nobody waits for this cell any more")
+            self.sent_at = time.monotonic()
+            asked: str = client.execute(self._code, allow_stdin=False, stop_on_error=False)
+            return asked
 
     def _listen(
         self, client: KernelWebSocketClient, asked: str, tell: Callable[[Message], None]

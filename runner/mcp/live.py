@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 SHOW_SECONDS = 0.2
 TELL_SECONDS = 2.0
 INTERRUPT_SECONDS = 10.0
+_NOT_RUN = "this cell is in the notebook and was not run"
 
 
 class BadCall(Exception):
@@ -190,9 +191,8 @@ class LiveNotebooks:
             except TimeoutError:
                 return _not_run(path, document, cell_id, "another cell of an agent still runs")
             try:
-                session = await self._ready(path, document, limit)
-                if session is None:
-                    return _not_run(path, document, cell_id, "its kernel is busy with another cell")
+                wanted = document.metadata.get("kernelspec") or {}
+                session = await self._jupyter.session(path, wanted.get("name") or PYTHON3["name"])
                 ran = await self._execute(path, document, cell_id, session, source, limit)
             finally:
                 turn.release()
@@ -217,17 +217,6 @@ class LiveNotebooks:
             await document.settle()
             return str(cell["id"])
 
-    async def _ready(self, path: str, document: Document, limit: float) -> Session | None:
-        """The notebook's kernel once it has nothing to do; None when that takes too long."""
-        deadline = time.monotonic() + limit
-        wanted = document.metadata.get("kernelspec") or {}
-        session = await self._jupyter.session(path, wanted.get("name") or PYTHON3["name"])
-        while await self._jupyter.kernel_state(session.kernel_id) == "busy":
-            if time.monotonic() > deadline:
-                return None
-            await asyncio.sleep(SHOW_SECONDS)
-        return session
-
     async def _execute(
         self,
         path: str,
@@ -251,7 +240,6 @@ class LiveNotebooks:
         url = runtime.websocket(f"kernels/{session.kernel_id}/channels")
         execution = Execution(url, runtime.headers, source)
         document.begin(cell_id)
-        started = time.monotonic()
         showing = asyncio.create_task(_show(document, cell_id, outputs, has_news))
         try:
             status, note = await self._await(execution, take, session, limit)
@@ -266,7 +254,7 @@ class LiveNotebooks:
             status,
             note,
             counts[-1] if counts else None,
-            round(time.monotonic() - started, 2),
+            0.0 if execution.sent_at is None else round(time.monotonic() - execution.sent_at, 2),
             tuple(pieces_of(outputs.found)),
         )
 
@@ -277,9 +265,16 @@ class LiveNotebooks:
         session: Session,
         limit: float,
     ) -> tuple[str, str | None]:
-        """How it ended. Past its time it is interrupted, if the kernel has come to it."""
+        """How it ended. It may wait for as long as it may run.
+
+        Past its time it is interrupted, if the kernel has come to it.
+        """
         running = asyncio.ensure_future(execution.run(take))
+        free = asyncio.ensure_future(execution.is_free.wait())
         try:
+            await asyncio.wait([running, free], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done() and not free.done() and execution.give_up():
+                return "not_run", f"its kernel is busy with another cell; {_NOT_RUN}"
             await asyncio.wait([running], timeout=limit)
             if not running.done():
                 return await self._stop(execution, running, session)
@@ -288,6 +283,7 @@ class LiveNotebooks:
             return "kernel_died", str(gone)
         finally:
             running.cancel()
+            free.cancel()
 
     async def _stop(
         self, execution: Execution, running: asyncio.Future[Reply], session: Session
@@ -379,7 +375,7 @@ def _cell(kind: str, source: str) -> Json:
 
 
 def _not_run(path: str, document: Document, cell_id: str, why: str) -> Ran:
-    note = f"{why}; this cell is in the notebook and was not run"
+    note = f"{why}; {_NOT_RUN}"
     return Ran(path, document.index_of(cell_id), cell_id, "not_run", note, None, 0.0, ())
 
 

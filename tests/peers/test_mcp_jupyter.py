@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -19,6 +21,7 @@ from jupyter_nbmodel_client import (  # isort: skip
     NbModelClient,
     get_jupyter_notebook_websocket_url,
 )
+from jupyter_kernel_client.wsclient import KernelWebSocketClient  # isort: skip
 from mcp import Client  # isort: skip
 
 
@@ -74,6 +77,23 @@ async def person(jupyter: Lab, notebook: str) -> AsyncIterator[NbModelClient]:
     url = get_jupyter_notebook_websocket_url(jupyter.url, notebook, jupyter.token)
     async with NbModelClient(url) as client:
         yield client
+
+
+@contextmanager
+def persons_cell(jupyter: Lab, notebook: str, source: str) -> Iterator[None]:
+    """Code that somebody else runs in a notebook's kernel; it has begun."""
+    sessions = requests.get(f"{jupyter.url}/api/sessions", headers=jupyter.headers, timeout=30)
+    [kernel] = [one["kernel"]["id"] for one in sessions.json() if one["path"] == notebook]
+    socket = jupyter.url.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels"
+    client = KernelWebSocketClient(endpoint=socket, headers=jupyter.headers)
+    client.start_channels()
+    try:
+        asked = client.execute(source)
+        while client.get_iopub_msg(timeout=30)["parent_header"].get("msg_id") != asked:
+            pass
+        yield
+    finally:
+        client.stop_channels()
 
 
 async def sees(what: Any, seconds: float = 30) -> None:
@@ -235,6 +255,26 @@ def test_a_kernel_that_dies_is_told_and_replaced(server: Agents, notebook: str) 
     assert result.is_error
     assert value(result)["status"] == "kernel_died"
     assert value(run(server, notebook, "'alive'"))["outputs"] == ["'alive'"]
+
+
+def test_a_busy_kernel_is_waited_for_as_long_as_a_cell_may_run(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """What waited in vain is never run: the agent was told that."""
+    run(server, notebook, "import os, time\nran = []")
+    free = jupyter.folder / "free"
+    with persons_cell(
+        jupyter, notebook, f"while not os.path.exists({str(free)!r}): time.sleep(0.05)"
+    ):
+        late = run(server, notebook, "ran.append('late')", timeout_seconds=2)
+        assert (value(late)["status"], value(late)["execution_count"]) == ("not_run", None)
+        assert "busy" in value(late)["note"]
+        began = time.monotonic()
+        threading.Timer(3, free.touch).start()
+        waited = run(server, notebook, "ran.append('in time')\nran", timeout_seconds=60)
+    assert value(waited)["outputs"] == ["['in time']"]
+    took = time.monotonic() - began
+    assert value(waited)["seconds"] < took - 2, "from when the kernel had it"
 
 
 def test_a_cell_that_asks_for_input_does_not_hang(server: Agents, notebook: str) -> None:
