@@ -108,9 +108,10 @@ class Execution:
             self._given_up.set()
 
     def give_up(self) -> bool:
-        """Nobody waits any more. Whether the kernel has not got the code, and never will."""
+        """Do not send the code any more; False when the kernel has got it already."""
         with self._sending:
-            self._given_up.set()
+            if self.sent_at is None:
+                self._given_up.set()
             return self.sent_at is None
 
     def _connect(self, client: KernelWebSocketClient) -> None:
@@ -133,13 +134,17 @@ class Execution:
         """Whether both are seen; False when it is time to ask again."""
         until = time.monotonic() + ASK_SECONDS
         answered = heard = False
-        while not self._given_up.is_set() and time.monotonic() < until:
+
+        def goes_on() -> bool:
+            return not self._given_up.is_set() and time.monotonic() < until
+
+        while goes_on():
             with suppress(queue.Empty):
                 reply = client.get_shell_msg(timeout=0 if answered else LOOK_SECONDS)
                 if not answered and reply["parent_header"].get("msg_id") == asked:
                     answered, until = True, time.monotonic() + HEAR_SECONDS
             with suppress(queue.Empty):
-                while not heard:
+                while not heard and goes_on():
                     message = client.get_iopub_msg(timeout=LOOK_SECONDS if answered else 0)
                     if message["content"].get("execution_state") == "dead":
                         raise KernelGone("the kernel died, and could not be started again")
