@@ -24,13 +24,7 @@ from runner.companion import Companion
 from runner.config import MEGABYTE, Settings, available_memory
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
-from runner.engine import (
-    Incarnation,
-    StartExecution,
-    memory_warning,
-    start_execution,
-    threads_of,
-)
+from runner.engine import Incarnation, StartExecution, memory_warning, start_execution
 from runner.execution.order import Progress
 from runner.execution.tree import adopt_orphans, children, end_marked
 from runner.intake import lease
@@ -43,6 +37,7 @@ from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
 from runner.owner import Owned, Ownership, own
 from runner.reception import Pace, Reception, utc_now
+from runner.threads import Threads
 from runner.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -262,8 +257,6 @@ class Daemon:
             settings, own, self._goal is None, lambda: self._mail.put(_Changed())
         )
         stack.callback(execution.close)
-        executor = ThreadPoolExecutor(threads_of(settings), thread_name_prefix="job")
-        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
         stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
         self._inbox = self._make_inbox(max_bytes)
@@ -289,7 +282,7 @@ class Daemon:
             outbox=self._outbox,
             disk=disk,
             execution=execution,
-            executor=executor,
+            executor=Threads("job"),
             retire=self._reception.retire,
             tell=self._mail.put,
             on_progress=lambda job_id, progress: self._mail.put(_Progressed(job_id, progress)),

@@ -124,6 +124,7 @@ class Dispatch:
         self._running: dict[str, _Running] = {}
         self._reserved: list[_Reserved] = []
         self._unstartable: list[str] = []
+        self._not_begun: list[str] = []
         self._unpublished: dict[str, _Delay] = {}
         self._start_delay = _Delay(0.0)
         self._queued_status: dict[str, float] = {}
@@ -169,6 +170,7 @@ class Dispatch:
         if self._start_delay.at > self._clock():
             return
         try:
+            self._put_back()
             while (job := self._ledger.next_to_settle(self._only)) is not None:
                 self._settle(job)
             if self._has_room():
@@ -179,8 +181,9 @@ class Dispatch:
             self._forget_reserved()
             self._put_off(self._start_delay, "start", error)
         else:
-            self._start_delay = _Delay(0.0)
-            self.troubles.pop("start", None)
+            if self._start_delay.at <= self._clock():
+                self._start_delay = _Delay(0.0)
+                self.troubles.pop("start", None)
 
     def reserve(self) -> None:
         """Record that jobs whose turn it is run now, as many as there are slots.
@@ -206,16 +209,41 @@ class Dispatch:
             self._passed_over_until = self._clock() + PASSED_OVER_SECONDS
 
     def launch(self) -> None:
-        """Execute what is reserved, once that is durable."""
+        """Execute what is reserved, once that is durable.
+
+        Where the system gives no thread for it, it goes back, and is tried again later.
+
+        Raises:
+            sqlite3.OperationalError: it cannot go back now; the next turn sees to it.
+        """
         for job_id in self._unstartable:
             self._unpublished[job_id] = _Delay(self._clock())
-        for one in self._reserved:
-            wanted = one.order.resources
-            self._running[one.job.job_id] = _Running(one.job, wanted, self._clock())
+        while self._reserved:
+            one = self._reserved[0]
+            running = _Running(one.job, one.order.resources, self._clock())
+            self._running[one.job.job_id] = running
+            try:
+                future = self._executor.submit(self._execute, one.order, one.notebook)
+            except RuntimeError as error:
+                del self._running[one.job.job_id]
+                self._not_begun.extend(left.job.job_id for left in self._reserved)
+                self._reserved.clear()
+                self._put_off(self._start_delay, "start", error)
+                self._put_back()
+                return
+            self._reserved.pop(0)
             log.info("job %s: started %r", one.job.job_id, one.job.name)
-            future = self._executor.submit(self._execute, one.order, one.notebook)
             future.add_done_callback(lambda done: self._tell(done.result()))
-        self._reserved.clear()
+
+    def _put_back(self) -> None:
+        """What has not begun is queued again.
+
+        Raises:
+            sqlite3.OperationalError: see `launch`.
+        """
+        while self._not_begun:
+            self._ledger.put_back(self._not_begun[0])
+            self._not_begun.pop(0)
 
     def _forget_reserved(self) -> None:
         """What was reserved in a transaction that failed is not recorded: it must not run."""

@@ -91,19 +91,12 @@ def _cluster(
             caps=FileCaps(int(limits.files_mb * MEGABYTE), limits.files),
             lease_seconds=dask.lease_seconds,
             patience_seconds=dask.patience_seconds,
-            most=settings.execution.concurrency,
+            most=settings.execution.concurrency or MOST_IN_FLIGHT,
         ),
         instance=own.instance,
         start=own.start,
         on_change=on_change,
     )
-
-
-def threads_of(settings: Settings) -> int:
-    """Each order in flight has one, which mostly waits; they are made when they are needed."""
-    if settings.execution.is_cluster:
-        return settings.execution.concurrency or MOST_IN_FLIGHT
-    return settings.concurrency
 
 
 def memory_warning(settings: Settings, available: int | None) -> str | None:

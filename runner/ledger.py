@@ -538,6 +538,12 @@ class Ledger(_Reading):
         with self.transaction():
             self._move(job_id, State.RUNNING, State.QUEUED, "started_at = NULL")
 
+    def put_back(self, job_id: str) -> None:
+        """A job of which `start` was recorded has not begun: it waits as if nothing had been."""
+        with self.transaction():
+            also = "started_at = NULL, attempt = attempt - 1"
+            self._move(job_id, State.RUNNING, State.QUEUED, also)
+
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Note that these are to be cancelled; a job that is sealed already stays as it is."""
         with self.transaction():

@@ -33,6 +33,17 @@ class AtOnce(Executor):
         return future
 
 
+class OutOfThreads(AtOnce):
+    """Calls nothing for a while."""
+
+    has_none = True
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.has_none:
+            raise RuntimeError("can't start new thread")
+        return super().submit(fn, *args, **kwargs)
+
+
 class FakeProcesses:
     """Executes a notebook by writing its text to a file and giving it back."""
 
@@ -71,6 +82,7 @@ class Place:
         for folder in (self.outbox, self.state):
             folder.mkdir(parents=True)
         self.processes = FakeProcesses()
+        self.executor: Executor = AtOnce()
         self.clock = 0.0
 
     def accept(self, ledger: Ledger, job_id: str, name: str, **more: Any) -> None:
@@ -108,7 +120,7 @@ class Place:
             outbox=outbox,
             disk=disk,
             execution=self.processes,  # type: ignore[arg-type]
-            executor=AtOnce(),
+            executor=self.executor,
             retire=retire,
             tell=came.append,
             on_progress=lambda *_: None,
@@ -265,6 +277,41 @@ def test_what_a_failed_transaction_reserved_does_not_run(tmp_path: Path) -> None
     place.work_off(dispatch, came)
     assert place.processes.executed == [A]
     assert place.reports()[A]["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_job_for_which_there_is_no_thread_waits(tmp_path: Path, *, is_full: bool) -> None:
+    """It has not begun, whatever the ledger could be told; health says why it waits."""
+    place = Place(tmp_path)
+    place.executor = executor = OutOfThreads()
+    place.processes.slots = 2
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, A, "one")
+    place.accept(ledger, B, "two")
+    put_back = ledger.put_back
+
+    def full(job_id: str) -> None:
+        raise full_ledger()
+
+    if is_full:
+        ledger.put_back = full  # type: ignore[method-assign]
+    dispatch.turn()
+    assert "start" in dispatch.troubles
+    assert (dispatch.running, place.processes.executed) == (0, [])
+    states = {ledger.job(one).state for one in (A, B)}  # type: ignore[union-attr]
+    assert states == {State.RUNNING if is_full else State.QUEUED}
+    ledger.put_back = put_back  # type: ignore[method-assign]
+    place.work_off(dispatch, came)
+    assert place.processes.executed == []
+    executor.has_none = False
+    place.work_off(dispatch, came)
+    assert sorted(place.processes.executed) == sorted([A, B])
+    reports = place.reports()
+    assert [(reports[one]["status"], reports[one]["attempt"]) for one in (A, B)] == [
+        ("succeeded", 1),
+        ("succeeded", 1),
+    ]
+    assert dispatch.troubles == {}
 
 
 def test_a_refused_job_waits_for_its_turn_among_its_name(tmp_path: Path) -> None:

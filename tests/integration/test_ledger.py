@@ -93,6 +93,7 @@ def state_of(ledger: Ledger, number: int) -> State:
 ACTS: dict[str, tuple[State, State, Callable[[Ledger, int], None]]] = {
     "start": (State.QUEUED, State.RUNNING, lambda led, n: led.start(job_id(n), NOW)),
     "requeue": (State.RUNNING, State.QUEUED, lambda led, n: led.requeue(job_id(n))),
+    "put back": (State.RUNNING, State.QUEUED, lambda led, n: led.put_back(job_id(n))),
     "seal a queued one": (
         State.QUEUED,
         State.SEALED,
@@ -421,6 +422,17 @@ def test_requeued_job_keeps_its_place(ledger: Ledger) -> None:
     bring(ledger, 1, State.RUNNING)
     add(ledger, 2)
     ledger.requeue(job_id(1))
+    assert turn(ledger) == job_id(1)
+
+
+def test_what_is_put_back_has_never_begun(ledger: Ledger) -> None:
+    """It has its place, and all its attempts."""
+    add(ledger, 1)
+    add(ledger, 2)
+    before = ledger.job(job_id(1))
+    ledger.start(job_id(1), NOW)
+    ledger.put_back(job_id(1))
+    assert ledger.job(job_id(1)) == before
     assert turn(ledger) == job_id(1)
 
 

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What everybody stands on.
     "config": set(),
     "disk": set(),
+    "threads": set(),
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
     "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json"},
     "ledger": {"outcome", "strict_json"},
@@ -82,7 +83,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "daemon": {
         *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
         *("engine", "outbox", "outcome", "owner", "reception", "strict_json"),
-        *("companion", "library", "mounts", "pulse", "watch"),
+        *("companion", "library", "mounts", "pulse", "threads", "watch"),
     },
     "doctor": {
         *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
