@@ -1,4 +1,4 @@
-"""A thread for each call, where none that cannot begin is left waiting for one.
+"""A thread for each call; a call that gets none is never made.
 
 Knows nothing of what is called.
 """
