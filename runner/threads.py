@@ -31,7 +31,8 @@ class Threads(Executor):
         future: Future[T] = Future()
 
         def work() -> None:
-            future.set_running_or_notify_cancel()
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:  # noqa: BLE001 - it is the caller's to look at
