@@ -12,7 +12,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+INSTALL := $(BIN)/python scripts/install.py
 LOCKS := requirements.lock requirements-dev.lock
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
@@ -67,19 +67,18 @@ lock: $(VENV)/.dev
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 
-$(VENV)/.base: requirements.lock pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 run")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --require-hashes -r requirements.lock
-	$(PIP) --no-deps --editable .
-	touch $@
+	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.stack: requirements-stack.lock pyproject.toml
-	$(MAKE) --no-print-directory $(VENV)/.base
-	$(PIP) --require-hashes -r requirements-stack.lock
-	touch $@
+$(VENV)/.base: requirements.lock pyproject.toml | $(BIN)/python
+	@$(INSTALL) base
+	@touch $@
 
-$(VENV)/.dev: $(LOCKS) pyproject.toml
-	$(MAKE) --no-print-directory $(VENV)/.base
-	$(PIP) --require-hashes -r requirements-dev.lock
-	touch $@
+$(VENV)/.stack: requirements-stack.lock pyproject.toml | $(BIN)/python
+	@$(INSTALL) stack
+	@touch $@ $(VENV)/.base
+
+$(VENV)/.dev: $(LOCKS) pyproject.toml | $(BIN)/python
+	@$(INSTALL) dev
+	@touch $@ $(VENV)/.base $(VENV)/.stack

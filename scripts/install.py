@@ -1,0 +1,159 @@
+"""Install what a lock file pins, and the program itself, into the environment this runs in.
+
+uv does it in seconds; where it cannot be had or fails, pip does. Both check every hash.
+Needs the standard library alone.
+
+    .venv/bin/python scripts/install.py base|stack|dev
+"""
+
+import ast
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = {
+    "base": "requirements.lock",
+    "stack": "requirements-stack.lock",
+    "dev": "requirements-dev.lock",
+}
+MEGABYTES = {"base": (150, 500), "stack": (260, 850), "dev": (390, 1250)}
+"""About how much of each is downloaded, and how much it takes on the disk."""
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+BEAT_SECONDS = 15.0
+FROM_PIP = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "no-index": "UV_NO_INDEX",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "proxy": "ALL_PROXY",
+}
+"""What pip is told about where packages come from, and the variable that tells uv the same."""
+
+
+def main() -> int:
+    bundle = sys.argv[1]
+    lock = ROOT / LOCKS[bundle]
+    pins = sum(line[:1].isalnum() for line in lock.read_text().splitlines())
+    download, disk = MEGABYTES[bundle]
+    say(
+        f"installing up to {pins} packages into {sys.prefix}: about {download} MB to download, "
+        f"{disk} MB on the disk; under a minute on a fast line, a few minutes on a slow one"
+    )
+    begun = time.monotonic()
+    if not (install_by_uv(lock) or install_by_pip(lock)):
+        return 1
+    say(f"installed in {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+def install_by_uv(lock: Path) -> bool:
+    """Whether uv was to be had and did it."""
+    uv = Path(sysconfig.get_path("scripts"), "uv")
+    if not (uv.exists() or fetch_uv()):
+        return False
+    install = [str(uv), "pip", "install", "--quiet", "--python", sys.executable]
+    wanted = ["--index-strategy", "unsafe-best-match", "--require-hashes", "-r", str(lock)]
+    environment = {**uv_settings(pip_settings()), **os.environ}
+    if run([*install, *wanted], environment):
+        return run([*install, "--no-deps", "--editable", str(ROOT)], environment)
+    say("uv could not do it; now by pip, which takes some minutes")
+    return False
+
+
+def install_by_pip(lock: Path) -> bool:
+    install = [*PIP, "install", "--quiet"]
+    return run([*install, "--require-hashes", "-r", str(lock)], os.environ) and run(
+        [*install, "--no-deps", "--editable", str(ROOT)], os.environ
+    )
+
+
+def fetch_uv() -> bool:
+    """Have pip install the uv that the lock of the development tools pins, by its hash."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
+        pinned.write(pin_of("uv", (ROOT / LOCKS["dev"]).read_text()))
+        pinned.flush()
+        install = [*PIP, "install", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        done = subprocess.run(
+            [*install, "--require-hashes", "-r", pinned.name], capture_output=True, text=True
+        )
+    if done.returncode:
+        say("uv is not to be had here; now by pip, which takes some minutes")
+    return done.returncode == 0
+
+
+def pin_of(name: str, lock: str) -> str:
+    """The lines of a lock file that pin one package, with its hashes."""
+    lines: list[str] = []
+    for line in lock.splitlines(keepends=True):
+        if line.startswith(f"{name}==") or (lines and line.startswith(" ")):
+            lines.append(line)
+        elif lines:
+            break
+    return "".join(lines)
+
+
+def pip_settings() -> dict[str, str]:
+    """What pip's files and variables say, by option; a variable wins, then `install`'s own."""
+    done = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True)
+    found: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
+    for line in done.stdout.splitlines():
+        key, _, value = line.partition("=")
+        section, _, option = key.rpartition(".")
+        if section in found:
+            found[section][option] = str(ast.literal_eval(value))
+    return {**found["global"], **found["install"], **found[":env:"]}
+
+
+def uv_settings(pip: Mapping[str, str]) -> dict[str, str]:
+    """The same for uv, as environment variables."""
+    settings: dict[str, str] = {}
+    for option, variable in FROM_PIP.items():
+        words = pip.get(option, "").split()
+        if words:
+            settings[variable] = (",".join if option == "find-links" else " ".join)(words)
+    return settings
+
+
+def run(command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Run it, with a sign of life now and then; whether it succeeded."""
+    begun = time.monotonic()
+    process = subprocess.Popen(command, env=environment)
+    while True:
+        try:
+            return process.wait(BEAT_SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            say(f"… {written_mb(process.pid)} MB written after {time.monotonic() - begun:.0f} s")
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+
+
+def written_mb(pid: int) -> int:
+    """How much a process has written so far, where the system tells it."""
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) for line in lines if line.startswith("wchar")) // 1_000_000
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  (its only output)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
