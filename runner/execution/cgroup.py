@@ -68,6 +68,11 @@ class Cgroup:
         return self._events("memory.events").get("oom_kill", 0) > 0
 
     @property
+    def was_full(self) -> bool:
+        """Whether it has had all memory that it may have, and asked for more."""
+        return self._events("memory.events").get("oom", 0) > 0
+
+    @property
     def was_refused_a_task(self) -> bool:
         """Whether there was a fork or a thread beyond its limit."""
         return self._events("pids.events").get("max", 0) > 0

@@ -3,6 +3,7 @@
 Pure rules over an exception and the notebook as far as it got. Ends nothing, and runs nothing.
 """
 
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +40,11 @@ class Circumstances:
     timeout_seconds: float
     limits: RunLimits
     peak: int
-    """The most memory that it was seen to hold, in bytes."""
+    """The most memory that it was seen to hold, in bytes; 0 if that is not known."""
     is_out_of_files: bool
     """Whether its kernel had as many files open as it may."""
+    signal: int | None = None
+    """What has ended its kernel, if a signal has."""
 
 
 def failure_of(
@@ -73,7 +76,7 @@ def failure_of(
     if isinstance(error, DeadKernelError):
         return Failure(
             error_type=ErrorType.KERNEL_DIED,
-            message=f"The kernel died {_during(place)}.",
+            message=f"The kernel died {_during(place)}{_by(known.signal)}.",
             **place,
         )
     assert error is not None
@@ -96,7 +99,32 @@ def _why(reason: str, known: Circumstances) -> str:
 def _memory(known: Circumstances) -> str:
     limit = known.limits.memory_mb
     allowed = "" if limit is None else f"A run may hold {limit} MB ({known.limits.memory_key}); "
-    return f"{allowed}its peak was {known.peak // _MEGABYTE} MB."
+    if not known.peak:
+        return f"{allowed}its peak is not known."
+    return f"{allowed}its peak was {max(known.peak // _MEGABYTE, 1)} MB."
+
+
+def _is_far_below(known: Circumstances) -> bool:
+    """Whether it was not the run's limit that it came to."""
+    limit = known.limits.memory_mb
+    return limit is None or known.peak < limit * _MEGABYTE * 0.9
+
+
+def _by(number: int | None) -> str:
+    """What has ended a kernel, and what to do where that is known."""
+    if number is None:
+        return ""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if number == signal.SIGBUS:
+        return (
+            f" ({name}): it used shared memory, or a mapped file, for which there was no room. In "
+            "a container /dev/shm has 64 MB, unless it is started with more: `shm_size` in "
+            "compose.yaml, `docker run --shm-size 1g`"
+        )
+    return f" ({name})"
 
 
 def _files(known: Circumstances) -> str:
@@ -158,12 +186,13 @@ def _cell_failure(
             error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
         )
     if _is_memory_error(text):
-        message = f"{message.rstrip(' .:')}. {_memory(known)}"
+        why = "That is more than the system gives at once. " if _is_far_below(known) else ""
+        message = f"{message.rstrip(' .:')}. {why}{_memory(known)}"
         return Failure(error_type=ErrorType.OUT_OF_MEMORY, message=message, **raised)
     if _NO_THREAD in text:
         message = (
             f"{message}. A run may have {known.limits.processes} processes and threads "
-            f"(limits.processes), and the stack of each counts for {known.limits.memory_key}."
+            "(limits.processes)."
         )
     if known.is_out_of_files:
         message = f"{message.rstrip(' .:')}. {_files(known)}"

@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from runner.execution import order as wire
-from runner.execution.guard import Guard
+from runner.execution.guard import LOOK_SHARE, Guard
 from runner.execution.run import Run
 from runner.execution.tree import come_before_others
 
 INTERRUPT_SECONDS = 2.0
 """Between SIGINT, which lets a cell end with a traceback, and SIGKILL."""
-LOOK_SECONDS = 0.25
-"""Between two looks of the guard; a run that is over before the first is not looked at."""
-LOOK_SHARE = 0.05
-"""How much of a core may be spent on looking."""
 TOLD = frozenset({"timeout", "cancelled", "interrupted"})
 """Reasons that leave a cell the time for a traceback."""
 
@@ -79,7 +75,7 @@ class EarlyEnd(threading.Thread):
         Raises:
             EOFError, OSError: the daemon is gone.
         """
-        pause = LOOK_SECONDS
+        pause = self._guard.pause()
         while (left := self._end_at - time.monotonic()) > 0:
             ready = wait([self._connection, self._done], timeout=min(left, pause))
             if self._done in ready:
@@ -95,7 +91,7 @@ class EarlyEnd(threading.Thread):
             reason = self._guard.look()
             if reason is not None:
                 return reason
-            pause = max(LOOK_SECONDS, (time.thread_time() - began) / LOOK_SHARE)
+            pause = max(self._guard.pause(), (time.thread_time() - began) / LOOK_SHARE)
         return "timeout"
 
     def finish(self) -> str | None:

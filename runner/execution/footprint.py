@@ -15,6 +15,8 @@ from runner.execution.tree import children
 
 _KILOBYTE = 1024
 _HAS_PROC = Path("/proc/self/status").exists()
+_HELD = (b"RssAnon", b"RssShmem", b"VmSwap", b"HugetlbPages")
+"""What a process holds; of what is resident, all but the pages of files (proc(5), `status`)."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,11 @@ class Footprint:
     pids: tuple[int, ...]
     tasks: int
     """Processes and threads: the system counts both against its own limits."""
-    shown: int
-    """Bytes of memory, where what several of them share counts several times: never too little."""
+    most: int
+    """Bytes of memory that they may hold at most: what several of them share counts several times.
+
+    Pages of files on a disk are not held: the system takes them back when it needs them.
+    """
 
 
 def count(enough: int) -> Footprint:
@@ -34,15 +39,15 @@ def count(enough: int) -> Footprint:
     Counting ends at `enough` tasks, because a fork bomb grows faster than it is walked through.
     """
     pids: list[int] = []
-    tasks = shown = 0
+    tasks = most = 0
     for pid in _descendants():
         status = _status(pid)
         pids.append(pid)
         tasks += status.threads
-        shown += status.memory
+        most += status.memory
         if tasks >= enough:
             break
-    return Footprint(tuple(pids), tasks, shown)
+    return Footprint(tuple(pids), tasks, most)
 
 
 def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
@@ -61,12 +66,20 @@ def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
     return max(found - min(mine.inherited_part * len(pids), mine.inherited), 0)
 
 
-def most_memory(pid: int, *, is_forked: bool) -> int:
-    """The most that a process has ever held of its own, in bytes; 0 if it is gone."""
+def inherited_memory() -> int:
+    """What this process, and all that are forked from its template, share with that, in bytes."""
+    return _pages(os.getpid()).inherited if _HAS_PROC else 0
+
+
+def most_memory(pid: int) -> int:
+    """The most that a process has ever held, about, with all that it shares; 0 if it is gone.
+
+    Pages of files are in the system's own number (VmHWM), so those that it has now are taken away.
+    """
     if not _HAS_PROC:
         return 0
-    inherited = _pages(os.getpid()).inherited if is_forked else 0
-    return max(_fields(f"/proc/{pid}/status").get(b"VmHWM", 0) - inherited, 0)
+    fields = _fields(f"/proc/{pid}/status")
+    return max(fields.get(b"VmHWM", 0) - fields.get(b"RssFile", 0), 0)
 
 
 @dataclass(frozen=True)
@@ -106,7 +119,7 @@ def _status(pid: int) -> _Status:
     if not _HAS_PROC:
         return _Status(1, _unique_by_psutil(pid))
     fields = _fields(f"/proc/{pid}/status")
-    memory = fields.get(b"VmRSS", 0) + fields.get(b"VmSwap", 0)
+    memory = sum(fields.get(name, 0) for name in _HELD)
     return _Status(fields.get(b"Threads", _KILOBYTE) // _KILOBYTE, memory)
 
 
@@ -117,8 +130,9 @@ def _pages(pid: int) -> _Pages:
         whole = _status(pid).memory
         return _Pages(whole, whole, whole)
     part = fields.get(b"Pss_Anon", fields.get(b"Pss", 0)) + fields.get(b"Pss_Shmem", 0)
+    huge = fields.get(b"Private_Hugetlb", 0) + fields.get(b"Shared_Hugetlb", 0)
     return _Pages(
-        part=part + fields.get(b"SwapPss", 0),
+        part=part + huge + fields.get(b"SwapPss", 0),
         own=fields.get(b"Private_Dirty", 0),
         whole=fields.get(b"Anonymous", 0),
     )

@@ -45,6 +45,9 @@ INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 """What ipykernel makes matplotlib's default, before a notebook can import it."""
 CHILDREN_SECONDS = 0.1
 """For processes that a notebook has left behind, between SIGTERM and SIGKILL."""
+COPIED_BYTES = 1 << 40
+"""Smaller messages are copied. For one that is not, pyzmq starts a thread when its first part is
+out already: where the system refuses that, half a message was sent, and the rest is misread."""
 _CHANNEL = 3
 """The descriptor over which a kernel hears from its job process."""
 _UP, _ASSIGNED, _FLUSHED = b"up\n", b"assigned\n", b"flushed\n"
@@ -214,6 +217,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
         }
         self.init_io()
         self.init_signal()
+        self.session.copy_threshold = COPIED_BYTES
         self.init_kernel()
         self.init_shell()
         self.init_gui_pylab()

@@ -1,23 +1,39 @@
 """Says when the processes of one run have taken more than they may, all together.
 
-By the run's control group, or by looking at its processes now and then. Ends nothing but what it
-is asked to end.
+By the run's control group, or by looking at its processes: the nearer they are to their limit, the
+more often. Ends nothing but what it is asked to end.
 """
 
 import os
 import signal
+import time
 from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.execution.cgroup import Cgroup
-from runner.execution.footprint import count, most_memory, own_memory
+from runner.execution.footprint import (
+    Footprint,
+    count,
+    inherited_memory,
+    most_memory,
+    own_memory,
+)
 from runner.execution.kernel import RunningKernel
 from runner.execution.limits import KERNEL_MB, MEGABYTE, RunLimits
 from runner.execution.tree import end_descendants
 
 MEMORY, MACHINE_MEMORY, PROCESSES = "memory", "machine memory", "processes"
 """Why a run was ended: more memory or processes than it may have, or none left in the machine."""
+LOOK_SECONDS = 0.25
+"""The longest time between two looks; a run that is over before the first is not looked at."""
+LEAST_SECONDS = 0.01
+LOOK_SHARE = 0.05
+"""How much of a core may be spent on looking."""
+GROWTH = 4 << 30
+"""Bytes that a run may take in a second, about: what decides when to look again."""
 KILL_SECONDS = 30.0
 """A tree of hundreds of processes that all want to run leaves little time for its end."""
 
@@ -33,13 +49,26 @@ class Guard(ABC):
     def look(self) -> str | None:
         """Which limit is passed, if one is; to be asked now and then."""
 
+    def pause(self) -> float:
+        """Seconds until it should look again."""
+        return LOOK_SECONDS
+
     @abstractmethod
     def why_killed(self) -> str | None:
         """Whether it was for memory that the system has ended the kernel."""
 
     @abstractmethod
     def peak(self) -> int:
-        """The most memory that the run was seen to hold, in bytes."""
+        """The most memory that the run was seen to hold, in bytes; 0 if it was not seen."""
+
+    def ended_by(self) -> int | None:
+        """The signal that has ended the kernel, if it was one and is not collected yet."""
+        return _signal_of(self._kernel.pidfd)
+
+    def _limit_bytes(self) -> int:
+        """What its processes may hold, with what a kernel has before its first cell."""
+        memory_mb = self._limits.memory_mb
+        return _NEVER if memory_mb is None else (memory_mb + KERNEL_MB) * MEGABYTE
 
     def kill(self) -> None:
         """End every process of the run."""
@@ -53,8 +82,10 @@ class _ByCgroup(Guard):
     def __init__(self, kernel: RunningKernel, limits: RunLimits, cgroup: Cgroup) -> None:
         super().__init__(kernel, limits)
         self._cgroup = cgroup
+        self._peak = 0
 
     def look(self) -> str | None:
+        self._peak = max(self._peak, self._cgroup.peak)
         if self._cgroup.was_refused_a_task:
             return PROCESSES
         return MEMORY if self._cgroup.ran_out_of_memory else None
@@ -64,53 +95,105 @@ class _ByCgroup(Guard):
         return self.look()
 
     def peak(self) -> int:
-        return max(self._cgroup.peak - KERNEL_MB * MEGABYTE, 0)
+        """Before Linux 5.19 a group does not keep its peak; one that was full had its limit."""
+        full = self._limit_bytes() if self._cgroup.was_full else 0
+        return max(self._peak, self._cgroup.peak, full)
 
     def kill(self) -> None:
         self._cgroup.kill()
         super().kill()
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What a run held, when its processes showed `most`; and what it cost to find that out."""
+
+    own: int
+    most: int
+    at: float
+    seconds: float
+
+
 class _ByLooking(Guard):
-    """The runner counts by itself, and is late by as much as a run takes between two looks."""
+    """The runner counts by itself, and is late by as much as a run takes between two looks.
+
+    A cheap look gives what the processes hold at most. Only where that is too much it is measured
+    what they really do: that walks through all their pages.
+    """
 
     def __init__(self, kernel: RunningKernel, limits: RunLimits) -> None:
         super().__init__(kernel, limits)
         self._is_forked = kernel.channel is not None
+        self._inherited: int | None = None
         self._kills = _system_kills()
         self._peak = 0
+        self._left = self._limit_bytes()
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="memory")
-        self._asked: Future[int] | None = None
+        self._asked: Future[_Measured] | None = None
+        self._measured: _Measured | None = None
 
     def look(self) -> str | None:
-        tasks, memory = self._limits.processes or _NEVER, self._limits.memory_mb or _NEVER
+        tasks, limit = self._limits.processes or _NEVER, self._limit_bytes()
         found = count(tasks + 1)
         if found.tasks > tasks:
             return PROCESSES
-        if self._asked is None and found.shown > memory * MEGABYTE:
-            self._asked = self._asker.submit(own_memory, found.pids, is_forked=self._is_forked)
-        own = self._answered()
-        self._peak = max(self._peak, own)
-        return MEMORY if own > memory * MEGABYTE else None
+        self._seen(found.most - self._template() * len(found.pids))
+        self._left = limit - found.most
+        if self._left >= 0:
+            return None
+        if self._asked is None and self._is_due(found, limit):
+            self._asked = self._asker.submit(_measure, found, is_forked=self._is_forked)
+        measured = self._answered()
+        if measured is None:
+            return None
+        self._left = max(limit - measured.own, 0)
+        if measured.own <= limit:
+            return None
+        self._seen(measured.own)
+        self._seen(most_memory(self._kernel.pid) - self._template())
+        return MEMORY
 
-    def _answered(self) -> int:
-        """What the run holds, as far as that is known already; 0 if it is not."""
-        if self._asked is None:
-            return 0
-        try:
-            found = self._asked.result(ANSWER_SECONDS)
-        except TimeoutError:
-            return 0
-        self._asked = None
-        return found - KERNEL_MB * MEGABYTE
+    def pause(self) -> float:
+        """As long as the run needs to take what is left, if it hurries."""
+        return min(max(self._left / GROWTH, LEAST_SECONDS), LOOK_SECONDS)
+
+    def _is_due(self, found: Footprint, limit: int) -> bool:
+        """Whether more may be held by now than was measured last, or that is long ago."""
+        last = self._measured
+        if last is None or found.most - last.most > limit - last.own:
+            return True
+        return time.monotonic() - last.at > last.seconds / LOOK_SHARE
+
+    def _answered(self) -> _Measured | None:
+        """What was measured last; None before the first answer."""
+        if self._asked is not None:
+            with suppress(TimeoutError):
+                self._measured = self._asked.result(ANSWER_SECONDS)
+                self._asked = None
+        return self._measured
+
+    def _template(self) -> int:
+        """What each process has in common with the one that it was forked from."""
+        if self._inherited is None:
+            self._inherited = inherited_memory() if self._is_forked else 0
+        return self._inherited
+
+    def _seen(self, held: int) -> None:
+        self._peak = max(self._peak, held)
 
     def why_killed(self) -> str | None:
         killed = _signal_of(self._kernel.pidfd) == signal.SIGKILL
         return MACHINE_MEMORY if killed and _system_kills() > self._kills else None
 
     def peak(self) -> int:
-        most = most_memory(self._kernel.pid, is_forked=self._is_forked)
-        return max(self._peak, most - KERNEL_MB * MEGABYTE, 0)
+        self._seen(most_memory(self._kernel.pid) - self._template())
+        return self._peak
+
+
+def _measure(found: Footprint, *, is_forked: bool) -> _Measured:
+    began = time.thread_time()
+    own = own_memory(found.pids, is_forked=is_forked)
+    return _Measured(own, found.most, time.monotonic(), time.thread_time() - began)
 
 
 _NEVER = 1 << 40

@@ -47,10 +47,8 @@ from runner.execution.limits import (
     KERNEL_MB,
     UNLIMITED,
     RunLimits,
-    asks_for_more,
     count_user_tasks,
     hold,
-    hold_memory,
     is_out_of_files,
     limits_of,
 )
@@ -315,16 +313,16 @@ class _Job:
             environment |= {"PYTHONUSERBASE": order.packages_folder, "PIP_USER": "1"}
         setting = KernelSetting(folder, environment, packages)
         kernel = self._take_or_start(choice, setting)
-        if order.resources.memory_mb is not None:
-            self._hold_memory(kernel, order.resources.memory_mb)
+        group = self._surroundings.cgroup
+        if order.resources.memory_mb is not None and group is not None:
+            group.limit_memory(order.resources.memory_mb + KERNEL_MB)
         return kernel
 
     def _take_or_start(self, choice: KernelChoice, setting: KernelSetting) -> RunningKernel:
         """The kernel that waits, where it will do, or one that is started now; both have limits."""
         around, ready = self._surroundings, self._surroundings.forked
         is_fork = around.installed[choice.name].is_fork
-        wants_more = asks_for_more(around.limits, self._order.resources)
-        if ready is not None and is_fork and not wants_more:
+        if ready is not None and is_fork:
             return ready.take(setting)
         if ready is not None:
             ready.close()
@@ -339,12 +337,6 @@ class _Job:
         kernel = ensure_event_loop().run_until_complete(start)
         hold(kernel.pid, self._limits, count_user_tasks())
         return kernel
-
-    def _hold_memory(self, kernel: RunningKernel, memory_mb: int) -> None:
-        """Hold a kernel that has run nothing yet to what its request asks for."""
-        hold_memory(kernel.pid, memory_mb)
-        if self._surroundings.cgroup is not None:
-            self._surroundings.cgroup.limit_memory(memory_mb + KERNEL_MB)
 
     def _run(
         self, notebook: NotebookNode, choice: KernelChoice, kernel: RunningKernel
@@ -374,6 +366,7 @@ class _Job:
             self._limits,
             peak=0 if error is None else guard.peak(),
             is_out_of_files=error is not None and is_out_of_files(kernel.pid),
+            signal=None if error is None else guard.ended_by(),
         )
         kernel.ask_to_end()
         executed = run.notebook if run.notebook is not None else notebook

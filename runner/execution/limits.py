@@ -1,4 +1,4 @@
-"""What a kernel is held to by the system itself: its memory, its open files, its processes.
+"""What a kernel is held to by the system itself: its open files and its processes.
 
 Sets limits of a process from outside (prlimit(2)), which its children inherit. Measures nothing.
 """
@@ -12,8 +12,7 @@ from runner.outcome import Value
 from runner.request import Resources
 
 KERNEL_MB = 64
-"""What a kernel holds before its first cell and is not counted: an upper bound."""
-STACK_MB = 8
+"""What a kernel holds before its first cell and may have besides: an upper bound."""
 NPROC_ROOM = 1024
 """For what else the user may start meanwhile."""
 SPARE_FILES = 32
@@ -49,42 +48,23 @@ def limits_of(limits: RunLimits, resources: Resources) -> RunLimits:
     return limits.model_copy(update=asked)
 
 
-def asks_for_more(limits: RunLimits, resources: Resources) -> bool:
-    """Whether a run asks for more memory than kernels may have that wait: that can only sink."""
-    held, asked = limits.memory_mb, resources.memory_mb
-    return held is not None and asked is not None and asked > held
-
-
 def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:
     """Limit a kernel that has run nothing yet; Linux only, and no matter if it is gone.
 
-    Its memory by what it may map in addition to what it has (RLIMIT_DATA), so that Python raises
-    MemoryError. That counts the whole stack of each thread: those that numpy and pyarrow start for
-    each core are allowed for. `user_tasks` is from `count_user_tasks`.
+    Not its memory: all that the system limits for one process is address space (RLIMIT_DATA,
+    RLIMIT_AS), and that is reserved by the gigabyte and never used (pyarrow, polars, a JVM, the
+    stack of each thread). `guard` counts what is held. `user_tasks` is from `count_user_tasks`.
     """
     if not sys.platform.startswith("linux"):
         return
     import resource
 
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        if limits.memory_mb is not None:
-            hold_memory(pid, limits.memory_mb)
         if limits.open_files is not None:
             _limit(pid, resource.RLIMIT_NOFILE, limits.open_files, SPARE_FILES)
         if limits.processes is not None and user_tasks is not None:
             _limit(pid, resource.RLIMIT_NPROC, user_tasks + limits.processes + NPROC_ROOM)
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
-
-
-def hold_memory(pid: int, memory_mb: int) -> None:
-    """Limit its memory alone, as `hold` does; a limit that it has already can only become lower."""
-    if not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    size = memory_mb + 2 * STACK_MB * (os.cpu_count() or 1)
-    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        _limit(pid, resource.RLIMIT_DATA, _writable_bytes(pid) + size * MEGABYTE)
 
 
 def count_user_tasks() -> int | None:
@@ -123,9 +103,3 @@ def _limit(pid: int, which: int, size: int, spare: int = 0) -> None:
     if hard != resource.RLIM_INFINITY:
         size = min(size, hard - spare)
     resource.prlimit(pid, which, (size, size + spare))
-
-
-def _writable_bytes(pid: int) -> int:
-    """What RLIMIT_DATA counts of it so far (proc(5), `statm`: data and stack)."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[5])
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from runner.execution import order as wire
 from runner.execution.face import OnProgress, Worker
-from runner.execution.limits import UNLIMITED, RunLimits, asks_for_more
+from runner.execution.limits import UNLIMITED, RunLimits
 from runner.execution.order import Alive, Order, Progress, Stop
 from runner.execution.packages import fingerprint
 from runner.execution.pool import JobProcess, Pool
@@ -80,7 +80,6 @@ class JobProcesses:
         self.slots = slots
         self.troubles: Sequence[str] = ()
         self.notes: Sequence[str] = ()
-        self._limits = limits
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self._early: dict[str, ErrorType] = {}
@@ -162,8 +161,7 @@ class JobProcesses:
     def _try(
         self, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
-        is_more = asks_for_more(self._limits, order.resources)
-        process = self._pool.take(bare=order.start == "cold" or is_more)
+        process = self._pool.take(bare=order.start == "cold")
         seconds = order.kernel_start_seconds + PREPARE_SECONDS
         live = self._live[order.job_id] = _Live(process, self._clock() + seconds)
         try:

@@ -46,7 +46,7 @@ PROBES = {
     "print(mask, os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid(), os.nice(0))",
     "limits": "import resource\n"
     "names = [n for n in dir(resource) if n.startswith('RLIMIT_') and n not in"
-    " ('RLIMIT_DATA', 'RLIMIT_NOFILE', 'RLIMIT_OFILE')]\n"
+    " ('RLIMIT_NOFILE', 'RLIMIT_OFILE')]\n"
     "print({n: resource.getrlimit(getattr(resource, n)) for n in names})",
     "files": "import os\n"
     "links = [os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')"
