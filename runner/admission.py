@@ -164,8 +164,19 @@ def _request(drop: Drop) -> Request:
     main = drop.main
     if main.sighting.suffix == ".ipynb" or not _is_request(main):
         return _settings(drop)
-    form = Form.YAML if main.is_yaml else Form.JSON
-    return read_request(read_document(main.raw, form), form)
+    request = _asked(main)
+    if request.notebook is None:
+        raise refuse(ErrorType.INVALID_REQUEST, "`notebook` is empty; name one of the library.")
+    return request
+
+
+def _asked(held: Held) -> Request:
+    """What a file asks for. YAML was read when it was seen; JSON is held to its strict form now."""
+    if not held.is_yaml:
+        return read_request(read_document(held.raw, Form.JSON), Form.JSON)
+    if held.broken:
+        raise refuse(ErrorType.INVALID_REQUEST, held.broken)
+    return read_request(held.document, Form.YAML)
 
 
 def _is_request(main: Held) -> bool:
@@ -185,8 +196,7 @@ def _settings(drop: Drop) -> Request:
     if not drop.settings:
         return Request()
     held = drop.settings[0]
-    form = Form.YAML if held.is_yaml else Form.JSON
-    request = read_request(read_document(held.raw, form), form)
+    request = _asked(held) if held.raw.strip() else Request()
     if request.notebook is not None:
         raise refuse(
             ErrorType.INVALID_REQUEST,

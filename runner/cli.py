@@ -42,6 +42,7 @@ from runner.request import (
     read_document,
     read_request,
 )
+from runner.scalars import Scalar, ScalarError, scalar_of
 from runner.strict_json import dumps
 
 if TYPE_CHECKING:
@@ -134,6 +135,40 @@ def _with_resources(command: Callable[..., None]) -> Callable[..., None]:
         given = {"memory_mb": memory_mb, "gpus": gpus, "labels": list(labels) or None}
         resources = {key: value for key, value in given.items() if value is not None}
         command(*args, resources=resources, **rest)
+
+    return wrapped
+
+
+def _with_parameters(command: Callable[..., None]) -> Callable[..., None]:
+    """Options for a notebook's parameters; the command gets their values by name."""
+
+    @click.option(
+        "-p",
+        "pairs",
+        nargs=2,
+        multiple=True,
+        metavar="NAME VALUE",
+        help="A parameter; VALUE means what it would in YAML: a number, true, null, or text.",
+    )
+    @click.option(
+        "-r", "raw", nargs=2, multiple=True, metavar="NAME TEXT", help="A parameter that is text."
+    )
+    @click.option(
+        "-f",
+        "files",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Parameters from a YAML or JSON file.",
+    )
+    @wraps(command)
+    def wrapped(
+        *args: Any,
+        pairs: tuple[tuple[str, str], ...],
+        raw: tuple[tuple[str, str], ...],
+        files: tuple[Path, ...],
+        **rest: Any,
+    ) -> None:
+        command(*args, parameters=_parameters(pairs, raw, files), **rest)
 
     return wrapped
 
@@ -291,14 +326,7 @@ def health(settings: Settings) -> None:
 
 @main.command()
 @click.argument("notebook")
-@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter.")
-@click.option(
-    "-f",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Parameters from a YAML or JSON file.",
-)
+@_with_parameters
 @click.option("--name", help="The job's name; the notebook's own by default.")
 @click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
 @click.option("--kernel", help="Kernelspec to run with.")
@@ -308,8 +336,7 @@ def health(settings: Settings) -> None:
 def run(
     settings: Settings,
     notebook: str,
-    pairs: tuple[tuple[str, str], ...],
-    files: tuple[Path, ...],
+    parameters: dict[str, Any],
     name: str | None,
     timeout_seconds: float | None,
     kernel: str | None,
@@ -321,7 +348,7 @@ def run(
     Exit codes: 0 succeeded, 1 the notebook failed, 2 wrong usage, 3 the request was refused,
     4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble.
     """
-    asked: dict[str, Any] = {"parameters": _parameters(pairs, files), "retries": retries}
+    asked: dict[str, Any] = {"parameters": parameters, "retries": retries}
     asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
     asked |= {"kernel": kernel} if kernel is not None else {}
     asked |= {"resources": resources} if resources else {}
@@ -424,8 +451,7 @@ def cancel(settings: Settings, what: str) -> None:
 
 @main.command()
 @click.argument("notebook")
-@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter.")
-@click.option("-f", "files", multiple=True, type=click.Path(path_type=Path, exists=True))
+@_with_parameters
 @click.option("--timeout", "timeout_seconds", type=float)
 @click.option("--kernel")
 @_with_resources
@@ -433,8 +459,7 @@ def cancel(settings: Settings, what: str) -> None:
 def check(
     settings: Settings,
     notebook: str,
-    pairs: tuple[tuple[str, str], ...],
-    files: tuple[Path, ...],
+    parameters: dict[str, Any],
     timeout_seconds: float | None,
     kernel: str | None,
     resources: dict[str, Any],
@@ -442,7 +467,7 @@ def check(
     """Say everything for which the runner would refuse NOTEBOOK, without running it."""
     from runner.refusals import refusals
 
-    asked: dict[str, Any] = {"parameters": _parameters(pairs, files)}
+    asked: dict[str, Any] = {"parameters": parameters}
     asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
     asked |= {"kernel": kernel} if kernel is not None else {}
     asked |= {"resources": resources} if resources else {}
@@ -610,9 +635,13 @@ def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
     return document
 
 
-def _parameters(pairs: tuple[tuple[str, str], ...], files: tuple[Path, ...]) -> dict[str, Any]:
-    """From files first, then from `-p`, which reads values as papermill's `-p` does."""
-    found: dict[str, Any] = {}
+def _parameters(
+    pairs: tuple[tuple[str, str], ...],
+    raw: tuple[tuple[str, str], ...],
+    files: tuple[Path, ...],
+) -> dict[str, Any]:
+    """From files first, then from `-p` by the table of scalars, then from `-r` as they stand."""
+    named: dict[str, Any] = {}
     for file in files:
         form = Form.JSON if file.suffix == ".json" else Form.YAML
         try:
@@ -621,19 +650,17 @@ def _parameters(pairs: tuple[tuple[str, str], ...], files: tuple[Path, ...]) -> 
             raise click.UsageError(f"{file}: {refused.failure.message}") from refused
         if not isinstance(document, dict):
             raise click.UsageError(f"{file}: parameters are a mapping of names to values")
-        found |= document
-    return found | {name: _value(text) for name, text in pairs}
+        named |= document
+    return named | {name: _value(name, text) for name, text in pairs} | dict(raw)
 
 
-def _value(text: str) -> object:
-    if text in ("True", "False", "None"):
-        return {"True": True, "False": False, "None": None}[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def _value(name: str, text: str) -> Scalar:
+    if text == "None":  # papermill's `-p` reads it as null, YAML does not
+        errors.print(f"-p {name} None is the text 'None'; write null for no value", markup=False)
+    try:
+        return scalar_of(text)
+    except ScalarError as error:
+        raise click.UsageError(f"-p {name}: {error}; or use -r {name} {text[:40]!r}") from error
 
 
 def _refuse(failure: Failure) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -25,6 +24,9 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from runner.strict_yaml import StrictYamlError
+from runner.strict_yaml import loads as load_yaml
 
 CONFIG_FILE = "config.yaml"
 ENV_PREFIX = "INBOX_RUNNER__"
@@ -412,15 +414,23 @@ def _memory_limits() -> Iterator[Path]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot read the settings in {file}: {reason}") from error
+        loaded = load_yaml(file.read_bytes())
+    except (OSError, StrictYamlError) as error:
+        raise ConfigError(f"cannot read the settings in {file}: {error}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise ConfigError(f"the settings in {file} must be a mapping of keys to values")
-    return {key: value for key, value in loaded.items() if value is not None}
+    return _without_nulls(loaded)
+
+
+def _without_nulls(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A key without a value means its default, in every section."""
+    return {
+        key: _without_nulls(value) if isinstance(value, dict) else value
+        for key, value in section.items()
+        if value is not None
+    }
 
 
 def _environment() -> dict[str, Any]:

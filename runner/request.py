@@ -10,12 +10,13 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runner.outcome import ErrorType, refuse
 from runner.strict_json import JsonValue, StrictJsonError
 from runner.strict_json import loads as load_json
+from runner.strict_yaml import StrictYamlError
+from runner.strict_yaml import loads as load_yaml
 
 MAX_PARAMETER_NODES = 100_000
 MAX_PARAMETER_DEPTH = 100
@@ -124,32 +125,33 @@ def kind_of(document: object) -> Kind:
 
 
 def read_document(raw: bytes, form: Form) -> JsonValue:
-    """Parse a request or settings file.
+    """Parse a request or settings file. YAML without a value in it is an empty mapping.
 
     Raises:
         Refused: `invalid_request`, with the place where parsing stopped.
     """
     try:
-        return load_json(raw) if form is not Form.YAML else _load_yaml(raw)
+        if form is Form.JSON:
+            return load_json(raw)
+        document = load_yaml(raw)
     except StrictJsonError as error:
         raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid JSON: {error}.") from error
-    except Exception as error:  # PyYAML's constructors raise whatever they trip over
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid YAML: {text}.") from error
+    except StrictYamlError as error:
+        raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid YAML: {error}.") from error
+    return {} if document is None else document
 
 
 def read_request(document: object, form: Form) -> Request:
-    """Check a parsed document against the schema.
+    """Check a parsed document against the schema. A key that is null counts as not there.
 
     Raises:
         Refused: `invalid_request` or `invalid_parameters`, naming the key.
     """
     if not isinstance(document, dict):
         raise refuse(ErrorType.INVALID_REQUEST, "A request is a mapping of keys to values.")
+    document = _without_nulls(document)
     if form is Form.YAML and "id" in document:
         raise refuse(ErrorType.INVALID_REQUEST, f"The key `id` {_NO_ID}.")
-    if "notebook" in document and document["notebook"] is None:
-        raise refuse(ErrorType.INVALID_REQUEST, "`notebook` is empty; name one of the library.")
     if form is Form.YAML and isinstance(document.get("notebook"), dict):
         raise refuse(
             ErrorType.INVALID_REQUEST,
@@ -161,6 +163,16 @@ def read_request(document: object, form: Form) -> Request:
         return Request.model_validate(document, strict=True)
     except ValidationError as error:
         raise refuse(ErrorType.INVALID_REQUEST, _sentence(error)) from error
+
+
+def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
+    """The keys that say something, also those of `resources`; of unknown ones all."""
+    said = {k: v for k, v in document.items() if v is not None or k not in Request.model_fields}
+    needs = said.get("resources")
+    if isinstance(needs, dict):
+        known = Resources.model_fields
+        said["resources"] = {k: v for k, v in needs.items() if v is not None or k not in known}
+    return said
 
 
 def check_parameters(parameters: object) -> None:
@@ -298,52 +310,3 @@ def _sentence(error: ValidationError) -> str:
 
 def _hint(key: str) -> str:
     return f": it {_OTHER_KEYS[key]}" if key in _OTHER_KEYS else ""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe subset with strings for dates, like papermill's, and no double keys."""
-
-    yaml_implicit_resolvers = {
-        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not supported")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float | bool) and key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"the key {key!r} stands there twice (line {line})")
-            if isinstance(key, str | int | float | bool):
-                seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _load_yaml(raw: bytes) -> JsonValue:
-    text = raw.decode("utf-8-sig")
-    loaded: JsonValue = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    _check_texts(loaded)
-    return loaded
-
-
-def _check_texts(value: object) -> None:
-    """Double-quoted YAML can make lone surrogates, which no UTF-8 can hold.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if isinstance(value, str):
-        value.encode()
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            _check_texts(key)
-            _check_texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_texts(inner)

@@ -52,7 +52,7 @@ def read_body(raw: bytes, settings: Settings) -> Asked:
         document = document[0]
     if not isinstance(document, dict):
         raise refuse(ErrorType.INVALID_REQUEST, "The body must be a JSON object.")
-    if "notebook" not in document:
+    if document.get("notebook") is None:
         if "cells" not in document and "worksheets" not in document:
             raise refuse(
                 ErrorType.INVALID_REQUEST,
@@ -61,7 +61,7 @@ def read_body(raw: bytes, settings: Settings) -> Asked:
             )
         document = {"notebook": document}
     request = {key: value for key, value in document.items() if key != "name"}
-    name = _name(document["name"]) if "name" in document else None
+    name = None if document.get("name") is None else _name(document["name"])
     checked = read_request(request, Form.JSON)
     limits, is_cluster = settings.limits, settings.execution.is_cluster
     check_timeout(checked, limits.max_run_seconds)

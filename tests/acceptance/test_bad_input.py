@@ -145,6 +145,26 @@ def test_parameter_names_that_are_code_are_refused(program: Program, name: str) 
     assert errors_of(program, job)[0] == "invalid_parameters"
 
 
+@pytest.mark.parametrize("settings", ["", "# parameters:\n", "parameters:\ntimeout_seconds: ~\n"])
+def test_settings_that_say_nothing_mean_the_defaults(program: Program, settings: str) -> None:
+    """They are taken together with their notebook, and nothing is wrong with them."""
+    name = f"silent-{len(settings)}"
+    program.drop(f"{name}.yaml", settings)
+    program.drop(f"{name}.ipynb", ONE)
+    report = program.await_report(name)
+    assert report["status"] == "succeeded"
+    assert report["parameters"] == {}
+    assert not (program.inbox / f"{name}.yaml").exists()
+
+
+def test_a_request_without_its_notebook_is_explained(program: Program) -> None:
+    """Alone it can be no settings: its key says that it is a request."""
+    program.drop("which.yaml", "notebook:\n")
+    error_type, message = errors_of(program, "which")
+    assert error_type == "invalid_request"
+    assert "`notebook` is empty" in message
+
+
 def test_two_settings_files_are_refused(program: Program) -> None:
     """Nobody can tell which one was meant."""
     program.drop("two.yaml", "parameters: {a: 1}\n")

@@ -30,12 +30,36 @@ def test_run_submits_to_the_daemon_and_prints_the_result(serving: Serving) -> No
     program = serving()
     write(program, "add.ipynb", ADD)
     (program.root / "more.yaml").write_text("b: 7\nname: from file\n")
-    done = program.run("run", "add.ipynb", "-f", "more.yaml", "-p", "a", "3", "-p", "b", "0.5")
+    (program.root / "nothing.yaml").write_text("# nothing yet\n")
+    files = ("-f", "more.yaml", "-f", "nothing.yaml")
+    done = program.run("run", "add.ipynb", *files, "-p", "a", "3", "-p", "b", "0.5")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     value = next(iter(result["results"].values()))["application/json"]
     assert value == {"a": 3, "b": 0.5, "name": "from file"}
     assert program.report("add") == result
+
+
+def test_a_parameter_means_the_same_in_a_file_and_on_the_command_line(serving: Serving) -> None:
+    """A postal code, a time and a country stay text; what begins with `-r` always does."""
+    program = serving()
+    expected = {"a": "01234", "b": "10:30", "name": "NO"}
+    program.drop("typed.yaml", "parameters: {a: 01234, b: 10:30, name: NO}\nkernel:\nretries: ~\n")
+    program.drop("typed.ipynb", ADD)
+    dropped = program.await_report("typed")
+    write(program, "add.ipynb", ADD)
+    pairs = ("-p", "a", "01234", "-p", "b", "10:30", "-p", "name", "NO")
+    by_hand = json.loads(program.run("run", "add.ipynb", *pairs).stdout)
+    for result in (dropped, by_hand):
+        assert result["parameters"] == expected
+        assert next(iter(result["results"].values()))["application/json"] == expected
+    raw = program.run(
+        "run", "add.ipynb", "-p", "a", "1e-3", "-r", "b", "1e-3", "-r", "name", "null"
+    )
+    assert json.loads(raw.stdout)["parameters"] == {"a": 0.001, "b": "1e-3", "name": "null"}
+    wrong = program.run("run", "add.ipynb", "-p", "a", ".inf")
+    assert wrong.returncode == 2
+    assert "-r a" in wrong.stderr
 
 
 def test_run_works_without_a_daemon(make_program: Make) -> None:

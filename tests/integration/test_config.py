@@ -79,6 +79,18 @@ def test_flag_wins_over_environment_over_file(
     assert load(flags={"inbox": tmp_path / "d"}).inbox == tmp_path / "d"
 
 
+def test_a_key_without_a_value_means_its_default(tmp_path: Path) -> None:
+    """At every level; and plain text means what it does in a request."""
+    (tmp_path / "config.yaml").write_text(
+        "limits:\n  memory_mb:\nkernels:\ngateway: {token: 0123, port: ~}\n"
+    )
+    settings = load()
+    assert settings.limits == Settings().limits
+    assert settings.gateway.secret == "0123"
+    (tmp_path / "config.yaml").write_text("# nothing yet\n")
+    assert load().limits == Settings().limits
+
+
 def test_lists_and_switches_come_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists as JSON."""
     monkeypatch.setenv("INBOX_RUNNER__KERNELS__ALLOWED", '["python3", "ir"]')

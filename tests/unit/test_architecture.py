@@ -12,15 +12,17 @@ PACKAGE = Path(__file__).resolve().parents[2] / "runner"
 MAY_IMPORT: dict[str, set[str]] = {
     # The values and the pure rules over them.
     "strict_json": set(),
+    "scalars": set(),
+    "strict_yaml": {"scalars", "strict_json"},
     "names": set(),
     "imports": set(),
     "plain_text": set(),
     "outcome": {"strict_json"},
-    "request": {"outcome", "strict_json"},
+    "request": {"outcome", "strict_json", "strict_yaml"},
     "notebook": {"outcome", "strict_json"},
     "results": {"notebook", "strict_json"},
     # What everybody stands on.
-    "config": set(),
+    "config": {"strict_yaml"},
     "disk": set(),
     "threads": set(),
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
@@ -67,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "pulse",
             "report",
             "request",
+            "scalars",
             "strict_json",
             "submit",
             "watch",
@@ -92,7 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": {"execution"},
     "cli": {
         *("access", "config", "daemon", "disk", "ledger", "names", "notebook", "outbox"),
-        *("outcome", "owner", "request", "strict_json", "submit", "__init__"),
+        *("outcome", "owner", "request", "scalars", "strict_json", "submit", "__init__"),
         *("doctor", "gateway", "execution", "lab", "library", "mcp", "refusals", "report"),
         "worker",
     },
@@ -104,6 +107,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 PURE = [
     "strict_json",
+    "scalars",
+    "strict_yaml",
     "names",
     "imports",
     "plain_text",

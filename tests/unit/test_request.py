@@ -101,7 +101,7 @@ def test_yaml_carries_no_notebook() -> None:
     assert "JSON" in message
 
 
-@pytest.mark.parametrize("text", [f"id: '{ID}'", "id:", f"notebook: a\nid: {ID}"])
+@pytest.mark.parametrize("text", [f"id: '{ID}'", f"notebook: a\nid: {ID}"])
 def test_yaml_has_no_id(text: str) -> None:
     """An id stands in JSON only; the refusal says so."""
     kind, message = refusal(text)
@@ -153,15 +153,13 @@ def test_unknown_key_of_resources_is_named_with_its_place(key: str) -> None:
         ("resources: {memory_mb: '200'}", "resources.memory_mb"),
         ("resources: {memory_mb: 1.5}", "resources.memory_mb"),
         ("resources: {memory_mb: true}", "resources.memory_mb"),
-        (f"resources: {{memory_mb: 0x{'f' * 5_000}}}", "resources.memory_mb"),
+        (f"resources: {{memory_mb: 0x{'f' * 3_000}}}", "resources.memory_mb"),
         ("resources: {gpus: -1}", "resources.gpus"),
-        ("resources: {gpus: null}", "resources.gpus"),
         ("resources: {labels: ssd}", "resources.labels"),
         ("resources: {labels: [ssd, 1]}", "resources.labels"),
         ("resources: {labels: ['a b']}", "resources.labels"),
         (f"resources: {{labels: {['x'] * 21}}}", "resources.labels"),
         ("resources: 200", "resources"),
-        ("resources:", "resources"),
         ("resources: [memory_mb]", "resources"),
     ],
 )
@@ -205,8 +203,6 @@ def test_key_that_is_no_text_is_refused(text: str) -> None:
         ("timeout_seconds", "-1"),
         ("timeout_seconds", "'5'"),
         ("timeout_seconds", "true"),
-        ("timeout_seconds", ".inf"),
-        ("timeout_seconds", ".nan"),
         ("timeout_seconds", "[5]"),
         ("timeout_seconds", "9" * 400),
         ("retries", "-1"),
@@ -214,7 +210,6 @@ def test_key_that_is_no_text_is_refused(text: str) -> None:
         ("retries", "1.0"),
         ("retries", "true"),
         ("retries", "'1'"),
-        ("retries", ""),
         ("kernel", "''"),
         ("kernel", "5"),
         ("kernel", "[python3]"),
@@ -237,6 +232,36 @@ def test_document_that_is_no_mapping_is_refused(document: object) -> None:
     with pytest.raises(Refused) as caught:
         read_request(document, Form.JSON)
     assert caught.value.failure.error_type is ErrorType.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("form", list(Form))
+@pytest.mark.parametrize("key", list(Request.model_fields))
+def test_a_key_that_is_null_is_not_there(form: Form, key: str) -> None:
+    """It means the default, like a key with nothing below it."""
+    assert request_of(f'{{"{key}": null}}', form) == Request()
+    if form is Form.YAML:
+        assert request_of(f"{key}:") == Request()
+
+
+@pytest.mark.parametrize("key", list(Resources.model_fields))
+def test_a_null_among_the_resources_is_not_there(key: str) -> None:
+    """The same one level below; an unknown key is an error all the same."""
+    assert request_of(f'{{"resources": {{"{key}": null}}}}', Form.JSON) == Request()
+    assert "`resources.gpu`" in refusal("resources: {gpu: null}")[1]
+    assert "`timeout`" in refusal("timeout:")[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "# nothing yet\n# parameters:\n", "---\n", "---\n..."]
+)
+def test_settings_that_say_nothing_are_no_settings(text: str) -> None:
+    """Whoever comments out the last line means the defaults."""
+    assert request_of(text) == Request()
+
+
+def test_a_null_among_the_parameters_is_a_value() -> None:
+    """The notebook gets None there: that is what was asked for."""
+    assert request_of("parameters: {a: null, b: }").parameters == {"a": None, "b": None}
 
 
 def test_request_is_frozen() -> None:
@@ -268,7 +293,7 @@ def test_anchor_alone_is_harmless() -> None:
     [
         ("parameters: {a: &x 1, b: *x}", "alias"),
         ("parameters: &x\n  a: *x", "alias"),
-        ("base: &b {a: 1}\nparameters:\n  <<: *b", "alias"),
+        ("base: &b {a: 1}\nparameters:\n  <<: *b", "merge"),
         ("retries: 1\nretries: 2", "'retries'"),
         ("parameters: {a: 1, a: 2}", "'a'"),
         ("parameters: {a: {b: 1, 'b': 2}}", "'b'"),
@@ -286,6 +311,16 @@ def test_anchor_alone_is_harmless() -> None:
         ("[" * 600, "recursion"),
         ("timeout_seconds: " + "9" * 5_000, "digits"),
         ("kernel: !!int '0x'", "int"),
+        ("timeout_seconds: .inf", "JSON"),
+        ("parameters: {a: .nan}", "JSON"),
+        ("parameters: {a: -.inf}", "JSON"),
+        ("parameters: {a: 1e999}", "too large"),
+        ("parameters: {a: !!timestamp 2026-01-02}", "timestamp"),
+        ("parameters: {a: !!binary AAAA}", "binary"),
+        ("parameters: {a: !!set {b}}", "set"),
+        ("parameters: {a: {1: 2}}", "'1' is no text"),
+        ("parameters: {1: 2}", "'1' is no text"),
+        ("parameters: {null: 2}", "'null' is no text"),
     ],
 )
 def test_yaml_beyond_plain_values_is_refused(text: str | bytes, part: str) -> None:
@@ -312,7 +347,7 @@ def test_huge_hexadecimal_number_is_refused(key: str) -> None:
 def test_huge_number_as_a_parameter_name_is_refused() -> None:
     """The same in the place of a parameter's name."""
     text = f"parameters:\n  ? 0x{'f' * 5_000}\n  : 1"
-    assert refusal(text)[0] is ErrorType.INVALID_PARAMETERS
+    assert refusal(text)[0] is ErrorType.INVALID_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -330,7 +365,7 @@ def test_lone_surrogate_in_yaml_is_refused(text: str) -> None:
 
 def test_huge_hexadecimal_parameter_is_refused() -> None:
     """What is accepted can be read again from the ledger; JSON has a limit of digits."""
-    assert refusal(f"parameters: {{a: 0x{'f' * 5_000}}}")[0] is ErrorType.INVALID_PARAMETERS
+    assert refusal(f"parameters: {{a: 0x{'f' * 4_000}}}")[0] is ErrorType.INVALID_PARAMETERS
 
 
 def test_every_yaml_request_can_be_written_down() -> None:
@@ -487,17 +522,9 @@ def test_nesting_up_to_the_bound_is_accepted() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "parameters: {a: .nan}",
-        "parameters: {a: -.inf}",
-        "parameters: {a: !!timestamp 2026-01-02}",
-        "parameters: {a: !!binary AAAA}",
-        "parameters: {a: !!set {b}}",
-        "parameters: {a: {1: 2}}",
-        "parameters: {1: 2}",
         "parameters: {a b: 2}",
         "parameters: [a]",
         "parameters: a",
-        "parameters:",
     ],
 )
 def test_parameters_of_a_file_are_checked(text: str) -> None:

@@ -6,7 +6,6 @@ default which is computed stays so. Submits nothing.
 
 import ast
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from runner.gateway.page.parameters import Parameter
+from runner.scalars import Scalar, ScalarError, scalar_of
 from runner.strict_json import StrictJsonError, loads
 
 LONG = 80
@@ -290,28 +290,37 @@ def _value(one: Field) -> Any:
     if one.kind is Kind.NUMBER:
         return _number(text)
     if one.kind is Kind.ANY:
-        try:
-            return loads(text.encode())
-        except StrictJsonError:
-            return text
+        return _any(text)
     return _container(text, one.kind)
 
 
-def _integer(text: str) -> int:
+def _any(text: str) -> Any:
+    """JSON where it is some, else what the table of scalars makes of it."""
     try:
-        return int(text)
-    except ValueError:
-        raise Wrong("Enter a whole number.") from None
+        return loads(text.encode())
+    except StrictJsonError:
+        return _of_table(text)
+
+
+def _of_table(text: str) -> Scalar:
+    try:
+        return scalar_of(text)
+    except ScalarError as error:
+        raise Wrong(f"Enter something else: {error}.") from None
+
+
+def _integer(text: str) -> int:
+    number = _of_table(text)
+    if isinstance(number, int) and not isinstance(number, bool):
+        return number
+    raise Wrong("Enter a whole number.")
 
 
 def _number(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        raise Wrong("Enter a number, such as 2.5.") from None
-    if not math.isfinite(found):
-        raise Wrong("Enter a number that is not infinite.")
-    return found
+    number = _of_table(text)
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        return float(number)
+    raise Wrong("Enter a number, such as 2.5.")
 
 
 def _container(text: str, kind: Kind) -> Any:

@@ -1,0 +1,94 @@
+"""Promises of YAML: what JSON can say, read in one pass that ends early where there is too much."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.strict_json import MAX_DEPTH
+from runner.strict_yaml import MAX_DIRECTIVES, MAX_NODES, StrictYamlError, loads
+
+TEXTS = st.text(st.characters(blacklist_categories=("Cs", "Cc")))
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(10**30), 10**30), TEXTS),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(TEXTS, inner)),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_json_is_yaml(value: Any) -> None:
+    """A JSON text without escapes means the same here."""
+    assert loads(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: |\n  x\n  y\n", {"a": "x\ny\n"}),
+        ("a: >-\n  x\n  y\n", {"a": "x y"}),
+        ("a: 'it''s'", {"a": "it's"}),
+        ("- a: 1\n  b: [x, {y: z}]\n-\n", [{"a": 1, "b": ["x", {"y": "z"}]}, None]),
+        ("? a\n: 1", {"a": 1}),
+        ("'1': x\n\"null\": y", {"1": "x", "null": "y"}),
+        ("'<<': 1", {"<<": 1}),
+        ("no: 1\non: 2", {"no": 1, "on": 2}),
+        (
+            "a: !!str 5\nb: !!float 5\nc: ! 5\nd: !!int 0x10",
+            {"a": "5", "b": 5.0, "c": "5", "d": 16},
+        ),
+        ("a: !!map {b: !!seq [!!null '', !!bool true]}", {"a": {"b": [None, True]}}),
+        ("%YAML 1.2\n---\na: 1\n...\n", {"a": 1}),
+        ("\ufeffa: 1", {"a": 1}),
+        ("a:\r\n  - 1\r\n", {"a": [1]}),
+        ("- &x 1\n- &x 2", [1, 2]),
+        ("", None),
+    ],
+)
+def test_plain_yaml_is_read(text: str, expected: object) -> None:
+    """Block and flow style, quotes, tags of YAML itself; keys are texts."""
+    assert loads(text.encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 1_000_000, f"more than {MAX_DEPTH} deep"),
+        ("{a: " * 250_000, f"more than {MAX_DEPTH} deep"),
+        ("- " * 500_000, f"more than {MAX_DEPTH} deep"),
+        ("? " * 500_000, "a key is a list or a mapping"),
+        ("[" + "1," * 500_000 + "1]", f"more than {MAX_NODES} keys and values"),
+        ("- +\n" * 250_000, f"more than {MAX_NODES} keys and values"),
+        ("".join(f"%TAG !a{i}! x\n" for i in range(MAX_DIRECTIVES + 2)), "begin with %"),
+        ("a: &a [1]\n" + "b: *a\n", "alias"),
+        ("a: 1\n" * 200_000, "'a' stands there twice"),
+        ("a: " + "1" * 1_000_000, "too long"),
+        ("a: 0x" + "f" * 1_000_000, "too long"),
+        ("--- a\n" * 100_000, "more than one document"),
+    ],
+)
+def test_what_would_take_long_is_refused_where_it_begins(text: str, said: str) -> None:
+    """The message says what is too much, and where."""
+    with pytest.raises(StrictYamlError, match=said):
+        loads(text.encode())
+
+
+@pytest.mark.parametrize("raw", [b"a: \xff", "a: 1".encode("utf-16"), b"a: \x00", b'a: "\\ud800"'])
+def test_what_is_no_text_is_refused(raw: bytes) -> None:
+    """Whatever a file holds, reading it ends in a value or in one kind of error."""
+    with pytest.raises(StrictYamlError):
+        loads(raw)
+
+
+@given(st.text(alphabet="ab:-[]{}!&*?|>'\"%#@`, \n\t\\01.~<"))
+def test_any_text_is_a_value_or_one_kind_of_error(text: str) -> None:
+    """Nothing of the parser comes through."""
+    try:
+        loads(text.encode())
+    except StrictYamlError as error:
+        said = str(error)
+    else:
+        said = ""
+    assert "\n" not in said
