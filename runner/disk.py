@@ -8,9 +8,13 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from runner.folders import NOT_A_FOLDER, Cursor, enter, read, reason_of
+
 CHUNK = 1024 * 1024
+SHOWN_PATH = 200
 REMEMBERED = 4096
 """So many folders are remembered to be durable; beyond them all are forgotten, and synced again."""
 
@@ -37,14 +41,18 @@ class Disk:
         the folder above, whatever is synced in a folder is lost (fsync(2)). One that is there
         already may be left by somebody who was killed before the sync.
         """
-        known = path in self._durable if sync else True
-        if path == root or (known and path.is_dir()):
-            return
-        self.make_folders(root, path.parent, sync=sync)
-        self.make_folder(path)
-        if sync:
-            self.sync_folder(path.parent)
-            self._remember(path)
+        missing: list[Path] = []
+        while path != root and not self._is_made(path, sync):
+            missing.append(path)
+            path = path.parent
+        for folder in reversed(missing):
+            self.make_folder(folder)
+            if sync:
+                self.sync_folder(folder.parent)
+                self._remember(folder)
+
+    def _is_made(self, path: Path, sync: bool) -> bool:
+        return (not sync or path in self._durable) and path.is_dir()
 
     def _remember(self, path: Path) -> None:
         if len(self._durable) >= REMEMBERED:
@@ -103,10 +111,15 @@ class Disk:
             self.unlink(temp)
 
     def copy(self, source: int, target: Path) -> Iterator[bytes]:
-        """Copy from an open file to a new one and sync it; gives every chunk, to be hashed."""
+        """Copy from an open file to a new one and sync it; gives every chunk, to be hashed.
+
+        Raises:
+            OSError: it cannot be written.
+            ReadFailed: it cannot be read.
+        """
         fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            while chunk := os.read(source, CHUNK):
+            while chunk := read(source, CHUNK):
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(fd, view) :]
@@ -116,9 +129,13 @@ class Disk:
             os.close(fd)
 
     def read_synced(self, source: int) -> Iterator[bytes]:
-        """Sync an open file where it lies, and give every chunk of it."""
+        """Sync an open file where it lies, and give every chunk of it.
+
+        Raises:
+            ReadFailed: it cannot be read.
+        """
         self.sync(source)
-        while chunk := os.read(source, CHUNK):
+        while chunk := read(source, CHUNK):
             yield chunk
 
     def sync(self, fd: int) -> None:
@@ -153,40 +170,159 @@ class Disk:
             return
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a folder of the runner's own with all that is in it, following no links.
+        """Remove a folder of the runner's own with all that is in it; no matter if it is gone.
 
-        No matter if it is gone, or a file. Folders are brought up to its top before they are
-        looked into: a notebook may nest them deeper than a path can be long, and deeper than
-        Python can call itself.
+        Follows no link and crosses no mount, however deep folders are nested. What cannot be
+        removed stays where it is, and all else goes.
+
+        Raises:
+            OSError: something stays; its number is that of the first such thing.
         """
-        if path.is_symlink() or not path.is_dir():
-            path.unlink(missing_ok=True)
+        try:
+            above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
             return
-        mark, brought = secrets.token_hex(8), 0
-        path.chmod(stat.S_IRWXU)
-        pending = _remove_files(path)
-        while pending:
-            folder = path / pending.pop()
-            for name in _remove_files(folder):
-                brought += 1
-                pending.append(f"{mark}-{brought}")
-                (folder / name).rename(path / pending[-1])
-            folder.rmdir()
-        path.rmdir()
+        try:
+            removal = _Removal()
+            removal.remove(above, path.name)
+        finally:
+            os.close(above)
+        removal.check()
 
 
-def _remove_files(folder: Path) -> list[str]:
-    """Remove all in it that is no folder, and make writable what is. The names of those."""
-    folders: list[str] = []
-    with os.scandir(folder) as found:
-        entries = list(found)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            Path(entry.path).chmod(stat.S_IRWXU)
-            folders.append(entry.name)
-        else:
-            Path(entry.path).unlink(missing_ok=True)
-    return folders
+class _Removal:
+    """One removal of a tree, and what could not be removed of it."""
+
+    def __init__(self) -> None:
+        self._first: tuple[OSError, str] | None = None
+        self._left = 0
+
+    def remove(self, above: int, name: str) -> None:
+        """Remove what is called `name` in the folder that is open as `above`."""
+        try:
+            top = _enter_own(above, name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno in NOT_A_FOLDER:
+                self._unlink(above, name, name)
+            else:
+                self._note(error, name)
+            return
+        try:
+            self._empty(top)
+        finally:
+            os.close(top)
+        self._remove_folder(above, name, name)
+
+    def check(self) -> None:
+        """Raise what is to be said.
+
+        Raises:
+            OSError: something stays.
+        """
+        if self._first is None:
+            return
+        error, where = self._first
+        more = f" and {self._left - 1} more" if self._left > 1 else ""
+        raise OSError(error.errno, f"{reason_of(error)}: {where}{more}")
+
+    def _empty(self, top: int) -> None:
+        cursor = Cursor(top)
+        try:
+            pending = [self._remove_files(cursor)]
+            while pending:
+                if pending[-1]:
+                    self._go_down(cursor, pending)
+                    continue
+                pending.pop()
+                if pending:
+                    name = cursor.up()
+                    self._remove_folder(cursor.fd, name, _shown(cursor, name))
+        except OSError as error:
+            self._note(error, _shown(cursor, ""))
+        finally:
+            cursor.close()
+
+    def _go_down(self, cursor: Cursor, pending: list[list[str]]) -> None:
+        name = pending[-1].pop()
+        try:
+            cursor.down(name, _enter_own)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._note(error, _shown(cursor, name))
+            return
+        pending.append(self._remove_files(cursor))
+
+    def _remove_files(self, cursor: Cursor) -> list[str]:
+        """Remove all in one folder that is no folder; gives the names of those."""
+        folders: list[str] = []
+        with os.scandir(cursor.fd) as found:
+            entries = list(found)
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                    continue
+            except OSError as error:
+                self._note(error, _shown(cursor, entry.name))
+                continue
+            self._unlink(cursor.fd, entry.name, _shown(cursor, entry.name))
+        return folders
+
+    def _unlink(self, above: int, name: str, shown: str) -> None:
+        try:
+            os.unlink(name, dir_fd=above)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._note(error, shown)
+
+    def _remove_folder(self, above: int, name: str, shown: str) -> None:
+        try:
+            os.rmdir(name, dir_fd=above)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            # What stays in it has been noted already.
+            if self._first is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                self._note(error, shown)
+
+    def _note(self, error: OSError, shown: str) -> None:
+        self._first = self._first or (error, shown[-SHOWN_PATH:])
+        self._left += 1
+
+
+def _shown(cursor: Cursor, name: str) -> str:
+    return "/".join([*cursor.parts[-3:], name])
+
+
+def _enter_own(above: int, name: str) -> int:
+    """Open a folder of ours, and give its owner what it takes to empty it.
+
+    Raises:
+        OSError: see `enter`.
+    """
+    try:
+        fd = enter(above, name)
+    except PermissionError:
+        _open_up(above, name)
+        fd = enter(above, name)
+    if os.fstat(fd).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        with suppress(OSError):  # what follows says what cannot be done
+            os.fchmod(fd, stat.S_IRWXU)
+    return fd
+
+
+def _open_up(above: int, name: str) -> None:
+    """Of what may not even be opened: the way over /proc needs no right to read (proc(5))."""
+    place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        if stat.S_ISDIR(os.fstat(place).st_mode):
+            Path(f"/proc/self/fd/{place}").chmod(stat.S_IRWXU)
+    finally:
+        os.close(place)
 
 
 def same_file(path: Path, content: bytes) -> bool:

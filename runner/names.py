@@ -23,15 +23,28 @@ _DEVICE = re.compile(
 )
 
 
+_OF_HISTORY = re.compile(r"([0-9a-f]{32}|unknown-\d{8}T\d{6})", re.IGNORECASE)
+"""What the history of a name calls its earlier runs: no name may lie there, nor one in it."""
+_UNNAMED = re.compile(r"http/\d{4}-\d\d-\d\d(/[0-9a-f]{32})?")
+"""What a request gets over HTTP that names none: `http/DATE/JOB_ID`; `http/DATE` is nobody's."""
+
+
 def job_name(path: str) -> str:
     """The job's name for a request at `path` below the inbox, without its suffix.
 
     `path` is relative, with `/` between folders, as `os.fsdecode` gives it. Names that Windows,
     a shell or a terminal would misread, that are no valid UTF-8 or not in NFC, that are too long,
-    or that look like another job's output get a hash of their bytes instead of what is unsafe.
+    or that look like another job's output get a hash of their bytes instead of what is unsafe. So
+    do those below another name that look like one of its earlier runs in the history.
     """
+    unnamed = _UNNAMED.fullmatch(path)
+    if unnamed and unnamed[1]:
+        return path
+    if unnamed:
+        return f"{path}-{_digest(path)}"
     *folders, last = path.split("/")
     safe = [*(_safe(part, is_folder=True) for part in folders), _safe(last, is_folder=False)]
+    safe[1:] = (_apart_from_history(part) for part in safe[1:])
     name = "/".join(safe)
     if len(name.encode()) <= MAX_NAME_BYTES:
         return name
@@ -52,6 +65,12 @@ def _safe(component: str, *, is_folder: bool) -> str:
     if _DEVICE.match(plain):
         plain = f"_{plain}"
     return f"{_cut(plain, KEPT_BYTES)}-{_digest(component)}"
+
+
+def _apart_from_history(component: str) -> str:
+    if not _OF_HISTORY.fullmatch(component):
+        return component
+    return f"{_cut(component, KEPT_BYTES)}-{_digest(component)}"
 
 
 def _needs_change(component: str, *, is_folder: bool) -> bool:

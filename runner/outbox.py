@@ -4,20 +4,24 @@ Whatever is visible outside the hidden folders is complete, and nothing is ever 
 lies in the way moves to the history. Runs nothing.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from runner import strict_json
 from runner.disk import Disk, same_file
+from runner.folders import Kind, opened, reason_of, walk
 from runner.mounts import Anchor
 from runner.outcome import PublishedFile
-from runner.output import FILES, FileCaps, Staged, collect
+from runner.output import FILES, FileCaps, NotTaken, Staged, collect
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,19 @@ HISTORY = ".history"
 RESULT, ERROR, STATUS = ".result.json", ".error.json", ".status.json"
 UNKNOWN = "unknown-"
 NOTEBOOK = ".ipynb"
+LONGEST_PATH = 4095
+"""Of a whole path, in bytes (PATH_MAX)."""
+EVERYBODYS = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE),
+        *(errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ESTALE, errno.ETIMEDOUT),
+        *(errno.ENOMEM, errno.ENODEV, errno.ENXIO),
+    }
+)
+"""What a file system says when it would take no file at all."""
+
+
+_IS_FILES = re.compile(r"\.files(\.\d+)?$")
 
 
 class OutboxGone(Exception):
@@ -85,10 +102,18 @@ class Outbox:
         copying = place / "copying"
 
         def copy(fd: int, relative: str) -> Iterator[bytes]:
+            self._ensure_reachable(name, relative)
             target = copying / relative
             self._disk.make_folders(self.folder, place)
-            self._disk.make_folders(place, target.parent, sync=False)
-            return self._disk.copy(fd, target)
+            try:
+                self._disk.make_folders(place, target.parent, sync=False)
+                yield from self._disk.copy(fd, target)
+            except OSError as error:
+                if not self._takes_others(error, place):
+                    raise
+                with suppress(OSError):  # a part of it; nothing names it
+                    self._disk.unlink(target)
+                raise NotTaken(f"the outbox refuses it ({reason_of(error)})") from error
 
         staged = collect(source, caps, name, copy)
         if staged.files:
@@ -201,9 +226,21 @@ class Outbox:
             OSError, OutboxGone
         """
         self.check()
-        self._disk.remove_tree(self._history(name) / job_id)
+        self._remove_run(self._history(name) / job_id)
         self._remove_empty(self._history(name), self.folder / HISTORY)
         self._remove_empty(self._base(name).parent, self.folder)
+
+    def _remove_run(self, place: Path) -> None:
+        """What was moved there; not the history of a name that lies in it from an older release."""
+        try:
+            entries = list(os.scandir(place))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False) or _IS_FILES.search(entry.name):
+                self._disk.remove_tree(Path(entry.path))
+        with suppress(OSError):
+            self._disk.remove_folder(place)
 
     def _remove_empty(self, folder: Path, root: Path) -> None:
         """Remove a folder and those above it, below `root`, as far as they are empty."""
@@ -239,8 +276,36 @@ class Outbox:
         return self.folder / HISTORY / name
 
     def _sync_tree(self, place: Path) -> None:
-        for folder, _, _ in os.walk(place, topdown=False):
-            self._disk.sync_folder(Path(folder))
+        """What a path does not reach, or may not be read, is not published either."""
+        with opened(place) as root:
+            below = [entry.path for entry in walk(root) if entry.kind is Kind.FOLDER]
+        for folder in reversed(below):
+            self._disk.sync_folder(place / folder)
+        self._disk.sync_folder(place)
+
+    def _ensure_reachable(self, name: str, relative: str) -> None:
+        """A file is read by its whole path, here and once it lies in the history.
+
+        Raises:
+            NotTaken: that would be too long.
+        """
+        last = name.rpartition("/")[2]
+        place = self._history(name) / ("0" * 32) / f"{last}{FILES}"
+        if len(os.fsencode(place)) + 1 + len(os.fsencode(relative)) > LONGEST_PATH:
+            raise NotTaken("its path in the outbox would be too long")
+
+    def _takes_others(self, error: OSError, place: Path) -> bool:
+        """Whether the outbox refuses this one file, and would take another one beside it."""
+        if error.errno in EVERYBODYS:
+            return False
+        probe = place / "probe"
+        try:
+            self._disk.unlink(probe)
+            self._disk.write(probe, b"probe", sync=False)
+            self._disk.unlink(probe)
+        except OSError:
+            return False
+        return True
 
     def _place(self, new: Publication, temp_name: str, content: bytes, target: Path) -> None:
         staging = self._staging(new.job_id)
@@ -281,7 +346,8 @@ class Outbox:
         """Of an attempt that moved everything and broke off before it was durable."""
         place = self._history(name)
         for entry in os.scandir(place) if place.is_dir() else ():
-            if entry.name == job_id or entry.name.startswith(UNKNOWN):
+            is_ours = entry.name == job_id or entry.name.startswith(UNKNOWN)
+            if is_ours and entry.is_dir(follow_symlinks=False):
                 self._disk.sync_folder(Path(entry.path))
 
     def _is_of(self, base: Path, job_id: str) -> bool:

@@ -1,23 +1,21 @@
 """Which files of a job's output folder are published: the regular ones, up to the caps.
 
-Decides and reads, and gives the bytes to whoever keeps them. Writes nothing.
+Decides and reads, and gives the bytes to whoever keeps them. Whatever is left out is said. Writes
+nothing.
 """
 
 import hashlib
 import heapq
-import itertools
-import logging
 import mimetypes
 import os
-import stat
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner import strict_json
+from runner.folders import Entry, Kind, ReadFailed, open_file, reason_of, walk
 from runner.outcome import PublishedFile
-
-log = logging.getLogger(__name__)
 
 FILES = ".files"
 UNPUBLISHED = frozenset({"__pycache__", ".ipynb_checkpoints"})
@@ -25,6 +23,15 @@ NAMED_FILES = 10
 """How many files that were left out a result names; of the others it tells how many they are."""
 MORE_FILES = 1000
 """How many files beyond the cap are looked at, because those before them may be too large."""
+NAMED_BYTES = 300
+"""So much of a path that was left out is told; the end of it, if it is longer."""
+
+_ODD_BYTE = re.compile("[\udc80-\udcff]")
+"""A byte that is no UTF-8, as Python has it in a path (PEP 383)."""
+
+
+class NotTaken(Exception):
+    """One file cannot be kept, and others can: `reason`."""
 
 
 @dataclass(frozen=True)
@@ -43,77 +50,164 @@ class Staged:
     warnings: tuple[str, ...]
 
 
-def collect(
-    source: Path, caps: FileCaps, name: str, take: Callable[[int, str], Iterator[bytes]]
-) -> Staged:
-    """Every regular file below `source` within the caps; `take` gives its chunks as it goes."""
-    files: list[PublishedFile] = []
-    warnings: list[str] = []
-    size, left_out = 0, 0
-    relatives, total = _regular_files(source, caps.count + MORE_FILES)
-    for relative in relatives:
-        shown = str(strict_json.clean(relative))
-        try:
-            fd = os.open(source / relative, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            warnings.append(f"The file {shown!r} was not published: {error.strerror}.")
-            continue
-        try:
-            found = os.fstat(fd).st_size
-            if size + found > caps.bytes or len(files) >= caps.count:
-                left_out += 1
-                if left_out > NAMED_FILES:
-                    continue
-                warnings.append(
-                    f"The file {shown!r} ({found} bytes) was not published: above the cap of "
-                    f"{caps.bytes} bytes and {caps.count} files (limits.files_mb, limits.files)."
-                )
+Take = Callable[[int, str], Iterator[bytes]]
+"""Keeps an open file under a relative path, and gives its chunks as it goes.
+
+Raises `NotTaken`, or `OSError` where nothing at all can be kept.
+"""
+
+
+def collect(source: Path, caps: FileCaps, name: str, take: Take) -> Staged:
+    """Every regular file below `source` within the caps; `take` keeps each of them.
+
+    No link is followed in any part of a path, and no mount below `source` is entered. A file whose
+    name is no UTF-8 is taken under one that is, with `%E9` for an odd byte.
+
+    Raises:
+        OSError: `take` can keep nothing.
+    """
+    collection = _Collection(caps, name, take)
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        reason = reason_of(error)
+        return Staged((), (f"No file was published: the output folder cannot be read: {reason}.",))
+    try:
+        collection.add_all(fd)
+    finally:
+        os.close(fd)
+    return collection.staged()
+
+
+def published_path(relative: str) -> str:
+    """The path under which a file is published: UTF-8, whatever its name is."""
+    return _ODD_BYTE.sub(lambda odd: f"%{ord(odd[0]) - 0xDC00:02X}", relative)
+
+
+class _Collection:
+    """What is taken of one folder, file by file, and what is said of the others."""
+
+    def __init__(self, caps: FileCaps, name: str, take: Take) -> None:
+        self._caps = caps
+        self._name = name
+        self._take = take
+        self._size = 0
+        self._files: list[PublishedFile] = []
+        self._paths: set[str] = set()
+        self._too_much = _Notes("were not published (limits.files_mb, limits.files).")
+        self._left_out = _Notes("files or folders were not published.")
+        self._renamed = _Notes("files have names that are no UTF-8.")
+
+    def add_all(self, root: int) -> None:
+        """Take the regular files, in the order of their paths."""
+        relatives, total = self._list(root)
+        for relative in relatives:
+            try:
+                fd = open_file(root, relative)
+            except OSError as error:
+                self._leave_out("file", relative, reason_of(error))
                 continue
-            digest, length = hashlib.sha256(), 0
-            for chunk in take(fd, relative):
-                digest.update(chunk)
-                length += len(chunk)
-        finally:
-            os.close(fd)
-        size += length
-        files.append(
+            try:
+                self._add(fd, relative)
+            except (NotTaken, ReadFailed) as error:
+                self._leave_out("file", relative, str(error.args[0]))
+            finally:
+                os.close(fd)
+        self._too_much.more(total - len(relatives), total)
+
+    def staged(self) -> Staged:
+        """What was taken, and all warnings."""
+        notes = (self._too_much, self._left_out, self._renamed)
+        return Staged(tuple(self._files), tuple(line for one in notes for line in one.lines()))
+
+    def _list(self, root: int) -> tuple[list[str], int]:
+        """The first files in the order of their paths, and how many there are.
+
+        Caches and checkpoints of tools are left out. Memory stays bounded however many there are.
+        """
+        total = 0
+
+        def files() -> Iterator[str]:
+            nonlocal total
+            for entry in walk(root, UNPUBLISHED.__contains__):
+                if entry.kind is Kind.FILE:
+                    total += 1
+                    yield entry.path
+                else:
+                    self._leave_out_entry(entry)
+
+        return heapq.nsmallest(self._caps.count + MORE_FILES, files()), total
+
+    def _leave_out_entry(self, entry: Entry) -> None:
+        if entry.kind is Kind.OTHER:
+            self._leave_out("link or special file", entry.path, "only regular files are")
+        elif entry.kind is Kind.CLOSED:
+            self._leave_out("folder", entry.path or ".", entry.why)
+
+    def _add(self, fd: int, relative: str) -> None:
+        size, caps = os.fstat(fd).st_size, self._caps
+        if self._size + size > caps.bytes or len(self._files) >= caps.count:
+            self._too_much.add(
+                f"The file {_named(relative)} ({size} bytes) was not published: above the cap of "
+                f"{caps.bytes} bytes and {caps.count} files (limits.files_mb, limits.files)."
+            )
+            return
+        path = self._free(published_path(relative))
+        digest, length = hashlib.sha256(), 0
+        for chunk in self._take(fd, path):
+            digest.update(chunk)
+            length += len(chunk)
+        self._size += length
+        self._paths.add(path)
+        if path != relative:
+            self._renamed.add(
+                f"The file {_named(relative)} was published as {path!r}: its name is no UTF-8."
+            )
+        self._files.append(
             PublishedFile(
-                path=f"{name}{FILES}/{shown}",
+                path=f"{self._name}{FILES}/{path}",
                 bytes=length,
-                media_type=mimetypes.guess_type(shown)[0] or "application/octet-stream",
+                media_type=mimetypes.guess_type(path)[0] or "application/octet-stream",
                 sha256=digest.hexdigest(),
             )
         )
-    unnamed = max(left_out - NAMED_FILES, 0) + total - len(relatives)
-    if unnamed:
-        warnings.append(
-            f"{unnamed} more of {total} files were not published (limits.files_mb, limits.files)."
-        )
-    return Staged(tuple(files), tuple(warnings))
+
+    def _free(self, path: str) -> str:
+        free, count = path, 1
+        while free in self._paths:
+            count += 1
+            free = f"{path}~{count}"
+        return free
+
+    def _leave_out(self, what: str, relative: str, why: str) -> None:
+        self._left_out.add(f"The {what} {_named(relative)} was not published: {why}.")
 
 
-def _regular_files(root: Path, most: int) -> tuple[list[str], int]:
-    """The first `most` regular files below `root`, relative and sorted, and how many there are.
+class _Notes:
+    """Warnings of one kind: the first few, and how many more there are."""
 
-    Caches and checkpoints of tools are left out. Memory stays bounded however many there are.
-    """
-    count = itertools.count()
-    found = (one for one, _ in zip(_walk(root), count, strict=False))
-    return heapq.nsmallest(most, found), next(count)
+    def __init__(self, rest: str) -> None:
+        self._rest = rest
+        self._lines: list[str] = []
+        self._more = 0
+        self._of = ""
+
+    def add(self, line: str) -> None:
+        if len(self._lines) < NAMED_FILES:
+            self._lines.append(line)
+        else:
+            self._more += 1
+
+    def more(self, count: int, total: int) -> None:
+        self._more += count
+        self._of = f" of {total} files"
+
+    def lines(self) -> Iterator[str]:
+        yield from self._lines
+        if self._more:
+            yield f"{self._more} more{self._of} {self._rest}"
 
 
-def _walk(root: Path) -> Iterator[str]:
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        try:
-            with os.scandir(root / folder) as entries:
-                for entry in entries:
-                    inner = f"{folder}/{entry.name}" if folder else entry.name
-                    mode = entry.stat(follow_symlinks=False).st_mode
-                    if stat.S_ISDIR(mode) and entry.name not in UNPUBLISHED:
-                        pending.append(inner)
-                    elif stat.S_ISREG(mode):
-                        yield inner
-        except OSError as error:
-            log.warning("cannot read %r of a job's output: %s", folder[-200:], error)
+def _named(relative: str) -> str:
+    path = str(strict_json.clean(relative))
+    return repr(path if len(path) <= NAMED_BYTES else f"…{path[-NAMED_BYTES:]}")

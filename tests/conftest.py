@@ -67,6 +67,22 @@ def tool(name: str) -> str:
     return found or pytest.skip(f"{name} is not installed")
 
 
+@pytest.fixture
+def immutable() -> Iterator[Callable[[Path], None]]:
+    """Makes files that nobody may change or remove, root neither; afterwards they are as before."""
+    chattr, made = tool("chattr"), list[Path]()
+
+    def make(path: Path) -> None:
+        done = subprocess.run([chattr, "+i", path], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"nothing can be made immutable here: {done.stderr.strip()}")
+        made.append(path)
+
+    yield make
+    for path in made:
+        subprocess.run([chattr, "-i", path], check=False, capture_output=True)
+
+
 AS_INSTALLED: Json = {"kernels": {}}
 """Settings of a program that preloads what it does at home."""
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.execution.limits import RunLimits
 from runner.execution.order import Order, Progress
+from runner.folders import read
 from runner.outcome import Outcome, Value
 from runner.output import UNPUBLISHED, FileCaps, collect
 from runner.strict_json import clean
@@ -177,10 +178,9 @@ def collect_files(source: Path, caps: FileCaps, name: str) -> tuple[tuple[Packed
 
     def take(fd: int, relative: str) -> Iterator[bytes]:
         kept = chunks.setdefault(relative, [])
-        with open(fd, "rb", closefd=False) as file:
-            while chunk := file.read(1 << 20):
-                kept.append(chunk)
-                yield chunk
+        while chunk := read(fd, 1 << 20):
+            kept.append(chunk)
+            yield chunk
 
     found = collect(source, caps, name, take)
     packed = tuple(Packed(path, 0o644, b"".join(parts)) for path, parts in chunks.items())

@@ -1,6 +1,7 @@
 """Whatever a notebook leaves in its folder, it can be removed."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,18 @@ def test_what_is_no_folder_is_removed_as_well(tmp_path: Path) -> None:
     for name in ("file", "link", "gone"):
         Disk().remove_tree(tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_what_cannot_be_removed_keeps_nothing_else(
+    tmp_path: Path, immutable: Callable[[Path], None]
+) -> None:
+    """All else goes, the error names the first that stays, and later it goes as well."""
+    tree = tmp_path / "tree"
+    (tree / "a" / "b").mkdir(parents=True)
+    for name in ("a/b/stays", "a/b/goes", "a/goes", "z"):
+        (tree / name).touch()
+    immutable(tree / "a/b/stays")
+    with pytest.raises(PermissionError, match="not permitted: a/b/stays"):
+        Disk().remove_tree(tree)
+    left = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*"))
+    assert left == ["a", "a/b", "a/b/stays"]

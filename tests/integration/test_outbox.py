@@ -1,8 +1,10 @@
 """Publication: whole or not at all, repeatable after any failure, never over somebody's files."""
 
 import contextlib
+import errno
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -146,8 +148,6 @@ def test_caps_leave_files_out_with_a_warning(folder: Path, work: Path) -> None:
 
 def test_links_and_pipes_are_not_published(folder: Path, work: Path, tmp_path: Path) -> None:
     """A link could lead to anything that the runner may read."""
-    import os
-
     secret = tmp_path / "secret"
     secret.write_text("secret")
     (work / "link").symlink_to(secret)
@@ -203,3 +203,86 @@ def test_pruning_removes_one_run_and_empty_folders(folder: Path, work: Path) -> 
     assert [p.name for p in (folder / ".history" / "sub" / "n").iterdir()] == [OTHER]
     outbox.prune("sub/n", OTHER)
     assert not (folder / ".history" / "sub").exists()
+
+
+class Picky(Disk):
+    """A disk that takes some names only, as that of a share may; cases are one to it."""
+
+    def copy(self, source: int, target: Path) -> Iterator[bytes]:
+        if ":" in target.name:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        if target.parent.is_dir():
+            names = {path.name.lower() for path in target.parent.iterdir()}
+            if target.name.lower() in names:
+                raise FileExistsError(errno.EEXIST, "File exists")
+        yield from super().copy(source, target)
+
+
+def test_a_file_that_the_outbox_refuses_is_left_out_alone(folder: Path, work: Path) -> None:
+    """Names of a FAT disk or a share, paths that are too long there; each is named, the rest is
+    published."""
+    (work / "a:b").write_text("refused")
+    (work / "Twin").write_text("first")
+    (work / "twin").write_text("second")
+    deep = work
+    for _ in range(20):
+        deep = deep / ("d" * 200)
+        deep.mkdir()
+    (deep.parent.parent.parent / "far").write_text("far")
+    outbox = Outbox(folder, Picky())
+    new = publication(outbox, work)
+    assert outbox.publish(new) == []
+    far = next(path for path in visible(folder) if path.endswith("far"))
+    assert visible(folder) == {*WHOLE, "sub/n.files/Twin", far}
+    told = " ".join(outbox.stage(ID, work, CAPS, "/".join(["n" * 190] * 5)).warnings)
+    assert "'a:b' was not published: the outbox refuses it (Invalid argument)" in told
+    assert "'twin' was not published: the outbox refuses it (File exists)" in told
+    assert "far' was not published: its path in the outbox would be too long" in told
+    assert "ddd' was not published: its path is too long" in told
+
+
+def test_names_that_are_no_utf8_are_published_apart(folder: Path, work: Path) -> None:
+    """Under names that every reader can ask for, one for each of them."""
+    for name in (b"caf\xe9", b"caf\xe8", b"caf%E9"):
+        (work / os.fsdecode(name)).write_bytes(name)
+    outbox = Outbox(folder, Disk())
+    new = publication(outbox, work)
+    outbox.publish(new)
+    paths = [file.path for file in new.files]
+    assert len(set(paths)) == len(paths) == 5
+    for name, wanted in ((b"caf%E9", "caf%E9"), (b"caf\xe8", "caf%E8"), (b"caf\xe9", "caf%E9~2")):
+        assert (folder / "sub" / "n.files" / wanted).read_bytes() == name
+        assert f"sub/n.files/{wanted}" in paths
+    assert "'caf%E8': its name is no UTF-8" in " ".join(outbox.stage(ID, work, CAPS, "n").warnings)
+
+
+def test_an_output_folder_that_became_a_link_publishes_nothing(
+    folder: Path, work: Path, tmp_path: Path
+) -> None:
+    """What lies behind it is somebody else's; that is said."""
+    work.rename(tmp_path / "elsewhere")
+    work.symlink_to(tmp_path / "elsewhere")
+    staged = Outbox(folder, Disk()).stage(ID, work, CAPS, "n")
+    assert staged.files == ()
+    assert "the output folder cannot be read" in staged.warnings[0]
+
+
+def test_links_are_left_out_with_a_word(folder: Path, work: Path) -> None:
+    """Whatever lies in the output folder and is not published is said."""
+    (work / "latest.csv").symlink_to(work / "table.csv")
+    staged = Outbox(folder, Disk()).stage(ID, work, CAPS, "n")
+    assert len(staged.files) == 2
+    assert "'latest.csv' was not published: only regular files are" in staged.warnings[0]
+
+
+def test_pruning_leaves_the_history_of_a_name_that_lies_in_a_run(folder: Path, work: Path) -> None:
+    """As older releases could have it: `a/JOBID` is a name, and JOBID a run of `a`."""
+    outbox = Outbox(folder, Disk())
+    outbox.publish(publication(outbox, work, ID, "a"))
+    outbox.retire("a", ID, NOW)
+    outbox.publish(publication(outbox, work, OTHER, f"a/{ID}"))
+    outbox.retire(f"a/{ID}", OTHER, NOW)
+    outbox.prune("a", ID)
+    kept = folder / ".history" / "a" / ID
+    assert [path.name for path in kept.iterdir()] == [OTHER]
+    assert OutboxReader(folder).of_job(f"a/{ID}", OTHER) is not None

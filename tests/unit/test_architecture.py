@@ -23,17 +23,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": {"notebook", "strict_json"},
     # What everybody stands on.
     "config": {"strict_yaml"},
-    "disk": set(),
+    "folders": set(),
+    "disk": {"folders"},
     "threads": set(),
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
     "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json"},
     "ledger": {"outcome", "strict_json"},
     "library": {"config", "outcome", "request"},
-    "output": {"outcome", "strict_json"},
-    "outbox": {"disk", "mounts", "outcome", "output", "strict_json"},
+    "output": {"folders", "outcome", "strict_json"},
+    "outbox": {"disk", "folders", "mounts", "outcome", "output", "strict_json"},
     "execution": {
         *("config", "disk", "imports", "notebook", "outcome", "output", "plain_text", "request"),
-        *("__init__", "lazy_grammar", "results", "strict_json"),
+        *("folders", "__init__", "lazy_grammar", "results", "strict_json"),
     },
     # Pure rules over the values of two rooms.
     "report": {"ledger", "outcome", "request", "strict_json"},

@@ -44,6 +44,28 @@ def test_plain_name_stays_as_it_is(name: str) -> None:
     assert is_job_name(name)
 
 
+ID = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    "path", [f"a/{ID}", f"a/{ID}/b", f"a/{ID.upper()}", "a/unknown-20260102T030405", f"a/b/{ID}"]
+)
+def test_no_name_is_that_of_a_run_in_the_history_of_another(path: str) -> None:
+    """Earlier runs of `a` lie in `.history/a/JOB_ID/`, and those of `a/b` in `.history/a/b/`."""
+    name = job_name(path)
+    assert name != path
+    assert is_job_name(name)
+    assert not {ID, ID.upper(), "unknown-20260102T030405"} & set(name.split("/"))
+
+
+def test_what_nobody_named_over_http_keeps_its_place() -> None:
+    """`http/DATE/JOB_ID` is a name; then `http/DATE` is none, whose runs would lie there."""
+    assert is_job_name(f"http/2026-01-02/{ID}")
+    assert not is_job_name("http/2026-01-02")
+    assert is_job_name(job_name("http/2026-01-02"))
+    assert is_job_name(ID)
+
+
 @pytest.mark.parametrize(
     ("path", "start"),
     [

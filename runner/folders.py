@@ -1,0 +1,316 @@
+"""Goes through a tree from folder to folder, by descriptor, and stays on its mount.
+
+Follows no link in any part of a path, holds one descriptor however deep it is, and calls nothing
+that could be too long for a path. What cannot be looked into is given with its reason: one entry
+never ends the listing of the others. Changes nothing.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+LONGEST_PATH = 3500
+"""Bytes of a path below the root of a walk; a whole one has 4,095 (PATH_MAX), the root's too."""
+MOUNTED = "something is mounted there"
+NOT_A_FOLDER = (errno.ENOTDIR, errno.ELOOP)
+"""What `enter` says of a file and of a link."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_PATH = getattr(os, "O_PATH", os.O_RDONLY)
+_OPENAT2 = 437
+"""The number of openat2(2), the same on every architecture."""
+_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS = 0x01, 0x02, 0x04
+
+
+class ReadFailed(Exception):
+    """An open file cannot be read, so that no disk that is written to is at fault: `reason`."""
+
+
+class Kind(Enum):
+    """What an entry of a walk is."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"
+    """A link, or a special file."""
+    CLOSED = "closed"
+    """A folder that is not looked into; `why` says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something below the root of a walk; `path` is relative to it."""
+
+    path: str
+    kind: Kind
+    why: str = ""
+
+
+class Cursor:
+    """A place in a tree. Going up again needs no memory of descriptors: `..` leads there."""
+
+    def __init__(self, root: int) -> None:
+        """Begin in the folder that is open as `root`, which stays the caller's."""
+        self._root = root
+        self._seen = [_identity(root)]
+        self.fd = os.dup(root)
+        self.parts: list[str] = []
+
+    def down(self, name: str, opens: Callable[[int, str], int] | None = None) -> None:
+        """Into a folder; `opens` does what `enter` does, and perhaps more.
+
+        Raises:
+            OSError: see `enter`; the cursor stays where it is.
+        """
+        self._move((opens or enter)(self.fd, name))
+        self.parts.append(name)
+        self._seen.append(_identity(self.fd))
+
+    def up(self) -> str:
+        """Out of a folder; gives its name.
+
+        Raises:
+            OSError: the folder above is not where it was.
+        """
+        name = self.parts.pop()
+        self._seen.pop()
+        self._move(self._above())
+        return name
+
+    def close(self) -> None:
+        """Let go."""
+        os.close(self.fd)
+
+    def _move(self, fd: int) -> None:
+        os.close(self.fd)
+        self.fd = fd
+
+    def _above(self) -> int:
+        try:
+            fd = os.open("..", _FOLDER, dir_fd=self.fd)
+        except OSError:
+            return self._from_the_root()
+        if _identity(fd) == self._seen[-1]:
+            return fd
+        os.close(fd)
+        return self._from_the_root()
+
+    def _from_the_root(self) -> int:
+        fd = os.dup(self._root)
+        for part in self.parts:
+            try:
+                inner = enter(fd, part)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+
+def enter(above: int, name: str) -> int:
+    """Open the folder `name` in the folder that is open as `above`.
+
+    Raises:
+        OSError: EXDEV where something is mounted on it, ENOTDIR or ELOOP where it is no folder.
+    """
+    if _has_openat2():
+        return _openat2(above, name, _FOLDER)
+    place = os.open(name, _PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        if _mount_of(place) != _mount_of(above):
+            raise OSError(errno.EXDEV, MOUNTED)
+        if not stat.S_ISDIR(os.fstat(place).st_mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return os.open(".", _FOLDER, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def open_file(root: int, path: str) -> int:
+    """Open a regular file below a folder that is open as `root`, by its relative path.
+
+    Raises:
+        OSError: a part of the path is a link, or on another mount, or it is no regular file.
+    """
+    *folders, name = path.split("/")
+    if _has_openat2():
+        fd = _openat2(root, path, _FILE)
+    else:
+        cursor = Cursor(root)
+        try:
+            for folder in folders:
+                cursor.down(folder)
+            fd = os.open(name, _FILE, dir_fd=cursor.fd)
+        finally:
+            cursor.close()
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "it is no regular file")
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """A folder, open to begin a walk in it; it may be the root of a mount, and is no link.
+
+    Raises:
+        OSError
+    """
+    fd = os.open(folder, _FOLDER)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def walk(root: int, skips: Callable[[str], bool] = lambda _: False) -> Iterator[Entry]:
+    """All that lies below the folder that is open as `root`; a folder before what is in it.
+
+    Folders whose name `skips` accepts are left out.
+    """
+    cursor = Cursor(root)
+    try:
+        yield from _walk(cursor, skips)
+    finally:
+        cursor.close()
+
+
+def _walk(cursor: Cursor, skips: Callable[[str], bool]) -> Iterator[Entry]:
+    length = 0
+    """Of the path of the folder in which the cursor is."""
+    pending: list[list[str]] = [[]]
+    yield from _list(cursor, pending[0], skips)
+    while pending:
+        if not pending[-1]:
+            pending.pop()
+            if not pending:
+                return
+            try:
+                length -= len(os.fsencode(cursor.up())) + 1
+            except OSError as error:
+                yield Entry("", Kind.CLOSED, f"it was moved meanwhile ({reason_of(error)})")
+                return
+            continue
+        name = pending[-1].pop()
+        more = len(os.fsencode(name)) + 1
+        path = "/".join((*cursor.parts, name))
+        if length + more > LONGEST_PATH:
+            yield Entry(path, Kind.CLOSED, "its path is too long")
+            continue
+        try:
+            cursor.down(name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield Entry(path, Kind.CLOSED, reason_of(error))
+            continue
+        length += more
+        pending.append([])
+        yield Entry(path, Kind.FOLDER)
+        yield from _list(cursor, pending[-1], skips)
+
+
+def _list(cursor: Cursor, folders: list[str], skips: Callable[[str], bool]) -> Iterator[Entry]:
+    """What lies in one folder; the names of the folders in it go into `folders`."""
+    above = "".join(f"{part}/" for part in cursor.parts)
+    try:
+        with os.scandir(cursor.fd) as found:
+            entries = list(found)
+    except OSError as error:
+        yield Entry(above.rstrip("/"), Kind.CLOSED, reason_of(error))
+        return
+    for entry in entries:
+        path = above + entry.name
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                if not skips(entry.name):
+                    folders.append(entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                yield Entry(path, Kind.FILE)
+            else:
+                yield Entry(path, Kind.OTHER)
+        except OSError as error:
+            yield Entry(path, Kind.CLOSED, reason_of(error))
+
+
+def read(fd: int, size: int) -> bytes:
+    """Read from an open file, as `os.read` does.
+
+    Raises:
+        ReadFailed
+    """
+    try:
+        return os.read(fd, size)
+    except OSError as error:
+        raise ReadFailed(reason_of(error)) from error
+
+
+def reason_of(error: OSError) -> str:
+    """Why something failed, in words."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
+
+
+def _mount_of(fd: int) -> tuple[int, str]:
+    """Two bind mounts of one disk have one device, and two numbers (proc_pid_fdinfo(5))."""
+    number = ""
+    if sys.platform.startswith("linux"):
+        text = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
+        number = next((line for line in text.splitlines() if line.startswith("mnt_id:")), "")
+    return os.fstat(fd).st_dev, number
+
+
+class _How(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def _openat2(above: int, path: str, flags: int) -> int:
+    how = _How(flags, 0, _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS)
+    raw, size = ctypes.c_char_p(os.fsencode(path)), ctypes.c_size_t(ctypes.sizeof(how))
+    while True:
+        fd = _libc().syscall(
+            ctypes.c_long(_OPENAT2), ctypes.c_int(above), raw, ctypes.byref(how), size
+        )
+        if fd >= 0:
+            return int(fd)
+        number = ctypes.get_errno()
+        if number == errno.EXDEV:
+            raise OSError(number, MOUNTED)
+        if number not in (errno.EINTR, errno.EAGAIN):
+            raise OSError(number, os.strerror(number))
+
+
+@cache
+def _has_openat2() -> bool:
+    """Not before Linux 5.6, nor where a container's filter of calls does not know it."""
+    if not sys.platform.startswith("linux"):
+        return False
+    fd = os.open("/", _FOLDER)
+    try:
+        os.close(_openat2(fd, ".", _FOLDER))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
