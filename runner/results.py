@@ -3,18 +3,17 @@
 Refuses disk, clock and network, and never raises for what a notebook holds: it names the problem.
 """
 
-import ast
 import base64
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from warnings import catch_warnings, simplefilter
 
+from runner.literals import NoLiteralError, instant_text, value_of
 from runner.notebook import tags_of
-from runner.strict_json import JsonValue, StrictJsonError, clean, loads
+from runner.strict_json import JsonValue, clean
 
 if TYPE_CHECKING:
     import numpy
@@ -25,8 +24,6 @@ SCRAP_PREFIX = "application/scrapbook.scrap."
 RECORD_PREFIX = "application/papermill.record"
 """`pm.record`, which scrapbook replaced, wrote `{name: value}` under this and `+json`."""
 UNNAMED = "(unnamed)"
-LITERAL_CHARS = 1_000_000
-"""A longer text is not tried as a literal."""
 _MESSAGE_CHARS = 300
 
 Bundle = dict[str, Any]
@@ -69,7 +66,7 @@ def extract(
     Scraps go by their names, the last glue of a name counts; a DataFrame is `{"columns", "index",
     "data"}` with ISO dates, and what was only displayed is its MIME bundle. Cells tagged `tag` go
     by `cell_<execution count>`: the MIME bundle they showed last, else what they printed as
-    `text/plain`, with `application/json` added where that text is a Python or JSON literal.
+    `text/plain`, with `application/json` added where `literals` reads a value in that text.
     Without `scrapbook`, tagged cells only.
     """
     cells = [cell for cell in _mappings(notebook.get("cells")) if cell.get("cell_type") == "code"]
@@ -246,7 +243,7 @@ def _plain(value: Any) -> JsonValue:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     if isinstance(value, datetime):
-        return _instant(value)
+        return instant_text(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if hasattr(value, "isoformat"):  # dates, times, pandas' Timedelta
@@ -254,16 +251,6 @@ def _plain(value: Any) -> JsonValue:
     if hasattr(value, "dtype"):
         return _array(value) if value.ndim else _array(value.reshape(1))[0]
     return str(value)  # Decimal, Period, Interval, …
-
-
-def _instant(value: datetime) -> str | None:
-    if value != value:  # only NaT differs from itself
-        return None
-    whole = value.microsecond % 1000 == 0 and not getattr(value, "nanosecond", 0)
-    spec = "milliseconds" if whole else "auto"
-    if value.tzinfo is None:
-        return value.isoformat(timespec=spec)
-    return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=spec)}Z"
 
 
 # Tagged cells
@@ -301,49 +288,9 @@ def _with_literal(bundle: Bundle) -> Bundle:
     if not isinstance(text, str) or "application/json" in bundle:
         return bundle
     try:
-        return {**bundle, "application/json": _literal(text)}
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return {**bundle, "application/json": value_of(text)}
+    except NoLiteralError:
         return bundle
-
-
-def _literal(text: str) -> object:
-    """The value of a text that is a JSON or Python literal.
-
-    Raises:
-        ValueError, TypeError, SyntaxError, RecursionError, MemoryError: it is none, or one that
-            JSON cannot express.
-    """
-    if len(text) > LITERAL_CHARS:
-        raise ValueError("too long to be tried")
-    try:
-        return loads(text.strip().encode())
-    except StrictJsonError:
-        with catch_warnings():  # Python warns of escapes such as "\d"
-            simplefilter("ignore")
-            return _from_literal(ast.literal_eval(text.strip()))
-
-
-def _from_literal(value: object) -> object:
-    """A Python literal as `clean` takes it: sets become lists, in order."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    if isinstance(value, dict):
-        pairs = [(key, _from_literal(key), _from_literal(part)) for key, part in value.items()]
-        return {key: part for key, _, part in pairs}
-    if isinstance(value, list | tuple):
-        return [_from_literal(part) for part in value]
-    if isinstance(value, set):
-        return [_from_literal(part) for part in _in_order(value)]
-    raise TypeError(f"JSON has no {type(value).__name__}")
-
-
-def _in_order(members: set[Any]) -> list[Any]:
-    try:
-        return sorted(members)
-    except TypeError:
-        return sorted(members, key=repr)
 
 
 # Parts of a notebook

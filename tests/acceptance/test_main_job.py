@@ -42,6 +42,34 @@ def test_a_dropped_notebook_comes_back_with_its_results(serving: Serving) -> Non
     assert seen == ["report.ipynb", "report.result.json"]
 
 
+def test_the_last_value_of_a_tagged_cell_comes_as_json(serving: Serving) -> None:
+    """As data people end their cells, and the executed notebook shows what it always did."""
+    program = serving()
+    ends = {
+        "df['score'].mean()": 91.0,
+        "{'n': np.int64(2), 'best': df['score'].max()}": {"n": 2, "best": 95},
+        "(df['score'] > 90).any(), df['day'].max(), Decimal('1.50'), float('nan')": [
+            *(True, "2026-01-03T00:00:00.000", "1.50", None)
+        ],
+        "df['score'].to_numpy()": [95, 87],
+    }
+    program.drop(
+        "ends.ipynb",
+        notebook(
+            "from decimal import Decimal\nimport numpy as np, pandas as pd\n"
+            "df = pd.DataFrame({'score': [95, 87]})\n"
+            "df['day'] = pd.to_datetime(['2026-01-02', '2026-01-03'])",
+            *(code(source, "results") for source in ends),
+        ),
+    )
+    report = program.await_report("ends")
+    values = [bundle["application/json"] for bundle in report["results"].values()]
+    assert values == list(ends.values())
+    executed = json.loads((program.outbox / "ends.ipynb").read_bytes())
+    shown = [cell["outputs"][0]["data"] for cell in executed["cells"][1:]]
+    assert [list(data) for data in shown] == [["text/plain"]] * len(ends)
+
+
 def test_settings_beside_a_notebook_are_taken_with_it(serving: Serving) -> None:
     """Parameters keep their types, and the settings file is consumed."""
     program = serving()

@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outcome": {"strict_json"},
     "request": {"outcome", "strict_json", "strict_yaml"},
     "notebook": {"outcome", "strict_json"},
-    "results": {"notebook", "strict_json"},
+    "literals": {"strict_json"},
+    "results": {"literals", "notebook", "strict_json"},
     # What everybody stands on.
     "config": {"strict_yaml"},
     "folders": set(),
@@ -116,6 +117,7 @@ PURE = [
     "outcome",
     "request",
     "notebook",
+    "literals",
     "results",
     "report",
 ]
