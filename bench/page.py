@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from screenshots import chromium
 
-PAGES = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+PAGES = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "User-Agent": "Mozilla/5.0"}
 GOAL_MS = 300
 console = Console()
 

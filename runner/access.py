@@ -57,13 +57,15 @@ class Door:
         own = set() if host in _WILDCARDS else {host.lower()}
         self._hosts = {name.lower() for name in allowed_hosts} | own
 
-    def denial(self, headers: Mapping[str, str], *, is_open: bool) -> Denial | None:
+    def denial(
+        self, headers: Mapping[str, str], *, is_open: bool, is_health: bool = False
+    ) -> Denial | None:
         """Why a request with these headers (lower-case names) may not come in; None if it may.
 
-        `is_open`: it needs no token.
+        `is_open`: it needs no token. `is_health`: probes may name an address, or nothing.
         """
         host = headers.get("host", "")
-        if not self.knows(host):
+        if not self.knows(host) and not (is_health and is_nameless(host)):
             return Denial.HOST
         if is_foreign(headers, host):
             return Denial.ORIGIN
@@ -100,6 +102,17 @@ def host_name(host: str) -> str | None:
     if not parts.hostname or parts.netloc != host or parts.username is not None:
         return None
     return parts.hostname
+
+
+def is_nameless(host: str) -> bool:
+    """Whether a Host header is an address, or not there: probes send such.
+
+    A page that reached us by a name of its own (DNS rebinding) sends that name.
+    """
+    try:
+        return not host or ipaddress.ip_address(host_name(host) or "") is not None
+    except ValueError:
+        return False
 
 
 def is_loopback(name: str) -> bool:

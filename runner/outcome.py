@@ -109,6 +109,10 @@ class Failure(Value):
     module: str | None = Field(None, description="With `module_not_found` only.")
 
 
+MAX_REFUSAL = 1000
+"""Characters of a message that says why a request will not run."""
+
+
 class Refused(Exception):
     """A request that will not run; `failure` says why."""
 
@@ -118,7 +122,12 @@ class Refused(Exception):
 
 
 def refuse(error_type: ErrorType, message: str) -> Refused:
-    """A `Refused` without further fields, to be raised."""
+    """A `Refused` without further fields, to be raised.
+
+    What a message quotes may be a whole notebook that came in the wrong place: it is cut.
+    """
+    if len(message) > MAX_REFUSAL:
+        message = f"{message[:MAX_REFUSAL]}… ({len(message)} characters)"
     return Refused(Failure(error_type=error_type, message=message))
 
 
@@ -129,6 +138,14 @@ class PublishedFile(Value):
     bytes: int
     media_type: str
     sha256: str
+
+
+class ReportedFile(PublishedFile):
+    """The same as reports name it, with where to fetch it."""
+
+    url: str | None = Field(
+        None, description="At the gateway, percent-encoded: `/jobs/ID/files/…`."
+    )
 
 
 class KernelUsed(Value):
@@ -179,8 +196,11 @@ class Result(Value):
     results: dict[str, JsonValue] = Field(
         description="Every scrap by its name; every cell tagged `results` as `cell_N`."
     )
-    files: list[PublishedFile]
+    files: list[ReportedFile]
     output_nb: str | None = Field(description="The executed notebook, below the outbox.")
+    output_nb_url: str | None = Field(
+        None, description="The same at the gateway: `/jobs/ID/notebook`."
+    )
     parameters: dict[str, JsonValue]
     kernel: KernelUsed
     cells: CellCount

@@ -3,13 +3,18 @@
 A pure rule over values. Touches no disk.
 """
 
+import string
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from runner import strict_json
 from runner.ledger import Job, Seal, seconds_between
 from runner.outcome import ErrorResult, Result
 from runner.request import Request
 from runner.strict_json import JsonValue
+
+_UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~/".encode())
 
 
 def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> bytes:
@@ -20,8 +25,9 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
         "name": job.name,
         "status": outcome.status,
         "results": outcome.results,
-        "files": list(seal.files),
+        "files": [with_url(file.model_dump(), job.job_id, job.name) for file in seal.files],
         "output_nb": None if seal.executed is None else f"{job.name}.ipynb",
+        "output_nb_url": None if seal.executed is None else f"/jobs/{job.job_id}/notebook",
         "parameters": request.parameters,
         "kernel": outcome.kernel,
         "cells": outcome.cells,
@@ -39,6 +45,19 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
     else:
         report = ErrorResult.model_validate({**fields, **outcome.failure.model_dump()})
     return strict_json.dumps(_ordered(report.model_dump(mode="json", by_alias=True)))
+
+
+def with_url(file: Mapping[str, Any], job_id: str, name: str) -> dict[str, Any]:
+    """A published file and its address at the gateway."""
+    path: str = file["path"]
+    return {**file, "url": f"/jobs/{job_id}/files/{_quoted(path.removeprefix(f'{name}.files/'))}"}
+
+
+def _quoted(path: str) -> str:
+    """Percent-encoded but for what RFC 3986 calls unreserved, and `/`."""
+    return "".join(
+        chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in path.encode("utf-8")
+    )
 
 
 def row_of(job: Job, now: datetime) -> dict[str, JsonValue]:

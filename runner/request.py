@@ -20,6 +20,9 @@ from runner.strict_yaml import loads as load_yaml
 
 MAX_PARAMETER_NODES = 100_000
 MAX_PARAMETER_DEPTH = 100
+MAX_PATH = 4095
+"""Linux opens no longer one."""
+MAX_SHOWN = 200
 MAX_INT_BITS = 13_000
 """Python writes and reads integers of up to 4,300 decimal digits."""
 
@@ -244,6 +247,12 @@ def library_path(path: str) -> PurePosixPath:
     Raises:
         Refused: `invalid_request`.
     """
+    if len(path) > MAX_PATH:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`notebook` is a text of {len(path)} characters and no path in the library; a "
+            "notebook itself goes there as a JSON object.",
+        )
     pure = PurePosixPath(path)
     if pure.is_absolute() or "\\" in path or "\0" in path or ".." in pure.parts or not pure.name:
         raise refuse(
@@ -258,9 +267,10 @@ def _is_variable(name: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    """`repr`, which Python refuses for integers of thousands of digits."""
+    """`repr`, cut; Python refuses it for integers of thousands of digits."""
     try:
-        return repr(value)
+        text = repr(value)
+        return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
     except ValueError:
         return f"a very long {type(value).__name__}"
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runner import access
-from runner.access import Door, bearer, is_foreign, is_origin
+from runner.access import Door, bearer, is_foreign, is_nameless, is_origin
 from runner.config import Gateway
 from runner.gateway import session
+from runner.gateway.negotiation import is_browser
 from runner.gateway.problem import Problem, ProblemType
 
 NAMED = ("the gateway", "gateway")
@@ -22,14 +23,17 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class Coming:
     """A request at the door. `headers` have lower-case names.
 
-    `is_open`: it needs no token. `is_form`: pages alone send it. `is_page`: it asks for one.
+    `is_open`: it needs no token. `is_health`: it asks how we are. `is_form`: pages alone send it.
+    `wants_page`: a browser asks. `is_page`: it does, at the address of a page.
     """
 
     headers: Mapping[str, str]
     method: str = "GET"
     cookie: str | None = None
     is_open: bool = False
+    is_health: bool = False
     is_form: bool = False
+    wants_page: bool = False
     is_page: bool = False
 
     @property
@@ -54,13 +58,8 @@ class Access:
             Problem: 403 for a foreign Host or Origin, 401 without the right token or cookie.
         """
         host = coming.headers.get("host", "")
-        if not self._door.knows(host):
-            raise Problem(
-                403,
-                ProblemType.FORBIDDEN,
-                f"The Host {host[:200]!r} is not known here. Add its name to "
-                "gateway.allowed_hosts (GATEWAY_ALLOWED_HOSTS).",
-            )
+        if not self._door.knows(host) and not (coming.is_health and is_nameless(host)):
+            raise _unknown_host(host)
         if is_foreign(coming.headers, host) and not coming.is_visit:
             raise _foreign()
         by_token = self.is_token(bearer(coming.headers.get("authorization", "")))
@@ -71,8 +70,22 @@ class Access:
         if changes and (coming.is_form or by_cookie) and not _is_own(coming.headers, host):
             raise _foreign()
 
+    def check_form(self, coming: Coming) -> None:
+        """Take a form at the API's addresses from programs and from pages of ours.
+
+        Any page can make a browser send one; such a browser says where it comes from.
+
+        Raises:
+            Problem: 403.
+        """
+        host = coming.headers.get("host", "")
+        if is_browser(coming.headers.get("user-agent")) and not _is_own(coming.headers, host):
+            raise _foreign()
+
     def is_in(self, coming: Coming) -> bool:
         """Whether a request would get in where a token is needed."""
+        if not self._door.knows(coming.headers.get("host", "")):
+            return False
         by_token = self.is_token(bearer(coming.headers.get("authorization", "")))
         return by_token or self._has_cookie(coming)
 
@@ -103,6 +116,17 @@ def not_authorized() -> Problem:
         "Send the gateway's token: `Authorization: Bearer TOKEN`.",
         {"WWW-Authenticate": 'Bearer realm="inbox-runner"'},
     )
+
+
+def _unknown_host(host: str) -> Problem:
+    if not host:
+        text = "The request names no Host. Only health is told to such; send a Host header."
+    else:
+        text = (
+            f"The Host {host[:200]!r} is not known here. Add its name to "
+            "gateway.allowed_hosts (GATEWAY_ALLOWED_HOSTS)."
+        )
+    return Problem(403, ProblemType.FORBIDDEN, text)
 
 
 def _is_own(headers: Mapping[str, str], host: str) -> bool:

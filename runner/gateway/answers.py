@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from bottle import HTTPError, HTTPResponse, request
 
+from runner.gateway.negotiation import VARY
 from runner.gateway.problem import Problem, ProblemType, refused, unavailable
 from runner.outcome import ErrorType, Refused
 from runner.strict_json import dumps, dumps_compact
@@ -32,13 +33,13 @@ def json_answer(
     status: int, content: object, headers: Mapping[str, str] | None = None
 ) -> HTTPResponse:
     """Strict JSON with the headers that everything has."""
-    kind = {"Content-Type": "application/json"}
-    return HTTPResponse(dumps(content) + b"\n", status, {**HEADERS, **kind, **(headers or {})})
+    own = {**HEADERS, **VARY, "Content-Type": "application/json"}
+    return HTTPResponse(dumps(content) + b"\n", status, {**own, **(headers or {})})
 
 
 def see_other(url: str) -> HTTPResponse:
     """Go there next, with a GET: after a form."""
-    return HTTPResponse(b"", 303, {**HEADERS, "Location": url})
+    return HTTPResponse(b"", 303, {**HEADERS, **VARY, "Location": url})
 
 
 def told(problem: Problem) -> HTTPResponse:
@@ -68,15 +69,24 @@ def plainly(
 
 def problem_of(error: HTTPError) -> Problem:
     """Bottle's own errors: no such route, no such method, a fault of ours, which is logged."""
-    kinds = {404: ProblemType.NOT_FOUND, 405: ProblemType.METHOD_NOT_ALLOWED}
-    texts = {404: "There is nothing at this address.", 405: "This address knows other methods."}
-    if error.status_code >= 500 and error.exception is not None:
+    status = error.status_code
+    if status >= 500 and error.exception is not None:
         log.error("%s %s failed", request.method, request.path, exc_info=error.exception)
-    kind = kinds.get(error.status_code, ErrorType.GATEWAY_ERROR)
-    text = texts.get(error.status_code, "The gateway itself failed; its log says why.")
-    if error.status_code == 400:
-        kind, text = ErrorType.INVALID_REQUEST, "This is no valid HTTP request."
-    return Problem(error.status_code, kind, text)
+    if status == 404:
+        text = "There is nothing at this address; GET /openapi.json lists those there are."
+        return Problem(404, ProblemType.NOT_FOUND, f"{text}{_hint_of_case(request.path)}")
+    if status == 405:
+        text = f"This address knows other methods: {error.get_header('Allow')}."
+        return Problem(405, ProblemType.METHOD_NOT_ALLOWED, text)
+    if status == 400:
+        return bad("This is no valid HTTP request.")
+    text = "The gateway itself failed; its log says why."
+    return Problem(status, ErrorType.GATEWAY_ERROR, text)
+
+
+def _hint_of_case(path: str) -> str:
+    lower = path.lower()
+    return "" if path == lower else f" They are in lower case: {lower[:200]}."
 
 
 def instead(error: HTTPError, answer: HTTPResponse) -> str | bytes:

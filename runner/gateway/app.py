@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bottle import Bottle, HTTPError, HTTPResponse, request
+from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
@@ -27,22 +27,26 @@ from runner.gateway.answers import (
     told,
 )
 from runner.gateway.arrivals import Arrivals
-from runner.gateway.asked import read_body, seconds_to_wait, with_key
+from runner.gateway.asked import Asked, read_body, read_form, seconds_to_wait, with_key
+from runner.gateway.forms import posted, texts, uploads
 from runner.gateway.health import examine
+from runner.gateway.media_types import BodyKind, body_kind
 from runner.gateway.metrics import Metrics
+from runner.gateway.negotiation import VARY, wants_metrics_text, wants_page
 from runner.gateway.openapi import document
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
-from runner.gateway.page.routes import Pages, wants_page
-from runner.gateway.problem import Problem, ProblemType, unavailable
+from runner.gateway.page.routes import Pages
+from runner.gateway.problem import Problem, unavailable
 from runner.gateway.record import MAX_LIMIT, Question, Record
 from runner.gateway.rendering import POLICY, to_html
 from runner.gateway.runs import Runs, Submitted, accepted, too_large
 from runner.gateway.session import COOKIE
 from runner.outbox import Report
 from runner.outcome import ERROR_RULES, ErrorType, Status
+from runner.report import with_url
 from runner.submit import cancel
 
-OPEN_PATHS = frozenset({"/", "/healthz"})
+HEALTH_PATHS = frozenset({"/", "/healthz"})
 _JOB = re.compile(r"/jobs/[^/]+")
 HEARTBEAT_LOOKS = 15
 """A comment goes down a quiet stream of events after so many looks, to see who is still there."""
@@ -85,23 +89,32 @@ class App:
             ("GET", "/jobs/<job_id>/events", self._events),
         ]
         for method, path, answer in routes:
-            app.route(path, method, plainly(answer))
+            app.route(path, method, plainly(answer, self._tell_any))
+        for path in sorted(HEALTH_PATHS):  # HAProxy's probes
+            app.route(path, "OPTIONS", plainly(self._health))
         for method, path, answer in self._pages.routes():
             app.route(path, method, answer)
         return app
 
     def _let_in(self) -> None:
+        _tidy_path()
         coming = _coming()
         try:
             self._access.check(coming)
         except Problem as problem:
             raise (
-                self._pages.refuse(problem, coming) if coming.is_page else told(problem)
+                self._pages.refuse(problem, coming) if coming.wants_page else told(problem)
             ) from None
 
     def _in_trouble(self, error: HTTPError) -> str | bytes:
-        tell = self._pages.tell if _coming().is_page else told
-        return instead(error, tell(problem_of(error)))
+        if error.status_code == 405 and request.method == "OPTIONS":
+            response.status = 204  # which methods there are says `Allow`
+            return b""
+        return instead(error, self._tell_any(problem_of(error)))
+
+    def _tell_any(self, problem: Problem) -> HTTPResponse:
+        """A problem as who asks reads it: a page for a browser, JSON for all others."""
+        return (self._pages.tell if _wants_page() else told)(problem)
 
     def _home(self) -> HTTPResponse:
         """The page for who asks for one; for all others health, which alone needs no token."""
@@ -113,9 +126,7 @@ class App:
         return plainly(self._pages.home, self._pages.tell)()
 
     def _show_to_any(self, job_id: str) -> HTTPResponse:
-        if wants_page(request.get_header("accept") or ""):
-            return plainly(self._pages.job, self._pages.tell)(job_id=job_id)
-        return self._show(job_id)
+        return self._pages.job(job_id) if _wants_page() else self._show(job_id)
 
     def _health(self) -> HTTPResponse:
         health = examine(self._settings)
@@ -127,20 +138,27 @@ class App:
         accept = request.get_header("accept") or ""
         if wanted not in (None, "json", "prometheus"):
             raise bad("`format` is json or prometheus.")
-        if wanted == "prometheus" or (wanted is None and _wants_text(accept)):
+        if wanted == "prometheus" or (wanted is None and wants_metrics_text(accept)):
             body, media_type = self._metrics.as_text(accept)
-            return HTTPResponse(body, 200, {**HEADERS, "Content-Type": media_type})
+            return HTTPResponse(body, 200, {**HEADERS, **VARY, "Content-Type": media_type})
         return json_answer(200, self._metrics.as_json())
 
     def _describe(self) -> HTTPResponse:
         return json_answer(200, document(with_token=self._settings.gateway.secret is not None))
 
     def _run(self) -> HTTPResponse:
-        _require_json()
-        asked = read_body(self._body(), self._settings)
+        asked = self._read_asked()
         job_id = with_key(asked, request.get_header("idempotency-key"))
         seconds = self._wait_seconds(self._settings.gateway.wait_seconds)
         return self._await(self._runs.submit(asked, job_id), seconds)
+
+    def _read_asked(self) -> Asked:
+        kind = body_kind(request.get_header("content-type"), request.get_header("content-encoding"))
+        if kind is BodyKind.JSON:
+            return read_body(self._body(), self._settings)
+        self._access.check_form(_coming())
+        form = posted(self._settings)
+        return read_form(texts(form), uploads(form), self._settings)
 
     def _retry(self, job_id: str) -> HTTPResponse:
         seconds = self._wait_seconds(0.0)
@@ -212,8 +230,9 @@ class App:
         return HTTPResponse(page.encode(), 200, headers)
 
     def _files(self, job_id: str) -> HTTPResponse:
-        _, report = self._record.report(job_id)
-        return json_answer(200, {"files": report.content.get("files") or []})
+        job, report = self._record.report(job_id)
+        files: Any = report.content.get("files") or []
+        return json_answer(200, {"files": [with_url(file, job_id, job.name) for file in files]})
 
     def _file(self, job_id: str, path: str) -> HTTPResponse:
         if not path:
@@ -262,24 +281,31 @@ class App:
         return "queued" if job is None else "running" if is_over else str(job.status)
 
 
-def _told(problem: Problem, _: Coming) -> HTTPResponse:
-    return told(problem)
+def _tidy_path() -> None:
+    """`//run` and `/run/` are `/run`: a base address that ends in a slash makes the former."""
+    request.environ["PATH_INFO"] = "/" + request.environ.get("PATH_INFO", "").strip("/")
+
+
+def _wants_page() -> bool:
+    return wants_page(request.get_header("accept"), request.get_header("user-agent"))
 
 
 def _coming() -> Coming:
     """The request at the door."""
-    names = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+    names = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "user-agent")
     headers = {name: request.get_header(name) for name in (*names, "authorization")}
     path = request.path
-    is_form = path.startswith("/ui/")
+    is_form, has_page = path.startswith("/ui/"), path == "/" or _JOB.fullmatch(path) is not None
+    is_wanted = _wants_page()
     return Coming(
         headers={name: value for name, value in headers.items() if value is not None},
         method=request.method,
         cookie=request.get_cookie(COOKIE),
-        is_open=path in OPEN_PATHS or OPEN_PAGES.fullmatch(path) is not None,
+        is_open=path in HEALTH_PATHS or OPEN_PAGES.fullmatch(path) is not None,
+        is_health=path == "/healthz" or (path == "/" and not is_wanted),
         is_form=is_form,
-        is_page=(is_form or path == "/" or _JOB.fullmatch(path) is not None)
-        and wants_page(request.get_header("accept") or ""),
+        wants_page=is_wanted,
+        is_page=(is_form or has_page) and is_wanted,
     )
 
 
@@ -289,24 +315,6 @@ def _report(report: Report) -> HTTPResponse:
     error_type = content.get("error_type")
     status = 200 if error_type is None else ERROR_RULES[ErrorType(str(error_type))].http
     return json_answer(status, content, {"Content-Location": f"/jobs/{content['job_id']}/result"})
-
-
-def _require_json() -> None:
-    """JSON and nothing that a form of another site can send.
-
-    Raises:
-        Problem: 415.
-    """
-    kind, _, parameters = (request.get_header("content-type") or "").partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    coding = (request.get_header("content-encoding") or "identity").lower()
-    is_json = kind.strip().lower() == "application/json" and charset in ("", "utf-8", "utf8")
-    if not is_json or coding != "identity":
-        raise Problem(
-            415,
-            ProblemType.UNSUPPORTED_MEDIA_TYPE,
-            "Send the body as `Content-Type: application/json`, in UTF-8 and not compressed.",
-        )
 
 
 def _question() -> Question:
@@ -323,8 +331,3 @@ def _question() -> Question:
         name=query.getunicode("name"),
         before=query.get("before"),
     )
-
-
-def _wants_text(accept: str) -> bool:
-    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    return bool(kinds & {"text/plain", "application/openmetrics-text"})

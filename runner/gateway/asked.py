@@ -4,9 +4,10 @@ Pure rules over what came in. Touches neither disk nor socket.
 """
 
 import hashlib
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,16 @@ from runner.request import (
     read_document,
     read_request,
 )
+from runner.strict_json import JsonValue, StrictJsonError
+from runner.strict_json import loads as load_json
 
 MAX_WAIT_SECONDS = 86_400
 _KEYED = b"inbox-runner idempotency key"
+_ITEM_KEYS = frozenset({"json", "binary", "pairedItem", "index", "error", "executionStatus"})
+_MAX_PACKINGS = 5
+_MAPPINGS = ("notebook", "parameters", "resources")
+_NUMBERS = ("timeout_seconds", "retries")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
 _PREFERENCE = re.compile(r'\s*([\w-]+)\s*(?:=\s*"?([^",;]*)"?)?\s*(?:;[^,]*)?$')
 
 
@@ -42,26 +50,47 @@ def read_body(raw: bytes, settings: Settings) -> Asked:
     Raises:
         Refused: as the runner would, and before anything is written.
     """
-    document = read_document(raw, Form.JSON)
-    if isinstance(document, list):
-        if len(document) != 1:
-            raise refuse(
-                ErrorType.INVALID_REQUEST,
-                f"The body is a list of {len(document)} items; send one notebook a request.",
-            )
-        document = document[0]
-    if not isinstance(document, dict):
-        raise refuse(ErrorType.INVALID_REQUEST, "The body must be a JSON object.")
-    if document.get("notebook") is None:
-        if "cells" not in document and "worksheets" not in document:
+    return read_asked(read_document(raw, Form.JSON), settings)
+
+
+def read_form(texts: Mapping[str, str], files: Sequence[bytes], settings: Settings) -> Asked:
+    """A form with a notebook as its one file, or named by its field; the other keys as texts.
+
+    Raises:
+        Refused: as `read_body`.
+    """
+    fields: dict[str, JsonValue] = {key: text for key, text in texts.items() if text}
+    if len(files) > 1:
+        message = f"The form has {len(files)} files; send one notebook a request."
+        raise refuse(ErrorType.INVALID_REQUEST, message)
+    if not files:
+        return read_asked(fields, settings)
+    if "notebook" in fields:
+        message = "The form has a file and a `notebook`; send one of them."
+        raise refuse(ErrorType.INVALID_REQUEST, message)
+    document = _mapping(_unpacked(read_document(files[0], Form.JSON)))
+    whole = document if "notebook" in document else {"notebook": document}
+    return read_asked({**whole, **fields}, settings)
+
+
+def read_asked(document: JsonValue, settings: Settings) -> Asked:
+    """What is asked for, in any of the forms that a body may have.
+
+    Raises:
+        Refused: as the runner would, and before anything is written.
+    """
+    body = _mapping(_unpacked(document))
+    if body.get("notebook") is None:
+        if "cells" not in body and "worksheets" not in body:
             raise refuse(
                 ErrorType.INVALID_REQUEST,
                 'The body must be a notebook, or have one as `"notebook"`: its JSON, or its path '
-                "in the library.",
+                f"in the library.{_keys_of(body)}",
             )
-        document = {"notebook": document}
-    request = {key: value for key, value in document.items() if key != "name"}
-    name = None if document.get("name") is None else _name(document["name"])
+        body = {"notebook": body}
+    body = _from_texts(body)
+    request = {key: value for key, value in body.items() if key != "name"}
+    name = None if body.get("name") is None else _name(body["name"])
     checked = read_request(request, Form.JSON)
     limits, is_cluster = settings.limits, settings.execution.is_cluster
     check_timeout(checked, limits.max_run_seconds)
@@ -125,6 +154,76 @@ def _seconds(text: str, what: str) -> float:
             f"`{what}` is {text[:50]!r}; it must be seconds from 0 to {MAX_WAIT_SECONDS}.",
         )
     return seconds
+
+
+def _unpacked(document: JsonValue) -> JsonValue:
+    """The one request in a list, in one of n8n's items (`{"json": …}`), in JSON as a text.
+
+    Raises:
+        Refused: a list of none or of several.
+    """
+    for _ in range(_MAX_PACKINGS):
+        if isinstance(document, str) and document.lstrip()[:1] in ("{", "["):
+            document = read_document(document.encode(), Form.JSON)
+        elif isinstance(document, list):
+            if len(document) != 1:
+                raise refuse(
+                    ErrorType.INVALID_REQUEST,
+                    f"The body is a list of {len(document)} items; send one notebook a request.",
+                )
+            document = document[0]
+        elif isinstance(document, dict) and _is_item(document):
+            document = document["json"]
+        else:
+            break
+    return document
+
+
+def _is_item(document: Mapping[str, JsonValue]) -> bool:
+    """Whether this is how n8n hands data from node to node."""
+    return isinstance(document.get("json"), dict | list) and document.keys() <= _ITEM_KEYS
+
+
+def _mapping(document: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(document, dict):
+        raise refuse(ErrorType.INVALID_REQUEST, "The body must be a JSON object.")
+    return document
+
+
+def _from_texts(body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The same with a notebook, and numbers and mappings, that came as JSON in a text.
+
+    Forms know nothing but texts, and so do n8n's key/value bodies.
+
+    Raises:
+        Refused: a text begins as JSON and is none.
+    """
+    read = dict(body)
+    for key in _MAPPINGS:
+        text = read.get(key)
+        if isinstance(text, str) and text.lstrip().startswith("{"):
+            read[key] = _parsed(key, text)
+    for key in _NUMBERS:
+        text = read.get(key)
+        if isinstance(text, str) and _NUMBER.fullmatch(text.strip()):
+            read[key] = json.loads(text)
+    return read
+
+
+def _parsed(key: str, text: str) -> JsonValue:
+    try:
+        return load_json(text.encode())
+    except (StrictJsonError, UnicodeError) as error:
+        message = f"`{key}` is a text that begins as JSON and is none: {error}."
+        raise refuse(ErrorType.INVALID_REQUEST, message) from error
+
+
+def _keys_of(body: Mapping[str, JsonValue]) -> str:
+    """What came instead, by its keys: often the step before sends more than was meant."""
+    if not body:
+        return ""
+    names = ", ".join(repr(key[:40]) for key in list(body)[:10])
+    return f" It has the keys {names}{', …' if len(body) > 10 else ''}."
 
 
 def _name(name: object) -> str:

@@ -16,7 +16,7 @@ from runner.gateway.asked import MAX_WAIT_SECONDS
 from runner.gateway.problem import ProblemType
 from runner.gateway.record import MAX_LIMIT
 from runner.ledger import State
-from runner.outcome import ERROR_RULES, ErrorResult, ErrorType, PublishedFile, Result, Status
+from runner.outcome import ERROR_RULES, ErrorResult, ErrorType, ReportedFile, Result, Status
 from runner.request import Request
 
 Json = dict[str, Any]
@@ -109,7 +109,7 @@ class Submitted(_Answer):
 class Files(_Answer):
     """What a job left in its output folder."""
 
-    files: list[PublishedFile]
+    files: list[ReportedFile]
 
 
 class Duration(_Answer):
@@ -250,7 +250,10 @@ def _run_paths(submitted: Json) -> dict[str, dict[str, Json]]:
                 ],
                 "requestBody": {
                     "required": True,
-                    "content": {"application/json": {"schema": _run_body()}},
+                    "content": {
+                        "application/json": {"schema": _run_body()},
+                        "application/x-ipynb+json": {"schema": _ref(Notebook)},
+                    },
                 },
                 "answers": submitted,
                 "errors": (409, 410, 415, 429),

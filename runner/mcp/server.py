@@ -162,7 +162,8 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in Headers(scope=scope).items()}
-        denial = self._door.denial(headers, is_open=scope["path"] == HEALTH_PATH)
+        is_health = scope["path"] == HEALTH_PATH
+        denial = self._door.denial(headers, is_open=is_health, is_health=is_health)
         if denial is None:
             await self._app(scope, receive, send)
         else:

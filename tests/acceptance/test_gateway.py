@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.clients import CLIENTS, N8N, Client
 from tests.conftest import Json, Program, Serving, code, notebook, programs, tool, wait_for
 
 GATEWAY: Json = {"enabled": True, "port": 0}
@@ -57,7 +58,7 @@ def raw_request(program: Program, raw: bytes) -> tuple[int, dict[str, str], byte
     host, _, port = program.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), 30) as connection:
         connection.sendall(raw)
-        answer = http.client.HTTPResponse(connection)
+        answer = http.client.HTTPResponse(connection, method=raw.split(b" ", 1)[0].decode())
         answer.begin()
         return answer.status, dict(answer.getheaders()), answer.read()
 
@@ -84,13 +85,15 @@ def inbox_files(program: Program) -> list[str]:
         {"notebook": notebook(RESULT)},
         notebook(RESULT),
         [{"notebook": notebook(RESULT)}],
+        [{"json": {"notebook": notebook(RESULT)}, "pairedItem": {"item": 0}}],
+        {"notebook": json.dumps(notebook(RESULT))},
         {
             "cells": [
                 {"cell_type": "code", "source": ["6 *", " 7"], "metadata": {"tags": ["results"]}}
             ]
         },
     ],
-    ids=["wrapped", "bare", "n8n", "sparse"],
+    ids=["wrapped", "bare", "n8n", "items", "text", "sparse"],
 )
 def test_every_form_of_body_gives_its_result(program: Program, body: object) -> None:
     """A notebook in a body, however sparse, is run as if it had been dropped."""
@@ -157,9 +160,37 @@ def test_a_body_that_is_no_strict_json_is_400(program: Program, raw: bytes, said
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_other_content_types_are_415(program: Program, kind: str) -> None:
-    """What a form of another site can send is never read."""
+    """What a form of another site can send is never read; the answer says what would be."""
     answer = post(program, notebook(RESULT), Content_Type=kind)
     assert (answer.status_code, answer.json()["error_type"]) == (415, "unsupported_media_type")
+    assert (kind or "without a Content-Type") in answer.json()["message"]
+    assert "application/x-ipynb+json" in answer.headers["Accept-Post"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["application/x-ipynb+json", "application/octet-stream", "application/json; charset=utf-8"],
+)
+def test_a_notebook_may_come_as_what_it_is_called(program: Program, kind: str) -> None:
+    """The type under which this gateway gives notebooks away, and that of any file."""
+    answer = post(program, notebook(RESULT), Content_Type=kind)
+    assert answer.json()["results"]["cell_1"]["application/json"] == 42
+
+
+def test_a_notebook_may_come_as_a_file_in_a_form(program: Program) -> None:
+    """As curl -F and n8n's form data send it, with the other keys beside it."""
+    raw = json.dumps(notebook(code("x = 1", "parameters"), code("x", "results"))).encode()
+    answer = requests.post(
+        f"{program.url}/run",
+        {"parameters": '{"x": 5}', "timeout_seconds": "60", "name": "form"},
+        files={"file": ("report.ipynb", raw, "application/x-ipynb+json")},
+        timeout=60,
+    )
+    report = answer.json()
+    assert (report["name"], report["results"]["cell_3"]["application/json"]) == ("form", 5)
+    large = {"file": ("x.ipynb", b"x" * (3 << 20))}
+    answer = requests.post(f"{program.url}/run", files=large, timeout=60)
+    assert (answer.status_code, answer.json()["error_type"]) == (413, "notebook_too_large")
 
 
 def test_an_oversized_body_is_413_for_ordinary_clients(program: Program) -> None:
@@ -189,7 +220,7 @@ def test_a_body_may_come_in_chunks(program: Program) -> None:
     [
         ("GET", "/nothing", 404),
         ("GET", "/run", 405),
-        ("OPTIONS", "/run", 405),
+        ("PATCH", "/run", 405),
         ("PUT", "/jobs", 405),
         ("GET", "/jobs/x", 404),
         ("GET", "/jobs/" + "0" * 32, 404),
@@ -214,6 +245,66 @@ def test_every_error_is_json(program: Program, method: str, path: str, status: i
     found, headers, body = raw_request(program, raw)
     assert (found, headers["Content-Type"]) == (status, "application/json")
     assert json.loads(body)["message"]
+
+
+def test_a_wrong_address_or_method_says_what_is_right(program: Program) -> None:
+    """Slashes too many do no harm; the rest is told with the way out."""
+    assert get(program, "//healthz/").json()["service"] == "papermill-gateway"
+    raw = json.dumps(notebook(RESULT)).encode()
+    kind = {"Content-Type": "application/json"}
+    for path in ("//run", "/run/"):
+        assert requests.post(f"{program.url}{path}", raw, headers=kind, timeout=60).ok
+    upper = requests.post(f"{program.url}/RUN", raw, headers=kind, timeout=60)
+    assert upper.status_code == 404
+    assert "/run" in upper.json()["message"]
+    wrong = get(program, "/run")
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST")
+    assert "POST" in wrong.json()["message"]
+    options = requests.options(f"{program.url}/jobs", timeout=60)
+    assert (options.status_code, options.content) == (204, b"")
+    assert "GET" in options.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /healthz HTTP/1.1\r\nHost: 10.1.2.3:5005\r\nUser-Agent: kube-probe/1.34\r\n"
+        "Accept: */*\r\nConnection: close",
+        "GET /healthz HTTP/1.1\r\nHost: 172.31.0.7:5005\r\nUser-Agent: ELB-HealthChecker/2.0",
+        "OPTIONS / HTTP/1.0",
+        "HEAD /healthz HTTP/1.0",
+        "OPTIONS /healthz HTTP/1.1\r\nHost: [fd00::7]:5005",
+        "GET / HTTP/1.0\r\nUser-Agent: GoogleHC/1.0",
+    ],
+    ids=["Kubernetes", "AWS", "HAProxy", "HAProxy HEAD", "HAProxy IPv6", "Google"],
+)
+def test_probes_are_answered_by_address_and_without_a_name(program: Program, head: str) -> None:
+    """Health alone: whatever else they ask for needs a known Host."""
+    status, headers, body = raw_request(program, f"{head}\r\n\r\n".encode())
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    if not head.startswith("HEAD"):
+        assert json.loads(body)["status"] == "healthy"
+        assert "workers" not in json.loads(body)
+    _, _, rest = head.partition(" HTTP")
+    status, _, body = raw_request(program, f"GET /jobs HTTP{rest}\r\n\r\n".encode())
+    assert status == 403
+    assert "Host" in json.loads(body)["message"]
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+def test_every_client_gets_what_it_reads_everywhere(program: Program, client: Client) -> None:
+    """The job, what is not there, what is not allowed: JSON for programs, pages for browsers."""
+    names = {"Accept": client.accept, "User-Agent": client.user_agent}
+    own = [f"{name}: {value}" for name, value in names.items() if value is not None]
+    head = "\r\n".join(["HTTP/1.1", "Host: localhost", *own, "\r\n"])
+    expected = "text/html; charset=utf-8" if client.reads == "page" else "application/json"
+    for path in ("/", "/jobs/" + "0" * 32, "/nothing", "/jobs/x/notebook", "/jobs?limit=x"):
+        _, headers, body = raw_request(program, f"GET {path} {head}".encode())
+        assert (path, headers["Content-Type"]) == (path, expected)
+        assert "Accept" in headers["Vary"]
+        assert body.startswith(b"<!doctype html>" if client.reads == "page" else b"{")
+    _, headers, _ = raw_request(program, f"GET /healthz {head}".encode())
+    assert headers["Content-Type"] == "application/json"
 
 
 def test_what_is_no_http_is_json_too(program: Program) -> None:
@@ -339,9 +430,10 @@ def test_notebook_and_files_can_be_downloaded(program: Program) -> None:
     assert found.headers["Content-Disposition"].startswith("attachment")
     assert found.headers["X-Content-Type-Options"] == "nosniff"
     assert get(program, f"{job}/files").json() == {"files": report["files"]}
+    assert get(program, report["files"][0]["url"]).text == "hello"
     assert get(program, f"{job}/files/../files.result.json").status_code == 404
     assert get(program, f"{job}/files/%2e%2e/files.result.json").status_code == 404
-    executed = get(program, f"{job}/notebook")
+    executed = get(program, report["output_nb_url"])
     assert executed.json() == json.loads((program.outbox / "files.ipynb").read_text())
     page = get(program, f"{job}/notebook?format=html")
     assert page.headers["Content-Type"].startswith("text/html")
@@ -463,6 +555,7 @@ def test_the_token_is_demanded_and_never_logged(serving: Serving) -> None:
     assert get(program, "/healthz").status_code == 200
     for path in ("/jobs", "/metrics", "/nothing", "/jobs/" + "0" * 32):
         assert get(program, path).status_code == 401
+        assert get(program, path, Accept=N8N).json()["error_type"] == "unauthorized"
         assert get(program, path, Authorization="Bearer wrong-token").status_code == 401
     assert get(program, "/jobs", Authorization="Bearer s3cret-token").status_code == 200
     assert post(program, notebook(RESULT)).status_code == 401

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GATEWAY: Json = {"enabled": True, "port": 0}
 BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/145.0"
 SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -71,7 +72,7 @@ def ask(program: Program, path: str, method: str = "GET", **headers: str) -> req
     return requests.request(
         method,
         f"{program.url}{path}",
-        headers={"Accept": BROWSERS, **given},
+        headers={"Accept": BROWSERS, "User-Agent": BROWSER, **given},
         allow_redirects=False,
         timeout=60,
     )
@@ -473,6 +474,7 @@ def test_what_a_form_sends_is_bounded_and_checked(program: Program) -> None:
             body,
             headers={
                 "Accept": BROWSERS,
+                "User-Agent": BROWSER,
                 "Origin": program.url,
                 "Content-Type": "application/x-www-form-urlencoded",
                 **{name.replace("_", "-"): value for name, value in headers.items()},

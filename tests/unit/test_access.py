@@ -1,5 +1,7 @@
 """Promises of the gateway's door: exact hosts, no foreign pages, and the token."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from runner.config import Gateway
@@ -49,6 +51,44 @@ def test_other_hosts_do_not(host: str) -> None:
     """A name that was rebound to this address is no name of ours."""
     assert refusal(Gateway(), host=host) == 403
     assert refusal(Gateway(), host=host, is_open=True) == 403
+
+
+@pytest.mark.parametrize("host", ["", "10.1.2.3", "10.1.2.3:5005", "[fd00::1]:5005", "172.17.0.2"])
+def test_probes_learn_how_we_are_by_address_and_without_a_name(host: str) -> None:
+    """Kubernetes and load balancers know no name. Nothing but health is told to them."""
+    health = Coming({"host": host}, is_open=True, is_health=True)
+    assert status_of(Gateway(), health) is None
+    assert not Access(Gateway()).is_in(health)
+    assert refusal(Gateway(), host=host, is_open=True) == 403
+    foreign = {"host": host, "origin": "http://evil.example"}
+    assert status_of(Gateway(), Coming(foreign, is_open=True, is_health=True)) == 403
+
+
+@pytest.mark.parametrize("host", ["evil.example", "10.1.2.3.evil.example", "[::1", "a@10.1.2.3"])
+def test_a_rebound_name_learns_nothing(host: str) -> None:
+    """A page that reaches us by a name of its own sends that name, for health too."""
+    assert status_of(Gateway(), Coming({"host": host}, is_open=True, is_health=True)) == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"user-agent": "curl/8.0"}, None),
+        ({}, None),
+        ({"user-agent": "Mozilla/5.0 (X11)"}, 403),
+        ({"user-agent": "Mozilla/5.0 (X11)", "sec-fetch-site": "same-site"}, 403),
+        ({"user-agent": "Mozilla/5.0 (X11)", "sec-fetch-site": "same-origin"}, None),
+        ({"user-agent": "Mozilla/5.0 (X11)", "origin": OWN["origin"]}, None),
+    ],
+)
+def test_a_form_is_taken_from_programs_and_from_own_pages(
+    headers: dict[str, str], status: int | None
+) -> None:
+    """Whatever page can make an old browser send one."""
+    coming = Coming({"host": OWN["host"], **headers}, method="POST")
+    assert status_of(Gateway(), coming) is None
+    with pytest.raises(Problem) if status else nullcontext():
+        Access(Gateway()).check_form(coming)
 
 
 def test_hosts_are_what_the_settings_say() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from runner.config import Settings
-from runner.gateway.asked import id_of_key, read_body, seconds_to_wait, with_key
+from runner.gateway.asked import id_of_key, read_body, read_form, seconds_to_wait, with_key
 from runner.outcome import ErrorType, Refused
 
 CELLS = {"cells": [{"cell_type": "code", "source": "1"}]}
@@ -17,7 +17,23 @@ def refused(raw: bytes) -> tuple[ErrorType, str]:
     return caught.value.failure.error_type, caught.value.failure.message
 
 
-@pytest.mark.parametrize("body", [CELLS, {"notebook": CELLS}, [{"notebook": CELLS}], [CELLS]])
+@pytest.mark.parametrize(
+    "body",
+    [
+        CELLS,
+        {"notebook": CELLS},
+        [{"notebook": CELLS}],
+        [CELLS],
+        {"json": CELLS},
+        {"json": {"notebook": CELLS}, "pairedItem": {"item": 0}},
+        [{"json": CELLS, "pairedItem": {"item": 0}}],
+        [{"json": {"notebook": CELLS}, "pairedItem": 0, "binary": {}}],
+        {"notebook": json.dumps(CELLS)},
+        [{"json": {"notebook": "\n " + json.dumps(CELLS)}}],
+        json.dumps(CELLS),
+        json.dumps([{"notebook": CELLS}]),
+    ],
+)
 def test_every_form_of_body_is_the_same_request(body: object) -> None:
     """Bare, wrapped, and as n8n sends it."""
     asked = read_body(json.dumps(body).encode(), Settings())
@@ -66,6 +82,73 @@ def test_a_body_that_is_wrong_is_explained(raw: bytes, error_type: str, said: st
     found, message = refused(raw)
     assert found == error_type
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"notebook": "x" * 500_000}, "500000 characters"),
+        ({"notebook": json.dumps(CELLS)[:-1] + " " * 500_000}, "begins as JSON"),
+        ({"notebook": ["x" * 500_000]}, "must be a path"),
+        ({"notebook": CELLS, "kernel": ["x" * 500_000]}, "kernel"),
+        ({"notebook": CELLS, "x" * 500_000: 1}, "Unknown key"),
+        ({"notebook": CELLS, "parameters": {"x" * 500_000 + " ": 1}}, "identifier"),
+        ({"notebook": CELLS, "name": "x" * 500_000}, "name"),
+        ({"x" * 500_000: 1, "headers": {}}, "'headers'"),
+    ],
+)
+def test_an_error_never_repeats_a_whole_notebook(body: object, said: str) -> None:
+    """It says what is wrong with what stands where, and is short."""
+    _, message = refused(json.dumps(body).encode())
+    assert said in message
+    assert len(message) < 1100
+
+
+def test_texts_are_read_as_what_they_stand_for() -> None:
+    """n8n's key/value bodies and forms have nothing but texts."""
+    body = {"notebook": "a.ipynb", "parameters": '{"years": 3}', "timeout_seconds": "60"}
+    body |= {"retries": " 1 ", "resources": '{"memory_mb": 100}'}
+    assert read_body(json.dumps(body).encode(), Settings()).request == {
+        "notebook": "a.ipynb",
+        "parameters": {"years": 3},
+        "timeout_seconds": 60,
+        "retries": 1,
+        "resources": {"memory_mb": 100},
+    }
+    for wrong in ({"timeout_seconds": "1m"}, {"retries": "01"}, {"parameters": "{years: 3}"}):
+        assert next(iter(wrong)) in refused(json.dumps({**body, **wrong}).encode())[1]
+
+
+def test_a_form_has_its_notebook_as_a_file() -> None:
+    """Whatever the field is called, with the other keys beside it; empty fields are not there."""
+    raw = json.dumps(CELLS).encode()
+    texts = {"parameters": '{"x": 1}', "name": "daily", "kernel": "", "timeout_seconds": "5"}
+    asked = read_form(texts, [raw], Settings())
+    assert asked.name == "daily"
+    assert asked.request == {"notebook": CELLS, "parameters": {"x": 1}, "timeout_seconds": 5}
+    whole = json.dumps({"notebook": CELLS, "retries": 2}).encode()
+    assert read_form({}, [whole], Settings()).request == {"notebook": CELLS, "retries": 2}
+    by_path = read_form({"notebook": "a.ipynb"}, [], Settings())
+    assert by_path.request == {"notebook": "a.ipynb"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "files", "said"),
+    [
+        ({}, [], "notebook"),
+        ({}, [b"{}", b"{}"], "2 files"),
+        ({"notebook": "a.ipynb"}, [b"{}"], "one of them"),
+        ({}, [b"PK\x03\x04"], "JSON"),
+        ({"colour": "red"}, [json.dumps(CELLS).encode()], "colour"),
+    ],
+)
+def test_a_form_that_is_wrong_is_explained(
+    texts: dict[str, str], files: list[bytes], said: str
+) -> None:
+    """As a body is."""
+    with pytest.raises(Refused) as caught:
+        read_form(texts, files, Settings())
+    assert said in caught.value.failure.message
 
 
 def test_a_key_is_always_the_same_id() -> None:

@@ -66,7 +66,8 @@ REQUEST = Request(parameters={"factor": 3})
 SCHEMA = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
 
 RESULT_KEYS = [
-    *("schema", "job_id", "name", "status", "results", "files", "output_nb", "parameters"),
+    *("schema", "job_id", "name", "status", "results", "files", "output_nb"),
+    *("output_nb_url", "parameters"),
     *("kernel", "cells", "attempt", "accepted_at", "started_at", "finished_at"),
     *("duration_seconds", "host", "input_sha256", "warnings"),
 ]
@@ -107,8 +108,9 @@ def test_result_says_what_came_out() -> None:
         "name": "sales/daily",
         "status": "succeeded",
         "results": {"scaled": [190, 174]},
-        "files": [FILE.model_dump()],
+        "files": [{**FILE.model_dump(), "url": f"/jobs/{JOB.job_id}/files/plot.png"}],
         "output_nb": "sales/daily.ipynb",
+        "output_nb_url": f"/jobs/{JOB.job_id}/notebook",
         "parameters": {"factor": 3},
         "kernel": {"name": "python3", "requested": "conda-env"},
         "cells": {"total": 3, "executed": 3},
@@ -228,13 +230,13 @@ def test_error_is_as_the_published_schema_says(kind: ErrorType) -> None:
 def test_result_is_as_the_published_schema_says() -> None:
     """And what has a key too many, or one too few, is not.
 
-    The results of earlier versions have no `host`, and can be read still.
+    The results of earlier versions have no `host` and no addresses, and can be read still.
     """
     found = report()
     jsonschema.validate(found, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(found | {"other": 1}, SCHEMA)
-    for key in set(RESULT_KEYS) - {"schema", "host"}:
+    for key in set(RESULT_KEYS) - {"schema", "host", "output_nb_url"}:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({k: v for k, v in found.items() if k != key}, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
@@ -247,3 +249,13 @@ def test_report_reads_back_as_its_value(model: type[Result]) -> None:
     seal = SEAL if model is Result else failing(ErrorType.TIMEOUT)
     found = model.model_validate_json(report_of(JOB, seal, REQUEST, []))
     assert found.job_id == JOB.job_id
+
+
+def test_a_file_says_where_it_is_fetched() -> None:
+    """Percent-encoded, below the job's own address, whatever the names are."""
+    path = "sales/daily.files/a b/Größe #1 100%?.csv"
+    file = FILE.model_copy(update={"path": path})
+    (found,) = report(replace(SEAL, files=(file,)))["files"]
+    assert found["path"] == path
+    encoded = "a%20b/Gr%C3%B6%C3%9Fe%20%231%20100%25%3F.csv"
+    assert found["url"] == f"/jobs/{JOB.job_id}/files/{encoded}"

@@ -8,38 +8,30 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bottle import BaseRequest, HTTPResponse, request
+from bottle import HTTPResponse, request
 
 from runner.config import MEGABYTE, Settings
-from runner.gateway.answers import bad, see_other
+from runner.gateway.answers import see_other
 from runner.gateway.asked import read_body
+from runner.gateway.forms import posted, texts
 from runner.gateway.page import form
 from runner.gateway.page.form import Typed
 from runner.gateway.page.overview import Line, line_of
 from runner.gateway.page.parameters import parameters_of
 from runner.gateway.problem import Problem
 from runner.gateway.record import Record
-from runner.gateway.runs import Runs, too_large
+from runner.gateway.runs import Runs
 from runner.library import library_reader, listing
 from runner.names import job_name
 from runner.notebook import check, parse
 from runner.outcome import ErrorType, Refused, refuse
 from runner.strict_json import dumps_compact
 
-FORM_BYTES = 1 * MEGABYTE
-"""What a form may hold beside its notebook."""
 KEPT_KEYS = ("kernel", "retries")
 """What a job that is run again keeps, though the form has no field for it."""
 
 _SOURCES = ("library", "job", "content", "title")
 Page = Callable[..., HTTPResponse]
-
-
-class _Form(BaseRequest):  # type: ignore[misc]
-    """Bottle's forms, with room for a notebook."""
-
-    __slots__ = ()
-    MEMFILE_MAX = 512 * MEGABYTE
 
 
 class Asking:
@@ -183,32 +175,6 @@ class Asking:
             if problem.status >= 500:
                 raise
             return None, form.blamed(read, problem.message)
-
-
-def posted(settings: Settings) -> BaseRequest:
-    """The form that was posted, within its bounds.
-
-    Raises:
-        Problem: 413.
-    """
-    limit = settings.limits.notebook_mb
-    length = int(request.environ.get("CONTENT_LENGTH") or 0)
-    if length > limit * MEGABYTE + FORM_BYTES:
-        raise too_large(limit)
-    return _Form(request.environ)
-
-
-def texts(given: BaseRequest) -> dict[str, str]:
-    """The last text of each field: what is ticked comes after what stands for not ticked.
-
-    Raises:
-        Problem: 400, they are no UTF-8.
-    """
-    try:
-        decoded = given.forms.decode()
-    except UnicodeError as error:
-        raise bad("The form's texts are no UTF-8.") from error
-    return {name: decoded.getall(name)[-1] for name in decoded}
 
 
 def _to_run(

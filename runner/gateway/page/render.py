@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runner import __version__
 from runner.gateway.answers import HEADERS
+from runner.gateway.negotiation import VARY
 from runner.gateway.page import words
 
 FOLDER = Path(__file__).parent
@@ -89,7 +90,7 @@ def page(
         "Content-Security-Policy": POLICY,
         "Referrer-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
-        "Vary": "Accept, Cookie",
+        **VARY,
     }
     body = fragment(template, **values).encode()
     return HTTPResponse(body, status, {**HEADERS, **own, **(headers or {})})

@@ -18,8 +18,9 @@ from runner.gateway import session
 from runner.gateway.access import Access, Coming
 from runner.gateway.answers import HEADERS, Seated, bad, has_left, plainly, see_other
 from runner.gateway.arrivals import Arrivals
+from runner.gateway.forms import posted, texts
 from runner.gateway.page import render
-from runner.gateway.page.asking import Asking, posted, texts
+from runner.gateway.page.asking import Asking
 from runner.gateway.page.job import Sight, sight_of, submitted
 from runner.gateway.page.live import Live, stream_url
 from runner.gateway.page.overview import Overview
@@ -211,20 +212,6 @@ class Pages:
             served_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **values,
         )
-
-
-def wants_page(accept: str) -> bool:
-    """Whether a client names HTML, and likes it no less than JSON: browsers do, programs do not."""
-    wanted: dict[str, float] = {}
-    for part in accept.lower().split(","):
-        kind, *parameters = (piece.strip() for piece in part.split(";"))
-        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        try:
-            wanted[kind] = float(quality)
-        except ValueError:
-            wanted[kind] = 0.0
-    html = max(wanted.get("text/html", 0.0), wanted.get("application/xhtml+xml", 0.0))
-    return html > 0 and html >= wanted.get("application/json", 0.0)
 
 
 def _question() -> Question:

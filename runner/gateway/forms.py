@@ -1,0 +1,51 @@
+"""Reads forms that were posted, within their bounds: of the pages, and of who sends a file.
+
+Knows bottle and nothing of jobs.
+"""
+
+from bottle import BaseRequest, request
+
+from runner.config import MEGABYTE, Settings
+from runner.gateway.answers import bad
+from runner.gateway.runs import too_large
+
+FORM_BYTES = 1 * MEGABYTE
+"""What a form may hold beside its notebook."""
+
+
+class _Form(BaseRequest):  # type: ignore[misc]
+    """Bottle's forms, with room for a notebook."""
+
+    __slots__ = ()
+    MEMFILE_MAX = 512 * MEGABYTE
+
+
+def posted(settings: Settings) -> BaseRequest:
+    """The form that was posted, within its bounds.
+
+    Raises:
+        Problem: 413.
+    """
+    limit = settings.limits.notebook_mb
+    length = int(request.environ.get("CONTENT_LENGTH") or 0)
+    if length > limit * MEGABYTE + FORM_BYTES:
+        raise too_large(limit)
+    return _Form(request.environ)
+
+
+def texts(form: BaseRequest) -> dict[str, str]:
+    """The last text of each field: what is ticked comes after what stands for not ticked.
+
+    Raises:
+        Problem: 400, they are no UTF-8.
+    """
+    try:
+        decoded = form.forms.decode()
+    except UnicodeError as error:
+        raise bad("The form's texts are no UTF-8.") from error
+    return {name: decoded.getall(name)[-1] for name in decoded}
+
+
+def uploads(form: BaseRequest) -> list[bytes]:
+    """The bytes of each file in the form."""
+    return [upload.file.read() for _, upload in form.files.allitems()]
