@@ -8,6 +8,8 @@
 # make screenshots  pictures of the page, into docs/page
 # make load   100,000 drops with a fake execution, 1,000 with real kernels
 # make soak   20 minutes of random drops, cancels and kills; MINUTES=5 for fewer
+# make conform DIR=…  notebooks below DIR by papermill and by the inbox, and what differs
+# make conform-kernel DIR=…  the tests of an ipykernel or nbclient checkout on a forked kernel
 # make lock   write the lock files anew
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +20,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask --extra stack
 
-.PHONY: run stack setup test unit check format bench bench-cluster screenshots load soak lock clean
+.PHONY: run stack setup test unit check format bench bench-cluster screenshots load soak \
+    conform conform-kernel lock clean
 
 run: $(VENV)/.base
 	$(BIN)/runner serve
@@ -58,6 +61,12 @@ load: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),20)
+
+conform: $(VENV)/.dev
+	$(BIN)/python bench/conform.py $(DIR) $(OPTIONS)
+
+conform-kernel: $(VENV)/.dev
+	$(BIN)/python bench/conform_kernel.py $(DIR) $(OPTIONS)
 
 lock: $(VENV)/.dev
 	$(COMPILE) -o requirements.lock

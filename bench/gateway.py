@@ -87,7 +87,7 @@ def load(clients: int, rate: float, seconds: float) -> int:
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(4, spawn) as pool:
         root = Path(folder)
         flag = root / "flag"
-        settings = {"limits": {"queue": 100_000}, "execution": {"concurrency": 2}}
+        settings: dict[str, Any] = {"limits": {"queue": 100_000}, "execution": {"concurrency": 2}}
         with program(root, "serve", "-v", **settings) as running:
             port = running.port
             idle = pool.submit(at_rate, port, 20, 5, "GET", "/").result()

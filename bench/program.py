@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,9 @@ class Running:
 
 
 @contextmanager
-def program(root: Path, *command: str, **settings: Any) -> Iterator[Running]:
+def program(
+    root: Path, *command: str, environment: Mapping[str, str] | None = None, **settings: Any
+) -> Iterator[Running]:
     """`runner COMMAND` with a gateway, on the folders below `root`."""
     for name in ("inbox", "outbox", "state", "notebooks"):
         (root / name).mkdir(exist_ok=True)
@@ -36,6 +38,7 @@ def program(root: Path, *command: str, **settings: Any) -> Iterator[Running]:
             cwd=root,
             stdout=log,
             stderr=log,
+            env=None if environment is None else dict(environment),
         )
     try:
         yield Running(root, process, _port(root / "log", process))

@@ -282,7 +282,7 @@ def idleness(report: Report, seconds: float) -> None:
 def backlog(report: Report, count: int) -> None:
     """So many notebooks dropped at once, until all are accepted; the one slot is taken."""
     raw = notebook(TINY)
-    settings = {"execution": {"concurrency": 1}, "kernels": {"warm": 0}}
+    settings: dict[str, Any] = {"execution": {"concurrency": 1}, "kernels": {"warm": 0}}
     with _folder() as folder, program(folder, "serve", **settings) as running:
         daemon = psutil.Process(running.process.pid)
         drop(running, "long", notebook(["import time", "time.sleep(3000)"]))

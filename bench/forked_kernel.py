@@ -1,0 +1,54 @@
+"""A kernelspec's command that starts the runner's forked kernel: `forked_kernel.py -f FILE`.
+
+It prepares a kernel as the preload server does, forks it, and stands in for it towards whoever
+started it: signals go on to the kernel, its end is this process's end.
+"""
+
+import gc
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+from runner.execution.forked import KernelSetting, KernelTemplate, assign
+
+PRELOADED = ("numpy", "pandas", "matplotlib.pyplot")
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main() -> None:
+    """Start the kernel and wait for its end."""
+    connection_file = sys.argv[sys.argv.index("-f") + 1]
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", os.path.dirname(__file__))]
+    environment, folder, parent = dict(os.environ), os.getcwd(), os.getpid()
+    template = KernelTemplate()
+    for module in PRELOADED:
+        __import__(module)
+    template.settle()
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    mine, its = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        mine.close()
+        template.bring_up(connection_file, its, parent)
+    its.close()
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        del frame
+        os.kill(pid, number)
+
+    for number in FORWARDED:
+        signal.signal(number, forward)
+    mine.recv(len(b"up\n"))
+    problem = assign(mine, KernelSetting(folder, environment))
+    if problem is not None:
+        sys.exit(problem)
+    status = os.waitpid(pid, 0)[1]
+    sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""`make conform`: papermill and the inbox over the same notebooks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import notebook
+
+CONFORM = Path(__file__).parents[2] / "bench" / "conform.py"
+
+
+@pytest.mark.timeout(900)
+def test_the_comparison_finds_a_planted_difference_and_nothing_else(tmp_path: Path) -> None:
+    """A notebook that reads a neighbour and fails comes out the same out of the library.
+
+    A dropped one that asks who runs it does not, and is named with its cell.
+    """
+    folder = tmp_path / "looked-at"
+    for place in ("alone", "beside"):
+        (folder / place).mkdir(parents=True)
+    asks = notebook("import os\nprint(os.listdir())", "print('by', 'RUNNER_JOB_ID' in os.environ)")
+    fails = notebook(
+        "import sys\nprint(open('rows.csv').read())\nprint('w', file=sys.stderr)\nobject()",
+        "{}['key']",
+        "print('never')",
+    )
+    (folder / "alone" / "asks.ipynb").write_text(json.dumps(asks))
+    (folder / "beside" / "fails.ipynb").write_text(json.dumps(fails))
+    (folder / "beside" / "rows.csv").write_text("a,b\n1,2\n")
+    report = tmp_path / "report.md"
+    report.write_text("before\n")
+
+    options = ["--cache", str(tmp_path / "cache"), "--write", str(report), "--runs", "2"]
+    ended = subprocess.run(
+        [sys.executable, str(CONFORM), str(folder), "--seconds", "200", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "1 of 2 notebooks came out the same (50.0%)" in ended.stdout, ended
+    assert "different: alone/asks.ipynb\n    cell 1, outputs: " in ended.stdout
+    assert ended.returncode == 1
+    written = report.read_text()
+    assert written.startswith("before\n")
+    assert "- `alone/asks.ipynb`: cell 1, outputs: papermill" in written
