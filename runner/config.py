@@ -236,6 +236,7 @@ class Jupyter(Listening):
 
     port: int = Field(8888, gt=0, le=65535)
     folder: Path | None = None
+    trust_results: bool = True
 
 
 def _plain(secret: SecretStr | None) -> str | None:

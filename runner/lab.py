@@ -40,7 +40,16 @@ def command(settings: Settings, data: Path, *, is_root: bool) -> list[str]:
         *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder_of(settings)}"),
         f"--SQLiteYStore.db_path={data / 'collaboration.db'}",
         *(f"--ServerApp.local_hostnames={name}" for name in own.allowed_hosts),
+        *(_trusting(settings.outbox) if own.trust_results else []),
         *(["--allow-root"] if is_root else []),
+    ]
+
+
+def _trusting(outbox: Path) -> list[str]:
+    """What makes JupyterLab show all outputs of executed notebooks."""
+    return [
+        "--ServerApp.contents_manager_class=runner.lab_contents.ResultsTrusted",
+        f"--ResultsTrusted.outbox={outbox}",
     ]
 
 

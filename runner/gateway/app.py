@@ -38,7 +38,8 @@ from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.problem import Problem, unavailable
 from runner.gateway.record import MAX_LIMIT, Question, Record
-from runner.gateway.rendering import POLICY, to_html
+from runner.gateway.render_process import CannotRender, RenderProcess
+from runner.gateway.rendering import POLICY
 from runner.gateway.runs import Runs, Submitted, accepted, too_large
 from runner.gateway.session import COOKIE
 from runner.outbox import Report
@@ -63,6 +64,7 @@ class App:
         self.arrivals = Arrivals(settings.outbox)
         self._runs = Runs(settings, self._record, self.arrivals, self._disk)
         self._metrics = Metrics(settings, self._record)
+        self.renderer = RenderProcess()
         self._pages = Pages(
             settings, self._access, self._record, self._runs, self.arrivals, self._disk
         )
@@ -217,8 +219,8 @@ class App:
         if wanted == "ipynb":
             return download(path, media_type)
         try:
-            page = to_html(path.read_bytes())
-        except ValueError as error:
+            page = self.renderer.to_html(path.read_bytes())
+        except CannotRender as error:
             raise Problem(
                 422, ErrorType.INVALID_NOTEBOOK, f"It cannot be rendered: {error}."
             ) from error
@@ -227,7 +229,7 @@ class App:
             "Content-Type": "text/html; charset=utf-8",
             "Content-Security-Policy": POLICY,
         }
-        return HTTPResponse(page.encode(), 200, headers)
+        return HTTPResponse(page, 200, headers)
 
     def _files(self, job_id: str) -> HTTPResponse:
         job, report = self._record.report(job_id)

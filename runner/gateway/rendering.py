@@ -1,13 +1,55 @@
-"""An executed notebook as a page to look at.
+"""An executed notebook as a page to look at, in light and dark, with formulas as MathML.
 
-No script of it may ever run: the page goes out under a policy that forbids all of them.
+No script of it may ever run: the page goes out under a policy that forbids all of them. As a
+program this is the process that renders for `render_process`, since a notebook may be made to be
+slow.
 """
 
+import html
+import logging
+import resource
+import select
+import struct
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
 POLICY = (
-    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; "
-    "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+    "sandbox allow-same-origin; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "font-src data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 )
-"""Content-Security-Policy Level 3: a sandbox without allow-scripts, and nothing from elsewhere."""
+"""Content-Security-Policy Level 3: a sandbox without allow-scripts, and nothing from elsewhere.
+
+The origin stays, so that the page around it can measure how high the notebook is.
+"""
+FRAME = struct.Struct("!?Q")
+"""Between the two processes, before each text: whether it is a page, and its bytes."""
+IDLE_SECONDS = 60.0
+MEMORY_BYTES = 2 * 1024**3
+MAX_FORMULA_CHARS = 4_000
+MARKER_TAGS = {"papermill-error-cell-tag", "papermill-error-cell"}
+"""Tags of the banners that papermill puts into a failed notebook; the page tells it above."""
+TEMPLATE = """
+{%- extends 'index.html.j2' -%}
+{% block html_head_js %}{% endblock %}
+{% block jupyter_widgets %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block html_head_css %}
+<meta name="color-scheme" content="light dark">
+<style>
+@media (prefers-color-scheme: dark) {
+{% include 'static/theme-dark.css' %}
+.jp-RenderedImage img, .jp-RenderedSVG img, .jp-RenderedSVG svg { background: #fff; }
+}
+body.jp-Notebook { padding: 8px; }
+</style>
+{% endblock %}
+"""
+"""nbconvert's lab template with both themes, and without scripts, which never run here."""
 
 
 def to_html(notebook: bytes) -> str:
@@ -16,13 +58,110 @@ def to_html(notebook: bytes) -> str:
     Raises:
         ValueError: it cannot be read as a notebook.
     """
-    import nbformat  # both only where a notebook is looked at: they take longer than all the rest
-    from nbconvert import HTMLExporter
+    import nbformat  # only where a notebook is looked at: they take longer than all the rest
 
     try:
-        found = nbformat.reads(notebook.decode("utf-8"), as_version=4)
-    except Exception as error:  # nbformat raises whatever it trips over
+        content = nbformat.reads(notebook.decode("utf-8"), as_version=4)
+        _prepare(content)
+        page: str = _exporter().from_notebook_node(content)[0]
+    except Exception as error:  # nbformat and nbconvert raise whatever they trip over
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    exporter = HTMLExporter(sanitize_html=False, embed_images=False, exclude_input_prompt=False)
-    page: str = exporter.from_notebook_node(found)[0]
     return page
+
+
+def to_mathml(source: str, *, is_block: bool) -> str | None:
+    """A LaTeX formula as MathML; None where it is too long, or is not understood."""
+    from latex2mathml.converter import convert
+
+    if len(source) > MAX_FORMULA_CHARS:
+        return None
+    try:
+        converted: str = convert(source, display="block" if is_block else "inline")
+    except Exception:  # noqa: BLE001 - it raises anything, RecursionError too; LaTeX is shown then
+        return None
+    return converted
+
+
+def _prepare(notebook: "NotebookNode") -> None:
+    """Take out papermill's banners and what scrapbook stored, and show formulas that cells gave."""
+    notebook.cells = [
+        cell for cell in notebook.cells if not MARKER_TAGS & set(cell.metadata.get("tags", ()))
+    ]
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if not _is_stored(output)]
+        for output in cell.get("outputs", ()):
+            bundle = output.get("data") or {}
+            latex = bundle.get("text/latex")
+            if isinstance(latex, str) and "text/html" not in bundle:
+                formula = to_mathml(latex.strip().strip("$"), is_block=True)
+                if formula is not None:
+                    bundle["text/html"] = formula
+
+
+def _is_stored(output: "NotebookNode") -> bool:
+    """Whether an output only stores a value for programs."""
+    bundle = output.get("data") or {}
+    return bool(bundle) and all(kind.startswith("application/scrapbook.") for kind in bundle)
+
+
+def _exporter() -> Any:
+    from jinja2 import pass_context
+    from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):  # type: ignore[misc]
+        """Markdown whose formulas are MathML, as far as they are understood."""
+
+        def block_math(self, body: str) -> str:
+            return to_mathml(body, is_block=True) or f"<code>{html.escape(body)}</code>"
+
+        def inline_math(self, body: str) -> str:
+            return to_mathml(body, is_block=False) or f"<code>{html.escape(body)}</code>"
+
+        def latex_environment(self, name: str, body: str) -> str:
+            source = rf"\begin{{{name}}}{body}\end{{{name}}}"
+            return to_mathml(source, is_block=True) or f"<code>{html.escape(source)}</code>"
+
+    class Exporter(HTMLExporter):  # type: ignore[misc]
+        """nbconvert's exporter with our Markdown."""
+
+        @pass_context
+        def markdown2html(self, context: Any, source: str) -> str:
+            """As nbconvert does, with our renderer."""
+            renderer = Renderer(
+                escape=False,
+                attachments=context.get("cell", {}).get("attachments", {}),
+                embed_images=False,
+                anchor_link_text=self.anchor_link_text,
+                exclude_anchor_links=self.exclude_anchor_links,
+                **self.lexer_options,
+            )
+            text: str = MarkdownWithMath(renderer=renderer).render(source)
+            return text
+
+    made = Exporter(sanitize_html=False, embed_images=False, raw_template=TEMPLATE)
+    made.exclude_anchor_links = True
+    made.log.setLevel(logging.ERROR)
+    return made
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Render what comes, one at a time, until nobody asks for a while or the other side is gone."""
+    while select.select([requests], [], [], IDLE_SECONDS)[0]:
+        head = requests.read(FRAME.size)
+        if len(head) < FRAME.size:
+            return
+        notebook = requests.read(FRAME.unpack(head)[1])
+        try:
+            is_page, text = True, to_html(notebook).encode("utf-8", "replace")
+        except (ValueError, MemoryError) as error:
+            is_page, text = False, (str(error) or type(error).__name__).encode("utf-8", "replace")
+        answers.write(FRAME.pack(is_page, len(text)) + text)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # an output that no browser can show is left out, and known
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    serve(sys.stdin.buffer, sys.stdout.buffer)

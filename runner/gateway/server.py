@@ -104,6 +104,7 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
         server.run()
     finally:
         app.arrivals.close()
+        app.renderer.close()
 
 
 def read_owner(owner: int) -> Settings:

@@ -60,7 +60,12 @@ HTML(f"<table><thead><tr><th>a</th></tr></thead><tbody><tr><td><script>{attack}<
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """One program for all tests that leave it as it was."""
     making = programs(tmp_path_factory.mktemp("page"))
-    found = next(making)({"gateway": GATEWAY, "execution": {"concurrency": 2}}).start()
+    settings = {
+        "gateway": GATEWAY,
+        "execution": {"concurrency": 2},
+        "intake": {"broken_seconds": 1},
+    }
+    found = next(making)(settings).start()
     found.library.mkdir(exist_ok=True)
     (found.library / "sales.ipynb").write_text(json.dumps(SALES))
     yield found
@@ -391,6 +396,126 @@ def test_a_failing_job_shows_its_cell_and_traceback(page: "Page", program: Progr
     assert page.locator(".source .failed").inner_text().strip().startswith("2raise ValueError")
     assert "Cell In[2], line 2" in page.locator(".trouble pre").last.inner_text()
     assert "before" in page.locator(".result").inner_text()
+
+
+def test_a_long_line_widens_no_page(browser: "Browser", program: Program) -> None:
+    """A failing line, a name and a message of any length stay within 360 pixels."""
+    line = "raise KeyError('" + "k" * 150 + "')  # " + "and so on " * 30
+    job_id = run(program, notebook=notebook(line), name="long-" + "n" * 90)
+    for page in pages(browser, program, viewport={"width": 360, "height": 800}):
+        for path in (f"/jobs/{job_id}", "/"):
+            page.goto(path)
+            page.locator("h1").first.wait_for(state="attached")
+            assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_what_never_was_a_notebook_is_offered_as_it_was_dropped(
+    page: "Page", program: Program
+) -> None:
+    """No frame for it, and no running it again: the bytes that came, to be saved."""
+    (program.inbox / "broken.ipynb").write_text('{"cells": [')
+    wait_for(lambda: (program.outbox / "broken.error.json").exists())
+    page.goto("/?name=broken")
+    page.get_by_role("link", name="broken", exact=True).first.click()
+    page.get_by_role("link", name="Dropped file").wait_for()
+    assert heading(page) == "broken"
+    assert page.locator("iframe, text='Executed notebook', text='Run again'").count() == 0
+
+
+FORMULAS = {
+    **notebook(code("1 + 1", "results")),
+    "cells": [
+        {"cell_type": "markdown", "metadata": {}, "source": "# One\n$a<b$\n\n$$\\frac{1}{2}$$"},
+        {
+            **code("class F:\n    def _repr_latex_(self): return '$x^{2}$'\nF()"),
+        },
+    ],
+}
+
+
+def test_the_notebook_is_dark_where_the_page_is_as_high_as_it_is_and_has_formulas(
+    browser: "Browser", program: Program
+) -> None:
+    """Without a script of its own, and without papermill's banner over a failed cell."""
+    fine = run(program, notebook=FORMULAS, name="formulas")
+    failed = run(program, notebook=notebook("1 / 0"), name="banner")
+    for page in pages(browser, program, color_scheme="dark"):
+        page.goto(f"/jobs/{fine}")
+        element = page.locator("iframe.notebook")
+        element.scroll_into_view_if_needed()
+        frame = page.frame_locator("iframe.notebook")
+        frame.locator("math").nth(2).wait_for(state="attached")
+        assert frame.locator("math").count() == 3
+        colour = frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", colour)[:3])) < 60
+        page.wait_for_function("document.querySelector('iframe.notebook').offsetHeight < 500")
+        hidden = frame.locator("html").evaluate("all => all.scrollHeight - all.clientHeight")
+        assert hidden <= 0
+        page.goto(f"/jobs/{failed}")
+        page.locator("iframe.notebook").scroll_into_view_if_needed()
+        frame = page.frame_locator("iframe.notebook")
+        frame.get_by_text("ZeroDivisionError").first.wait_for()
+        assert frame.get_by_text("An Exception was encountered").count() == 0
+
+
+def test_a_table_says_how_large_it_is_and_comes_as_csv(page: "Page", program: Program) -> None:
+    """Dates are dates; of many rows the first are listed, and the file has all of them."""
+    source = (
+        "import pandas as pd, scrapbook as sb\n"
+        "df = pd.DataFrame({'day': pd.date_range('2026-01-01', periods=300), 'n': range(300)})\n"
+        "sb.glue('daily, all', df, 'pandas')"
+    )
+    job_id = run(program, notebook=notebook(source, code("df", "results")), name="table")
+    page.goto(f"/jobs/{job_id}")
+    glued, cell = page.locator(".result").all()
+    assert "300 rows, 2 columns; the first 200 rows are listed" in glued.inner_text()
+    assert glued.locator("tbody tr").first.inner_text().split() == ["2026-01-01", "0"]
+    assert "300 rows, 2 columns; what the notebook shows" in cell.inner_text()
+    with page.expect_download() as coming:
+        glued.get_by_role("link", name="CSV").click()
+    lines = Path(coming.value.path()).read_text().splitlines()
+    assert (len(lines), lines[0], lines[-1].split(",")[1]) == (301, "day,n", "299")
+    answer = ask(program, f"/ui/jobs/{job_id}/table?result=nothing")
+    assert answer.status_code == 404
+
+
+def test_the_library_tells_titles_and_drops_count_as_runs(page: "Page", program: Program) -> None:
+    """A heading says more than a file's name; who drops the notebook has run it too."""
+    titled = {**FORMULAS, "cells": [*FORMULAS["cells"]]}
+    (program.library / "titled.ipynb").write_text(json.dumps(titled))
+    page.goto("/ui/library")
+    row = page.locator(".shelf li", has_text="titled.ipynb")
+    assert row.locator(".what a").inner_text() == "One"
+    assert "no run yet" in row.inner_text()
+    (program.inbox / "titled.ipynb").write_text(json.dumps(titled))
+    wait_for(lambda: (program.outbox / "titled.result.json").exists())
+    def is_told() -> bool:
+        page.reload()
+        return "Succeeded" in row.inner_text()
+
+    wait_for(is_told)
+
+
+def test_several_jobs_are_run_again_at_once(page: "Page", program: Program) -> None:
+    """Ticked in the list, also while news come in; nothing ticked, nothing to press."""
+    for name in ("several-1", "several-2"):
+        run(program, notebook=notebook("1"), name=name)
+    page.goto("/?name=several-")
+    assert page.get_by_role("button", name="Run again").count() == 0
+    page.get_by_role("checkbox", name="several-1").check()
+    run(program, notebook=notebook("1"), name="several-3")
+    page.get_by_role("checkbox", name="several-3").wait_for()
+    assert page.get_by_role("checkbox", name="several-1").is_checked()
+    page.get_by_role("checkbox", name="several-2").check()
+    page.get_by_role("button", name="Run again").click()
+    page.wait_for_url(f"{program.url}/")
+
+    def names() -> list[str]:
+        listed = requests.get(f"{program.url}/jobs?limit=50", timeout=30).json()["jobs"]
+        return [job["name"] for job in listed if job["status"] == "succeeded"]
+
+    wait_for(lambda: names().count("several-1") == names().count("several-2") == 2)
+    assert names().count("several-3") == 1
 
 
 def test_a_long_job_is_cancelled(page: "Page", program: Program) -> None:

@@ -94,6 +94,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
     },
     "lab": {"access", "config"},
+    "lab_contents": set(),
     "worker": {"execution"},
     "cli": {
         *("access", "config", "daemon", "disk", "ledger", "names", "notebook", "outbox"),
@@ -181,6 +182,7 @@ IN_GATEWAY: dict[str, set[str]] = {
     "__init__": set(),
     "problem": set(),
     "rendering": set(),
+    "render_process": {"rendering"},
     "session": set(),
     "negotiation": set(),
     "media_types": {"problem"},
@@ -200,7 +202,8 @@ IN_GATEWAY: dict[str, set[str]] = {
     },
     "app": {
         *("access", "answers", "arrivals", "asked", "forms", "health", "media_types", "metrics"),
-        *("negotiation", "openapi", "page", "problem", "record", "rendering", "runs", "session"),
+        *("negotiation", "openapi", "page", "problem", "record", "render_process", "rendering"),
+        *("runs", "session"),
     },
     "server": {"access", "answers", "app", "problem"},
 }
@@ -211,13 +214,14 @@ IN_PAGE: dict[str, set[str]] = {
     "words": set(),
     "readable": set(),
     "parameters": set(),
+    "titles": set(),
     "form": {"parameters"},
     "job": {"readable", "words"},
     "overview": {"words"},
     "render": {"words"},
     "live": {"overview", "render"},
-    "asking": {"form", "overview", "parameters"},
-    "routes": {"asking", "job", "live", "overview", "render"},
+    "asking": {"form", "overview", "parameters", "titles"},
+    "routes": {"asking", "job", "live", "overview", "readable", "render"},
 }
 """And of the pages: pure rules over values, then what looks and what renders, then routes."""
 

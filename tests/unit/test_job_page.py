@@ -120,15 +120,20 @@ def test_the_day_counts_runs_and_failures_by_the_hour() -> None:
             hour(23, Status.SUCCEEDED, 4, 2.0),
             hour(23, Status.FAILED, 1, 1.0),
             hour(23, Status.RUNNING, 7),
+            hour(23, Status.CANCELLED, 2),
+            hour(22, Status.REJECTED, 3),
             hour(-1, Status.FAILED, 99),
         ],
         FIRST,
     )
-    assert (day.runs, day.bad) == (15, 1)
+    assert (day.runs, day.bad, day.other, day.top) == (15, 1, 5, 10)
     assert day.mean == pytest.approx(8 / 15)
-    assert [(bar.x, bar.good, bar.bad) for bar in day.bars] == [(0, 100, 0), (HOURS - 1, 40, 10)]
-    assert day.bars[1].label == "04:00 UTC: 5 runs, 1 without success"
-    assert "15 runs, 1 without success, 0.53 s each" in day.text
+    heights = [(bar.x, bar.good, bar.bad, bar.other) for bar in day.bars]
+    assert heights == [(0, 100, 0, 0), (HOURS - 2, 0, 0, 30), (HOURS - 1, 40, 10, 20)]
+    label = "04:00 UTC: 4 succeeded, 1 failed, 2 cancelled or rejected"
+    assert day.bars[-1].label == label
+    assert "15 runs, 1 failed, 0.53 s each" in day.text
+    assert "5 cancelled or rejected" in day.text
 
 
 def test_one_failure_among_thousands_is_seen() -> None:

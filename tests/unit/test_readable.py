@@ -71,7 +71,8 @@ def test_a_large_table_is_cut_and_says_so() -> None:
     found = view_of(frame(wide, list(range(MAX_ROWS + 7)), [wide] * (MAX_ROWS + 7)))
     assert isinstance(found, Table)
     assert (len(found.rows), len(found.columns)) == (MAX_ROWS, MAX_COLUMNS)
-    assert (found.more_rows, found.more_columns) == (7, 3)
+    assert (found.all_rows, found.all_columns) == (MAX_ROWS + 7, MAX_COLUMNS + 3)
+    assert found.is_cut
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ way of `POST /run`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bottle import HTTPResponse, request
@@ -18,9 +18,11 @@ from runner.gateway.page import form
 from runner.gateway.page.form import Typed
 from runner.gateway.page.overview import Line, line_of
 from runner.gateway.page.parameters import parameters_of
+from runner.gateway.page.titles import Titles
 from runner.gateway.problem import Problem
 from runner.gateway.record import Record
 from runner.gateway.runs import Runs
+from runner.ledger import Job, LedgerReader
 from runner.library import library_reader, listing
 from runner.names import job_name
 from runner.notebook import check, parse
@@ -45,6 +47,7 @@ class Asking:
         self._library = library_reader(
             settings.notebooks, int(settings.limits.notebook_mb * MEGABYTE)
         )
+        self._titles = Titles(self._library)
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """Method, path and answer of each."""
@@ -58,16 +61,24 @@ class Asking:
             found = listing(self._settings.notebooks)
         except OSError as error:
             trouble = f"The notebooks folder cannot be read: {error.strerror}."
-            return {"notebooks": (), "runs": {}, "trouble": trouble, "is_cut": False}
+            return {
+                "notebooks": (),
+                "titles": {},
+                "runs": {},
+                "trouble": trouble,
+                "is_cut": False,
+            }
         runs: dict[str, Line] = {}
         trouble = ""
         try:
             with self._record.ledger() as ledger:
-                runs = {path: line_of(job) for path, job in ledger.library_runs().items()}
+                paths = [one.path for one in found.notebooks]
+                runs = {path: line_of(job) for path, job in _last_runs(ledger, paths).items()}
         except Problem as problem:
             trouble = problem.message
         return {
             "notebooks": found.notebooks,
+            "titles": self._titles.of(found.notebooks),
             "runs": runs,
             "trouble": trouble,
             "is_cut": found.is_cut,
@@ -175,6 +186,19 @@ class Asking:
             if problem.status >= 500:
                 raise
             return None, form.blamed(read, problem.message)
+
+
+def _last_runs(ledger: LedgerReader, paths: Iterable[str]) -> dict[str, Job]:
+    """The newest job of each library notebook, by path: asked for out of the library, or dropped
+    into the inbox under its name."""
+    by_path = ledger.library_runs()
+    runs = {}
+    for path in paths:
+        dropped = ledger.jobs(name=job_name(path.removesuffix(".ipynb")), limit=1)
+        candidates = [job for job in (by_path.get(path), *dropped) if job is not None]
+        if candidates:
+            runs[path] = max(candidates, key=lambda job: job.seq)
+    return runs
 
 
 def _to_run(

@@ -12,9 +12,11 @@ from urllib.parse import quote
 from runner.gateway.page.readable import Shown, json_text, shown
 from runner.gateway.page.words import duration, shown_name
 from runner.ledger import Job, Place, State, seconds_between
-from runner.outcome import Status
+from runner.outcome import ErrorType, Status
 
 _LINE = re.compile(r"^Cell In\[\d+\], line (\d+)", re.MULTILINE)
+NEVER_NOTEBOOKS = frozenset({ErrorType.INVALID_NOTEBOOK, ErrorType.NOTEBOOK_TOO_LARGE})
+"""Errors of what is no notebook: there is nothing to render, and nothing that could run again."""
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
@@ -79,6 +81,9 @@ class Sight:
     host: str = ""
     has_report: bool = False
     has_notebook: bool = False
+    has_bytes: bool = False
+    """What was dropped is published as it came, and is no notebook."""
+    has_run: bool = False
     is_pruned: bool = False
     can_run_again: bool = False
 
@@ -113,6 +118,7 @@ def sight_of(job: Job, report: Mapping[str, Any] | None, asked: Mapping[str, Any
     content = report or {}
     library = (asked or {}).get("notebook")
     parameters = content.get("parameters") or (asked or {}).get("parameters") or {}
+    was_none = job.error_type in NEVER_NOTEBOOKS
     return Sight(
         job_id=job.job_id,
         name=job.name,
@@ -131,9 +137,11 @@ def sight_of(job: Job, report: Mapping[str, Any] | None, asked: Mapping[str, Any
         kernel=str((content.get("kernel") or {}).get("name") or ""),
         host=str(content.get("host") or ""),
         has_report=report is not None,
-        has_notebook=bool(content.get("output_nb")),
+        has_notebook=bool(content.get("output_nb")) and not was_none,
+        has_bytes=bool(content.get("output_nb")) and was_none,
+        has_run=job.started_at is not None,
         is_pruned=report is None and job.state is State.CLOSED,
-        can_run_again=asked is not None and job.place is not Place.PRUNED,
+        can_run_again=asked is not None and job.place is not Place.PRUNED and not was_none,
     )
 
 
@@ -198,7 +206,8 @@ def _files(job: Job, files: Sequence[Mapping[str, Any]]) -> tuple[File, ...]:
 
 def _cells(content: Mapping[str, Any]) -> str:
     cells = content.get("cells") or {}
-    return f"{cells.get('executed', 0)} of {cells.get('total', 0)}" if cells else ""
+    total = cells.get("total", 0)
+    return f"{cells.get('executed', 0)} of {total}" if total else ""
 
 
 def _word(value: Any) -> str:

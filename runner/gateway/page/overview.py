@@ -22,6 +22,8 @@ SHOWN_WORKERS = 50
 DAY_JOBS = 5_000
 """Of more jobs in a day, the picture shows the newest."""
 HOURS = 24
+NOT_FAILED = frozenset({Status.CANCELLED, Status.REJECTED})
+"""How jobs end that somebody stopped, or that never ran: they are told apart from failures."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Bar:
     x: int
     good: int
     bad: int
+    other: int
     label: str
 
 
@@ -85,7 +88,11 @@ class Day:
     text: str
     runs: int
     bad: int
+    other: int
+    """Jobs that were cancelled or refused: nothing of theirs went wrong while it ran."""
     mean: float | None
+    top: int
+    """Jobs of the fullest hour: the height of the picture."""
     is_cut: bool
 
 
@@ -114,6 +121,11 @@ class Jobs:
 
     lines: tuple[Line, ...] = ()
     before: str | None = None
+
+    @property
+    def has_active(self) -> bool:
+        """Whether one of them can be cancelled."""
+        return any(line.status in (Status.QUEUED, Status.RUNNING) for line in self.lines)
 
 
 @dataclass(frozen=True)
@@ -207,46 +219,49 @@ def line_of(job: Job) -> Line:
 
 def day_of(hours: Iterable[Hour], first: datetime) -> Day:
     """The picture of the hours from `first` on."""
-    good, bad, seconds, ran = [0] * HOURS, [0] * HOURS, 0.0, 0
+    good, bad, other = ([0] * HOURS for _ in range(3))
+    seconds, ran = 0.0, 0
     for one in hours:
         begin = datetime.fromisoformat(f"{one.hour}:00:00+00:00")
         place = int((begin - first).total_seconds() // 3600)
-        if not 0 <= place < HOURS:
+        if not 0 <= place < HOURS or one.status in (Status.QUEUED, Status.RUNNING):
             continue
         if one.status is Status.SUCCEEDED:
             good[place] += one.jobs
-        elif one.status not in (Status.QUEUED, Status.RUNNING):
-            bad[place] += one.jobs
-        else:
+        elif one.status in NOT_FAILED:
+            other[place] += one.jobs
             continue
+        else:
+            bad[place] += one.jobs
         seconds, ran = seconds + one.seconds, ran + one.jobs
-    top = max(map(sum, zip(good, bad, strict=True)), default=0) or 1
+    top = max(map(sum, zip(good, bad, other, strict=True)), default=0)
     bars = tuple(
         Bar(
             place,
             _high(good[place], top),
             _high(bad[place], top),
-            _label(first + timedelta(hours=place), good[place], bad[place]),
+            _high(other[place], top),
+            _label(first + timedelta(hours=place), good[place], bad[place], other[place]),
         )
         for place in range(HOURS)
-        if good[place] or bad[place]
+        if good[place] or bad[place] or other[place]
     )
-    runs, failures = sum(good) + sum(bad), sum(bad)
     mean = seconds / ran if ran else None
-    text = f"In the last 24 hours {plural(runs, 'run')}, {failures} without success" + (
-        f", {duration(mean)} each on average." if mean is not None else "."
-    )
-    return Day(bars, text, runs, failures, mean, runs >= DAY_JOBS)
+    text = f"In the last 24 hours {plural(ran, 'run')}, {sum(bad)} failed"
+    text += f", {duration(mean)} each on average" if mean is not None else ""
+    text += f"; {sum(other)} cancelled or rejected." if any(other) else "."
+    is_cut = ran + sum(other) >= DAY_JOBS
+    return Day(bars, text, ran, sum(bad), sum(other), mean, top, is_cut)
 
 
 def _high(count: int, top: int) -> int:
-    """Of 100; what is there is seen."""
+    """Height in hundredths of the fullest hour; a single job is still visible."""
     return max(round(100 * count / top), 4) if count else 0
 
 
-def _label(hour: datetime, good: int, bad: int) -> str:
-    failed = f", {bad} without success" if bad else ""
-    return f"{hour:%H}:00 UTC: {plural(good + bad, 'run')}{failed}"
+def _label(hour: datetime, good: int, bad: int, other: int) -> str:
+    counts = ((good, "succeeded"), (bad, "failed"), (other, "cancelled or rejected"))
+    return f"{hour:%H}:00 UTC: " + ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
 def _hour(now: datetime) -> datetime:

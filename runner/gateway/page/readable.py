@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -20,6 +20,13 @@ MAX_IMAGE_CHARS = 8_000_000
 MAX_HTML_CHARS = 500_000
 MAX_FIELDS = 60
 MAX_DECIMALS = 6
+_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[T ]00:00:00(\.0+)?", re.ASCII)
+_MOMENT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII
+)
+_SHAPE = re.compile(r"<p>(\d{1,12}) rows × (\d{1,12}) columns</p>", re.ASCII)
+_SHAPE_CHARS = 200
+"""How near to the end of its HTML pandas tells a DataFrame's shape, where it leaves rows out."""
 _MIME = re.compile(r"[a-z]+/[\w.+-]+", re.ASCII)
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?%?", re.ASCII | re.IGNORECASE)
@@ -61,9 +68,22 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[bool, ...]
     has_index: bool = False
-    more_rows: int = 0
-    more_columns: int = 0
+    all_rows: int = 0
+    all_columns: int = 0
+    """Of the value itself; an index is no column."""
+    is_whole: bool = True
+    """Whether the result has all of it; False where pandas itself left out its middle."""
     kind: str = "table"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there is more than is listed here."""
+        return self.all_rows > len(self.rows) or self.all_columns > self.listed_columns
+
+    @property
+    def listed_columns(self) -> int:
+        """How many columns are listed here, but for an index."""
+        return len(self.columns) - self.has_index
 
 
 @dataclass(frozen=True)
@@ -82,16 +102,29 @@ class Image:
     kind: str = "image"
 
 
+@dataclass(frozen=True)
+class Grid:
+    """All cells of a table, as the JSON has them; an index is the first column."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    has_index: bool = False
+    shape: tuple[int, int] | None = None
+    """Rows and columns of the DataFrame, where the notebook itself shows only its beginning and
+    its end."""
+
+
 View = Value | Text | Folded | Table | Fields | Image
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A result by its name, or by the cell that showed it."""
+    """A result by its name, or by the cell that showed it; `key` is its name in the JSON."""
 
     name: str
     view: View
     is_cell: bool = False
+    key: str = ""
 
 
 def shown(results: Mapping[str, Any]) -> tuple[Shown, ...]:
@@ -102,9 +135,9 @@ def shown(results: Mapping[str, Any]) -> tuple[Shown, ...]:
 def view_of(value: Any) -> View:
     """A JSON value in its most readable form."""
     if isinstance(value, Mapping):
-        return _frame(value) or _bundle(value) or _fields(value) or _folded(value)
+        return _table(_frame(value)) or _bundle(value) or _fields(value) or _folded(value)
     if isinstance(value, list):
-        return _records(value) or _folded(value)
+        return _table(_records(value)) or _folded(value)
     if isinstance(value, str):
         is_long = len(value) > 80 or "\n" in value
         return text_view(value) if is_long else Value(value or '""')
@@ -124,10 +157,17 @@ def json_text(value: Any) -> str:
 def _shown(name: str, value: Any) -> Shown:
     cell = re.fullmatch(r"cell_(\d+)", name)
     is_cell = cell is not None and isinstance(value, Mapping)
-    return Shown(f"Cell {cell[1]}" if cell and is_cell else name, view_of(value), is_cell)
+    return Shown(f"Cell {cell[1]}" if cell and is_cell else name, view_of(value), is_cell, name)
 
 
-def _frame(value: Mapping[str, Any]) -> Table | None:
+def grid_of(value: Any) -> Grid | None:
+    """All cells of what is shown as a table; None for anything else."""
+    if isinstance(value, Mapping):
+        return _frame(value) or _grid_of_bundle(value)
+    return _records(value) if isinstance(value, list) else None
+
+
+def _frame(value: Mapping[str, Any]) -> Grid | None:
     """A DataFrame in the form that results have."""
     if set(value) != {"columns", "index", "data"}:
         return None
@@ -138,45 +178,64 @@ def _frame(value: Mapping[str, Any]) -> Table | None:
         not isinstance(row, list) or len(row) != len(columns) for row in data
     ):
         return None
+    labels = [_label(one) for one in columns]
     if index == list(range(len(index))):
-        return _table([_label(one) for one in columns], data)
+        return Grid(labels, data)
     rows = [[_label(at), *row] for at, row in zip(index, data, strict=True)]
-    return _table(["", *(_label(one) for one in columns)], rows, has_index=True)
+    return Grid(["", *labels], rows, has_index=True)
 
 
-def _records(value: Sequence[Any]) -> Table | None:
-    """A list of mappings that have the same keys and no depth, or of rows of one length."""
-    if not value:
+def _records(value: Sequence[Any]) -> Grid | None:
+    """A list of mappings that have the same keys and no depth."""
+    if not value or not all(isinstance(one, Mapping) for one in value):
         return None
-    if all(isinstance(one, Mapping) for one in value):
-        keys = list(value[0])
-        if not keys or any(list(one) != keys for one in value):
-            return None
-        rows = [list(one.values()) for one in value]
-        flat = all(_is_flat(part) for row in rows for part in row)
-        return _table([str(key) for key in keys], rows) if flat else None
-    return None
+    keys = list(value[0])
+    if not keys or any(list(one) != keys for one in value):
+        return None
+    rows = [list(one.values()) for one in value]
+    if not all(_is_flat(part) for row in rows for part in row):
+        return None
+    return Grid([str(key) for key in keys], rows)
 
 
-def _table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, has_index: bool = False
-) -> Table:
-    kept = [row[:MAX_COLUMNS] for row in rows[:MAX_ROWS]]
-    width = min(len(columns), MAX_COLUMNS)
+def _table(grid: Grid | None) -> Table | None:
+    """The first rows and columns of a grid, as texts."""
+    if grid is None:
+        return None
+    kept = [row[:MAX_COLUMNS] for row in grid.rows[:MAX_ROWS]]
+    width = min(len(grid.columns), MAX_COLUMNS)
     sides = [[row[place] for row in kept] for place in range(width)]
     numeric = tuple(_is_numeric(side) for side in sides)
     texts = [
-        _aligned(side) if is_numeric else [_cell(part) for part in side]
+        _aligned(side) if is_numeric else _dated([_cell(part) for part in side])
         for side, is_numeric in zip(sides, numeric, strict=True)
     ]
     return Table(
-        columns=tuple(columns[:MAX_COLUMNS]),
+        columns=tuple(grid.columns[:MAX_COLUMNS]),
         rows=tuple(zip(*texts, strict=True)) if texts else tuple(() for _ in kept),
         numeric=numeric,
-        has_index=has_index,
-        more_rows=max(len(rows) - MAX_ROWS, 0),
-        more_columns=max(len(columns) - MAX_COLUMNS, 0),
+        has_index=grid.has_index,
+        all_rows=grid.shape[0] if grid.shape else len(grid.rows),
+        all_columns=grid.shape[1] if grid.shape else len(grid.columns) - grid.has_index,
+        is_whole=grid.shape is None,
     )
+
+
+def _dated(texts: list[str]) -> list[str]:
+    """Times as people write them: a column of midnights is one of dates."""
+    present = [text for text in texts if text]
+    if present and all(_MIDNIGHT.fullmatch(text) for text in present):
+        return [text[:10] for text in texts]
+    if present and all(_MOMENT.fullmatch(text) for text in present):
+        return [_moment(text) if text else "" for text in texts]
+    return texts
+
+
+def _moment(text: str) -> str:
+    """`2026-01-01T10:30:00.000` as `2026-01-01 10:30:00`; other fractions stay."""
+    day, clock, fraction, zone = _MOMENT.fullmatch(text).groups()  # type: ignore[union-attr]
+    fraction = (fraction or "").rstrip("0").rstrip(".")
+    return f"{day} {clock}{fraction}{zone or ''}"
 
 
 def _aligned(parts: Sequence[Any]) -> list[str]:
@@ -289,6 +348,18 @@ def _image(bundle: Mapping[str, Any]) -> Image | None:
 
 def html_table(html: str) -> Table | None:
     """The words of the one table that a DataFrame shows itself as; None for anything else."""
+    grid = _html_grid(html)
+    table = _table(grid)
+    if grid is None or table is None:
+        return None
+    numeric = tuple(
+        all(_NUMBER.fullmatch(row[place]) or row[place] in ("", "NaN", "...") for row in grid.rows)
+        for place in range(len(table.columns))
+    )
+    return replace(table, numeric=numeric)
+
+
+def _html_grid(html: str) -> Grid | None:
     if len(html) > MAX_HTML_CHARS or html.count("<table") != 1 or "colspan" in html:
         return None
     reader = _Cells()
@@ -296,19 +367,20 @@ def html_table(html: str) -> Table | None:
     head, *more = reader.head or [[]]
     if more or not head or not reader.rows or any(len(row) != len(head) for row in reader.rows):
         return None
-    numeric = tuple(
-        all(_NUMBER.fullmatch(row[place]) or row[place] in ("", "NaN") for row in reader.rows)
-        for place in range(len(head))
-    )
-    table = _table(head, reader.rows, has_index=not head[0])
-    return Table(
-        table.columns,
-        table.rows,
-        numeric[:MAX_COLUMNS],
-        table.has_index,
-        table.more_rows,
-        table.more_columns,
-    )
+    shape = _SHAPE.search(html, len(html) - _SHAPE_CHARS if len(html) > _SHAPE_CHARS else 0)
+    whole = None if shape is None else (int(shape[1]), int(shape[2]))
+    return Grid(head, reader.rows, has_index=not head[0], shape=whole)
+
+
+def _grid_of_bundle(value: Mapping[str, Any]) -> Grid | None:
+    """The table among what a cell showed, if it is what the page shows of it."""
+    if not value or not all(_MIME.fullmatch(str(key)) for key in value):
+        return None
+    html = value.get("text/html")
+    grid = _html_grid(html) if isinstance(html, str) else None
+    if grid is not None or "application/json" not in value:
+        return grid
+    return grid_of(value["application/json"])
 
 
 class _Cells(HTMLParser):

@@ -3,6 +3,8 @@
 Owns `/ui/…`, and what a browser gets at `/` and `/jobs/ID`. Whatever is changed goes the API's way.
 """
 
+import csv
+import io
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,11 +26,12 @@ from runner.gateway.page.asking import Asking
 from runner.gateway.page.job import Sight, sight_of, submitted
 from runner.gateway.page.live import Live, stream_url
 from runner.gateway.page.overview import Overview
+from runner.gateway.page.readable import Grid, grid_of, json_text
 from runner.gateway.problem import Problem, not_found, unavailable
 from runner.gateway.record import Question, Record
 from runner.gateway.runs import Runs
 from runner.ledger import State
-from runner.outcome import Status
+from runner.outcome import ErrorType, Status
 from runner.submit import cancel
 
 JOBS_A_PAGE = 25
@@ -68,6 +71,8 @@ class Pages:
             *self._asking.routes(),
             ("POST", "/ui/jobs/<job_id>/cancel", self._cancel),
             ("POST", "/ui/jobs/<job_id>/retry", self._retry),
+            ("GET", "/ui/jobs/<job_id>/table", self._table),
+            ("POST", "/ui/jobs", self._change_several),
             ("GET", "/ui/login", self._ask_token),
             ("POST", "/ui/login", self._login),
             ("POST", "/ui/logout", self._logout),
@@ -145,6 +150,36 @@ class Pages:
     def _retry(self, job_id: str) -> HTTPResponse:
         return see_other(f"/jobs/{self._runs.retry(job_id).job_id}")
 
+    def _table(self, job_id: str) -> HTTPResponse:
+        """A table among the results as CSV, with all its rows."""
+        job, report = self._record.report(job_id)
+        name = request.query.getunicode("result") or ""
+        results: Any = report.content.get("results") or {}
+        grid = grid_of(results.get(name))
+        if grid is None:
+            raise not_found(f"Job {job_id} has no table of that name.")
+        return csv_answer(grid, f"{job.name.rpartition('/')[2]}.{name}.csv")
+
+    def _change_several(self) -> HTTPResponse:
+        """Run again or cancel the jobs that are ticked in the list."""
+        sent = posted(self._settings).forms
+        job_ids = sent.getall("job")[:JOBS_A_PAGE]
+        change = {"retry": self._retry, "cancel": self._cancel}.get(sent.get("do", ""))
+        if change is None or not job_ids:
+            raise bad("Tick the jobs first, and then choose what is to be done with them.")
+        problems = []
+        for job_id in job_ids:
+            try:
+                change(job_id)
+            except Problem as problem:
+                problems.append(problem.message)
+        if problems:
+            left_out = (
+                f"{len(job_ids) - len(problems)} of {len(job_ids)} done. {' '.join(problems)}"
+            )
+            raise Problem(409, ErrorType.INVALID_REQUEST, left_out)
+        return see_other("/")
+
     # The library
 
     def _show_library(self) -> HTTPResponse:
@@ -212,6 +247,23 @@ class Pages:
             served_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **values,
         )
+
+
+def csv_answer(grid: Grid, name: str) -> HTTPResponse:
+    """A table as CSV (RFC 4180) in UTF-8, to be saved under a name."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(grid.columns)
+    writer.writerows(
+        [json_text(cell) if isinstance(cell, list | dict) else cell for cell in row]
+        for row in grid.rows
+    )
+    headers = {
+        **HEADERS,
+        "Content-Type": "text/csv; charset=utf-8",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+    }
+    return HTTPResponse(text.getvalue().encode(), 200, headers)
 
 
 def _question() -> Question:

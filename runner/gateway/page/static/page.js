@@ -116,7 +116,10 @@ function replace(part, html) {
   fresh.innerHTML = html;
   for (const one of fresh.content.querySelectorAll("[data-key]"))
     if (!known.has(one.dataset.key)) one.classList.add("fresh");
+  const ticked = new Set([...part.querySelectorAll("input:checked")].map((one) => one.value));
   part.replaceChildren(fresh.content);
+  for (const one of part.querySelectorAll("input[type=checkbox]"))
+    one.checked = ticked.has(one.value);
   if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   tick();
 }
@@ -222,6 +225,21 @@ function dropping(form) {
   });
 }
 
+// The frame of a notebook is as high as the notebook, up to what the sheet gives it
+
+function fit(frame) {
+  const measure = () => {
+    const page = frame.contentDocument;
+    if (!page?.documentElement || page.URL === "about:blank") return;
+    frame.style.height = "0";
+    const needed = page.documentElement.scrollHeight + 2;
+    frame.style.height = "";
+    if (needed < frame.offsetHeight) frame.style.height = `${needed}px`;
+  };
+  frame.addEventListener("load", measure);
+  measure();
+}
+
 // Forms are sent once
 
 document.addEventListener("submit", (event) => {
@@ -242,6 +260,7 @@ function start() {
   const running = document.querySelector("[data-job]");
   if (board) leave = overview(board);
   if (running) leave = job(running);
+  for (const frame of document.querySelectorAll("[data-fit]")) fit(frame);
 }
 
 setInterval(tick, 1000);

@@ -1,0 +1,87 @@
+"""What the library's notebooks call themselves: the first heading of each, and the line below it.
+
+Reads each notebook once for as long as it does not change, and for a moment only at each look.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.library import LibraryReader, Shelved
+from runner.outcome import Refused
+
+LOOK_SECONDS = 0.3
+"""How long one look at the library may read; other titles come with the next look."""
+MAX_BYTES = 2_000_000
+MAX_CHARS = 120
+MAX_LINES = 40
+_HEADING = re.compile(r"#{1,6}[ \t]+(.{1,300})")
+_MARKUP = re.compile(r"[*_`#]{1,3}|<[^<>]{0,200}>")
+
+
+@dataclass(frozen=True)
+class Title:
+    """A notebook's own heading, and the first words below it; empty where it has none."""
+
+    heading: str = ""
+    summary: str = ""
+
+
+class Titles:
+    """The titles of one library. Safe for many threads: at worst something is read twice."""
+
+    def __init__(self, read: LibraryReader) -> None:
+        self._read = read
+        self._known: dict[Shelved, Title] = {}
+
+    def of(self, notebooks: Iterable[Shelved]) -> Mapping[str, Title]:
+        """Titles by path, as far as they are known after a moment."""
+        deadline = time.monotonic() + LOOK_SECONDS
+        present = tuple(notebooks)
+        known = {one: self._known[one] for one in present if one in self._known}
+        for one in present:
+            if one in known or one.bytes > MAX_BYTES:
+                continue
+            if time.monotonic() > deadline:
+                break
+            known[one] = self._title(one)
+        self._known = known
+        return {one.path: title for one, title in known.items()}
+
+    def _title(self, one: Shelved) -> Title:
+        try:
+            return title_of(json.loads(self._read(one.path)))
+        except (Refused, ValueError, RecursionError):
+            return Title()  # what is no notebook is told when it is run
+
+
+def title_of(document: Any) -> Title:
+    """The title of a notebook, whatever it is."""
+    cells = document.get("cells") if isinstance(document, Mapping) else None
+    for cell in cells if isinstance(cells, list) else ():
+        if not isinstance(cell, Mapping) or cell.get("cell_type") != "markdown":
+            continue
+        source = cell.get("source")
+        text = "".join(map(str, source)) if isinstance(source, list) else str(source or "")
+        return _title_of_text(text)
+    return Title()
+
+
+def _title_of_text(text: str) -> Title:
+    lines = [line.strip() for line in text[:10_000].splitlines()[:MAX_LINES]]
+    lines = [line for line in lines if line]
+    for place, line in enumerate(lines):
+        heading = _HEADING.fullmatch(line)
+        if heading is not None:
+            below = lines[place + 1] if place + 1 < len(lines) else ""
+            summary = "" if _HEADING.fullmatch(below) else _plain(below)
+            return Title(_plain(heading[1]), summary)
+    return Title()
+
+
+def _plain(text: str) -> str:
+    words = _MARKUP.sub("", text[:300]).strip()
+    return words if len(words) <= MAX_CHARS else f"{words[: MAX_CHARS - 1].rstrip()}…"
