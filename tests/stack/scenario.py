@@ -169,6 +169,17 @@ class Scenario:
         shown = stack.contents("outbox/saved.ipynb").json()
         assert shown["content"]["cells"][0]["outputs"][0]["data"]["text/plain"] == "'saved'"
 
+    def test_what_the_runner_ran_is_trusted_in_jupyterlab(self, stack: Stack) -> None:
+        """So that its plots and tables are shown; what lies elsewhere is not."""
+        stack.drop("trusted", notebook(code("from IPython.display import HTML\nHTML('<b>x</b>')")))
+        stack.await_report("trusted")
+        [ours] = stack.contents("outbox/trusted.ipynb").json()["content"]["cells"]
+        assert ours["metadata"]["trusted"] is True
+        copy = stack.folder / "notebooks" / "foreign.ipynb"
+        copy.write_bytes((stack.folder / "outbox" / "trusted.ipynb").read_bytes())
+        [foreign] = stack.contents("notebooks/foreign.ipynb").json()["content"]["cells"]
+        assert foreign["metadata"]["trusted"] is False
+
     def test_jupyterlab_exports_what_came_out(self, stack: Stack) -> None:
         """By nbconvert's own server extension."""
         stack.drop("exported", notebook(code("'as html'", "results")))
