@@ -1,6 +1,7 @@
 # make run    set up the base program and start it on the folders of this checkout
 # make stack  set up and start all four: JupyterLab, runner, gateway, MCP server
 # make test   set up everything and run all tests
+# make peers  the tests beside real Samba, JupyterLab, mounts and n8n, which it installs (2 GB, once)
 # make check  lint, types and tests of the architecture
 # make setup  .venv with the program, every extra and the development tools
 # make bench  measure how long notebooks take, into docs/benchmarks.md
@@ -20,7 +21,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask --extra stack
 
-.PHONY: run stack setup test unit check format bench bench-cluster screenshots load soak \
+.PHONY: run stack setup test unit peers check format bench bench-cluster screenshots load soak \
     conform conform-kernel lock clean
 
 run: $(VENV)/.base
@@ -36,6 +37,9 @@ test: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit
+
+peers: $(VENV)/.dev
+	INSTALL_PEERS=1 $(BIN)/pytest tests/peers
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.gateway.problem import ProblemType
+from runner.outcome import ErrorType
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 JSON_FILES = sorted(DOCS.rglob("*.json"))
@@ -35,7 +38,8 @@ def workflow(path: Path) -> dict[str, Any]:
 
 def test_there_is_something_to_import() -> None:
     """A test over no files would pass for the wrong reason."""
-    assert [path.name for path in WORKFLOWS] == ["long-run.json", "quick-run.json"]
+    names = ["long-run.json", "notebook-and-files.json", "quick-run.json"]
+    assert [path.name for path in WORKFLOWS] == names
     assert DASHBOARD in JSON_FILES
     assert ALERTS in YAML_FILES
 
@@ -86,6 +90,25 @@ def test_base_url_is_in_one_place(path: Path) -> None:
         if node["type"] != "n8n-nodes-base.stickyNote" and "http://" in json.dumps(node)
     ]
     assert holders == ["Settings"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=name_of)
+def test_a_failure_is_told_as_an_object(path: Path) -> None:
+    """n8n replaces a message that looks like a network error, as that of FileNotFoundError does."""
+    ends = [n for n in workflow(path)["nodes"] if n["type"] == "n8n-nodes-base.stopAndError"]
+    assert ends
+    for node in ends:
+        assert node["parameters"]["errorType"] == "errorObject"
+        told = node["parameters"]["errorObject"]
+        assert "message: $json.body?.error_type" in told
+        assert "description: ($json.body?.message" in told
+
+
+def test_n8n_would_replace_no_error_type() -> None:
+    """What it looks for stands in none of them."""
+    codes = "ECONN ENOTFOUND ETIMEDOUT ADDR EHOST EAI_ ENOENT EISDIR ENOTDIR EACCES EEXIST EPERM"
+    for error_type in (*ErrorType, *ProblemType):
+        assert not any(code in error_type.upper() for code in codes.split())
 
 
 @pytest.mark.parametrize("path", [DASHBOARD, ALERTS], ids=name_of)
