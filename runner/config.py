@@ -82,6 +82,7 @@ class Limits(Section):
     open_files: int = Field(4096, ge=256)
     use_cgroup: bool = True
     output_mb: float = Field(50, gt=0)
+    results_mb: float = Field(20, gt=0)
     files_mb: float = Field(200, ge=0)
     files: int = Field(1000, ge=0)
     queue: int = Field(200_000, gt=0)

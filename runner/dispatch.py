@@ -431,6 +431,7 @@ class Dispatch:
             start=settings.kernels.start,
             resources=request.resources,
             output_bytes=int(settings.limits.output_mb * MEGABYTE),
+            results_bytes=int(settings.limits.results_mb * MEGABYTE),
             tag=settings.results.tag,
             scrapbook=settings.results.scrapbook,
         )

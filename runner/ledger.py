@@ -581,7 +581,7 @@ class Ledger(_Reading):
             )
 
     def published(self, job_id: str, published_at: str) -> None:
-        """Close a sealed job. The executed notebook is in the outbox now, so its copy goes.
+        """Close a sealed job. Notebook and results are in the outbox now, so their copies go.
 
         As durable as the rest: the next job of the name moves what was published to the history,
         and a job that is sealed again by then would be published a second time.
@@ -595,7 +595,11 @@ class Ledger(_Reading):
                 published_at,
                 Place.CURRENT,
             )
-            self._db.execute("UPDATE outcomes SET executed = NULL WHERE job_id = ?", (job_id,))
+            self._db.execute(
+                "UPDATE outcomes SET executed = NULL, "
+                "outcome = json_set(outcome, '$.results', '{}') WHERE job_id = ?",
+                (job_id,),
+            )
             self._count_durations(job_id)
 
     def warn(self, job_id: str, warning: str) -> None:

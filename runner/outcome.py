@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from runner.strict_json import JsonValue
+from runner.strict_json import JsonValue, dumps
 
 
 class Status(StrEnum):
@@ -167,11 +167,19 @@ class Outcome(Value):
 
     status: Status
     failure: Failure | None = None
-    results: dict[str, JsonValue] = {}
+    results: str = Field(
+        "{}", description="A strict JSON object, as text: nobody on the way has to read it."
+    )
     kernel: KernelUsed = KernelUsed(name=None, requested=None)
     cells: CellCount = CellCount(total=0, executed=0)
     host: str | None = None
     warnings: list[str] = []
+
+    @field_validator("results", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        """Ledgers of earlier versions have an object there."""
+        return value if isinstance(value, str) else dumps(value).decode()
 
 
 def failed(failure: Failure, **fields: object) -> Outcome:

@@ -24,7 +24,7 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
         "job_id": job.job_id,
         "name": job.name,
         "status": outcome.status,
-        "results": outcome.results,
+        "results": {},
         "files": [with_url(file.model_dump(), job.job_id, job.name) for file in seal.files],
         "output_nb": None if seal.executed is None else f"{job.name}.ipynb",
         "output_nb_url": None if seal.executed is None else f"/jobs/{job.job_id}/notebook",
@@ -44,7 +44,18 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
         report = Result.model_validate(fields)
     else:
         report = ErrorResult.model_validate({**fields, **outcome.failure.model_dump()})
-    return strict_json.dumps(_ordered(report.model_dump(mode="json", by_alias=True)))
+    around = strict_json.dumps(_ordered(report.model_dump(mode="json", by_alias=True)))
+    return _with_results(around, outcome.results)
+
+
+def _with_results(around: bytes, results: str) -> bytes:
+    """A report with its results, which are text already and may be large: nobody reads them here.
+
+    A line end is in no JSON text but between its parts, so this line is the report's own.
+    """
+    before, line, after = around.partition(b'\n  "results": {}')
+    indented = results.replace("\n", "\n  ").encode()
+    return b"".join((before, line.removesuffix(b"{}"), indented, after))
 
 
 def with_url(file: Mapping[str, Any], job_id: str, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.literals import NoLiteralError, instant_text, value_of
 from runner.notebook import tags_of
-from runner.strict_json import JsonValue, clean
+from runner.strict_json import JsonValue, clean, dumps
 
 if TYPE_CHECKING:
     import numpy
@@ -24,6 +24,8 @@ SCRAP_PREFIX = "application/scrapbook.scrap."
 RECORD_PREFIX = "application/papermill.record"
 """`pm.record`, which scrapbook replaced, wrote `{name: value}` under this and `+json`."""
 UNNAMED = "(unnamed)"
+LEAST_BYTES = 2
+"""What an element of a table takes as JSON."""
 _MESSAGE_CHARS = 300
 
 Bundle = dict[str, Any]
@@ -38,12 +40,23 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Large:
+    """A result that is to be a file: its name, the file's suffix, and what is in it."""
+
+    name: str
+    suffix: str
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Extraction:
     """Results by name, scraps before tagged cells; what could not be read; what looks odd."""
 
     results: dict[str, JsonValue]
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
+    large: tuple[Large, ...] = ()
+    """What there was no room for."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,12 @@ class _UnreadableError(Exception):
 
 
 def extract(
-    notebook: Mapping[str, Any], *, tag: str = "results", scrapbook: bool = True
+    notebook: Mapping[str, Any],
+    *,
+    tag: str = "results",
+    scrapbook: bool = True,
+    room: int | None = None,
+    decodes: bool = True,
 ) -> Extraction:
     """All results of an executed notebook (nbformat 4), as strict JSON.
 
@@ -67,24 +85,54 @@ def extract(
     "data"}` with ISO dates, and what was only displayed is its MIME bundle. Cells tagged `tag` go
     by `cell_<execution count>`: the MIME bundle they showed last, else what they printed as
     `text/plain`, with `application/json` added where `literals` reads a value in that text.
-    Without `scrapbook`, tagged cells only.
+    Without `scrapbook`, tagged cells only. `room` is how many bytes all of them may have as JSON;
+    what does not fit is `large`. Without `decodes`, every DataFrame is.
     """
     cells = [cell for cell in _mappings(notebook.get("cells")) if cell.get("cell_type") == "code"]
     scraps = _last_of_each_name(cells) if scrapbook else {}
     results: dict[str, JsonValue] = {}
     problems: list[Problem] = []
     warnings = [_unknown_encoder(scrap) for scrap in scraps.values() if not _is_known(scrap)]
+    sorter = _Sorter(room, results)
     for name, scrap in scraps.items():
         try:
-            results[name] = clean(_value(scrap))
+            table = _parquet(scrap)
+            if table is not None and (not decodes or sorter.has_no_room_for(table)):
+                sorter.large.append(Large(name, ".parquet", table))
+            else:
+                sorter.take(name, clean(_value(scrap)), table)
         except _UnreadableError as error:
             problems.append(Problem(name, str(clean(str(error)))))
     for name, bundle in _tagged(cells, tag):
         if name in scraps:
             warnings.append(f"The scrap {name} hides the tagged cell of the same name.")
         else:
-            results[name] = clean(bundle)
-    return Extraction(results, tuple(problems), tuple(warnings))
+            sorter.take(name, clean(bundle))
+    return Extraction(results, tuple(problems), tuple(warnings), tuple(sorter.large))
+
+
+class _Sorter:
+    """Results while there is room for them, and files for what is larger than what is left."""
+
+    def __init__(self, room: int | None, results: dict[str, JsonValue]) -> None:
+        self._room = room
+        self._results = results
+        self.large: list[Large] = []
+
+    def take(self, name: str, value: JsonValue, table: bytes | None = None) -> None:
+        """A result, or `table` in its place where that is what it was made of."""
+        if self._room is not None:
+            text = dumps(value)
+            if len(text) > self._room:
+                kept = Large(name, ".json", text) if table is None else None
+                self.large.append(kept or Large(name, ".parquet", table or b""))
+                return
+            self._room -= len(text)
+        self._results[name] = value
+
+    def has_no_room_for(self, table: bytes) -> bool:
+        """Whether a table has more elements than there is room for: then it is not even read."""
+        return self._room is not None and _elements(table) * LEAST_BYTES > self._room
 
 
 # Scraps
@@ -172,6 +220,39 @@ def _value(scrap: _Scrap) -> object:
 # cuts times to milliseconds, and raises for periods and for bytes that are no UTF-8.
 
 
+def _parquet(scrap: _Scrap) -> bytes | None:
+    """The bytes of a DataFrame that was glued; None of anything else."""
+    if scrap.kind != "pandas" or not isinstance(scrap.payload, Mapping):
+        return None
+    encoded = scrap.payload.get("data")
+    if not isinstance(encoded, str):
+        return None
+    try:
+        return base64.b64decode(encoded)
+    except ValueError as error:
+        raise _unreadable_frame(error) from error
+
+
+def _elements(parquet: bytes) -> int:
+    """Rows times columns, as the file's own footer has them.
+
+    Raises:
+        _UnreadableError: it is no such file.
+    """
+    import pyarrow.parquet
+
+    try:
+        about = pyarrow.parquet.read_metadata(io.BytesIO(parquet))
+    except Exception as error:
+        raise _unreadable_frame(error) from error
+    return int(about.num_rows * about.num_columns)
+
+
+def _unreadable_frame(error: Exception) -> _UnreadableError:
+    reason = " ".join(str(error).split())[:_MESSAGE_CHARS]
+    return _UnreadableError(f"its DataFrame cannot be read ({type(error).__name__}: {reason})")
+
+
 def _frame(encoded: object) -> JsonValue:
     """A DataFrame out of base64 parquet, as pandas' "split" form."""
     if not isinstance(encoded, str):
@@ -179,10 +260,7 @@ def _frame(encoded: object) -> JsonValue:
     try:
         return _split(base64.b64decode(encoded))
     except Exception as error:  # whatever pyarrow raises for the bytes of a stranger
-        reason = " ".join(str(error).split())[:_MESSAGE_CHARS]
-        raise _UnreadableError(
-            f"its DataFrame cannot be read ({type(error).__name__}: {reason})"
-        ) from error
+        raise _unreadable_frame(error) from error
 
 
 def _split(parquet: bytes) -> JsonValue:

@@ -26,6 +26,9 @@ _REASONS = {
     MACHINE_MEMORY: ErrorType.OUT_OF_MEMORY,
     PROCESSES: ErrorType.KERNEL_DIED,
 }
+MOST_CHARS = 20_000
+"""Of an exception's text, and of a line of its traceback, in a report."""
+MOST_LINES = 400
 _NO_MEMORY = "[Errno 12]"
 _NO_THREAD = "can't start new thread"
 _MEGABYTE = 1024 * 1024
@@ -104,6 +107,19 @@ def _memory(known: Circumstances) -> str:
     return f"{allowed}its peak was {max(known.peak // _MEGABYTE, 1)} MB."
 
 
+def _cut(text: str) -> str:
+    """At most `MOST_CHARS` of a text; the executed notebook has all of it."""
+    return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]} [cut here]"
+
+
+def _short(lines: list[str]) -> list[str]:
+    """Of a long traceback its beginning and its end."""
+    if len(lines) <= MOST_LINES:
+        return lines
+    half = MOST_LINES // 2
+    return [*lines[:half], f"[{len(lines) - 2 * half} lines are cut here]", *lines[-half:]]
+
+
 def _is_far_below(known: Circumstances) -> bool:
     """Whether it was not the run's limit that it came to."""
     limit = known.limits.memory_mb
@@ -173,8 +189,8 @@ def _cell_failure(
     raised = {
         **place,
         "ename": str(strict_json.clean(error.ename)),
-        "evalue": str(strict_json.clean(plain_text(error.evalue))),
-        "traceback": [str(strict_json.clean(line)) for line in lines],
+        "evalue": str(strict_json.clean(_cut(plain_text(error.evalue)))),
+        "traceback": [str(strict_json.clean(_cut(line))) for line in _short(lines)],
     }
     text = f"{raised['ename']}: {raised['evalue']}"
     if not raised["evalue"] and error.ename == "CellExecutionError":

@@ -66,6 +66,11 @@ def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
     return max(found - min(mine.inherited_part * len(pids), mine.inherited), 0)
 
 
+def held_memory(pid: int) -> int:
+    """What one process holds, in bytes, with all that it shares; 0 if it is gone."""
+    return _status(pid).memory
+
+
 def inherited_memory() -> int:
     """What this process, and all that are forked from its template, share with that, in bytes."""
     return _pages(os.getpid()).inherited if _HAS_PROC else 0

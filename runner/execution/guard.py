@@ -23,7 +23,7 @@ from runner.execution.footprint import (
 )
 from runner.execution.kernel import RunningKernel
 from runner.execution.limits import KERNEL_MB, MEGABYTE, RunLimits
-from runner.execution.tree import end_descendants
+from runner.execution.shared_memory import SharedMemory, end_run
 
 MEMORY, MACHINE_MEMORY, PROCESSES = "memory", "machine memory", "processes"
 """Why a run was ended: more memory or processes than it may have, or none left in the machine."""
@@ -44,10 +44,16 @@ class Guard(ABC):
     def __init__(self, kernel: RunningKernel, limits: RunLimits) -> None:
         self._kernel = kernel
         self._limits = limits
+        self.shared = SharedMemory()
 
-    @abstractmethod
     def look(self) -> str | None:
         """Which limit is passed, if one is; to be asked now and then."""
+        self.shared.look()
+        return self._passed()
+
+    @abstractmethod
+    def _passed(self) -> str | None:
+        """Which limit is passed, if one is."""
 
     def pause(self) -> float:
         """Seconds until it should look again."""
@@ -73,7 +79,7 @@ class Guard(ABC):
     def kill(self) -> None:
         """End every process of the run."""
         self._kernel.kill()
-        end_descendants(patience_seconds=KILL_SECONDS)
+        end_run(patience_seconds=KILL_SECONDS)
 
 
 class _ByCgroup(Guard):
@@ -84,7 +90,7 @@ class _ByCgroup(Guard):
         self._cgroup = cgroup
         self._peak = 0
 
-    def look(self) -> str | None:
+    def _passed(self) -> str | None:
         self._peak = max(self._peak, self._cgroup.peak)
         if self._cgroup.was_refused_a_task:
             return PROCESSES
@@ -92,7 +98,7 @@ class _ByCgroup(Guard):
 
     def why_killed(self) -> str | None:
         """A fork bomb may have left no time to look, and its end comes first."""
-        return self.look()
+        return self._passed()
 
     def peak(self) -> int:
         """Before Linux 5.19 a group does not keep its peak; one that was full had its limit."""
@@ -100,8 +106,11 @@ class _ByCgroup(Guard):
         return max(self._peak, self._cgroup.peak, full)
 
     def kill(self) -> None:
-        self._cgroup.kill()
+        """At once where it forks, which the system alone is quick enough for."""
+        if self._cgroup.was_refused_a_task:
+            self._cgroup.kill()
         super().kill()
+        self._cgroup.kill()
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ class _ByLooking(Guard):
         self._asked: Future[_Measured] | None = None
         self._measured: _Measured | None = None
 
-    def look(self) -> str | None:
+    def _passed(self) -> str | None:
         tasks, limit = self._limits.processes or _NEVER, self._limit_bytes()
         found = count(tasks + 1)
         if found.tasks > tasks:

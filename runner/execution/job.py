@@ -7,6 +7,7 @@ order comes; leaves nothing running, and sends one outcome.
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import os
 import shutil
@@ -45,6 +46,7 @@ from runner.execution.kernel import (
 from runner.execution.kernelspecs import Installed, installed_kernels
 from runner.execution.limits import (
     KERNEL_MB,
+    MEGABYTE,
     UNLIMITED,
     RunLimits,
     count_user_tasks,
@@ -54,8 +56,10 @@ from runner.execution.limits import (
 )
 from runner.execution.order import Order, Progress
 from runner.execution.preparation import check_modules, choose, read_notebook
+from runner.execution.reading import Sought, read_results
 from runner.execution.run import Run, is_executed
 from runner.execution.server import Preload
+from runner.execution.shared_memory import SharedMemory, end_run
 from runner.execution.tree import adopt_orphans, end_descendants
 from runner.notebook import KernelChoice, kernel_of
 from runner.outcome import (
@@ -68,7 +72,6 @@ from runner.outcome import (
     Status,
     failed,
 )
-from runner.results import extract
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +222,7 @@ def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become |
     if outcome.failure is not None:
         log.warning("the rehearsal failed: %s", outcome.failure.message)
         return []
-    found: Any = outcome.results["modules"]
+    found: Any = json.loads(outcome.results)["modules"]
     return list(found)
 
 
@@ -237,7 +240,7 @@ def _serve(connection: Connection, surroundings: Surroundings) -> None:
     wire.send(connection, "begun")
     job = _Job(order, connection, surroundings)
     outcome, executed = job.execute(raw)
-    end_descendants(keep=job.flushed)
+    job.end()
     wire.send_outcome(connection, outcome, executed)
     end_descendants()
 
@@ -255,8 +258,9 @@ class _Job:
         self._used = KernelUsed(name=None, requested=order.kernel)
         self._cells = CellCount(total=0, executed=0)
         self._warnings: list[str] = []
-        self.flushed: set[int] = set()
+        self._flushed: set[int] = set()
         """The kernel, when it has nothing more to write."""
+        self._shared: SharedMemory | None = None
 
     def execute(self, raw: bytes) -> tuple[Outcome, bytes | None]:
         """Everything; a notebook that fails, or that will not run, is an outcome."""
@@ -268,16 +272,23 @@ class _Job:
             kernel = self._start_kernel(notebook, choice)
             return self._run(notebook, choice, kernel)
         except Refused as refused:
-            return self._outcome(refused.failure, {}), None
+            return self._outcome(refused.failure), None
         except KernelNotReady as error:
             message = f"The kernel `{self._used.name}` did not start: {error}."
             failure = Failure(error_type=ErrorType.KERNEL_STARTUP, message=message)
-            return self._outcome(failure, {}), None
+            return self._outcome(failure), None
         except Exception as error:
             log.exception("job %s: the machinery failed", self._order.job_id)
             message = f"The runner itself failed: {type(error).__name__}: {error}."
             failure = Failure(error_type=ErrorType.GATEWAY_ERROR, message=message)
-            return self._outcome(failure, {}), None
+            return self._outcome(failure), None
+
+    def end(self) -> None:
+        """Leave nothing of the run; a kernel that has flushed its files may still go for itself."""
+        is_shared = self._shared is not None and self._shared.is_used
+        end_run(keep=() if is_shared else self._flushed)
+        if self._shared is not None:
+            self._shared.remove()
 
     def _choose(self, notebook: NotebookNode) -> KernelChoice:
         order = self._order
@@ -360,6 +371,8 @@ class _Job:
         except Exception as raised:  # noqa: BLE001 - whatever it is, it is this notebook's
             error = raised
         reason = end.finish()
+        self._shared = guard.shared
+        self._shared.look(is_last=True)
         known = Circumstances(
             reason,
             order.timeout_seconds,
@@ -369,17 +382,19 @@ class _Job:
             signal=None if error is None else guard.ended_by(),
         )
         kernel.ask_to_end()
+        self._send("executed")
         executed = run.notebook if run.notebook is not None else notebook
         try:
             failure = failure_of(error, run, notebook, known)
-            return self._finished(executed, failure)
+            return self._finished(executed, failure, run.written)
         finally:
             if ensure_event_loop().run_until_complete(kernel.end()):
-                self.flushed.add(kernel.pid)
+                self._flushed.add(kernel.pid)
 
-    def _finished(self, executed: NotebookNode, failure: Failure | None) -> tuple[Outcome, bytes]:
-        order = self._order
-        found = extract(executed, tag=order.tag, scrapbook=order.scrapbook)
+    def _finished(
+        self, executed: NotebookNode, failure: Failure | None, written: int
+    ) -> tuple[Outcome, bytes]:
+        found = read_results(executed, written, self._sought())
         self._warnings.extend(found.warnings)
         problems = [f"{problem.name}: {problem.message}" for problem in found.problems]
         if problems and failure is None:
@@ -399,9 +414,18 @@ class _Job:
         self._cells = CellCount(total=self._cells.total, executed=count)
         return self._outcome(failure, found.results), _to_bytes(executed)
 
-    def _outcome(
-        self, failure: Failure | None, results: dict[str, strict_json.JsonValue]
-    ) -> Outcome:
+    def _sought(self) -> Sought:
+        order, memory_mb = self._order, self._limits.memory_mb
+        return Sought(
+            tag=order.tag,
+            scrapbook=order.scrapbook,
+            result_bytes=order.results_bytes,
+            memory_bytes=None if memory_mb is None else memory_mb * MEGABYTE,
+            seconds=wire.READ_SECONDS,
+            folder=Path(order.output_folder),
+        )
+
+    def _outcome(self, failure: Failure | None, results: str = "{}") -> Outcome:
         rest: dict[str, Any] = {
             "results": results,
             "kernel": self._used,

@@ -58,9 +58,9 @@ class RunningKernel:
             os.killpg(self.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """SIGKILL to the same."""
+        """SIGKILL to the kernel alone: `end_run` ends what it has started."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     async def ended(self) -> None:
         """Wait until the process has ended."""

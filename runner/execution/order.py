@@ -15,6 +15,8 @@ from runner.request import Resources
 from runner.strict_json import JsonValue
 
 TAIL_BYTES = 4096
+READ_SECONDS = 60.0
+"""For reading the results of a run that is over."""
 
 
 class Order(Value):
@@ -37,6 +39,7 @@ class Order(Value):
     start: Literal["fork", "cold"] = "fork"
     resources: Resources = Resources()
     output_bytes: int = 50 * 1024 * 1024
+    results_bytes: int = 20 * 1024 * 1024
     tag: str = "results"
     scrapbook: bool = True
     lease_seconds: float | None = Field(
@@ -88,13 +91,16 @@ def receive(connection: Connection) -> Message:
 
 
 def send_outcome(connection: Connection, outcome: Outcome, executed: bytes | None) -> None:
-    """The last message of a job process, and the executed notebook behind it."""
-    send(connection, "outcome", outcome=outcome.model_dump_json(), executed=executed is not None)
+    """The last message of a job process, and results and executed notebook behind it."""
+    narrow = outcome.model_copy(update={"results": "{}"}).model_dump(mode="json")
+    send(connection, "outcome", outcome=narrow, executed=executed is not None)
+    connection.send_bytes(outcome.results.encode())
     if executed is not None:
         connection.send_bytes(executed)
 
 
 def receive_outcome(connection: Connection, message: Message) -> tuple[Outcome, bytes | None]:
     """What `send_outcome` sent, given its first message."""
+    results = connection.recv_bytes().decode()
     executed = connection.recv_bytes() if message["executed"] else None
-    return Outcome.model_validate_json(message["outcome"]), executed
+    return Outcome.model_validate({**message["outcome"], "results": results}), executed

@@ -230,6 +230,9 @@ class JobProcesses:
                         started = True
                         if live.reason is None:
                             live.limit = self._clock() + order.timeout_seconds + GRACE_SECONDS
+                    case "executed":
+                        if live.reason is None:
+                            live.limit = self._clock() + wire.READ_SECONDS + GRACE_SECONDS
                     case "progress":
                         message.pop("kind")
                         on_progress(order.job_id, Progress.model_validate(message))

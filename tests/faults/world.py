@@ -160,7 +160,7 @@ class FakeProcesses:
         if b"FAILS" in notebook or (b"SECOND" in notebook and order.attempt == 1):
             died = Failure(error_type=ErrorType.KERNEL_DIED, message="died")
             return failed(died), executed_of(notebook)
-        results = {"parameters": dict(order.parameters)}
+        results = json.dumps({"parameters": dict(order.parameters)})
         return Outcome(status=Status.SUCCEEDED, results=results), executed_of(notebook)
 
     def stop(self, job_id: str, reason: ErrorType) -> None:

@@ -55,7 +55,7 @@ class FakeProcesses:
         self.never: str | None = None
         self.executed: list[str] = []
         self.stopped: list[tuple[str, ErrorType]] = []
-        self.outcome = Outcome(status=Status.SUCCEEDED, results={"ok": True})
+        self.outcome = Outcome(status=Status.SUCCEEDED, results='{"ok": true}')
 
     def execute(
         self, order: Order, notebook: bytes, on_progress: Callable[[str, Progress], None]

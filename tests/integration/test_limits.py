@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import pytest
 
+from runner.execution import processes
 from runner.execution.cgroup import NoCgroup, take_over
 from runner.execution.environment import clean_environment
 from runner.execution.limits import KERNEL_MB, RunLimits
@@ -516,6 +518,77 @@ def test_nothing_that_is_left_behind_survives_or_is_waited_for(runs: Runs, sourc
     assert took < 4, "a kernel is given 5 s to end"
 
 
+SHARED = {
+    "never closed": "from multiprocessing import shared_memory\n"
+    "kept = shared_memory.SharedMemory(create=True, size=100_000); name = kept.name",
+    "closed": "from multiprocessing import shared_memory\n"
+    "kept = shared_memory.SharedMemory(create=True, size=100_000); kept.close()\n"
+    "name = kept.name",
+    "of a process that was killed": "import multiprocessing, os, signal\n"
+    "from multiprocessing import shared_memory\n"
+    "def hold(pipe):\n"
+    "    kept = shared_memory.SharedMemory(create=True, size=100_000)\n"
+    "    pipe.send(kept.name); os.kill(os.getpid(), signal.SIGKILL)\n"
+    "ours, theirs = multiprocessing.Pipe()\n"
+    "multiprocessing.get_context('fork').Process(target=hold, args=(theirs,)).start()\n"
+    "name = ours.recv()",
+    "of another library": "import mmap, os\nname = f'other-{os.getpid()}'\n"
+    "fd = os.open(f'/dev/shm/{name}', os.O_RDWR | os.O_CREAT | os.O_EXCL)\n"
+    "os.ftruncate(fd, 100_000); kept = mmap.mmap(fd, 0); os.close(fd)",
+    "of System V": "import ctypes\nlibc = ctypes.CDLL(None)\n"
+    "name = f'segment {libc.shmget(0, 100_000, 0o1600)}'",
+}
+
+
+@pytest.mark.parametrize("then", ["", "import os; os._exit(1)", "import time; time.sleep(60)"])
+@pytest.mark.parametrize("shared", SHARED)
+def test_shared_memory_goes_with_its_run(runs: Runs, shared: str, then: str) -> None:
+    """Whoever has made it, and however the run ends."""
+    said = "open('name', 'w').write(name)"
+    runs.run(f"{SHARED[shared]}\n{said}", then, seconds=3 if "sleep" in then else 60)
+    newest = max(runs.folder.glob("*/name"), key=lambda one: one.stat().st_mtime_ns)
+    name = newest.read_text()
+    if name.startswith("segment"):
+        known = [line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+        assert name.split()[1] not in known
+    else:
+        assert not Path("/dev/shm", name.lstrip("/")).exists()
+
+
+def test_shared_memory_of_others_stays(runs: Runs) -> None:
+    """Of before the run, and what somebody else uses by now."""
+    mine = shared_memory.SharedMemory(create=True, size=1000)
+    other: list[shared_memory.SharedMemory] = []
+    try:
+        name = Path("/dev/shm") / f"used-{os.getpid()}"
+        source = (
+            "import mmap, os, time\nfrom multiprocessing import resource_tracker, shared_memory\n"
+            f"one = shared_memory.SharedMemory(name={mine.name!r})\n"
+            "resource_tracker.unregister(one._name, 'shared_memory')\n"
+            f"fd = os.open({str(name)!r}, os.O_RDWR | os.O_CREAT)\n"
+            "os.ftruncate(fd, 1000); kept = mmap.mmap(fd, 0)\n"
+            "while not os.path.exists('go'): time.sleep(0.05)"
+        )
+
+        def take_it() -> None:
+            wait_for(lambda: name.exists() and name.stat().st_size)
+            other.append(shared_memory.SharedMemory(name=name.name))
+            for one in runs.folder.iterdir():
+                (one / "go").touch()
+
+        taking = threading.Thread(target=take_it)
+        taking.start()
+        outcome, _ = runs.run(source)
+        taking.join()
+        assert outcome.status is Status.SUCCEEDED, outcome
+        assert Path("/dev/shm", mine.name).exists()
+        assert name.exists()
+    finally:
+        for one in (mine, *other):
+            one.close()
+            one.unlink()
+
+
 def test_a_cancelled_tree_is_dead_and_its_notebook_kept(runs: Runs) -> None:
     """SIGINT is ignored by all of it, and its children have sessions of their own."""
     outcome, executed = runs.run(
@@ -579,6 +652,51 @@ def test_no_output_is_lost_however_fast_it_comes(roomy: Runs) -> None:
     assert outcome.status is Status.SUCCEEDED, outcome
     text = "".join("".join(one["text"]) for one in executed["cells"][0]["outputs"])
     assert text.split() == [str(n) for n in range(12_000)]
+
+
+def test_a_report_of_an_error_stays_small(roomy: Runs) -> None:
+    """An exception may say megabytes; the executed notebook has them."""
+    outcome, executed = roomy.run("raise ValueError('x' * 2_000_000)")
+    assert outcome.failure is not None
+    assert outcome.failure.ename == "ValueError"
+    assert len(outcome.model_dump_json()) < 200_000
+    assert len(json.dumps(executed)) > 2_000_000
+
+
+def test_reading_the_results_does_not_count_as_run_time(
+    roomy: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ended in time: it succeeded, though its results take longer than its limit."""
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.5)
+    done = threading.Event()
+
+    def hold_up() -> None:
+        while not done.wait(0.01):
+            for reader in _readers(roomy):
+                reader.suspend()
+                time.sleep(7)
+                reader.resume()
+                done.set()
+
+    holding = threading.Thread(target=hold_up)
+    holding.start()
+    outcome, _ = roomy.run(code("'x' * 300_000", "results"), seconds=6)
+    done.set()
+    holding.join()
+    assert outcome.status is Status.SUCCEEDED, outcome
+    assert len(outcome.results) > 300_000
+
+
+def _readers(runs: Runs) -> list[psutil.Process]:
+    """Children of job processes that have not become kernels: those have sessions of their own."""
+    found = []
+    for pid in runs.processes.pids:
+        with suppress(psutil.Error, OSError):
+            family = psutil.Process(pid).children()
+            apart = [one for one in family if os.getsid(one.pid) == one.pid]
+            if apart and os.getsid(pid) == pid:
+                found += [one for one in family if os.getsid(one.pid) == pid]
+    return found
 
 
 def test_a_short_run_is_not_looked_at(start: Start) -> None:

@@ -52,7 +52,7 @@ SEAL = Seal(
     job_id=JOB.job_id,
     outcome=Outcome(
         status=Status.SUCCEEDED,
-        results={"scaled": [190, 174]},
+        results='{"scaled": [190, 174]}',
         kernel=KernelUsed(name="python3", requested="conda-env"),
         cells=CellCount(total=3, executed=3),
         host="nas",
@@ -150,7 +150,7 @@ def test_modules_are_there_only_where_they_are_the_matter() -> None:
 
 def test_results_of_the_finished_cells_stay_in_an_error() -> None:
     """A failure takes nothing away."""
-    outcome = failed(Failure(error_type=ErrorType.TIMEOUT, message="m"), results={"step0": 0})
+    outcome = failed(Failure(error_type=ErrorType.TIMEOUT, message="m"), results='{"step0": 0}')
     found = report(replace(SEAL, outcome=outcome))
     assert found["results"] == {"step0": 0}
     assert found["status"] == "timed_out"
