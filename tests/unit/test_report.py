@@ -23,6 +23,7 @@ from runner.outcome import (
 )
 from runner.report import report_of
 from runner.request import Request
+from runner.strict_json import dumps
 
 JOB = Job(
     seq=1,
@@ -191,13 +192,26 @@ def test_duration_is_in_seconds_and_never_negative(start: str, end: str, seconds
 def test_report_is_strict_json_whatever_is_in_it() -> None:
     """No NaN, no infinity, no half of a surrogate pair."""
     odd: dict[str, Any] = {"nan": float("nan"), "inf": [float("-inf")], "half\ud800": "\udfff"}
-    seal = replace(SEAL, outcome=SEAL.outcome.model_copy(update={"results": odd}))
+    text = dumps(odd).decode()
+    seal = replace(SEAL, outcome=SEAL.outcome.model_copy(update={"results": text}))
     found = report(seal, replace(JOB, name="caf\ufffd ☃"), Request(parameters=odd), "\ud800")
     assert found["output_nb"] == "caf\ufffd ☃.ipynb"
     assert found["warnings"][-1] == "\ufffd"
     assert [key[:4] for key in found["results"]] == ["nan", "inf", "half"]
     failure = Failure(error_type=ErrorType.TIMEOUT, message="m", evalue="\ud800", cell_source="\0")
     report(replace(SEAL, outcome=failed(failure)))
+
+
+def test_results_stand_where_they_belong_whatever_is_in_them() -> None:
+    """They are put in as text, indented as the rest; parameters may look like their place."""
+    results: dict[str, Any] = {'a\n  "results": {}': ["\n", {"b": {}}], "results": {}}
+    outcome = SEAL.outcome.model_copy(update={"results": dumps(results).decode()})
+    likeness = Request(parameters={"results": {}, "x": '\n  "results": {}'})
+    raw = report_of(JOB, replace(SEAL, outcome=outcome), likeness, [])
+    found = json.loads(raw)
+    assert found["results"] == results
+    assert found["parameters"] == likeness.parameters
+    assert raw == dumps(found)
 
 
 def test_bytes_are_the_same_for_the_same_job() -> None:
