@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from runner import __version__, config, submit
+from runner import __version__, config, submit, waiting
 from runner.access import CannotListen
 from runner.config import MEGABYTE, ConfigError, Settings, available_memory
 from runner.disk import Disk
@@ -406,6 +406,33 @@ def jobs(
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",
         )
     Console(highlight=False, markup=False).print(table)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The list as one JSON object.")
+@_with_settings
+def inbox(settings: Settings, as_json: bool) -> None:
+    """List what stays in the inbox: why, since when, and what to do about it."""
+    found = waiting.read(settings.state)
+    if holder_of(settings.inbox) is None:
+        errors.print("no runner watches the inbox; start `runner serve`")
+    elif found is None:
+        errors.print("the runner has not looked yet, or its state cannot be read")
+    found = found or waiting.WaitingList()
+    if as_json:
+        click.echo(json.dumps(waiting.content_of(found), ensure_ascii=False, indent=2))
+        return
+    for one in found.files:
+        path, since = _printable(one.path), one.since[:19].replace("T", " ")
+        if sys.stdout.isatty():
+            click.echo(f"{click.style(path, bold=True)}  since {since}")
+            click.echo(f"    {_printable(one.text)}. {one.advice}")
+        else:
+            click.echo("\t".join((path, since, str(one.reason), _printable(one.text), one.advice)))
+    if found.count > len(found.files):
+        errors.print(f"and {found.count - len(found.files)} more")
+    elif not found.files:
+        errors.print("nothing stays in the inbox")
 
 
 @main.command()

@@ -154,6 +154,7 @@ class Intake(Section):
     rescan_seconds: float = Field(10, gt=0)
     poll_seconds: float = Field(2, gt=0)
     broken_seconds: float = Field(15, gt=0)
+    quiet_seconds: float = Field(10, ge=0)
     per_minute: int | None = Field(None, gt=0)
     ignore: tuple[str, ...] = ()
 

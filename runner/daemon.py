@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
-from runner import pulse
+from runner import pulse, waiting
 from runner.companion import Companion
 from runner.config import MEGABYTE, Settings, available_memory
 from runner.disk import Disk
@@ -29,7 +29,7 @@ from runner.execution.order import Progress
 from runner.execution.tree import adopt_orphans, children, end_marked
 from runner.intake import lease
 from runner.intake.claim import Claims
-from runner.intake.inbox import Inbox, Trust
+from runner.intake.inbox import Inbox, Trust, is_of_claim
 from runner.ledger import Job, Ledger
 from runner.library import library_reader
 from runner.mounts import Anchor, least_trusted, mount_fact, polls, read_table
@@ -145,6 +145,8 @@ class Daemon:
         self._pulse_at = 0.0
         self._companion: Companion | None = None
         self._inbox_trouble: str | None = None
+        self._polled_kind: str | None = None
+        self._told_waiting: waiting.WaitingList | None = None
         self._has_backlog = False
         self._strangers: set[int] = set()
 
@@ -187,6 +189,7 @@ class Daemon:
         self._ledger.remember("runtime_folder", self._execution.runtime_folder or "")
         self._dispatch.recover()
         stack.callback(pulse.remove, settings.state)
+        stack.callback(waiting.remove, settings.state)
         self._tell_pulse()
         self._say_ready()
         self._start_gateway(stack)
@@ -260,7 +263,7 @@ class Daemon:
         syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
         stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
         self._inbox = self._make_inbox(max_bytes)
-        self._watch = Watch(settings.inbox, lambda _: self._mail.put(_Woken()))
+        self._watch = Watch(settings.inbox, self._wake)
         stack.callback(self._watch.stop)
         self._choose_watching()
         per_minute = settings.intake.per_minute
@@ -292,12 +295,18 @@ class Daemon:
         )
         self._execution = execution
 
+    def _wake(self, path: str) -> None:
+        """Something changed. What we do ourselves in claim folders is no reason to look."""
+        if not is_of_claim(path):
+            self._mail.put(_Woken())
+
     def _make_inbox(self, max_bytes: int) -> Inbox:
         settings = self._settings
         return Inbox(
             folder=settings.inbox,
             max_bytes=max_bytes,
             broken_seconds=settings.intake.broken_seconds,
+            quiet_seconds=settings.intake.quiet_seconds,
             ignore=settings.intake.ignore,
             trust=Trust(),
             clock=self._clock,
@@ -312,10 +321,16 @@ class Daemon:
         mount = least_trusted(self._settings.inbox, self._table)
         self._polls = polls(intake.mode, mount)
         self._inbox.trust = Trust()
+        self._inbox.try_all_again()
+        kind = mount.kind if self._polls else None
         if self._polls:
-            log.info("polling the inbox every %g s (%s mount)", intake.poll_seconds, mount.kind)
             self._inbox.trust = Trust(mount.tells_the_truth, intake.poll_seconds)
             self._watch.stop()
+        if kind is not None and kind != self._polled_kind:
+            log.info("polling the inbox every %g s (%s mount)", intake.poll_seconds, kind)
+        elif kind is None and self._polled_kind is not None:
+            log.info("watching the inbox by events again")
+        self._polled_kind = kind
 
     def _say_ready(self) -> None:
         settings = self._settings
@@ -396,7 +411,7 @@ class Daemon:
             return
         self._cannot_take(full)
         self._dispatch.cancel(received.cancelled)
-        again = received.scan.look_again
+        again = received.look_again
         had_backlog, self._has_backlog = self._has_backlog, again == 0
         if self._has_backlog:
             self._watch.stop()
@@ -600,8 +615,21 @@ class Daemon:
         )
         try:
             pulse.write(self._settings.state, told)
+            self._tell_waiting()
         except OSError as error:
             log.debug("no pulse: %s", error)
+
+    def _tell_waiting(self) -> None:
+        """Say what stays in the inbox, when that is different.
+
+        Raises:
+            OSError
+        """
+        found = self._inbox.waiting
+        if found != self._told_waiting:
+            at = utc_now().isoformat(timespec="seconds")
+            waiting.write(self._settings.state, replace(found, at=at))
+            self._told_waiting = found
 
     def _notes(self) -> Iterator[str]:
         """What others may want to mend, though the runner does its part."""
@@ -610,8 +638,7 @@ class Daemon:
         yield from self._execution.notes
         if self._reception.is_held_back:
             yield "as many requests as intake.per_minute allows were taken; more wait in the inbox"
-        for path, why in self._inbox.troubles.items():
-            yield f"cannot read {path!r} in the inbox: {why}"
+        yield from waiting.notes_of(self._inbox.waiting)
 
     def _reap(self) -> None:
         """End orphans that came up to us because the preload server was gone.

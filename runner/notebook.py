@@ -48,8 +48,6 @@ def check(document: object) -> Notebook:
         raise _invalid(f"its top level is a {type(document).__name__}, not a mapping")
     if not isinstance(document.get("cells"), list) and "worksheets" not in document:
         raise _invalid("it has no list of `cells`")
-    if not code_sources(document):
-        raise _invalid("it has no code cell")
     return document
 
 
@@ -62,18 +60,18 @@ def code_sources(document: object) -> list[str]:
     ]
 
 
-def awaits_code(document: object, stem: str) -> bool:
-    """Whether someone has only begun this notebook, so that it stays where it is.
-
-    True for a notebook without any code cell, and for JupyterLab's fresh `Untitled*.ipynb`, which
-    has one empty cell, until something is written into it.
-    """
-    if not isinstance(document, dict) or not isinstance(document.get("cells"), list):
+def is_fresh(document: object, stem: str) -> bool:
+    """Whether it is JupyterLab's new `Untitled*.ipynb`, in which nothing is written yet."""
+    if not _UNTITLED.fullmatch(stem) or not isinstance(document, dict):
         return False
-    cells = [cell for cell in _cells(document) if cell.get("cell_type") == "code"]
-    if not cells:
-        return True
-    return bool(_UNTITLED.fullmatch(stem)) and not any(source_of(c).strip() for c in cells)
+    if not isinstance(document.get("cells"), list):
+        return False
+    return not any(source_of(cell).strip() for cell in _cells(document))
+
+
+def has_code(document: object) -> bool:
+    """Whether any cell is code; without, somebody may have only begun to write the notebook."""
+    return any(cell.get("cell_type") == "code" for cell in _cells(document))
 
 
 def source_of(cell: Mapping[str, Any]) -> str:

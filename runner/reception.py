@@ -6,7 +6,7 @@ after any of them loses nothing. Reads no notebooks and runs nothing.
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,16 +22,28 @@ from runner.admission import (
 )
 from runner.config import Limits
 from runner.intake.claim import Claim, Claims
-from runner.intake.inbox import BATCH_FILES, Drop, DropKind, Inbox, Scan, claim_id
-from runner.ledger import Acceptance, Ledger, State
+from runner.intake.inbox import (
+    BATCH_FILES,
+    LOOK_SECONDS,
+    Drop,
+    DropKind,
+    Inbox,
+    Scan,
+    claim_id,
+)
+from runner.ledger import Acceptance, Job, Ledger, State
 from runner.library import LibraryReader
 from runner.names import job_name
 from runner.outbox import Outbox
 from runner.outcome import ErrorType, Failure
+from runner.waiting import Reason
 
 log = logging.getLogger(__name__)
 
 LATE_SETTINGS_SECONDS = 60.0
+TOGETHER_SECONDS = 2.0
+"""Settings that come so soon after their notebook were dropped with it, and miss no other one."""
+PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,8 @@ class Received:
     scan: Scan
     claims: tuple[Claim, ...]
     """Folders of what is in the ledger now, to be removed by `release`."""
+    look_again: float | None = None
+    """Seconds until something that stays in the inbox may be ready; 0 if there is more."""
 
 
 class Pace:
@@ -100,10 +114,11 @@ class Reception:
         self._new_id = new_id
         self._at_most_queued = limits.queue
         self._more = False
+        self._again: float | None = None
         self._told: dict[str, str] = {}
         self.troubles: dict[str, str] = {}
         """Why requests stay in the inbox, by name; of the last listing."""
-        inbox.wants_settings = self.wants_settings
+        inbox.settings_wait = self.settings_wait
 
     def receive(
         self, with_it: Callable[[], None] = lambda: None, *, only_cancels: bool = False
@@ -120,14 +135,16 @@ class Reception:
         if not self._more:
             self._told, self.troubles = self.troubles, {}
         self._more = scan.look_again == 0
+        self._again = scan.look_again
         try:
+            self._warn_of_settings(scan.lone_settings)
             claims = [claim for drop in scan.drops if (claim := self._claim(drop)) is not None]
             self._claims.sync(claims)
             accepted, cancelled = self._accept(claims, with_it)
         finally:
             for drop in scan.drops:
                 drop.release()
-        return Received(accepted, cancelled, scan, tuple(claims))
+        return Received(accepted, cancelled, scan, tuple(claims), self._again)
 
     @property
     def is_held_back(self) -> bool:
@@ -150,20 +167,41 @@ class Reception:
         if received.scan.look_again != 0:
             self._tidy()
 
-    def wants_settings(self, path: str) -> bool:
-        """Whether a notebook of this path was accepted a moment ago without its settings."""
+    def settings_wait(self, path: str, age_seconds: float) -> float | None:
+        """How long settings without a notebook wait for one; see `settings_wait` below."""
+        now = self._now()
+        return settings_wait(
+            self._awaiting(path), arrived=now - timedelta(seconds=age_seconds), now=now
+        )
+
+    def _awaiting(self, path: str) -> Job | None:
+        """The newest job of a request's name, if it was accepted without its settings."""
         job = self._ledger.latest(job_name(path))
-        if job is None or not job.awaits_settings:
-            return False
-        age = self._now() - datetime.fromisoformat(job.accepted_at)
-        return abs(age) <= timedelta(seconds=LATE_SETTINGS_SECONDS)
+        return job if job is not None and job.awaits_settings else None
+
+    def _warn_of_settings(self, lone: Iterable[tuple[str, str]]) -> None:
+        """While a job is not over its result can say that there were settings for it, perhaps."""
+        for path, filename in lone:
+            job = self._awaiting(path)
+            if job is not None:
+                self._warn_once(job, filename)
+
+    def _warn_once(self, job: Job, filename: str) -> None:
+        warning = (
+            f"The settings {filename!r} came after the notebook was accepted and were not "
+            "used. Drop the settings first, the notebook last."
+        )
+        is_open = job.state in (State.QUEUED, State.RUNNING)
+        if is_open and warning not in self._ledger.warnings_of(job.job_id):
+            self._ledger.warn(job.job_id, warning)
 
     def _claim(self, drop: Drop) -> Claim | None:
         """Make a drop ours; its name's old files go to the history before it leaves the inbox.
 
         One that names a notebook of a library that is gone waits for it where it lies.
         """
-        if names_library(drop) and self._library_trouble() is not None:
+        if names_library(drop) and (lost := self._library_trouble()) is not None:
+            self._inbox.tell(drop.main.sighting, Reason.HELD_BACK, f"the library {lost}")
             return None
         if drop.kind is DropKind.SUBMIT and drop.claim is None and not self._is_known(drop):
             name = job_name(drop.path)
@@ -172,8 +210,24 @@ class Reception:
                     self.retire(name)
                 except OSError as error:
                     self._stays(name, str(error))
+                    why = f"its old results: {error}"
+                    self._inbox.tell(drop.main.sighting, Reason.HELD_BACK, why)
                     return None
-        return self._claims.take(drop, self._id_for(drop))
+        return self._take(drop)
+
+    def _take(self, drop: Drop) -> Claim | None:
+        """What cannot be taken is put off, and delays nothing else."""
+        try:
+            claim = self._claims.take(drop, self._id_for(drop))
+        except OSError as error:
+            self._look_in(self._inbox.put_off(drop, error))
+            return None
+        if claim is None:
+            self._look_in(LOOK_SECONDS)
+        return claim
+
+    def _look_in(self, seconds: float) -> None:
+        self._again = seconds if self._again is None else min(self._again, seconds)
 
     def _stays(self, name: str, why: str) -> None:
         if self._told.get(name) != why:
@@ -277,12 +331,7 @@ class Reception:
             return
         filename = Path(drop.main.sighting.path).name
         self._outbox.keep_beside(job.name, job.job_id, filename, drop.main.raw)
-        if job.state in (State.QUEUED, State.RUNNING):
-            self._ledger.warn(
-                job.job_id,
-                f"The settings {filename!r} came after the notebook was accepted and were not "
-                "used. Drop the settings first, the notebook last.",
-            )
+        self._warn_once(job, filename)
         log.info("job %s: settings %r came too late", job.job_id, filename)
 
     def _remove(self, folder: str, job_id: str) -> None:
@@ -305,6 +354,25 @@ class Reception:
             self._remove(folder, job_id)
         else:
             self._claims.undo_if_empty(folder)
+
+
+def settings_wait(job: Job | None, *, arrived: datetime, now: datetime) -> float | None:
+    """For how many seconds settings without a notebook wait for one, or 0 if they are too late.
+
+    `job` is the newest of their name that was accepted without settings. Those that came within a
+    minute after it are its own, too late, or those of the next notebook, in time; only whether one
+    follows can tell. They wait for it for a minute; and for a moment only where they came together
+    with a job that was not over, so that nobody had seen a result yet. None: they are nobody's.
+    """
+    if job is None:
+        return None
+    behind = (arrived - datetime.fromisoformat(job.accepted_at)).total_seconds()
+    if abs(behind) > LATE_SETTINGS_SECONDS:
+        return None
+    over = job.finished_at is not None and datetime.fromisoformat(job.finished_at) <= arrived
+    together = behind <= TOGETHER_SECONDS and not over
+    patience = PATIENCE_SECONDS if together else LATE_SETTINGS_SECONDS
+    return max(patience - (now - arrived).total_seconds(), 0.0)
 
 
 def utc_now() -> datetime:

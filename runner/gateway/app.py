@@ -10,6 +10,7 @@ from typing import Any
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
+from runner import waiting
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
 from runner.gateway.access import Access, Coming, not_authorized
@@ -78,6 +79,7 @@ class App:
             ("GET", "/", self._home),
             ("GET", "/healthz", self._health),
             ("GET", "/metrics", self._show_metrics),
+            ("GET", "/inbox", self._show_inbox),
             ("GET", "/openapi.json", self._describe),
             ("POST", "/run", self._run),
             ("GET", "/jobs", self._list),
@@ -144,6 +146,10 @@ class App:
             body, media_type = self._metrics.as_text(accept)
             return HTTPResponse(body, 200, {**HEADERS, **VARY, "Content-Type": media_type})
         return json_answer(200, self._metrics.as_json())
+
+    def _show_inbox(self) -> HTTPResponse:
+        found = waiting.read(self._settings.state) or waiting.WaitingList()
+        return json_answer(200, waiting.content_of(found))
 
     def _describe(self) -> HTTPResponse:
         return json_answer(200, document(with_token=self._settings.gateway.secret is not None))

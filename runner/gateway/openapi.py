@@ -18,6 +18,7 @@ from runner.gateway.record import MAX_LIMIT
 from runner.ledger import State
 from runner.outcome import ERROR_RULES, ErrorResult, ErrorType, ReportedFile, Result, Status
 from runner.request import Request
+from runner.waiting import Reason
 
 Json = dict[str, Any]
 _ID = "^[0-9a-f]{32}$"
@@ -56,6 +57,25 @@ class Health(_Answer):
     workers: list[Worker] = Field([], description="Told with the token only, where one is set.")
     reasons: list[str] = []
     notes: list[str] = []
+
+
+class Waiting(_Answer):
+    """A file of the inbox, or a folder with a slash at its end, that is not taken."""
+
+    path: str
+    reason: Reason
+    text: str = Field(description="The reason as the end of a sentence.")
+    advice: str = Field(description="What to do.")
+    since: str = Field(description="When it came or changed, UTC in ISO 8601; empty if unknown.")
+    needs_care: bool = Field(description="Whether somebody should look at it now.")
+
+
+class Inbox(_Answer):
+    """What stays in the inbox, those first that somebody should look at."""
+
+    at: str = Field(description="When that was last different; empty while no daemon tells.")
+    count: int = Field(description="How many there are; no more than 1000 are listed.")
+    files: list[Waiting]
 
 
 class Accepted(_Answer):
@@ -219,6 +239,9 @@ def _service_paths() -> dict[str, dict[str, Json]]:
     return {
         "/": {"get": {"id": "health", "answers": health, "is_open": True}},
         "/healthz": {"get": {"id": "healthz", "answers": health, "is_open": True}},
+        "/inbox": {
+            "get": {"id": "inbox", "answers": {"200": _json("What is not taken, and why.", Inbox)}}
+        },
         "/openapi.json": {
             "get": {
                 "id": "openapi",

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.disk import Disk
-from runner.intake.inbox import CLAIM_PREFIX, Drop, size_limit
+from runner.intake.inbox import CLAIM_PREFIX, REFUSED_FOLDER, Drop, size_limit
 
 log = logging.getLogger(__name__)
-
-REFUSED_FOLDER = ".refused"
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,13 @@ class Claims:
         self._spare: dict[Path, list[Path]] = {}
 
     def take(self, drop: Drop, job_id: str) -> Claim | None:
-        """Rename a drop's files into `.claim-JOBID/`. None if they are not what was read.
+        """Rename a drop's files into `.claim-JOBID/`. None if they are not what was read, or gone.
 
         The settings go first: a claim that breaks off there has no request in it and is undone.
         They are durable in the folder before the notebook goes, so that no crash parts them.
+
+        Raises:
+            OSError: they are there, and cannot be taken; nothing is changed.
         """
         folder = drop.claim or _claim_folder(drop, job_id)
         place = self._inbox / folder
@@ -63,10 +64,13 @@ class Claims:
             intact = all(
                 held.intact((place / Path(held.sighting.path).name).lstat()) for held in drop.files
             )
-        except OSError as error:
-            log.warning("could not claim %r: %s; it is looked at again", drop.path, error)
+        except FileNotFoundError as error:
+            log.info("could not claim %r: %s; it is looked at again", drop.path, error)
             self.undo_if_empty(folder)
             return None
+        except OSError:
+            self.undo_if_empty(folder)
+            raise
         return Claim(job_id, folder, drop) if intact else None
 
     def sync(self, claims: Iterable[Claim]) -> None:

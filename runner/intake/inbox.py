@@ -15,15 +15,18 @@ from enum import Enum
 from pathlib import Path
 
 from runner.intake import lease
-from runner.intake.ignore import is_left_alone, split_suffix
+from runner.intake.ignore import is_part_of, split_suffix, why_left_alone, why_no_request
 from runner.intake.lease import Lease
-from runner.notebook import awaits_code, parse
+from runner.notebook import has_code, is_fresh, parse
 from runner.outcome import Refused
 from runner.request import Form, Kind, kind_of, read_document
+from runner.waiting import LONG_SECONDS, WORDS, Care, Collector, Reason, WaitingList
 
 log = logging.getLogger(__name__)
 
 CLAIM_PREFIX = ".claim-"
+REFUSED_FOLDER = ".refused"
+LOCK_FILE = ".runner.lock"
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 BATCH_FILES = 128
 BATCH_BYTES = 32 * 1024 * 1024
@@ -36,19 +39,43 @@ WRITER_SECONDS = 0.2
 LOOK_SECONDS = 0.05
 YAML_SECONDS = 10.0
 TROUBLE_SECONDS = 2.0
+QUIET_SECONDS = 10.0
+PAUSE_SECONDS = 60.0
+"""A file that cannot be taken is tried again after growing pauses, up to this."""
+REMEMBERED = 1_000
+"""So many paths of each kind are remembered that are no requests; more are only counted."""
+DAY_NS = 86_400 * 10**9
+OUR_OWN = frozenset({REFUSED_FOLDER, LOCK_FILE, ".gitkeep"})
+LINGER = "if none comes, they go to the history of the run before them, as too late for it"
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A regular file seen once. `path` is relative to the inbox."""
+    """A regular file seen once. `path` is relative to the inbox.
+
+    Device and inode are None where a file may show another inode number at each look, as on some
+    FUSE and network mounts; it is the same then if name, size and time of change are.
+    """
 
     path: str
-    device: int
-    inode: int
+    device: int | None
+    inode: int | None
     size: int
     mtime_ns: int
     ctime_ns: int
     suffix: str
+
+    def is_of(self, found: os.stat_result) -> bool:
+        """Whether `found` is the file that was seen, unchanged."""
+        if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
+            return False
+        return self.inode is None or (found.st_dev, found.st_ino) == (self.device, self.inode)
+
+    def is_same(self, other: "Sighting") -> bool:
+        """Whether two sightings of one path are of the same file, unchanged."""
+        if self.inode is not None:
+            return self == other
+        return other.inode is None and (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +104,7 @@ class Held:
 
     def intact(self, now: os.stat_result) -> bool:
         """Whether `now`, the file's place after the claim, is what was read and nobody writes."""
-        seen = self.sighting
-        same = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns) == (
-            seen.device,
-            seen.inode,
-            seen.size,
-            seen.mtime_ns,
-        )
-        return same and (not self.leased or lease.is_held(self.fd))
+        return self.sighting.is_of(now) and (not self.leased or lease.is_held(self.fd))
 
     @property
     def kind(self) -> Kind:
@@ -138,14 +158,29 @@ class _Memo:
     sighting: Sighting
     since: float
     broken_since: float | None = None
-    stays: bool = False
+    stays: "_Stays | None" = None
+    failures: int = 0
+    refusal: str = ""
+    not_before: float = 0.0
+    """A file that could not be taken is not tried again before."""
 
 
 @dataclass(frozen=True)
 class _Wait:
-    """Not yet: look again after so many seconds."""
+    """Not yet: look again after so many seconds. `path` is the file that is waited for."""
 
     seconds: float
+    path: str
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class _Stays:
+    """It stays where it is until it changes."""
+
+    reason: Reason
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +194,8 @@ class Scan:
     """Requests that were seen and are not ready."""
     abandoned: tuple[str, ...]
     """Claim folders without a request in them."""
+    lone_settings: tuple[tuple[str, str], ...] = ()
+    """Settings that may belong to a request that was accepted without them: path, file name."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +203,16 @@ class Trust:
     """How far the file system under the inbox can be relied on."""
 
     leases: bool = True
+    """Whether leases, and inode numbers, are what they are on a local disk."""
     settle_seconds: float = LOOK_SECONDS
     """How long a file without a lease must be unchanged."""
     yaml_seconds: float = YAML_SECONDS
+
+
+SettingsWait = Callable[[str, float], float | None]
+"""For settings without a notebook, by the request's path and how many seconds ago they came: for
+how many seconds more they wait for one before they count as too late for an accepted request (0
+or less: now). None if there is no such request."""
 
 
 @dataclass
@@ -182,15 +226,24 @@ class Inbox:
     trust: Trust
     clock: Callable[[], float]
     wall: Callable[[], int]
-    wants_settings: Callable[[str], bool] = lambda _path: False
-    """Whether a request of this path was accepted without its settings a moment ago."""
+    settings_wait: SettingsWait = lambda _path, _age: None
     only: frozenset[str] | None = None
     """Paths to take; None for all."""
-    troubles: dict[str, str] = field(default_factory=dict)
+    quiet_seconds: float = QUIET_SECONDS
+    """How long a notebook without code must be unchanged."""
+    waiting: WaitingList = field(default_factory=WaitingList)
+    """What stays in the inbox, by the last listing that was worked off."""
     _memos: dict[str, _Memo] = field(default_factory=dict)
     _listed: deque[Group] = field(default_factory=deque)
-    _waiting: list[float] = field(default_factory=list)
-    _abandoned: set[str] = field(default_factory=set)
+    _waits: list[float] = field(default_factory=list)
+    _lone: list[tuple[str, str]] = field(default_factory=list)
+    _abandoned: dict[str, float] = field(default_factory=dict)
+    _parts: dict[str, list[str]] = field(default_factory=dict)
+    _collector: Collector = field(default_factory=Collector)
+    _since: dict[tuple[str, Reason], float] = field(default_factory=dict)
+    _told: dict[str, str] = field(default_factory=dict)
+    _lost: set[str] = field(default_factory=set)
+    _lost_before: set[str] = field(default_factory=set)
 
     def scan(self, room: int) -> Scan:
         """Look at everything; give one batch of drops, at most `room`, the first to come first.
@@ -205,46 +258,124 @@ class Inbox:
         if room <= 0:
             return self._scan_cancels()
         if not self._listed:
-            self._listed.extend(self._groups())
-            self._forget({sighting.path for group in self._listed for sighting in group.files})
-            self._waiting = []
+            self._list()
         drops: list[Drop] = []
         abandoned: list[str] = []
         size = 0
         while self._listed and len(drops) < min(room, BATCH_FILES) and size < BATCH_BYTES:
             if abandoned and self._listed[0].claim is None:
                 self._listed.clear()
-                return Scan(tuple(drops), 0.0, len(self._waiting), tuple(abandoned))
+                return Scan(tuple(drops), 0.0, len(self._waits), tuple(abandoned))
             group = self._listed.popleft()
-            found = list(self._look_at(group))
-            ready = [drop for drop in found if isinstance(drop, Drop)]
-            self._waiting.extend(wait.seconds for wait in found if isinstance(wait, _Wait))
+            looks = list(self._look_at(group))
+            ready = [drop for drop in looks if isinstance(drop, Drop)]
+            self._waits.extend(wait.seconds for wait in looks if isinstance(wait, _Wait))
             drops.extend(ready)
             for seen in (held.sighting for drop in ready for held in drop.files):
-                self._memos.pop(seen.path, None)
+                if not self._memo(seen).failures:
+                    del self._memos[seen.path]
+                self._collector.drop(seen.path)
             size += sum(len(held.raw) for drop in ready for held in drop.files)
-            if group.claim is not None and not found and group.claim not in self._abandoned:
-                self._abandoned.add(group.claim)
+            if group.claim is not None and not looks and self._is_abandoned(group.claim):
                 abandoned.append(group.claim)
         if self._listed:
             look_again: float | None = 0.0
         else:
-            look_again = min(self._waiting, default=None)
-        return Scan(tuple(drops), look_again, len(self._waiting), tuple(abandoned))
+            look_again = min(self._waits, default=None)
+            self._conclude()
+        return Scan(tuple(drops), look_again, len(self._waits), tuple(abandoned), tuple(self._lone))
+
+    def put_off(self, drop: Drop, error: OSError) -> float:
+        """A drop that is whole cannot be taken: it is tried again after a pause, which is given.
+
+        The pauses grow while nothing about its files changes.
+        """
+        detail = error.strerror or str(error)
+        pause = 0.0
+        for held in drop.files:
+            memo = self._memo(held.sighting)
+            memo.failures, memo.refusal = memo.failures + 1, detail
+            pause = min(2.0 ** (memo.failures - 1), PAUSE_SECONDS)
+            memo.not_before = self.clock() + pause
+            self.tell(held.sighting, Reason.NOT_REMOVABLE, detail)
+        self._conclude()
+        return pause
+
+    def try_all_again(self) -> None:
+        """The mounts are others than before: nothing is put off any longer."""
+        for memo in self._memos.values():
+            memo.not_before = 0.0
+
+    def tell(self, seen: Sighting, reason: Reason, detail: str = "") -> None:
+        """Note why a file stays in the inbox; what nobody expects is logged, once."""
+        self._note(seen.path, reason, seen.ctime_ns, detail)
+
+    def _note(self, path: str, reason: Reason, since_ns: int, detail: str = "") -> None:
+        self._collector.add(path, reason, since_ns, detail)
+        if WORDS[reason].care is Care.STUCK and len(self._told) < REMEMBERED:
+            said = f"{reason} {detail}"
+            if self._told.get(path) != said:
+                why = f"{WORDS[reason].text}: {detail}" if detail else WORDS[reason].text
+                log.warning("%r stays in the inbox: %s", path, why)
+            self._told[path] = said
+
+    def _conclude(self) -> None:
+        """A listing is worked off: say what stays, and log once what waits for long."""
+        now, reasons = self.clock(), self._collector.reasons
+        tried = {path for path, memo in self._memos.items() if memo.failures}
+        kept = reasons.keys() | tried
+        self._told = {path: said for path, said in self._told.items() if path in kept}
+        self._since = {key: self._since.get(key, now) for key in reasons.items()}
+        late = {key[0] for key, since in self._since.items() if now - since >= LONG_SECONDS}
+        self._say_late([path for path in late if WORDS[reasons[path]].care is Care.LATE])
+        self.waiting = self._collector.result(late)
+
+    def _say_late(self, late: Iterable[str]) -> None:
+        for path in sorted(late):
+            if path not in self._told and len(self._told) < REMEMBERED:
+                self._told[path] = ""
+                log.warning(
+                    "%r waits in the inbox for more than a minute: %s",
+                    path,
+                    WORDS[self._collector.reasons[path]].text,
+                )
+
+    def _list(self) -> None:
+        """List the inbox anew."""
+        self._begin()
+        self._listed.extend(self._groups())
+        self._waits, self._lone = [], []
+        present = {sighting.path for group in self._listed for sighting in group.files}
+        for path in self._memos.keys() - present:
+            del self._memos[path]
+        claims = {group.claim for group in self._listed}
+        self._abandoned = {one: at for one, at in self._abandoned.items() if one in claims}
+
+    def _begin(self) -> None:
+        self._collector, self._parts = Collector(), {}
+        self._lost_before, self._lost = self._lost, set()
+
+    def _is_abandoned(self, claim: str) -> bool:
+        """Whether to give up an empty claim folder now; one that stays is tried again later."""
+        now = self.clock()
+        if now < self._abandoned.get(claim, now):
+            return False
+        self._abandoned[claim] = now + PAUSE_SECONDS
+        return True
 
     def _scan_cancels(self) -> Scan:
         """With no room for more, only what makes room: each folder is listed anew for it."""
         self._listed.clear()
-        groups = [g for g in self._groups() if {s.suffix for s in g.files} == {".cancel"}]
-        found = [one for group in groups[:BATCH_FILES] for one in self._look_at(group)]
-        drops = tuple(one for one in found if isinstance(one, Drop))
-        return Scan(drops, TROUBLE_SECONDS, len(self._waiting), ())
-
-    def _forget(self, present: set[str]) -> None:
-        for path in self._memos.keys() - present:
-            del self._memos[path]
-        for path in self.troubles.keys() - present:
-            del self.troubles[path]
+        self._begin()
+        groups = self._groups()
+        cancels = [g for g in groups if {s.suffix for s in g.files} == {".cancel"}]
+        looks = [one for group in cancels[:BATCH_FILES] for one in self._look_at(group)]
+        drops = tuple(one for one in looks if isinstance(one, Drop))
+        for seen in (seen for group in groups for seen in group.files):
+            if seen.suffix != ".cancel":
+                self.tell(seen, Reason.HELD_BACK)
+        self._conclude()
+        return Scan(drops, TROUBLE_SECONDS, len(self._waits), ())
 
     def _groups(self) -> list[Group]:
         found: dict[tuple[str, str | None], list[Sighting]] = {}
@@ -274,15 +405,17 @@ class Inbox:
             inner = f"{folder}/{entry.name}" if folder else entry.name
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    yield from self._walk_into(entry.name, inner, claim, depth)
+                    yield from self._walk_into(entry, inner, claim, depth)
                 elif entry.is_file(follow_symlinks=False):
                     seen = self._sighting(entry, inner, in_claim=claim is not None)
                     if seen is not None:
                         yield _request_path(folder, entry.name, claim), claim, seen
+                else:
+                    self._no_file(entry, inner)
             except FileNotFoundError:
-                continue
+                self._lost_name(inner)
             except OSError as error:
-                self._trouble(inner, error)
+                self._unreadable(inner, error)
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         try:
@@ -291,54 +424,127 @@ class Inbox:
         except OSError as error:
             if not folder:
                 raise
-            self._trouble(folder, error)
+            if not isinstance(error, FileNotFoundError):
+                self._unreadable(f"{folder}/", error)
 
     def _walk_into(
-        self, name: str, inner: str, claim: str | None, depth: int
+        self, entry: os.DirEntry[str], inner: str, claim: str | None, depth: int
     ) -> Iterator[tuple[str, str | None, Sighting | None]]:
-        if claim is not None or depth >= MAX_DEPTH:
+        if claim is not None:
             return
-        if claim_id(name) is not None:
+        why = why_left_alone(entry.name, self.ignore, is_folder=True)
+        if claim_id(entry.name) is not None:
             seen = list(self._walk(inner, inner, depth + 1))
             yield from seen or [(inner, inner, None)]
-        elif not is_left_alone(name, self.ignore):
+        elif why is not None:
+            self._left_alone(entry, f"{inner}/", why)
+        elif depth >= MAX_DEPTH:
+            self._note_entry(entry, f"{inner}/", Reason.TOO_DEEP)
+        else:
             yield from self._walk(inner, None, depth + 1)
 
     def _sighting(self, entry: os.DirEntry[str], path: str, *, in_claim: bool) -> Sighting | None:
         parts = split_suffix(entry.name)
-        if parts is None or (not in_claim and is_left_alone(entry.name, self.ignore)):
+        why = None if in_claim else why_left_alone(entry.name, self.ignore)
+        if why is None and parts is None:
+            why = why_no_request(entry.name)
+        if why is not None or parts is None:
+            if why is not None and not in_claim:
+                self._left_alone(entry, path, why)
             return None
         found = entry.stat(follow_symlinks=False)
+        by_inode = self.trust.leases
         return Sighting(
             path,
-            found.st_dev,
-            found.st_ino,
+            found.st_dev if by_inode else None,
+            found.st_ino if by_inode else None,
             found.st_size,
             found.st_mtime_ns,
             found.st_ctime_ns,
             parts[1],
         )
 
+    def _left_alone(self, entry: os.DirEntry[str], path: str, why: Reason) -> None:
+        """A name that is none of our business; not our own, either."""
+        folder, _, name = path.rstrip("/").rpartition("/")
+        if name in OUR_OWN:
+            return
+        if why is Reason.UNFINISHED and len(self._parts.setdefault(folder, [])) < REMEMBERED:
+            self._parts[folder].append(name)
+        self._note_entry(entry, path, why)
+
+    def _no_file(self, entry: os.DirEntry[str], path: str) -> None:
+        why = why_left_alone(entry.name, self.ignore)
+        is_link = entry.is_symlink()
+        if why is not None or is_link or split_suffix(entry.name) is not None:
+            self._note_entry(entry, path, why or (Reason.LINK if is_link else Reason.NO_FILE))
+
+    def _note_entry(self, entry: os.DirEntry[str], path: str, reason: Reason) -> None:
+        """What is only counted is not looked at."""
+        has_room = self._collector.has_room(reason)
+        since_ns = entry.stat(follow_symlinks=False).st_ctime_ns if has_room else 0
+        self._note(path, reason, since_ns)
+
+    def _lost_name(self, path: str) -> None:
+        """Listed, and gone at the next moment; or always, where a share cannot say its name."""
+        if len(self._lost) < REMEMBERED:
+            self._lost.add(path)
+        if path in self._lost_before:
+            self._note(path, Reason.LOST_NAME, self.wall())
+
     def _look_at(self, group: Group) -> Iterator[Drop | _Wait]:
         """The drops of one group, or how long to wait; held files never leak."""
-        if group.files and all(self._memo(seen).stays for seen in group.files):
+        memos = [self._memo(seen) for seen in group.files]
+        if memos and all(memo.stays for memo in memos):
+            for memo in memos:
+                if memo.stays is not None:
+                    self.tell(memo.sighting, memo.stays.reason, memo.stays.detail)
+            return
+        put_off = max((memo.not_before for memo in memos), default=0.0) - self.clock()
+        if put_off > 0:
+            for memo in memos:
+                if memo.failures:
+                    self.tell(memo.sighting, Reason.NOT_REMOVABLE, memo.refusal)
+            yield _Wait(put_off, group.path, Reason.NOT_REMOVABLE)
             return
         looks = [self._look(seen) for seen in group.files]
         held = [look for look in looks if isinstance(look, Held)]
         waits = [look for look in looks if isinstance(look, _Wait)]
-        drops = [] if waits else list(_drops(group, held, self.wants_settings))
+        found = [] if waits else list(_drops(group, held, self._settings_wait))
+        lingering = [one for one in found if isinstance(one, _Wait)]
+        for wait in (*waits, *lingering):
+            changed = (seen.ctime_ns for seen in group.files if seen.path == wait.path)
+            self._note(wait.path, wait.reason, next(changed, 0), wait.detail)
+        self._lone.extend((group.path, Path(one.path).name) for one in lingering)
         if waits:
             yield min(waits, key=lambda wait: wait.seconds)
-        yield from drops
-        used = {one.fd for drop in drops for one in drop.files}
-        for unused in held:
-            if unused.fd not in used:
-                lease.close(unused.fd)
-                self._memo(unused.sighting).stays = not waits
+        yield from found
+        used = {one.fd for drop in found if isinstance(drop, Drop) for one in drop.files}
+        self._leave([one for one in held if one.fd not in used], waits=bool(waits or lingering))
+
+    def _leave(self, unused: Sequence[Held], *, waits: bool) -> None:
+        """Those of a group that make no request now; they are looked at again if some wait."""
+        for one in unused:
+            lease.close(one.fd)
+            stays = _why_unused(one)
+            if not waits:
+                self._memo(one.sighting).stays = stays
+                self.tell(one.sighting, stays.reason, stays.detail)
+            elif not self._collector.knows(one.sighting.path):
+                self.tell(one.sighting, Reason.NEIGHBOUR)
+
+    def _settings_wait(self, path: str, held: Held) -> float | None:
+        """How long settings without a notebook wait for one before they are late; see there."""
+        seen = held.sighting
+        age = self.clock() - self._memo(seen).since
+        changed = self.wall() - seen.ctime_ns
+        if self.trust.leases and 0 <= changed < DAY_NS:  # they may have come before this start
+            age = max(age, changed / 1e9)
+        return self.settings_wait(path, age)
 
     def _memo(self, seen: Sighting) -> _Memo:
         memo = self._memos.get(seen.path)
-        if memo is None or memo.sighting != seen:
+        if memo is None or not memo.sighting.is_same(seen):
             memo = self._memos[seen.path] = _Memo(seen, self.clock())
         return memo
 
@@ -346,7 +552,7 @@ class Inbox:
         """One file: held if it is whole, how long to wait, or None if it stays where it is."""
         memo = self._memo(seen)
         if self.trust.leases and 0 <= self.wall() - seen.ctime_ns < YOUNG_SECONDS * 1e9:
-            return _Wait(YOUNG_SECONDS)
+            return _Wait(YOUNG_SECONDS, seen.path, Reason.SETTLING)
         try:
             fd = os.open(
                 self.folder / seen.path,
@@ -355,14 +561,12 @@ class Inbox:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._trouble(seen.path, error)
-            return _Wait(TROUBLE_SECONDS)
+            return _unreadable(seen, error)
         looked: Held | _Wait | None = None
         try:
             looked = self._look_inside(fd, seen, memo)
         except OSError as error:
-            self._trouble(seen.path, error)
-            looked = _Wait(TROUBLE_SECONDS)
+            looked = _unreadable(seen, error)
         finally:
             if not isinstance(looked, Held):
                 lease.close(fd)
@@ -370,59 +574,100 @@ class Inbox:
 
     def _look_inside(self, fd: int, seen: Sighting, memo: _Memo) -> Held | _Wait | None:
         opened = os.fstat(fd)
-        if not stat.S_ISREG(opened.st_mode) or opened.st_ino != seen.inode:
-            return _Wait(LOOK_SECONDS)
-        self.troubles.pop(seen.path, None)
+        if not stat.S_ISREG(opened.st_mode) or (
+            seen.inode is not None and opened.st_ino != seen.inode
+        ):
+            return _Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
         leased = lease.take(fd) if self.trust.leases else Lease.UNAVAILABLE
         if leased is Lease.WRITER:
             memo.since, memo.broken_since = self.clock(), None
-            return _Wait(WRITER_SECONDS)
+            return _Wait(WRITER_SECONDS, seen.path, Reason.WRITER)
         if leased is Lease.UNAVAILABLE:
             needed = self.trust.settle_seconds
             if seen.suffix in (".yaml", ".yml"):
                 needed = self.trust.yaml_seconds
             quiet = self.clock() - memo.since
             if quiet < needed:
-                return _Wait(needed - quiet)
+                return _Wait(needed - quiet, seen.path, Reason.SETTLING)
         return self._read(fd, seen, memo, leased is Lease.TAKEN)
 
     def _read(self, fd: int, seen: Sighting, memo: _Memo, leased: bool) -> Held | _Wait | None:
         if seen.size > size_limit(seen.suffix, self.max_bytes):
             return Held(seen, b"", None, None, True, fd, leased)
+        if not seen.size and self._is_downloaded(seen):
+            memo.broken_since = None
+            return _Wait(TROUBLE_SECONDS, seen.path, Reason.DOWNLOAD)
         raw = _read_all(fd, seen.size)
         if len(raw) != seen.size:
-            return _Wait(LOOK_SECONDS)
+            return _Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
         document, broken = _parse(raw, seen.suffix)
         if broken:
             if memo.broken_since is None:
                 memo.broken_since = self.clock()
             left = self.broken_seconds - (self.clock() - memo.broken_since)
             if left > 0:
-                return _Wait(left)
-        if seen.suffix in (".ipynb", ".json") and not broken:
-            stem = Path(seen.path).stem
-            if awaits_code(document, stem):
-                memo.stays = True
+                return _Wait(left, seen.path, Reason.INCOMPLETE, broken)
+        elif _is_notebook(seen, document):
+            left = self.quiet_seconds - (self.clock() - memo.since)
+            if is_fresh(document, Path(seen.path).stem):
+                memo.stays = _Stays(Reason.UNTITLED)
+                self.tell(seen, Reason.UNTITLED)
                 return None
+            if left > 0 and not has_code(document):
+                return _Wait(left, seen.path, Reason.NO_CODE)
         return Held(seen, raw, document, broken, False, fd, leased)
 
-    def _trouble(self, path: str, error: OSError) -> None:
-        reason = error.strerror or str(error)
-        if self.troubles.get(path) != reason:
-            log.warning("cannot read %r in the inbox: %s", path, reason)
-        self.troubles[path] = reason
+    def _is_downloaded(self, seen: Sighting) -> bool:
+        """Whether a browser keeps the name of a download with an empty file."""
+        folder, _, name = seen.path.rpartition("/")
+        return seen.suffix != ".cancel" and any(
+            is_part_of(part, name) for part in self._parts.get(folder, ())
+        )
+
+    def _unreadable(self, path: str, error: OSError) -> None:
+        self._note(path, Reason.UNREADABLE, self.wall(), error.strerror or str(error))
+
+
+def _unreadable(seen: Sighting, error: OSError) -> _Wait:
+    return _Wait(TROUBLE_SECONDS, seen.path, Reason.UNREADABLE, error.strerror or str(error))
+
+
+def _is_notebook(seen: Sighting, document: object) -> bool:
+    """Whether a file holds a notebook, rather than a request that names or carries one."""
+    if seen.suffix == ".ipynb":
+        return isinstance(document, dict) and isinstance(document.get("cells"), list)
+    return seen.suffix == ".json" and kind_of(document) is Kind.NOTEBOOK
+
+
+def _why_unused(held: Held) -> _Stays:
+    """Why a file that is whole makes no request."""
+    if held.sighting.suffix == ".cancel":
+        return _Stays(Reason.NO_CANCEL)
+    if held.kind is Kind.SETTINGS:
+        return _Stays(Reason.SETTINGS)
+    document = held.document
+    if held.kind is Kind.NOTEBOOK:
+        return _Stays(Reason.NO_REQUEST, "a notebook in a place where none is looked for")
+    if isinstance(document, list):
+        if any(isinstance(one, dict) and "notebook" in one for one in document):
+            return _Stays(Reason.NO_REQUEST, "a list of requests; drop each as a file of its own")
+        return _Stays(Reason.NO_REQUEST, "a list, not a mapping")
+    return _Stays(Reason.NO_REQUEST, f"a {type(document).__name__}, not a mapping")
+
+
+LoneSettings = Callable[[str, Held], float | None]
 
 
 def _drops(
-    group: Group, held: Sequence[Held], wants_settings: Callable[[str], bool]
-) -> Iterator[Drop]:
+    group: Group, held: Sequence[Held], settings_wait: LoneSettings
+) -> Iterator[Drop | _Wait]:
     """Which of a stem's files make which request. Those in no drop stay where they are.
 
     A `.cancel` takes effect in the order of arrival: before a request that came later.
     """
     cancels = [h for h in held if h.sighting.suffix == ".cancel" and _is_cancel(h)]
-    submits = list(_submits(group, held, wants_settings))
-    arrival = min((d.main.sighting.ctime_ns for d in submits), default=0)
+    submits = list(_submits(group, held, settings_wait))
+    arrival = min((d.main.sighting.ctime_ns for d in submits if isinstance(d, Drop)), default=0)
     for one in cancels:
         if one.sighting.ctime_ns < arrival:
             yield Drop(DropKind.CANCEL, group.path, group.claim, one)
@@ -433,8 +678,8 @@ def _drops(
 
 
 def _submits(
-    group: Group, held: Sequence[Held], wants_settings: Callable[[str], bool]
-) -> Iterator[Drop]:
+    group: Group, held: Sequence[Held], settings_wait: LoneSettings
+) -> Iterator[Drop | _Wait]:
     held = [h for h in held if h.sighting.suffix != ".cancel"]
     main = _first(held, ".ipynb") or next(
         (h for h in held if h.kind is Kind.NOTEBOOK and not h.is_yaml), None
@@ -447,8 +692,12 @@ def _submits(
     for one in held:
         if one.kind is Kind.REQUEST:
             yield Drop(DropKind.SUBMIT, group.path, group.claim, one)
-        elif one.kind is Kind.SETTINGS and wants_settings(group.path):
-            yield Drop(DropKind.LATE_SETTINGS, group.path, group.claim, one)
+        elif one.kind is Kind.SETTINGS:
+            left = settings_wait(group.path, one)
+            if left is not None and left > 0:
+                yield _Wait(left, one.sighting.path, Reason.SETTINGS, LINGER)
+            elif left is not None:
+                yield Drop(DropKind.LATE_SETTINGS, group.path, group.claim, one)
 
 
 def _is_cancel(held: Held) -> bool:
@@ -469,6 +718,11 @@ def claim_id(folder: str) -> str | None:
     name = folder.rpartition("/")[2]
     found = name.removeprefix(CLAIM_PREFIX)
     return found if name.startswith(CLAIM_PREFIX) and JOB_ID.fullmatch(found) else None
+
+
+def is_of_claim(path: str) -> bool:
+    """Whether a path is that of a claim folder, or leads through one."""
+    return CLAIM_PREFIX in path and any(claim_id(part) is not None for part in path.split("/"))
 
 
 def _first(held: Iterable[Held], suffix: str) -> Held | None:

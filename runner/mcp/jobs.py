@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from anyio import to_thread
 
+from runner import waiting
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
 from runner.gateway.arrivals import Arrivals
@@ -202,6 +203,11 @@ class Jobs:
             Refused: no path could be meant.
         """
         return await _aside((self._settings.notebooks / library_path(path)).is_file)
+
+    async def waiting(self) -> Json:
+        """What stays in the inbox, and why."""
+        found = await _aside(waiting.read, self._settings.state)
+        return waiting.content_of(found or waiting.WaitingList())
 
     async def health(self) -> Health:
         """Whether a request that came now would be run."""

@@ -302,6 +302,15 @@ def _register_resources(server: MCPServer, jobs: Jobs) -> None:
             raise ResourceNotFoundError(said(trouble)) from trouble
 
     @server.resource(
+        "runner://inbox",
+        title="Inbox",
+        description="The files that stay in the runner's inbox: why, since when, and what to do.",
+        mime_type="application/json",
+    )
+    async def inbox() -> str:
+        return _json(await jobs.waiting())
+
+    @server.resource(
         "runner://notebooks",
         title="Library",
         description="The notebooks that run_notebook may name by their path.",

@@ -5,6 +5,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from tests.conftest import Program, Serving, code, notebook, programs, wait_for
 
 ONE = notebook(code("1", "results"))
-QUICK = {"intake": {"broken_seconds": 1, "rescan_seconds": 0.5}}
+QUICK = {"intake": {"broken_seconds": 1, "quiet_seconds": 1, "rescan_seconds": 0.5}}
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +250,10 @@ def test_the_same_id_with_the_same_bytes_is_one_job(own_program: Program) -> Non
 
 
 def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
-    """Documents, temp files, links, folders and pipes with the right suffix, fresh notebooks."""
+    """Documents, temp files, links, folders and pipes with the right suffix, fresh notebooks.
+
+    `runner inbox` lists them with their reasons. A notebook of prose runs, once it is quiet.
+    """
     program = own_program
     kept = [
         "README.md",
@@ -274,14 +278,31 @@ def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
     (program.inbox / "loop.ipynb").symlink_to(program.inbox / "loop.ipynb")
     (program.inbox / "folder.ipynb").mkdir()
     os.mkfifo(program.inbox / "pipe.ipynb")
-    program.drop("prose.ipynb", notebook({"cell_type": "markdown", "source": "x", "metadata": {}}))
     program.drop("Untitled1.ipynb", notebook(""))
     program.drop("last.ipynb", ONE)
     program.await_report("last")
     time.sleep(2.5)
     assert [path.name for path in program.outbox.glob("*.json")] == ["last.result.json"]
-    for name in [*kept, "link.ipynb", "folder.ipynb", "pipe.ipynb", "prose.ipynb"]:
+    stay = [*kept, "link.ipynb", "folder.ipynb", "pipe.ipynb"]
+    for name in stay:
         assert os.path.lexists(program.inbox / name), name
+    listed = json.loads(program.run("inbox", "--json").stdout)
+    reasons = {one["path"]: one["reason"] for one in listed["files"]}
+    assert reasons.items() >= {
+        ("README.md", "other"),
+        (".hidden.ipynb", "hidden"),
+        ("a.ipynb.part", "unfinished"),
+        (".ipynb_checkpoints/", "hidden"),
+        ("@eaDir/", "system"),
+        ("list.json", "no_request"),
+        ("alone.yaml", "settings"),
+        ("link.ipynb", "link"),
+        ("pipe.ipynb", "no_file"),
+        ("Untitled1.ipynb", "untitled"),
+    }
+    program.drop("prose.ipynb", notebook({"cell_type": "markdown", "source": "x", "metadata": {}}))
+    prose = program.await_report("prose")
+    assert (prose["status"], prose["cells"]) == ("succeeded", {"total": 0, "executed": 0})
     program.drop("Untitled1.ipynb", ONE)
     assert program.await_report("Untitled1")["status"] == "succeeded"
 
@@ -295,8 +316,43 @@ def test_late_settings_never_wait_for_the_next_drop(program: Program) -> None:
     assert report["parameters"] == {}
     assert any("late.yaml" in warning for warning in report["warnings"])
     kept = program.outbox / ".history" / "late" / report["job_id"] / "late.yaml"
+    wait_for(kept.exists)
     assert kept.read_text() == "parameters: {a: 1}\n"
-    assert not (program.inbox / "late.yaml").exists()
+    wait_for(lambda: not (program.inbox / "late.yaml").exists())
+
+
+@pytest.mark.parametrize("mode", ["events", "poll"])
+def test_settings_for_the_next_run_are_not_those_of_the_last(serving: Serving, mode: str) -> None:
+    """First a run without settings, then settings and, last, the notebook: as the README says.
+
+    However soon after the run, and whether it is over or not.
+    """
+    program = serving({**QUICK, "intake": {"mode": mode, "poll_seconds": 0.2}})
+    loan = notebook(
+        code("a = 1", "parameters"), code("import time; time.sleep(a % 2 * 3); a", "results")
+    )
+    program.drop("over.ipynb", loan)
+    first = program.await_report("over")
+    assert first["results"]["cell_2"]["application/json"] == 1
+    program.drop("over.yaml", "parameters: {a: 20}\n")
+    program.drop("slow.ipynb", loan)
+    wait_for(lambda: not (program.inbox / "slow.ipynb").exists())
+    time.sleep(2.5)
+    program.drop("slow.yaml", "parameters: {a: 20}\n")
+    time.sleep(1.5)
+    for name in ("over", "slow"):
+        assert (program.inbox / f"{name}.yaml").exists()
+        program.drop(f"{name}.ipynb", loan)
+    for name in ("over", "slow"):
+        report = wait_for(partial(with_parameters, program, name))
+        assert report["results"]["cell_2"]["application/json"] == 20
+        assert not (program.inbox / f"{name}.yaml").exists()
+
+
+def with_parameters(program: Program, name: str) -> dict[str, Any] | None:
+    """The report of a run that had some."""
+    report = program.report(name)
+    return report if report is not None and report["parameters"] else None
 
 
 def test_a_slow_writer_gives_one_correct_run(program: Program) -> None:

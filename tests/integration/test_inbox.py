@@ -2,12 +2,15 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from runner.intake.inbox import BATCH_FILES, Drop, DropKind, Inbox, Scan, Trust
+from runner.waiting import Reason, notes_of
 from tests.conftest import notebook
 
 RAW = json.dumps(notebook("1")).encode()
@@ -63,6 +66,11 @@ def world(tmp_path: Path) -> World:
 def untrusted(tmp_path: Path) -> World:
     """Where leases cannot be had."""
     return make(tmp_path, NO_LEASES)
+
+
+def left(world: World) -> list[tuple[str, Reason]]:
+    """What stays, by the last look."""
+    return [(one.path, one.reason) for one in world.inbox.waiting.files]
 
 
 SUBMIT = DropKind.SUBMIT
@@ -161,12 +169,34 @@ def test_settings_alone_wait_for_their_notebook(world: World) -> None:
     assert len(world.scan().drops[0].settings) == 1
 
 
-def test_settings_that_come_late_are_asked_for(tmp_path: Path) -> None:
-    """Only while somebody wants them."""
-    wanted = make(tmp_path, Trust(), wants_settings=lambda path: path == "a")
-    wanted.write("a.yaml", b"parameters: {x: 1}\n")
-    wanted.write("b.yaml", b"parameters: {x: 1}\n")
-    assert wanted.drops() == [(DropKind.LATE_SETTINGS, "a")]
+def test_settings_that_come_late_wait_as_long_as_they_are_told_to(tmp_path: Path) -> None:
+    """Then they are given as such; those of which nobody knows wait for their notebook."""
+    told: dict[str, float | None] = {"a": 5.0, "b": None}
+    asked = make(tmp_path, Trust(), settings_wait=lambda path, _age: told[path])
+    asked.write("a.yaml", b"parameters: {x: 1}\n")
+    asked.write("b.yaml", b"parameters: {x: 1}\n")
+    scan = asked.scan()
+    assert (scan.drops, scan.look_again) == ((), 5.0)
+    assert scan.lone_settings == (("a", "a.yaml"),)
+    assert left(asked) == [("a.yaml", Reason.SETTINGS), ("b.yaml", Reason.SETTINGS)]
+    told["a"] = 0.0
+    assert asked.drops() == [(DropKind.LATE_SETTINGS, "a")]
+
+
+def test_how_long_ago_settings_came_is_told(tmp_path: Path) -> None:
+    """By the clock that only goes forward, since a share may have another time of day."""
+    ages: list[float] = []
+
+    def wait(_path: str, age: float) -> float:
+        ages.append(age)
+        return 1.0
+
+    asked = make(tmp_path, NO_LEASES, settings_wait=wait)
+    asked.write("a.json", b'{"parameters": {}}')
+    asked.drops()
+    asked.now = 7.0
+    asked.drops()
+    assert ages == [7.0]
 
 
 def test_links_folders_and_pipes_are_never_opened(world: World) -> None:
@@ -180,10 +210,205 @@ def test_links_folders_and_pipes_are_never_opened(world: World) -> None:
 
 
 def test_names_to_ignore_are_ignored_in_folders_too(world: World) -> None:
-    """The built-in list and `intake.ignore`."""
+    """The built-in list and `intake.ignore`; a folder is named, and nothing in it."""
     for name in ("draft-1.ipynb", "draft-x/a.ipynb", ".hidden/a.ipynb", "a.ipynb~", "~a.ipynb"):
         world.write(name, RAW)
+    world.write("@Recycle/a.ipynb", RAW)
+    world.write("lost+found/deep/a.ipynb", RAW)
     assert world.drops() == []
+    assert dict(left(world)) == {
+        "draft-1.ipynb": Reason.IGNORED,
+        "draft-x/": Reason.IGNORED,
+        ".hidden/": Reason.HIDDEN,
+        "a.ipynb~": Reason.UNFINISHED,
+        "~a.ipynb": Reason.HIDDEN,
+        "@Recycle/": Reason.SYSTEM,
+        "lost+found/": Reason.SYSTEM,
+    }
+
+
+def test_whatever_stays_is_listed_with_its_reason(world: World) -> None:
+    """Each kind, once taken as it is; what is ours is not listed."""
+    target = world.write("real.txt", b"")
+    (world.folder / "link.ipynb").symlink_to(target)
+    (world.folder / "linked").symlink_to(world.folder)
+    os.mkfifo(world.folder / "pipe.ipynb")
+    world.write("/".join(["d"] * 33) + "/deep.ipynb", RAW)
+    world.write("list.json", b'[{"notebook": "a.ipynb"}]')
+    world.write("number.json", b"7")
+    world.write("mail.cancel", b"dear subscription service,\n")
+    world.write("alone.yaml", b"parameters: {}\n")
+    world.write("Untitled.ipynb", json.dumps(notebook("")).encode())
+    world.write("C4E439~4", RAW)
+    world.write("half.ipynb", RAW[:50])
+    world.write("a.sync-conflict-20260101-120000-ABCDEFG.ipynb", RAW)
+    world.write("a-checkpoint.ipynb", RAW)
+    world.write("caf\udce9.txt", b"")
+    (world.folder / ".refused").mkdir()
+    for _ in range(2):
+        assert world.drops() == []
+        found = {one.path: one for one in world.inbox.waiting.files}
+        assert {path: one.reason for path, one in found.items()} == {
+            "real.txt": Reason.OTHER,
+            "link.ipynb": Reason.LINK,
+            "linked": Reason.LINK,
+            "pipe.ipynb": Reason.NO_FILE,
+            "/".join(["d"] * 33) + "/": Reason.TOO_DEEP,
+            "list.json": Reason.NO_REQUEST,
+            "number.json": Reason.NO_REQUEST,
+            "mail.cancel": Reason.NO_CANCEL,
+            "alone.yaml": Reason.SETTINGS,
+            "Untitled.ipynb": Reason.UNTITLED,
+            "C4E439~4": Reason.MANGLED_NAME,
+            "half.ipynb": Reason.INCOMPLETE,
+            "a.sync-conflict-20260101-120000-ABCDEFG.ipynb": Reason.CONFLICT,
+            "a-checkpoint.ipynb": Reason.CHECKPOINT,
+            "caf\\xe9.txt": Reason.OTHER,
+        }
+    assert world.inbox.waiting.count == len(found)
+    assert "a list of requests" in found["list.json"].text
+    assert all(one.since.startswith("20") and one.advice for one in found.values())
+    assert [one.path for one in found.values()][:2] == ["C4E439~4", "/".join(["d"] * 33) + "/"]
+
+
+def test_what_is_listed_is_bounded_and_counted(world: World) -> None:
+    """What may need somebody is listed first, however much else lies there."""
+    for number in range(1_100):
+        world.write(f"photo{number}.jpg", b"")
+    world.write("list.json", b"[]")
+    world.drops()
+    assert left(world)[0] == ("list.json", Reason.NO_REQUEST)
+    assert (len(world.inbox.waiting.files), world.inbox.waiting.count) == (1_000, 1_101)
+
+
+def test_what_waits_for_a_minute_is_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log, and as a note for health."""
+    path = world.write("slow.ipynb", RAW)
+    with path.open("ab"):
+        world.drops()
+        assert list(notes_of(world.inbox.waiting)) == []
+        for world.now in (59, 61, 130):
+            world.drops()
+    assert caplog.text.count("'slow.ipynb' waits in the inbox for more than a minute") == 1
+    note = next(iter(notes_of(world.inbox.waiting)))
+    assert "'slow.ipynb' stays in the inbox: somebody has it open for writing" in note
+    assert world.drops() == [(SUBMIT, "slow")]
+    assert list(notes_of(world.inbox.waiting)) == []
+
+
+def test_a_notebook_without_code_is_taken_once_it_is_quiet(world: World) -> None:
+    """Somebody may write on; a change starts the time anew. Only an empty `Untitled` stays."""
+    prose = notebook({"cell_type": "markdown", "source": "x", "metadata": {}})
+    world.write("prose.ipynb", json.dumps(prose).encode())
+    world.write("Untitled.ipynb", json.dumps(notebook("")).encode())
+    found = world.scan()
+    assert (found.drops, found.look_again) == ((), 10)
+    world.now = 9.0
+    prose["cells"][0]["source"] = "y"
+    world.write("prose.ipynb", json.dumps(prose).encode())
+    assert world.drops() == []
+    world.now = 18.0
+    assert world.drops() == []
+    assert ("prose.ipynb", Reason.NO_CODE) in left(world)
+    world.now = 19.0
+    assert world.drops() == [(SUBMIT, "prose")]
+    world.now = 1000.0
+    assert left(world) == [("Untitled.ipynb", Reason.UNTITLED)]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a.part", "a.Xy12.ipynb.part", "a.ipynb.crdownload", "Unconfirmed 12.crdownload"],
+)
+def test_a_browsers_placeholder_waits_for_its_download(world: World, part: str) -> None:
+    """It is empty, and would be answered as broken."""
+    world.write("a.ipynb", b"")
+    world.write(part, RAW)
+    for world.now in (0.0, 100.0):
+        assert world.drops() == []
+    assert left(world)[0] == ("a.ipynb", Reason.DOWNLOAD)
+    (world.folder / part).rename(world.folder / "a.ipynb")
+    assert world.drops() == [(SUBMIT, "a")]
+
+
+def test_safaris_folder_is_a_download_too(world: World) -> None:
+    """The file in it is not whole, and its name beside it may be empty."""
+    world.write("a.ipynb.download/a.ipynb", RAW)
+    assert world.drops() == []
+    assert left(world) == [("a.ipynb.download/", Reason.UNFINISHED)]
+
+
+def test_a_folder_that_cannot_be_read_is_said_once(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the log, and in what health notes for as long as it is so."""
+    world.write("private/a.ipynb", RAW)
+    world.write("b.ipynb", RAW)
+    real = os.scandir
+
+    def refuse(path: str | Path) -> object:
+        if str(path).endswith("private"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for _ in range(3):
+        assert world.drops() == [(SUBMIT, "b")]
+        assert left(world) == [("private/", Reason.UNREADABLE)]
+    assert caplog.text.count("'private/' stays in the inbox") == 1
+    assert "'private/' stays in the inbox" in next(iter(notes_of(world.inbox.waiting)))
+
+
+def test_a_name_that_a_share_cannot_say_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listed, and not there: once that is a file that just went, twice it is its name."""
+    world.write("gone?.ipynb", RAW)
+    real = os.scandir
+
+    class Nameless:
+        name = "gone?.ipynb"
+
+        def is_dir(self, *, follow_symlinks: bool) -> bool:
+            return False
+
+        def is_file(self, *, follow_symlinks: bool) -> bool:
+            return True
+
+        def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+            raise FileNotFoundError(2, "No such file or directory")
+
+    @contextmanager
+    def listing(path: Path) -> Iterator[list[Nameless]]:
+        with real(path):
+            yield [Nameless()]
+
+    monkeypatch.setattr(os, "scandir", listing)
+    assert (world.drops(), left(world)) == ([], [])
+    assert (world.drops(), left(world)) == ([], [("gone?.ipynb", Reason.LOST_NAME)])
+
+
+def test_a_mount_with_changing_inode_numbers_is_compared_by_size_and_time(tmp_path: Path) -> None:
+    """As rclone's: a file has another number at each look, and is taken all the same."""
+    untrusted = make(tmp_path, NO_LEASES)
+    path = untrusted.write("a.ipynb", RAW)
+    times = path.stat().st_mtime_ns
+    for untrusted.now in (0.0, 0.04):
+        assert untrusted.drops() == []
+        path.unlink()
+        untrusted.write("other", b"")
+        untrusted.write("a.ipynb", RAW)
+        os.utime(path, ns=(times, times))
+    untrusted.now = 0.06
+    drop = untrusted.inbox.scan(10).drops[0]
+    copy = untrusted.write("copy", RAW)
+    os.utime(copy, ns=(times, times))
+    assert drop.main.intact(copy.stat())
+    os.utime(copy)
+    assert not drop.main.intact(copy.stat())
+    drop.release()
 
 
 def test_a_cancel_takes_effect_in_the_order_of_arrival(world: World) -> None:
@@ -247,10 +472,11 @@ def test_a_file_that_cannot_be_read_is_told_and_retried(world: World) -> None:
     finally:
         os.open = real
     assert found.drops == ()
-    assert world.inbox.troubles == {"a.ipynb": "Permission denied"}
+    assert left(world) == [("a.ipynb", Reason.UNREADABLE)]
+    assert "Permission denied" in world.inbox.waiting.files[0].text
     assert path.exists()
     assert world.drops() == [(SUBMIT, "a")]
-    assert world.inbox.troubles == {}
+    assert left(world) == []
 
 
 def test_what_lies_in_a_claim_folder_is_looked_at_again(world: World) -> None:

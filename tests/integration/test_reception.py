@@ -180,9 +180,9 @@ def test_settings_are_late_for_sixty_seconds_only(tmp_path: Path) -> None:
     (place.inbox / "a.ipynb").write_bytes(RAW)
     reception, ledger = place.start()
     receive(reception)
-    assert reception.wants_settings("a")
+    assert reception.settings_wait("a", 0.0) is not None
     place.now += timedelta(seconds=61)
-    assert not reception.wants_settings("a")
+    assert reception.settings_wait("a", 0.0) is None
     (place.inbox / "a.yaml").write_text("parameters: {x: 1}\n")
     receive(reception)
     assert (place.inbox / "a.yaml").exists()

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "disk": {"folders"},
     "threads": set(),
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
-    "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json"},
+    "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json", "waiting"},
     "ledger": {"outcome", "strict_json"},
     "library": {"config", "outcome", "request"},
     "output": {"folders", "outcome", "strict_json"},
@@ -52,11 +52,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mounts": set(),
     "client": {"outcome"},
     "pulse": set(),
+    "waiting": set(),
     "companion": set(),
     "submit": {"disk", "outbox", "outcome", "strict_json"},
     "reception": {
         *("admission", "config", "disk", "intake", "ledger", "library", "names", "outbox"),
-        *("outcome", "request", "strict_json"),
+        *("outcome", "request", "strict_json", "waiting"),
     },
     "dispatch": {
         *("config", "disk", "execution", "ledger", "outbox", "outcome", "output", "report"),
@@ -74,6 +75,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "scalars",
             "strict_json",
             "submit",
+            "waiting",
             "watch",
             "__init__",
         ),
@@ -81,14 +83,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The face for agents: JupyterLab's client, and the gateway's rules over the same folders.
     "mcp": {
         *("access", "admission", "config", "disk", "gateway", "outcome", "plain_text"),
-        *("library", "refusals", "request", "strict_json", "submit", "__init__"),
+        *("library", "refusals", "request", "strict_json", "submit", "waiting", "__init__"),
     },
     # Who introduces them to each other.
     "engine": {"config", "execution", "output"},
     "daemon": {
         *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
         *("engine", "outbox", "outcome", "owner", "reception", "strict_json"),
-        *("companion", "library", "mounts", "pulse", "threads", "watch"),
+        *("companion", "library", "mounts", "pulse", "threads", "waiting", "watch"),
     },
     "doctor": {
         *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
@@ -100,7 +102,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("access", "config", "daemon", "disk", "ledger", "names", "notebook", "outbox"),
         *("outcome", "owner", "request", "scalars", "strict_json", "submit", "__init__"),
         *("doctor", "gateway", "execution", "lab", "library", "mcp", "refusals", "report"),
-        "worker",
+        *("waiting", "worker"),
     },
     "lazy_grammar": set(),
     "__init__": {"lazy_grammar"},

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from runner.notebook import (
     KernelChoice,
     KernelRules,
-    awaits_code,
     check,
     choose_kernel,
     code_sources,
+    has_code,
+    is_fresh,
     kernel_of,
     language_of,
     normalise,
@@ -118,12 +119,6 @@ def test_no_prefix_of_a_notebook_parses() -> None:
         ({}, "`cells`"),
         ({"cells": None}, "`cells`"),
         ({"cells": {}}, "`cells`"),
-        ({"cells": []}, "code cell"),
-        ({"cells": [{"cell_type": "markdown", "source": "x"}]}, "code cell"),
-        ({"cells": ["text", 5, None]}, "code cell"),
-        ({"cells": [code("1", metadata={"tags": ["skip-execution"]})]}, "code cell"),
-        ({"worksheets": []}, "code cell"),
-        ({"worksheets": 5}, "code cell"),
     ],
 )
 def test_what_is_no_notebook_is_refused(document: object, part: str) -> None:
@@ -135,6 +130,19 @@ def test_notebook_is_given_back_as_it_is() -> None:
     """Looking changes nothing."""
     document = notebook(code())
     assert check(document) is document
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"cells": []},
+        {"cells": [{"cell_type": "markdown", "source": "x"}]},
+        {"cells": [code("1", metadata={"tags": ["skip-execution"]})]},
+    ],
+)
+def test_a_notebook_without_code_is_a_notebook(document: Json) -> None:
+    """Papermill runs it as well."""
+    assert normalise(check(document)).nbformat == 4
 
 
 def test_sources_are_those_that_would_run() -> None:
@@ -196,8 +204,11 @@ def test_tags_are_always_a_list_of_texts(cell: Json, expected: list[str]) -> Non
         (notebook(code("")), "daily", False),
         (notebook(code("")), "Untitled report", False),
         (notebook(code("")), "My Untitled", False),
-        (notebook(), "daily", True),
-        (notebook({"cell_type": "markdown", "source": "x"}), "daily", True),
+        (notebook(), "daily", False),
+        (notebook(), "Untitled", True),
+        (notebook({"cell_type": "markdown", "source": "x"}), "daily", False),
+        (notebook({"cell_type": "markdown", "source": "x"}), "Untitled", False),
+        (notebook({"cell_type": "markdown", "source": " "}), "Untitled", True),
         (notebook(code("1")), "daily", False),
         (old(old_code("1")), "Untitled", False),
         ({}, "Untitled", False),
@@ -209,7 +220,22 @@ def test_only_a_notebook_that_was_just_begun_is_left(
     document: object, stem: str, expected: bool
 ) -> None:
     """JupyterLab saves `Untitled.ipynb` with an empty cell before anybody has written a word."""
-    assert awaits_code(document, stem) is expected
+    assert is_fresh(document, stem) is expected
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (notebook(code("")), True),
+        (notebook({"cell_type": "markdown", "source": "x"}), False),
+        (notebook(), False),
+        (old(old_code("1")), True),
+        ([], False),
+    ],
+)
+def test_code_is_a_code_cell_whatever_is_in_it(document: object, expected: bool) -> None:
+    """Without one, somebody may have only begun."""
+    assert has_code(document) is expected
 
 
 @pytest.mark.parametrize(

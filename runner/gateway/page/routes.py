@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from bottle import HTTPResponse, request
 
+from runner import waiting
 from runner.config import Settings
 from runner.disk import Disk
 from runner.gateway import session
@@ -68,6 +69,7 @@ class Pages:
         ways: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "/ui/events", self._events),
             ("GET", "/ui/library", self._show_library),
+            ("GET", "/ui/inbox", self._show_inbox),
             *self._asking.routes(),
             ("POST", "/ui/jobs/<job_id>/cancel", self._cancel),
             ("POST", "/ui/jobs/<job_id>/retry", self._retry),
@@ -112,6 +114,10 @@ class Pages:
     def job(self, job_id: str) -> HTTPResponse:
         """One job."""
         return self._page("job.html", here="", job=self._sight(job_id), now=datetime.now(UTC))
+
+    def _show_inbox(self) -> HTTPResponse:
+        found = waiting.read(self._settings.state) or waiting.WaitingList()
+        return self._page("inbox.html", here="inbox", found=found, now=datetime.now(UTC))
 
     # The overview
 

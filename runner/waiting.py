@@ -1,0 +1,357 @@
+"""What lies in the inbox and is not taken: each file, why, since when, and what to do about it.
+
+Owns the reasons with their words, and the small file of the state folder that tells them to whoever
+asks. Looks at no inbox and decides nothing.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from pathlib import Path
+
+WAITING_FILE = "inbox.json"
+MAX_LISTED = 1_000
+MAX_TEXT = 300
+LONG_SECONDS = 60.0
+"""What waits for so long, and should not, is told without being asked."""
+MAX_NOTES = 5
+
+
+class Care(Enum):
+    """Whether somebody should look at what waits."""
+
+    STUCK = "stuck"
+    """The runner would take it and cannot: told at once."""
+    LATE = "late"
+    """It is on its way: told when it waits for long."""
+    KNOWN = "known"
+    """It waits for something that health tells already."""
+    LEFT = "left"
+    """It may have been meant as a request: told when it lies there for long."""
+    QUIET = "quiet"
+    """It asks for nothing: told to whoever asks."""
+
+
+class Reason(StrEnum):
+    """Why a file or folder of the inbox is not taken."""
+
+    NOT_REMOVABLE = "not_removable"
+    UNREADABLE = "unreadable"
+    LOST_NAME = "lost_name"
+    MANGLED_NAME = "mangled_name"
+    TOO_DEEP = "too_deep"
+    HELD_BACK = "held_back"
+    WRITER = "writer"
+    SETTLING = "settling"
+    INCOMPLETE = "incomplete"
+    DOWNLOAD = "download"
+    NO_CODE = "no_code"
+    NEIGHBOUR = "neighbour"
+    NO_REQUEST = "no_request"
+    NO_CANCEL = "no_cancel"
+    SETTINGS = "settings"
+    CONFLICT = "conflict"
+    CHECKPOINT = "checkpoint"
+    LINK = "link"
+    NO_FILE = "no_file"
+    UNFINISHED = "unfinished"
+    UNTITLED = "untitled"
+    SYSTEM = "system"
+    HIDDEN = "hidden"
+    IGNORED = "ignored"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a reason means, and what whoever put the file there can do."""
+
+    care: Care
+    text: str
+    advice: str
+
+
+_NOTHING = "Nothing is to be done"
+WORDS: dict[Reason, Words] = {
+    Reason.NOT_REMOVABLE: Words(
+        Care.STUCK,
+        "it can be read and not be taken away",
+        "Let the runner's user rename files there: write permission on the folder, no sticky bit "
+        "over files of others, no immutable flag (chattr -i)",
+    ),
+    Reason.UNREADABLE: Words(
+        Care.STUCK, "it cannot be read", "Give the runner's user the right to read it"
+    ),
+    Reason.LOST_NAME: Words(
+        Care.STUCK,
+        "it is listed, and cannot be opened under the name that is listed",
+        "Rename it where it was written, or mount the share with iocharset=utf8",
+    ),
+    Reason.MANGLED_NAME: Words(
+        Care.STUCK,
+        "its name looks shortened by the server (8.3), so that its suffix is lost",
+        "Rename it where it was written, without characters such as : ? * or a final dot",
+    ),
+    Reason.TOO_DEEP: Words(Care.STUCK, "it lies below more than 32 folders", "Move it further up"),
+    Reason.HELD_BACK: Words(Care.KNOWN, "the runner takes no more now", _NOTHING),
+    Reason.WRITER: Words(
+        Care.LATE, "somebody has it open for writing", "Close it in the program that writes it"
+    ),
+    Reason.SETTLING: Words(Care.LATE, "it has not been unchanged for long enough", _NOTHING),
+    Reason.INCOMPLETE: Words(
+        Care.LATE,
+        "it is not whole yet",
+        f"{_NOTHING}: if it stays so, it is answered with an error",
+    ),
+    Reason.DOWNLOAD: Words(
+        Care.LATE,
+        "it is empty, and a browser's unfinished download lies beside it",
+        "Finish the download, or remove both",
+    ),
+    Reason.NO_CODE: Words(
+        Care.LATE,
+        "it has no code cell yet",
+        f"{_NOTHING}: it runs as it is once nobody has changed it for intake.quiet_seconds",
+    ),
+    Reason.NEIGHBOUR: Words(Care.LATE, "it waits for a file of the same name", _NOTHING),
+    Reason.NO_REQUEST: Words(
+        Care.LEFT,
+        "it asks for nothing",
+        "A request is a mapping with `notebook`; otherwise move it out of the inbox",
+    ),
+    Reason.NO_CANCEL: Words(
+        Care.LEFT,
+        "it holds something else than a job's id",
+        "Empty it to cancel all of that name, or write one job id into it",
+    ),
+    Reason.SETTINGS: Words(
+        Care.LEFT,
+        "they are settings, and wait for their notebook",
+        "Drop the notebook of the same name, or remove them",
+    ),
+    Reason.CONFLICT: Words(
+        Care.LEFT,
+        "its name says that a sync program found two versions",
+        "Keep the right one; rename it to run it, or remove it",
+    ),
+    Reason.CHECKPOINT: Words(
+        Care.LEFT,
+        "its name is that of a checkpoint copy",
+        "Rename it to run it, or remove it",
+    ),
+    Reason.LINK: Words(
+        Care.LEFT, "it is a symbolic link, and none is followed", "Copy what it points to"
+    ),
+    Reason.NO_FILE: Words(Care.LEFT, "it is no regular file", "Remove it"),
+    Reason.UNFINISHED: Words(
+        Care.QUIET,
+        "its name is that of an unfinished or temporary file",
+        "Rename it when it is whole, or remove it",
+    ),
+    Reason.UNTITLED: Words(
+        Care.QUIET,
+        "it is a new notebook in which nothing is written yet",
+        "Write into it, or remove it",
+    ),
+    Reason.SYSTEM: Words(
+        Care.QUIET, "its name belongs to a file server or an operating system", _NOTHING
+    ),
+    Reason.HIDDEN: Words(
+        Care.QUIET,
+        "its name begins with a dot, ~ or #, as those of hidden and temporary files do",
+        "Rename it to run it",
+    ),
+    Reason.IGNORED: Words(
+        Care.QUIET, "its name is on the list intake.ignore", "Rename it, or change the setting"
+    ),
+    Reason.OTHER: Words(
+        Care.QUIET,
+        "its name does not end like a request's (.ipynb, .json, .yaml, .yml, .cancel)",
+        "Rename it to run it",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file of the inbox, or a folder with a slash at its end, that is not taken.
+
+    `since` is UTC in ISO form; `detail` is what is known beyond the reason.
+    """
+
+    path: str
+    reason: Reason
+    since: str
+    detail: str = ""
+    is_late: bool = False
+    """Whether it waits for longer than a minute already, as far as this runner saw."""
+
+    @property
+    def text(self) -> str:
+        """Why, as the end of a sentence."""
+        words = WORDS[self.reason].text
+        return f"{words}: {self.detail}" if self.detail else words
+
+    @property
+    def advice(self) -> str:
+        """What to do."""
+        return f"{WORDS[self.reason].advice}."
+
+    @property
+    def needs_care(self) -> bool:
+        """Whether somebody should look at it now."""
+        care = WORDS[self.reason].care
+        return care is Care.STUCK or (care in (Care.LATE, Care.LEFT) and self.is_late)
+
+
+@dataclass(frozen=True)
+class WaitingList:
+    """What is not taken; `count` says how many there are where not all are listed.
+
+    `at` is when that was last different.
+    """
+
+    files: tuple[Waiting, ...] = ()
+    count: int = 0
+    at: str = ""
+
+
+class Collector:
+    """What one look at the inbox finds, bounded: what may need somebody goes first."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Waiting] = {}
+        self._quiet: list[Waiting] = []
+        self._count = 0
+
+    def add(self, path: str, reason: Reason, since_ns: int = 0, detail: str = "") -> None:
+        """Note one; a later word on the same path replaces an earlier one."""
+        if path not in self._files:
+            self._count += 1
+            if not self.has_room(reason):
+                return
+        one = Waiting(readable(path), reason, _iso(since_ns), detail[:MAX_TEXT])
+        if WORDS[reason].care is Care.QUIET:
+            self._quiet.append(one)
+        else:
+            self._files[path] = one
+
+    def has_room(self, reason: Reason) -> bool:
+        """Whether one more is listed, and not only counted."""
+        is_quiet = WORDS[reason].care is Care.QUIET
+        return len(self._quiet if is_quiet else self._files) < MAX_LISTED
+
+    def knows(self, path: str) -> bool:
+        """Whether something is noted of it."""
+        return path in self._files
+
+    def drop(self, path: str) -> None:
+        """It is taken after all."""
+        if self._files.pop(path, None) is not None:
+            self._count -= 1
+
+    def result(self, late: Iterable[str] = ()) -> WaitingList:
+        """All of it; `late` are the paths that wait for longer than a minute."""
+        known = frozenset(late)
+        files = [_late(one) if path in known else one for path, one in self._files.items()]
+        files.sort(key=_order)
+        return WaitingList((*files, *self._quiet)[:MAX_LISTED], self._count)
+
+    @property
+    def reasons(self) -> dict[str, Reason]:
+        """By path, without those that ask for nothing."""
+        return {path: one.reason for path, one in self._files.items()}
+
+
+def readable(path: str) -> str:
+    """A path as text that every reader can take: bytes that are no UTF-8 are written out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def notes_of(found: WaitingList) -> Iterator[str]:
+    """What health says of it: those that are stuck by name, then how many more lie there."""
+    named = [one for one in found.files if one.needs_care]
+    stuck = [one for one in named if WORDS[one.reason].care is not Care.LEFT]
+    for one in stuck[:MAX_NOTES]:
+        yield f"{one.path!r} stays in the inbox: {one.text}. {one.advice}"
+    if len(stuck) > MAX_NOTES:
+        yield f"{len(stuck) - MAX_NOTES} more files stay in the inbox; `runner inbox` lists them"
+    left = [one for one in named if WORDS[one.reason].care is Care.LEFT]
+    if left:
+        first = left[0]
+        rest = f", and {len(left) - 1} more" if len(left) > 1 else ""
+        yield (
+            f"left alone in the inbox: {first.path!r} ({first.text}){rest}; "
+            "`runner inbox` says what to do"
+        )
+
+
+def write(state: Path, found: WaitingList) -> None:
+    """Replace the file; it is not synced, since the next look finds the same.
+
+    Raises:
+        OSError
+    """
+    content = {
+        "at": found.at,
+        "count": found.count,
+        "files": [asdict(one) for one in found.files],
+    }
+    temp, file = state / f".{WAITING_FILE}", state / WAITING_FILE
+    temp.write_bytes(json.dumps(content).encode())
+    temp.replace(file)
+
+
+def read(state: Path) -> WaitingList | None:
+    """The last word, however old; None if there is none, or nobody may read it."""
+    try:
+        content = json.loads((state / WAITING_FILE).read_bytes())
+        files = tuple(
+            Waiting(**{**one, "reason": Reason(one["reason"])}) for one in content["files"]
+        )
+        return WaitingList(files, int(content["count"]), str(content["at"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def remove(state: Path) -> None:
+    """The daemon is gone, and knows no more.
+
+    Raises:
+        OSError
+    """
+    (state / WAITING_FILE).unlink(missing_ok=True)
+
+
+def content_of(found: WaitingList) -> dict[str, object]:
+    """The list as JSON, for every face."""
+    return {"at": found.at, "count": found.count, "files": [_content(one) for one in found.files]}
+
+
+def _content(one: Waiting) -> dict[str, str | bool]:
+    return {
+        "path": one.path,
+        "reason": str(one.reason),
+        "text": one.text,
+        "advice": one.advice,
+        "since": one.since,
+        "needs_care": one.needs_care,
+    }
+
+
+def _order(one: Waiting) -> tuple[int, str]:
+    return list(Care).index(WORDS[one.reason].care), one.path
+
+
+def _late(one: Waiting) -> Waiting:
+    return Waiting(one.path, one.reason, one.since, one.detail, is_late=True)
+
+
+def _iso(nanoseconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(nanoseconds // 10**9, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):  # a file system may hold any number
+        return ""
