@@ -345,7 +345,7 @@ def test_settings_for_the_next_run_are_not_those_of_the_last(serving: Serving, m
         program.drop(f"{name}.ipynb", loan)
     for name in ("over", "slow"):
         report = wait_for(partial(with_parameters, program, name))
-        assert report["results"]["cell_2"]["application/json"] == 20
+        assert report["results"]["cell_3"]["application/json"] == 20
         assert not (program.inbox / f"{name}.yaml").exists()
 
 
