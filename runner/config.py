@@ -334,7 +334,67 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
     if settings.jupyter.folder is not None:
         folder = Path(os.path.normpath(base / settings.jupyter.folder))
         servers["jupyter"] = servers["jupyter"].model_copy(update={"folder": folder})
-    return settings.model_copy(update={**folders, **servers})
+    settings = settings.model_copy(update={**folders, **servers})
+    _check_names_apart(settings)
+    return settings
+
+
+FOLDERS = ("inbox", "outbox", "notebooks", "state")
+
+
+def check_apart(settings: Settings) -> None:
+    """Refuse folders of which one is, or lies in, another: what goes out would come in again.
+
+    Also through links, and where one folder is mounted at two places.
+
+    Raises:
+        ConfigError
+    """
+    places = {name: _ancestry(getattr(settings, name)) for name in FOLDERS}
+    for outer in FOLDERS:
+        for inner in FOLDERS:
+            if inner != outer and places[outer][0] in places[inner]:
+                raise _not_apart(settings, inner, outer)
+
+
+def _check_names_apart(settings: Settings) -> None:
+    """The same by the paths alone, which asks no disk: one of them may be away.
+
+    Raises:
+        ConfigError
+    """
+    for outer in FOLDERS:
+        for inner in FOLDERS:
+            folder: Path = getattr(settings, inner)
+            if inner != outer and folder.is_relative_to(getattr(settings, outer)):
+                raise _not_apart(settings, inner, outer)
+
+
+def _not_apart(settings: Settings, inner: str, outer: str) -> ConfigError:
+    inside, around = getattr(settings, inner), getattr(settings, outer)
+    what = (
+        "is the same folder as"
+        if os.path.realpath(inside) == os.path.realpath(around)
+        else ("lies inside")
+    )
+    return ConfigError(
+        f"the {inner} ({inside}) {what} the {outer} ({around}); the four folders "
+        "must lie beside each other, none in another"
+    )
+
+
+def _ancestry(folder: Path) -> list[tuple[int, int] | str]:
+    """What tells a folder and each above it apart; its name while it is not there."""
+    real = Path(os.path.realpath(folder))
+    found: list[tuple[int, int] | str] = []
+    for place in (real, *real.parents):
+        try:
+            seen = place.stat()
+        except OSError:
+            found.append(str(place))
+        else:
+            found.append((seen.st_dev, seen.st_ino))
+    return found
 
 
 def _with_token(name: str, server: Listening, base: Path) -> Listening:

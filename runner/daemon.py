@@ -21,7 +21,7 @@ from types import FrameType
 
 from runner import pulse, waiting
 from runner.companion import Companion
-from runner.config import MEGABYTE, Settings, available_memory
+from runner.config import MEGABYTE, Settings, available_memory, check_apart
 from runner.disk import Disk
 from runner.dispatch import Dispatch, Finished
 from runner.engine import Incarnation, StartExecution, memory_warning, start_execution
@@ -155,6 +155,7 @@ class Daemon:
 
         Raises:
             Owned: another runner has the folders.
+            ConfigError: one of the folders lies in another.
             FolderMissing: see there; only for an embedded runner, a daemon waits.
             OSError, sqlite3.DatabaseError: the state folder cannot be used.
         """
@@ -175,6 +176,7 @@ class Daemon:
         stack.callback(self._ledger.close)
         if not self._find_folders():
             return False
+        check_apart(settings)
         self._inbox_lock = self._own(settings.inbox)
         stack.callback(lambda: self._inbox_lock.release())
         adopt_orphans()

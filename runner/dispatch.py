@@ -10,13 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from runner.config import MEGABYTE, Settings
 from runner.disk import Disk
 from runner.execution.face import Execution
 from runner.execution.order import Order, Progress
 from runner.ledger import Job, Ledger, Seal, State
+from runner.library import as_spelt
 from runner.outbox import Outbox, OutboxGone, Publication
 from runner.outcome import (
     RETRIED,
@@ -414,7 +415,9 @@ class Dispatch:
         settings = self._settings
         folder = None
         if request.notebook is not None:
-            folder = str((settings.notebooks / str(request.notebook)).parent)
+            library = settings.notebooks
+            place = as_spelt(library, PurePosixPath(str(request.notebook)))
+            folder = str((library / place).parent)
         return Order(
             job_id=job.job_id,
             name=job.name,

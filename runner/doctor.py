@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from runner.config import MEGABYTE, Dask, Settings, Tls
+from runner.config import MEGABYTE, ConfigError, Dask, Settings, Tls, check_apart
 from runner.disk import Disk
 from runner.execution.kernelspecs import installed_kernels
 from runner.execution.processes import runtime_base
@@ -93,6 +93,7 @@ def examine(
     if "inbox" in there:
         yield from _watching(settings, disk)
         yield from _entries(settings.inbox)
+    yield from _apart(settings)
     yield from _locks(settings)
     if settings.execution.is_cluster:
         yield from _cluster(settings.execution.dask)
@@ -100,6 +101,13 @@ def examine(
         yield _memory(settings.concurrency, settings.limits.memory_mb, machine_memory_mb())
     yield _sockets(runtime_base())
     yield from _kernels(settings)
+
+
+def _apart(settings: Settings) -> Iterator[Finding]:
+    try:
+        check_apart(settings)
+    except ConfigError as error:
+        yield _problem("folders", str(error), "Change the settings, or the links between them.")
 
 
 def _missing(settings: Settings, name: str) -> Finding | None:

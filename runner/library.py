@@ -5,11 +5,12 @@ Reads only, and nothing outside of the folder. Never says what a notebook means.
 
 import os
 import stat
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from runner.config import MEGABYTE
 from runner.outcome import ErrorType, Refused, refuse
@@ -86,13 +87,40 @@ def _is_text(path: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in path)
 
 
+def as_spelt(folder: Path, path: PurePosixPath) -> PurePosixPath:
+    """A path of the library as it is written there: an accented letter is one character or two.
+
+    macOS writes two (Unicode's NFD), most others one. What is not found stays as it is.
+    """
+    if str(path).isascii() or os.path.lexists(folder / path):
+        return path
+    spelt = PurePosixPath()
+    for part in path.parts:
+        spelt /= _spelling(folder / spelt, part)
+    return spelt
+
+
+def _spelling(folder: Path, name: str) -> str:
+    if name.isascii() or os.path.lexists(folder / name):
+        return name
+    letters = unicodedata.normalize("NFC", name)
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.name for entry in entries)
+            return next(
+                (one for one in names if unicodedata.normalize("NFC", one) == letters), name
+            )
+    except OSError:
+        return name
+
+
 def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
     """Reads notebooks below `folder`, and nothing outside of it."""
 
     def read(path: str) -> bytes:
         pure = library_path(path)
         root = Path(os.path.realpath(folder))
-        real = Path(os.path.realpath(root / pure))
+        real = Path(os.path.realpath(root / as_spelt(root, pure)))
         if not real.is_relative_to(root):
             raise refuse(
                 ErrorType.INVALID_REQUEST, f"`notebook` {path!r} leads out of the library."

@@ -51,6 +51,15 @@ def job_name(path: str) -> str:
     return f"{_cut(safe[-1], KEPT_BYTES)}-{_digest(path)}"
 
 
+def job_names(path: str) -> tuple[str, ...]:
+    """The names of all requests whose path has these letters, however they are written.
+
+    An accented letter is one character or two (Unicode's NFC, NFD); the path's own name is first.
+    """
+    forms = (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path))
+    return tuple(dict.fromkeys(job_name(form) for form in forms))
+
+
 def is_job_name(name: str) -> bool:
     """Whether `name` can be used as it is: chosen names must not need a change."""
     return bool(name) and job_name(name) == name

@@ -33,7 +33,7 @@ from runner.intake.inbox import (
 )
 from runner.ledger import Acceptance, Job, Ledger, State
 from runner.library import LibraryReader
-from runner.names import job_name
+from runner.names import job_name, job_names
 from runner.outbox import Outbox
 from runner.outcome import ErrorType, Failure
 from runner.waiting import Reason
@@ -176,8 +176,13 @@ class Reception:
 
     def _awaiting(self, path: str) -> Job | None:
         """The newest job of a request's name, if it was accepted without its settings."""
-        job = self._ledger.latest(job_name(path))
+        job = self._latest(path)
         return job if job is not None and job.awaits_settings else None
+
+    def _latest(self, path: str) -> Job | None:
+        """The newest job of a request's name, in whatever way its letters are written."""
+        jobs = (self._ledger.latest(name) for name in job_names(path))
+        return max((job for job in jobs if job is not None), key=lambda job: job.seq, default=None)
 
     def _warn_of_settings(self, lone: Iterable[tuple[str, str]]) -> None:
         """While a job is not over its result can say that there were settings for it, perhaps."""
@@ -318,7 +323,8 @@ class Reception:
             found = self._ledger.job(wanted)
             jobs = [found] if found is not None else []
         else:
-            jobs = self._ledger.unclosed(name)
+            names = job_names(drop.path)
+            jobs = [job for one in names for job in self._ledger.unclosed(one)]
         ids = [job.job_id for job in jobs if job.state in (State.QUEUED, State.RUNNING)]
         self._ledger.cancel(ids)
         log.info("cancel %r: %s", name, ", ".join(ids) or "nothing of it is queued or running")
@@ -326,7 +332,7 @@ class Reception:
 
     def _keep_settings(self, drop: Drop) -> None:
         """Settings that came too late go to their job's history, and not to the next drop."""
-        job = self._ledger.latest(job_name(drop.path))
+        job = self._latest(drop.path)
         if job is None:
             return
         filename = Path(drop.main.sighting.path).name

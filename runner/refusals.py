@@ -13,7 +13,7 @@ from runner.config import MEGABYTE, Settings
 from runner.execution.environment import clean_environment
 from runner.execution.kernelspecs import installed_kernels
 from runner.execution.preparation import check_modules, choose, read_notebook
-from runner.library import library_reader
+from runner.library import as_spelt, library_reader
 from runner.outcome import Failure, Refused
 from runner.request import Form, check_resources, check_timeout, read_request
 
@@ -81,5 +81,6 @@ def _bytes_of(given: Source, settings: Settings) -> bytes:
 def _folder_of(given: Source, settings: Settings) -> str | None:
     """Where a library notebook runs, so that its neighbours can be imported."""
     if isinstance(given, str):
-        return str(settings.notebooks / PurePosixPath(given).parent)
+        folder = settings.notebooks
+        return str(folder / as_spelt(folder, PurePosixPath(given)).parent)
     return None

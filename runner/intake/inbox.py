@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import stat
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -383,6 +384,7 @@ class Inbox:
             files = found.setdefault((path, claim), [])
             if sighting is not None:
                 files.append(sighting)
+        _pair_spellings(found)
         groups = []
         while found:  # what is read is freed as it goes: there may be 100,000
             (path, claim), files = found.popitem()
@@ -626,6 +628,37 @@ class Inbox:
 
     def _unreadable(self, path: str, error: OSError) -> None:
         self._note(path, Reason.UNREADABLE, self.wall(), error.strerror or str(error))
+
+
+def _pair_spellings(found: dict[tuple[str, str | None], list[Sighting]]) -> None:
+    """Bring a notebook and its settings together whose names are the same letters.
+
+    An accented letter is one character or two: macOS writes two (Unicode's NFD), most others one.
+    Two notebooks whose names differ only so stay two, and one that has settings keeps its own.
+    """
+    spellings: dict[tuple[str, str | None], list[tuple[str, str | None]]] = {}
+    for path, claim in found:
+        if not path.isascii():
+            letters = unicodedata.normalize("NFC", path)
+            spellings.setdefault((letters, claim), []).append((path, claim))
+    for keys in spellings.values():
+        main = _only_main(found, keys)
+        if main is not None:
+            for key in keys:
+                found[main] += found.pop(key) if key != main else []
+
+
+def _only_main(
+    found: dict[tuple[str, str | None], list[Sighting]], keys: Sequence[tuple[str, str | None]]
+) -> tuple[str, str | None] | None:
+    """The one of them that holds a notebook without settings beside it."""
+    for suffix in (".ipynb", ".json"):
+        mains = [key for key in keys if any(seen.suffix == suffix for seen in found[key])]
+        if mains:
+            settings = {".yaml", ".yml", ".json"} - {suffix}
+            has_own = any(seen.suffix in settings for seen in found[mains[0]])
+            return mains[0] if len(mains) == 1 and not has_own else None
+    return None
 
 
 def _unreadable(seen: Sighting, error: OSError) -> _Wait:

@@ -25,7 +25,7 @@ from runner.gateway.health import Health, examine
 from runner.gateway.problem import Problem
 from runner.gateway.record import Question, Record
 from runner.gateway.runs import MADE_NAMES, Runs, Submitted
-from runner.library import library_reader
+from runner.library import as_spelt, library_reader
 from runner.outcome import ErrorType, Failure, Status, refuse
 from runner.refusals import Source, refusals
 from runner.request import library_path
@@ -202,7 +202,8 @@ class Jobs:
         Raises:
             Refused: no path could be meant.
         """
-        return await _aside((self._settings.notebooks / library_path(path)).is_file)
+        folder, pure = self._settings.notebooks, library_path(path)
+        return await _aside(lambda: (folder / as_spelt(folder, pure)).is_file())
 
     async def waiting(self) -> Json:
         """What stays in the inbox, and why."""

@@ -8,7 +8,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from runner.config import SHORT_NAMES, ConfigError, Settings, available_cores, load
+from runner.config import (
+    SHORT_NAMES,
+    ConfigError,
+    Settings,
+    available_cores,
+    check_apart,
+    load,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -170,3 +177,37 @@ def test_cores_are_those_that_this_process_may_use() -> None:
     import os
 
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"outbox": "inbox/out"}, "the outbox .* lies inside the inbox"),
+        ({"inbox": "outbox/../outbox/in"}, "the inbox .* lies inside the outbox"),
+        ({"notebooks": "inbox"}, "the (inbox|notebooks) .* is the same folder as"),
+        ({"state": "notebooks/.state"}, "the state .* lies inside the notebooks"),
+        ({"inbox": "."}, "lies inside the inbox"),
+    ],
+)
+def test_no_folder_lies_in_another(
+    tmp_path: Path, written: Mapping[str, str], message: str
+) -> None:
+    """What goes out would come in again."""
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(dict(written)))
+    with pytest.raises(ConfigError, match=message):
+        load(file)
+
+
+def test_links_do_not_hide_that_a_folder_lies_in_another(tmp_path: Path) -> None:
+    """Neither to the folder itself, nor to one above it; names that only begin alike are apart."""
+    settings = load()
+    for name in ("inbox", "inbox2", "notebooks", "state"):
+        (tmp_path / name).mkdir()
+    check_apart(settings)
+    check_apart(settings.model_copy(update={"outbox": tmp_path / "inbox2"}))
+    (tmp_path / "inbox" / "out").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "inbox")
+    for outbox in (tmp_path / "linked", tmp_path / "linked" / "out", tmp_path / "linked" / "new"):
+        with pytest.raises(ConfigError, match="inbox"):
+            check_apart(settings.model_copy(update={"outbox": outbox}))

@@ -498,3 +498,29 @@ def test_a_cancel_is_taken_when_there_is_no_room(world: World) -> None:
     (world.folder / "b.cancel").unlink()
     assert world.drops(room=0) == []
     assert world.drops(room=1) == [(SUBMIT, "a")]
+
+
+NFC, NFD = "Bericht \u00e4", "Bericht a\u0308"
+
+
+@pytest.mark.parametrize(("first", "second"), [(NFC, NFD), (NFD, NFC)])
+def test_accented_settings_belong_to_their_notebook_however_they_are_written(
+    world: World, first: str, second: str
+) -> None:
+    """One character or two for a letter; the request has the notebook's spelling."""
+    world.write(f"{first}.yaml", b"parameters: {x: 1}\n")
+    assert world.drops() == []
+    world.write(f"{second}.ipynb", RAW)
+    drop = world.scan().drops[0]
+    assert (drop.path, len(drop.settings)) == (second, 1)
+
+
+def test_notebooks_that_differ_in_spelling_only_stay_two(world: World) -> None:
+    """Each with the settings that are written as it is."""
+    for name in (NFC, NFD):
+        world.write(f"{name}.ipynb", RAW)
+        world.write(f"{name}.yaml", b"parameters: {x: 1}\n")
+    assert sorted((drop.path, len(drop.settings)) for drop in world.scan().drops) == [
+        (NFD, 1),
+        (NFC, 1),
+    ]

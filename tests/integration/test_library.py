@@ -1,12 +1,14 @@
 """Promises of the library: its notebooks are listed, and nothing else is."""
 
 import os
-from pathlib import Path
+import unicodedata
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
 from runner import library
-from runner.library import library_reader, listing
+from runner.library import as_spelt, library_reader, listing
 from runner.outcome import Refused
 
 
@@ -62,3 +64,21 @@ def test_a_name_that_is_no_text_is_left_out(tmp_path: Path) -> None:
     """No JSON could ask for it."""
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.ipynb")).write_text("{}")
     assert listing(tmp_path).notebooks == ()
+
+
+@pytest.mark.parametrize(("there", "asked"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_accented_name_is_found_however_it_is_written(
+    tmp_path: Path, there: Any, asked: Any
+) -> None:
+    """One character or two, in folders too; what is written exactly so comes first."""
+    name = "B\u00fccher/Bericht \u00e4.ipynb"
+    put(tmp_path, unicodedata.normalize(there, name), "one")
+    wanted = unicodedata.normalize(asked, name)
+    assert library_reader(tmp_path, 100)(wanted) == b"one"
+    assert as_spelt(tmp_path, PurePosixPath(wanted)) == PurePosixPath(
+        unicodedata.normalize(there, name)
+    )
+    put(tmp_path, wanted, "two")
+    assert library_reader(tmp_path, 100)(wanted) == b"two"
+    with pytest.raises(Refused):
+        library_reader(tmp_path, 100)("B\u00fccher/other \u00e4.ipynb")

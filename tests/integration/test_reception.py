@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from runner.intake.inbox import Inbox, Trust
 from runner.ledger import Ledger, State
 from runner.library import LibraryReader, library_reader
 from runner.outbox import Outbox, OutboxGone
-from runner.reception import Pace, Received, Reception
+from runner.reception import Pace, Received, Reception, settings_wait
+from runner.waiting import Reason
 from tests.conftest import code, notebook
 from tests.faults.failing import Crash, FailingDisk, no_space
 
@@ -33,13 +35,16 @@ class Place:
             folder.mkdir(parents=True)
         self.now = datetime(2026, 1, 2, tzinfo=UTC)
         self.ids = 0
+        self.seconds = 0.0
 
     def start(
         self, disk: Disk | None = None, library: LibraryReader | None = None
     ) -> tuple[Reception, Ledger]:
         disk = disk or Disk()
         ledger = Ledger(self.state)
-        inbox = Inbox(self.inbox, 5 * MB, 15, (), Trust(), clock=lambda: 0.0, wall=lambda: 10**19)
+        inbox = self.listed = Inbox(
+            self.inbox, 5 * MB, 15, (), Trust(), clock=lambda: self.seconds, wall=lambda: 10**19
+        )
         reception = Reception(
             inbox=inbox,
             claims=Claims(self.inbox, 5 * MB, disk),
@@ -225,3 +230,71 @@ def test_a_drop_that_nobody_thought_of_is_refused_alone(tmp_path: Path) -> None:
     assert jobs["odd"].refused
     assert not jobs["good"].refused
     assert not list(place.inbox.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("came", "over", "expected"),
+    [
+        (0.1, None, 1.0),
+        (0.1, 0.05, 60.0),
+        (5, None, 60.0),
+        (30, 10, 60.0),
+        (59, 10, 60.0),
+        (61, 10, None),
+        (-0.1, None, 1.0),
+    ],
+)
+def test_settings_wait_for_the_notebook_that_follows(
+    tmp_path: Path, came: float, over: float | None, expected: float | None
+) -> None:
+    """A moment where they came with a job whose end nobody could have seen; else a minute."""
+    place = Place(tmp_path / "p")
+    (place.inbox / "a.ipynb").write_bytes(RAW)
+    reception, ledger = place.start()
+    receive(reception)
+    job = ledger.latest("a")
+    assert job is not None
+    accepted = place.now
+    ended = None if over is None else (accepted + timedelta(seconds=over)).isoformat()
+    job = replace(job, finished_at=ended)
+    arrived = accepted + timedelta(seconds=came)
+    assert settings_wait(job, arrived=arrived, now=arrived) == expected
+    assert settings_wait(None, arrived=arrived, now=arrived) is None
+    if expected is not None:
+        later = arrived + timedelta(seconds=expected + 1)
+        assert settings_wait(job, arrived=arrived, now=later) == 0
+
+
+def test_what_cannot_be_taken_away_is_tried_after_growing_pauses(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Seven times in two minutes, said once, listed with its reason; others are not held up."""
+    place = Place(tmp_path / "p")
+    (place.inbox / "mine.ipynb").write_bytes(RAW)
+    tries: list[float] = []
+
+    class Sticky(Disk):
+        def rename(self, old: Path, new: Path) -> None:
+            if old.name == "mine.ipynb":
+                tries.append(place.seconds)
+                raise PermissionError(1, "Operation not permitted")
+            super().rename(old, new)
+
+    reception, ledger = place.start(Sticky())
+    for second in range(121):
+        place.seconds = second
+        if second == 60:
+            (place.inbox / "other.ipynb").write_bytes(RAW)
+        receive(reception)
+        assert [path.name for path in place.inbox.glob(".claim-*")] == []
+    assert tries == [0, 1, 3, 7, 15, 31, 63]
+    assert [job.name for job in ledger.jobs()] == ["other"]
+    waiting = place.listed.waiting.files
+    assert [(one.path, one.reason, one.needs_care) for one in waiting] == [
+        ("mine.ipynb", Reason.NOT_REMOVABLE, True)
+    ]
+    assert "Operation not permitted" in waiting[0].text
+    assert caplog.text.count("'mine.ipynb' stays in the inbox") == 1
+    (place.inbox / "mine.ipynb").chmod(0o600)  # something about it changed: it is tried at once
+    receive(reception)
+    assert tries[-1] == 120

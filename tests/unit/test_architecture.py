@@ -60,7 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("outcome", "request", "strict_json", "waiting"),
     },
     "dispatch": {
-        *("config", "disk", "execution", "ledger", "outbox", "outcome", "output", "report"),
+        *("config", "disk", "execution", "ledger", "library", "outbox", "outcome", "output"),
+        "report",
         *("request", "strict_json"),
     },
     # The HTTP face: a client of the folders, and a reader of the ledger.

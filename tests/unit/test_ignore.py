@@ -2,7 +2,14 @@
 
 import pytest
 
-from runner.intake.ignore import REQUEST_SUFFIXES, is_left_alone, split_suffix
+from runner.intake.ignore import (
+    REQUEST_SUFFIXES,
+    is_left_alone,
+    split_suffix,
+    why_left_alone,
+    why_no_request,
+)
+from runner.waiting import WORDS, Reason
 
 
 @pytest.mark.parametrize(
@@ -38,6 +45,10 @@ from runner.intake.ignore import REQUEST_SUFFIXES, is_left_alone, split_suffix
         "~syncthing~daily.ipynb.tmp",
         ".claim-0123",
         ".refused",
+        *("@Recycle", "@Recently-Snapshot", "#recycle", "$RECYCLE.BIN", "lost+found", "FOUND.000"),
+        *("System Volume Information", "__MACOSX", ".Trash-1000", "@tmp", "#snapshot"),
+        *("a.ipynb.download", "a.ipynb.opdownload", "a.ipynb.!sync", "a.ipynb___jb_tmp___"),
+        *("a.ipynb@SynoEAStream", "a.ipynb:Zone.Identifier", "Icon\r"),
     ],
 )
 def test_leftovers_of_other_programs_are_left_alone(name: str) -> None:
@@ -112,3 +123,68 @@ def test_only_some_suffixes_make_a_request(name: str, expected: tuple[str, str] 
 def test_suffixes_are_those_of_the_contract() -> None:
     """Anything else in the inbox is not ours."""
     assert {".ipynb", ".json", ".yaml", ".yml", ".cancel"} == REQUEST_SUFFIXES
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.sync-conflict-20260101-120000-ABCDEFG.ipynb",
+        "a (Anna's conflicted copy 2026-01-01).ipynb",
+        "a (conflicted copy 2019-01-01 120000).json",
+        "a (Annas in Konflikt stehende Kopie 2026-01-01).yaml",
+        "a (SFConflict anna@x.de 2015-03-07-11-30-28).yaml",
+        "a(Conflict_other (Web browser)_2020-03-25-22-50-36).ipynb",
+        "a_conflict-20121023-151712.ipynb",
+        "a-conflict-2018-11-19T15_04_05.ipynb",
+        "a_Andy-PC_Jan-03-0901-2013_CaseConflict_1.ipynb",
+        "a_DiskStation_Aug-22-151034-2016_Conflict.ipynb",
+        "a.Conflict.ipynb",
+        "a.conflict1.json",
+        "a_conf(1).ipynb",
+        "a [conflicted].ipynb",
+        "a-DESKTOP-AB12CD3.ipynb",
+    ],
+)
+def test_what_a_sync_program_puts_aside_is_no_request(name: str) -> None:
+    """Each of them names it in its own way."""
+    assert why_left_alone(name) is Reason.CONFLICT
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conflict.ipynb",
+        "trade_conflict.ipynb",
+        "middle-east-conflict.ipynb",
+        "conflict-2020.ipynb",
+        "a (conflict).ipynb",
+        "sales-desktop-overview.ipynb",
+        "conference(2).ipynb",
+        "model-checkpoint.json",
+        "checkpoint.ipynb",
+        "a (1).ipynb",
+        "recycle.ipynb",
+        "@home.ipynb",
+    ],
+)
+def test_names_that_only_sound_so_are_requests(name: str) -> None:
+    """People write about conflicts and checkpoints."""
+    assert why_left_alone(name) is None
+
+
+def test_a_checkpoint_copy_outside_its_folder_is_no_request() -> None:
+    """JupyterLab's name for it, wherever a file manager or a backup has put it."""
+    assert why_left_alone("daily-checkpoint.ipynb") is Reason.CHECKPOINT
+    assert why_left_alone("daily-checkpoint.ipynb", is_folder=True) is None
+
+
+@pytest.mark.parametrize("name", ["C4E439~4", "REPORT~1.IPY", "report~1.ipy", "A5Q2ZK~M.JSO"])
+def test_a_name_that_a_server_shortened_is_told_as_such(name: str) -> None:
+    """Its suffix is lost, so nothing else would say what became of the drop."""
+    assert why_no_request(name) is Reason.MANGLED_NAME
+
+
+def test_every_reason_has_its_words() -> None:
+    """Why, and what to do."""
+    assert set(WORDS) == set(Reason)
+    assert all(words.text and words.advice for words in WORDS.values())
