@@ -241,7 +241,7 @@ class Inbox:
     _abandoned: dict[str, float] = field(default_factory=dict)
     _parts: dict[str, list[str]] = field(default_factory=dict)
     _collector: Collector = field(default_factory=Collector)
-    _since: dict[tuple[str, Reason], float] = field(default_factory=dict)
+    _since: dict[str, float] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)
     _lost: set[str] = field(default_factory=set)
     _lost_before: set[str] = field(default_factory=set)
@@ -323,11 +323,11 @@ class Inbox:
     def _conclude(self) -> None:
         """A listing is worked off: say what stays, and log once what waits for long."""
         now, reasons = self.clock(), self._collector.reasons
-        tried = {path for path, memo in self._memos.items() if memo.failures}
-        kept = reasons.keys() | tried
+        kept = reasons.keys() | self._memos.keys()
         self._told = {path: said for path, said in self._told.items() if path in kept}
-        self._since = {key: self._since.get(key, now) for key in reasons.items()}
-        late = {key[0] for key, since in self._since.items() if now - since >= LONG_SECONDS}
+        waiting = reasons.keys() | (self._since.keys() & self._memos.keys())
+        self._since = {path: self._since.get(path, now) for path in waiting}
+        late = {path for path in reasons if now - self._since[path] >= LONG_SECONDS}
         self._say_late([path for path in late if WORDS[reasons[path]].care is Care.LATE])
         self.waiting = self._collector.result(late)
 
@@ -555,6 +555,8 @@ class Inbox:
         memo = self._memo(seen)
         if self.trust.leases and 0 <= self.wall() - seen.ctime_ns < YOUNG_SECONDS * 1e9:
             return _Wait(YOUNG_SECONDS, seen.path, Reason.SETTLING)
+        if not self.trust.leases and (left := self._unsettled(seen, memo)) > 0:
+            return _Wait(left, seen.path, Reason.SETTLING)  # some mounts hold up what is opened
         try:
             fd = os.open(
                 self.folder / seen.path,
@@ -584,14 +586,15 @@ class Inbox:
         if leased is Lease.WRITER:
             memo.since, memo.broken_since = self.clock(), None
             return _Wait(WRITER_SECONDS, seen.path, Reason.WRITER)
-        if leased is Lease.UNAVAILABLE:
-            needed = self.trust.settle_seconds
-            if seen.suffix in (".yaml", ".yml"):
-                needed = self.trust.yaml_seconds
-            quiet = self.clock() - memo.since
-            if quiet < needed:
-                return _Wait(needed - quiet, seen.path, Reason.SETTLING)
+        if leased is Lease.UNAVAILABLE and (left := self._unsettled(seen, memo)) > 0:
+            return _Wait(left, seen.path, Reason.SETTLING)
         return self._read(fd, seen, memo, leased is Lease.TAKEN)
+
+    def _unsettled(self, seen: Sighting, memo: _Memo) -> float:
+        """For how many seconds more a file without a lease must be unchanged."""
+        is_yaml = seen.suffix in (".yaml", ".yml")
+        needed = self.trust.yaml_seconds if is_yaml else self.trust.settle_seconds
+        return needed - (self.clock() - memo.since)
 
     def _read(self, fd: int, seen: Sighting, memo: _Memo, leased: bool) -> Held | _Wait | None:
         if seen.size > size_limit(seen.suffix, self.max_bytes):
