@@ -6,15 +6,21 @@ a token away.
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from runner.config import Listening
 
 _WILDCARDS = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - to tell them apart
+_HOST = re.compile(
+    r"(\[(?P<address>[0-9A-Fa-f:.]{2,45}(%[\w.~-]{1,40})?)\]|(?P<name>[^\s\[\]:/?#@\\]{1,255}))"
+    r"(:(?P<port>[0-9]{0,5}))?",
+    re.ASCII,
+)
+_MAX_PORT = 65_535
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
@@ -94,14 +100,10 @@ def bearer(authorization: str) -> str | None:
 
 def host_name(host: str) -> str | None:
     """The name in a Host header, without its port, in lower case; None if it is no such header."""
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port
-    except ValueError:
+    found = _HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > _MAX_PORT:
         return None
-    if not parts.hostname or parts.netloc != host or parts.username is not None:
-        return None
-    return parts.hostname
+    return (found["address"] or found["name"]).lower()
 
 
 def is_nameless(host: str) -> bool:

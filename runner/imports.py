@@ -41,7 +41,9 @@ _CHANGING_CALLS = frozenset(
     "rename symlink_to hardlink_to mkdir makedirs init".split()
 )
 _CHANGING_BUILTINS = frozenset("exec eval compile __import__ getattr setattr".split())
-_INSTALL = re.compile(r"\b(pip3?|conda|mamba|uv|apt|apt-get)\s+(-\S+\s+)*(install|add)\b")
+_INSTALL = re.compile(
+    r"\b(pip3?|conda|mamba|uv|apt|apt-get)\s{1,20}(-\S{1,100}\s{1,20}){0,10}(install|add)\b"
+)
 _HARMLESS_EXTENSIONS = frozenset({"autoreload", "tensorboard", "sql", "memory_profiler"})
 _ENDING_CALLS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort"})
 _SHELL = frozenset({"system", "getoutput"})

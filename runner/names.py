@@ -12,6 +12,7 @@ MAX_COMPONENT_BYTES = 200
 """A folder or file name has 255 bytes; suffixes such as `.result.json` need room beside it."""
 MAX_NAME_BYTES = 1000
 KEPT_BYTES = 150
+MAX_NORMALISED_CHARS = 500
 
 _UNSAFE_CHARS = frozenset('<>:"\\|?*/')
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -68,7 +69,8 @@ def is_job_name(name: str) -> bool:
 def _safe(component: str, *, is_folder: bool) -> str:
     if not _needs_change(component, is_folder=is_folder):
         return component
-    plain = unicodedata.normalize("NFC", "".join("_" if _is_unsafe(c) else c for c in component))
+    start = component[:MAX_NORMALISED_CHARS]  # of marks without end, normalising takes for ever
+    plain = unicodedata.normalize("NFC", "".join("_" if _is_unsafe(c) else c for c in start))
     plain = plain.strip(" .") or "_"
     plain = re.sub(r"^[-.~#]", "_", plain)
     if _DEVICE.match(plain):
@@ -89,8 +91,8 @@ def _needs_change(component: str, *, is_folder: bool) -> bool:
         or component[0] in " -.~#"
         or component[-1] in " ."
         or _DEVICE.match(component)
-        or not unicodedata.is_normalized("NFC", component)
         or len(component.encode("utf-8", "surrogatepass")) > MAX_COMPONENT_BYTES
+        or not unicodedata.is_normalized("NFC", component)
         or (is_folder and _LOOKS_LIKE_OUTPUT.search(component))
     )
 

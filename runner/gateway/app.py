@@ -49,6 +49,9 @@ from runner.report import with_url
 from runner.submit import cancel
 
 HEALTH_PATHS = frozenset({"/", "/healthz"})
+_LIMIT = re.compile(r"[0-9]{1,9}")
+MAX_COOKIE_CHARS = 8_000
+"""A longer header is no browser's of ours; Python's parser may take a minute for one."""
 _JOB = re.compile(r"/jobs/[^/]+")
 HEARTBEAT_LOOKS = 15
 """A comment goes down a quiet stream of events after so many looks, to see who is still there."""
@@ -298,6 +301,14 @@ def _wants_page() -> bool:
     return wants_page(request.get_header("accept"), request.get_header("user-agent"))
 
 
+def _cookie(header: str) -> str | None:
+    """The value of our cookie; of no header that is long or has escapes, which ours never has."""
+    if len(header) > MAX_COOKIE_CHARS or "\\" in header:
+        return None
+    cookie: str | None = request.get_cookie(COOKIE)
+    return cookie
+
+
 def _coming() -> Coming:
     """The request at the door."""
     names = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "user-agent")
@@ -308,7 +319,7 @@ def _coming() -> Coming:
     return Coming(
         headers={name: value for name, value in headers.items() if value is not None},
         method=request.method,
-        cookie=request.get_cookie(COOKIE),
+        cookie=_cookie(request.get_header("cookie") or ""),
         is_open=path in HEALTH_PATHS or OPEN_PAGES.fullmatch(path) is not None,
         is_health=path == "/healthz" or (path == "/" and not is_wanted),
         is_form=is_form,
@@ -328,7 +339,7 @@ def _report(report: Report) -> HTTPResponse:
 def _question() -> Question:
     query = request.query
     limit = query.get("limit", "50")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_LIMIT):
+    if not (_LIMIT.fullmatch(limit) and 1 <= int(limit) <= MAX_LIMIT):
         raise bad(f"`limit` is a number from 1 to {MAX_LIMIT}.")
     status = query.get("status")
     if status is not None and status not in list(Status):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.config import Settings
-from runner.names import is_job_name, job_name
+from runner.names import MAX_NAME_BYTES, is_job_name, job_name
 from runner.outcome import ErrorType, refuse
 from runner.request import (
     Form,
@@ -32,7 +32,6 @@ _MAX_PACKINGS = 5
 _MAPPINGS = ("notebook", "parameters", "resources")
 _NUMBERS = ("timeout_seconds", "retries")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
-_PREFERENCE = re.compile(r'\s*([\w-]+)\s*(?:=\s*"?([^",;]*)"?)?\s*(?:;[^,]*)?$')
 
 
 @dataclass(frozen=True)
@@ -135,12 +134,12 @@ def seconds_to_wait(wait: str | None, prefer: str | None, default: float) -> flo
 
 
 def _preferences(prefer: str) -> dict[str, str]:
-    matches = (_PREFERENCE.match(part) for part in prefer.split(","))
-    found: dict[str, str] = {}
-    for match in matches:
-        if match is not None:
-            found.setdefault(match[1].lower(), (match[2] or "").strip())
-    return found
+    """What a header `Prefer` names, with its values; the first of equal ones counts."""
+    preferences: dict[str, str] = {}
+    for part in prefer.split(","):
+        name, _, value = part.partition(";")[0].partition("=")
+        preferences.setdefault(name.strip().lower(), value.strip().strip('"').strip())
+    return preferences
 
 
 def _seconds(text: str, what: str) -> float:
@@ -229,6 +228,11 @@ def _keys_of(body: Mapping[str, JsonValue]) -> str:
 def _name(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise refuse(ErrorType.INVALID_REQUEST, "`name` must be a text that is not empty.")
+    if len(name) > MAX_NAME_BYTES:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`name` has {len(name)} characters, more than {MAX_NAME_BYTES}.",
+        )
     if not is_job_name(name):
         raise refuse(
             ErrorType.INVALID_REQUEST,

@@ -65,7 +65,10 @@ def to_html(notebook: bytes) -> str:
         _prepare(content)
         page: str = _exporter().from_notebook_node(content)[0]
     except Exception as error:  # nbformat and nbconvert raise whatever they trip over
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        tamed = notebook.replace(b"<![", b"&lt;![")  # which Python's HTML parser refuses
+        if tamed == notebook:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        return to_html(tamed)
     return page
 
 

@@ -829,3 +829,63 @@ def _has_seat(program: Program) -> bool:
     """Whether a client may wait. Each try leaves a job in the queue, so they are far apart."""
     time.sleep(0.5)
     return post(program, notebook(RESULT), "?wait=20").status_code == 200
+
+
+HOSTILE_HEADERS = [
+    ("GET", "/jobs?limit=" + "0" * 5_000, {}, 400),
+    ("GET", "/jobs?limit=" + "0" * 8 + "1", {}, 200),
+    ("GET", "/jobs?limit=000000001999999", {}, 400),
+    ("GET", "/jobs?limit=%D9%A1", {}, 400),
+    ("GET", "/jobs?before=" + "0" * 5_000, {}, 400),
+    ("GET", "/jobs?before=%00", {}, 400),
+    ("GET", "/jobs?status=%FF", {}, 400),
+    ("GET", "/jobs?name=%FF%00" + "%25" * 5_000, {}, 200),
+    ("GET", "/?name=" + "%25" * 50_000, {"Accept": "text/html", "User-Agent": "Mozilla/5.0"}, 200),
+    ("GET", f"/jobs/{'0' * 32}?wait=" + "9" * 5_000, {}, 400),
+    ("GET", f"/jobs/{'0' * 32}?wait=nan", {}, 400),
+    ("GET", "/jobs", {"Host": "[::1]evil.com"}, 403),
+    ("GET", "/jobs", {"Host": "127.0.0.1:99999"}, 403),
+    ("GET", "/jobs", {"Host": "localhost:" + "1" * 5_000}, 403),
+    ("GET", "/jobs", {"Host": "localhost@evil.com"}, 403),
+    ("GET", "/jobs", {"Host": "localhost/"}, 403),
+    ("GET", "/jobs", {"Host": "[::1]:80"}, 200),
+    ("GET", "/jobs", {"Cookie": 'a="' + "\\" * 7_000}, 200),
+    ("GET", "/jobs", {"Cookie": "a=" + "b;" * 50_000}, 200),
+    ("GET", "/jobs", {"Accept": "a/b;q=" * 20_000}, 200),
+    ("POST", "/run", {"Prefer": "wait=" + " " * 100_000 + '"""'}, 400),
+    ("POST", "/run", {"Prefer": "wait=" * 20_000}, 400),
+    ("POST", "/run", {"Content-Type": "application/json" + ";" * 100_000}, 400),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    HOSTILE_HEADERS,
+    ids=[f"{path[:30]}{str(headers)[:30]}" for _, path, headers, _ in HOSTILE_HEADERS],
+)
+def test_what_was_made_to_confuse_gets_a_clear_answer(
+    program: Program, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    """Neither a fault of ours, nor an answer that others have to wait for."""
+    body = b"{}" if method == "POST" else b""
+    host, _, port = program.url.removeprefix("http://").partition(":")
+    lines = {"Host": f"{host}:{port}", "Connection": "close", **headers}
+    if method == "POST":
+        lines = {"Content-Type": "application/json", **lines, "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    raw = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
+    answer, _, content = raw_request(program, raw)
+    assert answer == status, content[:500]
+    assert b"gateway itself failed" not in content
+
+
+def test_markup_that_no_parser_takes_is_shown_as_far_as_it_goes(program: Program) -> None:
+    """Python's HTML parser raises for it; the page of the job and its notebook are there."""
+    shows = notebook(code("from IPython.display import HTML\nHTML('<table><![foo[ x')", "results"))
+    report = post(program, {"notebook": shows}).json()
+    assert report["status"] == "succeeded"
+    browser = {"Accept": "text/html", "User_Agent": "Mozilla/5.0"}
+    page = get(program, f"/jobs/{report['job_id']}", **browser)
+    assert (page.status_code, "text/html" in page.headers["Content-Type"]) == (200, True)
+    rendered = get(program, f"/jobs/{report['job_id']}/notebook?format=html")
+    assert rendered.status_code == 200, rendered.text[:300]

@@ -17,6 +17,7 @@ from runner.scalars import Scalar, ScalarError, scalar_of
 from runner.strict_json import StrictJsonError, loads
 
 LONG = 80
+MAX_ANNOTATION_CHARS = 200
 
 
 class Kind(StrEnum):
@@ -238,6 +239,8 @@ def _kind(value: object, annotation: str) -> Kind:
     ):
         if isinstance(value, types):
             return kind
+    if len(annotation) > MAX_ANNOTATION_CHARS:
+        return Kind.ANY
     plain = re.sub(r"optional\[(.*)\]|\s*\|\s*none|none\s*\|\s*", r"\1", annotation.lower())
     for pattern, kind in _ANNOTATIONS:
         if re.fullmatch(rf"{pattern}(\[.*\])?", plain):

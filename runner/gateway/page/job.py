@@ -14,7 +14,7 @@ from runner.gateway.page.words import duration, shown_name
 from runner.ledger import Job, Place, State, seconds_between
 from runner.outcome import ErrorType, Status
 
-_LINE = re.compile(r"^Cell In\[\d+\], line (\d+)", re.MULTILINE)
+_LINE = re.compile(r"^Cell In\[\d{1,9}\], line (\d{1,9})", re.MULTILINE)
 NEVER_NOTEBOOKS = frozenset({ErrorType.INVALID_NOTEBOOK, ErrorType.NOTEBOOK_TOO_LARGE})
 """Errors of what is no notebook: there is nothing to render, and nothing that could run again."""
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})

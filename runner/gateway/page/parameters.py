@@ -16,6 +16,8 @@ from typing import Any
 from runner.notebook import PARAMETERS_TAG, kernel_of, language_of, source_of, tags_of
 
 _TYPE = re.compile(r"type:\s*(\S+)\s*(.*)", re.DOTALL)
+MAX_CHARS = 50_000
+MAX_LINE_CHARS = 1_000
 _importing = Lock()
 
 
@@ -78,6 +80,8 @@ def _comments(source: str) -> dict[int, str]:
 
 
 def _by_papermill(notebook: Mapping[str, Any], source: str) -> tuple[Parameter, ...]:
+    if len(source) > MAX_CHARS or any(len(line) > MAX_LINE_CHARS for line in source.splitlines()):
+        return ()  # its patterns need time in proportion to the square of a line
     with _importing:  # 0.6 s, once, and only for who needs it
         from papermill.exceptions import PapermillException
         from papermill.translators import papermill_translators

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from html.parser import HTMLParser
+from html import unescape
 from typing import Any
 
 MAX_ROWS = 200
@@ -19,6 +19,8 @@ MAX_CELL_CHARS = 500
 MAX_IMAGE_CHARS = 8_000_000
 MAX_HTML_CHARS = 500_000
 MAX_FIELDS = 60
+MAX_FIGURE_CHARS = 50
+MAX_WORDS_CHARS = 4_000
 MAX_DECIMALS = 6
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[T ]00:00:00(\.0+)?", re.ASCII)
 _MOMENT = re.compile(
@@ -28,6 +30,7 @@ _SHAPE = re.compile(r"<p>(\d{1,12}) rows × (\d{1,12}) columns</p>", re.ASCII)
 _SHAPE_CHARS = 200
 """How near to the end of its HTML pandas tells a DataFrame's shape, where it leaves rows out."""
 _MIME = re.compile(r"[a-z]+/[\w.+-]+", re.ASCII)
+_TAG_CHARS = 20
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?%?", re.ASCII | re.IGNORECASE)
 
@@ -353,7 +356,7 @@ def html_table(html: str) -> Table | None:
     if grid is None or table is None:
         return None
     numeric = tuple(
-        all(_NUMBER.fullmatch(row[place]) or row[place] in ("", "NaN", "...") for row in grid.rows)
+        all(_is_figure(row[place]) or row[place] in ("", "NaN", "...") for row in grid.rows)
         for place in range(len(table.columns))
     )
     return replace(table, numeric=numeric)
@@ -362,14 +365,13 @@ def html_table(html: str) -> Table | None:
 def _html_grid(html: str) -> Grid | None:
     if len(html) > MAX_HTML_CHARS or html.count("<table") != 1 or "colspan" in html:
         return None
-    reader = _Cells()
-    reader.feed(html)
-    head, *more = reader.head or [[]]
-    if more or not head or not reader.rows or any(len(row) != len(head) for row in reader.rows):
+    heads, rows = _cells_of(html)
+    head, *more = heads or [[]]
+    if more or not head or not rows or any(len(row) != len(head) for row in rows):
         return None
     shape = _SHAPE.search(html, len(html) - _SHAPE_CHARS if len(html) > _SHAPE_CHARS else 0)
     whole = None if shape is None else (int(shape[1]), int(shape[2]))
-    return Grid(head, reader.rows, has_index=not head[0], shape=whole)
+    return Grid(head, rows, has_index=not head[0], shape=whole)
 
 
 def _grid_of_bundle(value: Mapping[str, Any]) -> Grid | None:
@@ -383,33 +385,42 @@ def _grid_of_bundle(value: Mapping[str, Any]) -> Grid | None:
     return grid_of(value["application/json"])
 
 
-class _Cells(HTMLParser):
-    """Collects the texts of `th` and `td`, row by row; all other markup is dropped."""
+def _is_figure(text: str) -> bool:
+    return len(text) <= MAX_FIGURE_CHARS and _NUMBER.fullmatch(text) is not None
 
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.head: list[list[str]] = []
-        self.rows: list[list[str]] = []
-        self._row: list[str] | None = None
-        self._text: list[str] | None = None
-        self._in_head = False
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        if tag in ("thead", "tbody"):
-            self._in_head = tag == "thead"
-        elif tag == "tr":
-            self._row = []
-        elif tag in ("td", "th"):
-            self._text = []
+def _cells_of(html: str) -> tuple[list[list[str]], list[list[str]]]:
+    """The texts of `th` and `td`, row by row: those of the head, and all others.
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th") and self._text is not None and self._row is not None:
-            self._row.append("".join(self._text).strip())
-            self._text = None
-        elif tag == "tr" and self._row is not None:
-            (self.head if self._in_head else self.rows).append(self._row)
-            self._row = None
+    Goes once from tag to tag and drops all other markup. Python's own parser needs time in
+    proportion to the square of what was made for that, and raises for some of it.
+    """
+    heads: list[list[str]] = []
+    rows: list[list[str]] = []
+    row: list[str] | None = None
+    text: list[str] | None = None
+    in_head = False
+    for piece in html.split("<"):
+        tag, closed, words = piece.partition(">")
+        name = tag[:_TAG_CHARS].lower().split()[:1] if closed else []
+        match name:
+            case ["thead" | "tbody" as section]:
+                in_head = section == "thead"
+            case ["tr"]:
+                row = []
+            case ["td" | "th"]:
+                text = []
+            case ["/td" | "/th"] if text is not None and row is not None:
+                row.append(_words("".join(text)))
+                text = None
+            case ["/tr"] if row is not None:
+                (heads if in_head else rows).append(row)
+                row = None
+        if text is not None:
+            text.append(words)
+    return heads, rows
 
-    def handle_data(self, data: str) -> None:
-        if self._text is not None:
-            self._text.append(data)
+
+def _words(text: str) -> str:
+    """A cell's text without entities; cut first, since Python raises for one with a long number."""
+    return unescape(text.strip()[:MAX_WORDS_CHARS]).strip()
