@@ -216,7 +216,9 @@ class Soak:
         return psutil.Process(self._process.pid).children()
 
     def _server(self) -> psutil.Process:
-        return next(c for c in self._children() if "runner.execution.preload" in c.cmdline())
+        return next(
+            c for c in self._children() if "runner.execution.preload" in " ".join(c.cmdline())
+        )
 
     def _query(self, query: str) -> list[Any]:
         ledger = self._root / "state" / "ledger.sqlite3"

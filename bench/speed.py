@@ -341,7 +341,9 @@ def _until_finished(running: Running, count: int) -> None:
 
 def _preload_server(running: Running) -> psutil.Process:
     children = psutil.Process(running.process.pid).children()
-    return next(child for child in children if "runner.execution.preload" in child.cmdline())
+    return next(
+        child for child in children if "runner.execution.preload" in " ".join(child.cmdline())
+    )
 
 
 def cpu_of_tree(process: psutil.Process) -> float:

@@ -79,7 +79,7 @@ class Companion:
         read, write = os.pipe2(os.O_CLOEXEC)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "runner", *self._arguments, "--owner", str(read)],
+                [sys.executable, "-P", "-m", "runner", *self._arguments, "--owner", str(read)],
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
                 pass_fds=[read],

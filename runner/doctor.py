@@ -17,7 +17,7 @@ import stat
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,7 @@ import psutil
 
 from runner.config import MEGABYTE, ConfigError, Dask, Settings, Tls, check_apart
 from runner.disk import Disk
+from runner.execution.environment import withheld
 from runner.execution.kernelspecs import installed_kernels
 from runner.execution.processes import runtime_base
 from runner.execution.scheduler import security_of
@@ -44,6 +45,7 @@ SOCKET_BYTES = 107
 """The longest path of a socket (unix(7))."""
 LOOKED_THROUGH = 2000
 SCHEDULER_SECONDS = 5.0
+NAMES_SHOWN = 40
 
 _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 
@@ -101,6 +103,7 @@ def examine(
         yield _memory(settings.concurrency, settings.limits.memory_mb, machine_memory_mb())
     yield _sockets(runtime_base())
     yield from _kernels(settings)
+    yield _environment(os.environ, settings.kernels.pass_environment)
 
 
 def _apart(settings: Settings) -> Iterator[Finding]:
@@ -441,6 +444,19 @@ def _kernels(settings: Settings) -> Iterator[Finding]:
             f"allowed and not installed: {', '.join(missing)}",
             "Install them, or take them out of `kernels.allowed`.",
         )
+
+
+def _environment(source: Mapping[str, str], passed: Sequence[str]) -> Finding:
+    """Which variables notebooks do not see. Their names may be told, their values not."""
+    names = withheld(source, passed)
+    if not names:
+        return _ok("environment", "notebooks see every variable of this environment")
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return _ok(
+        "environment",
+        f"notebooks do not see {', '.join(names[:NAMES_SHOWN])}{more}; what they need of it goes "
+        "into `kernels.pass_environment`",
+    )
 
 
 def _cluster(dask: Dask) -> Iterator[Finding]:

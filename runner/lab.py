@@ -74,5 +74,5 @@ def become_lab(settings: Settings, environment: Mapping[str, str]) -> None:
     data = Path(jupyter_data_dir())
     data.mkdir(parents=True, exist_ok=True)
     own_arguments = command(settings, data, is_root=os.getuid() == 0)
-    arguments = [sys.executable, "-m", "jupyterlab", *own_arguments]
+    arguments = [sys.executable, "-P", "-m", "jupyterlab", *own_arguments]
     os.execve(sys.executable, arguments, {**environment, "JUPYTER_TOKEN": token})  # noqa: S606

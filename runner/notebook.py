@@ -21,6 +21,20 @@ Notebook = dict[str, Any]
 
 SKIPPED_TAG = "skip-execution"
 PARAMETERS_TAG = "parameters"
+INJECTED_TAG = "injected-parameters"
+"""Of the cell in which papermill sets the parameters of a run."""
+ERROR_TAG = "papermill-error-cell-tag"
+"""Of the cells by which papermill points out where a run failed."""
+_PYTHON_SIGNS = frozenset({".py", "text/x-python", "python", "ipython", "ipython3", "python3"})
+_OTHER_LANGUAGES = re.compile(
+    r"(i?r|irkernel|bash|z?sh|fish|go|gophernotes|rust|evcxr|js|jslab|node(js)?|deno|tslab|scala|almond"
+    r"|spylon|java|i?java(script)?|typescript|kotlin|i?ruby|octave|matlab|imatlab|perl|iperl\d*|lua"
+    r"|i?haskell|sas|stata|nbstata|pystata|x?sql|maxima|sage(math)?|wolfram\w*|prolog|swipl|php|erlang"
+    r"|i?elixir|clojure|clojupyter|pwsh|powershell|\.net|c|c#|f#|csharp|fsharp|xcpp\d*|xc\d*|cling"
+    r"|julia|apache_toree|toree|sparkr?|sparkkernel|coq|agda|ocaml|gap|singular|gnuplot|dot|forth|tcl"
+    r"|fortran|swift|nim|zig|dart|raku|scheme|racket|calysto|lisp|xeus|vbnet)"
+)
+"""Parts of the names of kernels that speak something else."""
 _CELL_TYPES = frozenset({"code", "markdown", "raw", "heading"})
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _UNTITLED = re.compile(r"Untitled\d*", re.IGNORECASE)
@@ -130,6 +144,43 @@ def _normalise(document: Notebook) -> "NotebookNode":
     return node
 
 
+@dataclass(frozen=True)
+class Unmarked:
+    """A notebook without what an earlier run has put into it."""
+
+    notebook: "NotebookNode"
+    positions: Sequence[int]
+    """Of each of its cells, in the notebook as it was given."""
+    note: str | None = None
+    """What that means for its parameters, where the request gives none."""
+
+
+def unmark(notebook: "NotebookNode") -> Unmarked:
+    """Take out the cells that papermill adds: to an executed notebook that is run again.
+
+    Injected parameters stay where nothing else sets them, since there is no cell tagged
+    `parameters`.
+    """
+    has_defaults = any(PARAMETERS_TAG in tags_of(cell) for cell in notebook.cells)
+    added = {ERROR_TAG, INJECTED_TAG} if has_defaults else {ERROR_TAG}
+    kept = [
+        (index, cell)
+        for index, cell in enumerate(notebook.cells)
+        if added.isdisjoint(tags_of(cell))
+    ]
+    note = None
+    if any(INJECTED_TAG in tags_of(cell) for cell in notebook.cells):
+        note = (
+            "An earlier run had put parameters into this notebook; they were left out, and it ran "
+            "with its own. Give parameters with the request to run with others."
+            if has_defaults
+            else "The notebook ran with the parameters that an earlier run had put into it, since "
+            f"it has no cell tagged `{PARAMETERS_TAG}`."
+        )
+    whole = type(notebook)({**notebook, "cells": [cell for _, cell in kept]})
+    return Unmarked(whole, tuple(index for index, _ in kept), note)
+
+
 def language_of(document: Mapping[str, Any]) -> str | None:
     """The notebook's language in lower case, where its metadata tell."""
     metadata = document.get("metadata")
@@ -139,7 +190,16 @@ def language_of(document: Mapping[str, Any]) -> str | None:
         inner = metadata.get(section)
         if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
             return str(inner[key]).lower()
-    return None
+    return "python" if _PYTHON_SIGNS & set(_texts(metadata.get("language_info"))) else None
+
+
+def _texts(value: object) -> Iterable[str]:
+    """Every text in a mapping of the metadata, in lower case, and in one below it."""
+    for inner in value.values() if isinstance(value, dict) else ():
+        if isinstance(inner, str):
+            yield inner.lower()
+        elif isinstance(inner, dict):
+            yield from (one.lower() for one in inner.values() if isinstance(one, str))
 
 
 def kernel_of(document: Mapping[str, Any]) -> str | None:
@@ -176,7 +236,7 @@ def choose_kernel(
 
     `asked` is the request's `kernel`; `named` and `language` are the notebook's own. A notebook's
     kernelspec that is not installed here, of a Python notebook, becomes the first allowed Python
-    kernel: names such as `conda-env-x-py` mean nothing on another machine.
+    kernel: names such as `conda-env-x-py`, `venv` or `myproject` mean nothing on another machine.
 
     Raises:
         Refused: `kernel_not_allowed` or `language_not_allowed`, naming it and what is allowed.
@@ -216,7 +276,16 @@ def _allowed(rules: KernelRules, name: str, requested: str | None) -> KernelChoi
 
 
 def _guess_language(kernel: str | None) -> str | None:
-    return "python" if kernel is not None and "python" in kernel.lower() else None
+    """By the name alone: people name the kernels of their environments as they like.
+
+    None where the name is that of another language.
+    """
+    if kernel is None:
+        return None
+    parts = [part for part in re.split(r"[-_\s/]+|(?<=[a-z])(?=\d)", kernel.lower()) if part]
+    if "py" in parts or "python" in kernel.lower():
+        return "python"
+    return None if any(_OTHER_LANGUAGES.fullmatch(part) for part in parts) else "python"
 
 
 def _no_kernel(rules: KernelRules, why: str) -> Exception:

@@ -49,7 +49,7 @@ def refusals(
     raw = attempt(lambda: _bytes_of(given, settings))
     if raw is None:
         return found
-    notebook = attempt(lambda: read_notebook(raw))
+    notebook = attempt(lambda: read_notebook(raw).notebook)
     if notebook is None:
         return found
     installed = installed_kernels()

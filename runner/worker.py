@@ -69,7 +69,11 @@ def work(
     # Dask limits numpy and the like to one thread, and notebooks would inherit that. Its profiler
     # looks at every thread a hundred times a second, and ours only wait.
     dask.config.set(
-        {"distributed.nanny.pre-spawn-environ": {}, "distributed.worker.profile.enabled": False}
+        {
+            # What lies in the current folder is none of a worker's modules.
+            "distributed.nanny.pre-spawn-environ": {"PYTHONSAFEPATH": "1"},
+            "distributed.worker.profile.enabled": False,
+        }
     )
     names = _names(name, processes)
     asyncio.run(_work(address, offer, names, shutdown_seconds, security, host, port))

@@ -15,6 +15,7 @@ from runner import strict_json
 from runner.execution.guard import MACHINE_MEMORY, MEMORY, PROCESSES
 from runner.execution.limits import RunLimits
 from runner.execution.run import OutputLimit, Run
+from runner.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
 from runner.outcome import ErrorType, Failure
 from runner.plain_text import plain_text
 
@@ -51,7 +52,7 @@ class Circumstances:
 
 
 def failure_of(
-    error: BaseException | None, run: Run, asked: NotebookNode, known: Circumstances
+    error: BaseException | None, run: Run, asked: Unmarked, known: Circumstances
 ) -> Failure | None:
     """The failure of a run that ended with `error`, or early; None if it succeeded.
 
@@ -148,7 +149,7 @@ def _files(known: Circumstances) -> str:
     return f"It had {limit} files open, as many as a process may have (limits.open_files)."
 
 
-def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dict[str, Any]:
+def _place_of(error: BaseException | None, run: Run, asked: Unmarked) -> dict[str, Any]:
     """Which cell it was, in the notebook as it was asked for and not as papermill made it."""
     executed = run.notebook
     if executed is None or run.index is None:
@@ -161,30 +162,29 @@ def _place_of(error: BaseException | None, run: Run, asked: NotebookNode) -> dic
         return {}
     cell = cells[index]
     injected = next(
-        (i for i, c in enumerate(cells) if "injected-parameters" in c.metadata.get("tags", [])),
+        (i for i, c in enumerate(cells) if INJECTED_TAG in c.metadata.get("tags", [])),
         None,
     )
-    shifted = len(cells) > len(asked.cells) and injected is not None
+    shifted = len(cells) > len(asked.notebook.cells) and injected is not None
     original: int | None = index
     if shifted and injected is not None:
         original = None if index == injected else index - (index > injected)
     return {
         "cell": cell.get("execution_count"),
-        "cell_index": original,
+        "cell_index": None if original is None else asked.positions[original],
         "cell_source": strict_json.clean(cell.source),
     }
 
 
 def _asked_cells(executed: NotebookNode) -> list[NotebookNode]:
     """Its cells without those that papermill puts into a failed notebook."""
-    return [
-        c for c in executed.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
-    ]
+    return [c for c in executed.cells if ERROR_TAG not in c.metadata.get("tags", [])]
 
 
 def _cell_failure(
     error: PapermillExecutionError, place: dict[str, Any], run: Run, known: Circumstances
 ) -> Failure:
+    error = _as_replied(error, run)
     lines = [line for entry in error.traceback for line in plain_text(str(entry)).split("\n")]
     raised = {
         **place,
@@ -213,6 +213,22 @@ def _cell_failure(
     if known.is_out_of_files:
         message = f"{message.rstrip(' .:')}. {_files(known)}"
     return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
+
+
+def _as_replied(error: PapermillExecutionError, run: Run) -> PapermillExecutionError:
+    """A magic's UsageError and the like are no output of the cell: only the kernel's answer."""
+    reply = run.replies.get(error.cell_index, {})
+    if error.ename != "CellExecutionError" or not reply.get("ename"):
+        return error
+    lines = reply.get("traceback")
+    return PapermillExecutionError(
+        cell_index=error.cell_index,
+        exec_count=error.exec_count,
+        source=error.source,
+        ename=str(reply["ename"]),
+        evalue=str(reply.get("evalue") or ""),
+        traceback=lines if isinstance(lines, list) else [],
+    )
 
 
 def _is_memory_error(text: str) -> bool:

@@ -4,9 +4,12 @@ It is told whose run it is at the last moment, before its first cell. Drives no 
 no client.
 """
 
+import array
 import asyncio
 import atexit
+import codecs
 import contextlib
+import fcntl
 import functools
 import gc
 import importlib.util
@@ -14,10 +17,12 @@ import io
 import json
 import os
 import random
+import select
 import signal
 import site
 import socket
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +35,7 @@ import ipykernel.ipkernel
 import ipykernel.kernelapp
 import zmq
 from ipykernel.compiler import XCachingCompiler
-from ipykernel.iostream import IOPubThread
+from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
@@ -48,8 +53,11 @@ CHILDREN_SECONDS = 0.1
 COPIED_BYTES = 1 << 40
 """Smaller messages are copied. For one that is not, pyzmq starts a thread when its first part is
 out already: where the system refuses that, half a message was sent, and the rest is misread."""
+GOODBYE_SECONDS = 5.0
 _CHANNEL = 3
 """The descriptor over which a kernel hears from its job process."""
+LAST_WORD = "last_word"
+"""The type of a kernel's last message on iopub."""
 _UP, _ASSIGNED, _FLUSHED = b"up\n", b"assigned\n", b"flushed\n"
 
 
@@ -109,11 +117,20 @@ class KernelTemplate:
         link.sendall(_UP)
         app.start()
         # ipykernel 7.4 closes its output thread while the control thread still flushes through it,
-        # and waits 10 s. The threads are daemons.
+        # and waits 10 s. The threads are daemons, and this one carries what is said until the end.
         atexit.unregister(app.close)
+        atexit.unregister(app.iopub_thread.stop)
         _let_go(app.shell)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # the notebook may have put anything there
+                stream.flush()
+        app.session.send(app.iopub_socket, LAST_WORD, {}, parent={})
+        _wait_for_output(app.iopub_thread)
         with contextlib.suppress(OSError):
             link.send(_FLUSHED)
+            # zmq sends in a thread of its own; the job process ends this one when it has it all.
+            link.settimeout(GOODBYE_SECONDS)
+            link.recv(1)
         os._exit(0)
 
     def _hear(self, link: socket.socket, loop: IOLoop, parent: int) -> None:
@@ -144,6 +161,7 @@ class KernelTemplate:
         shell.history_manager.dir_hist[:] = [Path(setting.folder)]
         self._forget_modules(setting.folder)
         self._style_plots()
+        self._app.run_startup()
         gc.enable()
 
     def _forget_modules(self, folder: str) -> None:
@@ -174,7 +192,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
 
     def prepare(self) -> None:
         """What needs no socket and no thread; the order is ipykernel's own."""
-        BaseIPythonApplication.initialize(self, ["--HistoryManager.enabled=False"])
+        BaseIPythonApplication.initialize(self, ["--HistoryManager.hist_file=:memory:"])
         self.kernel_class = _Kernel
         self.init_pdb()
         # A kernel takes the shell that is there (traitlets' SingletonConfigurable.instance).
@@ -202,6 +220,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
         """Outputs that nobody takes in time make the kernel wait, where ipykernel drops them."""
         context.setsockopt(zmq.XPUB_NODROP, 1)
         ipykernel.kernelapp.IOPubThread = OutputThread
+        self.outstream_class = f"{__name__}.{OutputStream.__name__}"
         super().init_iopub(context)
         del context.sockopts[zmq.XPUB_NODROP]
 
@@ -221,10 +240,15 @@ class _App(IPKernelApp):  # type: ignore[misc]
         self.init_kernel()
         self.init_shell()
         self.init_gui_pylab()
-        if self._has_startup or self.exec_lines:
-            self.init_code()
         sys.stdout.flush()
         sys.stderr.flush()
+
+    def run_startup(self) -> None:
+        """What the user has IPython run before the first cell, in the notebook's surroundings."""
+        if self._has_startup or self.exec_lines:
+            self.init_code()
+            sys.stdout.flush()
+            sys.stderr.flush()
 
 
 class _Kernel(IPythonKernel):  # type: ignore[misc]
@@ -257,6 +281,47 @@ def _without_module_files() -> Iterator[None]:
         yield
     finally:
         ipykernel.ipkernel.sys = sys
+
+
+class OutputStream(OutStream):  # type: ignore[misc]
+    """ipykernel's standard output or error, to which all belongs that came before a flush.
+
+    What other code than Python's writes to the descriptor comes through a pipe and a thread. Each
+    cell ends with a flush; ipykernel 7.4 leaves it to chance whether the thread was quicker. It
+    also decodes each piece alone, so that a character at a border is lost.
+    """
+
+    _pipe_lock: threading.Lock
+
+    def _watch_pipe_fd(self) -> None:
+        poll = select.poll()
+        poll.register(self._fid, select.POLLIN)
+        try:
+            while self._should_watch:
+                poll.poll()
+                self._carry_over()
+        except Exception:  # noqa: BLE001 - ipykernel tells of it when the stream is closed
+            self._exc = sys.exc_info()
+
+    def _setup_stream_redirects(self, name: str) -> None:
+        self._pipe_lock = threading.Lock()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        super()._setup_stream_redirects(name)
+
+    def _carry_over(self) -> None:
+        """Write what is in the pipe by now; who comes first does."""
+        with self._pipe_lock:
+            waiting = array.array("i", [0])
+            fcntl.ioctl(self._fid, termios.FIONREAD, waiting)
+            if waiting[0] and self._should_watch:
+                written = os.read(self._fid, waiting[0])
+                self.write(self._decoder.decode(written))
+                os.write(self._original_stdstream_copy, written)
+
+    def flush(self) -> None:
+        if self._should_watch and self._fid is not None and self._is_master_process():
+            self._carry_over()
+        super().flush()
 
 
 class OutputThread(IOPubThread):  # type: ignore[misc]
@@ -381,6 +446,13 @@ def _reseed_numpy() -> None:
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
+
+
+def _wait_for_output(thread: IOPubThread) -> None:
+    """Until it has handed over to zmq what it was given."""
+    done = threading.Event()
+    thread.schedule(done.set)
+    done.wait(GOODBYE_SECONDS)
 
 
 def _let_go(shell: Any) -> None:

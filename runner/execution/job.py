@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import socket
-import sysconfig
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from runner.execution import run as papermill_run
 from runner.execution.cgroup import Cgroup
 from runner.execution.diagnosis import Circumstances, failure_of
 from runner.execution.early_end import EarlyEnd, Lease
+from runner.execution.environment import activated
 from runner.execution.forked import KernelSetting, KernelTemplate
 from runner.execution.guard import guard_of
 from runner.execution.kernel import (
@@ -55,13 +55,19 @@ from runner.execution.limits import (
     limits_of,
 )
 from runner.execution.order import Order, Progress
-from runner.execution.preparation import check_modules, choose, read_notebook
+from runner.execution.packages_of_run import make_packages, with_packages
+from runner.execution.preparation import (
+    changes_what_is_imported,
+    check_modules,
+    choose,
+    read_notebook,
+)
 from runner.execution.reading import Sought, read_results
-from runner.execution.run import Run, is_executed
+from runner.execution.run import Run, is_executed, is_injected
 from runner.execution.server import Preload
 from runner.execution.shared_memory import SharedMemory, end_run
 from runner.execution.tree import adopt_orphans, end_descendants
-from runner.notebook import KernelChoice, kernel_of
+from runner.notebook import KernelChoice, Unmarked, kernel_of
 from runner.outcome import (
     CellCount,
     ErrorType,
@@ -265,12 +271,15 @@ class _Job:
     def execute(self, raw: bytes) -> tuple[Outcome, bytes | None]:
         """Everything; a notebook that fails, or that will not run, is an outcome."""
         try:
-            notebook = read_notebook(raw)
-            total = sum(1 for cell in notebook.cells if is_executed(cell))
+            given = read_notebook(raw)
+            notebook = given.notebook
+            if given.note is not None and not self._order.parameters:
+                self._warnings.append(given.note)
+            total = sum(1 for cell in notebook.cells if is_executed(cell) and not is_injected(cell))
             self._cells = CellCount(total=total, executed=0)
             choice = self._choose(notebook)
             kernel = self._start_kernel(notebook, choice)
-            return self._run(notebook, choice, kernel)
+            return self._run(given, choice, kernel)
         except Refused as refused:
             return self._outcome(refused.failure), None
         except KernelNotReady as error:
@@ -317,23 +326,31 @@ class _Job:
             "RUNNER_NAME": order.name,
             "RUNNER_OUTPUT_DIR": order.output_folder,
         }
+        if found.prefix is not None:
+            environment = activated(environment, found.prefix)
         check_modules(notebook, choice, found.python, folder, environment)
         packages = None
         if order.packages_folder is not None:
-            packages = _make_packages(order.packages_folder)
-            environment |= {"PYTHONUSERBASE": order.packages_folder, "PIP_USER": "1"}
+            packages = make_packages(order.packages_folder)
+            environment = with_packages(environment, order.packages_folder, packages)
         setting = KernelSetting(folder, environment, packages)
-        kernel = self._take_or_start(choice, setting)
+        is_new = changes_what_is_imported(notebook, folder, environment)
+        kernel = self._take_or_start(choice, setting, is_new=is_new)
         group = self._surroundings.cgroup
         if order.resources.memory_mb is not None and group is not None:
             group.limit_memory(order.resources.memory_mb + KERNEL_MB)
         return kernel
 
-    def _take_or_start(self, choice: KernelChoice, setting: KernelSetting) -> RunningKernel:
-        """The kernel that waits, where it will do, or one that is started now; both have limits."""
+    def _take_or_start(
+        self, choice: KernelChoice, setting: KernelSetting, *, is_new: bool
+    ) -> RunningKernel:
+        """The kernel that waits, where it will do, or one that is started now; both have limits.
+
+        `is_new` asks for one that has imported nothing yet.
+        """
         around, ready = self._surroundings, self._surroundings.forked
         is_fork = around.installed[choice.name].is_fork
-        if ready is not None and is_fork:
+        if ready is not None and is_fork and not is_new:
             return ready.take(setting)
         if ready is not None:
             ready.close()
@@ -350,9 +367,9 @@ class _Job:
         return kernel
 
     def _run(
-        self, notebook: NotebookNode, choice: KernelChoice, kernel: RunningKernel
+        self, given: Unmarked, choice: KernelChoice, kernel: RunningKernel
     ) -> tuple[Outcome, bytes]:
-        order = self._order
+        order, notebook = self._order, given.notebook
         self._send("ready")
         run = Run(kernel, order.output_bytes, self._report)
         guard = guard_of(kernel, self._limits, self._surroundings.cgroup)
@@ -384,12 +401,21 @@ class _Job:
         kernel.ask_to_end()
         self._send("executed")
         executed = run.notebook if run.notebook is not None else notebook
+        self._warnings.extend(_early_end_of(executed, run, reason))
+        before = list(self._warnings)
+        is_changed = False
         try:
-            failure = failure_of(error, run, notebook, known)
-            return self._finished(executed, failure, run.written)
+            failure = failure_of(error, run, given, known)
+            outcome = self._finished(executed, failure, run.written)
         finally:
-            if ensure_event_loop().run_until_complete(kernel.end()):
+            ending = kernel.end(run.drain)
+            has_flushed, is_changed = ensure_event_loop().run_until_complete(ending)
+            if has_flushed:
                 self._flushed.add(kernel.pid)
+        if is_changed:  # by what has gone on after the last cell
+            self._warnings = before
+            return self._finished(executed, failure, run.written)
+        return outcome
 
     def _finished(
         self, executed: NotebookNode, failure: Failure | None, written: int
@@ -407,9 +433,7 @@ class _Job:
         count = sum(
             1
             for cell in executed.cells
-            if cell.cell_type == "code"
-            and cell.execution_count
-            and "injected-parameters" not in cell.metadata.get("tags", [])
+            if cell.cell_type == "code" and cell.execution_count and not is_injected(cell)
         )
         self._cells = CellCount(total=self._cells.total, executed=count)
         return self._outcome(failure, found.results), _to_bytes(executed)
@@ -443,11 +467,15 @@ class _Job:
             wire.send(self._connection, kind, **fields)
 
 
-def _make_packages(base: str) -> str:
-    """The folder for packages below a user base (PEP 370); Python looks only where one is."""
-    found = sysconfig.get_path("purelib", "posix_user", vars={"userbase": base})
-    Path(found).mkdir(parents=True, exist_ok=True)
-    return found
+def _early_end_of(executed: NotebookNode, run: Run, reason: str | None) -> list[str]:
+    """A warning, where the notebook has ended itself and cells were left that are not run."""
+    if run.exited is None or reason is not None:
+        return []
+    left = sum(1 for cell in executed.cells[run.exited + 1 :] if is_executed(cell))
+    if not left:
+        return []
+    count = executed.cells[run.exited].execution_count
+    return [f"The notebook ended itself in cell [{count}]; code cells after it, not run: {left}."]
 
 
 def _to_bytes(notebook: NotebookNode) -> bytes:

@@ -27,6 +27,8 @@ from runner.execution.forked import KernelSetting
 
 SHUTDOWN_SECONDS = 5.0
 """How long a kernel may take to flush its files and end by itself."""
+FLUSHED_SECONDS, ENDED_SECONDS = 1.0, 0.05
+"""For its last messages to arrive, when it has said that there are no more, and when it is gone."""
 WAITING_MESSAGES = 100
 """How many may wait in this process for each channel; the others wait in the kernel."""
 
@@ -47,6 +49,11 @@ class RunningKernel:
     """To a forked one: it says there that its files are flushed. Its memory goes later."""
     monitors: Sequence[zmq.asyncio.Socket] = ()
     """They tell when zmq refuses a message that is too large: it hangs up then."""
+
+    @property
+    def last_word(self) -> str:
+        """The type of the message after which it publishes nothing any more."""
+        return "shutdown_reply" if self.channel is None else forked.LAST_WORD
 
     def is_alive(self) -> bool:
         """Whether the kernel's process has not ended; a process descriptor is readable then."""
@@ -86,17 +93,25 @@ class RunningKernel:
         if self.is_alive():
             self.client.shutdown()
 
-    async def end(self) -> bool:
+    async def end(self, drain: Callable[[], Awaitable[bool]] | None) -> tuple[bool, bool]:
         """Wait until it has written all, after `ask_to_end`; kill it if it takes too long.
 
-        Whether it said itself that it has: then it is as good as ended.
+        Whether it said itself that it has: then it is as good as ended. And what `drain` gives,
+        which takes its last messages meanwhile.
         """
+        taking = None if drain is None else asyncio.ensure_future(drain())
+        has_flushed = False
         try:
-            return await asyncio.wait_for(self._ended_or_flushed(), SHUTDOWN_SECONDS)
+            has_flushed = await asyncio.wait_for(self._ended_or_flushed(), SHUTDOWN_SECONDS)
         except TimeoutError:
-            return False
+            pass
         finally:
+            if taking is not None:
+                wait = FLUSHED_SECONDS if has_flushed else ENDED_SECONDS
+                await asyncio.wait({taking}, timeout=wait)
+                taking.cancel()
             self.kill()
+        return has_flushed, taking is not None and await taking
 
     async def _ended_or_flushed(self) -> bool:
         if self.channel is not None and await forked.has_flushed(self.channel):
@@ -193,11 +208,14 @@ async def start_cold(
         ip=str(Path(runtime_folder) / "k"),
         connection_file=str(Path(runtime_folder) / "kernel.json"),
     )
+    # Else every kernel writes into one file of the user's.
+    history = ["--HistoryManager.hist_file=:memory:"] if km.ipykernel else []
     try:
         await km.start_kernel(
             cwd=setting.folder,
             env=setting.environment,
             stdin=None,
+            extra_arguments=history,
             preexec_fn=None if cgroup is None else cgroup.enter,
         )
     except Exception as error:

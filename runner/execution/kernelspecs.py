@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpecManager
 
@@ -28,6 +29,14 @@ class InstalledKernel:
         first = self.argv[0] if self.argv else ""
         here = ("python", "python3", f"python3.{sys.version_info[1]}", sys.executable)
         return None if first in here else first
+
+    @property
+    def prefix(self) -> str | None:
+        """The virtual environment of a Python kernel; None if it is in none that can be told."""
+        if self.python is None:
+            return None if sys.prefix == sys.base_prefix else sys.prefix
+        prefix = Path(self.python).parent.parent
+        return str(prefix) if (prefix / "pyvenv.cfg").exists() else None
 
     @property
     def is_fork(self) -> bool:

@@ -186,7 +186,7 @@ def _log_to_stderr() -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`python -m runner.execution.preload SOCKET PRELOAD`, by the daemon only."""
+    """Serve the daemon over the socket SOCKET, as PRELOAD says; called by `PreloadServer` only."""
     _log_to_stderr()
     asked = Preload.model_validate_json(arguments[1])
     sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
@@ -216,7 +216,3 @@ def _end(asked: Preload) -> NoReturn:
     with contextlib.suppress(OSError):
         Path(asked.runtime_folder).parent.rmdir()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -4,17 +4,20 @@ Reads it, chooses its kernel and asks that kernel's environment for its modules.
 """
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nbformat import NotebookNode
 
+from runner.execution.early_changes import changes_imports, files_read
 from runner.execution.importable import EnvironmentNotAnswering, missing_here, missing_in
 from runner.execution.kernelspecs import Installed
 from runner.imports import required_modules
 from runner.notebook import (
     KernelChoice,
     KernelRules,
+    Unmarked,
     check,
     choose_kernel,
     code_sources,
@@ -22,14 +25,19 @@ from runner.notebook import (
     language_of,
     normalise,
     parse,
+    unmark,
 )
 from runner.outcome import ErrorType, Failure, Refused, refuse
 
 log = logging.getLogger(__name__)
 
+LOOKED_AT_CHARS = 200_000
+_CONFIG_FOLDERS = ("/etc/ipython", "/usr/local/etc/ipython", f"{sys.prefix}/etc/ipython")
+_MEANS_CODE = ("exec_lines", "exec_files", "extensions", "code_to_run", "module_to_run")
 
-def read_notebook(raw: bytes) -> NotebookNode:
-    """A valid notebook out of a file's bytes.
+
+def read_notebook(raw: bytes) -> Unmarked:
+    """A valid notebook out of a file's bytes, without the marks of an earlier run.
 
     Raises:
         Refused: `invalid_notebook`.
@@ -40,7 +48,7 @@ def read_notebook(raw: bytes) -> NotebookNode:
         raise refuse(
             ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is not JSON ({error})."
         ) from error
-    return normalise(check(document))
+    return unmark(normalise(check(document)))
 
 
 def choose(
@@ -62,6 +70,50 @@ def choose(
         named=kernel_of(notebook),
         language=language_of(notebook),
     )
+
+
+def changes_what_is_imported(
+    notebook: NotebookNode, folder: str | None, environment: Mapping[str, str]
+) -> bool:
+    """Whether it installs something or sets a variable, itself or in a file that runs with it.
+
+    Then a kernel that has everything imported is no new one: it would give the older package, and
+    libraries that read their variables once have read them.
+    """
+    sources = code_sources(notebook)
+    files = [Path(folder, path) for path in files_read(sources)] if folder is not None else []
+    texts = (_text_of(path) for path in (*files, *startup_files(environment)))
+    return changes_imports((*sources, *texts))
+
+
+def startup_files(environment: Mapping[str, str]) -> list[Path]:
+    """What IPython runs before the first cell, and settings of it that may name more."""
+    home = Path(environment.get("HOME") or Path.home())
+    base = Path(environment.get("IPYTHONDIR") or home / ".ipython").expanduser()
+    profile = base / "profile_default"
+    found = [*profile.glob("startup/*.py"), *profile.glob("startup/*.ipy")]
+    for place in (profile, *map(Path, _CONFIG_FOLDERS)):
+        found += [*place.glob("ipython*_config.py"), *place.glob("ipython*_config.json")]
+    return sorted(found)
+
+
+def runs_code_first(environment: Mapping[str, str]) -> bool:
+    """Whether IPython runs something of the user's before the first cell."""
+    return any(
+        path.parent.name == "startup" or any(word in _text_of(path) for word in _MEANS_CODE)
+        for path in startup_files(environment)
+    )
+
+
+def _text_of(path: Path) -> str:
+    """The beginning of a file; nothing of one that cannot be read."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(LOOKED_AT_CHARS)
+    except OSError:
+        return ""
 
 
 def _before_neighbours(modules: Sequence[str], folder: str | None) -> list[str]:
@@ -86,12 +138,15 @@ def check_modules(
     """Ask the kernel's environment for the modules that the notebook will surely import.
 
     `python` is the kernel's interpreter, None for this one. One that cannot be asked, such as a
-    wrapper script, may still start the kernel.
+    wrapper script, may still start the kernel. Where IPython runs code of the user's before the
+    first cell, that may make more importable, and nothing is asked.
 
     Raises:
         Refused: `missing_dependencies`, naming them.
     """
     if choice.language != "python":
+        return
+    if runs_code_first(environment):
         return
     needed = _before_neighbours(required_modules(code_sources(notebook)).ordered, folder)
     if not needed:

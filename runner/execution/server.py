@@ -21,7 +21,9 @@ FORK = b"fork"
 FORK_BARE = b"fork bare"
 """One that starts its kernel when it has its order."""
 END_SECONDS = 10.0
-_MODULE = "runner.execution.preload"
+_MAIN = "import sys; del sys.path[0]; from runner.execution.preload import main; main(sys.argv[1:])"
+"""Without the current folder on its path, as `-P` would have it; but what a notebook starts would
+inherit that flag from a kernel that is forked."""
 
 
 class Preload(Value):
@@ -53,7 +55,7 @@ class PreloadServer:
         with theirs:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", _MODULE),
+                    *(sys.executable, "-c", _MAIN),
                     *(str(theirs.fileno()), preload.model_dump_json()),
                 ],
                 env={**environment, INSTANCE: instance},

@@ -296,7 +296,7 @@ def test_what_a_neighbour_may_bring_is_not_missed(tmp_path: Path) -> None:
         json.dumps(
             {"cells": [{"cell_type": "code", "source": "import context\nimport foo_n"}]}
         ).encode()
-    )
+    ).notebook
     (tmp_path / "context.py").write_text("import sys; sys.path.append('src')\n")
     choice = KernelChoice("python3", "python", None)
     check_modules(notebook, choice, None, str(tmp_path), {})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.execution.environment import clean_environment
+from runner.execution.environment import clean_environment, withheld
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,11 @@ from runner.execution.environment import clean_environment
         "OPENAI_API_KEY",
         "SSH_AUTH_SOCK",
         "PGPASSWORD",
-        "http_proxy",
+        "UV_PUBLISH_TOKEN",
+        "UV_INDEX_MINE_PASSWORD",
+        "HF_TOKEN",
+        "PIP_TOKEN",
+        "PYTHONSAFEPATH",
         "NOTIFY_SOCKET",
         "LD_PRELOAD",
         "PYTHONSTARTUP",
@@ -60,3 +64,28 @@ def test_source_is_left_alone() -> None:
     source = {"PATH": "/bin", "SECRET": "x"}
     clean_environment(source)["PATH"] = "/other"
     assert source == {"PATH": "/bin", "SECRET": "x"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "REQUESTS_CA_BUNDLE"),
+        *("PIP_INDEX_URL", "PIP_CONFIG_FILE", "UV_INDEX_URL", "UV_DEFAULT_INDEX"),
+        *("GDAL_DATA", "PROJ_LIB", "PROJ_DATA", "JAVA_HOME", "HF_HOME", "MPLCONFIGDIR"),
+    ],
+)
+def test_what_a_network_or_a_library_needs_is_seen(name: str) -> None:
+    """Proxies, package indexes, folders of libraries; with a login in it only when it is named."""
+    assert clean_environment({name: "http://proxy:3128"}) == {name: "http://proxy:3128"}
+    for secret in ("http://me:word@proxy", "https://token@index/simple", "x https://a:b@c/"):
+        assert clean_environment({name: secret}) == {}
+        assert clean_environment({name: secret}, [name]) == {name: secret}
+
+
+def test_what_is_withheld_can_be_told() -> None:
+    """Names only, and none of the shell's or of the runner's own."""
+    source = {
+        **{"PATH": "/bin", "PWD": "/", "GATEWAY_TOKEN": "x", "INBOX_RUNNER__STATE": "y"},
+        **{"DATABASE_URL": "z", "HTTPS_PROXY": "http://a:b@c", "API_KEY": "k"},
+    }
+    assert withheld(source, ["API_KEY"]) == ["DATABASE_URL", "HTTPS_PROXY"]

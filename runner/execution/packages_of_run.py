@@ -1,0 +1,44 @@
+"""A folder for the packages that a notebook installs for itself, which goes with its run.
+
+It is a user base (PEP 370): Python looks there first, and `pip` needs no other way of resolving.
+Installs nothing.
+"""
+
+import os
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+_HOOK = """\
+import os, sys; \
+"install" in sys.orig_argv \
+and any(os.path.basename(a).startswith("pip") for a in sys.orig_argv[1:4]) \
+and not any(a[:2] == "-t" for a in sys.orig_argv) \
+and not {"--target", "--prefix", "--root", "--no-user"} & {a.partition("=")[0] \
+for a in sys.orig_argv} \
+and os.environ.setdefault("PIP_USER", "1")
+"""
+"""Run by each Python that looks there: `pip install` means the user's packages, unless it says
+where. As a variable for all it would break `--target`, and every virtual environment below."""
+_UV = """\
+# uv has no --user
+[pip]
+target = "{packages}"
+"""
+
+
+def make_packages(base: str) -> str:
+    """The folder for packages below a user base; Python looks only where one is."""
+    found = sysconfig.get_path("purelib", "posix_user", vars={"userbase": base})
+    Path(found).mkdir(parents=True, exist_ok=True)
+    Path(found, "pip-of-this-run.pth").write_text(_HOOK)
+    Path(base, "uv.toml").write_text(_UV.format(packages=found))
+    return found
+
+
+def with_packages(environment: Mapping[str, str], base: str, packages: str) -> dict[str, str]:
+    """The environment of a run with packages of its own; scripts of these come first."""
+    scripts = (os.path.join(base, "bin"), os.path.join(packages, "bin"))
+    path = os.pathsep.join((*scripts, environment.get("PATH", os.defpath)))
+    own = {"UV_CONFIG_FILE": os.path.join(base, "uv.toml"), **environment}
+    return {**own, "PYTHONUSERBASE": base, "PATH": path}

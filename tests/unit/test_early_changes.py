@@ -1,0 +1,87 @@
+"""Promises about notebooks that change what an import gives: they are told by their text."""
+
+import time
+
+import pytest
+
+from runner.execution.early_changes import changes_imports, files_read
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "%pip install -q numpy==2.0",
+        "!pip install pandas",
+        "!{sys.executable} -m pip install --upgrade 'pandas<3'",
+        "!uv pip install polars",
+        "%conda install scipy",
+        "!mamba update numpy -y",
+        "%%bash\nset -e\npip3 install gift",
+        "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'pip', 'install', 'gift'])",
+        "subprocess.check_call(\n    [\n        sys.executable,\n        '-m',\n        'pip',\n"
+        "        'install',\n        'gift',\n    ]\n)",
+        "os.system('pip uninstall -y gift')",
+        "get_ipython().system('pip install \\\n  gift')",
+        "from pip import main\nmain(['install', 'gift'])",
+        "!python setup.py develop",
+        'import os\nos.environ["MPLBACKEND"] = "Agg"',
+        "os.environ['OPENBLAS_NUM_THREADS']='1'",
+        "os.environ[\n    'A'\n] = 'b'",
+        "environ.update(X='1')",
+        "os.environ |= {'X': '1'}",
+        "os.environ.setdefault('X', '1')",
+        "os.environ.pop('X', None)",
+        "del os.environ['X']",
+        "os.putenv('X', '1')",
+        "%env OMP_NUM_THREADS=2",
+        "%env OMP_NUM_THREADS 2",
+        "%set_env X=1",
+        "if True:\n    %env X=1",
+        "from dotenv import load_dotenv\nload_dotenv()",
+        "settings = {'ARROW_DEFAULT_MEMORY_POOL': 'system'}",
+        "with patch.dict(os.environ, X='1'):\n    import gift",
+    ],
+)
+def test_what_changes_imports_is_seen(source: str) -> None:
+    """By any installer, or through the environment."""
+    assert changes_imports(["import os", source])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pandas as pd\ndf = pd.read_csv('x.csv')\ndf.update(other)",
+        "# !pip install pandas\n    # os.environ['X'] = '1'\nimport pandas",
+        "import os\nprint(os.environ['HOME'], os.environ.get('X'))",
+        "if os.environ['HOME'] == '/root': print(1)",
+        "%env",
+        "%env HOME",
+        "!pip list\n!pip --version",
+        "%matplotlib inline",
+        "pipeline.add(step)",
+        "uvicorn.install",
+        "MAXIMUM = 3",
+        "",
+    ],
+)
+def test_what_only_reads_is_not(source: str) -> None:
+    """Such notebooks have the kernel that waits for them."""
+    assert not changes_imports([source])
+
+
+@pytest.mark.parametrize(
+    "source", ["pip " * 60_000, "environ[" * 30_000, "\n" * 250_000, "(\n " * 80_000]
+)
+def test_a_long_source_takes_no_time(source: str) -> None:
+    """Whatever it repeats."""
+    before = time.process_time()
+    changes_imports([source])
+    files_read([source])
+    assert time.process_time() - before < 20
+
+
+def test_files_beside_the_notebook_are_named() -> None:
+    """What it imports, and what it runs."""
+    assert files_read(["import setup\nfrom plots import x\n%run -i first.py"]) == [
+        *("setup.py", "setup/__init__.py", "plots.py", "plots/__init__.py", "first.py")
+    ]
