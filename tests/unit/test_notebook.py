@@ -250,6 +250,9 @@ def test_code_is_a_code_cell_whatever_is_in_it(document: object, expected: bool)
         ({}, None, None),
         (None, None, None),
         ([], None, None),
+        ({"language_info": {"file_extension": ".py"}}, "python", None),
+        ({"language_info": {"codemirror_mode": {"name": "ipython"}}}, "python", None),
+        ({"language_info": {"file_extension": ".jl"}}, None, None),
     ],
 )
 def test_language_and_kernel_are_read_from_any_metadata(
@@ -565,6 +568,11 @@ RULES = KernelRules(
         ("python3", "ir", "r", "python3"),
         (None, "conda-env-x-py", "python", "python3"),
         (None, "my-python-env", None, "python3"),
+        (None, "conda-env-geo-py", None, "python3"),
+        (None, "conda-env-r-stuff-py", None, "python3"),
+        (None, "venv", None, "python3"),
+        (None, ".venv (3.12.1)", None, "python3"),
+        (None, "mystery", None, "python3"),
         (None, "gone", "python", "python3"),
     ],
 )
@@ -585,7 +593,11 @@ def test_kernel_is_the_one_asked_for_or_stands_in_for_it(
         (None, "ir", "r", ErrorType.KERNEL_NOT_ALLOWED, "`ir` is not allowed"),
         (None, "other", "python", ErrorType.KERNEL_NOT_ALLOWED, "`other` is not allowed"),
         (None, "julia-1.9", "julia", ErrorType.KERNEL_NOT_ALLOWED, "`julia-1.9` is not installed"),
-        (None, "mystery", None, ErrorType.KERNEL_NOT_ALLOWED, "`mystery` is not installed"),
+        (None, "julia-1.9", None, ErrorType.KERNEL_NOT_ALLOWED, "`julia-1.9` is not installed"),
+        (None, "irkernel", None, ErrorType.KERNEL_NOT_ALLOWED, "`irkernel` is not installed"),
+        (None, "conda-env-stats-r", None, ErrorType.KERNEL_NOT_ALLOWED, "is not installed"),
+        (None, "xcpp17", None, ErrorType.KERNEL_NOT_ALLOWED, "`xcpp17` is not installed"),
+        (None, ".net-csharp", None, ErrorType.KERNEL_NOT_ALLOWED, "`.net-csharp` is not"),
         (None, None, "r", ErrorType.LANGUAGE_NOT_ALLOWED, "`r` is not allowed"),
     ],
 )
