@@ -161,7 +161,7 @@ class Reception:
     def release(self, received: Received) -> None:
         """Remove the claim folders of what was received."""
         for claim in received.claims:
-            self._remove(claim.folder, claim.job_id)
+            self._remove(claim.folder, claim.job_id, claim.drop)
         for folder in received.scan.abandoned:
             self._clear(folder)
         if received.scan.look_again != 0:
@@ -340,11 +340,19 @@ class Reception:
         self._warn_once(job, filename)
         log.info("job %s: settings %r came too late", job.job_id, filename)
 
-    def _remove(self, folder: str, job_id: str) -> None:
+    def _remove(self, folder: str, job_id: str, drop: Drop | None = None) -> None:
+        """What stays in a claim folder is looked at again; it is its job already."""
         try:
             self._claims.remove(folder, job_id)
         except OSError as error:
-            log.warning("claim folder %r stays for now: %s", folder, error)
+            log.log(
+                logging.WARNING if drop is None else logging.DEBUG,
+                "claim folder %r stays for now: %s",
+                folder,
+                error,
+            )
+            if drop is not None:
+                self._inbox.put_off(drop, error, folder)
 
     def _tidy(self) -> None:
         """No batch of the same listing follows."""

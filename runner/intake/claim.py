@@ -61,9 +61,7 @@ class Claims:
                         self._disk.sync_folder(place)
                     old = self._inbox / held.sighting.path
                     self._disk.rename(old, place / old.name)
-            intact = all(
-                held.intact((place / Path(held.sighting.path).name).lstat()) for held in drop.files
-            )
+            intact = all(held.intact(place / Path(held.sighting.path).name) for held in drop.files)
         except FileNotFoundError as error:
             log.info("could not claim %r: %s; it is looked at again", drop.path, error)
             self.undo_if_empty(folder)

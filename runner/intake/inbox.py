@@ -4,6 +4,7 @@ Reads what is whole and holds it open until it is claimed. Never decides what a 
 a job.
 """
 
+import hashlib
 import logging
 import os
 import re
@@ -11,7 +12,7 @@ import stat
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -103,9 +104,20 @@ class Held:
     fd: int
     leased: bool
 
-    def intact(self, now: os.stat_result) -> bool:
-        """Whether `now`, the file's place after the claim, is what was read and nobody writes."""
-        return self.sighting.is_of(now) and (not self.leased or lease.is_held(self.fd))
+    def intact(self, place: Path) -> bool:
+        """Whether at `place`, after the claim, lies what was read, and nobody writes.
+
+        Where a mount's numbers and times cannot be relied on, its bytes say so.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        now = place.lstat()
+        if self.sighting.is_of(now):
+            return not self.leased or lease.is_held(self.fd)
+        if self.sighting.inode is not None or now.st_size != self.sighting.size:
+            return False
+        return self.too_large or place.read_bytes() == self.raw
 
     @property
     def kind(self) -> Kind:
@@ -164,6 +176,9 @@ class _Memo:
     refusal: str = ""
     not_before: float = 0.0
     """A file that could not be taken is not tried again before."""
+    digest: bytes | None = None
+    """Of its bytes, where the time of change alone was another one at the last look."""
+    before: "_Memo | None" = None
 
 
 @dataclass(frozen=True)
@@ -286,21 +301,32 @@ class Inbox:
             self._conclude()
         return Scan(tuple(drops), look_again, len(self._waits), tuple(abandoned), tuple(self._lone))
 
-    def put_off(self, drop: Drop, error: OSError) -> float:
+    def put_off(self, drop: Drop, error: OSError, claim: str | None = None) -> float:
         """A drop that is whole cannot be taken: it is tried again after a pause, which is given.
 
-        The pauses grow while nothing about its files changes.
+        The pauses grow while nothing about its files changes. With `claim` it is in that folder,
+        and cannot be taken out of it.
         """
         detail = error.strerror or str(error)
         pause = 0.0
-        for held in drop.files:
-            memo = self._memo(held.sighting)
+        for seen in (held.sighting for held in drop.files):
+            if claim is not None:
+                seen = self._moved(seen, f"{claim}/{Path(seen.path).name}")
+            memo = self._memo(seen)
             memo.failures, memo.refusal = memo.failures + 1, detail
             pause = min(2.0 ** (memo.failures - 1), PAUSE_SECONDS)
             memo.not_before = self.clock() + pause
-            self.tell(held.sighting, Reason.NOT_REMOVABLE, detail)
+            self.tell(seen, Reason.NOT_REMOVABLE, detail)
         self._conclude()
         return pause
+
+    def _moved(self, seen: Sighting, path: str) -> Sighting:
+        """The same file at another place; a rename is a change of its own."""
+        try:
+            changed = (self.folder / path).lstat().st_ctime_ns
+        except OSError:
+            changed = seen.ctime_ns
+        return replace(seen, path=path, ctime_ns=changed)
 
     def try_all_again(self) -> None:
         """The mounts are others than before: nothing is put off any longer."""
@@ -547,7 +573,10 @@ class Inbox:
     def _memo(self, seen: Sighting) -> _Memo:
         memo = self._memos.get(seen.path)
         if memo is None or not memo.sighting.is_same(seen):
-            memo = self._memos[seen.path] = _Memo(seen, self.clock())
+            before, memo = memo, _Memo(seen, self.clock())
+            if before is not None and seen.inode is None and before.sighting.size == seen.size:
+                memo.before, before.before = before, None
+            self._memos[seen.path] = memo
         return memo
 
     def _look(self, seen: Sighting) -> Held | _Wait | None:
@@ -555,7 +584,8 @@ class Inbox:
         memo = self._memo(seen)
         if self.trust.leases and 0 <= self.wall() - seen.ctime_ns < YOUNG_SECONDS * 1e9:
             return _Wait(YOUNG_SECONDS, seen.path, Reason.SETTLING)
-        if not self.trust.leases and (left := self._unsettled(seen, memo)) > 0:
+        left = 0.0 if self.trust.leases or memo.before else self._unsettled(seen, memo)
+        if left > 0:
             return _Wait(left, seen.path, Reason.SETTLING)  # some mounts hold up what is opened
         try:
             fd = os.open(
@@ -586,6 +616,8 @@ class Inbox:
         if leased is Lease.WRITER:
             memo.since, memo.broken_since = self.clock(), None
             return _Wait(WRITER_SECONDS, seen.path, Reason.WRITER)
+        if memo.before is not None:
+            _compare_bytes(fd, seen, memo, memo.before, self.max_bytes)
         if leased is Lease.UNAVAILABLE and (left := self._unsettled(seen, memo)) > 0:
             return _Wait(left, seen.path, Reason.SETTLING)
         return self._read(fd, seen, memo, leased is Lease.TAKEN)
@@ -666,6 +698,20 @@ def _only_main(
 
 def _unreadable(seen: Sighting, error: OSError) -> _Wait:
     return _Wait(TROUBLE_SECONDS, seen.path, Reason.UNREADABLE, error.strerror or str(error))
+
+
+def _compare_bytes(fd: int, seen: Sighting, memo: _Memo, before: _Memo, limit: int) -> None:
+    """Only its time of change is another one: whether it changed, its bytes tell.
+
+    `rclone mount` shows the present as the time of what it has not uploaded yet, now and then.
+    """
+    memo.before = None
+    if seen.size > size_limit(seen.suffix, limit):
+        return
+    memo.digest = hashlib.sha256(_read_all(fd, seen.size)).digest()
+    os.lseek(fd, 0, os.SEEK_SET)
+    if memo.digest == before.digest:
+        memo.since, memo.broken_since = before.since, before.broken_since
 
 
 def _is_notebook(seen: Sighting, document: object) -> bool:

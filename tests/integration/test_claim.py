@@ -61,7 +61,7 @@ def test_a_writer_that_comes_after_the_look_is_noticed(inbox: Inbox) -> None:
     drop = look(inbox)
     write = f"open({str(path)!r}, 'r+b').write(b' ')"
     writer = subprocess.Popen([sys.executable, "-c", write])
-    wait_for(lambda: not drop.main.intact(path.stat()))
+    wait_for(lambda: not drop.main.intact(path))
     assert Claims(inbox.folder, 10_000, Disk()).take(drop, ID) is None
     drop.release()
     assert writer.wait(20) == 0

@@ -405,9 +405,11 @@ def test_a_mount_with_changing_inode_numbers_is_compared_by_size_and_time(tmp_pa
     drop = untrusted.inbox.scan(10).drops[0]
     copy = untrusted.write("copy", RAW)
     os.utime(copy, ns=(times, times))
-    assert drop.main.intact(copy.stat())
+    assert drop.main.intact(copy)
     os.utime(copy)
-    assert not drop.main.intact(copy.stat())
+    assert drop.main.intact(copy)
+    copy.write_bytes(RAW.replace(b"1", b"2"))
+    assert not drop.main.intact(copy)
     drop.release()
 
 
@@ -498,6 +500,35 @@ def test_a_cancel_is_taken_when_there_is_no_room(world: World) -> None:
     (world.folder / "b.cancel").unlink()
     assert world.drops(room=0) == []
     assert world.drops(room=1) == [(SUBMIT, "a")]
+
+
+def test_a_time_of_change_that_comes_and_goes_is_settled_by_the_bytes(tmp_path: Path) -> None:
+    """As on `rclone mount`, which shows the present for what it has not uploaded yet.
+
+    A file that is filled at its full size is none of these.
+    """
+    untrusted = make(tmp_path, NO_LEASES)
+    path = untrusted.write("a.ipynb", RAW)
+    filled = untrusted.write("filled.ipynb", RAW[:-3] + b"   ")
+    taken: list[tuple[DropKind, str]] = []
+    for look in range(5):
+        untrusted.now = look * 0.04
+        for one in (path, filled):
+            os.utime(one, ns=(look * 10**9, look * 10**9))
+        if look == 3:
+            filled.write_bytes(RAW)
+        taken = untrusted.drops()
+        if taken:
+            break
+    assert (taken, look) == ([(SUBMIT, "a")], 3)
+    path.unlink()
+    for look in range(4, 9):
+        untrusted.now = look * 0.04
+        os.utime(filled, ns=(look * 10**9, look * 10**9))
+        taken = untrusted.drops()
+        if taken:
+            break
+    assert (taken, look) == ([(SUBMIT, "filled")], 5)
 
 
 NFC, NFD = "Bericht \u00e4", "Bericht a\u0308"

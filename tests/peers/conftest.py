@@ -43,6 +43,25 @@ class Mounts:
         self._points.append(point)
         return point
 
+    def rclone(self, source: Path, point: Path) -> Path:
+        """Another, whose inode numbers change; others' changes are seen within half a second."""
+        program = tool("rclone")
+        if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            pytest.skip("there is no /dev/fuse to use")
+        for folder in (source, point):
+            folder.mkdir(parents=True, exist_ok=True)
+        options = ("--daemon", "--dir-cache-time", "500ms", "--attr-timeout", "100ms")
+        cache = ("--vfs-cache-mode", "writes", "--cache-dir", source.with_name("rclone-cache"))
+        done = subprocess.run(
+            [program, "mount", source, point, *options, *cache, "--config", os.devnull],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            pytest.skip(f"this kernel mounts no FUSE file systems: {done.stderr.strip()}")
+        self._points.append(point)
+        return point
+
     def unmount(self, point: Path, *, lazy: bool = False) -> None:
         """`lazy` as where somebody has a file open there, such as the inbox's lock."""
         subprocess.run(["umount", *(["--lazy"] if lazy else []), point], check=True)
@@ -104,6 +123,14 @@ def await_trouble(program: Program, text: str) -> None:
 
     try:
         wait_for(is_told, 60)
+    except AssertionError:
+        raise AssertionError(f"{text!r} is not in {health(program)}:\n{program.log}") from None
+
+
+def await_note(program: Program, text: str) -> None:
+    """Until health notes it."""
+    try:
+        wait_for(lambda: any(text in note for note in health(program).notes))
     except AssertionError:
         raise AssertionError(f"{text!r} is not in {health(program)}:\n{program.log}") from None
 

@@ -1,7 +1,9 @@
 """Disks and mounts in trouble: full, read-only, gone. Nothing is lost, and all is said."""
 
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tests.peers.conftest import (
     Make,
     Mounts,
     await_health,
+    await_note,
     await_trouble,
     fill,
     visible,
@@ -306,7 +309,8 @@ def test_inbox_subfolder_and_outbox_may_be_mounts_of_their_own(
 
 def test_what_a_fuse_mount_does_not_tell_is_polled(mounts: Mounts, make_program: Make) -> None:
     """Files that somebody drops on its other side, one of them slowly."""
-    program = make_program(QUICK)
+    patient = {"poll_seconds": 0.3, "rescan_seconds": 1, "broken_seconds": 90}
+    program = make_program({**QUICK, "intake": patient})
     real = program.root / "real"
     mounts.bindfs(real, program.inbox)
     program.start()
@@ -364,3 +368,80 @@ def test_a_folder_without_any_rights_is_told_and_tried_again(make_program: Make,
     for job in ("job", "again"):
         assert program.await_report(job)["status"] == "succeeded"
     await_health(program)
+
+
+def test_a_drop_that_cannot_be_taken_is_quiet_and_named(make_program: Make) -> None:
+    """Someone else's file under the sticky bit, an immutable one, a folder without rights.
+
+    They are tried after growing pauses, health names them, and all other drops go on as ever. When
+    their rights are mended they are taken; no claim folder stays behind.
+    """
+    program = make_program(QUICK)
+    rights = "-fowner,-dac_override,-dac_read_search,-linux_immutable"
+    program.prefix = (tool("setpriv"), f"--bounding-set={rights}", f"--inh-caps={rights}")
+    if subprocess.run([*program.prefix, "true"], capture_output=True).returncode:
+        pytest.skip("nobody can be anybody else here")
+    program.start()
+    program.inbox.chmod(0o1777)
+    os.chown(program.inbox, 1, 1)
+    closed = program.inbox / "closed"
+    closed.mkdir()
+    stuck = ["sticky.ipynb", "closed/inside.ipynb"]
+    for name in stuck:
+        path = program.drop(name, ONE)
+        os.chown(path, 2, 2)
+        path.chmod(0o644)
+    closed.chmod(0o555)
+    os.chown(closed, 2, 2)
+    with (program.inbox / "fixed.ipynb").open("w") as file:  # nobody takes it meanwhile
+        json.dump(ONE, file)
+        file.flush()
+        can_be_immutable = _set_immutable(program.inbox / "fixed.ipynb", "+i")
+    if not can_be_immutable:
+        program.await_report("fixed")
+    else:
+        stuck.append("fixed.ipynb")
+    for name in stuck:
+        await_note(program, f"{name!r} stays in the inbox: it can be read and not be taken away")
+    program.drop("other.ipynb", ONE)
+    assert program.await_report("other")["status"] == "succeeded"
+    tries, deadline = set(), time.monotonic() + 4
+    while time.monotonic() < deadline:
+        tries.add(program.inbox.stat().st_mtime_ns)
+        time.sleep(0.01)
+    assert len(tries) < 12
+    for name in stuck:
+        assert program.log.count(f"{name!r} stays in the inbox") == 1
+    listed = json.loads(program.run("inbox", "--json").stdout)["files"]
+    assert {one["path"] for one in listed if one["reason"] == "not_removable"} == set(stuck)
+    if can_be_immutable:
+        assert _set_immutable(program.inbox / "fixed.ipynb", "-i")
+    program.inbox.chmod(0o777)
+    closed.chmod(0o777)
+    for name in stuck:
+        assert program.await_report(name.removesuffix(".ipynb"))["status"] == "succeeded"
+    wait_for(lambda: list(program.inbox.rglob(".claim-*")) == [])
+    wait_for(lambda: json.loads(program.run("inbox", "--json").stdout)["files"] == [])
+
+
+def _set_immutable(path: Path, flag: str) -> bool:
+    return subprocess.run([tool("chattr"), flag, path], capture_output=True).returncode == 0
+
+
+def test_an_rclone_mount_gives_its_drops(mounts: Mounts, make_program: Make) -> None:
+    """Files get another inode number at each rename there; settings and subfolders too."""
+    program = make_program(QUICK)
+    real = program.root / "real"
+    mounts.rclone(real, program.inbox)
+    program.start()
+    assert "polling the inbox every 0.3 s (fuse.rclone mount)" in program.log
+    program.drop("mine.ipynb", ONE)
+    (real / "sub").mkdir()
+    (real / "sub" / "theirs.ipynb").write_bytes(json.dumps(ONE).encode())
+    (real / "set.json").write_text('{"timeout_seconds": 50}')
+    (real / "set.ipynb").write_bytes(json.dumps(ONE).encode())
+    for name in ("mine", "sub/theirs", "set"):
+        assert program.await_report(name)["status"] == "succeeded"
+    wait_for(lambda: visible(program.inbox) == [])
+    wait_for(lambda: list(real.rglob(".claim-*")) == [])
+    assert program.log.count("polling the inbox") == 1
