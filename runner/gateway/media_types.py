@@ -19,6 +19,8 @@ _UTF_8 = ("", "utf-8", "utf8", "us-ascii", "ascii")
 _HINTS = {
     "application/x-www-form-urlencoded": " `curl -d`, `wget --post-file` and PowerShell name this "
     "type by themselves; name another one, as by `-H 'Content-Type: application/json'`.",
+    "text/plain": " Many clients call every text so (fetch, aiohttp, Home Assistant's rest_command "
+    "without a content_type); name the type that it has.",
     "multipart/mixed": " A file goes as `multipart/form-data`, as by `curl -F file=@report.ipynb`.",
 }
 

@@ -43,7 +43,7 @@ class N8n:
         wait_for(self._is_up, START_SECONDS)
         self._call("POST", "/owner/setup", OWNER)
 
-    def run(self, workflow: Json, seconds: float = 120) -> "Execution":
+    def run(self, workflow: Json, seconds: float = 300) -> "Execution":
         """Import a workflow, press its button, and wait for its end."""
         saved = self._call("POST", "/workflows", workflow)
         body = {"workflowData": saved, "triggerToStartFrom": {"name": "Start"}}

@@ -32,7 +32,7 @@ def test_what_carries_a_notebook_is_taken(content_type: str, kind: BodyKind) -> 
     [
         (None, None, "without a Content-Type"),
         ("", None, "without a Content-Type"),
-        ("text/plain;charset=UTF-8", None, "`text/plain`"),
+        ("text/plain;charset=UTF-8", None, "as `text/plain`. Many clients"),
         ("application/x-www-form-urlencoded", None, "-H 'Content-Type: application/json'"),
         ("multipart/mixed; boundary=x", None, "curl -F"),
         ("application/yaml", None, "`application/yaml`"),
