@@ -491,19 +491,21 @@ def check(
     kernel: str | None,
     resources: dict[str, Any],
 ) -> None:
-    """Say everything for which the runner would refuse NOTEBOOK, without running it."""
-    from runner.refusals import refusals
+    """Say everything for which the runner would refuse or warn of NOTEBOOK, without running it."""
+    from runner.refusals import forecast
 
     asked: dict[str, Any] = {"parameters": parameters}
     asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
     asked |= {"kernel": kernel} if kernel is not None else {}
     asked |= {"resources": resources} if resources else {}
-    found = refusals(asked, lambda: _notebook(notebook, settings), settings)
-    for failure in found:
+    found = forecast(asked, lambda: _notebook(notebook, settings), settings)
+    for failure in found.refusals:
         click.echo(f"{failure.error_type}: {failure.message}")
-    if not found:
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}")
+    if not found.refusals:
         errors.print("nothing to refuse", style="green")
-    raise click.exceptions.Exit(exit_code(Status.REJECTED) if found else 0)
+    raise click.exceptions.Exit(exit_code(Status.REJECTED) if found.refusals else 0)
 
 
 @main.command()

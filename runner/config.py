@@ -133,6 +133,7 @@ class Execution(Section):
 
     concurrency: int | None = Field(None, gt=0)
     executor: Literal["local", "dask"] = "local"
+    unknown_parameters: Literal["warn", "refuse"] = "warn"
     dask: Dask = Dask()
 
     @property

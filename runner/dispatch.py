@@ -432,6 +432,7 @@ class Dispatch:
             allowed_kernels=settings.kernels.allowed,
             languages=settings.kernels.languages,
             start=settings.kernels.start,
+            unknown_parameters=settings.execution.unknown_parameters,
             resources=request.resources,
             output_bytes=int(settings.limits.output_mb * MEGABYTE),
             results_bytes=int(settings.limits.results_mb * MEGABYTE),

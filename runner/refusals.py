@@ -1,4 +1,4 @@
-"""Everything for which the runner would refuse a request, found without running it.
+"""Everything for which the runner would refuse a request or warn of it, without running it.
 
 Calls the rules of admission and of preparation in their order. Holds none of its own.
 """
@@ -6,6 +6,7 @@ Calls the rules of admission and of preparation in their order. Holds none of it
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -14,7 +15,8 @@ from runner.execution.environment import clean_environment
 from runner.execution.kernelspecs import installed_kernels
 from runner.execution.preparation import check_modules, choose, read_notebook
 from runner.library import as_spelt, library_reader
-from runner.outcome import Failure, Refused
+from runner.outcome import ErrorType, Failure, Refused
+from runner.parameters import unknown_parameters
 from runner.request import Form, check_resources, check_timeout, read_request
 
 T = TypeVar("T")
@@ -22,9 +24,17 @@ Source = str | dict[str, Any]
 """A notebook's path in the library, or the notebook itself."""
 
 
-def refusals(
+@dataclass(frozen=True)
+class Forecast:
+    """What a request would meet: reasons for a refusal, and warnings."""
+
+    refusals: tuple[Failure, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def forecast(
     asked: Mapping[str, Any], source: Callable[[], Source], settings: Settings
-) -> list[Failure]:
+) -> Forecast:
     """Every reason for a refusal; a later one only where the earlier ones leave a notebook.
 
     `asked` are a request's keys without `notebook`; `source` finds that, and may raise `Refused`.
@@ -45,13 +55,13 @@ def refusals(
         attempt(lambda: check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster))
     given = attempt(source)
     if given is None:
-        return found
+        return Forecast(tuple(found))
     raw = attempt(lambda: _bytes_of(given, settings))
     if raw is None:
-        return found
+        return Forecast(tuple(found))
     notebook = attempt(lambda: read_notebook(raw).notebook)
     if notebook is None:
-        return found
+        return Forecast(tuple(found))
     installed = installed_kernels()
     choice = attempt(
         lambda: choose(
@@ -67,7 +77,11 @@ def refusals(
         environment = clean_environment(os.environ, settings.kernels.pass_environment)
         python = installed[choice.name].python
         attempt(lambda: check_modules(notebook, choice, python, folder, environment))
-    return found
+    unknown = None if checked is None else unknown_parameters(notebook, checked.parameters)
+    if unknown is not None and settings.execution.unknown_parameters == "refuse":
+        found.append(Failure(error_type=ErrorType.INVALID_PARAMETERS, message=unknown))
+        unknown = None
+    return Forecast(tuple(found), () if unknown is None else (unknown,))
 
 
 def _bytes_of(given: Source, settings: Settings) -> bytes:

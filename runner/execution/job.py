@@ -77,7 +77,9 @@ from runner.outcome import (
     Refused,
     Status,
     failed,
+    refuse,
 )
+from runner.parameters import unknown_parameters
 
 log = logging.getLogger(__name__)
 
@@ -278,6 +280,7 @@ class _Job:
             total = sum(1 for cell in notebook.cells if is_executed(cell) and not is_injected(cell))
             self._cells = CellCount(total=total, executed=0)
             choice = self._choose(notebook)
+            self._check_parameters(notebook)
             kernel = self._start_kernel(notebook, choice)
             return self._run(given, choice, kernel)
         except Refused as refused:
@@ -316,6 +319,19 @@ class _Job:
             )
         self._used = KernelUsed(name=choice.name, requested=choice.requested or choice.name)
         return choice
+
+    def _check_parameters(self, notebook: NotebookNode) -> None:
+        """Values that reach nothing are a warning, or by the settings a refusal.
+
+        Raises:
+            Refused: `invalid_parameters`.
+        """
+        unknown = unknown_parameters(notebook, self._order.parameters)
+        if unknown is None:
+            return
+        if self._order.unknown_parameters == "refuse":
+            raise refuse(ErrorType.INVALID_PARAMETERS, unknown)
+        self._warnings.append(unknown)
 
     def _start_kernel(self, notebook: NotebookNode, choice: KernelChoice) -> RunningKernel:
         order, found = self._order, self._surroundings.installed[choice.name]

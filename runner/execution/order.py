@@ -37,6 +37,7 @@ class Order(Value):
     allowed_kernels: tuple[str, ...] = ("python3",)
     languages: tuple[str, ...] = ("python",)
     start: Literal["fork", "cold"] = "fork"
+    unknown_parameters: Literal["warn", "refuse"] = "warn"
     resources: Resources = Resources()
     output_bytes: int = 50 * 1024 * 1024
     results_bytes: int = 20 * 1024 * 1024

@@ -26,8 +26,8 @@ from runner.gateway.problem import Problem
 from runner.gateway.record import Question, Record
 from runner.gateway.runs import MADE_NAMES, Runs, Submitted
 from runner.library import as_spelt, library_reader
-from runner.outcome import ErrorType, Failure, Status, refuse
-from runner.refusals import Source, refusals
+from runner.outcome import ErrorType, Status, refuse
+from runner.refusals import Forecast, Source, forecast
 from runner.request import library_path
 from runner.submit import cancel
 
@@ -153,10 +153,10 @@ class Jobs:
             await _aside(cancel, self._settings.inbox, found["name"], job_id, self._disk)
         return found
 
-    async def refusals(self, source: Source, keys: Mapping[str, Any]) -> list[Failure]:
-        """Everything for which the runner would refuse it."""
+    async def forecast(self, source: Source, keys: Mapping[str, Any]) -> Forecast:
+        """Everything for which the runner would refuse it or warn of it."""
         asked = {key: value for key, value in keys.items() if key != "name"}
-        return await _aside(refusals, asked, lambda: source, self._settings)
+        return await _aside(forecast, asked, lambda: source, self._settings)
 
     async def executed_notebook(self, job_id: str) -> str:
         """The executed notebook's text.

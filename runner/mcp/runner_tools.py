@@ -83,6 +83,7 @@ class Check(BaseModel):
 
     would_run: bool
     reasons: list[Reason]
+    warnings: list[str] = []
 
 
 def register(
@@ -214,16 +215,21 @@ def register(
     ) -> Annotated[CallToolResult, Check]:
         """Say everything for which the runner would refuse a notebook, without running it.
 
-        Bad parameters, a kernel that is not allowed, modules that are not installed. Quick, and
-        changes nothing; useful before a long run.
+        Bad parameters, a kernel that is not allowed, modules that are not installed; and a
+        warning of values that no parameter takes. Quick, and changes nothing; useful before a long
+        run.
         """
         keys = _keys(parameters, timeout_seconds, kernel, resources)
-        found = await jobs.refusals(await source_of(notebook), keys)
-        reasons = [Reason(error_type=str(one.error_type), message=one.message) for one in found]
-        text = "\n".join(f"{one.error_type}: {one.message}" for one in reasons)
+        found = await jobs.forecast(await source_of(notebook), keys)
+        reasons = [
+            Reason(error_type=str(one.error_type), message=one.message) for one in found.refusals
+        ]
+        lines = [f"{one.error_type}: {one.message}" for one in reasons]
+        lines = lines or ["Nothing to refuse: the runner would run it."]
+        lines += [f"warning: {one}" for one in found.warnings]
         return answer(
-            [text or "Nothing to refuse: the runner would run it."],
-            Check(would_run=not reasons, reasons=reasons),
+            ["\n".join(lines)],
+            Check(would_run=not reasons, reasons=reasons, warnings=list(found.warnings)),
         )
 
     async def source_of(given: str | dict[str, Any] | list[Any]) -> Source:

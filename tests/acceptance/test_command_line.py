@@ -40,6 +40,24 @@ def test_run_submits_to_the_daemon_and_prints_the_result(serving: Serving) -> No
     assert program.report("add") == result
 
 
+@pytest.mark.parametrize("rule", ["warn", "refuse"])
+def test_a_value_that_reaches_nothing_is_said(serving: Serving, rule: str) -> None:
+    """With the parameters that there are; by the settings the request is refused."""
+    program = serving({"execution": {"unknown_parameters": rule}})
+    program.drop("misspelt.json", {"notebook": ADD, "parameters": {"nmae": "x"}})
+    program.drop("untagged.json", {"notebook": notebook("1"), "parameters": {"n": 1}})
+    told = {name: program.await_report(name) for name in ("misspelt", "untagged")}
+    for report in told.values():
+        assert report["status"] == ("succeeded" if rule == "warn" else "rejected"), report
+        assert report.get("error_type") == (None if rule == "warn" else "invalid_parameters")
+    said = {
+        name: report["warnings"][0] if rule == "warn" else report["message"]
+        for name, report in told.items()
+    }
+    assert "`nmae` is no parameter of the notebook (did you mean `name`?)" in said["misspelt"]
+    assert "no cell tagged `parameters`" in said["untagged"]
+
+
 def test_a_parameter_means_the_same_in_a_file_and_on_the_command_line(serving: Serving) -> None:
     """A postal code, a time and a country stay text; what begins with `-r` always does."""
     program = serving()
@@ -142,6 +160,10 @@ def test_check_says_all_that_would_be_refused(make_program: Make) -> None:
     write(one, "bad.ipynb", notebook("import no_such_a\nopen('ran', 'w')"))
     good = one.run("check", "good.ipynb")
     assert (good.returncode, good.stdout) == (0, "")
+    odd = one.run("check", "good.ipynb", "-p", "nmae", "x", "-p", "a", "1")
+    assert odd.returncode == 0
+    assert "warning: `nmae` is no parameter" in odd.stdout
+    assert "did you mean `name`?" in odd.stdout
     bad = one.run("check", "bad.ipynb", "--timeout", "500", "--kernel", "python3")
     assert bad.returncode == 3
     assert "missing_dependencies" in bad.stdout

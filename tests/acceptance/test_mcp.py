@@ -262,7 +262,10 @@ def test_an_unknown_job_is_an_error(server: Agents, job_id: str) -> None:
 def test_a_notebook_is_checked_without_running(server: Agents, program: Program) -> None:
     """With every reason for which it would be refused."""
     good = value(server.call("check_notebook", notebook="reports/daily report.ipynb"))
-    assert good == {"would_run": True, "reasons": []}
+    assert good == {"would_run": True, "reasons": [], "warnings": []}
+    odd = value(server.call("check_notebook", notebook=["1"], parameters={"n": 1}))
+    assert odd["would_run"]
+    assert "no cell tagged" in odd["warnings"][0]
     bad = value(
         server.call("check_notebook", notebook=["import not_a_module_of_ours"], timeout_seconds=1e9)
     )

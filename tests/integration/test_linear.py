@@ -16,13 +16,13 @@ from runner.gateway.asked import read_body, seconds_to_wait
 from runner.gateway.negotiation import wants_page
 from runner.gateway.page.form import fields_of
 from runner.gateway.page.job import _source
-from runner.gateway.page.parameters import Parameter, parameters_of
 from runner.gateway.page.readable import html_table, view_of
 from runner.imports import required_modules
 from runner.literals import value_of
 from runner.names import job_name
 from runner.notebook import check, parse
 from runner.outcome import Refused
+from runner.parameters import Parameter, parameters_of
 from runner.plain_text import plain_text
 from runner.request import Form, library_path, read_document
 from runner.scalars import scalar_of

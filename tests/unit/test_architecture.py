@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outcome": {"strict_json"},
     "request": {"outcome", "strict_json", "strict_yaml"},
     "notebook": {"outcome", "strict_json"},
+    "parameters": {"notebook"},
     "literals": {"strict_json"},
     "results": {"literals", "notebook", "strict_json"},
     # What everybody stands on.
@@ -36,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outbox": {"disk", "folders", "mounts", "outcome", "output", "strict_json"},
     "execution": {
         *("config", "disk", "imports", "notebook", "outcome", "output", "plain_text", "request"),
-        *("folders", "__init__", "lazy_grammar", "names", "results", "strict_json", "terminal"),
+        *("folders", "__init__", "lazy_grammar", "names", "parameters", "results", "strict_json"),
+        "terminal",
     },
     # Pure rules over the values of two rooms.
     "report": {"ledger", "outcome", "request", "strict_json"},
@@ -44,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("config", "intake", "ledger", "library", "names", "notebook", "outcome", "request"),
         "strict_json",
     },
-    "refusals": {"config", "library", "execution", "outcome", "request"},
+    "refusals": {"config", "library", "execution", "outcome", "parameters", "request"},
     # From one room to the next.
     "access": {"config"},
     "owner": {"disk"},
@@ -71,6 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *(
             "outcome",
             "owner",
+            "parameters",
             "pulse",
             "report",
             "request",
@@ -224,14 +227,13 @@ IN_PAGE: dict[str, set[str]] = {
     "__init__": set(),
     "words": set(),
     "readable": set(),
-    "parameters": set(),
     "titles": set(),
-    "form": {"parameters"},
+    "form": set(),
     "job": {"readable", "words"},
     "overview": {"words"},
     "render": {"words"},
     "live": {"overview", "render"},
-    "asking": {"form", "overview", "parameters", "titles"},
+    "asking": {"form", "overview", "titles"},
     "routes": {"asking", "job", "live", "overview", "readable", "render"},
 }
 """And of the pages: pure rules over values, then what looks and what renders, then routes."""

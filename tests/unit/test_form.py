@@ -16,7 +16,7 @@ from runner.gateway.page.form import (
     request_of,
     typed,
 )
-from runner.gateway.page.parameters import Parameter, parameters_of
+from runner.parameters import Parameter, parameters_of
 from tests.conftest import code, notebook
 
 SOURCE = """# settings of the report

@@ -17,7 +17,6 @@ from runner.gateway.forms import posted, texts
 from runner.gateway.page import form
 from runner.gateway.page.form import Typed
 from runner.gateway.page.overview import Line, line_of
-from runner.gateway.page.parameters import parameters_of
 from runner.gateway.page.titles import Titles
 from runner.gateway.problem import Problem
 from runner.gateway.record import Record
@@ -27,6 +26,7 @@ from runner.library import library_reader, listing
 from runner.names import job_name
 from runner.notebook import check, parse
 from runner.outcome import ErrorType, Refused, refuse
+from runner.parameters import parameters_of
 from runner.strict_json import dumps_compact
 
 KEPT_KEYS = ("kernel", "retries")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from runner.gateway.page.parameters import Parameter
+from runner.parameters import Parameter
 from runner.scalars import Scalar, ScalarError, scalar_of
 from runner.strict_json import StrictJsonError, loads
 

@@ -1,21 +1,27 @@
 """Which parameters a notebook has: names, defaults, types and comments of its cell `parameters`.
 
 Papermill's rules. Python's own parser reads Python, since papermill's pattern loses a default with
-`#` or `=` in it; every other language is papermill's. Runs nothing.
+`#` or `=` in it; every other language is papermill's. Says which values would reach nothing. Runs
+nothing.
 """
 
 import ast
 import io
 import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
 from threading import Lock
 from typing import Any
 
 from runner.notebook import PARAMETERS_TAG, kernel_of, language_of, source_of, tags_of
 
 _TYPE = re.compile(r"type:\s*(\S+)\s*(.*)", re.DOTALL)
+SHOWN_NAMES = 10
+SHOWN_CHARS = 80
+COMPARED_NAMES = 200
 MAX_CHARS = 50_000
 MAX_LINE_CHARS = 1_000
 _importing = Lock()
@@ -33,18 +39,74 @@ class Parameter:
 
 def parameters_of(notebook: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """The parameters of a notebook that was checked (nbformat 4); none where no cell is tagged."""
-    cells = notebook.get("cells")
-    dicts = [one for one in cells if isinstance(one, dict)] if isinstance(cells, list) else []
-    cell = next((one for one in dicts if PARAMETERS_TAG in tags_of(one)), None)
-    if cell is None:
+    source = _tagged_source(notebook)
+    if source is None:
         return ()
-    source = source_of(cell)
     if language_of(notebook) in (None, "python"):
         try:
             return _of_python(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass  # a magic, say: papermill's pattern goes line by line
     return _by_papermill(notebook, source)
+
+
+def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> str | None:
+    """A sentence about values that no parameter of the notebook takes; None where all are known.
+
+    None as well for a cell that cannot be read: a warning must not be wrong.
+    """
+    if not names:
+        return None
+    source = _tagged_source(notebook)
+    if source is None:
+        return (
+            f"The notebook has no cell tagged `{PARAMETERS_TAG}`: {_list(names)} replaced nothing, "
+            "and was set before its first cell. Tag the cell with the defaults."
+        )
+    known = [one.name for one in parameters_of(notebook)]
+    bound = _bound_names(source) if language_of(notebook) in (None, "python") else set()
+    unknown = [name for name in names if name not in known and name not in bound]
+    if not unknown or (not known and not bound and source.strip()):
+        return None
+    are = "are no parameters" if len(unknown) > 1 else "is no parameter"
+    have = f"It has {_list(known)}." if known else "Its tagged cell has none."
+    return f"{_list(unknown)} {are} of the notebook{_suggestion(unknown, known)}. {have}"
+
+
+def _tagged_source(notebook: Mapping[str, Any]) -> str | None:
+    cells = notebook.get("cells")
+    dicts = [one for one in cells if isinstance(one, dict)] if isinstance(cells, list) else []
+    cell = next((one for one in dicts if PARAMETERS_TAG in tags_of(one)), None)
+    return None if cell is None else source_of(cell)
+
+
+def _bound_names(source: str) -> set[str]:
+    """Every name that the cell sets in whatever way; lines with magics are passed over."""
+    lines = ["" if line.lstrip()[:1] in ("%", "!") else line for line in source.splitlines()]
+    try:
+        nodes = ast.walk(ast.parse("\n".join(lines)))
+        names = [n for n in nodes if isinstance(n, ast.Name)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
+
+
+def _list(names: Collection[str]) -> str:
+    texts = [f"`{name[:SHOWN_CHARS]}`" for name in islice(names, SHOWN_NAMES)]
+    more = len(names) - len(texts)
+    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
+
+
+def _suggestion(unknown: Collection[str], known: Collection[str]) -> str:
+    """What was probably meant, of names that are not too long to be compared."""
+    candidates = [name for name in islice(known, COMPARED_NAMES) if len(name) <= SHOWN_CHARS]
+    near = [
+        match
+        for name in islice(unknown, SHOWN_NAMES)
+        if len(name) <= SHOWN_CHARS
+        for match in get_close_matches(name, candidates, 1)
+    ]
+    return f" (did you mean {_list(near)}?)" if near else ""
 
 
 def _of_python(source: str) -> tuple[Parameter, ...]:

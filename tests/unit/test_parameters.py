@@ -1,0 +1,72 @@
+"""Promises of parameters: values that reach nothing are named, with what was probably meant."""
+
+from typing import Any
+
+import pytest
+
+from runner.parameters import SHOWN_NAMES, unknown_parameters
+
+SOURCE = "factor = 2  # times\nregion: str = 'EU'\nwhole: int\nlow, high = 1, 2"
+
+
+def notebook(source: str | None, language: str = "python") -> dict[str, Any]:
+    """With one tagged cell, or none."""
+    tags = [] if source is None else ["parameters"]
+    cell = {
+        "cell_type": "code",
+        "source": "x = 1" if source is None else source,
+        "metadata": {"tags": tags},
+    }
+    return {"cells": [cell], "metadata": {"language_info": {"name": language}}}
+
+
+@pytest.mark.parametrize("names", [[], ["factor"], ["region", "whole"], ["low", "high"]])
+def test_what_the_tagged_cell_sets_is_known(names: list[str]) -> None:
+    """In whatever way: with a type, without a value, two at once."""
+    assert unknown_parameters(notebook(SOURCE), names) is None
+
+
+def test_a_misspelt_name_is_named_with_the_known_ones() -> None:
+    """And with the one that was meant."""
+    said = unknown_parameters(notebook(SOURCE), ["facter", "region"]) or ""
+    assert "`facter` is no parameter" in said
+    assert "did you mean `factor`?" in said
+    assert "It has `factor`, `region`" in said
+    assert "did you mean" not in (unknown_parameters(notebook(SOURCE), ["zzz"]) or "did you mean")
+
+
+def test_values_without_a_tagged_cell_are_said_to_replace_nothing() -> None:
+    """Papermill puts them before everything else."""
+    said = unknown_parameters(notebook(None), ["n"]) or ""
+    assert "no cell tagged `parameters`" in said
+    assert "`n`" in said
+    assert unknown_parameters(notebook(None), []) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "language"),
+    [("%config x\nnot python (\n", "python"), ("let", "scala"), ("a <- 1", "klingon")],
+)
+def test_a_cell_that_cannot_be_read_gives_no_warning(source: str, language: str) -> None:
+    """It would be wrong as often as right."""
+    assert unknown_parameters(notebook(source, language), ["n"]) is None
+
+
+def test_magics_do_not_hide_the_other_lines() -> None:
+    """As papermill reads them."""
+    assert unknown_parameters(notebook("%matplotlib inline\nn = 1"), ["n"]) is None
+    assert "`m`" in (unknown_parameters(notebook("%matplotlib inline\nn = 1"), ["m"]) or "")
+    assert "has none" in (unknown_parameters(notebook(""), ["m"]) or "")
+
+
+def test_other_languages_are_papermills() -> None:
+    """Where it knows them."""
+    assert unknown_parameters(notebook("a = 1", "r"), ["a"]) is None
+
+
+def test_a_thousand_unknown_names_are_one_short_sentence() -> None:
+    """The rest is counted, and nothing is compared that is long."""
+    names = [f"n{i}" for i in range(1_000)] + ["x" * 100_000]
+    said = unknown_parameters(notebook("a = 1"), names) or ""
+    assert f"{len(names) - SHOWN_NAMES} more" in said
+    assert len(said) < 1_500
