@@ -16,7 +16,14 @@ from itertools import islice
 from threading import Lock
 from typing import Any
 
-from runner.notebook import PARAMETERS_TAG, kernel_of, language_of, source_of, tags_of
+from runner.notebook import (
+    INJECTED_TAG,
+    PARAMETERS_TAG,
+    kernel_of,
+    language_of,
+    source_of,
+    tags_of,
+)
 
 _TYPE = re.compile(r"type:\s*(\S+)\s*(.*)", re.DOTALL)
 SHOWN_NAMES = 10
@@ -59,6 +66,8 @@ def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> s
         return None
     source = _tagged_source(notebook)
     if source is None:
+        source = _tagged_source(notebook, INJECTED_TAG)  # of an executed one, papermill replaces it
+    if source is None:
         return (
             f"The notebook has no cell tagged `{PARAMETERS_TAG}`: {_list(names)} replaced nothing, "
             "and was set before its first cell. Tag the cell with the defaults."
@@ -73,10 +82,10 @@ def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> s
     return f"{_list(unknown)} {are} of the notebook{_suggestion(unknown, known)}. {have}"
 
 
-def _tagged_source(notebook: Mapping[str, Any]) -> str | None:
+def _tagged_source(notebook: Mapping[str, Any], tag: str = PARAMETERS_TAG) -> str | None:
     cells = notebook.get("cells")
     dicts = [one for one in cells if isinstance(one, dict)] if isinstance(cells, list) else []
-    cell = next((one for one in dicts if PARAMETERS_TAG in tags_of(one)), None)
+    cell = next((one for one in dicts if tag in tags_of(one)), None)
     return None if cell is None else source_of(cell)
 
 
