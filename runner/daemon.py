@@ -281,6 +281,7 @@ class Daemon:
             pace=None if per_minute is None else Pace(per_minute, self._clock),
             library_trouble=self._anchors[settings.notebooks].trouble,
         )
+        stack.callback(self._reception.close)
         self._dispatch = Dispatch(
             settings=settings,
             ledger=ledger,

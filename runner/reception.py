@@ -167,6 +167,10 @@ class Reception:
         if received.scan.look_again != 0:
             self._tidy()
 
+    def close(self) -> None:
+        """Nothing more is received: the empty claim folders that are kept for the next go."""
+        self._tidy()
+
     def settings_wait(self, path: str, age_seconds: float) -> float | None:
         """How long settings without a notebook wait for one; see `settings_wait` below."""
         now = self._now()

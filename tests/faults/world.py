@@ -336,8 +336,8 @@ class Life:
 
     def _live(self) -> None:
         at_rest = self.world.done == 0 or self._round()
-        for _ in range(60):
-            self.clock += 100
+        for _ in range(120):
+            self.clock += 25
             self._mend()
             left = self.world.scenario.acts[self.world.done :]
             if left and (left[0].at_once or at_rest):
@@ -391,7 +391,7 @@ class Life:
         return received.scan.look_again is not None, bool(received.scan.drops)
 
     def _now(self) -> datetime:
-        return datetime(2026, 1, 2, tzinfo=UTC) + timedelta(milliseconds=self.clock)
+        return datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=self.clock)
 
 
 # Crashes
