@@ -6,13 +6,13 @@ RUN python -m venv --system-site-packages /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 COPY requirements-stack.lock ./
-RUN pip install --ignore-installed --require-hashes -r requirements-stack.lock
+RUN pip install --ignore-installed --require-hashes -r requirements-stack.lock \
+    && pip freeze --local > /opt/venv/constraints.txt
+
+FROM build AS program
 COPY pyproject.toml README.md LICENSE ./
 COPY runner runner
-RUN pip install --no-deps . && pip freeze --local --exclude inbox-runner > /opt/venv/constraints.txt
-# Your own packages; none of them may change what the program itself stands on.
-COPY requirements.txt ./
-RUN pip install --constraint /opt/venv/constraints.txt -r requirements.txt
+RUN pip wheel --no-deps --wheel-dir /wheels .
 
 # For the profile `smb` only: a Samba server for the folders.
 FROM python:3.11-slim-bookworm AS smb
@@ -47,6 +47,13 @@ ENV PATH=/opt/venv/bin:$PATH \
     INBOX_RUNNER__NOTEBOOKS=/home/jovyan/notebooks \
     INBOX_RUNNER__STATE=/var/lib/inbox-runner \
     INBOX_RUNNER__KERNELS__INSTALL=run
+# Layers of their own, so that a change of the program or of your packages leaves the large one.
+COPY --from=program /wheels /opt/wheels
+RUN pip install --no-cache-dir --no-deps /opt/wheels/*.whl
+# Your own packages; none of them may change what the program itself stands on.
+COPY requirements.txt /etc/inbox-runner/
+RUN pip install --no-cache-dir --constraint /opt/venv/constraints.txt \
+    -r /etc/inbox-runner/requirements.txt
 USER $NB_UID:$NB_GID
 WORKDIR /etc/inbox-runner
 CMD ["runner", "serve"]

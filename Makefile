@@ -1,8 +1,9 @@
 # make run    set up the base program and start it on the folders of this checkout
 # make stack  set up and start all four: JupyterLab, runner, gateway, MCP server
-# make test   set up everything and run all tests
 # make peers  the tests beside real Samba, JupyterLab, mounts and n8n, which it installs (2 GB, once)
+# make test   set up everything and run all tests, two at a time; TEST_PROCESSES=1 for one
 # make check  lint, types and tests of the architecture
+# make setup-stack  .venv with the program and every extra: JupyterLab, MCP server, Dask
 # make setup  .venv with the program, every extra and the development tools
 # make bench  measure how long notebooks take, into docs/benchmarks.md
 # make bench-cluster  measure a Dask cluster on this machine, into docs/scale.md; QUICK=1 for a look
@@ -15,25 +16,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
 INSTALL := $(BIN)/python scripts/install.py
 LOCKS := requirements.lock requirements-dev.lock
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
-STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask --extra stack
+STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask
 
-.PHONY: run stack setup test unit peers check format bench bench-cluster screenshots load soak \
+.PHONY: run stack setup setup-stack test unit peers check format bench bench-cluster screenshots load soak \
     conform conform-kernel lock clean
 
 run: $(VENV)/.base
-	$(BIN)/runner serve
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/start.py run
 
 stack: $(VENV)/.stack
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho start
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/start.py stack
 
 setup: $(VENV)/.dev
 
+setup-stack: $(VENV)/.stack
+
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit

@@ -1,11 +1,20 @@
-"""`python -m runner`: the command line. Nothing else."""
+"""The command line's beginning: `runner`, and `python -m runner`. Nothing else."""
 
 import sys
 
-if not sys.flags.safe_path:
+if __name__ == "__main__" and not sys.flags.safe_path:
     # `-m` looks in the current folder first, and a `queue.py` there is no module of ours.
     del sys.path[0]
 
-from runner.cli import main
+from runner.interrupts import quiet_interrupts
 
-main(prog_name="runner")
+
+def main() -> None:
+    """Import the commands, then let one of them work."""
+    with quiet_interrupts():
+        from runner.cli import main as command_line
+    command_line(prog_name="runner")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,32 +7,38 @@ import json
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from runner import __version__, config, submit, waiting
 from runner.access import CannotListen
 from runner.config import MEGABYTE, ConfigError, Settings, available_memory
+from runner.console import summary, table
 from runner.disk import Disk
+from runner.extras import advice_on
+from runner.interrupts import quiet_interrupts
 from runner.ledger import Job, LedgerReader
 from runner.names import job_name
 from runner.notebook import parse
 from runner.outbox import OutboxReader, Report
 from runner.outcome import ErrorResult, ErrorType, Failure, Refused, Result, Status, exit_code
 from runner.owner import Owned, holder_of, is_astray
+from runner.plain_text import one_line, visible, visible_json
 from runner.report import row_of
 from runner.request import (
     Form,
@@ -43,7 +49,7 @@ from runner.request import (
     read_request,
 )
 from runner.scalars import Scalar, ScalarError, scalar_of
-from runner.strict_json import dumps
+from runner.strict_json import JsonValue, dumps
 
 if TYPE_CHECKING:
     from runner.doctor import Finding
@@ -63,6 +69,9 @@ class Fault(click.ClickException):
     """Something outside a request is wrong: settings, folders, another owner."""
 
     exit_code = FAULT
+
+    def format_message(self) -> str:
+        return visible(self.message)
 
 
 def _plainly(command: Callable[P, R]) -> Callable[P, R]:
@@ -189,7 +198,8 @@ def main() -> None:
 @_with_settings
 def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
     """Watch the inbox and run what appears in it, until told to stop."""
-    from runner.daemon import Daemon
+    with quiet_interrupts():
+        from runner.daemon import Daemon
 
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     told = None
@@ -208,7 +218,8 @@ def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
 @_with_settings
 def gateway(settings: Settings, owner: int | None, host: str | None, port: int | None) -> None:
     """Answer HTTP requests over the same folders; `runner serve` does it as well."""
-    from runner.gateway.server import read_owner, serve
+    with quiet_interrupts():
+        from runner.gateway.server import read_owner, serve
 
     _log_to_stderr(logging.INFO)
     if owner is not None:
@@ -227,7 +238,8 @@ def gateway(settings: Settings, owner: int | None, host: str | None, port: int |
 def mcp(settings: Settings, stdio: bool, host: str | None, port: int | None) -> None:
     """Offer tools to agents (MCP): live notebooks in JupyterLab, and runs over the same folders."""
     try:
-        from runner.mcp.server import serve, serve_stdio
+        with quiet_interrupts():
+            from runner.mcp.server import serve, serve_stdio
     except ImportError as error:
         raise _needs("mcp", error) from error
 
@@ -286,8 +298,9 @@ def worker(
     shutdown_seconds of the settings to end; at the second it is interrupted.
     """
     try:
-        from runner.execution.scheduler import security_of
-        from runner.worker import Offer, work
+        with quiet_interrupts():
+            from runner.execution.scheduler import security_of
+            from runner.worker import Offer, work
     except ImportError as error:
         raise _needs("dask", error) from error
 
@@ -310,7 +323,7 @@ def worker(
 
 
 def _needs(extra: str, error: ImportError) -> Fault:
-    return Fault(f"this needs more packages ({error.name}): pip install 'inbox-runner[{extra}]'")
+    return Fault(f"this needs more packages ({error.name}): {advice_on(extra)}")
 
 
 @main.command()
@@ -331,6 +344,8 @@ def health(settings: Settings) -> None:
 @click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
 @click.option("--kernel", help="Kernelspec to run with.")
 @click.option("--retries", type=int, default=0, help="Runs again if interrupted.")
+@click.option("--keep", is_flag=True, help="Keep all of it in the folders of the settings.")
+@click.option("--json", "as_json", is_flag=True, help="All of the result, also in a terminal.")
 @_with_resources
 @_with_settings
 def run(
@@ -341,9 +356,16 @@ def run(
     timeout_seconds: float | None,
     kernel: str | None,
     retries: int,
+    keep: bool,
+    as_json: bool,
     resources: dict[str, Any],
 ) -> None:
-    """Run NOTEBOOK, a file or a path in the library, and print its result as JSON.
+    """Run NOTEBOOK, a file or a path in the library, and print its result: as JSON, or, in a
+    terminal, in a few lines.
+
+    A daemon that serves these folders runs it. Without one it is run here, in temporary folders
+    that are gone afterwards, unless it is to --keep inbox, outbox and state, or one of these is
+    named.
 
     Exit codes: 0 succeeded, 1 the notebook failed, 2 wrong usage, 3 the request was refused,
     4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble.
@@ -362,12 +384,71 @@ def run(
     except Refused as refused:
         _refuse(refused.failure)
     job = job_name(name or Path(notebook).stem)
-    report = _run(settings, job, job_id, asked | {"id": job_id})
-    click.echo(json.dumps(report.content, ensure_ascii=False, indent=2))
+    named = click.get_current_context().params
+    is_served = holder_of(settings.inbox) is not None or holder_of(settings.state) is not None
+    if keep or is_served or any(named.get(folder) for folder in ("inbox", "outbox", "state")):
+        _print_report(_run(settings, job, job_id, asked | {"id": job_id}), as_json)
+    with _temporary(settings) as own:
+        _print_report(_passing(_run(own, job, job_id, asked | {"id": job_id})), as_json)
+
+
+@contextmanager
+def _temporary(settings: Settings) -> Iterator[Settings]:
+    """The same settings with folders of one run; they are gone afterwards. Not the library."""
+    folder = tempfile.mkdtemp(prefix="runner-")
+    try:
+        names = ["inbox", "outbox", "state"]
+        names += [] if settings.notebooks.is_dir() else ["notebooks"]
+        own = {name: Path(folder, name) for name in names}
+        limits = settings.limits.model_copy(update={"free_mb": 0})
+        yield settings.model_copy(update={**own, "limits": limits})
+    finally:
+        try:
+            Disk().remove_tree(Path(folder))
+        except OSError as error:
+            _remark(f"{folder} stays: {error}")
+
+
+def _passing(report: Report) -> Report:
+    """The report of a run whose folders go: it names nothing that is not there any more."""
+    gone = {"output_nb": None}
+    said: list[JsonValue] = []
+    if report.content.get("files"):
+        said.append("the files that it wrote are gone with its folders; --keep keeps them")
+    warnings = report.content.get("warnings")
+    kept = warnings if isinstance(warnings, list) else []
+    return replace(report, content={**report.content, **gone, "warnings": [*kept, *said]})
+
+
+def _print_report(report: Report, as_json: bool) -> NoReturn:
+    """On standard output; ends the command with the code of its status."""
     status = Status(str(report.content["status"]))
-    if status is not Status.SUCCEEDED:
-        errors.print(f"{status}: {report.content.get('message')}", style="red", markup=False)
+    if sys.stdout.isatty() and not as_json:
+        click.echo(summary(report.content, _paths(report)))
+    else:
+        _print_json(report.content)
+        if status is not Status.SUCCEEDED:
+            _complain(f"{status}: {report.content.get('message')}")
     raise click.exceptions.Exit(exit_code(status))
+
+
+def _paths(report: Report) -> dict[str, Path]:
+    """What of a run is there to look at, from here; nothing where its folders go."""
+    executed = report.content.get("output_nb")
+    if executed is None:
+        return {}
+    paths = {
+        "result": report.path,
+        "executed notebook": report.path.parent / Path(str(executed)).name,
+    }
+    if report.content.get("files"):
+        paths["files"] = paths["executed notebook"].with_suffix(".files")
+    return {what: _from_here(path) for what, path in paths.items()}
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 @main.command()
@@ -392,20 +473,32 @@ def jobs(
         for job in found:
             click.echo(json.dumps(_row(job)))
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("job id", "name", "status", "error", "accepted", "seconds"):
-        table.add_column(column, overflow="fold")
+    rows = []
     for job in found:
         row = _row(job)
-        table.add_row(
-            job.job_id[:8],
-            _printable(job.name),
-            str(job.status),
-            str(job.error_type or ""),
-            job.accepted_at[:19].replace("T", " "),
-            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+        rows.append(
+            [
+                job.job_id[:8],
+                job.name,
+                str(job.status),
+                str(job.error_type or ""),
+                job.accepted_at[:19].replace("T", " "),
+                "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            ]
         )
-    Console(highlight=False, markup=False).print(table)
+    _print_table(("job id", "name", "status", "error", "accepted", "seconds"), rows, cut=(1, 3))
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]], cut: Sequence[int]) -> None:
+    """A line a row; in a terminal as wide as that, in a pipe as wide as it is."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in table(header, rows, width, cut):
+        click.echo(line)
+
+
+def _print_json(content: object) -> None:
+    """For people to read and for programs to parse; nothing in it can steer a terminal."""
+    click.echo(visible_json(json.dumps(content, ensure_ascii=False, indent=2)))
 
 
 @main.command()
@@ -420,15 +513,17 @@ def inbox(settings: Settings, as_json: bool) -> None:
         errors.print("the runner has not looked yet, or its state cannot be read")
     found = found or waiting.WaitingList()
     if as_json:
-        click.echo(json.dumps(waiting.content_of(found), ensure_ascii=False, indent=2))
+        _print_json(waiting.content_of(found))
         return
     for one in found.files:
-        path, since = _printable(one.path), one.since[:19].replace("T", " ")
+        path, since = one_line(one.path), one.since[:19].replace("T", " ")
         if sys.stdout.isatty():
             click.echo(f"{click.style(path, bold=True)}  since {since}")
-            click.echo(f"    {_printable(one.text)}. {one.advice}")
+            click.echo(f"    {one_line(one.text)}. {one_line(one.advice)}")
         else:
-            click.echo("\t".join((path, since, str(one.reason), _printable(one.text), one.advice)))
+            click.echo(
+                "\t".join((path, since, str(one.reason), one_line(one.text), one_line(one.advice)))
+            )
     if found.count > len(found.files):
         errors.print(f"and {found.count - len(found.files)} more")
     elif not found.files:
@@ -456,7 +551,7 @@ def show(settings: Settings, what: str) -> None:
         if found is None:
             raise Fault(f"there is no job {what!r}; `runner jobs` lists them")
         content = found.content
-    click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    _print_json(content)
 
 
 @main.command()
@@ -469,9 +564,9 @@ def cancel(settings: Settings, what: str) -> None:
         raise Fault(f"there is no job {what!r}; `runner jobs` lists them")
     if job.status in (Status.QUEUED, Status.RUNNING):
         submit.cancel(settings.inbox, job.name, job.job_id if what != job.name else None, Disk())
-        errors.print(f"asked to cancel {job.name}", markup=False)
+        _remark(f"asked to cancel {job.name}")
     else:
-        errors.print(f"{job.name} is over already: {job.status}", markup=False)
+        _remark(f"{job.name} is over already: {job.status}")
     if holder_of(settings.inbox) is None:
         errors.print("no runner owns the inbox now; it takes effect when one starts")
 
@@ -500,9 +595,9 @@ def check(
     asked |= {"resources": resources} if resources else {}
     found = forecast(asked, lambda: _notebook(notebook, settings), settings)
     for failure in found.refusals:
-        click.echo(f"{failure.error_type}: {failure.message}")
+        click.echo(visible(f"{failure.error_type}: {failure.message}"))
     for warning in found.warnings:
-        click.echo(f"warning: {warning}")
+        click.echo(visible(f"warning: {warning}"))
     if not found.refusals:
         errors.print("nothing to refuse", style="green")
     raise click.exceptions.Exit(exit_code(Status.REJECTED) if found.refusals else 0)
@@ -525,17 +620,17 @@ def doctor(settings: Settings, as_json: bool) -> None:
     healthy = all(finding.level is not Level.PROBLEM for finding in found)
     if as_json:
         content = {"healthy": healthy, "findings": [asdict(finding) for finding in found]}
-        click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        _print_json(content)
     raise click.exceptions.Exit(0 if healthy else 1)
 
 
 def _say(console: Console, finding: "Finding") -> None:
     color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.level]
     line = Text(f"{finding.level:8}", style=color)
-    line.append(f" {finding.check:10} {_printable(finding.message)}", style="default")
+    line.append(f" {finding.check:10} {one_line(finding.message)}", style="default")
     console.print(line)
     if finding.advice:
-        console.print(f"{'':19} {_printable(finding.advice)}", style="bold")
+        console.print(f"{'':19} {one_line(finding.advice)}", style="bold")
 
 
 @main.command()
@@ -553,7 +648,8 @@ def schema(what: str) -> None:
 
 def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) -> Report:
     """Submit, then wait for the daemon that owns the inbox; without one, be it."""
-    from runner.daemon import Daemon, Goal
+    with quiet_interrupts():
+        from runner.daemon import Daemon, Goal
 
     for folder in (settings.inbox, settings.outbox):
         if not folder.is_dir() and holder_of(settings.state) is None:
@@ -563,7 +659,7 @@ def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) ->
     submit.submit(settings.inbox, name, submit.encode(job_id, request), Disk())
     reader = OutboxReader(settings.outbox)
     with _progress() as bar:
-        task = bar.add_task(_printable(name), total=None)
+        task = bar.add_task(one_line(name), total=None)
 
         def show(cell: int, cells: int) -> None:
             bar.update(task, completed=max(cell - 1, 0), total=cells or None)
@@ -604,7 +700,7 @@ def _await(
             elif holder_of(settings.inbox) is None:
                 return None
     except KeyboardInterrupt:
-        errors.print(f"job {job_id} goes on; `runner cancel {job_id}` ends it", markup=False)
+        _remark(f"job {job_id} goes on; `runner cancel {job_id}` ends it")
         raise click.exceptions.Exit(130) from None
     return None
 
@@ -693,8 +789,8 @@ def _value(name: str, text: str) -> Scalar:
 
 
 def _refuse(failure: Failure) -> None:
-    click.echo(dumps(failure.model_dump(mode="json", exclude_none=True)).decode())
-    errors.print(f"refused: {failure.message}", style="red", markup=False)
+    click.echo(visible_json(dumps(failure.model_dump(mode="json", exclude_none=True)).decode()))
+    _complain(f"refused: {failure.message}")
     raise click.exceptions.Exit(exit_code(Status.REJECTED))
 
 
@@ -723,12 +819,28 @@ def _row(job: Job) -> dict[str, Any]:
     return row_of(job, datetime.now(UTC))
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+def _remark(text: str) -> None:
+    """To a person, beside the result."""
+    errors.print(visible(text), markup=False, soft_wrap=True)
+
+
+def _complain(text: str) -> None:
+    errors.print(visible(text), style="red", markup=False, soft_wrap=True)
+
+
+class _VisibleLog(logging.Formatter):
+    """One line an event; nothing in it can steer a terminal, a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(message)s"
-    )
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(_VisibleLog("%(asctime)s %(levelname)-7s %(message)s"))
+    logging.basicConfig(level=level, handlers=[shown])
     logging.getLogger("watchdog").setLevel(logging.WARNING)

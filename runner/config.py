@@ -4,10 +4,11 @@ Owns every default and unit, and refuses unknown keys by name. Nothing else read
 """
 
 import contextlib
+import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -517,10 +518,24 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _known_beside(place: Sequence[str | int]) -> str:
+    """The settings that there are where an unknown one was written."""
+    section: type[BaseModel] = Settings
+    for part in place[:-1]:
+        kind = section.model_fields[str(part)].annotation
+        kinds = [kind, *get_args(kind)]
+        section = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
+    where = ".".join(map(str, place[:-1]))
+    known = ", ".join(sorted(section.model_fields))
+    near = difflib.get_close_matches(str(place[-1]), section.model_fields, 1)
+    maybe = f"did you mean `{near[0]}`? " if near else ""
+    return f"{maybe}There are{f' in `{where}`' if where else ''}: {known}"
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"unknown setting `{key}`; config.yaml in the project lists all of them"
+        return f"unknown setting `{key}`; {_known_beside(first['loc'])}"
     got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
     return f"setting `{key}`: {first['msg']}{got}"

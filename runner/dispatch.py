@@ -281,11 +281,12 @@ class Dispatch:
             self._seal(job, outcome, None, Staged((), ()), State.RUNNING)
         del self._running[job.job_id]
         log.info(
-            "job %s: %s %r after %.1f s",
+            "job %s: %s %r after %.1f s%s",
             job.job_id,
             outcome.status,
             job.name,
             self._clock() - running.since,
+            "" if outcome.failure is None else f": {outcome.failure.in_short}",
         )
 
     def progressed(self, job_id: str, progress: Progress) -> None:

@@ -26,10 +26,12 @@ import psutil
 
 from runner.config import MEGABYTE, ConfigError, Dask, Settings, Tls, check_apart
 from runner.disk import Disk
+from runner.execution.cgroup import NoCgroup, usable_base
 from runner.execution.environment import withheld
 from runner.execution.kernelspecs import installed_kernels
 from runner.execution.processes import runtime_base
 from runner.execution.scheduler import security_of
+from runner.extras import advice_on
 from runner.intake import lease
 from runner.intake.lease import Lease
 from runner.ledger import LedgerReader
@@ -100,6 +102,7 @@ def examine(
     if settings.execution.is_cluster:
         yield from _cluster(settings.execution.dask)
     else:
+        yield _limits(settings.limits.use_cgroup)
         yield _memory(settings.concurrency, settings.limits.memory_mb, machine_memory_mb())
     yield _sockets(runtime_base())
     yield from _kernels(settings)
@@ -111,6 +114,19 @@ def _apart(settings: Settings) -> Iterator[Finding]:
         check_apart(settings)
     except ConfigError as error:
         yield _problem("folders", str(error), "Change the settings, or the links between them.")
+
+
+def _limits(use_cgroup: bool) -> Finding:
+    """How runs are held to what they may take; both ways do."""
+    why = "as limits.use_cgroup says"
+    if use_cgroup:
+        try:
+            base = usable_base()
+        except NoCgroup as error:
+            why = str(error)
+        else:
+            return _ok("limits", f"the system holds runs to their memory, by cgroups below {base}")
+    return _ok("limits", f"the runner holds runs to their memory by looking at them ({why})")
 
 
 def _missing(settings: Settings, name: str) -> Finding | None:
@@ -465,7 +481,7 @@ def _cluster(dask: Dask) -> Iterator[Finding]:
         yield _problem(
             "cluster",
             "`execution.executor` is dask, and the package distributed is not installed",
-            "`pip install 'inbox-runner[dask]'`",
+            advice_on("dask"),
         )
         return
     unreadable = [path for path in _files(dask.tls) if not os.access(path, os.R_OK)]

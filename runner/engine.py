@@ -15,6 +15,7 @@ from runner.execution.environment import clean_environment
 from runner.execution.face import Execution
 from runner.execution.limits import RunLimits
 from runner.execution.processes import JobProcesses
+from runner.extras import advice_on
 from runner.output import FileCaps
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def _cluster(
     except ImportError as error:
         raise ConfigError(
             f"execution.executor is dask, which needs more packages ({error.name}): "
-            "pip install 'inbox-runner[dask]'"
+            f"{advice_on('dask')}"
         ) from error
     from runner.execution.parcel import Terms
 
@@ -136,7 +137,7 @@ def _find_cgroup(settings: Settings) -> Path | None:
     try:
         found = take_over()
     except NoCgroup as why:
-        log.info("memory and processes of runs are watched by looking at them: %s", why)
+        log.debug("runs are held to memory and processes by looking at them: %s", why)
         return None
-    log.info("memory and processes of runs are limited by cgroups below %s", found)
+    log.debug("runs are held to memory and processes by cgroups below %s", found)
     return found

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runner.access import CannotListen, binding_of, check_binding
 from runner.config import DEFAULT_TOKEN, Settings
+from runner.extras import advice_on
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,12 @@ def command(settings: Settings, data: Path, *, is_root: bool) -> list[str]:
     """
     own = settings.jupyter
     return [
-        *("--no-browser", f"--ServerApp.ip={own.host}", f"--ServerApp.port={own.port}"),
+        *(
+            "--no-browser",
+            "--Application.log_level=WARN",
+            f"--ServerApp.ip={own.host}",
+            f"--ServerApp.port={own.port}",
+        ),
         *("--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder_of(settings)}"),
         f"--SQLiteYStore.db_path={data / 'collaboration.db'}",
         *(f"--ServerApp.local_hostnames={name}" for name in own.allowed_hosts),
@@ -68,9 +74,11 @@ def become_lab(settings: Settings, environment: Mapping[str, str]) -> None:
             "JupyterLab's token is %r, which everybody knows; set JUPYTER_TOKEN", DEFAULT_TOKEN
         )
     if importlib.util.find_spec("jupyterlab") is None:
-        raise CannotListen("this needs JupyterLab: pip install 'inbox-runner[lab]'")
+        raise CannotListen(f"this needs JupyterLab: {advice_on('lab')}")
     from jupyter_core.paths import jupyter_data_dir
 
+    shown = "" if chosen else f"?token={DEFAULT_TOKEN}"
+    log.info("JupyterLab at http://%s:%d/lab%s", own.host, own.port, shown)
     data = Path(jupyter_data_dir())
     data.mkdir(parents=True, exist_ok=True)
     own_arguments = command(settings, data, is_root=os.getuid() == 0)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from runner.plain_text import excerpt
 from runner.strict_json import JsonValue, dumps
 
 
@@ -25,6 +26,7 @@ class Status(StrEnum):
     REJECTED = "rejected"
 
 
+LOGGED_CHARACTERS = 240
 FINAL = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
 
 
@@ -107,6 +109,11 @@ class Failure(Value):
         None, description="Sorted; with `missing_dependencies` only."
     )
     module: str | None = Field(None, description="With `module_not_found` only.")
+
+    @property
+    def in_short(self) -> str:
+        """For a log: the type, and the message as far as a line takes it."""
+        return f"{self.error_type}: {excerpt(self.message, LOGGED_CHARACTERS)}"
 
 
 MAX_REFUSAL = 1000

@@ -3,6 +3,7 @@
 Pure rules over strings. Knows nothing of notebooks.
 """
 
+import json
 import re
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
@@ -25,3 +26,27 @@ def excerpt(text: str, limit: int) -> str:
     start = limit - end
     left_out = len(text) - limit
     return f"{text[:start]}\n[… {left_out} characters left out …]\n{text[len(text) - end :]}"
+
+
+def visible(text: str) -> str:
+    """Safe to write to a terminal: what would steer it, or is not seen, is replaced by U+FFFD.
+
+    Control characters (C0, C1), escapes, marks of writing direction, zero-width and all other
+    format characters, unassigned ones and lone surrogates. Line ends and tabs stay.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def one_line(text: str) -> str:
+    """The same on one line; a terminal's codes are left out."""
+    return visible(" ".join(plain_text(text).split()))
+
+
+def visible_json(text: str) -> str:
+    """JSON of the same value, in which such characters are escapes of JSON's own."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else json.dumps(c, ensure_ascii=True)[1:-1]
+        for c in text
+    )

@@ -318,7 +318,7 @@ class Reception:
         if new.failure is None:
             log.info("job %s: accepted %r", new.job_id, new.name)
         else:
-            log.info("job %s: refused %r: %s", new.job_id, new.name, new.failure.error_type)
+            log.info("job %s: refused %r: %s", new.job_id, new.name, new.failure.in_short)
 
     def _cancel(self, drop: Drop) -> list[str]:
         wanted = str(drop.main.document)

@@ -47,12 +47,14 @@ def main() -> int:
     pins = sum(line[:1].isalnum() for line in lock.read_text().splitlines())
     download, disk = MEGABYTES[bundle]
     say(
-        f"installing up to {pins} packages into {sys.prefix}: about {download} MB to download, "
-        f"{disk} MB on the disk; under a minute on a fast line, a few minutes on a slow one"
+        f"Installing {pins} packages into {sys.prefix}\n"
+        f"about {download} MB to download, {disk} MB on the disk; seconds to a few minutes"
     )
     begun = time.monotonic()
     if not (install_by_uv(lock) or install_by_pip(lock)):
         return 1
+    # Made now, since the runner takes a change of this folder for one of what is installed.
+    Path(sysconfig.get_path("purelib"), "__pycache__").mkdir(exist_ok=True)
     say(f"installed in {time.monotonic() - begun:.0f} s")
     return 0
 

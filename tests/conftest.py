@@ -265,6 +265,27 @@ def _no_constant(name: str) -> None:
     raise AssertionError(f"{name} is no strict JSON")
 
 
+MACHINE = ("tests/stack", "tests/peers", "tests/integration/test_watch.py")
+"""Tests that use the machine as a whole: its engine, its mounts, its limits. First, one by one."""
+ROOMS = (*MACHINE, "tests/acceptance", "tests/faults", "tests/integration", "tests/unit")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For several processes (`-n 2 --dist loadgroup`): a file is a group, the slow ones first."""
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+    place = {item: item.nodeid.partition("::")[0] for item in items}
+    rank = {
+        item: next((n for n, room in enumerate(ROOMS) if place[item].startswith(room)), -1)
+        for item in items
+    }
+    items.sort(key=lambda item: rank[item])
+    for item in items:
+        group = "machine" if place[item].startswith(MACHINE) else place[item]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 Serving = Callable[..., Program]
 
 

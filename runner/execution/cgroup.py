@@ -121,12 +121,7 @@ def take_over(mounts: tuple[Path, ...] = MOUNTS, own: Path = Path("/proc/self/cg
     Raises:
         NoCgroup: see there.
     """
-    base = _base(mounts, own)
-    missing = CONTROLLERS - set(_read(base / "cgroup.controllers").split())
-    if missing:
-        raise NoCgroup(f"{base} has no controller for {' and '.join(sorted(missing))}")
-    if not os.access(base / "cgroup.procs", os.W_OK) or not _is_ours(base):
-        raise NoCgroup(f"{base} is not delegated to the runner")
+    base = usable_base(mounts, own)
     try:
         _step_aside(base)
         wanted = " ".join(f"+{name}" for name in sorted(CONTROLLERS))
@@ -135,6 +130,21 @@ def take_over(mounts: tuple[Path, ...] = MOUNTS, own: Path = Path("/proc/self/cg
             Cgroup(left).remove()
     except OSError as error:
         raise NoCgroup(f"{base} cannot be divided: {error.strerror}") from error
+    return base
+
+
+def usable_base(mounts: tuple[Path, ...] = MOUNTS, own: Path = Path("/proc/self/cgroup")) -> Path:
+    """The group that this process is in, if groups of runs may be made in it; changes nothing.
+
+    Raises:
+        NoCgroup: see there.
+    """
+    base = _base(mounts, own)
+    missing = CONTROLLERS - set(_read(base / "cgroup.controllers").split())
+    if missing:
+        raise NoCgroup(f"{base} has no controller for {' and '.join(sorted(missing))}")
+    if not os.access(base / "cgroup.procs", os.W_OK) or not _is_ours(base):
+        raise NoCgroup(f"{base} is not delegated to the runner")
     return base
 
 

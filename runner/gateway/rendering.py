@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+
 POLICY = (
     "sandbox allow-same-origin; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "font-src data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"

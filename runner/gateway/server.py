@@ -13,7 +13,7 @@ from typing import Any
 
 from waitress import create_server
 from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from runner import access
 from runner.access import CannotListen
@@ -24,12 +24,39 @@ from runner.gateway.app import App
 
 log = logging.getLogger(__name__)
 
+FIRST_THREADS = 4
 QUICK_THREADS = 16
 """For health, metrics and submits, beside those in which clients wait."""
 SPARE_CONNECTIONS = 500
 LAST_ANSWERS_SECONDS = 0.3
 DRAINED_BYTES = 64 * MEGABYTE
 """How much of an oversized body is read, so that its sender sees the 413."""
+
+
+class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """A thread for each request up to `most`, made when none is free: idle, it holds a few."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self.set_thread_count(min(FIRST_THREADS, most))
+
+    def add_task(self, task: object) -> None:
+        """Never raises: where the system gives no more threads, those that are there go on."""
+        with self.lock:
+            self.queue.append(task)
+            self.queue_cv.notify()
+            working = len(self.threads) - self.stop_count
+            is_short = len(self.queue) > working - self.active_count and working < self._most
+            before = set(self.threads)
+        if not is_short:
+            return
+        try:
+            self.set_thread_count(working + 1)
+        except RuntimeError as error:
+            log.warning("no more threads for requests than %d: %s", working, error)
+            with self.lock:
+                self.threads &= before
 
 
 class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
@@ -76,7 +103,7 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
             map=sockets,
             host=gateway.host,
             port=gateway.port,
-            threads=gateway.max_waiting + QUICK_THREADS,
+            _dispatcher=_Threads(gateway.max_waiting + QUICK_THREADS),
             connection_limit=connections,
             backlog=1024,
             channel_request_lookahead=1,

@@ -240,7 +240,7 @@ class Jupyter:
                 raise JupyterRefused(
                     refused.args[0],
                     f"JupyterLab cannot share {path!r}; it needs jupyter-collaboration "
-                    "(pip install 'inbox-runner[lab]')",
+                    "in its own environment",
                 ) from refused
             raise
         room = f"{found['format']}:{found['type']}:{found['fileId']}"

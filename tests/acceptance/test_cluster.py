@@ -19,6 +19,7 @@ import pytest
 from distributed import Client
 
 import runner
+from runner.extras import advice_on
 from tests.cluster import Cluster, cluster
 from tests.conftest import Json, Program, notebook, tool, wait_for
 
@@ -620,7 +621,7 @@ def test_without_dask_the_settings_say_what_is_missing(make_program: Make, tmp_p
     )
     ended = program.run("serve")
     assert ended.returncode == 70
-    assert "inbox-runner[dask]" in ended.stderr
+    assert advice_on("dask") in ended.stderr
     other = make_program({"execution": {"executor": "dask"}}).run("serve")
     assert other.returncode == 70
     assert "dask.address is missing" in other.stderr

@@ -4,9 +4,14 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -86,7 +91,7 @@ def test_run_works_without_a_daemon(make_program: Make) -> None:
     one.inbox.mkdir()
     one.drop("other.ipynb", ADD)
     write(one, "add.ipynb", ADD)
-    done = one.run("run", "add.ipynb")
+    done = one.run("run", "add.ipynb", "--keep")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["name"] == "add"
     assert (one.outbox / "add.ipynb").exists()
@@ -257,3 +262,101 @@ def test_progress_is_shown_on_a_terminal(make_program: Make) -> None:
     assert "steps" in text
     assert re.search(r"[123]/4", text)
     assert re.search(r"0:00:0[2-9]", text)
+
+
+def test_a_run_of_a_file_leaves_nothing_behind(make_program: Make, tmp_path: Path) -> None:
+    """It needs no folders; the result says so where the notebook wrote files."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    one = make_program(TMPDIR=str(temporary))
+    writes = notebook("open('table.csv', 'w').write('a')", code("6 * 7", "results"))
+    write(one, "job.ipynb", writes)
+    before = sorted(path.name for path in one.root.iterdir())
+    done = one.run("run", "job.ipynb")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["results"]["cell_2"]["application/json"] == 42
+    assert (result["output_nb"], [f["path"] for f in result["files"]]) == (
+        None,
+        ["job.files/table.csv"],
+    )
+    assert any("--keep" in warning for warning in result["warnings"])
+    assert sorted(path.name for path in one.root.iterdir()) == before
+    assert not list(temporary.glob("runner-*"))
+
+
+@contextmanager
+def terminal(columns: int) -> Iterator[tuple[int, Callable[[], str]]]:
+    """A terminal's end for a process, and what was written to it until the process is gone."""
+    main, side = pty.openpty()
+    termios.tcsetwinsize(side, (40, columns))
+
+    def read() -> str:
+        os.close(side)
+        seen = b""
+        with suppress(OSError):
+            while chunk := os.read(main, 65536):
+                seen += chunk
+        return seen.decode()
+
+    try:
+        yield side, read
+    finally:
+        os.close(main)
+
+
+def test_a_person_sees_a_summary_and_rows_that_fit(serving: Serving) -> None:
+    """In a terminal of 80 columns: how a run ended and where its files are, a line for each job.
+
+    Nothing of a notebook steers the terminal. In a pipe rows are as long as they are.
+    """
+    program = serving()
+    long = ("a long name " * 7).strip()
+    write(
+        program, "fails.ipynb", notebook(code("'ok'", "results"), "raise OSError('\\x9b2J\\u202e')")
+    )
+    command = [sys.executable, "-m", "runner"]
+    with terminal(80) as (side, read):
+        run = [*command, "run", "fails.ipynb", "--name", long]
+        process = subprocess.Popen(run, cwd=program.root, stdout=side, stderr=subprocess.DEVNULL)
+        process.wait(90)
+        seen = read()
+    assert process.returncode == 1
+    assert "failed in" in seen
+    assert "2 of 2 cells" in seen
+    assert "OSError" in seen
+    assert f"outbox/{long}.error.json" in seen
+    assert "\x9b" not in seen
+    assert "\u202e" not in seen
+    assert seen.count("\n") < 25
+    with terminal(80) as (side, read):
+        subprocess.run([*command, "jobs"], cwd=program.root, stdout=side, check=True)
+        header, row = read().splitlines()
+    assert header.startswith("job id")
+    assert (len(row) <= 80, row[:8]) == (True, program.await_report(long)["job_id"][:8])
+    header, row = program.run("jobs").stdout.splitlines()
+    assert long in row
+    assert "papermill_execution_error" in row
+    assert "OSError" in next(line for line in program.log.splitlines() if ": failed '" in line)
+    shown = program.run("show", long).stdout
+    assert "\x9b" not in shown
+    assert "\u202e" not in shown
+    assert json.loads(shown)["evalue"] == program.await_report(long)["evalue"]
+
+
+def _has_loaded(maps: Path, part: str) -> bool:
+    return part in maps.read_text()
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback(make_program: Make) -> None:
+    """Whatever it is importing just then."""
+    one = make_program()
+    for part in ("_pydantic_core", "_sqlite3"):
+        one.launch(("-m", "runner", "serve"))
+        assert one.process is not None
+        maps = Path(f"/proc/{one.process.pid}/maps")
+        wait_for(partial(_has_loaded, maps, part))
+        one.process.send_signal(signal.SIGINT)
+        one.process.wait(90)
+    assert "Traceback" not in one.log
+    assert "KeyboardInterrupt" not in one.log

@@ -16,6 +16,7 @@ import anyio
 import pytest
 import requests
 
+from runner.extras import advice_on
 from tests.agents import (
     Agents,
     agents,
@@ -459,7 +460,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "mcp").mkdir()
     (tmp_path / "mcp" / "__init__.py").write_text("raise ModuleNotFoundError(name='mcp')")
     said = refused_start(tmp_path, PYTHONPATH=str(tmp_path))
-    assert "pip install 'inbox-runner[mcp]'" in said
+    assert advice_on("mcp") in said
 
 
 # Beginning and end

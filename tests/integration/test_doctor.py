@@ -18,6 +18,7 @@ from runner import doctor
 from runner.config import Dask, Execution, Kernels, Limits, Settings, Tls
 from runner.disk import Disk
 from runner.doctor import Finding, Level, examine
+from runner.extras import advice_on
 from tests.conftest import Program, notebook, tool, wait_for
 
 FOLDERS = ("inbox", "outbox", "notebooks", "state")
@@ -318,4 +319,4 @@ def test_a_cluster_needs_its_extra(settings: Settings, monkeypatch: pytest.Monke
     (found,) = bad(asks(settings, "tcp://127.0.0.1:8786"))
     assert found.level is Level.PROBLEM
     assert "distributed is not installed" in found.message
-    assert "pip install 'inbox-runner[dask]'" in (found.advice or "")
+    assert found.advice == advice_on("dask")

@@ -19,9 +19,9 @@ from tests.stack.scenario import PATIENCE_SECONDS, ROOT, Scenario, Stack, folder
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """As a person starts it, on folders of its own and on free ports."""
-    if importlib.util.find_spec("honcho") is None or importlib.util.find_spec("jupyterlab") is None:
-        assert not os.environ.get("ALL_TESTS"), "the extras `lab`, `mcp`, `stack` are not installed"
-        pytest.skip("the extras `lab`, `mcp`, `stack` are not installed")
+    if importlib.util.find_spec("jupyterlab") is None:
+        assert not os.environ.get("ALL_TESTS"), "the extras `lab` and `mcp` are not installed"
+        pytest.skip("the extras `lab` and `mcp` are not installed")
     folder = folders(tmp_path_factory.mktemp("stack"))
     ports = free_ports("jupyter", "gateway", "mcp")
     state = folder / "state"

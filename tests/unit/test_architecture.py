@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "imports": set(),
     "plain_text": set(),
     "terminal": set(),
-    "outcome": {"strict_json"},
+    "outcome": {"plain_text", "strict_json"},
     "request": {"outcome", "strict_json", "strict_yaml"},
     "notebook": {"outcome", "strict_json"},
     "parameters": {"notebook"},
@@ -91,27 +91,31 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("library", "refusals", "request", "strict_json", "submit", "waiting", "__init__"),
     },
     # Who introduces them to each other.
-    "engine": {"config", "execution", "output"},
+    "engine": {"config", "execution", "extras", "output"},
     "daemon": {
         *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
         *("engine", "outbox", "outcome", "owner", "reception", "strict_json"),
         *("companion", "library", "mounts", "pulse", "threads", "waiting", "watch"),
     },
     "doctor": {
-        *("config", "disk", "execution", "intake", "ledger", "mounts", "owner", "watch"),
+        *("config", "disk", "execution", "extras", "intake", "ledger", "mounts", "owner"),
+        "watch",
     },
-    "lab": {"access", "config"},
+    "lab": {"access", "config", "extras"},
     "lab_contents": set(),
     "worker": {"execution"},
     "cli": {
         *("access", "config", "daemon", "disk", "ledger", "names", "notebook", "outbox"),
         *("outcome", "owner", "request", "scalars", "strict_json", "submit", "__init__"),
         *("doctor", "gateway", "execution", "lab", "library", "mcp", "refusals", "report"),
-        *("waiting", "worker"),
+        *("waiting", "worker", "extras", "interrupts", "plain_text", "console"),
     },
+    "console": {"plain_text", "strict_json"},
+    "extras": set(),
+    "interrupts": set(),
     "lazy_grammar": set(),
     "__init__": {"lazy_grammar"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "interrupts"},
 }
 """Each room, and the rooms that it may import; a room is a module or a package of `runner`."""
 

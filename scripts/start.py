@@ -1,0 +1,190 @@
+"""Start what is named in the Procfile, say where to look once all of it answers, and end all of it.
+
+Each process is a group of its own, which ends by SIGTERM with this one: at Ctrl-C, when a terminal
+or a pipe closes, or when one of them ends. A second Ctrl-C ends what is left at once.
+
+    python scripts/start.py run|stack
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from runner.config import DEFAULT_TOKEN, load
+from runner.owner import holder_of
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNNER = "runner"
+LOOK_SECONDS = 0.2
+END_SECONDS = 45.0
+"""Running notebooks have 30 seconds by default (`shutdown_seconds`)."""
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    stack = sys.argv[1] == "stack"
+    os.chdir(ROOT)
+    commands = dict(_procfile()) if stack else {RUNNER: "runner serve"}
+    running = Running(commands)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, running.stop)
+    for name in commands:
+        running.start(name)
+    waited = threading.Thread(target=_say_where, args=(running, stack), daemon=True)
+    waited.start()
+    return running.attend()
+
+
+def _procfile() -> Iterator[tuple[str, str]]:
+    for line in (ROOT / "Procfile").read_text().splitlines():
+        name, colon, command = line.partition(":")
+        if colon and not line.startswith("#"):
+            yield name, command.strip()
+
+
+class Running:
+    """The processes, and whether they are to end."""
+
+    def __init__(self, commands: dict[str, str]) -> None:
+        self._commands = commands
+        self._width = max(map(len, commands)) if len(commands) > 1 else 0
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stop_at: float | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def stops(self) -> bool:
+        return self._stop_at is not None
+
+    def start(self, name: str) -> None:
+        process = subprocess.Popen(
+            ["sh", "-c", f"exec env {self._commands[name]}"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_us,
+        )
+        self._processes[name] = process
+        threading.Thread(target=self._pass_on, args=(name, process), daemon=True).start()
+
+    def stop(self, *_: int | FrameType | None) -> None:
+        """At first as a service is stopped, then at once."""
+        number = signal.SIGTERM
+        if self._stop_at is None:
+            self._stop_at = time.monotonic() + END_SECONDS
+        for process in self._processes.values():
+            self._signal(process, number)
+
+    def attend(self) -> int:
+        """Until all have ended; a runner that was killed starts again. The exit code of the first.
+
+        A second signal goes on to the processes, for which it means: at once.
+        """
+        code = 0
+        while True:
+            for name, process in list(self._processes.items()):
+                ended = process.poll()
+                if ended is None:
+                    continue
+                del self._processes[name]
+                if ended < 0 and name == RUNNER and not self.stops:
+                    time.sleep(1)
+                    self.start(name)
+                elif not self.stops:
+                    self.write(f"{name} ended ({ended}); ending the others\n")
+                    code = ended or 1
+                    self.stop()
+            if not self._processes:
+                return code
+            if self._closed and not self.stops:
+                self.stop()
+            if self._stop_at is not None and time.monotonic() > self._stop_at:
+                for process in self._processes.values():
+                    self._signal(process, signal.SIGKILL)
+            time.sleep(LOOK_SECONDS)
+
+    def write(self, text: str) -> None:
+        """To our output; when nobody reads it any more, all is to end."""
+        with self._lock:
+            try:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            except OSError:
+                self._closed = True
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+    def _pass_on(self, name: str, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdout is not None
+        before = f"{name:{self._width}} | " if self._width else ""
+        for line in process.stdout:
+            if self.stops and name != RUNNER:
+                continue  # JupyterLab ends by a traceback
+            self.write(before + line.decode(errors="replace"))
+
+    @staticmethod
+    def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
+        if process.poll() is None:
+            process.send_signal(number)
+
+
+def _end_with_us() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _say_where(running: Running, stack: bool) -> None:
+    """Addresses, once they answer, so that they are the last lines."""
+    settings = load()
+    page = f"http://{_reached(settings.gateway.host)}:{settings.gateway.port}"
+    jupyter = f"http://{_reached(settings.jupyter.host)}:{settings.jupyter.port}"
+    mcp = f"http://{_reached(settings.mcp.host)}:{settings.mcp.port}"
+    token = f"?token={DEFAULT_TOKEN}" if settings.jupyter.secret in (None, DEFAULT_TOKEN) else ""
+    there = {"the page": page} if stack or settings.gateway.enabled else {}
+    probes = [f"{url}/healthz" for url in there.values()]
+    if stack:
+        there |= {"JupyterLab": f"{jupyter}/lab{token}", "tools for agents (MCP)": f"{mcp}/mcp"}
+        probes += [f"{jupyter}/api", f"{mcp}/health"]
+    else:
+        there |= {"notebooks go into": f"{settings.inbox}/", "results": f"{settings.outbox}/"}
+    while not (_is_owned(settings.inbox) and all(map(_answers, probes))):
+        if running.stops:
+            return
+        time.sleep(LOOK_SECONDS)
+    there["to try"] = f"cp notebooks/loan.ipynb {settings.inbox}/"
+    lines = [f"  {what:23} {where}\n" for what, where in there.items()]
+    rest = "" if stack else "; make stack has JupyterLab and the tools for agents"
+    running.write(f"\n{''.join(lines)}\n  Ctrl-C ends it{rest}.\n\n")
+
+
+def _reached(host: str) -> str:
+    """Where a server that listens on `host` is reached from here."""
+    return "127.0.0.1" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+
+
+def _is_owned(inbox: Path) -> bool:
+    return holder_of(inbox) is not None
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

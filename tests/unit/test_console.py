@@ -1,0 +1,67 @@
+"""Tables and summaries: a row is a line, an id stays whole, nothing steers the terminal."""
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from runner.console import summary, table
+from runner.strict_json import JsonValue
+
+HEADER = ("job id", "name", "status", "error", "accepted", "seconds")
+ROWS = [
+    (
+        "298854c0",
+        "reports/" + "a long name " * 9,
+        "failed",
+        "papermill_execution_error",
+        "x" * 19,
+        "1",
+    ),
+    ("8f14e45f", "報告書" * 20, "succeeded", "", "2026-11-24 04:16:11", "0.3"),
+    ("48a01fbd", "two\nlines\x1b[2J", "timed_out", "timeout", "2026-11-24 04:16:11", "300.0"),
+]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200, None])
+def test_a_row_is_a_line_and_its_id_is_whole(width: int | None) -> None:
+    """However wide the terminal is, and in a pipe, where nothing is cut."""
+    lines = table(HEADER, ROWS, width, cut=(1, 3))
+    assert [line.split()[0] for line in lines] == ["job", "298854c0", "8f14e45f", "48a01fbd"]
+    assert all(line.isprintable() for line in lines)
+    assert width is None or max(map(cell_len, lines)) <= width
+    assert "2026-11-24 04:16:11" in lines[2]
+    if width is None:
+        assert "報告書" * 20 in lines[2]
+
+
+def test_a_summary_says_how_it_ended_and_where_the_rest_lies() -> None:
+    """Values on one line each, a table by its size, the failing line of a failure."""
+    report: dict[str, JsonValue] = {
+        "name": "loan",
+        "status": "failed",
+        "job_id": "298854c0" * 4,
+        "duration_seconds": 0.7,
+        "cells": {"total": 5, "executed": 3},
+        "message": "In cell [3]: ValueError: \u202eno",
+        "traceback": [*(f"line {n}" for n in range(30)), "----> 1 x = 1 / 0"],
+        "results": {
+            "rate": 1.5,
+            "sales": {"columns": ["a", "b"], "index": [0], "data": [[1, 2]]},
+            "cell_2": {"text/plain": "'x'\n" * 100},
+            **{f"more{n}": n for n in range(20)},
+        },
+        "warnings": ["something"],
+    }
+    said = summary(report, {"result": Path("outbox/loan.error.json")}).splitlines()
+    assert said[0] == "loan failed in 0.7 s, 3 of 5 cells, job 298854c0"
+    assert said[1] == "In cell [3]: ValueError: \N{REPLACEMENT CHARACTER}no"
+    assert "----> 1 x = 1 / 0" in said
+    assert "line 3" not in said
+    assert [line.split(maxsplit=1) for line in said if line.startswith("  ")][:2] == [
+        ["rate", "1.5"],
+        ["sales", "a table of 1 rows: a, b"],
+    ]
+    assert said[-1].split() == ["result", "outbox/loan.error.json"]
+    assert len(said) < 40
+    assert max(map(len, said)) < 100
