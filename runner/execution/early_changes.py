@@ -25,7 +25,7 @@ _SETS_VARIABLE = re.compile(
     re.VERBOSE | re.MULTILINE,
 )
 _READ_AT_IMPORT = re.compile(
-    r"\b(MPL|MATPLOTLIB|OPENBLAS|GOTO|OMP|MKL|BLIS|VECLIB|KMP|NUMEXPR|NUMBA|NUMPY|NPY|PANDAS"
+    r"(?<![$\w])(MPL|MATPLOTLIB|OPENBLAS|GOTO|OMP|MKL|BLIS|VECLIB|KMP|NUMEXPR|NUMBA|NUMPY|NPY|PANDAS"
     r"|POLARS|RAYON|ARROW|PARQUET|TBB)_?[A-Z][A-Z0-9_]*\b"
 )
 """Names of variables that libraries read once, in whatever way they are set."""

@@ -14,7 +14,7 @@ import os, sys; \
 "install" in sys.orig_argv \
 and any(os.path.basename(a).startswith("pip") for a in sys.orig_argv[1:4]) \
 and not any(a[:2] == "-t" for a in sys.orig_argv) \
-and not {"--target", "--prefix", "--root", "--no-user"} & {a.partition("=")[0] \
+and not {"--target", "--prefix", "--root", "--no-user", "--python"} & {a.partition("=")[0] \
 for a in sys.orig_argv} \
 and os.environ.setdefault("PIP_USER", "1")
 """

@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from runner.execution.environment import clean_environment
+from runner.execution.environment import activated, clean_environment
 from tests.conftest import AS_INSTALLED, Json, Program, code, notebook, programs, wait_for
 
 PROBES = {
@@ -132,7 +132,7 @@ def by_papermill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Jso
     for start in range(0, len(names), 4):
         started = {name: _papermill(folder, name) for name in names[start : start + 4]}
         for name, process in started.items():
-            process.wait(60)
+            process.wait(180)
             found[name] = _outputs(folder / name.replace(" ", "_") / "out.ipynb")
     return found
 
@@ -144,7 +144,7 @@ def _papermill(folder: Path, name: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [str(Path(sys.executable).with_name("papermill")), "in.ipynb", "out.ipynb"],
         cwd=work,
-        env=clean_environment(os.environ),
+        env=activated(clean_environment(os.environ), sys.prefix),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -190,7 +190,7 @@ def test_the_runner_gives_what_the_papermill_command_gives(
     served.await_report(request)
     ours, expected = _outputs(served.outbox / f"{request}.ipynb"), by_papermill[name]
     if ours != expected:
-        _papermill(tmp_path, name).wait(60)
+        _papermill(tmp_path, name).wait(180)
         expected = _outputs(tmp_path / request / "out.ipynb")
     assert ours == expected
 
@@ -277,7 +277,8 @@ def wheel(folder: Path) -> Path:
     path = folder / "gift-1.0-py3-none-any.whl"
     about = f"{path.name.partition('-py3')[0]}.dist-info"
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr("gift.py", "VALUE = 42\n")
+        file.writestr("gift.py", "VALUE = 42\ndef main():\n    print('unwrapped')\n")
+        file.writestr(f"{about}/entry_points.txt", "[console_scripts]\nunwrap = gift:main\n")
         file.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: gift\nVersion: 1.0\n")
         kind = "Root-Is-Purelib: true\nTag: py3-none-any\n"
         file.writestr(f"{about}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\n{kind}")
@@ -293,11 +294,21 @@ def test_what_a_notebook_installs_goes_with_its_run(
     program = make_program({"kernels": {"preload": [], "install": "run", "start": start}})
     program.python = user_python
     program.start()
-    installs = f"%pip install --quiet --no-index {wheel(tmp_path)}"
-    program.drop("first.ipynb", notebook(installs, code("import gift\ngift.VALUE", "results")))
-    report = program.await_report("first")
+    package = wheel(tmp_path)
+    installs = f"%pip install --quiet --no-index {package}"
+    elsewhere = (
+        f"!pip install --quiet --no-index --target elsewhere {package}\n"
+        f"!command -v uv >/dev/null && uv pip install --quiet --no-index --reinstall {package}\n"
+        "said = !unwrap\n"
+        "import os, shutil\nthere = os.path.exists('elsewhere/gift.py')\n"
+        "shutil.rmtree('elsewhere')"
+    )
+    look = code("import gift\n[gift.VALUE, said, there]", "results")
+    program.drop("first.ipynb", notebook(installs, elsewhere, look))
+    report = program.await_report("first", 180)
     assert report["status"] == "succeeded", report
-    assert report["results"]["cell_2"]["application/json"] == 42
+    found = report["results"]["cell_3"]["application/json"]
+    assert found == [42, ["unwrapped"], True], (program.outbox / "first.ipynb").read_text()
     assert report["files"] == []
     look = "import importlib.util\n[importlib.util.find_spec('gift') is None]"
     program.drop("second.ipynb", notebook(code(look, "results")))
