@@ -372,21 +372,21 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         log.log(level, "a message of the kernel is left out: %r", error)
 
     def _replaced(self, msg: dict[str, Any], cell: NotebookNode, index: int) -> int:
-        """How much of what was counted goes away with this message."""
+        """How much of what was counted goes away with this message, but for a little for itself."""
         kind, content = msg["msg_type"], msg["content"]
         if self.output_hook_stack.get(_parent_of(msg)):
             return 0
         if kind == "clear_output":
             if content.get("wait"):
-                return _size(msg)
+                return _size(msg) - LEAST_BYTES
             self._close_stream(index)
-            return _size(msg) + _kept(cell.outputs)
+            return _size(msg) - LEAST_BYTES + _kept(cell.outputs)
         if kind == "update_display_data":
             display_id = content["transient"].get("display_id")
             places = self._display_id_map.get(display_id, {}).items()
             outputs = [self.nb.cells[i].outputs[j] for i, inner in places for j in inner]
-            # Whoever has no place is not kept.
-            return _kept(outputs) if outputs else _size(msg)
+            # The new content stands in each place of the old.
+            return _kept(outputs) - (len(outputs) - 1) * _size(msg) - LEAST_BYTES
         if kind.startswith("comm"):
             state = self.widget_state.get(content["comm_id"], {})
             new = content["data"].get("state")

@@ -303,8 +303,8 @@ def test_what_a_notebook_installs_goes_with_its_run(
         "import os, shutil\nthere = os.path.exists('elsewhere/gift.py')\n"
         "shutil.rmtree('elsewhere')"
     )
-    look = code("import gift\n[gift.VALUE, said, there]", "results")
-    program.drop("first.ipynb", notebook(installs, elsewhere, look))
+    what = code("import gift\n[gift.VALUE, said, there]", "results")
+    program.drop("first.ipynb", notebook(installs, elsewhere, what))
     report = program.await_report("first", 180)
     assert report["status"] == "succeeded", report
     found = report["results"]["cell_3"]["application/json"]
