@@ -19,9 +19,10 @@ from runner.gateway.arrivals import Arrivals
 from runner.gateway.asked import Asked
 from runner.gateway.problem import Problem, ProblemType, gone, unavailable
 from runner.gateway.record import Record
-from runner.ledger import State
+from runner.ledger import Job, State
+from runner.library import library_reader
 from runner.outbox import Report
-from runner.outcome import ErrorType
+from runner.outcome import ErrorType, Refused
 from runner.owner import is_astray
 
 MADE_NAMES = "http"
@@ -82,7 +83,8 @@ class Runs:
         """Submit what was asked for a job once more, as a new job of the same name.
 
         Raises:
-            Problem: 400 where it never was a notebook, 404, 409, 410, 413, 429, 503.
+            Problem: 400 where it never was a notebook, 404, 409, 413, 429, 503; 410 where it is not
+                kept, or the library has another notebook at its place by now.
         """
         job = self._record.job(job_id)
         request, notebook = self._record.input_of(job)
@@ -94,9 +96,28 @@ class Runs:
             if not isinstance(request["notebook"], dict):
                 message = f"Job {job_id} never had a notebook that could run; drop it anew."
                 raise Problem(400, ErrorType.INVALID_NOTEBOOK, message)
+        else:
+            self._check_unchanged(job, str(request["notebook"]))
         request.pop("id", None)
         made = job.name.startswith(f"{MADE_NAMES}/") and job.name.endswith(job_id)
         return self._write(Asked(request, None if made else job.name, None), submit.new_job_id())
+
+    def _check_unchanged(self, job: Job, path: str) -> None:
+        """A retry runs what the job ran. A notebook of the library runs where it lies, or not.
+
+        Raises:
+            Problem: 410, it is another one by now, or gone.
+        """
+        limits = self._settings.limits
+        try:
+            raw = library_reader(self._settings.notebooks, int(limits.notebook_mb * MEGABYTE))(path)
+        except Refused as refused:
+            raise gone(f"It cannot be run again as it was: {refused.failure.message}") from refused
+        if job.input_sha256 and hashlib.sha256(raw).hexdigest() != job.input_sha256:
+            raise gone(
+                f"The library's notebook {path!r} has changed since job {job.job_id}. POST /run "
+                "with its path and the same parameters runs it as it is now."
+            )
 
     def _known(self, asked: Asked, job_id: str) -> Submitted | None:
         """The job of that id, if it is one already: in the inbox, or accepted since.

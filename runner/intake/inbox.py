@@ -17,11 +17,11 @@ from enum import Enum
 from pathlib import Path
 
 from runner.intake import lease
+from runner.intake.documents import Documents
 from runner.intake.ignore import is_part_of, split_suffix, why_left_alone, why_no_request
 from runner.intake.lease import Lease
-from runner.notebook import has_code, is_fresh, parse
-from runner.outcome import Refused
-from runner.request import Form, Kind, kind_of, read_document
+from runner.notebook import has_code, is_fresh
+from runner.request import Kind, kind_of
 from runner.waiting import LONG_SECONDS, WORDS, Care, Collector, Reason, WaitingList
 
 log = logging.getLogger(__name__)
@@ -250,6 +250,7 @@ class Inbox:
     waiting: WaitingList = field(default_factory=WaitingList)
     """What stays in the inbox, by the last listing that was worked off."""
     _memos: dict[str, _Memo] = field(default_factory=dict)
+    _documents: Documents = field(default_factory=Documents)
     _listed: deque[Group] = field(default_factory=deque)
     _waits: list[float] = field(default_factory=list)
     _lone: list[tuple[str, str]] = field(default_factory=list)
@@ -637,7 +638,10 @@ class Inbox:
         raw = _read_all(fd, seen.size)
         if len(raw) != seen.size:
             return _Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
-        document, broken = _parse(raw, seen.suffix)
+        said = self._documents.parse(seen.path, seen.suffix, raw)
+        if said is None:
+            return _Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
+        document, broken = said
         if broken:
             if memo.broken_since is None:
                 memo.broken_since = self.clock()
@@ -826,18 +830,3 @@ def _read_all(fd: int, size: int) -> bytes:
         chunks.append(chunk)
         left -= len(chunk)
     return b"".join(chunks)
-
-
-def _parse(raw: bytes, suffix: str) -> tuple[object, str | None]:
-    """The document, or why it is none."""
-    if suffix == ".cancel":
-        return raw.decode("ascii", "replace").strip(), None
-    if suffix in (".yaml", ".yml"):
-        try:
-            return read_document(raw, Form.YAML), None
-        except Refused as refused:
-            return None, refused.failure.message
-    try:
-        return parse(raw), None
-    except ValueError as error:
-        return None, str(error)

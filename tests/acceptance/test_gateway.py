@@ -418,6 +418,21 @@ def test_a_job_can_be_tried_again(program: Program) -> None:
     assert old == named
 
 
+def test_a_retry_never_runs_another_notebook(program: Program) -> None:
+    """Where the library's has changed or is gone, it says so, and what to do."""
+    path = program.library / "moves.ipynb"
+    path.write_text(json.dumps(notebook(RESULT)))
+    job = post(program, {"notebook": "moves.ipynb"}).json()["job_id"]
+    for change in (partial(path.write_text, json.dumps(notebook("8"))), path.unlink):
+        change()
+        answer = requests.post(f"{program.url}/jobs/{job}/retry", timeout=60)
+        assert answer.status_code == 410
+        assert "moves.ipynb" in answer.json()["message"]
+    path.write_text(json.dumps(notebook(RESULT)))
+    answer = requests.post(f"{program.url}/jobs/{job}/retry?wait=60", timeout=90)
+    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+
+
 def test_notebook_and_files_can_be_downloaded(program: Program) -> None:
     """As attachments, by the names that the result lists; rendered in a sandbox."""
     script = "from IPython.display import HTML; HTML('<script>alert(1)</script>')"

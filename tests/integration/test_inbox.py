@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,6 +159,29 @@ def test_a_notebook_waits_for_settings_that_are_being_written(world: World) -> N
         assert world.drops() == []
     found = world.scan()
     assert [held.sighting.path for held in found.drops[0].files] == ["a.yaml", "a.ipynb"]
+
+
+def test_a_large_yaml_file_is_read_beside_the_scan(world: World) -> None:
+    """Whatever it holds, a scan does not wait for it; what was read is taken then, once."""
+    world.inbox.max_bytes, world.inbox.broken_seconds = 1_000_000, 0
+    for name, text in (
+        ("fine", "notebook: x.ipynb\nparameters: {a: [" + "1, " * 20_000 + "1]}\n"),
+        ("many", "notebook: [" + "1," * 400_000 + "1]"),
+    ):
+        world.write(f"{name}.yaml", text.encode())
+        assert world.inbox.scan(100).drops == ()
+        drops: list[Drop] = []
+        deadline = time.monotonic() + 90
+        while not drops and time.monotonic() < deadline:
+            time.sleep(0.05)
+            drops.extend(world.inbox.scan(100).drops)
+        (drop,) = drops
+        if name == "fine":
+            assert isinstance(drop.main.document, dict)
+        else:
+            assert "more than 200000 keys and values" in (drop.main.broken or "")
+        drop.release()
+        (world.folder / f"{name}.yaml").unlink()
 
 
 def test_settings_alone_wait_for_their_notebook(world: World) -> None:

@@ -148,7 +148,8 @@ IN_INTAKE: dict[str, set[str]] = {
     "__init__": set(),
     "ignore": set(),
     "lease": set(),
-    "inbox": {"ignore", "lease"},
+    "documents": set(),
+    "inbox": {"ignore", "lease", "documents"},
     "claim": {"inbox"},
 }
 """The same inside of the intake."""
