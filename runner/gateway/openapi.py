@@ -191,7 +191,7 @@ _EVENT: Json = {
     },
 }
 _RESULTS = (Result, ErrorResult)
-_ANSWERS = (Problem, Health, Accepted, Jobs, Job, Submitted, Files, Figures)
+_ANSWERS = (Problem, Health, Inbox, Accepted, Jobs, Job, Submitted, Files, Figures)
 
 
 @cache

@@ -1,5 +1,6 @@
 """What `/openapi.json` says is true: schemathesis finds nothing against the real program."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import Serving, code, notebook
+from tests.conftest import Serving, code, notebook, wait_for
 
 TOKEN = "s3cret-token"
 SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
@@ -67,3 +68,25 @@ def test_every_route_is_described(serving: Serving) -> None:
     plain = {(method, re.sub(r"<(\w+)(:path)?>", r"{\1}", path)) for method, path in routes}
     described = {(method.upper(), path) for path, ways in found["paths"].items() for method in ways}
     assert described == plain
+    names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(found)))
+    assert names <= set(found["components"]["schemas"])
+
+
+def test_what_stays_in_the_inbox_is_told_by_every_face(serving: Serving) -> None:
+    """The API, a page and the command say the same, and health notes what is stuck."""
+    program = serving({"gateway": {"enabled": True, "port": 0}})
+    program.drop("C4E439~4", b"")
+    program.drop("list.json", b"[]")
+
+    def listed() -> dict[str, str] | None:
+        files = requests.get(f"{program.url}/inbox", timeout=30).json()["files"]
+        return {one["path"]: one["reason"] for one in files} if len(files) == 2 else None
+
+    assert wait_for(listed) == {"C4E439~4": "mangled_name", "list.json": "no_request"}
+    page = requests.get(f"{program.url}/ui/inbox", headers={"Accept": "text/html"}, timeout=30)
+    assert "C4E439~4" in page.text
+    assert "list.json" in page.text
+    assert "list.json\t" in program.run("inbox").stdout
+    health = requests.get(f"{program.url}/healthz", timeout=30).json()
+    assert health["status"] == "healthy"
+    assert ["C4E439~4" in note for note in health["notes"]] == [True]
