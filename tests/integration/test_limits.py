@@ -611,8 +611,8 @@ FLOODS = {
     "prints": "while True: print('x' * 1000)",
     "large prints": "while True: print('x' * 2**20, flush=True)",
     "displays": "from IPython.display import HTML, display\nwhile True: display(HTML('x' * 10**5))",
-    "updates": "from IPython.display import HTML, display\nshown = display(1, display_id=True)\n"
-    "while True: shown.update(HTML('x' * 10**5))",
+    "updates": "from IPython.display import display\nshown = display(1, display_id=True)\n"
+    "while True: shown.update(1)",
     "metadata": "from IPython.display import display\n"
     "while True: display({'text/plain': ''}, raw=True, metadata={'a': 'x' * 10**5})",
     "clearing": "from IPython.display import clear_output\nwhile True: clear_output()",
