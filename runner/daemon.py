@@ -279,6 +279,7 @@ class Daemon:
             is_cluster=settings.execution.is_cluster,
             now=utc_now,
             pace=None if per_minute is None else Pace(per_minute, self._clock),
+            clock=self._clock,
             library_trouble=self._anchors[settings.notebooks].trouble,
         )
         stack.callback(self._reception.close)
@@ -579,19 +580,26 @@ class Daemon:
         history = self._settings.history
         oldest = utc_now() - timedelta(days=history.keep_days)
         older_than = oldest.isoformat(timespec="milliseconds")
-        try:
-            for job in self._ledger.unasked(older_than=older_than):
-                self._reception.retire(job.name)
-            jobs = self._ledger.prunable(older_than=older_than, keep_runs=history.keep_runs)
-            for job in jobs:
-                self._outbox.prune(job.name, job.job_id)
-            self._ledger.pruned([job.job_id for job in jobs])
-        except (OSError, OutboxGone) as error:
-            log.warning("the history is not pruned: %s", error)
-            return
+        for job in self._ledger.unasked(older_than=older_than):
+            self._prune_one(job, lambda job: self._reception.retire(job.name))
+        jobs = [
+            job
+            for job in self._ledger.prunable(older_than=older_than, keep_runs=history.keep_runs)
+            if self._prune_one(job, lambda job: self._outbox.prune(job.name, job.job_id))
+        ]
+        self._ledger.pruned([job.job_id for job in jobs])
         if jobs:
             log.info("removed %d old runs from the history", len(jobs))
             self._prune_at = self._clock()
+
+    def _prune_one(self, job: Job, step: Callable[[Job], None]) -> bool:
+        """Whether a step of one job's was made: what cannot be moved or removed keeps no other."""
+        try:
+            step(job)
+        except (OSError, OutboxGone) as error:
+            log.warning("job %s stays in the history: %s", job.job_id, error)
+            return False
+        return True
 
     def _tell_pulse(self) -> None:
         """Say how we are, to whom it may concern."""
@@ -639,6 +647,7 @@ class Daemon:
         if not self._polls and self._watch.trouble is not None:
             yield self._watch.trouble
         yield from self._execution.notes
+        yield from self._dispatch.notes
         if self._reception.is_held_back:
             yield "as many requests as intake.per_minute allows were taken; more wait in the inbox"
         yield from waiting.notes_of(self._inbox.waiting)

@@ -5,20 +5,23 @@ Every step is recorded before the next one begins. Never looks into the inbox.
 
 import logging
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from runner.config import MEGABYTE, Settings
+from runner.delays import Delays
 from runner.disk import Disk
 from runner.execution.face import Execution
 from runner.execution.order import Order, Progress
 from runner.ledger import Job, Ledger, Seal, State
+from runner.leftovers import Leftovers
 from runner.library import as_spelt
-from runner.outbox import Outbox, OutboxGone, Publication
+from runner.outbox import EVERYBODYS, Outbox, OutboxGone, Publication
 from runner.outcome import (
     RETRIED,
     ErrorType,
@@ -30,6 +33,7 @@ from runner.outcome import (
     refuse,
 )
 from runner.output import FileCaps, Staged
+from runner.remedies import with_remedy
 from runner.report import report_of
 from runner.request import Request, Resources
 from runner.strict_json import JsonValue
@@ -40,7 +44,8 @@ WORK = "work"
 PASSED_OVER_SECONDS = 0.5
 """A queue of 100,000 that cannot be served now is not gone through at each turn of the loop."""
 MOST_UNMET = 50
-"""How many different demands that cannot be met now are passed over in one look."""
+"""How many different demands that cannot be met now, or names that are put off, are passed over in
+one look."""
 STATUS_AFTER_SECONDS = 1.0
 STATUS_SECONDS = 1.0
 STATUS_REST = 20
@@ -49,18 +54,18 @@ hundreds of them would hold up everything else."""
 STATUS_QUEUED = 100
 QUEUED_STATUS_SECONDS = 10.0
 YOUNG_SECONDS = 1.0
-FIRST_DELAY_SECONDS = 0.5
-LAST_DELAY_SECONDS = 60.0
+START, PUBLISH, GO_ON = "start", "publish ", "go on with "
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a job's thread brings back."""
+    """What a job's thread brings back; `at` is when the run was over, before its files were."""
 
     job_id: str
     outcome: Outcome
     executed: bytes | None
     staged: Staged
+    at: str
 
 
 @dataclass
@@ -83,12 +88,8 @@ class _Reserved:
     notebook: bytes
 
 
-@dataclass
-class _Delay:
-    """When to try again, and how long to wait after that."""
-
-    at: float
-    seconds: float = FIRST_DELAY_SECONDS
+class _Held(Exception):
+    """A job's name is put off: others go on. `demand` is none, so that it is asked again."""
 
 
 class Dispatch:
@@ -124,15 +125,18 @@ class Dispatch:
         self._only = only
         self._running: dict[str, _Running] = {}
         self._reserved: list[_Reserved] = []
-        self._unstartable: list[str] = []
+        self._unstartable: dict[str, str] = {}
         self._not_begun: list[str] = []
-        self._unpublished: dict[str, _Delay] = {}
-        self._start_delay = _Delay(0.0)
+        self._unpublished: dict[str, str] = {}
+        """Sealed jobs that are to be published, and their names."""
+        self._publishing = Delays(clock)
+        self._names = Delays(clock)
+        self._starting = Delays(clock)
+        self._leftovers = Leftovers(disk, clock)
         self._queued_status: dict[str, float] = {}
         self._stopping = False
         self._passed_over_until = 0.0
         self._status_not_before = 0.0
-        self.troubles: dict[str, str] = {}
 
     @property
     def running(self) -> int:
@@ -157,34 +161,50 @@ class Dispatch:
         """
         for job in self._ledger.unclosed():
             if job.state is State.RUNNING:
-                self._settle_dead(job)
+                self._settle_dead_or_leave(job)
         unclosed = self._ledger.unclosed()
         for job in unclosed:
             if job.state is State.SEALED:
-                self._unpublished[job.job_id] = _Delay(self._clock())
+                self._unpublished[job.job_id] = job.name
         self._clean({job.job_id for job in unclosed if job.state is State.SEALED})
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What cannot be done now, and why."""
+        return {
+            **self._starting.reasons,
+            **{
+                f"{PUBLISH}{job_id} ({self._unpublished.get(job_id)})": why
+                for job_id, why in self._publishing.reasons.items()
+            },
+            **{f"{GO_ON}{name}": why for name, why in self._names.reasons.items()},
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not as it could be, though every job goes its way."""
+        return self._leftovers.notes
 
     def turn(self) -> None:
         """Publish, settle and start whatever can be."""
         self._forget_reserved()
         self._publish_due()
-        if self._start_delay.at > self._clock():
+        self._leftovers.try_again()
+        if self._starting.why_held(START) is not None:
             return
         try:
             self._put_back()
-            while (job := self._ledger.next_to_settle(self._only)) is not None:
-                self._settle(job)
+            self._settle_all()
             if self._has_room():
                 with self._ledger.transaction():
                     self.reserve()
                 self.launch()
         except (OSError, OutboxGone, sqlite3.OperationalError) as error:
             self._forget_reserved()
-            self._put_off(self._start_delay, "start", error)
+            self._put_off(self._starting, START, error)
         else:
-            if self._start_delay.at <= self._clock():
-                self._start_delay = _Delay(0.0)
-                self.troubles.pop("start", None)
+            if self._starting.why_held(START) is None:
+                self._starting.release(START)
 
     def reserve(self) -> None:
         """Record that jobs whose turn it is run now, as many as there are slots.
@@ -199,14 +219,20 @@ class Dispatch:
         if self._passed_over_until > self._clock():
             return
         unmet: list[str] = []
-        while self._has_room() and len(unmet) <= MOST_UNMET:
-            job = self._ledger.next_to_run(self._only, without=unmet)
+        passed_over = 0
+        while self._has_room() and passed_over <= MOST_UNMET:
+            job = self._ledger.next_to_run(self._only, without=unmet, held=self._names.held())
             if job is None:
                 break
-            demand = self._reserve_or_fail(job)
+            try:
+                demand = self._reserve_or_fail(job)
+            except _Held:
+                passed_over += 1
+                continue
             if demand is not None:
+                passed_over += 1
                 unmet.append(demand)
-        if unmet and self._has_room():
+        if passed_over and self._has_room():
             self._passed_over_until = self._clock() + PASSED_OVER_SECONDS
 
     def launch(self) -> None:
@@ -217,8 +243,7 @@ class Dispatch:
         Raises:
             sqlite3.OperationalError: it cannot go back now; the next turn sees to it.
         """
-        for job_id in self._unstartable:
-            self._unpublished[job_id] = _Delay(self._clock())
+        self._unpublished.update(self._unstartable)
         while self._reserved:
             one = self._reserved[0]
             running = _Running(one.job, one.order.resources, self._clock())
@@ -229,7 +254,7 @@ class Dispatch:
                 del self._running[one.job.job_id]
                 self._not_begun.extend(left.job.job_id for left in self._reserved)
                 self._reserved.clear()
-                self._put_off(self._start_delay, "start", error)
+                self._put_off(self._starting, START, error)
                 self._put_back()
                 return
             self._reserved.pop(0)
@@ -272,13 +297,14 @@ class Dispatch:
             update={"warnings": [*finished.outcome.warnings, *finished.staged.warnings]}
         )
         try:
-            self._seal(job, outcome, finished.executed, finished.staged, State.RUNNING)
+            self._seal(job, replace(finished, outcome=outcome), State.RUNNING)
         except sqlite3.OperationalError:
             raise
         except Exception as error:
             log.exception("job %s: its outcome cannot be sealed", job.job_id)
             outcome = _our_fault(error)
-            self._seal(job, outcome, None, Staged((), ()), State.RUNNING)
+            nothing = Finished(job.job_id, outcome, None, Staged((), ()), finished.at)
+            self._seal(job, nothing, State.RUNNING)
         del self._running[job.job_id]
         log.info(
             "job %s: %s %r after %.1f s%s",
@@ -328,9 +354,10 @@ class Dispatch:
     def next_due(self) -> float | None:
         """Seconds until there is something to do without an event; None if there is not."""
         now = self._clock()
-        due = [delay.at - now for delay in self._unpublished.values()]
-        if self._start_delay.at > now:
-            due.append(self._start_delay.at - now)
+        delays = (self._publishing, self._names, self._starting, self._leftovers)
+        due = [seconds for one in delays if (seconds := one.next_due()) is not None]
+        if self._unpublished.keys() - self._publishing.reasons:
+            due.append(0.0)
         if self._passed_over_until > now:
             due.append(self._passed_over_until - now)
         if self._running or self._queued_status:
@@ -343,11 +370,12 @@ class Dispatch:
         What it asks of a machine, if that cannot be met now; then it waits on.
 
         Raises:
+            _Held: it is the fault of what lies there under its name.
             OSError, OutboxGone, sqlite3.OperationalError: it is not the job's fault.
         """
         try:
             return self._reserve(job)
-        except (OSError, OutboxGone, sqlite3.OperationalError):
+        except (_Held, OSError, OutboxGone, sqlite3.OperationalError):
             raise
         except Refused as refused:
             self._refuse(job, failed(refused.failure))
@@ -360,8 +388,8 @@ class Dispatch:
         """A job that was to be reserved gets its outcome instead, in the same transaction."""
         found = self._ledger.job(job.job_id)
         assert found is not None
-        self._record_seal(found, outcome, None, Staged((), ()), found.state)
-        self._unstartable.append(job.job_id)
+        self._record_seal(found, self._unrun(job, outcome), found.state)
+        self._unstartable[job.job_id] = job.name
 
     def _has_room(self) -> bool:
         taken = len(self._running) + len(self._reserved)
@@ -372,6 +400,7 @@ class Dispatch:
 
         Raises:
             Refused: it can never be met.
+            _Held: see `_make_way`.
             OSError, OutboxGone, sqlite3.OperationalError: it is not the job's fault.
         """
         demand = self._ledger.demand_of(job.job_id)
@@ -380,16 +409,36 @@ class Dispatch:
         asked = self._ledger.input_of(job.job_id)
         assert asked is not None
         request = Request.model_validate_json(asked.request)
-        if self._ledger.current(job.name):
-            self._retire(job.name)
+        self._make_way(job)
         work = self._work(job.job_id)
-        self._clear_work(job.job_id)
         self._disk.make_folders(self._settings.state, work.parent)
         self._disk.make_folder(work)
         order = self._order(job, request, work)
         self._ledger.start(job.job_id, self._time())
         self._reserved.append(_Reserved(job, order, asked.notebook or b""))
         return None
+
+    def _make_way(self, job: Job) -> None:
+        """Nothing of earlier runs lies where a job's files will.
+
+        Raises:
+            _Held: that cannot be done for this one name.
+            OSError, OutboxGone, sqlite3.OperationalError: it cannot be done for any.
+        """
+        try:
+            self._retire_current(job.name)
+            for folder in self._folders_of(job.job_id):
+                self._clear(folder)
+        except OSError as error:
+            if error.errno in EVERYBODYS:
+                raise
+            self._put_off(self._names, job.name, error, GO_ON)
+            raise _Held from error
+        self._names.release(job.name)
+
+    def _retire_current(self, name: str) -> None:
+        if self._ledger.current(name):
+            self._retire(name)
 
     def _can_be_met(self, wanted: Resources) -> bool:
         """Whether there is room for such a job now.
@@ -443,13 +492,15 @@ class Dispatch:
 
     def _execute(self, order: Order, notebook: bytes) -> Finished:
         """In a thread of its own: run, then bring the files out. Never raises."""
+        at = None
         try:
             outcome, executed = self._execution.execute(order, notebook, self._on_progress)
+            at = self._time()
             staged = self._bring_out(order)
         except Exception as error:
             log.exception("job %s: the runner failed", order.job_id)
             outcome, executed, staged = _our_fault(error), None, Staged((), ())
-        return Finished(order.job_id, outcome, executed, staged)
+        return Finished(order.job_id, outcome, executed, staged, at or self._time())
 
     def _bring_out(self, order: Order) -> Staged:
         """Copy the files to the outbox's staging; if it cannot take them, keep them for later."""
@@ -467,6 +518,19 @@ class Dispatch:
     def _runs_again(self, job: Job, error_type: ErrorType) -> bool:
         return error_type in RETRIED and job.attempt <= job.retries and not job.cancelled
 
+    def _settle_dead_or_leave(self, job: Job) -> None:
+        """The border around one job at the start: others go on.
+
+        Raises:
+            sqlite3.OperationalError: it is not the job's fault.
+        """
+        try:
+            self._settle_dead(job)
+        except sqlite3.OperationalError:
+            raise
+        except Exception:
+            log.exception("job %s is left to the next start", job.job_id)
+
     def _settle_dead(self, job: Job) -> None:
         """A run that an earlier owner started: it is over, and nobody knows how."""
         if self._runs_again(job, ErrorType.INTERRUPTED):
@@ -475,90 +539,117 @@ class Dispatch:
             return
         log.info("job %s: was interrupted", job.job_id)
         outcome = interrupted("The runner or its machine went down while the notebook ran.")
-        self._seal(job, outcome, None, Staged((), ()), State.RUNNING)
+        self._seal(job, self._unrun(job, outcome), State.RUNNING)
+
+    def _settle_all(self) -> None:
+        """Jobs that will not run get their outcomes; one that cannot now holds up none of others.
+
+        Raises:
+            OSError, OutboxGone, sqlite3.OperationalError: it cannot be done for any.
+        """
+        while True:
+            job = self._ledger.next_to_settle(self._only, held=self._names.held())
+            if job is None:
+                return
+            try:
+                self._settle(job)
+            except (OSError, OutboxGone, sqlite3.OperationalError) as error:
+                if not isinstance(error, OSError) or error.errno in EVERYBODYS:
+                    raise
+                self._put_off(self._names, job.name, error, GO_ON)
+            else:
+                self._names.release(job.name)
 
     def _settle(self, job: Job) -> None:
         """A job that will not run gets its outcome when its turn comes."""
-        if self._ledger.current(job.name):
-            self._retire(job.name)
+        self._retire_current(job.name)
         asked = self._ledger.input_of(job.job_id)
         assert asked is not None
         failure = asked.failure or Failure(
             error_type=ErrorType.CANCELLED, message="The job was cancelled before it ran."
         )
-        self._seal(job, failed(failure), None, Staged((), ()), State.QUEUED)
+        self._seal(job, self._unrun(job, failed(failure)), State.QUEUED)
 
-    def _seal(
-        self,
-        job: Job,
-        outcome: Outcome,
-        executed: bytes | None,
-        staged: Staged,
-        from_state: State,
-    ) -> None:
-        self._record_seal(job, outcome, executed, staged, from_state)
-        self._unpublished[job.job_id] = _Delay(self._clock())
+    def _unrun(self, job: Job, outcome: Outcome) -> Finished:
+        """The end of a job of which nothing was executed, or nothing is left."""
+        return Finished(job.job_id, outcome, None, Staged((), ()), self._time())
+
+    def _seal(self, job: Job, finished: Finished, from_state: State) -> None:
+        self._record_seal(job, finished, from_state)
+        self._unpublished[job.job_id] = job.name
         self._publish_due()
 
-    def _record_seal(
-        self,
-        job: Job,
-        outcome: Outcome,
-        executed: bytes | None,
-        staged: Staged,
-        from_state: State,
-    ) -> None:
+    def _record_seal(self, job: Job, finished: Finished, from_state: State) -> None:
+        executed = finished.executed
         if executed is None:
             asked = self._ledger.input_of(job.job_id)
             executed = asked.notebook if asked is not None else None
-        seal = Seal(job.job_id, outcome, executed, staged.files, self._time())
+        files = finished.staged.files
+        seal = Seal(job.job_id, finished.outcome, executed, files, finished.at)
         self._ledger.seal(seal, from_state=from_state)
 
     def _publish_due(self) -> None:
-        now = self._clock()
-        for job_id, delay in list(self._unpublished.items()):
-            if delay.at > now:
+        """The border around one publication: whatever goes wrong in it, others are published."""
+        for job_id in list(self._unpublished):
+            if self._publishing.why_held(job_id) is not None:
                 continue
             try:
                 self._publish(job_id)
             except (OSError, OutboxGone, sqlite3.OperationalError) as error:
-                self._put_off(delay, f"publish {job_id}", error)
+                self._put_off(self._publishing, job_id, error, PUBLISH)
+            except Exception as error:
+                log.exception("job %s: cannot be published", job_id)
+                self._put_off(self._publishing, job_id, error, PUBLISH)
             else:
                 del self._unpublished[job_id]
-                self.troubles.pop(f"publish {job_id}", None)
+                self._publishing.release(job_id)
 
     def _publish(self, job_id: str) -> None:
-        job, seal = self._ledger.job(job_id), self._ledger.seal_of(job_id)
-        asked = self._ledger.input_of(job_id)
+        job, asked = self._ledger.job(job_id), self._ledger.input_of(job_id)
         assert job is not None
-        assert seal is not None
         assert asked is not None
-        if self._ledger.current(job.name):
-            self._retire(job.name)
+        self._retire_current(job.name)
         request = Request.model_validate_json(asked.request)
-        publication = Publication(
-            job_id=job_id,
-            name=job.name,
-            succeeded=seal.outcome.failure is None,
-            report=report_of(job, seal, request, self._ledger.warnings_of(job_id)),
-            executed=seal.executed,
-            files=seal.files,
-        )
-        work = self._work(job_id)
-        if seal.files and work.is_dir() and not self._outbox.has_files(publication):
-            self._outbox.stage(job_id, work, self._caps(), job.name)
-        for warning in self._outbox.publish(publication):
+        new = self._publication(job, request)
+        if new.files and not self._outbox.has_files(new):
+            self._stage_again(new)
+            new = self._publication(job, request)
+        for warning in self._outbox.publish(new):
             log.warning("job %s: %s", job_id, warning)
         self._ledger.published(job_id, self._time())
         self._remove_work(job_id)
 
-    def _put_off(self, delay: _Delay, what: str, error: Exception) -> None:
-        text = str(error)
-        if self.troubles.get(what) != text:
-            log.warning("cannot %s: %s; tried again", what, text)
-        self.troubles[what] = text
-        delay.at = self._clock() + delay.seconds
-        delay.seconds = min(delay.seconds * 2, LAST_DELAY_SECONDS)
+    def _publication(self, job: Job, request: Request) -> Publication:
+        seal = self._ledger.seal_of(job.job_id)
+        assert seal is not None
+        return Publication(
+            job_id=job.job_id,
+            name=job.name,
+            succeeded=seal.outcome.failure is None,
+            report=report_of(job, seal, request, self._ledger.warnings_of(job.job_id)),
+            executed=seal.executed,
+            files=seal.files,
+        )
+
+    def _stage_again(self, new: Publication) -> None:
+        """Bring out files that wait in the state folder; of what the outbox takes, the record."""
+        work = self._work(new.job_id)
+        if work.is_dir():
+            staged = self._outbox.stage(new.job_id, work, self._caps(), new.name)
+        else:
+            staged = Staged((), ("The files of the run are gone: the outbox lost them.",))
+        if staged.files == new.files:
+            return
+        seal = self._ledger.seal_of(new.job_id)
+        assert seal is not None
+        said = {*seal.outcome.warnings, *self._ledger.warnings_of(new.job_id)}
+        warnings = [line for line in staged.warnings if line not in said]
+        self._ledger.amend_files(new.job_id, staged.files, warnings)
+
+    def _put_off(self, delays: Delays, key: str, error: Exception, what: str = "") -> None:
+        why = with_remedy(error)
+        if delays.hold(key, why):
+            log.warning("cannot %s%s: %s; tried again", what, key, why)
 
     def _clean(self, keep: set[str]) -> None:
         """Remove work folders, staged files and status files that belong to no job any more."""
@@ -566,22 +657,33 @@ class Dispatch:
         if work.is_dir():
             for entry in list(os.scandir(work)):
                 if entry.name not in keep:
-                    self._disk.remove_tree(Path(entry.path))
+                    self._leftovers.remove(Path(entry.path))
         try:
             self._outbox.clean(keep)
         except (OSError, OutboxGone) as error:
             log.warning("leftovers in the outbox stay for now: %s", error)
 
-    def _remove_work(self, job_id: str) -> None:
-        try:
-            self._clear_work(job_id)
-        except OSError as error:
-            log.warning("job %s: its work folder stays until the next start: %s", job_id, error)
+    def _clear(self, folder: Path) -> None:
+        """Make sure that a folder is not there: what cannot be removed is moved out of the way.
 
-    def _clear_work(self, job_id: str) -> None:
-        self._disk.remove_tree(self._work(job_id))
-        if self._installs_for_a_run:
-            self._disk.remove_tree(self._packages(job_id))
+        Raises:
+            OSError: it cannot be moved either.
+        """
+        error = self._leftovers.try_to_remove(folder)
+        self._leftovers.forget(folder)
+        if error is not None:
+            aside = folder.with_name(f"{folder.name}.left-{secrets.token_hex(4)}")
+            self._disk.rename(folder, aside)
+            self._leftovers.add(aside, error)
+
+    def _remove_work(self, job_id: str) -> None:
+        for folder in self._folders_of(job_id):
+            self._leftovers.remove(folder)
+
+    def _folders_of(self, job_id: str) -> tuple[Path, ...]:
+        """Where it runs, and where it installs packages if it may."""
+        work = self._work(job_id)
+        return (work, self._packages(job_id)) if self._installs_for_a_run else (work,)
 
     @property
     def _installs_for_a_run(self) -> bool:

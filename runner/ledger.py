@@ -5,6 +5,7 @@ Knows nothing of files in the in- and outbox. One `Ledger` writes, from one thre
 """
 
 import bisect
+import json
 import math
 import re
 import sqlite3
@@ -580,6 +581,17 @@ class Ledger(_Reading):
                 ),
             )
 
+    def amend_files(
+        self, job_id: str, files: Sequence[PublishedFile], warnings: Iterable[str]
+    ) -> None:
+        """Correct which files a sealed job has, before they are published, and say why."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE outcomes SET files = ? WHERE job_id = ?", (_files_to(files), job_id)
+            )
+            for warning in warnings:
+                self.warn(job_id, warning)
+
     def published(self, job_id: str, published_at: str) -> None:
         """Close a sealed job. Notebook and results are in the outbox now, so their copies go.
 
@@ -608,12 +620,15 @@ class Ledger(_Reading):
             self._db.execute("INSERT INTO warnings VALUES (?, ?)", (job_id, warning))
 
     def next_to_run(
-        self, only: Iterable[str] | None = None, without: Sequence[str] = ()
+        self,
+        only: Iterable[str] | None = None,
+        without: Sequence[str] = (),
+        held: Sequence[str] = (),
     ) -> Job | None:
         """The queued job whose turn it is: jobs of one name go one at a time, in order.
 
         `only` names those that may run; None for all. `without` are demands that cannot be met
-        now: jobs that have one of them are passed over.
+        now: jobs that have one of them are passed over, and so are those of the names in `held`.
         """
         condition = "NOT refused AND NOT cancelled"
         if without:
@@ -622,12 +637,19 @@ class Ledger(_Reading):
                 " AND NOT EXISTS (SELECT 1 FROM demands "  # noqa: S608 - marks alone are added
                 f"WHERE demands.job_id = jobs.job_id AND demand IN ({marks}))"
             )
-        return self._next("jobs", condition, only, without)
+        return self._next("jobs", condition, only, without, held)
 
-    def next_to_settle(self, only: Iterable[str] | None = None) -> Job | None:
-        """A queued job that will not run, refused or cancelled, and whose turn it is."""
+    def next_to_settle(
+        self, only: Iterable[str] | None = None, held: Sequence[str] = ()
+    ) -> Job | None:
+        """A queued job that will not run, refused or cancelled, and whose turn it is.
+
+        Jobs of the names in `held` are passed over.
+        """
         # Told which index: most often there is none, and a queue of 100,000 to find that out.
-        return self._next("jobs INDEXED BY jobs_to_settle", "(refused OR cancelled)", only)
+        return self._next(
+            "jobs INDEXED BY jobs_to_settle", "(refused OR cancelled)", only, held=held
+        )
 
     def current(self, name: str) -> list[Job]:
         """Closed jobs of a name whose files lie in the outbox itself; one at most, in peace."""
@@ -700,9 +722,13 @@ class Ledger(_Reading):
         condition: str,
         only: Iterable[str] | None,
         values: Sequence[object] = (),
+        held: Sequence[str] = (),
     ) -> Job | None:
         names = [] if only is None else list(only)
         chosen = "1" if only is None else f"name IN ({','.join('?' * len(names))})"
+        if held:
+            chosen += " AND name NOT IN (SELECT value FROM json_each(?))"
+            names.append(json.dumps(held))
         where = f"{_QUEUED} AND {condition} AND {chosen} AND {_ITS_TURN}"
         found = self._many(where, *values, *names, source=source)
         return found[0] if found else None

@@ -4,7 +4,9 @@ Decides from that whether events and leases can be trusted. `stat -f` cannot: it
 file system by one name; and two bind mounts of one disk have one `st_dev`.
 """
 
+import ctypes
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +16,9 @@ _TRUSTED = frozenset(
     "bcachefs btrfs ext2 ext3 ext4 f2fs jfs nilfs2 overlay ramfs reiserfs tmpfs xfs zfs".split()
 )
 """Local file systems that report every change made on this machine."""
+
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+DETACH_SECONDS = 5.0
 
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
 
@@ -96,6 +101,31 @@ class Anchor:
             return f"was on the mount {self.point}, which is not mounted now"
         self.point, self._seen = mount_of(self.folder, text).point, text
         return None
+
+
+def detach_below(folder: Path) -> int:
+    """Take down every mount at a folder or below it, the innermost first; gives how many went.
+
+    Nothing on them is touched, nor waited for (umount2(2), MNT_DETACH). What this user may not
+    take down stays.
+    """
+    real = f"{os.path.realpath(folder.parent)}/{folder.name}"
+    below = [mount for mount in _mounts(read_table()) if _is_below(mount.point, real)]
+    return sum(_detach(mount) for mount in reversed(below))
+
+
+def _detach(mount: Mount) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(mount.point), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
+        return True
+    if not mount.kind.startswith("fuse"):
+        return False
+    command = ["fusermount3", "-u", "-z", "-q", "--", mount.point]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=DETACH_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
 
 
 def polls(mode: str, mount: Mount) -> bool:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ EVERYBODYS = frozenset(
 
 
 _IS_FILES = re.compile(r"\.files(\.\d+)?$")
+
+
+Retirement = tuple[tuple[Path, Path], ...]
+"""What was moved to the history: from where, and to where; the reports first."""
 
 
 class OutboxGone(Exception):
@@ -97,8 +102,7 @@ class Outbox:
         """
         self.check()
         place = self._staging(job_id)
-        self._disk.remove_tree(place)
-
+        self._clear_staging(place)
         copying = place / "copying"
 
         def copy(fd: int, relative: str) -> Iterator[bytes]:
@@ -160,7 +164,7 @@ class Outbox:
             self._place(new, "report", new.report, report)
         # If it was there already, who put it there may have been killed before this.
         self._disk.sync_folder(base.parent)
-        self._disk.remove_tree(self._staging(new.job_id))
+        self._remove_staged(self._staging(new.job_id))
         return moved
 
     def _place_what_it_names(self, new: Publication, base: Path) -> None:
@@ -170,8 +174,10 @@ class Outbox:
             self._place(new, "notebook", new.executed, _beside(base, NOTEBOOK))
         self._disk.sync_folder(base.parent)
 
-    def retire(self, name: str, job_id: str | None, now: datetime) -> None:
+    def retire(self, name: str, job_id: str | None, now: datetime) -> Retirement:
         """Move what lies under `name` to the history: of the job `job_id`, or of nobody known.
+
+        Gives what `bring_back` needs.
 
         Raises:
             OSError, OutboxGone: not all of it is moved; may be repeated.
@@ -186,9 +192,21 @@ class Outbox:
         self._disk.unlink(_beside(base, STATUS))
         if not found:
             self._sync_history(name, job_id)
-            return
+            return ()
         owner = job_id if job_id is not None and self._is_of(base, job_id) else None
-        self._to_history(name, owner or _unknown(now), found)
+        return self._to_history(name, owner or _unknown(now), found)
+
+    def bring_back(self, retirement: Retirement) -> None:
+        """Undo `retire`, the report last; what lies there by now stays.
+
+        Raises:
+            OSError, OutboxGone: not all of it is back, and no report without what it names.
+        """
+        self.check()
+        for place, kept in reversed(retirement):
+            if os.path.lexists(place):
+                return
+            self._disk.rename(kept, place)
 
     def status(self, name: str, content: dict[str, strict_json.JsonValue]) -> None:
         """Replace `NAME.status.json`, atomically and without a sync.
@@ -215,8 +233,9 @@ class Outbox:
         self.check()
         place = self._history(name) / job_id
         self._disk.make_folders(self.folder, place)
-        target = _free(place / filename)
-        self._disk.write(target, content)
+        target = place / filename
+        if not same_file(target, content):  # kept by an attempt that was cut off
+            self._disk.write(_free(target), content)
         self._disk.sync_folder(place)
 
     def prune(self, name: str, job_id: str) -> None:
@@ -264,7 +283,20 @@ class Outbox:
             return
         for entry in list(os.scandir(staging)):
             if entry.name not in kept:
-                self._disk.remove_tree(Path(entry.path))
+                self._remove_staged(Path(entry.path))
+
+    def _remove_staged(self, place: Path) -> None:
+        """What cannot be removed is hidden and of no job; the next start tries again."""
+        try:
+            self._disk.remove_tree(place)
+        except OSError as error:
+            log.warning("%s stays until the next start: %s", place, error)
+
+    def _clear_staging(self, place: Path) -> None:
+        try:
+            self._disk.remove_tree(place)
+        except OSError:
+            self._disk.rename(place, place.with_name(f"left-{secrets.token_hex(8)}"))
 
     def _base(self, name: str) -> Path:
         return self.folder / name
@@ -362,7 +394,7 @@ class Outbox:
             return isinstance(found, dict) and found.get("job_id") == job_id
         return True
 
-    def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> None:
+    def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> Retirement:
         """The report goes first, for good: a report never lies without what it names.
 
         A rename is one change, so that the sync of the new folder takes the old name away too.
@@ -370,13 +402,17 @@ class Outbox:
         place = self._history(name) / owner
         self._disk.make_folders(self.folder, place)
         reports = [path for path in paths if path.suffix == ".json"]
+        moved: list[tuple[Path, Path]] = []
         if not reports:
             self._sync_history(name, owner)
         for moving in (reports, [path for path in paths if path not in reports]):
             for path in moving:
-                self._disk.rename(path, _free(place / path.name))
+                kept = _free(place / path.name)
+                self._disk.rename(path, kept)
+                moved.append((path, kept))
             if moving:
                 self._disk.sync_folder(place)
+        return tuple(moved)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ after any of them loses nothing. Reads no notebooks and runs nothing.
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from runner.admission import (
     unread,
 )
 from runner.config import Limits
+from runner.delays import Delays
 from runner.intake.claim import Claim, Claims
 from runner.intake.inbox import (
     BATCH_FILES,
@@ -34,8 +36,9 @@ from runner.intake.inbox import (
 from runner.ledger import Acceptance, Job, Ledger, State
 from runner.library import LibraryReader
 from runner.names import job_name, job_names
-from runner.outbox import Outbox
+from runner.outbox import Outbox, OutboxGone, Retirement
 from runner.outcome import ErrorType, Failure
+from runner.remedies import with_remedy
 from runner.waiting import Reason
 
 log = logging.getLogger(__name__)
@@ -101,7 +104,9 @@ class Reception:
         pace: Pace | None = None,
         library_trouble: Callable[[], str | None] = lambda: None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._delays = Delays(clock)
         self._inbox = inbox
         self._claims = claims
         self._ledger = ledger
@@ -134,6 +139,7 @@ class Reception:
         scan = self._inbox.scan(0 if only_cancels else self._room())
         if not self._more:
             self._told, self.troubles = self.troubles, {}
+            self._delays.keep(self._told)
         self._more = scan.look_again == 0
         self._again = scan.look_again
         try:
@@ -212,17 +218,49 @@ class Reception:
         if names_library(drop) and (lost := self._library_trouble()) is not None:
             self._inbox.tell(drop.main.sighting, Reason.HELD_BACK, f"the library {lost}")
             return None
+        if drop.kind is DropKind.LATE_SETTINGS and not self._keep_settings(drop):
+            return None
         if drop.kind is DropKind.SUBMIT and drop.claim is None and not self._is_known(drop):
             name = job_name(drop.path)
             if not self._ledger.unclosed(name):
-                try:
-                    self.retire(name)
-                except OSError as error:
-                    self._stays(name, str(error))
-                    why = f"its old results: {error}"
-                    self._inbox.tell(drop.main.sighting, Reason.HELD_BACK, why)
-                    return None
+                return self._claim_anew(drop, name)
         return self._take(drop)
+
+    def _claim_anew(self, drop: Drop, name: str) -> Claim | None:
+        """Old results go first, so that whoever sees the request gone sees none of them.
+
+        They come back if it cannot be claimed.
+        """
+        why = self._delays.why_held(name)
+        if why is not None:
+            self._hold_back(drop, name, why)
+            return None
+        try:
+            retirement = self._outbox.retire(name, self._current_id(name), self._now())
+        except OSError as error:
+            why = with_remedy(error)
+            self._delays.hold(name, why)
+            self._hold_back(drop, name, why)
+            return None
+        self._delays.release(name)
+        claim = self._take(drop)
+        if claim is None and self._inbox.still_has(drop):
+            self._bring_back(name, retirement)
+        else:
+            self._note_retired(name)
+        return claim
+
+    def _bring_back(self, name: str, retirement: Retirement) -> None:
+        try:
+            self._outbox.bring_back(retirement)
+        except (OSError, OutboxGone) as error:
+            log.warning("earlier results of %s stay in the history: %s", name, error)
+            self._note_retired(name)
+
+    def _hold_back(self, drop: Drop, name: str, why: str) -> None:
+        self._stays(name, why)
+        self._inbox.tell(drop.main.sighting, Reason.HELD_BACK, f"its old results: {why}")
+        self._look_in(self._delays.next_due() or LOOK_SECONDS)
 
     def _take(self, drop: Drop) -> Claim | None:
         """What cannot be taken is put off, and delays nothing else."""
@@ -249,8 +287,15 @@ class Reception:
         Raises:
             OSError, OutboxGone: not all of it is moved.
         """
+        self._outbox.retire(name, self._current_id(name), self._now())
+        self._note_retired(name)
+
+    def _current_id(self, name: str) -> str | None:
         current = self._ledger.current(name)
-        self._outbox.retire(name, current[-1].job_id if current else None, self._now())
+        return current[-1].job_id if current else None
+
+    def _note_retired(self, name: str) -> None:
+        current = self._ledger.current(name)
         if current:
             self._ledger.retired([job.job_id for job in current])
 
@@ -279,7 +324,7 @@ class Reception:
                 if drop.kind is DropKind.CANCEL:
                     cancelled.extend(self._cancel(drop))
                 elif drop.kind is DropKind.LATE_SETTINGS:
-                    self._keep_settings(drop)
+                    self._note_late_settings(drop)
                 elif self._ledger.job(claim.job_id) is None:
                     accepted.extend(self._accept_one(claim))
             with_it()
@@ -334,13 +379,30 @@ class Reception:
         log.info("cancel %r: %s", name, ", ".join(ids) or "nothing of it is queued or running")
         return ids
 
-    def _keep_settings(self, drop: Drop) -> None:
-        """Settings that came too late go to their job's history, and not to the next drop."""
+    def _keep_settings(self, drop: Drop) -> bool:
+        """Settings that came too late go to their job's history, and not to the next drop.
+
+        Whether they did, or need not; while they cannot, they stay in the inbox.
+        """
+        job = self._latest(drop.path)
+        if job is None:
+            return True
+        why = self._delays.why_held(job.name)
+        if why is None:
+            try:
+                self._outbox.keep_beside(job.name, job.job_id, _filename(drop), drop.main.raw)
+            except OSError as error:
+                why = with_remedy(error)
+                self._delays.hold(job.name, why)
+        if why is not None:
+            self._hold_back(drop, job.name, why)
+        return why is None
+
+    def _note_late_settings(self, drop: Drop) -> None:
         job = self._latest(drop.path)
         if job is None:
             return
-        filename = Path(drop.main.sighting.path).name
-        self._outbox.keep_beside(job.name, job.job_id, filename, drop.main.raw)
+        filename = _filename(drop)
         self._warn_once(job, filename)
         log.info("job %s: settings %r came too late", job.job_id, filename)
 
@@ -391,6 +453,10 @@ def settings_wait(job: Job | None, *, arrived: datetime, now: datetime) -> float
     together = behind <= TOGETHER_SECONDS and not over
     patience = PATIENCE_SECONDS if together else LATE_SETTINGS_SECONDS
     return max(patience - (now - arrived).total_seconds(), 0.0)
+
+
+def _filename(drop: Drop) -> str:
+    return Path(drop.main.sighting.path).name
 
 
 def utc_now() -> datetime:

@@ -391,6 +391,10 @@ class Inbox:
         self._abandoned[claim] = now + PAUSE_SECONDS
         return True
 
+    def still_has(self, drop: Drop) -> bool:
+        """Whether a drop's request still lies where it was dropped."""
+        return os.path.lexists(self.folder / drop.main.sighting.path)
+
     def _scan_cancels(self) -> Scan:
         """With no room for more, only what makes room: each folder is listed anew for it."""
         self._listed.clear()

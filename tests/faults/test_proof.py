@@ -10,7 +10,7 @@ import pytest
 from runner.dispatch import Dispatch
 from runner.intake.claim import Claim, Claims
 from runner.intake.inbox import Drop
-from runner.outbox import ERROR, RESULT, Outbox, Publication
+from runner.outbox import ERROR, RESULT, Outbox, Publication, Retirement
 from runner.reception import Reception
 from runner.submit import cancel
 from tests.faults.scenarios import SCENARIOS
@@ -172,11 +172,13 @@ class ReportFirst(Outbox):
 class ReportLast(Outbox):
     """Moves the report to the history after what it names."""
 
-    def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> None:
+    def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> Retirement:
         reports = [path for path in paths if path.suffix == ".json"]
+        moved: Retirement = ()
         for moving in ([path for path in paths if path not in reports], reports):
             if moving:
-                super()._to_history(name, owner, moving)
+                moved += super()._to_history(name, owner, moving)
+        return moved
 
 
 class SettingsLast(Claims):

@@ -318,6 +318,7 @@ class Life:
             limits=settings.limits,
             now=self._now,
             new_id=lambda: f"{self._ids.getrandbits(128):032x}",
+            clock=lambda: self.clock,
         )
         self.dispatch = swaps.dispatch(
             settings=settings,

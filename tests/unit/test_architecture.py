@@ -29,6 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "folders": set(),
     "disk": {"folders"},
     "threads": set(),
+    "delays": set(),
+    "remedies": set(),
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
     "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json", "waiting"},
     "ledger": {"outcome", "strict_json"},
@@ -60,11 +62,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "submit": {"disk", "outbox", "outcome", "strict_json"},
     "reception": {
         *("admission", "config", "disk", "intake", "ledger", "library", "names", "outbox"),
-        *("outcome", "request", "strict_json", "waiting"),
+        *("delays", "outcome", "remedies", "request", "strict_json", "waiting"),
     },
+    "leftovers": {"delays", "disk", "mounts", "remedies"},
     "dispatch": {
         *("config", "disk", "execution", "ledger", "library", "outbox", "outcome", "output"),
-        "report",
+        *("delays", "leftovers", "remedies", "report"),
         *("request", "strict_json"),
     },
     # The HTTP face: a client of the folders, and a reader of the ledger.
@@ -133,6 +136,7 @@ PURE = [
     "literals",
     "results",
     "report",
+    "remedies",
 ]
 WORLD = set(
     """

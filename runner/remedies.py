@@ -1,0 +1,34 @@
+"""What a person can do about an error of the file system, in words.
+
+A pure rule over error numbers. Touches no disk.
+"""
+
+import errno
+
+_REMEDIES = {
+    errno.EPERM: "look for an immutable file (`lsattr`; `chattr -i` undoes it), or for its owner",
+    errno.EACCES: "let the runner's user write there, or remove it by hand",
+    errno.EROFS: "mount it for writing",
+    errno.EXDEV: "unmount what is mounted there (`umount -l`)",
+    errno.EBUSY: "unmount what is mounted there (`umount -l`)",
+    errno.EEXIST: "move away what lies there",
+    errno.ENOTDIR: "move away the file that lies where a folder belongs",
+    errno.EISDIR: "move away the folder that lies where a file belongs",
+    errno.ENOTEMPTY: "look what still writes there",
+    errno.ENAMETOOLONG: "use a shorter name, or a folder with a shorter path",
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EIO: "look for errors of the disk in the system's log",
+    errno.ENOTCONN: "mount it anew: its server is gone",
+    errno.EHOSTDOWN: "mount it anew, or start its server",
+    errno.EHOSTUNREACH: "mount it anew, or start its server",
+    errno.ESTALE: "mount it anew",
+    errno.ETIMEDOUT: "look after its server",
+}
+
+
+def with_remedy(error: BaseException) -> str:
+    """What went wrong, and what to do about it."""
+    number = getattr(error, "errno", None)
+    remedy = _REMEDIES.get(number) if isinstance(number, int) else None
+    return str(error) if remedy is None else f"{error} ({remedy})"
