@@ -58,6 +58,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FAULT = 70
+HEALTH_SECONDS = 5.0
 """Exit code (sysexits.h, EX_SOFTWARE) where it is the runner or its machine."""
 _FOLDERS = ("state", "notebooks", "outbox", "inbox")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
@@ -331,8 +332,11 @@ def _needs(extra: str, error: ImportError) -> Fault:
 def health(settings: Settings) -> None:
     """Say whether a request that comes now would be run, as JSON. Ends with 0 or 1."""
     from runner.gateway.health import examine
+    from runner.patience import NoAnswer, ask_apart
 
-    found = examine(settings)
+    found = ask_apart({"health": lambda: examine(settings)}, HEALTH_SECONDS)["health"]
+    if isinstance(found, NoAnswer):
+        raise Fault(f"the state folder {settings.state} {found}")
     click.echo(json.dumps(found.content, indent=2))
     raise click.exceptions.Exit(1 if found.reasons else 0)
 

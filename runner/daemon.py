@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -36,6 +37,7 @@ from runner.mounts import Anchor, least_trusted, mount_fact, polls, read_table
 from runner.names import job_name
 from runner.outbox import Outbox, OutboxGone
 from runner.owner import Owned, Ownership, own
+from runner.patience import Looks, NoAnswer
 from runner.reception import Pace, Reception, utc_now
 from runner.threads import Threads
 from runner.watch import Watch
@@ -45,6 +47,7 @@ log = logging.getLogger(__name__)
 BURST_SECONDS = 0.01
 """A burst of events is one scan, this long after the first."""
 GONE_SECONDS = 2.0
+LIBRARY_SECONDS = 0.5
 SYNCS = 8
 """Folders that are synced at a time: a disk waits for several as long as for one."""
 PRUNE_SECONDS = 3600.0
@@ -104,6 +107,14 @@ class Goal:
     job_id: str
 
 
+def _seek(folder: Path, point: str | None, is_new: bool) -> tuple[Anchor, str | None]:
+    """A folder's mount, and why it is not to be used now. One that is new is made."""
+    if is_new:
+        folder.mkdir(parents=True, exist_ok=True)
+    anchor = Anchor(folder, point)
+    return anchor, anchor.trouble()
+
+
 class Daemon:
     """One owner of an inbox. `run` returns when it was told to stop, or its goal is reached."""
 
@@ -148,6 +159,7 @@ class Daemon:
         self._polled_kind: str | None = None
         self._told_waiting: waiting.WaitingList | None = None
         self._has_backlog = False
+        self._looks = Looks()
         self._strangers: set[int] = set()
 
     def run(self) -> None:
@@ -230,12 +242,16 @@ class Daemon:
         return True
 
     def _find_folder(self, folder: Path) -> bool:
-        point = self._ledger.fact(mount_fact(folder))
-        if self._ledger.fact(f"folder:{folder}") is None:
-            folder.mkdir(parents=True, exist_ok=True)
-        anchor = Anchor(folder, None if self._accept_folders else point)
+        point = None if self._accept_folders else self._ledger.fact(mount_fact(folder))
+        seek = partial(_seek, folder, point, self._ledger.fact(f"folder:{folder}") is None)
         said = None
-        while (trouble := anchor.trouble()) is not None:
+        while True:
+            try:
+                anchor, trouble = self._looks.ask(folder, seek, GONE_SECONDS)
+            except NoAnswer as no_answer:
+                trouble = str(no_answer).partition(",")[0]
+            if trouble is None:
+                break
             missing = FolderMissing(str(folder), trouble)
             if self._goal is not None:
                 raise missing
@@ -612,7 +628,7 @@ class Daemon:
         )
         troubles.extend(self._execution.troubles)
         library = self._anchors[self._settings.notebooks]
-        lost = library.trouble()
+        lost = self._library_trouble()
         if lost is not None:
             troubles.append(f"the library {library.folder} {lost}; requests that name it wait")
         told = pulse.Pulse(
@@ -641,6 +657,14 @@ class Daemon:
             at = utc_now().isoformat(timespec="seconds")
             waiting.write(self._settings.state, replace(found, at=at))
             self._told_waiting = found
+
+    def _library_trouble(self) -> str | None:
+        """As of the last look, made aside: a mount that never answers must not hold us up."""
+        anchor = self._anchors[self._settings.notebooks]
+        try:
+            return self._looks.ask("library", anchor.trouble, LIBRARY_SECONDS)
+        except NoAnswer as no_answer:
+            return str(no_answer)
 
     def _notes(self) -> Iterator[str]:
         """What others may want to mend, though the runner does its part."""

@@ -32,7 +32,7 @@ from runner.outcome import (
     interrupted,
     refuse,
 )
-from runner.output import FileCaps, Staged
+from runner.output import NAMED_FILES, FileCaps, Staged
 from runner.remedies import with_remedy
 from runner.report import report_of
 from runner.request import Request, Resources
@@ -644,6 +644,13 @@ class Dispatch:
         assert seal is not None
         said = {*seal.outcome.warnings, *self._ledger.warnings_of(new.job_id)}
         warnings = [line for line in staged.warnings if line not in said]
+        lost = [repr(file.path) for file in new.files if file not in staged.files]
+        if lost:
+            named = ", ".join(lost[:NAMED_FILES])
+            warnings.append(
+                f"{len(lost)} files of the run were refused, lost or changed before they could be "
+                f"published: {named}."
+            )
         self._ledger.amend_files(new.job_id, staged.files, warnings)
 
     def _put_off(self, delays: Delays, key: str, error: Exception, what: str = "") -> None:

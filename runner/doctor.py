@@ -20,10 +20,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import psutil
 
+from runner import pulse
 from runner.config import MEGABYTE, ConfigError, Dask, Settings, Tls, check_apart
 from runner.disk import Disk
 from runner.execution.cgroup import NoCgroup, usable_base
@@ -37,8 +39,12 @@ from runner.intake.lease import Lease
 from runner.ledger import LedgerReader
 from runner.mounts import Anchor, least_trusted, mount_fact, mount_of, polls
 from runner.owner import holder_of
+from runner.patience import NoAnswer, ask_apart
 from runner.watch import Watch
 
+FOLDERS = ("inbox", "outbox", "notebooks", "state")
+ANSWER_SECONDS = 1.0
+TRIAL_SECONDS = 20.0
 CANARY_PREFIX = ".runner-doctor-"
 EVENT_SECONDS = 5.0
 SLOW_SYNC_SECONDS = 0.5
@@ -87,18 +93,27 @@ def examine(
 ) -> Iterator[Finding]:
     """Look at everything once, one finding after the other. Never raises `OSError`."""
     there = []
-    for name in ("inbox", "outbox", "notebooks", "state"):
-        missing = _missing(settings, name)
-        if missing is not None:
+    for name, missing in ask_apart(
+        {name: partial(_missing, settings, name) for name in FOLDERS}, ANSWER_SECONDS
+    ).items():
+        if isinstance(missing, NoAnswer):
+            yield _silent(settings, name, missing)
+        elif missing is not None:
             yield missing
-            continue
-        there.append(name)
-        yield from _folder(settings, name, disk, wall)
+        else:
+            there.append(name)
+    for name in there:
+        look = partial(_all_of, settings, name, disk, wall)
+        findings = ask_apart({name: look}, TRIAL_SECONDS)[name]
+        if isinstance(findings, NoAnswer):
+            yield _silent(settings, name, findings)
+        else:
+            yield from findings
+    yield from _of_the_runner(settings)
     if "inbox" in there:
-        yield from _watching(settings, disk)
-        yield from _entries(settings.inbox)
-    yield from _apart(settings)
-    yield from _locks(settings)
+        yield from _locks(settings)
+    apart = ask_apart({"apart": lambda: list(_apart(settings))}, ANSWER_SECONDS)["apart"]
+    yield from () if isinstance(apart, NoAnswer) else apart
     if settings.execution.is_cluster:
         yield from _cluster(settings.execution.dask)
     else:
@@ -127,6 +142,30 @@ def _limits(use_cgroup: bool) -> Finding:
         else:
             return _ok("limits", f"the system holds runs to their memory, by cgroups below {base}")
     return _ok("limits", f"the runner holds runs to their memory by looking at them ({why})")
+
+
+def _all_of(settings: Settings, name: str, disk: Disk, wall: Callable[[], float]) -> list[Finding]:
+    findings = list(_folder(settings, name, disk, wall))
+    if name == "inbox":
+        findings += [*_watching(settings, disk), *_entries(settings.inbox)]
+    return findings
+
+
+def _silent(settings: Settings, name: str, no_answer: NoAnswer) -> Finding:
+    folder: Path = getattr(settings, name)
+    advice = "Its mount is dead, or its server: mount it anew. The runner then goes on by itself."
+    return _problem(name, f"{folder} {no_answer}", advice)
+
+
+def _of_the_runner(settings: Settings) -> Iterator[Finding]:
+    """What a runner that works says of itself, of single jobs and names too."""
+    told = pulse.read(settings.state)
+    if told is None or pulse.is_stale(told, time.monotonic()):
+        return
+    for trouble in told.troubles:
+        yield Finding("runner", Level.PROBLEM, trouble)
+    for note in told.notes:
+        yield Finding("runner", Level.WARNING, note)
 
 
 def _missing(settings: Settings, name: str) -> Finding | None:

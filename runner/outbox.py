@@ -205,8 +205,10 @@ class Outbox:
         self.check()
         for place, kept in reversed(retirement):
             if os.path.lexists(place):
-                return
+                break
             self._disk.rename(kept, place)
+        for folder in {place.parent for place, _ in retirement}:
+            self._disk.sync_folder(folder)
 
     def status(self, name: str, content: dict[str, strict_json.JsonValue]) -> None:
         """Replace `NAME.status.json`, atomically and without a sync.
@@ -311,9 +313,8 @@ class Outbox:
         """What a path does not reach, or may not be read, is not published either."""
         with opened(place) as root:
             below = [entry.path for entry in walk(root) if entry.kind is Kind.FOLDER]
-        for folder in reversed(below):
+        for folder in (*reversed(below), "."):
             self._disk.sync_folder(place / folder)
-        self._disk.sync_folder(place)
 
     def _ensure_reachable(self, name: str, relative: str) -> None:
         """A file is read by its whole path, here and once it lies in the history.

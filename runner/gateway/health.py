@@ -5,18 +5,24 @@ Looks at the locks, the folders and the daemon's pulse. Starts and mends nothing
 
 import os
 import shutil
+import stat
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runner import __version__, pulse
 from runner.config import MEGABYTE, Settings
 from runner.owner import holder_of
+from runner.patience import Looks, NoAnswer
 from runner.pulse import Worker
+from runner.remedies import with_remedy
 
 SERVICE = "papermill-gateway"
+LOOKED_AT = ("inbox", "outbox", "state")
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Health:
     notes: tuple[str, ...] = ()
     workers: tuple[Worker, ...] | None = None
     warm: int | None = None
+    free: Mapping[str, int] = field(default_factory=dict)
+    """Space for ordinary users below each folder that answers, in bytes."""
 
     @property
     def status(self) -> int:
@@ -66,29 +74,68 @@ class Health:
         return {**self.public, "workers": [asdict(one) for one in self.workers or ()]}
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """What one look at a folder tells."""
+
+    trouble: str | None
+    free: int | None
+    holder: str | None
+
+
+_LOOKS = Looks()
+"""Of this process: a look that hangs is not begun a second time."""
+
+
 def examine(settings: Settings) -> Health:
-    """Look once."""
+    """Look once; whatever the folders are on, it takes about a second at most."""
+    sights = _sights(settings)
     found = pulse.read(settings.state)
-    reasons = tuple(_reasons(settings, found))
+    reasons = tuple(_reasons(settings, sights, found))
+    free = {name: sight.free for name, sight in sights.items() if sight.free is not None}
     if found is None:
-        return Health(reasons)
+        return Health(reasons, free=free)
     notes = tuple(found.notes)
     if pulse.is_stale(found, time.monotonic()):
-        return Health(reasons, notes)
-    return Health(reasons, notes, tuple(found.workers), found.warm)
+        return Health(reasons, notes, free=free)
+    return Health(reasons, notes, tuple(found.workers), found.warm, free)
 
 
-def free_bytes(folder: Path) -> int | None:
-    """Space for ordinary users below a folder; None if it is not there."""
+def _sights(settings: Settings) -> dict[str, _Sight]:
+    """All folders at once: each may be on a mount that never answers."""
+    folders: dict[str, Path] = {name: getattr(settings, name) for name in LOOKED_AT}
+    looks = {name: partial(_look_at, folder) for name, folder in folders.items()}
+    for name, look in looks.items():
+        _LOOKS.begin(folders[name], look)
+    return {name: _sight(folders[name], look) for name, look in looks.items()}
+
+
+def _sight(folder: Path, look: Callable[[], _Sight]) -> _Sight:
     try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
+        return _LOOKS.ask(folder, look, LOOK_SECONDS)
+    except NoAnswer as no_answer:
+        return _Sight(f"{no_answer} (mount it anew, or look after its server)", None, None)
 
 
-def _reasons(settings: Settings, found: pulse.Pulse | None) -> Iterator[str]:
-    yield from _folder_reasons(settings)
-    if settings.inbox.is_dir() and holder_of(settings.inbox) is None:
+def _look_at(folder: Path) -> _Sight:
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return _Sight("is no folder", None, None)
+        free = shutil.disk_usage(folder).free
+    except FileNotFoundError:
+        return _Sight("is not there", None, None)
+    except OSError as error:
+        return _Sight(f"cannot be used: {with_remedy(error)}", None, None)
+    writable = os.access(folder, os.W_OK | os.X_OK)
+    return _Sight(None if writable else "cannot be written", free, holder_of(folder))
+
+
+def _reasons(
+    settings: Settings, sights: Mapping[str, _Sight], found: pulse.Pulse | None
+) -> Iterator[str]:
+    yield from _folder_reasons(settings, sights)
+    inbox = sights["inbox"]
+    if inbox.free is not None and inbox.holder is None:
         yield _why_unwatched(settings, found)
         return
     if found is None:
@@ -111,17 +158,14 @@ def _why_unwatched(settings: Settings, found: pulse.Pulse | None) -> str:
     return "no runner watches the inbox; start `runner serve`"
 
 
-def _folder_reasons(settings: Settings) -> Iterator[str]:
+def _folder_reasons(settings: Settings, sights: Mapping[str, _Sight]) -> Iterator[str]:
     for name in ("inbox", "outbox"):
-        folder: Path = getattr(settings, name)
-        if not folder.is_dir():
-            yield f"the {name} is not there"
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            yield f"the {name} cannot be written"
-    for name in ("inbox", "outbox", "state"):
-        free = free_bytes(getattr(settings, name))
-        if free is not None and free < settings.limits.free_mb * MEGABYTE:
+        trouble = sights[name].trouble
+        if trouble is not None:
+            yield f"the {name} {trouble}"
+    for name, sight in sights.items():
+        if sight.free is not None and sight.free < settings.limits.free_mb * MEGABYTE:
             yield (
-                f"the disk of the {name} is nearly full: {free // MEGABYTE} MB left, "
+                f"the disk of the {name} is nearly full: {sight.free // MEGABYTE} MB left, "
                 f"less than {settings.limits.free_mb:g} (limits.free_mb)"
             )

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from runner.config import Settings
-from runner.gateway.health import SERVICE, examine, free_bytes
+from runner.gateway.health import SERVICE, examine
 from runner.gateway.problem import Problem
 from runner.gateway.record import Record, row
 from runner.ledger import DURATION_BOUNDS, Bucket, LedgerReader, Stage
@@ -101,10 +101,8 @@ class Metrics(Collector):
         free = GaugeMetricFamily(
             "inbox_runner_disk_free_bytes", "Space left below a folder.", labels=["folder"]
         )
-        for name in ("inbox", "outbox", "state"):
-            found = free_bytes(getattr(self._settings, name))
-            if found is not None:
-                free.add_metric([name], found)
+        for name, found in health.free.items():
+            free.add_metric([name], found)
         yield free
         if health.warm is not None:
             yield _gauge(

@@ -95,6 +95,27 @@ def _late() -> tuple[Act, ...]:
     return drop("late", "'early'"), late
 
 
+def _in_the_way() -> tuple[Act, ...]:
+    """A file where the history of a name belongs; somebody takes it away in the end."""
+
+    def mend(life: Life) -> None:
+        stray = life.root / "outbox/.history/stray"
+        if stray.is_file():
+            stray.unlink()
+            history = life.disk.model.find("outbox/.history")
+            assert history is not None
+            for names in (history.live, history.kept):
+                names.pop("stray", None)
+            life.put("notebooks/stray", STRAY["outbox/.history/stray"])
+
+    return (
+        drop("stray", "'one'"),
+        together(drop("stray", "'two'"), drop("beside", "'not kept from anything'")),
+        Act(mend, at_once=True),
+    )
+
+
+STRAY: Tree = {"outbox/.history": None, "outbox/.history/stray": b"somebody's"}
 LIBRARY: Tree = {
     "inbox/sub": None,
     "notebooks/lib.ipynb": given("'of the library'"),
@@ -154,4 +175,13 @@ SCENARIOS: dict[str, Scenario] = {
         )
     ),
     "outbox away": Scenario((drop("g", "'GONE FILES'"),)),
+    "a history in the way": Scenario(_in_the_way(), STRAY),
+    "a refused rename": Scenario(
+        (
+            drop("refused", "'one'"),
+            together(drop("refused", "'two'"), drop("beside", "'at once'")),
+        )
+    ),
+    "a folder that stays": Scenario((drop("s", "'STUCK FILES'"), drop("t", "'next'"))),
+    "a file that is refused": Scenario((drop("o", "'ODD FILES'"),)),
 }

@@ -16,6 +16,7 @@ import errno
 import os
 import random
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -230,6 +231,14 @@ def _folders(node: Node, names: Callable[[Node], dict[str, Node]]) -> Iterator[N
             yield from _folders(inner, names)
 
 
+STUCK = "immutable"
+"""A file of this name keeps its folder from being removed, for a while."""
+STUBBORN = ".history/refused/"
+"""Nothing can be moved to the history of this name, for a while."""
+PATIENCE = 2
+"""So many tries each of them fails."""
+
+
 class SimulatedDisk(SteppedDisk):
     """The real files below `root`, and the model of them. `around` is told of each step."""
 
@@ -241,6 +250,13 @@ class SimulatedDisk(SteppedDisk):
         self.deaf: Callable[[], bool] = lambda: False
         """Whether a sync that is asked for just now is left out: to see the harness object."""
         self._nameless: dict[int, bytes] = {}
+        self._refused: Counter[str] = Counter()
+
+    def _refuse(self, what: str) -> None:
+        """Fail the first tries, as an administrator who comes to help ends it."""
+        self._refused[what] += 1
+        if self._refused[what] <= PATIENCE:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
 
     def put(self, relative: str, content: bytes | None) -> None:
         """A user's own file or folder."""
@@ -308,6 +324,8 @@ class SimulatedDisk(SteppedDisk):
         self._noticed(path, lambda: super(SimulatedDisk, self).create_whole(path, content))
 
     def copy(self, source: int, target: Path) -> Iterator[bytes]:
+        if ":" in target.name:
+            raise OSError(errno.EINVAL, "Invalid argument")
         try:
             yield from super().copy(source, target)
         finally:
@@ -328,6 +346,8 @@ class SimulatedDisk(SteppedDisk):
             self.model.sync(node)
 
     def rename(self, old: Path, new: Path) -> None:
+        if STUBBORN in f"{new}":
+            self._refuse(STUBBORN)
         with self.step("rename"):
             Disk.rename(self, old, new)
             self.model.rename(self._relative(old), self._relative(new))
@@ -346,6 +366,8 @@ class SimulatedDisk(SteppedDisk):
         self._noticed(path, lambda: super(SimulatedDisk, self).remove_folder(path))
 
     def remove_tree(self, path: Path) -> None:
+        if (path / STUCK).exists():
+            self._refuse(path.name)
         self._noticed(path, lambda: super(SimulatedDisk, self).remove_tree(path))
 
     def _noticed(self, path: Path, change: Callable[[], None]) -> None:

@@ -30,7 +30,7 @@ from runner.outcome import ErrorType, Failure, Outcome, Status, failed
 from runner.reception import Reception
 from runner.submit import NameBusy
 from tests.faults.failing import Crash
-from tests.faults.simulated import Model, SimulatedDisk, Tree, durable, lay_out
+from tests.faults.simulated import STUCK, Model, SimulatedDisk, Tree, durable, lay_out
 
 MAX_BYTES = 8192
 LedgerFiles = dict[str, bytes]
@@ -152,6 +152,12 @@ class FakeProcesses:
             (work / "inner").mkdir()
             (work / "table.csv").write_bytes(b"table " + notebook)
             (work / "inner" / "plot.png").write_bytes(b"plot " + notebook)
+            life.disk.notice_all(work)
+        if b"ODD" in notebook:
+            (work / "a:b").write_bytes(b"odd")
+            life.disk.notice_all(work)
+        if b"STUCK" in notebook:
+            (work / STUCK).touch()
             life.disk.notice_all(work)
         if b"LITTER" in notebook:
             life.put(f"outbox/{order.name}.ipynb", b"litter")
@@ -370,7 +376,7 @@ class Life:
         looks_again, came = self._scan()
         self.dispatch.turn()
         self.dispatch.write_status()
-        busy = looks_again or came or self._came or self.dispatch.troubles
+        busy = looks_again or came or self._came or self.dispatch.troubles or self.dispatch.notes
         return not busy and not self.ledger.unclosed()
 
     def _finish(self) -> None:
@@ -492,6 +498,8 @@ def _check_report(tree: Tree, path: str, content: bytes, told: str) -> None:
         given = found.removeprefix(b"executed ")
         right = hashlib.sha256(given).hexdigest() == report["input_sha256"]
         _ensure(right, told, f"{path} names a notebook that is not there")
+        kept = len(report["files"]) >= 2 or b"FILES" not in given or report["status"] != "succeeded"
+        _ensure(kept, told, f"{path} has lost its files")
         ran = found != given or report["status"] != "succeeded"
         _ensure(ran, told, f"{path} lies beside a notebook that was not executed")
     for file in report["files"]:

@@ -1,0 +1,150 @@
+"""Looks at what may never answer, such as a mount whose server is gone, and waits only so long.
+
+Each look has a thread, or a process, of its own; one that hangs is left behind and never begun a
+second time. Knows nothing of what is looked at.
+"""
+
+import os
+import pickle
+import select
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class NoAnswer(Exception):
+    """A look has not come back: for so many `seconds` now."""
+
+    def __str__(self) -> str:
+        return f"does not answer, for {self.args[0]:.0f} s now"
+
+
+@dataclass
+class _Look:
+    since: float
+    done: threading.Event = field(default_factory=threading.Event)
+    answer: Any = None
+    error: BaseException | None = None
+
+
+class Looks:
+    """Looks in threads, for a process that stays. Safe for many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pending: dict[Hashable, _Look] = {}
+
+    def begin(self, key: Hashable, look: Callable[[], object]) -> None:
+        """Begin a look, unless the one of this key is still under way."""
+        with self._lock:
+            if key in self._pending:
+                return
+            pending = self._pending[key] = _Look(self._clock())
+        threading.Thread(
+            target=self._run, args=(key, pending, look), name="look", daemon=True
+        ).start()
+
+    def ask(self, key: Hashable, look: Callable[[], T], seconds: float) -> T:
+        """What `look` gives, or raises; one that was begun already may be what is waited for.
+
+        Raises:
+            NoAnswer: nothing came within so many seconds since it was begun.
+        """
+        self.begin(key, look)
+        with self._lock:
+            pending = self._pending.get(key)
+        if pending is None:  # it came back in between
+            return self.ask(key, look, seconds)
+        left = pending.since + seconds - self._clock()
+        if not pending.done.wait(max(left, 0.0)):
+            raise NoAnswer(self._clock() - pending.since)
+        if pending.error is not None:
+            raise pending.error
+        answer: T = pending.answer
+        return answer
+
+    def _run(self, key: Hashable, pending: _Look, look: Callable[[], object]) -> None:
+        try:
+            pending.answer = look()
+        except BaseException as error:  # noqa: BLE001  whoever asks gets it
+            pending.error = error
+        with self._lock:
+            self._pending.pop(key, None)
+        pending.done.set()
+
+
+@dataclass(frozen=True)
+class _Answer(Generic[T]):
+    value: T | None
+    error: Exception | None
+
+
+def ask_apart(looks: Mapping[str, Callable[[], T]], seconds: float) -> dict[str, T | NoAnswer]:
+    """What each look gives, all at once in processes of their own, for a program that ends soon.
+
+    A process that waits for a dead mount may not even be killed, and then its threads would keep
+    this one from its end; a child that hangs is left to itself.
+
+    Raises:
+        Exception: what a look raised.
+    """
+    began = time.monotonic()
+    reading = {key: _fork(look) for key, look in looks.items()}
+    found: dict[str, T | NoAnswer] = {}
+    for key, fd in reading.items():
+        answer = _read(fd, began + seconds)
+        if answer is None:
+            found[key] = NoAnswer(time.monotonic() - began)
+        elif answer.error is not None:
+            raise answer.error
+        else:
+            found[key] = cast(T, answer.value)
+    return found
+
+
+def _fork(look: Callable[[], object]) -> int:
+    """A child that looks; gives where its answer comes."""
+    ours, theirs = os.pipe()
+    if os.fork() != 0:
+        os.close(theirs)
+        return ours
+    try:
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):  # whoever waits for our caller's output must not wait for us
+            os.dup2(nowhere, fd)
+        os.close(ours)
+        with open(theirs, "wb") as file:
+            pickle.dump(_answer_of(look), file)
+    finally:
+        os._exit(0)
+
+
+def _answer_of(look: Callable[[], object]) -> _Answer[object]:
+    try:
+        return _Answer(look(), None)
+    except Exception as error:  # noqa: BLE001  whoever asks gets it
+        return _Answer(None, error)
+
+
+def _read(fd: int, until: float) -> _Answer[Any] | None:
+    """An answer, whole, or None if it does not come in time."""
+    raw = b""
+    try:
+        while True:
+            left = until - time.monotonic()
+            if not select.select([fd], [], [], max(left, 0.0))[0]:
+                return None
+            chunk = os.read(fd, 1 << 16)
+            if not chunk:
+                break
+            raw += chunk
+    finally:
+        os.close(fd)
+    answer: _Answer[Any] | None = pickle.loads(raw) if raw else None  # noqa: S301  our own child's
+    return answer
