@@ -451,6 +451,7 @@ def recovered(
     try:
         life.run()
         check(life.tree(), life.world, state.label, also)
+        check_visible(life.tree(), life.world, state.label, live=True)
         check_clean(life.tree(), state.label)
     except Violation as violation:
         raise Violation(f"{state.label}: {violation}") from violation
@@ -477,7 +478,7 @@ def _check_file(
             json.loads(content)
     elif ".json" in path:
         _check_report(tree, path, content, told)
-    elif ".files/" in path:
+    elif ".files/" in path and not path.endswith(f"/{STUCK}"):
         _ensure(any(content in (b"table " + g, b"plot " + g) for g in given), told, path)
     elif path.endswith(".ipynb"):
         right = any(content in (g, executed_of(g), b"litter") for g in given)

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -17,6 +19,7 @@ from tests.peers.conftest import (
     await_note,
     await_trouble,
     fill,
+    health,
     visible,
 )
 
@@ -445,3 +448,93 @@ def test_an_rclone_mount_gives_its_drops(mounts: Mounts, make_program: Make) -> 
     wait_for(lambda: visible(program.inbox) == [])
     wait_for(lambda: list(real.rglob(".claim-*")) == [])
     assert program.log.count("polling the inbox") == 1
+
+
+def test_a_mount_in_a_work_folder_is_left_alone(mounts: Mounts, make_program: Make) -> None:
+    """What lies on it is somebody's: it is neither published nor removed. The runner takes down
+    what a run has left behind, and a folder that stays keeps no start from coming up."""
+    program = make_program(QUICK)
+    theirs = mounts.tmpfs(program.root / "theirs", 256)
+    (theirs / "precious").write_text("kept")
+    program.start()
+    mount = f"import subprocess\nsubprocess.run(['mount', '--bind', {str(theirs)!r}, 'here'])"
+    program.drop(
+        "mounts.ipynb",
+        notebook(f"import os\nos.mkdir('here')\nopen('own', 'w').write('x')\n{mount}"),
+    )
+    report = program.await_report("mounts")
+    assert [file["path"] for file in report["files"]] == ["mounts.files/own"]
+    assert "'here' was not published: something is mounted there" in " ".join(report["warnings"])
+    wait_for(lambda: not list((program.root / "state" / "work").iterdir()))
+    assert (theirs / "precious").read_text() == "kept"
+    assert "work" not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_folder_that_cannot_be_removed_keeps_no_start_from_coming_up(
+    make_program: Make, immutable: Callable[[Path], None]
+) -> None:
+    """It is told, with what to do, and goes when it can."""
+    program = make_program(QUICK)
+    left = program.root / "state" / "work" / ("ab" * 16)
+    left.mkdir(parents=True)
+    (left / "stays").touch()
+    immutable(left / "stays")
+    program.start()
+    program.drop("job.ipynb", ONE)
+    assert program.await_report("job")["status"] == "succeeded"
+    wait_for(lambda: any("cannot be removed" in note for note in health(program).notes))
+    assert not health(program).reasons
+    assert any("chattr -i" in note for note in health(program).notes)
+    assert "chattr -i" in program.run("doctor").stdout
+
+
+def test_a_name_whose_history_is_in_the_way_waits_alone(make_program: Make) -> None:
+    """Health says which and what to do; others run, also after a restart; mended, it goes on."""
+    program = make_program(QUICK)
+    program.start()
+    program.drop("stray.ipynb", ONE)
+    first = program.await_report("stray")["job_id"]
+    history = program.outbox / ".history"
+    history.mkdir(exist_ok=True)
+    (history / "stray").write_text("somebody's")
+    again = program.drop("stray.ipynb", ONE)
+    await_trouble(program, "stray stays in the inbox")
+    assert program.stop() == 0
+    program.start()
+    program.drop("beside.ipynb", ONE)
+    assert program.await_report("beside")["status"] == "succeeded"
+    assert again.exists()
+    (history / "stray").rename(program.root / "moved")
+    wait_for(lambda: (program.report("stray") or {}).get("job_id") not in (None, first))
+    await_health(program)
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_dead_mount_is_told_and_holds_up_no_word(
+    mounts: Mounts, make_program: Make, how: str
+) -> None:
+    """Health, metrics and doctor keep their shape, whatever the outbox's server does not say."""
+    program = make_program({**QUICK, "gateway": {"enabled": True, "port": 0}})
+    mounts.bindfs(program.root / "real", program.outbox)
+    program.start()
+    server = next(
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "bindfs" in " ".join(process.info["cmdline"] or ())
+        and str(program.outbox) in (process.info["cmdline"] or ())
+    )
+    server.suspend() if how == "stopped" else server.kill()
+    try:
+        told = "does not answer" if how == "stopped" else "cannot be used"
+        await_trouble(program, f"the outbox {told}")
+        answered = requests.get(f"{program.url}/healthz", timeout=60)
+        assert answered.status_code == 503
+        assert any(f"the outbox {told}" in reason for reason in answered.json()["reasons"])
+        assert "inbox_runner_healthy 0" in requests.get(f"{program.url}/metrics", timeout=60).text
+        said = program.run("health")
+        assert said.returncode == 1
+        assert f"the outbox {told}" in said.stdout
+        assert "outbox" in program.run("doctor").stdout
+    finally:
+        if how == "stopped":
+            server.resume()
