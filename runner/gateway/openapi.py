@@ -269,14 +269,17 @@ def _run_paths(submitted: Json) -> dict[str, dict[str, Json]]:
                 "parameters": [
                     _wait("Seconds to wait for the result; by default gateway.wait_seconds."),
                     _in_header("Prefer", "`respond-async` or `wait=SECONDS` (RFC 7240)."),
-                    _in_header("Idempotency-Key", "Posts with the same one are the same job."),
+                    _in_header(
+                        "Idempotency-Key",
+                        "Posts with the same one are the same job.",
+                        maxLength=255,
+                    ),
                 ],
                 "requestBody": {
                     "required": True,
-                    "content": {
-                        "application/json": {"schema": _run_body()},
-                        "application/x-ipynb+json": {"schema": _ref(Notebook)},
-                    },
+                    "description": "JSON may be named application/x-ipynb+json or "
+                    "application/octet-stream too; multipart/form-data has the notebook as a file.",
+                    "content": {"application/json": {"schema": _run_body()}},
                 },
                 "answers": submitted,
                 "errors": (409, 410, 415, 429),
@@ -501,6 +504,6 @@ def _in_path(name: str, schema: Json, description: str) -> Json:
     return {**found, "description": description}
 
 
-def _in_header(name: str, description: str) -> Json:
-    found = {"name": name, "in": "header", "schema": {"type": "string", "maxLength": 255}}
+def _in_header(name: str, description: str, **limits: int) -> Json:
+    found = {"name": name, "in": "header", "schema": {"type": "string", **limits}}
     return {**found, "description": description}

@@ -19,9 +19,10 @@ import requests
 
 from tests.conftest import Json, wait_for
 
-PINNED: Mapping[str, str] = json.loads(
+PINNED: Mapping[str, Mapping[str, str]] = json.loads(
     (Path(__file__).parent / "n8n" / "package.json").read_text()
 )["config"]
+"""Of each series: the versions of n8n, of a Node it runs on, and of what stands in for its xlsx."""
 CACHE = "INBOX_RUNNER_TEST_CACHE"
 INSTALL = "INSTALL_PEERS"
 INSTALL_SECONDS = 3600
@@ -104,11 +105,13 @@ class Execution:
 @contextmanager
 def serving_n8n(series: str, folder: Path) -> Iterator[N8n]:
     """A started n8n of a series (`n8n1`, `n8n2`); skips where it is not installed."""
-    installed = _installed(series)
+    pinned = PINNED[series]
+    node = _node(pinned["node"])
+    installed = _installed(series, pinned, node)
     port, broker = _free_port(), _free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("N8N_")},
-        "PATH": f"{_node() / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{node / 'bin'}:{os.environ['PATH']}",
         "N8N_USER_FOLDER": str(folder),
         "N8N_LISTEN_ADDRESS": "127.0.0.1",
         "N8N_PORT": str(port),
@@ -121,7 +124,7 @@ def serving_n8n(series: str, folder: Path) -> Iterator[N8n]:
     }
     with (folder / "n8n.log").open("wb") as log:
         process = subprocess.Popen(
-            [_node() / "bin" / "node", installed / "node_modules/n8n/bin/n8n", "start"],
+            [node / "bin" / "node", installed / "node_modules/n8n/bin/n8n", "start"],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -141,23 +144,23 @@ def serving_n8n(series: str, folder: Path) -> Iterator[N8n]:
             process.wait()
 
 
-def _installed(series: str) -> Path:
+def _installed(series: str, pinned: Mapping[str, str], node: Path) -> Path:
     package = {
         "private": True,
-        "dependencies": {"n8n": PINNED[series]},
+        "dependencies": {"n8n": pinned["n8n"]},
         # Its own comes from a host that not every machine reaches.
-        "overrides": {"xlsx": PINNED["xlsx"]},
+        "overrides": {"xlsx": pinned["xlsx"]},
     }
-    return _cached(series, package, _node())
+    return _cached(series, package, node)
 
 
-def _node() -> Path:
+def _node(version: str) -> Path:
     """A Node that n8n runs on, with its headers, as npm has it."""
     machine = _ARCHITECTURES.get(platform.machine())
     if platform.system() != "Linux" or machine is None:
         pytest.skip("no Node is pinned for this machine")
     name = f"node-linux-{machine}"
-    package = {"private": True, "dependencies": {name: PINNED["node"]}}
+    package = {"private": True, "dependencies": {name: version}}
     return _cached("node", package, None) / "node_modules" / name
 
 
