@@ -104,7 +104,7 @@ def _run_papermill(case: Case, bench: Bench) -> Side:
         finally:
             _end_session(process)
         executed = json.loads(target.read_bytes()) if target.exists() else None
-        return _side_of(code, executed, log.read_text(errors="replace"), (str(cwd), made))
+        return _side_of(code, executed, log.read_text(errors="replace"), _copies(Path(made)))
 
 
 def _laid_out(case: Case, folder: Path) -> tuple[Path, Path]:
@@ -116,6 +116,11 @@ def _laid_out(case: Case, folder: Path) -> tuple[Path, Path]:
     source.write_bytes(case.raw)
     cwd.mkdir()
     return source, cwd
+
+
+def _copies(folder: Path) -> tuple[str, ...]:
+    """The top of what was copied, which has another name on the other side."""
+    return (str(folder / "run"), str(folder / "work"), str(folder))
 
 
 def _end_session(process: "subprocess.Popen[bytes]") -> None:
