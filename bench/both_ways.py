@@ -46,7 +46,7 @@ def environment_in(home: Path) -> dict[str, str]:
     """The same for both sides, and nothing of whoever calls."""
     home.mkdir(parents=True, exist_ok=True)
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-    return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8"}
+    return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
 
 
 # By papermill

@@ -13,7 +13,6 @@ from types import FrameType
 
 from runner.execution.forked import KernelSetting, KernelTemplate, assign
 
-PRELOADED = ("numpy", "pandas", "matplotlib.pyplot")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -23,8 +22,6 @@ def main() -> None:
     sys.path[:] = [entry for entry in sys.path if entry not in ("", os.path.dirname(__file__))]
     environment, folder, parent = dict(os.environ), os.getcwd(), os.getpid()
     template = KernelTemplate()
-    for module in PRELOADED:
-        __import__(module)
     template.settle()
     gc.collect()
     gc.disable()

@@ -47,3 +47,53 @@ def test_the_comparison_finds_a_planted_difference_and_nothing_else(tmp_path: Pa
     written = report.read_text()
     assert written.startswith("before\n")
     assert "- `alone/asks.ipynb`: cell 1, outputs: papermill" in written
+
+
+SUITE = """
+import os
+
+from jupyter_client.manager import start_new_kernel
+
+
+def answer(code):
+    manager, client = start_new_kernel(startup_timeout=200)
+    try:
+        reply = client.execute_interactive(code, user_expressions={"x": "x"}, timeout=200)
+        return reply["content"]["user_expressions"]["x"]["data"]["text/plain"]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def test_sum():
+    assert answer("x = 1 + 1") == "2"
+
+
+def test_planted():
+    assert answer("import os; x = os.getppid()") == str(os.getpid())
+"""
+
+
+@pytest.mark.timeout(900)
+def test_a_kernel_suite_runs_against_both_kernels(tmp_path: Path) -> None:
+    """What passes with ipykernel's kernel and not with the forked one is named, with its reason."""
+    (tmp_path / "kernelsuite" / "tests").mkdir(parents=True)
+    (tmp_path / "kernelsuite" / "tests" / "test_it.py").write_text(SUITE)
+
+    ended = subprocess.run(
+        [
+            sys.executable,
+            str(CONFORM.with_name("conform_kernel.py")),
+            str(tmp_path / "kernelsuite"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (
+        "kernelsuite: 2 tests, 2 pass with ipykernel's kernel, 1 of them with the forked one"
+        in ended.stdout
+    ), ended
+    assert "tests.test_it::test_planted: " in ended.stdout
+    assert ended.returncode == 1
