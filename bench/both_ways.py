@@ -136,12 +136,12 @@ def _side_of(code: int, executed: Any, errors: str, folders: tuple[str, ...]) ->
     raised = [
         output
         for cell in (executed["cells"] if executed else ())
-        if cell["metadata"].get("papermill", {}).get("exception")
         for output in cell.get("outputs", ())
         if output["output_type"] == "error"
+        and cell["metadata"].get("papermill", {}).get("status") != "pending"
     ]
-    if raised:
-        return Side("failed", raised[-1]["ename"], executed, folders, raised[-1]["evalue"])
+    if raised and "PapermillExecutionError" in errors:
+        return Side("failed", raised[0]["ename"], executed, folders, raised[0]["evalue"])
     if "DeadKernelError" in errors:
         return Side("kernel_died", None, executed, folders)
     last = next((line for line in reversed(errors.splitlines()) if _RAISED.match(line)), "")

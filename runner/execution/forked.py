@@ -120,12 +120,14 @@ class KernelTemplate:
         # and waits 10 s. The threads are daemons, and this one carries what is said until the end.
         atexit.unregister(app.close)
         atexit.unregister(app.iopub_thread.stop)
-        _let_go(app.shell)
+        threading._shutdown()  # type: ignore[attr-defined]
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # the notebook may have put anything there
                 stream.flush()
         app.session.send(app.iopub_socket, LAST_WORD, {}, parent={})
         _wait_for_output(app.iopub_thread)
+        _silence()
+        _let_go(app.shell)
         with contextlib.suppress(OSError):
             link.send(_FLUSHED)
             # zmq sends in a thread of its own; the job process ends this one when it has it all.
@@ -455,19 +457,25 @@ def _wait_for_output(thread: IOPubThread) -> None:
     done.wait(GOODBYE_SECONDS)
 
 
-def _let_go(shell: Any) -> None:
-    """End as an interpreter ends, as far as a notebook can tell.
+def _silence() -> None:
+    """Nobody reads what exit functions and destructors say: a notebook is complete before them."""
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    for fd in (1, 2):
+        os.dup2(sys.stdout.fileno(), fd)
 
-    Its threads are waited for, its exit functions run, its objects go and close their files; what
-    is left is flushed. Taking down every imported module as well would take 0.3 s.
+
+def _let_go(shell: Any) -> None:
+    """End as an interpreter ends, as far as a notebook can tell; its threads have ended.
+
+    Its exit functions run, its objects go and close their files; what is left is flushed. Taking
+    down every imported module as well would take 0.3 s.
     """
-    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     shell.user_ns_hidden.clear()
     shell.user_ns.clear()
     shell.displayhook.flush()
     gc.collect()
     for found in gc.get_objects():
-        if isinstance(found, io.IOBase):
+        if issubclass(type(found), io.IOBase):  # a proxy asks what is gone already
             with contextlib.suppress(Exception):
                 found.flush()

@@ -19,6 +19,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo, write_connection_file
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
 from jupyter_client.manager import AsyncKernelManager
 
 from runner.execution import forked
@@ -154,6 +155,7 @@ def make_connections(runtime_folder: str) -> Connections:
         ip=str(Path(runtime_folder) / "k"),
         key=secrets.token_hex(16).encode(),
         transport="ipc",
+        kernel_name=NATIVE_KERNEL_NAME,
     )
     return Connections(file, info)
 

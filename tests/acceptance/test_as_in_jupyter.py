@@ -380,6 +380,25 @@ def test_nothing_that_is_written_is_lost(served: Program) -> None:
     ]
 
 
+def test_a_notebook_ends_quietly_and_whole(served: Program) -> None:
+    """What exit functions say, or fail with, is no cell's output; files that are open are written.
+
+    A proxy whose object is gone is no reason to stop looking for them.
+    """
+    ends = (
+        "import atexit, builtins, os, weakref\nclass Thing:\n    pass\n"
+        "thing = Thing()\nbuiltins.proxy = weakref.proxy(thing)\n"
+        "atexit.register(lambda: 1 / 0)\natexit.register(print, 'good', 'bye')\n"
+        "atexit.register(os.system, 'echo from a shell')\n"
+        "builtins.kept = open('kept.txt', 'w')\nkept.write('all of it')"
+    )
+    report = run(served, "quiet", ends)
+
+    assert report["status"] == "succeeded", report
+    assert [o["output_type"] for o in outputs(served, "quiet")] == ["execute_result"]
+    assert (served.outbox / report["files"][0]["path"]).read_text() == "all of it"
+
+
 def test_what_ipythons_start_up_brings_is_not_missed(served: Program) -> None:
     """It runs before the first cell, in the notebook's own environment."""
     made = code("import brought\n[brought.VALUE, where]", "results")
