@@ -41,13 +41,17 @@ class Looks:
 
     def begin(self, key: Hashable, look: Callable[[], object]) -> None:
         """Begin a look, unless the one of this key is still under way."""
+        self._begun(key, look)
+
+    def _begun(self, key: Hashable, look: Callable[[], object]) -> _Look:
         with self._lock:
             if key in self._pending:
-                return
+                return self._pending[key]
             pending = self._pending[key] = _Look(self._clock())
         threading.Thread(
             target=self._run, args=(key, pending, look), name="look", daemon=True
         ).start()
+        return pending
 
     def ask(self, key: Hashable, look: Callable[[], T], seconds: float) -> T:
         """What `look` gives, or raises; one that was begun already may be what is waited for.
@@ -55,11 +59,7 @@ class Looks:
         Raises:
             NoAnswer: nothing came within so many seconds since it was begun.
         """
-        self.begin(key, look)
-        with self._lock:
-            pending = self._pending.get(key)
-        if pending is None:  # it came back in between
-            return self.ask(key, look, seconds)
+        pending = self._begun(key, look)
         left = pending.since + seconds - self._clock()
         if not pending.done.wait(max(left, 0.0)):
             raise NoAnswer(self._clock() - pending.since)

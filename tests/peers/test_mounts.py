@@ -530,7 +530,9 @@ def test_a_dead_mount_is_told_and_holds_up_no_word(
         answered = requests.get(f"{program.url}/healthz", timeout=60)
         assert answered.status_code == 503
         assert any(f"the outbox {told}" in reason for reason in answered.json()["reasons"])
-        assert "inbox_runner_healthy 0" in requests.get(f"{program.url}/metrics", timeout=60).text
+        plain = {"Accept": "text/plain"}
+        scraped = requests.get(f"{program.url}/metrics", headers=plain, timeout=60)
+        assert "inbox_runner_healthy 0" in scraped.text
         said = program.run("health")
         assert said.returncode == 1
         assert f"the outbox {told}" in said.stdout
