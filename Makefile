@@ -7,6 +7,7 @@
 # make setup  .venv with the program, every extra and the development tools
 # make bench  measure how long notebooks take, into docs/benchmarks.md
 # make bench-cluster  measure a Dask cluster on this machine, into docs/scale.md; QUICK=1 for a look
+# make bench-memory  memory of daemon and gateway over 2,000 jobs
 # make screenshots  pictures of the page, into docs/page
 # make load   100,000 drops with a fake execution, 1,000 with real kernels
 # make soak   20 minutes of random drops, cancels and kills; MINUTES=5 for fewer
@@ -23,7 +24,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask
 
-.PHONY: run stack setup setup-stack test unit peers check format bench bench-cluster screenshots load soak \
+.PHONY: run stack setup setup-stack test unit peers check format bench bench-cluster bench-memory \
+    screenshots load soak \
     conform conform-kernel lock clean
 
 run: $(VENV)/.base
@@ -66,6 +68,9 @@ screenshots: $(VENV)/.dev
 
 load: $(VENV)/.dev
 	$(BIN)/python bench/load.py
+
+bench-memory: $(VENV)/.dev
+	$(BIN)/python bench/memory.py
 
 soak: $(VENV)/.dev
 	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),20)

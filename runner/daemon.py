@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from runner import pulse, waiting
+from runner.allocator import Allocator
 from runner.companion import Companion
 from runner.config import MEGABYTE, Settings, available_memory, check_apart
 from runner.disk import Disk
@@ -52,6 +53,8 @@ SYNCS = 8
 """Folders that are synced at a time: a disk waits for several as long as for one."""
 PRUNE_SECONDS = 3600.0
 REAP_SECONDS = 2.0
+SHRINK_SECONDS = 0.05
+"""Of each two seconds, for the ledger to give back what is free."""
 LAST_WORDS_SECONDS = 15.0
 
 
@@ -161,6 +164,7 @@ class Daemon:
         self._has_backlog = False
         self._looks = Looks()
         self._strangers: set[int] = set()
+        self._allocator = Allocator()
 
     def run(self) -> None:
         """Serve until a signal, or until the goal is reached.
@@ -392,6 +396,8 @@ class Daemon:
         if now >= self._reap_at:
             self._reap_at = now + REAP_SECONDS
             self._reap()
+            self._allocator.look()
+            self._shrink_ledger()
             if self._companion is not None and self._stop_at is None:
                 self._companion.keep()
             if not self._polls and not self._watch.is_current():
@@ -616,6 +622,13 @@ class Daemon:
             log.warning("job %s stays in the history: %s", job.job_id, error)
             return False
         return True
+
+    def _shrink_ledger(self) -> None:
+        """Give back some of the disk that it does not need any more."""
+        try:
+            self._ledger.shrink(SHRINK_SECONDS, self._clock)
+        except sqlite3.OperationalError as error:
+            log.debug("the ledger does not shrink now: %s", error)
 
     def _tell_pulse(self) -> None:
         """Say how we are, to whom it may concern."""

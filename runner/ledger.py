@@ -9,8 +9,8 @@ import json
 import math
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +22,11 @@ from runner.outcome import ErrorType, Failure, Outcome, PublishedFile, Status
 
 LEDGER_FILE = "ledger.sqlite3"
 BUSY_MILLISECONDS = 5_000
+KEPT_BYTES = 16 << 20
+"""What the ledger's file, and its log, may keep of what they needed once."""
+STEP_PAGES = 256
+REBUILT_BYTES = 256 << 20
+"""A larger ledger of an earlier version keeps its free pages."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -450,7 +455,9 @@ class Ledger(_Reading):
         connection = sqlite3.connect(
             state / LEDGER_FILE, isolation_level=None, timeout=BUSY_MILLISECONDS / 1000
         )
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # for a file that is made now
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_size_limit = {KEPT_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         found = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -462,7 +469,35 @@ class Ledger(_Reading):
         connection.executescript(_SCHEMA)
         if found != _SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        _learn_to_shrink(connection)
         super().__init__(connection)
+
+    def shrink(self, seconds: float, clock: Callable[[], float]) -> bool:
+        """Give back some of what the files hold and do not need, for about that long.
+
+        Whether there was something to do; it is no matter where a reader is in the way.
+
+        Raises:
+            sqlite3.OperationalError: the disk does not let us.
+        """
+        end_at = clock() + seconds
+        is_due = _free_bytes(self._db) > KEPT_BYTES
+        while _free_bytes(self._db) > KEPT_BYTES and clock() < end_at:
+            # Not `execute`: it takes one step of what has no columns, and that is one page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")
+        if is_due or self._log_bytes() > KEPT_BYTES:
+            self._db.execute("PRAGMA busy_timeout = 0")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+            return True
+        return False
+
+    def _log_bytes(self) -> int:
+        file = self._db.execute("PRAGMA database_list").fetchone()["file"]
+        try:
+            return Path(f"{file}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -749,6 +784,26 @@ class Ledger(_Reading):
         ).rowcount
         if changed != 1:
             raise IllegalMove(job_id, f"{old} -> {new}")
+
+
+def _learn_to_shrink(connection: sqlite3.Connection) -> None:
+    """A ledger of an earlier version is written anew once, where that does not take long."""
+    if _pragma(connection, "auto_vacuum"):
+        return
+    size = _pragma(connection, "page_count") * _pragma(connection, "page_size")
+    if size - _free_bytes(connection) > REBUILT_BYTES:
+        return
+    with suppress(sqlite3.OperationalError):  # no room for it, or a reader is there: another time
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")
+
+
+def _free_bytes(connection: sqlite3.Connection) -> int:
+    return _pragma(connection, "freelist_count") * _pragma(connection, "page_size")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def seconds_between(start: str, end: str) -> float:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from runner import access
 from runner.access import CannotListen
+from runner.allocator import Allocator
 from runner.config import MEGABYTE, Settings
 from runner.gateway.access import NAMED
 from runner.gateway.answers import bad_http
@@ -29,6 +31,7 @@ QUICK_THREADS = 16
 """For health, metrics and submits, beside those in which clients wait."""
 SPARE_CONNECTIONS = 500
 LAST_ANSWERS_SECONDS = 0.3
+LOOK_SECONDS = 5.0
 DRAINED_BYTES = 64 * MEGABYTE
 """How much of an oversized body is read, so that its sender sees the 413."""
 
@@ -95,6 +98,7 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     gateway = settings.gateway
     app = App(settings)
+    threading.Thread(target=_keep_small, args=(Allocator(),), daemon=True).start()
     connections = gateway.max_waiting + SPARE_CONNECTIONS
     sockets: dict[int, Any] = {}
     try:
@@ -165,6 +169,13 @@ def _ender(app: App) -> Callable[[], None]:
         signal.setitimer(signal.ITIMER_REAL, LAST_ANSWERS_SECONDS)
 
     return end
+
+
+def _keep_small(allocator: Allocator) -> None:
+    """Reports of megabytes pass through; nothing of them stays."""
+    while True:
+        allocator.look()
+        time.sleep(LOOK_SECONDS)
 
 
 def _await_end(owner: int, end: Callable[[], None]) -> None:

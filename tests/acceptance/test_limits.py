@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -139,6 +140,37 @@ def test_the_settings_reach_the_kernel(serving: Serving, start: str) -> None:
     assert report["results"]["cell_1"]["application/json"] == limits
     program.drop("greedy.ipynb", notebook("kept = bytearray(4 * 1024**3)"))
     assert program.await_report("greedy")["error_type"] == "out_of_memory"
+
+
+def test_memory_is_given_back_after_large_results(serving: Serving) -> None:
+    """By daemon and gateway, however many megabytes have passed through; so is the ledger's."""
+    program = serving({"gateway": {"enabled": True, "port": 0}, "kernels": {"preload": []}})
+    source = "import json; print(json.dumps([[n, 'x' * 80, n / 7] for n in range(40_000)]))"
+    large = notebook(code(source, "results"))
+
+    def send(times: int) -> None:
+        for _ in range(times):
+            answer = requests.post(f"{program.url}/run", json=large, timeout=180)
+            assert answer.json()["status"] == "succeeded", answer.text[:500]
+            assert len(answer.content) > 4_000_000
+            job_id = answer.json()["job_id"]
+            assert requests.get(f"{program.url}/jobs/{job_id}", timeout=60).ok
+
+    assert program.process is not None
+    daemon = psutil.Process(program.process.pid)
+    [gateway] = [one for one in daemon.children() if "gateway" in one.cmdline()]
+    send(3)
+    time.sleep(10)
+    before = {one: _resident(one) for one in (daemon, gateway)}
+    send(8)
+    for one, size in before.items():
+        wait_for(lambda one=one, size=size: _resident(one) < size + 30 * 2**20)  # type: ignore[misc]
+    assert (program.root / "state" / "ledger.sqlite3").stat().st_size < 30 * 2**20
+
+
+def _resident(process: psutil.Process) -> int:
+    about = process.memory_info()
+    return int(about.rss - about.shared)
 
 
 def test_too_much_for_the_machine_is_said_at_the_start(serving: Serving) -> None:

@@ -2,7 +2,9 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from runner.outcome import (
     failed,
     interrupted,
 )
+from tests.conftest import wait_for
 
 NOW = "2026-01-02T03:04:05.000Z"
 LATER = "2026-01-02T03:04:06.000Z"
@@ -849,3 +852,43 @@ def test_hours_count_the_newest_jobs_by_status(ledger: Ledger) -> None:
         "2026-01-02T02",
         "2026-01-02T03",
     ]
+
+
+def test_the_files_shrink_when_what_they_held_is_gone(tmp_path: Path) -> None:
+    """The log and the ledger itself, a little at a time, while a reader may have it open."""
+    ledger = Ledger(tmp_path)
+    large = b"x" * (1 << 20)
+    for number in range(1, 61):
+        bring(ledger, number, State.RUNNING)
+        ledger.seal(replace(seal(number), executed=large), from_state=State.RUNNING)
+    reader = LedgerReader(tmp_path)
+    assert reader.count_queued() == 0
+    for number in range(1, 61):
+        ledger.published(job_id(number), NOW)
+    ledger.pruned([job_id(number) for number in range(1, 61)])
+    assert size_of(tmp_path) > 60 << 20
+    wait_for(lambda: not ledger.shrink(0.05, time.monotonic))
+    assert size_of(tmp_path) < 40 << 20
+    assert len(reader.jobs(limit=100)) == 60
+    reader.close()
+    ledger.close()
+
+
+def test_a_ledger_of_an_earlier_version_learns_to_shrink(tmp_path: Path) -> None:
+    """Its file was made without that, and is written anew once; nothing of it is lost."""
+    ledger = Ledger(tmp_path)
+    bring(ledger, 1, State.RUNNING)
+    ledger.close()
+    with closing(sqlite3.connect(tmp_path / LEDGER_FILE)) as raw:
+        raw.execute("PRAGMA journal_mode = DELETE")
+        raw.execute("PRAGMA auto_vacuum = NONE")
+        raw.execute("VACUUM")
+    ledger = Ledger(tmp_path)
+    assert ledger._db.execute("PRAGMA auto_vacuum").fetchone()[0] == 2
+    assert ledger._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert state_of(ledger, 1) is State.RUNNING
+    ledger.close()
+
+
+def size_of(folder: Path) -> int:
+    return sum(one.stat().st_size for one in folder.glob(f"{LEDGER_FILE}*"))

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "delays": set(),
     "patience": set(),
     "remedies": set(),
+    "allocator": set(),
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
     "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json", "waiting"},
     "ledger": {"outcome", "strict_json"},
@@ -73,7 +74,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # The HTTP face: a client of the folders, and a reader of the ledger.
     "gateway": {
-        *("access", "config", "disk", "ledger", "library", "names", "notebook", "outbox"),
+        *(
+            "access",
+            "allocator",
+            "config",
+            "disk",
+            "ledger",
+            "library",
+            "names",
+            "notebook",
+            "outbox",
+        ),
         *(
             "outcome",
             "owner",
@@ -99,7 +110,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Who introduces them to each other.
     "engine": {"config", "execution", "extras", "output"},
     "daemon": {
-        *("admission", "config", "disk", "dispatch", "execution", "intake", "ledger", "names"),
+        *("admission", "allocator", "config", "disk", "dispatch", "execution", "intake", "ledger"),
+        "names",
         *("engine", "outbox", "outcome", "owner", "reception", "strict_json"),
         *("companion", "library", "mounts", "patience", "pulse", "threads", "waiting"),
         "watch",
