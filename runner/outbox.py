@@ -418,10 +418,21 @@ class Outbox:
 
 @dataclass(frozen=True)
 class Report:
-    """A published result or error JSON."""
+    """A published result or error JSON.
+
+    As it is in its file, and what is in it but the results: they may have megabytes, and hardly
+    anybody has to read them.
+    """
 
     path: Path
-    content: dict[str, strict_json.JsonValue]
+    raw: bytes
+    head: dict[str, strict_json.JsonValue]
+
+    @property
+    def content(self) -> dict[str, strict_json.JsonValue]:
+        """All of it, read now."""
+        found: dict[str, strict_json.JsonValue] = json.loads(self.raw)
+        return found
 
 
 class OutboxReader:
@@ -437,7 +448,7 @@ class OutboxReader:
     def of_job(self, name: str, job_id: str) -> Report | None:
         """One job's report, whether it is the current one of its name or in the history."""
         found = self.current(name)
-        if found is not None and found.content.get("job_id") == job_id:
+        if found is not None and found.head.get("job_id") == job_id:
             return found
         last = name.rpartition("/")[2]
         return self._report(self.folder / HISTORY / name / job_id / last)
@@ -449,16 +460,43 @@ class OutboxReader:
     def _report(self, base: Path) -> Report | None:
         for suffix in (RESULT, ERROR):
             path = _beside(base, suffix)
-            content = _read_json(path)
-            if content is not None:
-                return Report(path, content)
+            raw = _read(path)
+            head = _head_of(raw) if raw is not None else None
+            if raw is not None and head is not None:
+                return Report(path, raw, head)
         return None
 
 
+def _head_of(raw: bytes) -> dict[str, strict_json.JsonValue] | None:
+    """A report without its results; None if it is no JSON object.
+
+    The results end with the first line that is indented as theirs is: no text has a line end.
+    """
+    before, _, rest = raw.partition(b'\n  "results": {\n')
+    _, end, after = rest.partition(b"\n  }")
+    if end:
+        found = _mapping(before + b'\n  "results": {}' + after)
+        if found is not None:
+            return found
+    return _mapping(raw)
+
+
 def _read_json(path: Path) -> dict[str, strict_json.JsonValue] | None:
+    raw = _read(path)
+    return None if raw is None else _mapping(raw)
+
+
+def _read(path: Path) -> bytes | None:
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _mapping(raw: bytes) -> dict[str, strict_json.JsonValue] | None:
+    try:
+        found = json.loads(raw)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

@@ -33,8 +33,13 @@ def json_answer(
     status: int, content: object, headers: Mapping[str, str] | None = None
 ) -> HTTPResponse:
     """Strict JSON with the headers that everything has."""
+    return text_answer(status, dumps(content), headers)
+
+
+def text_answer(status: int, text: bytes, headers: Mapping[str, str] | None = None) -> HTTPResponse:
+    """The same, of what is strict JSON already."""
     own = {**HEADERS, **VARY, "Content-Type": "application/json"}
-    return HTTPResponse(dumps(content) + b"\n", status, {**own, **(headers or {})})
+    return HTTPResponse(text.rstrip() + b"\n", status, {**own, **(headers or {})})
 
 
 def see_other(url: str) -> HTTPResponse:

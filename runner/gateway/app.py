@@ -25,6 +25,7 @@ from runner.gateway.answers import (
     json_answer,
     plainly,
     problem_of,
+    text_answer,
     told,
 )
 from runner.gateway.arrivals import Arrivals
@@ -202,11 +203,10 @@ class App:
 
     def _show(self, job_id: str) -> HTTPResponse:
         seconds = self._wait_seconds(0.0)
-        found = self._record.show(job_id)
-        if seconds and found.get("result") is None:
-            self._runs.wait(Submitted(job_id, found["name"]), seconds, has_left())
-            found = self._record.show(job_id)
-        return json_answer(200, found)
+        if seconds:
+            name = self._record.name_of(job_id)
+            self._runs.wait(Submitted(job_id, name), seconds, has_left())
+        return text_answer(200, self._record.show_text(job_id))
 
     def _cancel(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
@@ -218,7 +218,7 @@ class App:
 
     def _result(self, job_id: str) -> HTTPResponse:
         _, report = self._record.report(job_id)
-        return json_answer(200, report.content)
+        return text_answer(200, report.raw)
 
     def _notebook(self, job_id: str) -> HTTPResponse:
         wanted = request.query.get("format", "ipynb")
@@ -242,7 +242,7 @@ class App:
 
     def _files(self, job_id: str) -> HTTPResponse:
         job, report = self._record.report(job_id)
-        files: Any = report.content.get("files") or []
+        files: Any = report.head.get("files") or []
         return json_answer(200, {"files": [with_url(file, job_id, job.name) for file in files]})
 
     def _file(self, job_id: str, path: str) -> HTTPResponse:
@@ -267,7 +267,7 @@ class App:
             while not self.arrivals.is_closed and not has_left():
                 report = self._record.outbox.of_job(name, job_id)
                 if report is not None:
-                    yield event("state", {"job_id": job_id, "status": report.content["status"]})
+                    yield event("state", {"job_id": job_id, "status": report.head["status"]})
                     yield event("result", report.content)
                     return
                 progress = self._record.progress(name, job_id)
@@ -330,10 +330,11 @@ def _coming() -> Coming:
 
 def _report(report: Report) -> HTTPResponse:
     """A result, or an error with the status that the contract gives its type."""
-    content = report.content
+    content = report.head
     error_type = content.get("error_type")
     status = 200 if error_type is None else ERROR_RULES[ErrorType(str(error_type))].http
-    return json_answer(status, content, {"Content-Location": f"/jobs/{content['job_id']}/result"})
+    place = {"Content-Location": f"/jobs/{content['job_id']}/result"}
+    return text_answer(status, report.raw, place)
 
 
 def _question() -> Question:

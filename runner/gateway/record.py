@@ -20,6 +20,7 @@ from runner.ledger import Job, LedgerReader, Place, State
 from runner.outbox import OutboxReader, Report
 from runner.outcome import ErrorType, Status
 from runner.report import row_of
+from runner.strict_json import dumps
 
 MAX_LIMIT = 500
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -124,12 +125,29 @@ class Record:
             if name is None:
                 raise problem from None
             return {"job_id": job_id, "name": name, "status": "queued", "state": "submitted"}
-        report = self.outbox.of_job(job.name, job_id)
-        return {
-            **row(job),
-            "progress": self.progress(job.name, job_id) if report is None else None,
-            "result": None if report is None else report.content,
-        }
+        found, report = self._shown(job)
+        return found if report is None else {**found, "result": report.content}
+
+    def show_text(self, job_id: str) -> bytes:
+        """The same as JSON; what may be large of it is nowhere read.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        job = self.find(job_id)
+        if job is None:
+            return dumps(self.show(job_id))
+        found, report = self._shown(job)
+        if report is None:
+            return dumps(found)
+        before, line, after = dumps(found).partition(b'\n  "result": null')
+        result = report.raw.strip().replace(b"\n", b"\n  ")
+        return b"".join((before, line.removesuffix(b"null"), result, after))
+
+    def _shown(self, job: Job) -> tuple[dict[str, Any], Report | None]:
+        report = self.outbox.of_job(job.name, job.job_id)
+        progress = self.progress(job.name, job.job_id) if report is None else None
+        return {**row(job), "progress": progress, "result": None}, report
 
     def progress(self, name: str, job_id: str) -> dict[str, Any] | None:
         """What the status file tells of a job."""
@@ -161,10 +179,10 @@ class Record:
         job, report = self.report(job_id)
         last = job.name.rpartition("/")[2]
         if not wanted:
-            if report.content.get("output_nb") is None:
+            if report.head.get("output_nb") is None:
                 raise not_found(f"Job {job_id} has no executed notebook.")
             return report.path.with_name(f"{last}.ipynb"), "application/x-ipynb+json"
-        files: Any = report.content.get("files") or []
+        files: Any = report.head.get("files") or []
         for file in files:
             if file["path"] == f"{job.name}.files/{wanted}":
                 return report.path.with_name(f"{last}.files") / wanted, file["media_type"]

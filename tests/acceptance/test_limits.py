@@ -158,7 +158,7 @@ def test_memory_is_given_back_after_large_results(serving: Serving) -> None:
 
     assert program.process is not None
     daemon = psutil.Process(program.process.pid)
-    [gateway] = [one for one in daemon.children() if "gateway" in one.cmdline()]
+    [gateway] = [one for one in daemon.children() if "gateway" in " ".join(one.cmdline())]
     send(3)
     time.sleep(10)
     before = {one: _resident(one) for one in (daemon, gateway)}
