@@ -123,7 +123,6 @@ def test_a_library_notebook_runs_with_parameters(program: Program) -> None:
         (notebook("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), 422, "kernel_died"),
         (notebook("input()"), 422, "papermill_execution_error"),
         ({"notebook": {"cells": "x"}}, 400, "invalid_notebook"),
-        ({"notebook": {"cells": []}}, 400, "invalid_notebook"),
         ({"notebook": "no/such.ipynb"}, 400, "invalid_request"),
         ({"notebook": notebook("1"), "kernel": "ir"}, 400, "kernel_not_allowed"),
         ({"notebook": notebook("1"), "parameters": {"a b": 1}}, 422, "invalid_parameters"),
