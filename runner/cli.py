@@ -415,13 +415,15 @@ def _temporary(settings: Settings) -> Iterator[Settings]:
 
 def _passing(report: Report) -> Report:
     """The report of a run whose folders go: it names nothing that is not there any more."""
-    gone = {"output_nb": None}
+    content = report.content
     said: list[JsonValue] = []
-    if report.content.get("files"):
+    if content.get("files"):
         said.append("the files that it wrote are gone with its folders; --keep keeps them")
-    warnings = report.content.get("warnings")
+    warnings = content.get("warnings")
     kept = warnings if isinstance(warnings, list) else []
-    return replace(report, content={**report.content, **gone, "warnings": [*kept, *said]})
+    changes: dict[str, JsonValue] = {"output_nb": None, "warnings": [*kept, *said]}
+    raw = dumps({**content, **changes})
+    return replace(report, raw=raw, head={**report.head, **changes})
 
 
 def _print_report(report: Report, as_json: bool) -> NoReturn:
