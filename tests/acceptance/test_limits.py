@@ -157,6 +157,7 @@ def test_memory_is_given_back_after_large_results(serving: Serving) -> None:
             assert requests.get(f"{program.url}/jobs/{job_id}", timeout=60).ok
 
     assert program.process is not None
+    assert program.url  # from then on there is a gateway
     daemon = psutil.Process(program.process.pid)
     [gateway] = [one for one in daemon.children() if "gateway" in " ".join(one.cmdline())]
     send(3)
