@@ -36,7 +36,7 @@ class Health:
     notes: tuple[str, ...] = ()
     workers: tuple[Worker, ...] | None = None
     warm: int | None = None
-    free: Mapping[str, int] = field(default_factory=dict)
+    free: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Space for ordinary users below each folder that answers, in bytes."""
 
     @property

@@ -331,6 +331,12 @@ def test_a_dropped_notebook_runs_and_its_result_is_read(page: "Page", tmp_path: 
     assert "Published" in page.locator(".steps").inner_text()
 
 
+def test_the_overview_tells_the_space_that_is_left(page: "Page") -> None:
+    """On the fullest disk, beside health."""
+    page.goto("/")
+    assert re.search(r"\d (k|M|G)B of disk free", page.locator("#health").inner_text())
+
+
 def test_the_overview_moves_by_itself(page: "Page", program: Program) -> None:
     """What runs appears, its cells go on, and it ends up among the finished jobs."""
     page.goto("/")

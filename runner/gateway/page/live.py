@@ -96,7 +96,7 @@ def _changed(seen: Look | None, look: Look) -> set[str]:
     if seen is None:
         return {"health", "now", "workers", "jobs", "day"}
     found = set()
-    if _said(seen.health) != _said(look.health):
+    if (_said(seen.health), seen.space) != (_said(look.health), look.space):
         found.add("health")
     if seen.cluster != look.cluster:
         found.add("workers")

@@ -137,6 +137,8 @@ class Look:
     now: Now
     jobs: Jobs
     trouble: str | None = None
+    space: int | None = None
+    """Bytes free on the fullest disk of the folders, in two digits: news only when that changes."""
 
 
 class Overview:
@@ -154,13 +156,14 @@ class Overview:
         """
         health = examine(self._settings)
         cluster = cluster_of(health.workers or ())
+        space = _two_digits(min(health.free.values(), default=None))
         try:
             now, jobs = self._of_ledger(asked)
         except Problem as problem:
             if problem.status != 503:
                 raise
-            return Look(health, cluster, Now(), Jobs(), problem.message)
-        return Look(health, cluster, now, jobs)
+            return Look(health, cluster, Now(), Jobs(), problem.message, space)
+        return Look(health, cluster, now, jobs, space=space)
 
     def day(self, now: datetime) -> Day | None:
         """The last 24 hours; None where the ledger cannot be read."""
@@ -191,6 +194,10 @@ class Overview:
             cell if isinstance(cell, int) else 0,
             cells if isinstance(cells, int) else 0,
         )
+
+
+def _two_digits(count: int | None) -> int | None:
+    return None if count is None else count - count % 10 ** max(len(str(count)) - 2, 0)
 
 
 def cluster_of(workers: Sequence[Worker]) -> Cluster | None:
