@@ -28,11 +28,12 @@ STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask
     screenshots load soak \
     conform conform-kernel lock clean
 
+# `exec`, since a shell between would die of Ctrl-C, and make call that an error.
 run: $(VENV)/.base
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/start.py run
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; exec $(BIN)/python scripts/start.py run
 
 stack: $(VENV)/.stack
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/start.py stack
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; exec $(BIN)/python scripts/start.py stack
 
 setup: $(VENV)/.dev
 
@@ -91,6 +92,7 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 run")'
+	@echo 'Making $(CURDIR)/$(VENV)' >&2
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: requirements.lock pyproject.toml | $(BIN)/python

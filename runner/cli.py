@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 import click
 from pydantic import TypeAdapter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from runner import __version__, config, submit, waiting
 from runner.access import CannotListen
 from runner.config import MEGABYTE, ConfigError, Settings, available_memory
-from runner.console import summary, table
+from runner.console import hanging, summary, table
 from runner.disk import Disk
 from runner.extras import advice_on
 from runner.interrupts import quiet_interrupts
@@ -59,6 +59,7 @@ R = TypeVar("R")
 
 FAULT = 70
 HEALTH_SECONDS = 5.0
+CHECK_WIDTH = len("environment")
 """Exit code (sysexits.h, EX_SOFTWARE) where it is the runner or its machine."""
 _FOLDERS = ("state", "notebooks", "outbox", "inbox")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
@@ -525,7 +526,8 @@ def inbox(settings: Settings, as_json: bool) -> None:
         path, since = one_line(one.path), one.since[:19].replace("T", " ")
         if sys.stdout.isatty():
             click.echo(f"{click.style(path, bold=True)}  since {since}")
-            click.echo(f"    {one_line(one.text)}. {one_line(one.advice)}")
+            said = f"{one_line(one.text)}. {one_line(one.advice)}"
+            click.echo("\n".join(hanging("    ", said, shutil.get_terminal_size().columns)))
         else:
             click.echo(
                 "\t".join((path, since, str(one.reason), one_line(one.text), one_line(one.advice)))
@@ -632,11 +634,13 @@ def doctor(settings: Settings, as_json: bool) -> None:
 
 def _say(console: Console, finding: "Finding") -> None:
     color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.level]
-    line = Text(f"{finding.level:8}", style=color)
-    line.append(f" {finding.check:10} {one_line(finding.message)}", style="default")
-    console.print(line)
+    width = console.width if console.is_terminal else None
+    before = f"{finding.level:8} {finding.check:{CHECK_WIDTH}} "
+    said, *rest = hanging(before, one_line(finding.message), width)
+    console.print(Text(said[:8], style=color).append("\n".join((said[8:], *rest)), style="default"))
     if finding.advice:
-        console.print(f"{'':19} {one_line(finding.advice)}", style="bold")
+        advice = hanging(" " * len(before), one_line(finding.advice), width)
+        console.print("\n".join(advice), style="bold")
 
 
 @main.command()
@@ -665,10 +669,15 @@ def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) ->
     submit.submit(settings.inbox, name, submit.encode(job_id, request), Disk())
     reader = OutboxReader(settings.outbox)
     with _progress() as bar:
-        task = bar.add_task(one_line(name), total=None)
+        task = bar.add_task(one_line(name), total=None, how_far="starts")
 
         def show(cell: int, cells: int) -> None:
-            bar.update(task, completed=max(cell - 1, 0), total=cells or None)
+            done = max(cell - 1, 0)
+            how_far = f"{done}/{cells} cells" if cells else "starts"
+            bar.update(task, completed=done, total=cells or None, how_far=how_far)
+
+        def wait() -> None:
+            bar.update(task, how_far="waits for its turn")
 
         while True:
             if holder_of(settings.inbox) is None:
@@ -684,27 +693,29 @@ def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) ->
                 if report is None:
                     raise click.exceptions.Exit(130)
                 return report
-            report = _await(settings, reader, name, job_id, show)
+            report = _await(settings, submit.watch_report(reader, name, job_id), job_id, show, wait)
             if report is not None:
                 return report
 
 
 def _await(
     settings: Settings,
-    reader: OutboxReader,
-    name: str,
+    news: Iterator[Report | dict[str, Any] | None],
     job_id: str,
     show: Callable[[int, int], None],
+    wait: Callable[[], None],
 ) -> Report | None:
     """The report of a job that a daemon runs; None if there is no daemon any more."""
     try:
-        for found in submit.watch_report(reader, name, job_id):
+        for found in news:
             if isinstance(found, Report):
                 return found
             if found is not None and found.get("status") == "running":
                 show(_number(found.get("cell")), _number(found.get("cells")))
             elif holder_of(settings.inbox) is None:
                 return None
+            elif found is not None:
+                wait()
     except KeyboardInterrupt:
         _remark(f"job {job_id} goes on; `runner cancel {job_id}` ends it")
         raise click.exceptions.Exit(130) from None
@@ -719,8 +730,7 @@ def _progress() -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells"),
+        TextColumn("{task.fields[how_far]}"),
         TimeElapsedColumn(),
         console=errors,
         transient=True,

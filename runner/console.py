@@ -3,8 +3,11 @@
 Pure rules over values; whatever comes from elsewhere leaves here without control characters.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
+from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
@@ -17,6 +20,9 @@ VALUES = 12
 """Results that a summary names; of more it tells the number."""
 VALUE_CHARACTERS = 60
 TRACEBACK_LINES = 12
+FRAME_LINES = 8
+CELL = re.compile(r"(Cell In|Input In ?)\[\d+\]")
+"""How a traceback begins the lines of a cell, by IPython's version."""
 
 
 def table(
@@ -37,6 +43,14 @@ def table(
     return [GAP.join(map(_fit, row, widths)).rstrip() for row in cells]
 
 
+def hanging(before: str, text: str, width: int | None) -> list[str]:
+    """Text behind `before`, in a terminal of `width` wrapped between words and below itself."""
+    if width is None or width < len(before) + NARROWEST:
+        return [before + text]
+    lines = wrap(text, width - len(before), break_long_words=False, break_on_hyphens=False)
+    return [(" " * len(before) if n else before) + line for n, line in enumerate(lines or [""])]
+
+
 def _fit(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return set_cell_size(text, width)
@@ -54,9 +68,7 @@ def summary(report: Mapping[str, JsonValue], paths: Mapping[str, Path]) -> str:
     traceback = report.get("traceback")
     if isinstance(traceback, list):
         shown = [visible(str(line)) for line in traceback]
-        left_out = len(shown) - TRACEBACK_LINES
-        lines.extend([f"[… {left_out} lines …]"] if left_out > 0 else [])
-        lines.extend(shown[-TRACEBACK_LINES:])
+        lines.extend(_traceback(shown))
     results = report.get("results")
     named = list(results.items()) if isinstance(results, dict) else []
     facts = [(one_line(name), _brief(value)) for name, value in named[:VALUES]]
@@ -69,6 +81,17 @@ def summary(report: Mapping[str, JsonValue], paths: Mapping[str, Path]) -> str:
     widest = max((cell_len(name) for name, _ in facts), default=0)
     lines.extend(f"  {set_cell_size(name, widest)}  {text}" for name, text in facts)
     return "\n".join(lines)
+
+
+def _traceback(lines: Sequence[str]) -> list[str]:
+    """Its end, and before that the cell's own line, where the error arose in what it called."""
+    left_out = len(lines) - TRACEBACK_LINES
+    if left_out <= 0:
+        return list(lines)
+    cell = max((n for n, line in enumerate(lines) if CELL.match(line)), default=len(lines))
+    frame = list(takewhile(str.strip, lines[cell:left_out]))[:FRAME_LINES]
+    left_out -= len(frame)
+    return [*frame, f"[… {left_out} more lines …]", *lines[-TRACEBACK_LINES:]]
 
 
 def _headline(report: Mapping[str, JsonValue]) -> str:

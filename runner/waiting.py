@@ -170,7 +170,7 @@ WORDS: dict[Reason, Words] = {
     Reason.OTHER: Words(
         Care.QUIET,
         "its name does not end like a request's (.ipynb, .json, .yaml, .yml, .cancel)",
-        "Rename it to run it",
+        "If it is a request, rename it; else let it lie",
     ),
 }
 

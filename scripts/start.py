@@ -157,9 +157,10 @@ def _say_where(running: Running, stack: bool) -> None:
         probes += [f"{jupyter}/api", f"{mcp}/health"]
     else:
         there |= {"notebooks go into": f"{settings.inbox}/", "results": f"{settings.outbox}/"}
-    while not (_is_owned(settings.inbox) and all(map(_answers, probes))):
+    while not _is_owned(settings.inbox) or probes:
         if running.stops:
             return
+        probes = [url for url in probes if not _answers(url)]
         time.sleep(LOOK_SECONDS)
     there["to try"] = f"cp notebooks/loan.ipynb {settings.inbox}/"
     lines = [f"  {what:23} {where}\n" for what, where in there.items()]
@@ -178,7 +179,8 @@ def _is_owned(inbox: Path) -> bool:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            answer.read()
             return True
     except urllib.error.HTTPError:
         return True

@@ -95,6 +95,8 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
         CannotListen: the address is in use, not ours, or not allowed.
     """
     check_binding(settings)
+    # Below a warning it tells of every client that leaves before it has read all.
+    logging.getLogger("waitress").setLevel(logging.WARNING)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     gateway = settings.gateway
     app = App(settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from runner.console import summary, table
+from runner.console import hanging, summary, table
 from runner.strict_json import JsonValue
 
 HEADER = ("job id", "name", "status", "error", "accepted", "seconds")
@@ -65,3 +65,34 @@ def test_a_summary_says_how_it_ended_and_where_the_rest_lies() -> None:
     assert said[-1].split() == ["result", "outbox/loan.error.json"]
     assert len(said) < 40
     assert max(map(len, said)) < 100
+
+
+def test_a_long_traceback_keeps_the_line_of_the_cell() -> None:
+    """What a library says of itself helps less than which line called it."""
+    library = [f"File lib.py:{n}, in call(x)" for n in range(30)]
+    cell = ["Cell In[4], line 2", "      1 x = 1.5", "----> 2 linspace(0, 6, x)", ""]
+    report: dict[str, JsonValue] = {
+        "name": "plot",
+        "status": "failed",
+        "job_id": "298854c0" * 4,
+        "duration_seconds": 0.7,
+        "message": "In cell [4]: TypeError: no",
+        "traceback": ["-" * 70, "TypeError", *cell, *library, "TypeError: no"],
+    }
+    said = summary(report, {}).splitlines()
+    assert said[2:6] == [*cell[:3], "[… 22 more lines …]"]
+    assert said[-1] == "TypeError: no"
+    report["traceback"] = [*library, *cell, "TypeError: no"]
+    assert summary(report, {}).count("Cell In[4]") == 1
+
+
+@pytest.mark.parametrize("width", [40, 80, 20])
+def test_a_long_line_goes_on_below_itself(width: int) -> None:
+    """In a terminal no word is cut, and columns stay free; in a pipe a line is a line."""
+    text = "the folder was written, synced, renamed and removed " * 3
+    before = "ok       inbox "
+    lines = hanging(before, text.strip(), width)
+    assert lines[0].startswith(before)
+    assert " ".join(line[len(before) :] for line in lines) == text.strip()
+    assert width == 20 or max(map(len, lines)) <= width
+    assert hanging(before, text, None) == [before + text]

@@ -136,6 +136,17 @@ def test_pandas_html_becomes_words_in_a_table() -> None:
     assert (found.numeric[1:], found.has_index) == ((False, True), True)
 
 
+def test_the_named_index_of_a_group_is_a_column_of_the_table() -> None:
+    """What `groupby` gives has a second row in its head, with the index's name alone."""
+    html = PANDAS.replace("</thead>", "<tr><th>CITY</th><th></th><th></th></tr></thead>")
+    found = html_table(html)
+    assert found is not None
+    assert found.columns == ("CITY", "region", "n")
+    assert (found.listed_columns, found.has_index) == (2, True)
+    two_names = PANDAS.replace("</thead>", "<tr><th>a</th><th>b</th><th></th></tr></thead>")
+    assert html_table(two_names) is None
+
+
 @pytest.mark.parametrize(
     "html",
     [

@@ -367,11 +367,22 @@ def _html_grid(html: str) -> Grid | None:
         return None
     heads, rows = _cells_of(html)
     head, *more = heads or [[]]
+    named = _index_name(head, more)
+    if named is not None:
+        head, more = [named, *head[1:]], []
     if more or not head or not rows or any(len(row) != len(head) for row in rows):
         return None
     shape = _SHAPE.search(html, len(html) - _SHAPE_CHARS if len(html) > _SHAPE_CHARS else 0)
     whole = None if shape is None else (int(shape[1]), int(shape[2]))
-    return Grid(head, rows, has_index=not head[0], shape=whole)
+    return Grid(head, rows, has_index=named is not None or not head[0], shape=whole)
+
+
+def _index_name(head: Sequence[str], more: Sequence[Sequence[str]]) -> str | None:
+    """The name of the index, which pandas writes into a second row of the head, alone."""
+    match more:
+        case [[name, *rest]] if name and len(more[0]) == len(head) and not any(rest):
+            return name
+    return None
 
 
 def _grid_of_bundle(value: Mapping[str, Any]) -> Grid | None:
