@@ -23,6 +23,8 @@ MARKERS = frozenset({"papermill-error-cell-tag"})
 EXCERPT = 160
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_NUMBER = re.compile(r"[\d.+-]+(e[+-]?\d+)?|[\u2588-\u258f]+")
+"""Also the blocks of a progress bar."""
 _BLURS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"ipykernel_\d+/\d+\.py"), "ipykernel_N/N.py"),
     (re.compile(r"\b0x[0-9a-fA-F]{4,}\b"), "0x…"),
@@ -152,7 +154,7 @@ def _levels(outputs: Sequence[Json], plain: Callable[[str], str]) -> tuple[str, 
     texts = [f"[{kind}]\n{text}" for kind, text in exact]
     return (
         "\n".join(texts),
-        "\n".join(re.sub(r"\s+", " ", re.sub(r"[\d.+-]+(e[+-]?\d+)?", "#", t)) for t in texts),
+        "\n".join(re.sub(r"\s+", " ", _NUMBER.sub("#", t)) for t in texts),
         " ".join(sorted({kind for kind, _ in exact})),
     )
 

@@ -9,10 +9,13 @@ import os
 import signal
 import socket
 import sys
+import time
 from types import FrameType
 
 from runner.execution.forked import KernelSetting, KernelTemplate, assign
 
+POLL_SECONDS = 0.1
+"""Between two looks whether the kernel, or whoever started it, is gone."""
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -21,6 +24,7 @@ def main() -> None:
     connection_file = sys.argv[sys.argv.index("-f") + 1]
     sys.path[:] = [entry for entry in sys.path if entry not in ("", os.path.dirname(__file__))]
     environment, folder, parent = dict(os.environ), os.getcwd(), os.getpid()
+    starter = os.getppid()
     template = KernelTemplate()
     template.settle()
     gc.collect()
@@ -43,8 +47,11 @@ def main() -> None:
     problem = assign(mine, KernelSetting(folder, environment))
     if problem is not None:
         sys.exit(problem)
-    status = os.waitpid(pid, 0)[1]
-    sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+        if os.getppid() != starter:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL_SECONDS)
+    sys.exit(os.waitstatus_to_exitcode(ended[1]) & 0xFF)
 
 
 if __name__ == "__main__":
