@@ -88,6 +88,12 @@ class KernelTemplate:
         self._style: str | None = None
         self._fresh = frozenset(name.partition(".")[0] for name in sys.modules)
 
+    @contextlib.contextmanager
+    def as_in_a_cell(self) -> Iterator[None]:
+        """With IPython's builtins: pandas asks `get_ipython` whether it is in a terminal."""
+        with self._app.shell.builtin_trap:
+            yield
+
     def settle(self) -> None:
         """All is imported that will be: what of it is the runner's own is hidden from notebooks."""
         self._own = [name for name in sys.modules if name.partition(".")[0] == "runner"]

@@ -138,10 +138,11 @@ def _prepare(asked: Preload) -> KernelTemplate | Become:
         found = rehearse(Path(asked.runtime_folder) / "0", template, asked.kernel_start_seconds)
         if not isinstance(found, list):
             return found
-        for name in found:
-            _import(name)
+        with template.as_in_a_cell():
+            for name in found:
+                _import(name)
     # matplotlib takes its default from the environment when it is imported.
-    with _environment("MPLBACKEND", INLINE_BACKEND):
+    with _environment("MPLBACKEND", INLINE_BACKEND), template.as_in_a_cell():
         for name in asked.modules:
             trouble = _import(name)
             if trouble is not None:

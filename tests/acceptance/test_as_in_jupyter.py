@@ -380,6 +380,14 @@ def test_nothing_that_is_written_is_lost(served: Program) -> None:
     ]
 
 
+def test_what_is_preloaded_knows_that_it_is_in_a_notebook(served: Program) -> None:
+    """pandas decides when it is imported how many columns a table shows: 20, or what is there."""
+    made = code("import pandas\npandas.get_option('display.max_columns')", "results")
+    left = code("import builtins\nhasattr(builtins, 'get_ipython')", "results")
+    assert value(run(served, "width", made)) == 20
+    assert value(run(served, "left", left)) is True
+
+
 def test_a_notebook_ends_quietly_and_whole(served: Program) -> None:
     """What exit functions say, or fail with, is no cell's output; files that are open are written.
 
