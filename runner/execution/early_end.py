@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
 from runner.execution import order as wire
-from runner.execution.guard import LOOK_SHARE, Guard
+from runner.execution.guard import LOOK_SHARE, MEMORY, Guard
 from runner.execution.run import Run
 from runner.execution.tree import come_before_others
 
@@ -97,7 +97,8 @@ class EarlyEnd(threading.Thread):
     def finish(self) -> str | None:
         """Execution is over: no early end from now on. Gives the reason if there was one.
 
-        A kernel that the system has ended may have been ended for memory: that is one too.
+        A kernel that the system has ended may have been ended for memory: that is one too. So is
+        what a run holds at its end, which may have come after the last look.
         """
         with self._ending:
             self._finished = True
@@ -105,6 +106,8 @@ class EarlyEnd(threading.Thread):
         self.join()
         os.close(self._done)
         os.close(self._finish)
-        if self._reason is None and not self._kernel.is_alive():
+        if self._reason is not None:
+            return self._reason
+        if not self._kernel.is_alive():
             return self._guard.why_killed()
-        return self._reason
+        return MEMORY if self._guard.holds_too_much() else None

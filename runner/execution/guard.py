@@ -152,7 +152,7 @@ class _ByLooking(Guard):
             return None
         if self._asked is None and self._is_due(found, limit):
             self._asked = self._asker.submit(_measure, found, is_forked=self._is_forked)
-        measured = self._answered()
+        measured = self._answered(ANSWER_SECONDS)
         if measured is None:
             return None
         self._left = max(limit - measured.own, 0)
@@ -161,6 +161,16 @@ class _ByLooking(Guard):
         self._seen(measured.own)
         self._seen(most_memory(self._kernel.pid) - self._template())
         return MEMORY
+
+    def holds_too_much(self) -> bool:
+        """Measured anew: it may have taken most of it since the last look."""
+        if count(self._limits.processes or _NEVER).most <= self._limit_bytes():
+            return False
+        self._answered(LAST_SECONDS)
+        self._measured = None
+        self.look()
+        measured = self._answered(LAST_SECONDS)
+        return measured is not None and measured.own > self._limit_bytes()
 
     def pause(self) -> float:
         """As long as the run needs to take what is left, if it hurries."""
@@ -173,11 +183,11 @@ class _ByLooking(Guard):
             return True
         return time.monotonic() - last.at > last.seconds / LOOK_SHARE
 
-    def _answered(self) -> _Measured | None:
+    def _answered(self, seconds: float) -> _Measured | None:
         """What was measured last; None before the first answer."""
         if self._asked is not None:
             with suppress(TimeoutError):
-                self._measured = self._asked.result(ANSWER_SECONDS)
+                self._measured = self._asked.result(seconds)
                 self._asked = None
         return self._measured
 
@@ -206,6 +216,8 @@ def _measure(found: Footprint, *, is_forked: bool) -> _Measured:
 
 
 _NEVER = 1 << 40
+LAST_SECONDS = 5.0
+"""For the answer after a run's end, which nothing else waits for."""
 ANSWER_SECONDS = 0.1
 """To ask for the memory of a process that forks is to wait for it; a bomb makes that a minute."""
 
