@@ -51,6 +51,10 @@ class Guard(ABC):
         self.shared.look()
         return self._passed()
 
+    def holds_too_much(self) -> bool:
+        """Whether it holds more memory at its end than it may; waits for the answer."""
+        return self.look() == MEMORY
+
     @abstractmethod
     def _passed(self) -> str | None:
         """Which limit is passed, if one is."""
