@@ -159,7 +159,7 @@ def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) ->
     [
         ({"notebook": "none.ipynb"}, "runner://notebooks"),
         ({"notebook": "../secret.ipynb"}, "without `..`"),
-        ({"notebook": {"cells": []}}, "invalid_notebook"),
+        ({"notebook": {"cells": 5}}, "invalid_notebook"),
         ({"notebook": [7]}, "invalid_notebook"),
         ({"notebook": ["1"], "parameters": {"my rate": 1}}, "my rate"),
         ({"notebook": ["1"], "timeout_seconds": 1e9}, "limits.max_run_seconds"),
