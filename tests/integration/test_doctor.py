@@ -19,6 +19,7 @@ from runner.config import Dask, Execution, Kernels, Limits, Settings, Tls
 from runner.disk import Disk
 from runner.doctor import Finding, Level, examine
 from runner.extras import advice_on
+from runner.owner import own
 from tests.conftest import Program, notebook, tool, wait_for
 
 FOLDERS = ("inbox", "outbox", "notebooks", "state")
@@ -115,6 +116,21 @@ def test_a_step_that_fails_is_named_with_what_to_do(
     assert found.check == name
     assert said in found.message
     assert advice in (found.advice or "")
+
+
+def test_a_runner_that_got_its_inbox_later_is_one_runner(settings: Settings) -> None:
+    """It takes its state first; a second may pass, or a day until a lost mount is back."""
+    for folder in (settings.state, settings.inbox):
+        folder.mkdir(exist_ok=True)
+    first = own([settings.state], "runner serve", "2026-11-27T02:23:10+00:00")
+    later = own([settings.inbox], "runner serve", "2026-11-27T02:23:11+00:00")
+    try:
+        (lock,) = [one for one in examine(settings, Disk()) if one.check == "lock"]
+        assert lock.level is Level.OK
+        assert "since 2026-11-27T02:23:10" in lock.message
+    finally:
+        later.release()
+        first.release()
 
 
 def test_a_clock_that_differs_is_told(settings: Settings) -> None:
