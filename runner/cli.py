@@ -31,6 +31,7 @@ from runner.config import MEGABYTE, ConfigError, Settings, available_memory
 from runner.console import hanging, summary, table
 from runner.disk import Disk
 from runner.extras import advice_on
+from runner.intake.ignore import objection_to_name
 from runner.interrupts import quiet_interrupts
 from runner.ledger import Job, LedgerReader
 from runner.names import job_name
@@ -389,6 +390,10 @@ def run(
     except Refused as refused:
         _refuse(refused.failure)
     job = job_name(name or Path(notebook).stem)
+    objection = objection_to_name(job, settings.intake.ignore)
+    if objection is not None:
+        message = f"the inbox leaves the name {job!r} alone: {objection}; choose another --name"
+        _refuse(Failure(error_type=ErrorType.INVALID_REQUEST, message=message))
     named = click.get_current_context().params
     is_served = holder_of(settings.inbox) is not None or holder_of(settings.state) is not None
     if keep or is_served or any(named.get(folder) for folder in ("inbox", "outbox", "state")):

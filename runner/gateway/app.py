@@ -38,7 +38,7 @@ from runner.gateway.negotiation import VARY, wants_metrics_text, wants_page
 from runner.gateway.openapi import document
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
-from runner.gateway.problem import Problem, unavailable
+from runner.gateway.problem import Problem, not_found, unavailable
 from runner.gateway.record import MAX_LIMIT, Question, Record
 from runner.gateway.render_process import CannotRender, RenderProcess
 from runner.gateway.rendering import POLICY
@@ -93,7 +93,7 @@ class App:
             ("GET", "/jobs/<job_id>/result", self._result),
             ("GET", "/jobs/<job_id>/notebook", self._notebook),
             ("GET", "/jobs/<job_id>/files", self._files),
-            ("GET", "/jobs/<job_id>/files/<path:path>", self._file),
+            ("GET", r"/jobs/<job_id>/files/<path:re:[\s\S]+>", self._file),
             ("GET", "/jobs/<job_id>/events", self._events),
         ]
         for method, path, answer in routes:
@@ -294,6 +294,11 @@ class App:
 
 def _tidy_path() -> None:
     """`//run` and `/run/` are `/run`: a base address that ends in a slash makes the former."""
+    raw = request.environ.get("bottle.raw_path", "")
+    try:
+        raw.encode("latin-1").decode()
+    except UnicodeError:  # of which bottle leaves out what it cannot read
+        raise told(not_found("The address is no UTF-8.")) from None
     request.environ["PATH_INFO"] = "/" + request.environ.get("PATH_INFO", "").strip("/")
 
 
@@ -345,9 +350,12 @@ def _question() -> Question:
     status = query.get("status")
     if status is not None and status not in list(Status):
         raise bad(f"`status` is one of: {', '.join(Status)}.")
+    name = query.getunicode("name")
+    if name is None and "name" in query:
+        raise bad("`name` is no UTF-8.")
     return Question(
         limit=int(limit),
         status=None if status is None else Status(status),
-        name=query.getunicode("name"),
+        name=name,
         before=query.get("before"),
     )

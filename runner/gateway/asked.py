@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.config import Settings
+from runner.intake.ignore import objection_to_name
 from runner.names import MAX_NAME_BYTES, is_job_name, job_name
 from runner.outcome import ErrorType, refuse
 from runner.request import (
@@ -62,6 +63,9 @@ def read_form(texts: Mapping[str, str], files: Sequence[bytes], settings: Settin
     if len(files) > 1:
         message = f"The form has {len(files)} files; send one notebook a request."
         raise refuse(ErrorType.INVALID_REQUEST, message)
+    if not files and "notebook" not in fields and "file" in fields:
+        files = [texts["file"].encode()]  # as .NET sends it, which names no file by itself
+        del fields["file"]
     if not files:
         return read_asked(fields, settings)
     if "notebook" in fields:
@@ -89,7 +93,7 @@ def read_asked(document: JsonValue, settings: Settings) -> Asked:
         body = {"notebook": body}
     body = _from_texts(body)
     request = {key: value for key, value in body.items() if key != "name"}
-    name = None if body.get("name") is None else _name(body["name"])
+    name = None if body.get("name") is None else _name(body["name"], settings.intake.ignore)
     checked = read_request(request, Form.JSON)
     limits, is_cluster = settings.limits, settings.execution.is_cluster
     check_timeout(checked, limits.max_run_seconds)
@@ -225,7 +229,7 @@ def _keys_of(body: Mapping[str, JsonValue]) -> str:
     return f" It has the keys {names}{', …' if len(body) > 10 else ''}."
 
 
-def _name(name: object) -> str:
+def _name(name: object, ignored: Sequence[str]) -> str:
     if not isinstance(name, str) or not name:
         raise refuse(ErrorType.INVALID_REQUEST, "`name` must be a text that is not empty.")
     if len(name) > MAX_NAME_BYTES:
@@ -238,5 +242,12 @@ def _name(name: object) -> str:
             ErrorType.INVALID_REQUEST,
             f"`name` is {name[:200]!r}, which some systems would misread; "
             f"{job_name(name)!r} would do.",
+        )
+    objection = objection_to_name(name, ignored)
+    if objection is not None:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`name` is {name[:200]!r}, which the inbox leaves alone: {objection}. "
+            "Choose another one.",
         )
     return name

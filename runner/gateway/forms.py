@@ -3,7 +3,7 @@
 Knows bottle and nothing of jobs.
 """
 
-from bottle import BaseRequest, request
+from bottle import BaseRequest, HTTPError, request
 
 from runner.config import MEGABYTE, Settings
 from runner.gateway.answers import bad
@@ -24,13 +24,21 @@ def posted(settings: Settings) -> BaseRequest:
     """The form that was posted, within its bounds.
 
     Raises:
-        Problem: 413.
+        Problem: 400 where it cannot be taken apart, 413.
     """
     limit = settings.limits.notebook_mb
     length = int(request.environ.get("CONTENT_LENGTH") or 0)
     if length > limit * MEGABYTE + FORM_BYTES:
         raise too_large(limit)
-    return _Form(request.environ)
+    form = _Form(request.environ)
+    try:
+        form.POST  # noqa: B018  (taken apart once, and kept)
+    except HTTPError as error:
+        if error.status_code != 400:
+            raise
+        reason = str(error.body).removeprefix("MultipartError: ").rstrip(".")
+        raise bad(f"The form cannot be read: {reason}.") from error
+    return form
 
 
 def texts(form: BaseRequest) -> dict[str, str]:

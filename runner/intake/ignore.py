@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from runner.waiting import Reason
+from runner.waiting import WORDS, Reason
 
 REQUEST_SUFFIXES = frozenset({".ipynb", ".json", ".yaml", ".yml", ".cancel"})
 
@@ -52,6 +52,8 @@ _MAY_BE_CONFLICT = re.compile("conf|konf|DESKTOP-|LAPTOP-", re.IGNORECASE)
 _CHECKPOINT = "-checkpoint"
 _MANGLED = re.compile(r"[^.~/]{1,6}~[0-9A-Z](?:\.[0-9A-Z~]{0,3})?", re.IGNORECASE)
 MAX_STEM = 255
+MAX_DEPTH = 32
+"""Folders below the inbox in which a request may lie, one in the other."""
 
 
 def why_left_alone(
@@ -83,6 +85,19 @@ def _why_a_copy(name: str) -> Reason | None:
         return Reason.CONFLICT
     is_checkpoint = parts[1] == ".ipynb" and stem.lower().endswith(_CHECKPOINT)
     return Reason.CHECKPOINT if is_checkpoint else None
+
+
+def objection_to_name(name: str, extra: Sequence[str] = ()) -> str | None:
+    """Why `NAME.json` would stay in the inbox; None if it would be taken.
+
+    Whoever chooses a name for a request is told so before it is written, and waits for nothing.
+    """
+    *folders, last = name.split("/")
+    if len(folders) > MAX_DEPTH:
+        return WORDS[Reason.TOO_DEEP].text
+    reasons = [why_left_alone(folder, extra, is_folder=True) for folder in folders]
+    reason = next(filter(None, reasons), None) or why_left_alone(f"{last}.json", extra)
+    return None if reason is None else WORDS[reason].text
 
 
 def is_left_alone(name: str, extra: Sequence[str] = ()) -> bool:

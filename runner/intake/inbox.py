@@ -18,7 +18,13 @@ from pathlib import Path
 
 from runner.intake import lease
 from runner.intake.documents import Documents
-from runner.intake.ignore import is_part_of, split_suffix, why_left_alone, why_no_request
+from runner.intake.ignore import (
+    MAX_DEPTH,
+    is_part_of,
+    split_suffix,
+    why_left_alone,
+    why_no_request,
+)
 from runner.intake.lease import Lease
 from runner.notebook import has_code, is_fresh
 from runner.request import Kind, kind_of
@@ -33,7 +39,6 @@ JOB_ID = re.compile(r"[0-9a-f]{32}")
 BATCH_FILES = 128
 BATCH_BYTES = 32 * 1024 * 1024
 SETTINGS_BYTES = 1024 * 1024
-MAX_DEPTH = 32
 
 YOUNG_SECONDS = 0.008
 """A file changed less than this ago may still get its mode or its neighbour."""

@@ -192,6 +192,33 @@ def test_a_notebook_may_come_as_a_file_in_a_form(program: Program) -> None:
     assert (answer.status_code, answer.json()["error_type"]) == (413, "notebook_too_large")
 
 
+def test_a_notebook_may_come_as_a_text_of_a_form(program: Program) -> None:
+    """As .NET and `curl -F 'file=<report.ipynb'` send it; a form that is broken is told so."""
+    raw = json.dumps(notebook(RESULT))
+    answer = requests.post(f"{program.url}/run", files={"file": (None, raw)}, timeout=60)
+    assert answer.json()["results"]["cell_1"]["application/json"] == 42
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = requests.post(f"{program.url}/run", b"--x", headers=kind, timeout=60)
+    assert (answer.status_code, answer.json()["message"][:24]) == (400, "The form cannot be read:")
+
+
+@pytest.mark.parametrize("name", ["@eaDir/x", "a/" * 33 + "x", "x.sync-conflict-20260102-030405-A"])
+def test_a_name_that_is_left_alone_is_refused(program: Program, name: str) -> None:
+    """The client would wait for what nobody takes."""
+    answer = post(program, {"notebook": notebook(RESULT), "name": name})
+    assert (answer.status_code, answer.json()["error_type"]) == (400, "invalid_request")
+    assert "leaves alone" in answer.json()["message"]
+
+
+def test_letters_that_are_no_utf8_are_not_left_out_of_an_address(program: Program) -> None:
+    """They would make it another one; and a file's name may have a line's end in it."""
+    report = post(program, notebook("open('b' + chr(10) + 'c', 'w').write('new')")).json()
+    assert get(program, report["files"][0]["url"]).text == "new"
+    assert get(program, f"/jobs/{report['job_id']}%ff").status_code == 404
+    assert get(program, "/jobs/%ff").status_code == 404
+    assert get(program, "/jobs?name=%ff").status_code == 400
+
+
 def test_an_oversized_body_is_413_for_ordinary_clients(program: Program) -> None:
     """With a length, and in chunks; the client gets to see the answer."""
     large = notebook("x = '" + "a" * (3 << 20) + "'")

@@ -5,6 +5,7 @@ import pytest
 from runner.intake.ignore import (
     REQUEST_SUFFIXES,
     is_left_alone,
+    objection_to_name,
     split_suffix,
     why_left_alone,
     why_no_request,
@@ -188,3 +189,21 @@ def test_every_reason_has_its_words() -> None:
     """Why, and what to do."""
     assert set(WORDS) == set(Reason)
     assert all(words.text and words.advice for words in WORDS.values())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir/x", "a/lost+found/x", "r (conflicted copy 2026-01-01)", "x.part/y", "drafts/x"],
+)
+def test_a_name_that_the_inbox_would_leave_alone_is_refused(name: str) -> None:
+    """Who chooses it would wait for ever; so would who lies too deep."""
+    assert objection_to_name(name, ["drafts"])
+    assert objection_to_name("a/" * 33 + "x") == WORDS[Reason.TOO_DEEP].text
+
+
+@pytest.mark.parametrize(
+    "name", ["x", "x.tmp", "daily-checkpoint", "a/b.conflict/c", "a/" * 32 + "x"]
+)
+def test_other_names_are_free(name: str) -> None:
+    """A suffix follows, and folders are not copies."""
+    assert objection_to_name(name, ["drafts"]) is None
