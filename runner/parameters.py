@@ -9,6 +9,7 @@ import ast
 import io
 import re
 import tokenize
+import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,6 +27,8 @@ from runner.notebook import (
 )
 
 _TYPE = re.compile(r"type:\s*(\S+)\s*(.*)", re.DOTALL)
+_FROM_MAGIC = re.compile(r"^([ \t]*\w+)[ \t]*=[ \t]*[!%].*$", re.MULTILINE)
+_RUNS_FILE = re.compile(r"^[ \t]*%(run|load|macro)\b", re.MULTILINE)
 SHOWN_NAMES = 10
 SHOWN_CHARS = 80
 COMPARED_NAMES = 200
@@ -73,9 +76,13 @@ def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> s
             "and was set before its first cell. Tag the cell with the defaults."
         )
     known = [one.name for one in parameters_of(notebook)]
-    bound = _bound_names(source) if language_of(notebook) in (None, "python") else set()
-    unknown = [name for name in names if name not in known and name not in bound]
-    if not unknown or (not known and not bound and source.strip()):
+    is_python = language_of(notebook) in (None, "python")
+    bound = _bound_names(source) if is_python else set()
+    if bound is None or (not known and not bound and source.strip()):
+        return None
+    taken = bound.union(known)
+    unknown = [name for name in names if (_identifier(name) if is_python else name) not in taken]
+    if not unknown:
         return None
     are = "are no parameters" if len(unknown) > 1 else "is no parameter"
     have = f"It has {_list(known)}." if known else "Its tagged cell has none."
@@ -89,14 +96,26 @@ def _tagged_source(notebook: Mapping[str, Any], tag: str = PARAMETERS_TAG) -> st
     return None if cell is None else source_of(cell)
 
 
-def _bound_names(source: str) -> set[str]:
-    """Every name that the cell sets in whatever way; lines with magics are passed over."""
+def _identifier(name: str) -> str:
+    """The name as Python reads it: the micro sign, say, is the Greek letter."""
+    return unicodedata.normalize("NFKC", name)
+
+
+def _bound_names(source: str) -> set[str] | None:
+    """Every name that the cell sets in whatever way; None where that cannot be known.
+
+    Lines with magics are passed over, but one that runs another file sets what that sets.
+    """
     lines = ["" if line.lstrip()[:1] in ("%", "!") else line for line in source.splitlines()]
+    if _RUNS_FILE.search(source):
+        return None
     try:
-        nodes = ast.walk(ast.parse("\n".join(lines)))
-        names = [n for n in nodes if isinstance(n, ast.Name)]
+        nodes = list(ast.walk(ast.parse(_FROM_MAGIC.sub(r"\1 = 0", "\n".join(lines)))))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
+        return None
+    if any(isinstance(node, ast.alias) and node.name == "*" for node in nodes):
+        return None
+    names = [node for node in nodes if isinstance(node, ast.Name)]
     return {name.id for name in names if isinstance(name.ctx, ast.Store)}
 
 

@@ -14,13 +14,14 @@ _ACTION = re.compile(
     r"\b(install|uninstall|add|remove|update|upgrade|sync|bootstrap|develop|import)\b"
 )
 _SETS_VARIABLE = re.compile(
-    r"""\benvironb?[ ]?(\[[^\]]{0,300}\][ ]?\|?=(?!=)|[ ]?\|?=(?!=))
-    |\benvironb?\.(update|setdefault|pop|clear)\b
+    r"""\benvironb?[ ]?(\[[^\]]{0,300}\][ ]?(:[ ]?\w+[ ]?)?[|+]?=(?!=)|[ ]?\|?=(?!=))
+    |\benvironb?\.(update|setdefault|pop|clear|__setitem__)\b
+    |^[ \t]*\w+[ ]?=[ ]?(\w+\.)?environb?[ ]?(;|\#|$)|\benvironb?[ ]+as\b
     |\bdel[ ]+(os\.)?environ\b
     |\b(un)?putenv\b
     |^[ \t]*%(set_)?env[ ]+\w+[ =]
-    |\bset_env\b
-    |\bload_dotenv\b|^[ \t]*%dotenv\b
+    |\bset_env\b|\bmagic\(["'](set_)?env\b|\brun_line_magic\(["'](set_)?env\b|\bsetenv\b
+    |\bload_dotenv\b|\bread_env\b|^[ \t]*%dotenv\b
     |\bpatch\.dict\b""",
     re.VERBOSE | re.MULTILINE,
 )

@@ -52,6 +52,26 @@ def test_a_cell_that_cannot_be_read_gives_no_warning(source: str, language: str)
     assert unknown_parameters(notebook(source, language), ["n"]) is None
 
 
+@pytest.mark.parametrize("name", ["\N{MICRO SIGN}", "gro\u0308ße", "\N{LATIN SMALL LIGATURE FI}t"])
+def test_a_name_is_what_python_makes_of_it(name: str) -> None:
+    """Python reads names in NFKC: what was typed alike on both sides is the same name."""
+    assert unknown_parameters(notebook(f"{name} = 1\nb = 2"), [name]) is None
+    assert unknown_parameters(notebook("µ = 1\nb, größe, fit = 2, 3, 4"), [name]) is None
+
+
+@pytest.mark.parametrize("line", ["from defaults import *", "%run defaults.py", "(not python"])
+def test_a_cell_that_may_set_more_names_gives_no_warning(line: str) -> None:
+    """It would name a parameter that the notebook has."""
+    assert unknown_parameters(notebook(f"{line}\nyears = 3"), ["rate"]) is None
+
+
+def test_what_a_magic_returns_is_a_name_too() -> None:
+    """Beside names that are bound in twos, which papermill's pattern does not see."""
+    source = "files = !ls\nwhere = %pwd\nlow, high = 1, 2"
+    assert unknown_parameters(notebook(source), ["low", "files", "where"]) is None
+    assert "`hihg`" in (unknown_parameters(notebook(source), ["hihg"]) or "")
+
+
 def test_magics_do_not_hide_the_other_lines() -> None:
     """As papermill reads them."""
     assert unknown_parameters(notebook("%matplotlib inline\nn = 1"), ["n"]) is None
