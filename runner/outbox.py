@@ -142,7 +142,9 @@ class Outbox:
 
     def has_files(self, new: Publication) -> bool:
         """Whether the files of a publication are in the outbox already, staged or in place."""
-        return (self._staging(new.job_id) / "files").is_dir() or self._files_are_there(new)
+        return self._are_below(self._staging(new.job_id) / "files", new) or (
+            self._files_are_there(new)
+        )
 
     def publish(self, new: Publication) -> list[str]:
         """Make a sealed outcome visible, the JSON last. May be repeated after a crash.
@@ -371,7 +373,12 @@ class Outbox:
     def _files_are_there(self, new: Publication) -> bool:
         """Whether the staged folder was renamed into place already: then staging has it not."""
         place = _beside(self._base(new.name), FILES)
-        return not (self._staging(new.job_id) / "files").exists() and all(
+        return not (self._staging(new.job_id) / "files").exists() and self._are_below(place, new)
+
+    def _are_below(self, place: Path, new: Publication) -> bool:
+        """Whether every file of a publication lies below a folder: a staging may have been of
+        fewer, since the outbox refused some."""
+        return all(
             (place / file.path.removeprefix(f"{new.name}{FILES}/")).is_file() for file in new.files
         )
 
