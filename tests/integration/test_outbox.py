@@ -225,9 +225,14 @@ def test_a_file_that_the_outbox_refuses_is_left_out_alone(folder: Path, work: Pa
     (work / "Twin").write_text("first")
     (work / "twin").write_text("second")
     deep = work
-    for _ in range(20):
+    fd = os.open(work, os.O_RDONLY)
+    for _ in range(20):  # by descriptor: from here the path may be too long already
         deep = deep / ("d" * 200)
-        deep.mkdir()
+        os.mkdir(deep.name, dir_fd=fd)
+        inner = os.open(deep.name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
     (deep.parent.parent.parent / "far").write_text("far")
     outbox = Outbox(folder, Picky())
     new = publication(outbox, work)
