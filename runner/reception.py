@@ -301,9 +301,12 @@ class Reception:
 
     def _id_for(self, drop: Drop) -> str:
         held = claim_id(drop.claim) if drop.claim else None
-        wanted = requested_id(drop)
         if held is not None:
             return held
+        late_for = self._latest(drop.path) if drop.kind is DropKind.LATE_SETTINGS else None
+        if late_for is not None:  # where it breaks off, `_clear` knows them by it
+            return late_for.job_id
+        wanted = requested_id(drop)
         if wanted is None or self._ledger.job(wanted) is not None:
             return self._new_id()
         return wanted
@@ -428,7 +431,11 @@ class Reception:
             log.warning("empty claim folders stay for now: %s", error)
 
     def _clear(self, folder: str) -> None:
-        """A claim folder in which no request lies: its job is known, or there never was one."""
+        """A claim folder in which no request lies.
+
+        Its job is known, as that of late settings is, which are in its history; or there never
+        was one.
+        """
         job_id = claim_id(folder)
         if job_id is not None and self._ledger.job(job_id) is not None:
             self._remove(folder, job_id)

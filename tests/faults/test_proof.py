@@ -62,7 +62,7 @@ SYNCS = {
     ),
     "Outbox.survey > Outbox._sync_tree: self._disk.sync_folder(place / folder)": "outbox away",
     "_Collection.add_all > _Collection._add: read_synced": "outbox away",
-    "Reception._claim > Claims.take: self._disk.sync_folder(place)": "settings",
+    "Reception._take > Claims.take: self._disk.sync_folder(place)": "settings",
     "Reception._keep_settings > Outbox.keep_beside: self._disk.make_folders(self.folder, place)": (
         "late settings"
     ),

@@ -79,7 +79,7 @@ def test_a_value_alone_is_what_it_is_in_a_frame(value: Any) -> None:
         (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
         (np.longdouble(1.5), 1.5),
     ],
-    ids=repr,
+    ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),
 )
 def test_what_a_cell_ends_with_has_a_value(value: Any, expected: Any) -> None:
     """Whatever Python, numpy and pandas print for one value."""
