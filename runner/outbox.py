@@ -30,6 +30,7 @@ STAGING = ".staging"
 HISTORY = ".history"
 RESULT, ERROR, STATUS = ".result.json", ".error.json", ".status.json"
 UNKNOWN = "unknown-"
+_OF_NOBODY = re.compile(UNKNOWN + r"\d{8}T\d{6}")
 NOTEBOOK = ".ipynb"
 LONGEST_PATH = 4095
 """Of a whole path, in bytes (PATH_MAX)."""
@@ -196,7 +197,7 @@ class Outbox:
             self._sync_history(name, job_id)
             return ()
         owner = job_id if job_id is not None and self._is_of(base, job_id) else None
-        return self._to_history(name, owner or _unknown(now), found)
+        return self._to_history(name, owner or self._unknown(name, now), found)
 
     def bring_back(self, retirement: Retirement) -> None:
         """Undo `retire`, the report last; what lies there by now stays.
@@ -366,7 +367,7 @@ class Outbox:
         if not foreign:
             self._sync_history(new.name, None)
             return []
-        self._to_history(new.name, _unknown(datetime.now(UTC)), foreign)
+        self._to_history(new.name, self._unknown(new.name, datetime.now(UTC)), foreign)
         names = ", ".join(path.name for path in foreign)
         return [f"Files that were not the runner's lay under this name and moved away: {names}."]
 
@@ -401,6 +402,15 @@ class Outbox:
                 return False
             return isinstance(found, dict) and found.get("job_id") == job_id
         return True
+
+    def _unknown(self, name: str, now: datetime) -> str:
+        """Where in the history nobody's files go: into what a try that failed has left empty."""
+        place = self._history(name)
+        for entry in os.scandir(place) if place.is_dir() else ():
+            is_ours = _OF_NOBODY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            if is_ours and not any(os.scandir(entry.path)):
+                return entry.name
+        return f"{UNKNOWN}{now.astimezone(UTC):%Y%m%dT%H%M%S}"
 
     def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> Retirement:
         """The report goes first, for good: a report never lies without what it names.
@@ -519,10 +529,6 @@ def _free(path: Path) -> Path:
         count += 1
         found = path.with_name(f"{path.name}.{count}")
     return found
-
-
-def _unknown(now: datetime) -> str:
-    return f"{UNKNOWN}{now.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
 def _digest(text: str) -> str:

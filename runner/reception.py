@@ -145,6 +145,8 @@ class Reception:
         try:
             self._warn_of_settings(scan.lone_settings)
             claims = [claim for drop in scan.drops if (claim := self._claim(drop)) is not None]
+            if len(claims) < len(scan.drops) and scan.look_again != 0:
+                self._inbox.conclude()  # what was told of the others belongs to this listing
             self._claims.sync(claims)
             accepted, cancelled = self._accept(claims, with_it)
         finally:
@@ -259,7 +261,7 @@ class Reception:
 
     def _hold_back(self, drop: Drop, name: str, why: str) -> None:
         self._stays(name, why)
-        self._inbox.tell(drop.main.sighting, Reason.HELD_BACK, f"its old results: {why}")
+        self._inbox.tell(drop.main.sighting, Reason.BLOCKED, why)
         self._look_in(self._delays.next_due() or LOOK_SECONDS)
 
     def _take(self, drop: Drop) -> Claim | None:

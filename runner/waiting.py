@@ -44,6 +44,7 @@ class Reason(StrEnum):
     MANGLED_NAME = "mangled_name"
     TOO_DEEP = "too_deep"
     HELD_BACK = "held_back"
+    BLOCKED = "blocked"
     WRITER = "writer"
     SETTLING = "settling"
     INCOMPLETE = "incomplete"
@@ -97,6 +98,11 @@ WORDS: dict[Reason, Words] = {
     ),
     Reason.TOO_DEEP: Words(Care.STUCK, "it lies below more than 32 folders", "Move it further up"),
     Reason.HELD_BACK: Words(Care.KNOWN, "the runner takes no more now", _NOTHING),
+    Reason.BLOCKED: Words(
+        Care.KNOWN,
+        "what lies in the outbox under its name cannot be moved into the history",
+        "Mend that, or move it away by hand; it is tried again at least once a minute",
+    ),
     Reason.WRITER: Words(
         Care.LATE, "somebody has it open for writing", "Close it in the program that writes it"
     ),

@@ -304,7 +304,7 @@ class Inbox:
             look_again: float | None = 0.0
         else:
             look_again = min(self._waits, default=None)
-            self._conclude()
+            self.conclude()
         return Scan(tuple(drops), look_again, len(self._waits), tuple(abandoned), tuple(self._lone))
 
     def put_off(self, drop: Drop, error: OSError, claim: str | None = None) -> float:
@@ -323,7 +323,7 @@ class Inbox:
             pause = min(2.0 ** (memo.failures - 1), PAUSE_SECONDS)
             memo.not_before = self.clock() + pause
             self.tell(seen, Reason.NOT_REMOVABLE, detail)
-        self._conclude()
+        self.conclude()
         return pause
 
     def _moved(self, seen: Sighting, path: str) -> Sighting:
@@ -352,7 +352,7 @@ class Inbox:
                 log.warning("%r stays in the inbox: %s", path, why)
             self._told[path] = said
 
-    def _conclude(self) -> None:
+    def conclude(self) -> None:
         """A listing is worked off: say what stays, and log once what waits for long."""
         now, reasons = self.clock(), self._collector.reasons
         kept = reasons.keys() | self._memos.keys()
@@ -411,7 +411,7 @@ class Inbox:
         for seen in (seen for group in groups for seen in group.files):
             if seen.suffix != ".cancel":
                 self.tell(seen, Reason.HELD_BACK)
-        self._conclude()
+        self.conclude()
         return Scan(drops, TROUBLE_SECONDS, len(self._waits), ())
 
     def _groups(self) -> list[Group]:

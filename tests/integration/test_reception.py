@@ -54,6 +54,7 @@ class Place:
             limits=Limits(),
             now=lambda: self.now,
             new_id=self._new_id,
+            clock=lambda: self.seconds,
         )
         return reception, ledger
 
@@ -298,3 +299,42 @@ def test_what_cannot_be_taken_away_is_tried_after_growing_pauses(
     (place.inbox / "mine.ipynb").chmod(0o600)  # something about it changed: it is tried at once
     receive(reception)
     assert tries[-1] == 120
+
+
+def test_old_results_that_cannot_be_moved_are_said_once_and_leave_no_trace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The drop is listed with the reason; tries leave one empty place, which is used in the end."""
+    place = Place(tmp_path / "p")
+    (place.outbox / "a.result.json").write_text("somebody's")
+    (place.inbox / "a.ipynb").write_bytes(RAW)
+    (place.inbox / "other.ipynb").write_bytes(RAW)
+    tries: list[float] = []
+    is_mended = False
+
+    class Immutable(Disk):
+        def rename(self, old: Path, new: Path) -> None:
+            if old.name == "a.result.json" and not is_mended:
+                tries.append(place.seconds)
+                raise PermissionError(1, "Operation not permitted", str(old), None, str(new))
+            super().rename(old, new)
+
+    reception, ledger = place.start(Immutable())
+    for second in range(121):
+        place.seconds, place.now = second, place.now + timedelta(seconds=1)
+        receive(reception)
+    assert len(tries) > 5
+    assert [job.name for job in ledger.jobs()] == ["other"]
+    waiting = place.listed.waiting.files
+    assert [(one.path, one.reason) for one in waiting] == [("a.ipynb", Reason.BLOCKED)]
+    assert "Operation not permitted" in waiting[0].text
+    assert caplog.text.count("a stays in the inbox") == 1
+    kept = list((place.outbox / ".history" / "a").iterdir())
+    assert len(kept) == 1
+    is_mended = True
+    place.seconds += 61
+    assert receive(reception).accepted == 1
+    assert (kept[0] / "a.result.json").read_text() == "somebody's"
+    assert list((place.outbox / ".history" / "a").iterdir()) == kept
+    receive(reception)
+    assert place.listed.waiting.files == ()
