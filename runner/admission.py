@@ -5,7 +5,6 @@ but the library, which it is given a way to read.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -15,17 +14,12 @@ from runner.intake.inbox import Drop, DropKind, Held
 from runner.ledger import Acceptance
 from runner.library import LibraryReader
 from runner.names import job_name
-from runner.notebook import check
 from runner.outcome import ErrorType, Failure, Refused, refuse
 from runner.request import (
-    Form,
-    Kind,
     Request,
     check_resources,
     check_timeout,
     demand_of,
-    read_document,
-    read_request,
 )
 
 
@@ -52,25 +46,12 @@ def digest_of(drop: Drop) -> str:
 
 def requested_id(drop: Drop) -> str | None:
     """The job id that a JSON request brings along, if it is a valid one."""
-    document = drop.main.document
-    if drop.main.sighting.suffix != ".json" or not isinstance(document, dict):
-        return None
-    if "notebook" not in document:
-        return None
-    found = document.get("id")
-    is_id = isinstance(found, str) and len(found) == 32 and set(found) <= set("0123456789abcdef")
-    return found if is_id else None
+    return drop.main.contents.wanted_id
 
 
 def names_library(drop: Drop) -> bool:
     """Whether a drop asks for a notebook of the library."""
-    document = drop.main.document
-    return (
-        drop.kind is DropKind.SUBMIT
-        and drop.main.kind is Kind.REQUEST
-        and isinstance(document, dict)
-        and isinstance(document.get("notebook"), str)
-    )
+    return drop.kind is DropKind.SUBMIT and drop.main.contents.names_library
 
 
 def admit(drop: Drop, job_id: str, rules: Rules, accepted_at: str) -> Acceptance:
@@ -87,7 +68,7 @@ def admit(drop: Drop, job_id: str, rules: Rules, accepted_at: str) -> Acceptance
         accepted_at=accepted_at,
         retries=request.retries,
         failure=failure,
-        awaits_settings=not drop.settings and not _is_request(drop.main),
+        awaits_settings=not drop.settings and not drop.main.contents.is_request,
         library=_library_path(request) if notebook is not None else None,
         demand=demand_of(request.resources),
     )
@@ -125,17 +106,10 @@ def _read(drop: Drop, job_id: str, rules: Rules) -> tuple[Request, bytes | None,
         notebook = _notebook_bytes(drop, request, rules.library)
         check_timeout(request, limits.max_run_seconds)
         check_resources(request, memory_mb=limits.memory_mb, is_cluster=rules.is_cluster)
-        check(_document(drop, request, notebook))
+        _check_notebook(drop, request)
     except Refused as refused:
-        return _without_notebook(request), notebook, refused.failure
-    return _without_notebook(request), notebook, None
-
-
-def _without_notebook(request: Request) -> Request:
-    """The path of a library notebook stays; a notebook's content is kept apart."""
-    if isinstance(request.notebook, dict):
-        return request.model_copy(update={"notebook": None})
-    return request
+        return request, notebook, refused.failure
+    return request, notebook, None
 
 
 def _library_path(request: Request) -> str | None:
@@ -162,27 +136,22 @@ def _check_size(drop: Drop, job_id: str, limits: Limits) -> None:
 
 def _request(drop: Drop) -> Request:
     main = drop.main
-    if main.sighting.suffix == ".ipynb" or not _is_request(main):
+    if main.sighting.suffix == ".ipynb" or not main.contents.is_request:
         return _settings(drop)
     request = _asked(main)
-    if request.notebook is None:
+    if request.notebook is None and main.contents.notebook is None:
         raise refuse(ErrorType.INVALID_REQUEST, "`notebook` is empty; name one of the library.")
     return request
 
 
 def _asked(held: Held) -> Request:
-    """What a file asks for. YAML was read when it was seen; JSON is held to its strict form now."""
-    if not held.is_yaml:
-        return read_request(read_document(held.raw, Form.JSON), Form.JSON)
-    if held.broken:
-        raise refuse(ErrorType.INVALID_REQUEST, held.broken)
-    return read_request(held.document, Form.YAML)
-
-
-def _is_request(main: Held) -> bool:
-    if main.broken:
-        return True
-    return isinstance(main.document, dict) and "notebook" in main.document
+    """What a file asks for, as it was read when it was seen."""
+    contents = held.contents
+    if contents.request is None:
+        failure = contents.refusal or contents.flaw
+        assert failure is not None
+        raise Refused(failure)
+    return contents.request
 
 
 def _settings(drop: Drop) -> Request:
@@ -197,7 +166,7 @@ def _settings(drop: Drop) -> Request:
         return Request()
     held = drop.settings[0]
     request = _asked(held) if held.raw.strip() else Request()
-    if request.notebook is not None:
+    if request.notebook is not None or held.contents.notebook is not None:
         raise refuse(
             ErrorType.INVALID_REQUEST,
             f"{Path(held.sighting.path).name!r} names a notebook of its own, beside "
@@ -214,23 +183,12 @@ def _settings(drop: Drop) -> Request:
 def _notebook_bytes(drop: Drop, request: Request, library: LibraryReader) -> bytes:
     if isinstance(request.notebook, str):
         return library(request.notebook)
-    if isinstance(request.notebook, dict):
-        return json.dumps(request.notebook, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return drop.main.raw
+    carried = drop.main.contents.notebook
+    return drop.main.raw if carried is None else carried
 
 
-def _document(drop: Drop, request: Request, notebook: bytes) -> object:
-    if isinstance(request.notebook, dict):
-        return request.notebook
-    if request.notebook is None:
-        if drop.main.broken:
-            raise _not_json(drop.main.broken)
-        return drop.main.document
-    try:
-        return json.loads(notebook)
-    except (ValueError, RecursionError) as error:
-        raise _not_json(str(error)) from error
-
-
-def _not_json(why: str) -> Refused:
-    return refuse(ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is not JSON ({why}).")
+def _check_notebook(drop: Drop, request: Request) -> None:
+    """One of the library is looked at where it runs."""
+    flaw = drop.main.contents.flaw
+    if request.notebook is None and flaw is not None:
+        raise Refused(flaw)

@@ -74,11 +74,14 @@ def code_sources(document: object) -> list[str]:
     ]
 
 
-def is_fresh(document: object, stem: str) -> bool:
-    """Whether it is JupyterLab's new `Untitled*.ipynb`, in which nothing is written yet."""
-    if not _UNTITLED.fullmatch(stem) or not isinstance(document, dict):
-        return False
-    if not isinstance(document.get("cells"), list):
+def is_untitled(stem: str) -> bool:
+    """Whether a file's name is one that JupyterLab gives a new notebook."""
+    return _UNTITLED.fullmatch(stem) is not None
+
+
+def is_blank(document: object) -> bool:
+    """Whether it has cells, and nothing is written in any of them."""
+    if not isinstance(document, dict) or not isinstance(document.get("cells"), list):
         return False
     return not any(source_of(cell).strip() for cell in _cells(document))
 

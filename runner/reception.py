@@ -177,6 +177,7 @@ class Reception:
 
     def close(self) -> None:
         """Nothing more is received: the empty claim folders that are kept for the next go."""
+        self._inbox.close()
         self._tidy()
 
     def settings_wait(self, path: str, age_seconds: float) -> float | None:
@@ -371,7 +372,7 @@ class Reception:
             log.info("job %s: refused %r: %s", new.job_id, new.name, new.failure.in_short)
 
     def _cancel(self, drop: Drop) -> list[str]:
-        wanted = str(drop.main.document)
+        wanted = drop.main.contents.text
         name = job_name(drop.path)
         if wanted:
             found = self._ledger.job(wanted)

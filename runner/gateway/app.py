@@ -40,13 +40,13 @@ from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.problem import Problem, not_found, unavailable
 from runner.gateway.record import MAX_LIMIT, Question, Record
-from runner.gateway.render_process import CannotRender, RenderProcess
-from runner.gateway.rendering import POLICY
+from runner.gateway.rendering import MODULE, POLICY, RENDER_SECONDS
 from runner.gateway.runs import Runs, Submitted, accepted, too_large
 from runner.gateway.session import COOKIE
 from runner.outbox import Report
 from runner.outcome import ERROR_RULES, ErrorType, Status
 from runner.report import with_url
+from runner.side_process import NoAnswer, SideProcess
 from runner.submit import cancel
 
 HEALTH_PATHS = frozenset({"/", "/healthz"})
@@ -69,7 +69,7 @@ class App:
         self.arrivals = Arrivals(settings.outbox)
         self._runs = Runs(settings, self._record, self.arrivals, self._disk)
         self._metrics = Metrics(settings, self._record)
-        self.renderer = RenderProcess()
+        self.renderer = SideProcess(MODULE, RENDER_SECONDS)
         self._pages = Pages(
             settings, self._access, self._record, self._runs, self.arrivals, self._disk
         )
@@ -228,8 +228,8 @@ class App:
         if wanted == "ipynb":
             return download(path, media_type)
         try:
-            page = self.renderer.to_html(path.read_bytes())
-        except CannotRender as error:
+            page = self.renderer.ask(path.read_bytes())
+        except NoAnswer as error:
             raise Problem(
                 422, ErrorType.INVALID_NOTEBOOK, f"It cannot be rendered: {error}."
             ) from error

@@ -1,18 +1,15 @@
 """An executed notebook as a page to look at, in light and dark, with formulas as MathML.
 
 No script of it may ever run: the page goes out under a policy that forbids all of them. As a
-program this is the process that renders for `render_process`, since a notebook may be made to be
-slow.
+program this is the process that renders for the gateway, since a notebook may be made to be slow.
 """
 
 import html
 import logging
-import resource
-import select
-import struct
-import sys
 import warnings
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
+
+from runner.side_process import serve
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -26,9 +23,9 @@ POLICY = (
 
 The origin stays, so that the page around it can measure how high the notebook is.
 """
-FRAME = struct.Struct("!?Q")
-"""Between the two processes, before each text: whether it is a page, and its bytes."""
-IDLE_SECONDS = 60.0
+MODULE = "runner.gateway.rendering"
+"""This module, for `SideProcess`."""
+RENDER_SECONDS = 60.0
 MEMORY_BYTES = 2 * 1024**3
 MAX_FORMULA_CHARS = 4_000
 MARKER_TAGS = {"papermill-error-cell-tag", "papermill-error-cell"}
@@ -150,22 +147,6 @@ def _exporter() -> Any:
     return made
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Render what comes, one at a time, until nobody asks for a while or the other side is gone."""
-    while select.select([requests], [], [], IDLE_SECONDS)[0]:
-        head = requests.read(FRAME.size)
-        if len(head) < FRAME.size:
-            return
-        notebook = requests.read(FRAME.unpack(head)[1])
-        try:
-            is_page, text = True, to_html(notebook).encode("utf-8", "replace")
-        except (ValueError, MemoryError) as error:
-            is_page, text = False, (str(error) or type(error).__name__).encode("utf-8", "replace")
-        answers.write(FRAME.pack(is_page, len(text)) + text)
-        answers.flush()
-
-
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # an output that no browser can show is left out, and known
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    serve(lambda notebook: to_html(notebook).encode("utf-8", "replace"), memory_bytes=MEMORY_BYTES)

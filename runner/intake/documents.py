@@ -1,65 +1,84 @@
-"""What a file's bytes say, without holding up whoever looks at the inbox.
+"""What files say, without holding up whoever looks at the inbox.
 
-A small file is parsed at once. A large YAML file, which may take seconds, is parsed in a thread
-beside it and asked for again; YAML is read event by event, so that others get their turn.
+A file that is quick to read is read at once. What may take seconds, or memory without measure, is
+read by a process beside this one, with limits of both, and asked for again.
 """
 
+import hashlib
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from runner.notebook import parse
-from runner.outcome import Refused
-from runner.request import Form, read_document
+from runner.intake.contents import (
+    Contents,
+    is_quick,
+    language_of,
+    read_contents,
+    unreadable,
+)
+from runner.intake.reader import Reader
+from runner.side_process import NoAnswer
 
-AT_ONCE_BYTES = 16 * 1024
-"""YAML of this size takes 20 ms at the most."""
+log = logging.getLogger(__name__)
+
 MAX_PENDING = 64
 
-Parsed = tuple[object, str | None]
-"""The document, or why it is none."""
+Digest = bytes
 
 
 @dataclass
 class Documents:
-    """Parses files for one inbox. For one thread that asks."""
+    """Reads files for one inbox. For one thread that asks."""
 
+    _reader: Reader = field(default_factory=Reader)
     _pool: ThreadPoolExecutor | None = None
-    _pending: dict[str, tuple[bytes, Future[Parsed]]] = field(default_factory=dict)
+    _pending: dict[str, tuple[Digest, Future[Contents]]] = field(default_factory=dict)
 
-    def parse(self, path: str, suffix: str, raw: bytes) -> Parsed | None:
+    def read(self, path: str, suffix: str, raw: bytes) -> Contents | None:
         """What the bytes of the file at `path` say; None while they are being read."""
-        if suffix not in (".yaml", ".yml") or len(raw) <= AT_ONCE_BYTES:
-            return parsed(raw, suffix)
-        asked, future = self._pending.get(path, (b"", None))
-        if future is None or asked != raw:
-            self._begin(path, suffix, raw)
+        language = language_of(suffix)
+        if is_quick(raw, language):
+            try:
+                return read_contents(raw, language)
+            except Exception as error:  # nobody thought of it; others go on
+                log.exception("%r cannot be read", path)
+                return unreadable(language, f"{type(error).__name__}: {error}")
+        digest = hashlib.sha256(raw).digest()
+        known, future = self._pending.get(path, (b"", None))
+        if future is None or known != digest:
+            self._begin(path, suffix, raw, digest)
             return None
         if not future.done():
             return None
-        del self._pending[path]
-        return future.result()
+        contents = future.result()
+        if not contents.broken:  # else it is looked at again and again, and kept, since it is small
+            del self._pending[path]
+        return contents
 
-    def _begin(self, path: str, suffix: str, raw: bytes) -> None:
+    def is_reading(self, path: str) -> bool:
+        """Whether the file at `path` is being read, so that its bytes are not needed again."""
+        _, future = self._pending.get(path, (b"", None))
+        return future is not None and not future.done()
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._reader.close()
+
+    def _begin(self, path: str, suffix: str, raw: bytes, digest: Digest) -> None:
         if len(self._pending) >= MAX_PENDING:  # of files that are gone meanwhile, too
             del self._pending[next(iter(self._pending))]
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, "yaml")
+            self._pool = ThreadPoolExecutor(1, "reading")
         try:
-            self._pending[path] = raw, self._pool.submit(parsed, raw, suffix)
+            self._pending[path] = digest, self._pool.submit(self._ask, suffix, raw)
         except RuntimeError:  # the system gives no thread now; it is tried again at the next look
             self._pool = None
 
-
-def parsed(raw: bytes, suffix: str) -> Parsed:
-    """The document of a file, or why it is none."""
-    if suffix == ".cancel":
-        return raw.decode("ascii", "replace").strip(), None
-    if suffix in (".yaml", ".yml"):
+    def _ask(self, suffix: str, raw: bytes) -> Contents:
+        language = language_of(suffix)
         try:
-            return read_document(raw, Form.YAML), None
-        except Refused as refused:
-            return None, refused.failure.message
-    try:
-        return parse(raw), None
-    except ValueError as error:
-        return None, str(error)
+            return self._reader.read(raw, language)
+        except NoAnswer as why:
+            return unreadable(language, str(why))

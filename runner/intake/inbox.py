@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 
 from runner.intake import lease
+from runner.intake.contents import Contents
 from runner.intake.documents import Documents
 from runner.intake.ignore import (
     MAX_DEPTH,
@@ -26,8 +27,8 @@ from runner.intake.ignore import (
     why_no_request,
 )
 from runner.intake.lease import Lease
-from runner.notebook import has_code, is_fresh
-from runner.request import Kind, kind_of
+from runner.notebook import is_untitled
+from runner.request import Kind
 from runner.waiting import LONG_SECONDS, WORDS, Care, Collector, Reason, WaitingList
 
 log = logging.getLogger(__name__)
@@ -103,8 +104,7 @@ class Held:
     sighting: Sighting
     raw: bytes
     """Empty where the file is too large to be read."""
-    document: object
-    broken: str | None
+    contents: Contents
     too_large: bool
     fd: int
     leased: bool
@@ -123,16 +123,6 @@ class Held:
         if self.sighting.inode is not None or now.st_size != self.sighting.size:
             return False
         return self.too_large or place.read_bytes() == self.raw
-
-    @property
-    def kind(self) -> Kind:
-        """What the document is; a broken one counts as what its suffix says."""
-        if self.sighting.suffix == ".ipynb":
-            return Kind.NOTEBOOK
-        if self.broken or self.too_large:
-            return Kind.REQUEST
-        kind = kind_of(self.document)
-        return Kind.SETTINGS if kind is Kind.NOTEBOOK and self.is_yaml else kind
 
     @property
     def is_yaml(self) -> bool:
@@ -333,6 +323,10 @@ class Inbox:
         except OSError:
             changed = seen.ctime_ns
         return replace(seen, path=path, ctime_ns=changed)
+
+    def close(self) -> None:
+        """Nothing more is looked at."""
+        self._documents.close()
 
     def try_all_again(self) -> None:
         """The mounts are others than before: nothing is put off any longer."""
@@ -640,32 +634,33 @@ class Inbox:
 
     def _read(self, fd: int, seen: Sighting, memo: _Memo, leased: bool) -> Held | _Wait | None:
         if seen.size > size_limit(seen.suffix, self.max_bytes):
-            return Held(seen, b"", None, None, True, fd, leased)
+            return Held(seen, b"", _unread(seen.suffix), True, fd, leased)
         if not seen.size and self._is_downloaded(seen):
             memo.broken_since = None
             return _Wait(TROUBLE_SECONDS, seen.path, Reason.DOWNLOAD)
+        if self._documents.is_reading(seen.path):
+            return _Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
         raw = _read_all(fd, seen.size)
         if len(raw) != seen.size:
             return _Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
-        said = self._documents.parse(seen.path, seen.suffix, raw)
-        if said is None:
+        contents = self._documents.read(seen.path, seen.suffix, raw)
+        if contents is None:
             return _Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
-        document, broken = said
-        if broken:
+        if contents.broken:
             if memo.broken_since is None:
                 memo.broken_since = self.clock()
             left = self.broken_seconds - (self.clock() - memo.broken_since)
             if left > 0:
-                return _Wait(left, seen.path, Reason.INCOMPLETE, broken)
-        elif _is_notebook(seen, document):
+                return _Wait(left, seen.path, Reason.INCOMPLETE, contents.broken)
+        elif _is_notebook(seen, contents):
             left = self.quiet_seconds - (self.clock() - memo.since)
-            if is_fresh(document, Path(seen.path).stem):
+            if contents.is_blank and is_untitled(Path(seen.path).stem):
                 memo.stays = _Stays(Reason.UNTITLED)
                 self.tell(seen, Reason.UNTITLED)
                 return None
-            if left > 0 and not has_code(document):
+            if left > 0 and not contents.has_code:
                 return _Wait(left, seen.path, Reason.NO_CODE)
-        return Held(seen, raw, document, broken, False, fd, leased)
+        return Held(seen, raw, contents, False, fd, leased)
 
     def _is_downloaded(self, seen: Sighting) -> bool:
         """Whether a browser keeps the name of a download with an empty file."""
@@ -727,27 +722,28 @@ def _compare_bytes(fd: int, seen: Sighting, memo: _Memo, before: _Memo, limit: i
         memo.since, memo.broken_since = before.since, before.broken_since
 
 
-def _is_notebook(seen: Sighting, document: object) -> bool:
+def _is_notebook(seen: Sighting, contents: Contents) -> bool:
     """Whether a file holds a notebook, rather than a request that names or carries one."""
     if seen.suffix == ".ipynb":
-        return isinstance(document, dict) and isinstance(document.get("cells"), list)
-    return seen.suffix == ".json" and kind_of(document) is Kind.NOTEBOOK
+        return contents.has_cells
+    return seen.suffix == ".json" and contents.kind is Kind.NOTEBOOK
+
+
+def _unread(suffix: str) -> Contents:
+    """What a file counts as that is too large to be read."""
+    return Contents(kind=Kind.NOTEBOOK if suffix == ".ipynb" else Kind.REQUEST)
 
 
 def _why_unused(held: Held) -> _Stays:
     """Why a file that is whole makes no request."""
+    contents = held.contents
     if held.sighting.suffix == ".cancel":
         return _Stays(Reason.NO_CANCEL)
-    if held.kind is Kind.SETTINGS:
+    if contents.kind is Kind.SETTINGS:
         return _Stays(Reason.SETTINGS)
-    document = held.document
-    if held.kind is Kind.NOTEBOOK:
+    if contents.kind is Kind.NOTEBOOK:
         return _Stays(Reason.NO_REQUEST, "a notebook in a place where none is looked for")
-    if isinstance(document, list):
-        if any(isinstance(one, dict) and "notebook" in one for one in document):
-            return _Stays(Reason.NO_REQUEST, "a list of requests; drop each as a file of its own")
-        return _Stays(Reason.NO_REQUEST, "a list, not a mapping")
-    return _Stays(Reason.NO_REQUEST, f"a {type(document).__name__}, not a mapping")
+    return _Stays(Reason.NO_REQUEST, contents.what)
 
 
 LoneSettings = Callable[[str, Held], float | None]
@@ -777,17 +773,17 @@ def _submits(
 ) -> Iterator[Drop | _Wait]:
     held = [h for h in held if h.sighting.suffix != ".cancel"]
     main = _first(held, ".ipynb") or next(
-        (h for h in held if h.kind is Kind.NOTEBOOK and not h.is_yaml), None
+        (h for h in held if h.contents.kind is Kind.NOTEBOOK and not h.is_yaml), None
     )
     if main is not None:
-        beside = [h for h in held if h is not main and h.kind is not Kind.NOTEBOOK]
-        beside = [h for h in beside if h.is_yaml or h.kind is not Kind.FOREIGN]
+        beside = [h for h in held if h is not main and h.contents.kind is not Kind.NOTEBOOK]
+        beside = [h for h in beside if h.is_yaml or h.contents.kind is not Kind.FOREIGN]
         yield Drop(DropKind.SUBMIT, group.path, group.claim, main, tuple(beside))
         return
     for one in held:
-        if one.kind is Kind.REQUEST:
+        if one.contents.kind is Kind.REQUEST:
             yield Drop(DropKind.SUBMIT, group.path, group.claim, one)
-        elif one.kind is Kind.SETTINGS:
+        elif one.contents.kind is Kind.SETTINGS:
             left = settings_wait(group.path, one)
             if left is not None and left > 0:
                 yield _Wait(left, one.sighting.path, Reason.SETTINGS, LINGER)
@@ -797,8 +793,8 @@ def _submits(
 
 def _is_cancel(held: Held) -> bool:
     """An empty file, or one job id; anything else is somebody's document."""
-    text = held.document
-    return text == "" or (isinstance(text, str) and JOB_ID.fullmatch(text) is not None)
+    text = held.contents.text
+    return text == "" or (text is not None and JOB_ID.fullmatch(text) is not None)
 
 
 def size_limit(suffix: str, notebook_bytes: int) -> int:

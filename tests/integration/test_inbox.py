@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from runner.intake.inbox import BATCH_FILES, Drop, DropKind, Inbox, Scan, Trust
+from runner.side_process import SideProcess
 from runner.waiting import Reason, notes_of
-from tests.conftest import notebook
+from tests.conftest import notebook, wait_for
 
 RAW = json.dumps(notebook("1")).encode()
 NO_LEASES = Trust(leases=False, settle_seconds=0.05, yaml_seconds=10)
@@ -34,6 +34,14 @@ class World:
 
     def drops(self, room: int = 1000) -> list[tuple[DropKind, str]]:
         return [(drop.kind, drop.path) for drop in self.scan(room).drops]
+
+    def read_aside(self, name: str, content: bytes) -> Drop:
+        """What a file becomes that no scan reads itself, to be released; the file is gone then."""
+        path = self.write(name, content)
+        assert self.inbox.scan(100).drops == ()
+        drop: Drop = wait_for(lambda: self.inbox.scan(100).drops)[0]
+        path.unlink()
+        return drop
 
     def write(self, name: str, content: bytes) -> Path:
         path = self.folder / name
@@ -110,7 +118,7 @@ def test_no_prefix_of_a_notebook_is_ever_taken(world: World) -> None:
     world.now = 15.1
     taken = world.scan()
     while taken.drops:
-        assert all(drop.main.broken for drop in taken.drops)
+        assert all(drop.main.contents.broken for drop in taken.drops)
         seen -= len(taken.drops)
         for drop in taken.drops:
             (world.folder / drop.main.sighting.path).unlink()
@@ -161,27 +169,55 @@ def test_a_notebook_waits_for_settings_that_are_being_written(world: World) -> N
     assert [held.sighting.path for held in found.drops[0].files] == ["a.yaml", "a.ipynb"]
 
 
-def test_a_large_yaml_file_is_read_beside_the_scan(world: World) -> None:
+MANY_LISTS = (
+    b'{"cells": [{"cell_type": "code", "source": ""}], "x": [' + b"[]," * 1_600_000 + b"[]]}"
+)
+ASIDE: dict[str, tuple[bytes, str | None]] = {
+    "fine.yaml": (
+        b"notebook: x.ipynb\nparameters: {a: [" + b"1, " * 20_000 + b"1]}\n",
+        None,
+    ),
+    "many.yaml": (b"notebook: [" + b"1," * 400_000 + b"1]", "more than 200000 keys and values"),
+    "fine.ipynb": (MANY_LISTS, None),
+    "many.ipynb": (MANY_LISTS[:-1], "Expecting ',' delimiter"),
+    "carried.json": (b'{"notebook": ' + MANY_LISTS + b', "parameters": {"n": 1}}', None),
+    "digits.json": (
+        b'{"notebook": "x.ipynb", "parameters": {"n": [' + b"1" * 3000 + b"]}}" + b" " * 50_000,
+        None,
+    ),
+}
+"""What takes long to read, and what is wrong with it."""
+
+
+@pytest.mark.parametrize("name", ASIDE)
+def test_what_is_slow_to_read_is_read_beside_the_scan(world: World, name: str) -> None:
     """Whatever it holds, a scan does not wait for it; what was read is taken then, once."""
-    world.inbox.max_bytes, world.inbox.broken_seconds = 1_000_000, 0
-    for name, text in (
-        ("fine", "notebook: x.ipynb\nparameters: {a: [" + "1, " * 20_000 + "1]}\n"),
-        ("many", "notebook: [" + "1," * 400_000 + "1]"),
-    ):
-        world.write(f"{name}.yaml", text.encode())
-        assert world.inbox.scan(100).drops == ()
-        drops: list[Drop] = []
-        deadline = time.monotonic() + 90
-        while not drops and time.monotonic() < deadline:
-            time.sleep(0.05)
-            drops.extend(world.inbox.scan(100).drops)
-        (drop,) = drops
-        if name == "fine":
-            assert isinstance(drop.main.document, dict)
-        else:
-            assert "more than 200000 keys and values" in (drop.main.broken or "")
-        drop.release()
-        (world.folder / f"{name}.yaml").unlink()
+    world.inbox.max_bytes, world.inbox.broken_seconds = 5_000_000, 0
+    content, broken = ASIDE[name]
+    drop = world.read_aside(name, content)
+    contents = drop.main.contents
+    assert broken in contents.broken if contents.broken and broken else contents.broken is broken
+    assert (contents.request is None) is (broken is not None or name == "fine.ipynb")
+    if name == "carried.json":
+        assert contents.notebook is not None
+        assert json.loads(contents.notebook) == json.loads(content)["notebook"]
+    drop.release()
+
+
+def test_a_file_that_ends_its_reader_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next one finds a reader again."""
+    world.inbox.max_bytes, world.inbox.broken_seconds = 5_000_000, 0
+    reader = world.inbox._documents._reader
+    monkeypatch.setattr(reader, "_process", SideProcess("no.such.module", 60))
+    drop = world.read_aside("a.ipynb", MANY_LISTS)
+    assert "cannot be read: it takes more memory than it may" in (drop.main.contents.broken or "")
+    drop.release()
+    monkeypatch.undo()
+    drop = world.read_aside("b.ipynb", MANY_LISTS)
+    assert drop.main.contents.broken is None
+    drop.release()
 
 
 def test_settings_alone_wait_for_their_notebook(world: World) -> None:

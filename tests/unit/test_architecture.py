@@ -33,8 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "patience": set(),
     "remedies": set(),
     "allocator": set(),
+    "side_process": set(),
     # The rooms; none of them knows another one, but for the values of intake's own inbox.
-    "intake": {"config", "disk", "notebook", "outcome", "request", "strict_json", "waiting"},
+    "intake": {"config", "disk", "notebook", "outcome", "request", "side_process", "waiting"},
     "ledger": {"outcome", "strict_json"},
     "library": {"config", "outcome", "request"},
     "output": {"folders", "outcome", "strict_json"},
@@ -47,8 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Pure rules over the values of two rooms.
     "report": {"ledger", "outcome", "request", "strict_json"},
     "admission": {
-        *("config", "intake", "ledger", "library", "names", "notebook", "outcome", "request"),
-        "strict_json",
+        *("config", "intake", "ledger", "library", "names", "outcome", "request"),
     },
     "refusals": {"config", "library", "execution", "outcome", "parameters", "request"},
     # From one room to the next.
@@ -96,6 +96,7 @@ MAY_IMPORT: dict[str, set[str]] = {
             "report",
             "request",
             "scalars",
+            "side_process",
             "strict_json",
             "submit",
             "waiting",
@@ -141,6 +142,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Each room, and the rooms that it may import; a room is a module or a package of `runner`."""
 
 PURE = [
+    "intake.contents",
     "strict_json",
     "scalars",
     "strict_yaml",
@@ -170,8 +172,10 @@ IN_INTAKE: dict[str, set[str]] = {
     "__init__": set(),
     "ignore": set(),
     "lease": set(),
-    "documents": set(),
-    "inbox": {"ignore", "lease", "documents"},
+    "contents": set(),
+    "reader": {"contents"},
+    "documents": {"contents", "reader"},
+    "inbox": {"contents", "documents", "ignore", "lease"},
     "claim": {"inbox"},
 }
 """The same inside of the intake."""
@@ -223,7 +227,6 @@ IN_GATEWAY: dict[str, set[str]] = {
     "__init__": set(),
     "problem": set(),
     "rendering": set(),
-    "render_process": {"rendering"},
     "session": set(),
     "negotiation": set(),
     "media_types": {"problem"},
@@ -243,7 +246,7 @@ IN_GATEWAY: dict[str, set[str]] = {
     },
     "app": {
         *("access", "answers", "arrivals", "asked", "forms", "health", "media_types", "metrics"),
-        *("negotiation", "openapi", "page", "problem", "record", "render_process", "rendering"),
+        *("negotiation", "openapi", "page", "problem", "record", "rendering"),
         *("runs", "session"),
     },
     "server": {"access", "answers", "app", "problem"},

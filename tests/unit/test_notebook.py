@@ -17,7 +17,8 @@ from runner.notebook import (
     choose_kernel,
     code_sources,
     has_code,
-    is_fresh,
+    is_blank,
+    is_untitled,
     kernel_of,
     language_of,
     normalise,
@@ -220,7 +221,7 @@ def test_only_a_notebook_that_was_just_begun_is_left(
     document: object, stem: str, expected: bool
 ) -> None:
     """JupyterLab saves `Untitled.ipynb` with an empty cell before anybody has written a word."""
-    assert is_fresh(document, stem) is expected
+    assert (is_blank(document) and is_untitled(stem)) is expected
 
 
 @pytest.mark.parametrize(

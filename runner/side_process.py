@@ -1,0 +1,149 @@
+"""Asks a process beside this one, so that what is made to be slow or huge holds up nobody else.
+
+The process starts with the first question, and ends once nobody has asked for a while. Both sides
+of the conversation are here; what a question means is the business of the module that answers.
+"""
+
+import os
+import resource
+import select
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+FRAME = struct.Struct("!?Q")
+"""Before each text: whether it is an answer, rather than why there is none, and its bytes."""
+IDLE_SECONDS = 60.0
+_CHUNK = 1 << 20
+
+
+class NoAnswer(Exception):
+    """There is no answer to this question, and why."""
+
+
+class SideProcess:
+    """One process that answers one question at a time. Safe for many threads."""
+
+    def __init__(self, module: str, seconds: float) -> None:
+        """`module` calls `serve` when it is run; `seconds` is the time of one answer."""
+        self._module = module
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, question: bytes) -> bytes:
+        """What the process answers.
+
+        Raises:
+            NoAnswer: it refuses the question, or takes more time or memory than it may.
+        """
+        deadline = time.monotonic() + self._seconds
+        if not self._lock.acquire(timeout=self._seconds):
+            raise NoAnswer("others are being worked on; try again later")
+        try:
+            return self._ask(question, deadline)
+        except TimeoutError:
+            self._end()
+            raise NoAnswer(f"it takes longer than {self._seconds:g} s") from None
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """End the process, if there is one, also in the middle of an answer."""
+        process = self._process
+        if process is not None:
+            process.kill()
+        with self._lock:
+            self._end()
+
+    def _ask(self, question: bytes, deadline: float) -> bytes:
+        for _ in range(2):  # one that has just ended, since nobody asked, is started again
+            process = self._running()
+            try:
+                self._write(process, FRAME.pack(False, len(question)) + question, deadline)
+                is_answer, size = FRAME.unpack(self._read(process, FRAME.size, deadline))
+                text = self._read(process, size, deadline)
+            except (EOFError, BrokenPipeError):
+                self._end()
+                continue
+            if is_answer:
+                return text
+            raise NoAnswer(text.decode("utf-8", "replace"))
+        raise NoAnswer("it takes more memory than it may, or ends the process that reads it")
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", self._module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                process_group=0,  # Ctrl-C in a terminal is for the one that asks
+            )
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                os.set_blocking(pipe.fileno(), False)
+        return self._process
+
+    def _write(self, process: "subprocess.Popen[bytes]", content: bytes, deadline: float) -> None:
+        assert process.stdin is not None
+        rest = memoryview(content)
+        while rest:
+            _wait(process.stdin.fileno(), select.POLLOUT, deadline)
+            rest = rest[os.write(process.stdin.fileno(), rest[:_CHUNK]) :]
+
+    def _read(self, process: "subprocess.Popen[bytes]", size: int, deadline: float) -> bytes:
+        assert process.stdout is not None
+        content = bytearray()
+        while len(content) < size:
+            _wait(process.stdout.fileno(), select.POLLIN, deadline)
+            part = os.read(process.stdout.fileno(), min(size - len(content), _CHUNK))
+            if not part:
+                raise EOFError
+            content += part
+        return bytes(content)
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                pipe.close()
+            process.wait()
+
+
+def serve(answer: Callable[[bytes], bytes], *, memory_bytes: int) -> None:
+    """Be the process that answers, until nobody asks for a while or the other side is gone.
+
+    A `ValueError` or `MemoryError` of `answer` is told to the one that asks.
+    """
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    while select.select([requests], [], [], IDLE_SECONDS)[0]:
+        head = requests.read(FRAME.size)
+        if len(head) < FRAME.size:
+            return
+        question = requests.read(FRAME.unpack(head)[1])
+        try:
+            is_answer, text = True, answer(question)
+        except (ValueError, MemoryError) as error:
+            is_answer, text = False, (str(error) or type(error).__name__).encode("utf-8", "replace")
+        answers.write(FRAME.pack(is_answer, len(text)) + text)
+        answers.flush()
+
+
+def _wait(descriptor: int, event: int, deadline: float) -> None:
+    """Wait until it can be read or written, or its other end is closed.
+
+    Raises:
+        TimeoutError: the deadline has passed.
+    """
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+        raise TimeoutError
