@@ -340,10 +340,14 @@ def test_the_overview_tells_the_space_that_is_left(page: "Page") -> None:
 def test_the_overview_moves_by_itself(page: "Page", program: Program) -> None:
     """What runs appears, its cells go on, and it ends up among the finished jobs."""
     page.goto("/")
-    job_id = run(program, 0, notebook=STEPS, name="moving")
+    gate = program.root / "gate"
+    waits = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.05)"
+    cells = notebook("1", waits, code("6 * 7", "results"))
+    job_id = run(program, 0, notebook=cells, name="moving")
     now = page.locator('[data-part="now"]')
     now.get_by_role("link", name="moving").wait_for()
-    now.get_by_text(re.compile(r"Cell [234] of 4")).wait_for()
+    now.get_by_text("Cell 2 of 3").wait_for()
+    gate.touch()
     done = page.locator(f'[data-part="jobs"] li[data-key="{job_id}"]')
     done.wait_for()
     assert "Succeeded" in done.inner_text()
