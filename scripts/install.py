@@ -51,7 +51,7 @@ def main() -> int:
         f"about {download} MB to download, {disk} MB on the disk; seconds to a few minutes"
     )
     begun = time.monotonic()
-    if not (install_by_uv(lock) or install_by_pip(lock)):
+    if not (install_by_uv(lock, compiled=bundle == "dev") or install_by_pip(lock)):
         return 1
     # Made now, since the runner takes a change of this folder for one of what is installed.
     Path(sysconfig.get_path("purelib"), "__pycache__").mkdir(exist_ok=True)
@@ -59,13 +59,19 @@ def main() -> int:
     return 0
 
 
-def install_by_uv(lock: Path) -> bool:
-    """Whether uv was to be had and did it."""
+def install_by_uv(lock: Path, *, compiled: bool) -> bool:
+    """Whether uv was to be had and did it.
+
+    `compiled` makes all bytecode now, half a minute, as pip does; without, each module's is made
+    when it is first imported. The tests start hundreds of programs that would make it at once.
+    """
     uv = Path(sysconfig.get_path("scripts"), "uv")
     if not (uv.exists() or fetch_uv()):
         return False
     install = [str(uv), "pip", "install", "--quiet", "--python", sys.executable]
     wanted = ["--index-strategy", "unsafe-best-match", "--require-hashes", "-r", str(lock)]
+    if compiled:
+        wanted.append("--compile-bytecode")
     environment = {**uv_settings(pip_settings()), **os.environ}
     if run([*install, *wanted], environment):
         return run([*install, "--no-deps", "--editable", str(ROOT)], environment)
