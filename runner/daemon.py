@@ -202,7 +202,7 @@ class Daemon:
             log.info("ended process %d, which an earlier run left behind", pid)
         left = self._ledger.fact("runtime_folder")
         if left:
-            shutil.rmtree(left, ignore_errors=True)
+            self._disk.discard_tree(Path(left))
         self._introduce(stack, own)
         self._ledger.remember("runtime_folder", self._execution.runtime_folder or "")
         self._dispatch.recover()

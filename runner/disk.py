@@ -4,6 +4,7 @@ Owns the few durable steps (write, rename, link, sync, remove). Knows nothing of
 """
 
 import errno
+import logging
 import os
 import secrets
 import stat
@@ -12,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.folders import NOT_A_FOLDER, Cursor, enter, read, reason_of
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1024 * 1024
 SHOWN_PATH = 200
@@ -188,6 +191,13 @@ class Disk:
         finally:
             os.close(above)
         removal.check()
+
+    def discard_tree(self, path: Path) -> None:
+        """Remove a folder in which nothing matters, as far as `remove_tree` can."""
+        try:
+            self.remove_tree(path)
+        except OSError as error:
+            log.debug("%s stays: %s", path, error)
 
 
 class _Removal:

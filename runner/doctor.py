@@ -11,7 +11,6 @@ import itertools
 import os
 import re
 import secrets
-import shutil
 import sqlite3
 import stat
 import threading
@@ -276,7 +275,7 @@ def _remove(place: Path, disk: Disk) -> None:
     try:
         disk.remove_tree(place)
     except OSError:
-        shutil.rmtree(place, ignore_errors=True)
+        Disk().discard_tree(place)
 
 
 def advice_for(folder: Path, error: OSError) -> str:

@@ -10,7 +10,6 @@ import gc
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -26,6 +25,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from nbformat.v4.rwbase import split_lines
 
 from runner import strict_json
+from runner.disk import Disk
 from runner.execution import forked
 from runner.execution import order as wire
 from runner.execution import run as papermill_run
@@ -224,7 +224,7 @@ def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become |
         outcome, _ = job.execute(_rehearsed())
     ready.close()
     end_descendants()
-    shutil.rmtree(folder)
+    Disk().discard_tree(folder)
     ensure_event_loop().close()
     asyncio.set_event_loop(None)
     if outcome.failure is not None:

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import select
-import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from runner.disk import Disk
 from runner.execution import order as wire
 from runner.execution.packages import Fingerprint
 from runner.execution.server import FORK, FORK_BARE, Preload, PreloadServer
@@ -88,7 +88,7 @@ class JobProcess:
             os.close(self.pidfd)
             self.pidfd = None
         if self.pid is not None:
-            shutil.rmtree(Path(self.server.runtime_folder) / str(self.pid), ignore_errors=True)
+            Disk().discard_tree(Path(self.server.runtime_folder) / str(self.pid))
             self.server.remove_cgroup(self.pid)
 
 
@@ -249,7 +249,7 @@ class Pool:
                 server.hang_up()
             if server.has_ended:
                 server.close()
-                shutil.rmtree(server.runtime_folder, ignore_errors=True)
+                Disk().discard_tree(Path(server.runtime_folder))
                 self._retired.remove(server)
 
     def _follow(self) -> None:

@@ -10,7 +10,6 @@ import importlib
 import logging
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from runner.disk import Disk
 from runner.execution.forked import INLINE_BACKEND, KernelTemplate
 from runner.execution.server import FORK, FORK_BARE, Preload
 from runner.execution.tree import adopt_orphans, children, end_descendants
@@ -213,7 +213,7 @@ def main(arguments: Sequence[str]) -> None:
 def _end(asked: Preload) -> NoReturn:
     """End with all that was started, and leave no folder."""
     end_descendants()
-    shutil.rmtree(asked.runtime_folder, ignore_errors=True)
+    Disk().discard_tree(Path(asked.runtime_folder))
     with contextlib.suppress(OSError):
         Path(asked.runtime_folder).parent.rmdir()
     os._exit(0)

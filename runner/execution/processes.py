@@ -6,7 +6,6 @@ outcome is given. Knows nothing of ledger or outbox.
 
 import contextlib
 import logging
-import shutil
 import socket
 import tempfile
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.disk import Disk
 from runner.execution import order as wire
 from runner.execution.face import OnProgress, Worker
 from runner.execution.limits import UNLIMITED, RunLimits
@@ -200,7 +200,7 @@ class JobProcesses:
     def close(self) -> None:
         """End everything."""
         self._pool.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        Disk().discard_tree(Path(self._folder))
 
     def _converse(
         self, live: _Live, order: Order, notebook: bytes, on_progress: OnProgress

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import socket
 import threading
 from collections import deque
@@ -21,6 +20,7 @@ from distributed import Worker, get_worker
 from distributed.core import Status
 
 from runner import __version__
+from runner.disk import Disk
 from runner.execution.environment import clean_environment
 from runner.execution.order import Order, Progress, lease_clock
 from runner.execution.parcel import (
@@ -285,7 +285,7 @@ class _Side:
             warned = [*outcome.warnings, *warnings]
             return Delivery(outcome.model_copy(update={"warnings": warned}), executed, files)
         finally:
-            shutil.rmtree(base, ignore_errors=True)
+            Disk().discard_tree(base)
 
     def _pool(self, terms: Terms) -> JobProcesses:
         """The job processes for these terms; made where there are none yet.

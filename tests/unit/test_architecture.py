@@ -532,3 +532,8 @@ def test_checker_sees_the_world_in_a_pure_module(
 def test_checker_counts_sentences(text: str, count: int) -> None:
     """A dot inside of a name ends none."""
     assert sentences(text) == count
+
+
+def test_trees_are_removed_in_one_way() -> None:
+    """By `Disk`, which crosses no mount; `shutil.rmtree` would empty what a notebook mounted."""
+    assert [module for module, source in MODULES.items() if "rmtree" in source] == []
