@@ -5,6 +5,7 @@ What papermill gave is kept by the notebook's hash, so that a second look costs 
 
 import hashlib
 import importlib.metadata
+import json
 import re
 import sys
 import tempfile
@@ -12,9 +13,10 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -40,6 +42,10 @@ class Kind(StrEnum):
     SKIPPED = "skipped"
 
 
+AGAIN = frozenset({Kind.DIFFERENT, Kind.SKIPPED})
+"""What is looked at again though an earlier run found it."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What became of a notebook, and why."""
@@ -47,6 +53,8 @@ class Finding:
     case: Case
     kind: Kind
     reasons: tuple[str, ...] = ()
+    run: str = ""
+    """When the run began in which it was looked at."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,8 @@ def then_inbox(
     cases: Sequence[Case], bench: Bench, workers: int, explanations: Explanations
 ) -> Iterator[Finding]:
     """One runner for all of them, twice as many in its inbox as it has slots."""
+    if not cases:
+        return
     with (
         tempfile.TemporaryDirectory(dir=bench.scratch, prefix="inbox-") as folder,
         program(
@@ -130,6 +140,34 @@ def packages() -> str:
     installed = {(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()}
     listed = sorted(f"{name} {version}" for name, version in installed if name != "inbox-runner")
     return hashlib.sha256("\n".join([sys.version, *listed]).encode()).hexdigest()[:12]
+
+
+# What earlier runs found
+
+
+def kept_findings(path: Path | None, root: Path) -> list[Finding]:
+    """What stands in a file of findings; the last of a notebook counts."""
+    if path is None or not path.exists():
+        return []
+    by_label = {}
+    for line in path.read_text().splitlines():
+        fields = json.loads(line)
+        case = Case(root, root / fields["label"])
+        kind, reasons = Kind(fields["kind"]), tuple(fields["reasons"])
+        by_label[case.label] = Finding(case, kind, reasons, fields["run"])
+    return list(by_label.values())
+
+
+def keep(path: Path, finding: Finding) -> None:
+    """Add a finding to a file of findings, as soon as it is there."""
+    fields = {
+        "label": finding.case.label,
+        "kind": finding.kind,
+        "reasons": finding.reasons,
+        "run": finding.run,
+    }
+    with path.open("a") as lines:
+        lines.write(json.dumps(fields) + "\n")
 
 
 # The report
@@ -162,8 +200,11 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def report(findings: Sequence[Finding]) -> str:
     """The whole of what was found, as Markdown."""
+    runs = sorted({finding.run for finding in findings})
+    days = sorted({run[:10] for run in runs})
     lines = [
-        f"Looked at on {datetime.now(UTC):%Y-%m-%d}: {summary(findings)}.",
+        f"Looked at on {', '.join(days)} in {len(runs)} {'run' if len(runs) == 1 else 'runs'}: "
+        f"{summary(findings)}.",
         "",
         *table(findings),
     ]
@@ -193,11 +234,13 @@ def _chosen(folder: Path, only: str | None, listed: Path | None) -> list[Case]:
     return sorted((c for c in cases if c.label in order), key=lambda c: order[c.label])
 
 
-def _show(findings: Iterable[Finding]) -> list[Finding]:
-    """Print each as it comes, for the whole takes long."""
+def _show(findings: Iterable[Finding], run: str, kept: Path | None) -> list[Finding]:
+    """Print and keep each as it comes, for the whole takes long."""
     shown = []
-    for finding in findings:
+    for finding in (replace(one, run=run) for one in findings):
         shown.append(finding)
+        if kept is not None:
+            keep(kept, finding)
         if finding.kind is not Kind.SAME:
             lines = [f"{finding.kind}: {finding.case.label}", *finding.reasons]
             console.print("\n    ".join(lines), markup=False)
@@ -227,6 +270,13 @@ def _show(findings: Iterable[Finding]) -> list[Finding]:
     type=click.Path(exists=True, path_type=Path),
     help="A file of paths below FOLDER, one a line: only these, in this order.",
 )
+@click.option(
+    "--findings",
+    "kept",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file that keeps them: what came out the same or is explained there is not looked at "
+    "again, and the report is of all.",
+)
 @click.option("--papermill-only", is_flag=True, help="Fill the cache, and compare nothing.")
 @click.option("--write", "target", type=click.Path(exists=True, path_type=Path), help="A report.")
 def main(
@@ -237,6 +287,7 @@ def main(
     runs: int,
     only: str | None,
     listed: Path | None,
+    kept: Path | None,
     papermill_only: bool,
     target: Path | None,
 ) -> None:
@@ -245,13 +296,19 @@ def main(
     scratch.mkdir(parents=True, exist_ok=True)
     environment = environment_in(scratch.parent / "home")
     bench = Bench(cache.resolve() / packages(), scratch, seconds, runs, environment)
-    first = papermill_first(_chosen(folder, only, listed), bench, workers)
-    findings = [one for one in first if isinstance(one, Finding)]
+    run = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    earlier = {finding.case.label: finding for finding in kept_findings(kept, folder.resolve())}
+    done = {label for label, finding in earlier.items() if finding.kind not in AGAIN}
+    chosen = [case for case in _chosen(folder, only, listed) if case.label not in done]
+    first = papermill_first(chosen, bench, workers)
     if not papermill_only:
         reasons = tomllib.loads(Path(__file__).with_name("conformance.toml").read_text())
         explanations = Explanations(reasons)
         rest = [one for one in first if isinstance(one, Case)]
-        findings += _show(then_inbox(rest, bench, workers, explanations))
+        skipped = [one for one in first if isinstance(one, Finding)]
+        found = chain(skipped, then_inbox(rest, bench, workers, explanations))
+        earlier |= {finding.case.label: finding for finding in _show(found, run, kept)}
+    findings = list(earlier.values())
     console.print(summary(findings))
     if target is not None:
         write(target, report(findings))

@@ -16,7 +16,8 @@ CONFORM = Path(__file__).parents[2] / "bench" / "conform.py"
 def test_the_comparison_finds_a_planted_difference_and_nothing_else(tmp_path: Path) -> None:
     """A notebook that reads a neighbour and fails comes out the same out of the library.
 
-    A dropped one that asks who runs it does not, and is named with its cell.
+    A dropped one that asks who runs it does not, and is named with its cell. What came out the same
+    is not run again where the findings are kept, and stays in the report.
     """
     folder = tmp_path / "looked-at"
     for place in ("alone", "beside"):
@@ -34,12 +35,8 @@ def test_the_comparison_finds_a_planted_difference_and_nothing_else(tmp_path: Pa
     report.write_text("before\n")
 
     options = ["--cache", str(tmp_path / "cache"), "--write", str(report), "--runs", "2"]
-    ended = subprocess.run(
-        [sys.executable, str(CONFORM), str(folder), "--seconds", "200", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options += ["--seconds", "200", "--findings", str(tmp_path / "findings.jsonl")]
+    ended = conform(folder, *options)
 
     assert "1 of 2 notebooks came out the same (50.0%)" in ended.stdout, ended
     assert "different: alone/asks.ipynb\n    cell 1, outputs: " in ended.stdout
@@ -47,6 +44,22 @@ def test_the_comparison_finds_a_planted_difference_and_nothing_else(tmp_path: Pa
     written = report.read_text()
     assert written.startswith("before\n")
     assert "- `alone/asks.ipynb`: cell 1, outputs: papermill" in written
+    assert "in 1 run: " in written
+
+    resumed = conform(folder, *options, "--only", "fails")
+
+    assert resumed.stdout == "1 of 2 notebooks came out the same (50.0%)\n", resumed
+    assert resumed.returncode == 1
+    assert report.read_text() == written
+
+
+def conform(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(CONFORM), str(folder), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 SUITE = """
