@@ -13,20 +13,30 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _MMAP_BYTES = 256 * 1024
 _ARENAS = 2
 GROWN_BYTES = 16 << 20
+_AGAIN_BYTES = 4 << 20
 
 
 class Allocator:
-    """Of this process, from its start: gives back what is free whenever it has grown."""
+    """Of this process, from its start: gives back what is free whenever it has grown.
+
+    What it held at that time may have been in use just then, and be free later. So that counts for
+    less with each look, and after some of them it is tried again.
+    """
 
     def __init__(self) -> None:
         _keep_little()
         self._held = 0
+        self._least = sys.maxsize
 
     def look(self) -> None:
         """To be called every few seconds; costs nothing while nothing large has come."""
-        if _resident() > self._held + GROWN_BYTES:
+        resident = _resident()
+        if resident > self._held + GROWN_BYTES:
             _give_back()
-            self._held = _resident()
+            resident = self._held = _resident()
+        else:
+            self._held = max(self._least, min(resident, self._held - _AGAIN_BYTES))
+        self._least = min(self._least, resident)
 
 
 def _resident() -> int:

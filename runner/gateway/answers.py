@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from bottle import HTTPError, HTTPResponse, request
+from bottle import HTTPError, HTTPResponse, request, response
 
 from runner.gateway.negotiation import VARY
 from runner.gateway.problem import Problem, ProblemType, refused, unavailable
@@ -145,6 +145,16 @@ def has_left() -> Callable[[], bool]:
     """Tells whether the client has closed its connection; False where the server cannot."""
     found: Callable[[], bool] = request.environ.get("waitress.client_disconnected", lambda: False)
     return found
+
+
+def forget() -> None:
+    """Let go of what this thread has answered last; to be called when all of it is written.
+
+    Bottle's `request` and `response` hold the last ones of each thread, bodies of megabytes and
+    all, for as long as that thread has no other: with many threads, hundreds of megabytes.
+    """
+    request.bind({})
+    response.bind()
 
 
 def event(kind: str, content: object) -> bytes:

@@ -21,7 +21,7 @@ from runner.access import CannotListen
 from runner.allocator import Allocator
 from runner.config import MEGABYTE, Settings
 from runner.gateway.access import NAMED
-from runner.gateway.answers import bad_http
+from runner.gateway.answers import bad_http, forget
 from runner.gateway.app import App
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,13 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
     error_task_class = _JsonErrorTask
+
+    def service(self) -> None:
+        """Answer one request to the end of its stream; who waits then for another holds nothing."""
+        try:
+            super().service()
+        finally:
+            forget()
 
 
 def check_binding(settings: Settings) -> None:

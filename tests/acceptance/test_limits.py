@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,8 @@ from tests.conftest import Json, Program, Serving, code, notebook, tool, wait_fo
 from tests.integration.test_limits import BOMB
 
 ONE = notebook(code("1", "results"))
+WAITING = 24
+"""Clients at the same time."""
 
 
 @pytest.mark.parametrize("then", ["pass", "os.setsid()"])
@@ -142,28 +145,39 @@ def test_the_settings_reach_the_kernel(serving: Serving, start: str) -> None:
     assert program.await_report("greedy")["error_type"] == "out_of_memory"
 
 
-def test_memory_is_given_back_after_large_results(serving: Serving) -> None:
-    """By daemon and gateway, however many megabytes have passed through; so is the ledger's."""
+def test_memory_is_given_back_after_large_results(serving: Serving, tmp_path: Path) -> None:
+    """By daemon and gateway, however many megabytes have passed through; so is the ledger's.
+
+    Also where many have waited for one of them at the same time, each in a thread of the gateway.
+    """
     program = serving({"gateway": {"enabled": True, "port": 0}, "kernels": {"preload": []}})
     source = "import json; print(json.dumps([[n, 'x' * 80, n / 7] for n in range(40_000)]))"
-    large = notebook(code(source, "results"))
-
-    def send(times: int) -> None:
-        for _ in range(times):
-            answer = requests.post(f"{program.url}/run", json=large, timeout=180)
-            assert answer.json()["status"] == "succeeded", answer.text[:500]
-            assert len(answer.content) > 4_000_000
-            job_id = answer.json()["job_id"]
-            assert requests.get(f"{program.url}/jobs/{job_id}", timeout=60).ok
-
     assert program.process is not None
     assert program.url  # from then on there is a gateway
     daemon = psutil.Process(program.process.pid)
     [gateway] = [one for one in daemon.children() if "gateway" in " ".join(one.cmdline())]
-    send(3)
-    time.sleep(10)
     before = {one: _resident(one) for one in (daemon, gateway)}
-    send(8)
+    large = notebook(code(source, "results"))
+    for _ in range(4):
+        answer = requests.post(f"{program.url}/run", json=large, timeout=180)
+        assert answer.json()["status"] == "succeeded", answer.text[:500]
+        assert len(answer.content) > 4_000_000
+        job_id = answer.json()["job_id"]
+        assert requests.get(f"{program.url}/jobs/{job_id}", timeout=60).ok
+
+    go = str(tmp_path / "go")
+    awaited = f"import os, time\nwhile not os.path.exists({go!r}): time.sleep(0.05)"
+    both = notebook(awaited, code(source, "results"))
+    job_id = requests.post(f"{program.url}/run?wait=0", json=both, timeout=60).json()["job_id"]
+
+    def wait(_: int) -> int:
+        return len(requests.get(f"{program.url}/jobs/{job_id}?wait=120", timeout=180).content)
+
+    with ThreadPoolExecutor(WAITING) as clients:
+        sizes = clients.map(wait, range(WAITING))
+        wait_for(lambda: gateway.num_threads() > WAITING)
+        (tmp_path / "go").touch()
+        assert min(sizes) > 4_000_000
     for one, size in before.items():
         wait_for(lambda one=one, size=size: _resident(one) < size + 30 * 2**20)  # type: ignore[misc]
     assert (program.root / "state" / "ledger.sqlite3").stat().st_size < 30 * 2**20
