@@ -62,7 +62,15 @@ def submit(inbox: Path, name: str, content: bytes, disk: Disk) -> Path:
 
 
 def waiting(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
-    """Name and bytes of a request with that id which no daemon has accepted yet."""
+    """Name and bytes of a request with that id which no daemon has accepted yet.
+
+    One that is claimed meanwhile is perhaps seen neither in its folder nor in its claim, but then
+    by a second look, or it is accepted: who looks into the ledger first looks there again.
+    """
+    return _look_through(inbox, job_id) or _look_through(inbox, job_id)
+
+
+def _look_through(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
     looked = 0
     for folder, folders, files in os.walk(inbox):
         looked += len(files) + len(folders)

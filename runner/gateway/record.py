@@ -104,13 +104,8 @@ class Record:
         Raises:
             Problem: 404, 503.
         """
-        try:
-            return self.job(job_id).name
-        except Problem as problem:
-            waiting = self._waiting(job_id)
-            if waiting is None:
-                raise problem from None
-            return waiting
+        found = self._job_or_name(job_id)
+        return found if isinstance(found, str) else found.name
 
     def show(self, job_id: str) -> dict[str, Any]:
         """A job's row, how far it is, and its result once there.
@@ -118,13 +113,9 @@ class Record:
         Raises:
             Problem: 404, 503.
         """
-        try:
-            job = self.job(job_id)
-        except Problem as problem:
-            name = self._waiting(job_id)
-            if name is None:
-                raise problem from None
-            return {"job_id": job_id, "name": name, "status": "queued", "state": "submitted"}
+        job = self._job_or_name(job_id)
+        if isinstance(job, str):
+            return {"job_id": job_id, "name": job, "status": "queued", "state": "submitted"}
         found, report = self._shown(job)
         return found if report is None else {**found, "result": report.content}
 
@@ -221,6 +212,17 @@ class Record:
                 return ledger.count_queued() >= self._settings.limits.queue
         except Problem:
             return False
+
+    def _job_or_name(self, job_id: str) -> Job | str:
+        """A job, or the name of a request that waits; the ledger has what left the inbox since.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        try:
+            return self.job(job_id)
+        except Problem:
+            return self._waiting(job_id) or self.job(job_id)
 
     def _waiting(self, job_id: str) -> str | None:
         if not _ID.fullmatch(job_id):

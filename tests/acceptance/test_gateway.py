@@ -377,6 +377,25 @@ def test_a_job_can_be_asked_for_again(program: Program) -> None:
     assert listed[0]["job_id"] == found["job_id"]
 
 
+def test_a_job_is_there_from_its_202_on(program: Program) -> None:
+    """However closely it is followed while it moves from the inbox into the ledger."""
+
+    def follow(job: str) -> set[int]:
+        codes: set[int] = set()
+        with requests.Session() as session:
+            while codes <= {200}:
+                answer = session.get(f"{program.url}{job}", timeout=60)
+                codes.add(answer.status_code)
+                if answer.json().get("state") != "submitted":
+                    return codes
+        return codes
+
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(20):
+            job = post(program, notebook(RESULT), "?wait=0").headers["Location"]
+            assert set().union(*pool.map(follow, [job] * 16)) == {200}
+
+
 def test_waiting_runs_out_into_202(program: Program) -> None:
     """The job goes on, and its result is there later."""
     began = time.monotonic()
