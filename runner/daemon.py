@@ -694,7 +694,8 @@ class Daemon:
 
         Only what was there at the last look too: a new child may not be known yet.
         """
-        known = self._execution.pids | (self._companion.pids if self._companion else set())
+        known = self._execution.pids | self._inbox.pids
+        known |= self._companion.pids if self._companion else set()
         strangers = set(children(os.getpid())) - known
         for child in strangers & self._strangers:
             log.info("ending a process without a parent: %d", child)

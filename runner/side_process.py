@@ -34,6 +34,12 @@ class SideProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pids(self) -> set[int]:
+        """The process, if there is one."""
+        process = self._process
+        return set() if process is None else {process.pid}
+
     def ask(self, question: bytes) -> bytes:
         """What the process answers.
 

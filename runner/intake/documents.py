@@ -60,6 +60,11 @@ class Documents:
         _, future = self._pending.get(path, (b"", None))
         return future is not None and not future.done()
 
+    @property
+    def pids(self) -> set[int]:
+        """The process beside this one, if there is one."""
+        return self._reader.pids
+
     def close(self) -> None:
         """Nothing more is read."""
         if self._pool is not None:

@@ -324,6 +324,11 @@ class Inbox:
             changed = seen.ctime_ns
         return replace(seen, path=path, ctime_ns=changed)
 
+    @property
+    def pids(self) -> set[int]:
+        """The process that reads what is slow to read, if there is one."""
+        return self._documents.pids
+
     def close(self) -> None:
         """Nothing more is looked at."""
         self._documents.close()

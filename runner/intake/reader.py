@@ -19,6 +19,11 @@ class Reader:
     def __init__(self) -> None:
         self._process = SideProcess(__name__, READ_SECONDS)
 
+    @property
+    def pids(self) -> set[int]:
+        """The process, if there is one."""
+        return self._process.pids
+
     def read(self, raw: bytes, language: Language) -> Contents:
         """What a file says.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runner.daemon import REAP_SECONDS
 from tests.conftest import Program, Serving, code, notebook, programs, wait_for
 
 ONE = notebook(code("1", "results"))
@@ -368,6 +369,17 @@ def test_a_slow_writer_gives_one_correct_run(program: Program) -> None:
         assert (program.inbox / "slow.ipynb").exists()
     report = program.await_report("slow")
     assert report["results"]["cell_1"]["application/json"] == 42
+
+
+def test_who_reads_a_slow_file_is_no_orphan(program: Program) -> None:
+    """Two looks for orphans later the process that reads is still there: a file may take longer."""
+    asked = {"notebook": ONE, "parameters": {"n": int("1" * 600)}, "x": None}
+    program.drop("digits.json", json.dumps(asked) + " " * 50_000)
+    program.await_report("digits")
+    (reading,) = program.children("runner.intake.reader")
+    time.sleep(2 * REAP_SECONDS + 0.2)
+    assert reading.is_running(), program.log
+    assert "without a parent" not in program.log
 
 
 def test_files_that_lie_in_the_way_are_never_overwritten(program: Program) -> None:
