@@ -16,9 +16,11 @@ _PARTS = (".part", ".partial", ".crdownload", ".opdownload", ".download", ".file
 _UNFINISHED = (
     *_PARTS,
     *("~", ".tmp", ".!sync", ".!ut", ".!qb", ".aria2", ".tmp.driveupload"),
-    *(".tmp.drivedownload", "___jb_tmp___", "___jb_old___"),
+    *(".tmp.drivedownload", "___jb_tmp___", "___jb_old___", ".ffs_tmp"),
 )
 """Ends of names that editors, browsers and sync programs give; compared in lower case."""
+_SAVING = "(a document being saved by "
+"""How the folder begins in which macOS writes before it puts a file in its place."""
 _SWAP = re.compile(r"\.sw.")
 _SYSTEM = frozenset(
     {
@@ -27,6 +29,7 @@ _SYSTEM = frozenset(
         *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@sharesnap"),
         *("network trash folder", "temporary items", "thevolumesettingsfolder"),
         *("thefindbycontentfolder", "$extend", "recycle.bin", "@snapshot", "@snapshots"),
+        *("dfsrprivate", "_gsdata_", "recycle bin", "trashbox"),
     }
 )
 """Recycle bins, snapshots, indexes and thumbnails of NAS, Windows and macOS."""
@@ -35,8 +38,14 @@ _CHKDSK = re.compile(r"found\.\d{3}")
 _CONFLICT = re.compile(
     r"""
     \.sync-conflict-\d{8}-\d{6}                        # Syncthing
-    | \(.{0,80}(?:conflict|konflikt|conflit).{0,80}\d{4}-\d\d.{0,40}\)$
-                                                       # Dropbox, Nextcloud, Seafile, FileCloud
+    | \(.{0,80}(?:conflict|konflikt|conflit|конфликт|競合|冲突|衝突|modstridende|motstridig)
+      .{0,80}(?:\d{4}-\d\d|\d{12}).{0,40}\)$           # Dropbox, Nextcloud, Seafile, FileCloud, Box
+    | \((?:.{0,80}\ )?conflicted\ copy(?:\ \d{1,3})?\)$
+    | \((?:case|selective\ sync|unicode\ encoding|white\ space)\ conflict(?:\ \d{1,3})?\)$
+                                                       # Dropbox
+    | \(case\ clash\ from\ .{1,80}\)$                   # Nextcloud
+    | \(\#\ [a-z]{1,20}\ [a-z]{1,20}\ \d{4}-\d\d-\d\d\ \w{1,12}\ \#\)$
+                                                       # Proton Drive
     | \[(?:conflict|conflicted)\]$                     # Google Drive, pCloud
     | \.conflict\d{0,4}$                               # Resilio, rclone bisync
     | [_-]conflict-\d{4}-?\d\d-?\d\d                   # ownCloud, Cozy
@@ -48,7 +57,10 @@ _CONFLICT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """At the end of a stem: of two versions, the one that a sync program put aside."""
-_MAY_BE_CONFLICT = re.compile("conf|konf|DESKTOP-|LAPTOP-", re.IGNORECASE)
+_MAY_BE_CONFLICT = re.compile(
+    r"conf|konf|DESKTOP-|LAPTOP-|case clash| \#\)|motstridig|modstridende|[^\x00-\x7f]",
+    re.IGNORECASE,
+)
 _CHECKPOINT = "-checkpoint"
 _MANGLED = re.compile(r"[^.~/]{1,6}~[0-9A-Z](?:\.[0-9A-Z~]{0,3})?", re.IGNORECASE)
 MAX_STEM = 255
@@ -69,7 +81,11 @@ def why_left_alone(
         return Reason.SYSTEM
     if name.startswith(_PREFIXES):
         return Reason.HIDDEN
-    if lowered.endswith(_UNFINISHED) or _SWAP.fullmatch(lowered[-4:]):
+    if (
+        lowered.endswith(_UNFINISHED)
+        or _SWAP.fullmatch(lowered[-4:])
+        or lowered.startswith(_SAVING)
+    ):
         return Reason.UNFINISHED
     if any(fnmatchcase(name, pattern) for pattern in extra):
         return Reason.IGNORED
