@@ -335,6 +335,19 @@ def _open_up(above: int, name: str) -> None:
         os.close(place)
 
 
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file. Never waits for the other end of a pipe.
+
+    Raises:
+        OSError: it cannot be read, or is something else.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read()
+
+
 def same_file(path: Path, content: bytes) -> bool:
     """Whether a regular file with just this content lies at `path`."""
     try:

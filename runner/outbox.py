@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner import strict_json
-from runner.disk import Disk, same_file
+from runner.disk import Disk, read_regular, same_file
 from runner.folders import Kind, opened, reason_of, walk
 from runner.mounts import Anchor
 from runner.outcome import PublishedFile
@@ -395,10 +395,10 @@ class Outbox:
         """Whether the report that lies there is that job's. An unreadable one is."""
         for suffix in (RESULT, ERROR):
             try:
-                found = json.loads(_beside(base, suffix).read_bytes())
+                found = json.loads(read_regular(_beside(base, suffix)))
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 return False
             return isinstance(found, dict) and found.get("job_id") == job_id
         return True
@@ -505,7 +505,7 @@ def _read_json(path: Path) -> dict[str, strict_json.JsonValue] | None:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError:
         return None
 
@@ -513,7 +513,7 @@ def _read(path: Path) -> bytes | None:
 def _mapping(raw: bytes) -> dict[str, strict_json.JsonValue] | None:
     try:
         found = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -12,7 +12,7 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 from runner import waiting
 from runner.config import MEGABYTE, Settings
-from runner.disk import Disk
+from runner.disk import Disk, read_regular
 from runner.gateway.access import Access, Coming, not_authorized
 from runner.gateway.answers import (
     HEADERS,
@@ -228,7 +228,7 @@ class App:
         if wanted == "ipynb":
             return download(path, media_type)
         try:
-            page = self.renderer.ask(path.read_bytes())
+            page = self.renderer.ask(read_regular(path))
         except NoAnswer as error:
             raise Problem(
                 422, ErrorType.INVALID_NOTEBOOK, f"It cannot be rendered: {error}."

@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from runner import waiting
 from runner.config import MEGABYTE, Settings
-from runner.disk import Disk
+from runner.disk import Disk, read_regular
 from runner.gateway.arrivals import Arrivals
 from runner.gateway.asked import Asked, read_body
 from runner.gateway.health import Health, examine
@@ -164,7 +164,7 @@ class Jobs:
         Raises:
             Problem, OSError
         """
-        return await _aside(lambda: self._executed(job_id).read_text("utf-8", "replace"))
+        return await _aside(lambda: read_regular(self._executed(job_id)).decode("utf-8", "replace"))
 
     async def cell_outputs(self, job_id: str) -> list[Json]:
         """The outputs of all cells of an executed notebook, in order.
@@ -172,7 +172,7 @@ class Jobs:
         Raises:
             Problem, OSError
         """
-        return await _aside(lambda: _outputs_in(self._executed(job_id).read_bytes()))
+        return await _aside(lambda: _outputs_in(read_regular(self._executed(job_id))))
 
     def _executed(self, job_id: str) -> Path:
         """Beside the report where that is found by its name, else by the record."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -191,6 +192,31 @@ def test_reports_are_found_by_job_also_in_the_history(folder: Path, work: Path) 
         assert found is not None
         assert found.content["job_id"] == job_id
     assert reader.of_job("sub/n", "ef" * 16) is None
+
+
+@pytest.mark.parametrize("content", [None, b"[" * 100_000], ids=["pipe", "deep"])
+def test_what_is_no_report_holds_up_nobody(folder: Path, work: Path, content: bytes | None) -> None:
+    """A pipe in its place has nobody who writes to it; a nested list has no end."""
+    outbox = Outbox(folder, Disk())
+    outbox.publish(publication(outbox, work, name="n"))
+    place = folder / "n.result.json"
+    place.unlink()
+    if content is None:
+        os.mkfifo(place)
+    else:
+        place.write_bytes(content)
+    found: list[object] = []
+
+    def look() -> None:
+        found.append(OutboxReader(folder).current("n"))
+        outbox.retire("n", ID, NOW)
+        found.append(visible(folder))
+
+    looking = Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(90)
+    assert found == [None, set()]
+    assert list((folder / ".history" / "n").glob("unknown-*/n.result.json"))
 
 
 def test_pruning_removes_one_run_and_empty_folders(folder: Path, work: Path) -> None:
