@@ -10,14 +10,17 @@ import secrets
 import select
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.connect import KernelConnectionInfo, write_connection_file
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
 from jupyter_client.manager import AsyncKernelManager
@@ -32,6 +35,34 @@ FLUSHED_SECONDS, ENDED_SECONDS = 1.0, 0.05
 """For its last messages to arrive, when it has said that there are no more, and when it is gone."""
 WAITING_MESSAGES = 100
 """How many may wait in this process for each channel; the others wait in the kernel."""
+
+
+LOOK_AGAIN_SECONDS = 1.0
+
+
+class ShellChannel(AsyncZMQSocketChannel):
+    """Looks again each second for what nobody announces.
+
+    jupyter_client sends past the asynchronous socket (nbclient does it amid a cell, for an Output
+    widget). Such a send takes the socket's signal that a reply has come, which comes only once.
+    """
+
+    async def get_msg(  # type: ignore[override]  # as in jupyter_client
+        self, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Wait for a message.
+
+        Raises:
+            Empty: there was none in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = LOOK_AGAIN_SECONDS if deadline is None else deadline - time.monotonic()
+            try:
+                return await super().get_msg(max(min(left, LOOK_AGAIN_SECONDS), 0.0))
+            except Empty:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise
 
 
 class KernelNotReady(Exception):
@@ -238,6 +269,7 @@ def _start_channels(
     client.context.setsockopt(zmq.RCVHWM, WAITING_MESSAGES)
     if message_bytes is not None:
         client.context.setsockopt(zmq.MAXMSGSIZE, message_bytes)
+    client.shell_channel_class = ShellChannel
     client.start_channels(hb=False)
     client.allow_stdin = False
     sockets = (client.iopub_channel.socket, client.shell_channel.socket)
