@@ -656,7 +656,7 @@ def test_beyond_its_seats_a_wait_is_202_and_beyond_the_queue_429(serving: Servin
     running = get(program, "/jobs?status=running").json()["jobs"][0]["job_id"]
     requests.delete(f"{program.url}/jobs/{running}", timeout=30)
     waiting.join(60)
-    assert get(program, f"{first.headers['Location']}?wait=30").json()["status"] == "succeeded"
+    wait_for(lambda: get(program, first.headers["Location"]).json()["status"] == "succeeded")
 
 
 def test_two_hundred_wait_and_others_are_answered(serving: Serving) -> None:
