@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import wraps
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -34,6 +34,7 @@ from runner.extras import advice_on
 from runner.intake.ignore import objection_to_name
 from runner.interrupts import quiet_interrupts
 from runner.ledger import Job, LedgerReader
+from runner.library import probably_meant
 from runner.names import job_name
 from runner.notebook import parse
 from runner.outbox import OutboxReader, Report
@@ -220,7 +221,10 @@ def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
 @_with_settings
 def gateway(settings: Settings, owner: int | None, host: str | None, port: int | None) -> None:
-    """Answer HTTP requests over the same folders; `runner serve` does it as well."""
+    """Answer HTTP requests only.
+
+    `runner serve` does it as well; this is for a gateway beside it, over the same folders.
+    """
     with quiet_interrupts():
         from runner.gateway.server import read_owner, serve
 
@@ -239,7 +243,10 @@ def gateway(settings: Settings, owner: int | None, host: str | None, port: int |
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
 @_with_settings
 def mcp(settings: Settings, stdio: bool, host: str | None, port: int | None) -> None:
-    """Offer tools to agents (MCP): live notebooks in JupyterLab, and runs over the same folders."""
+    """Offer tools to agents, over MCP.
+
+    For live notebooks in JupyterLab, and for runs over the same folders.
+    """
     try:
         with quiet_interrupts():
             from runner.mcp.server import serve, serve_stdio
@@ -295,7 +302,7 @@ def worker(
     port: str | None,
     name: str | None,
 ) -> None:
-    """Run notebooks of a Dask cluster on this machine, until told to stop.
+    """Run notebooks of a Dask cluster on this machine.
 
     Memory, GPUs and labels are those of each process. At the first SIGTERM or Ctrl-C what runs has
     shutdown_seconds of the settings to end; at the second it is interrupted.
@@ -332,7 +339,10 @@ def _needs(extra: str, error: ImportError) -> Fault:
 @main.command()
 @_with_settings
 def health(settings: Settings) -> None:
-    """Say whether a request that comes now would be run, as JSON. Ends with 0 or 1."""
+    """Say whether a request that comes now would be run.
+
+    As JSON. Ends with 0, or with 1 if it would not.
+    """
     from runner.gateway.health import examine
     from runner.patience import NoAnswer, ask_apart
 
@@ -349,7 +359,12 @@ def health(settings: Settings) -> None:
 @click.option("--name", help="The job's name; the notebook's own by default.")
 @click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
 @click.option("--kernel", help="Kernelspec to run with.")
-@click.option("--retries", type=int, default=0, help="Runs again if interrupted.")
+@click.option(
+    "--retries",
+    type=int,
+    default=0,
+    help="Runs again if interrupted, or if the kernel died or did not start.",
+)
 @click.option("--keep", is_flag=True, help="Keep all of it in the folders of the settings.")
 @click.option("--json", "as_json", is_flag=True, help="All of the result, also in a terminal.")
 @_with_resources
@@ -366,8 +381,9 @@ def run(
     as_json: bool,
     resources: dict[str, Any],
 ) -> None:
-    """Run NOTEBOOK, a file or a path in the library, and print its result: as JSON, or, in a
-    terminal, in a few lines.
+    """Run NOTEBOOK and print its result.
+
+    NOTEBOOK is a file or a path in the library. The result is JSON, or, in a terminal, a few lines.
 
     A daemon that serves these folders runs it. Without one it is run here, in temporary folders
     that are gone afterwards, unless it is to --keep inbox, outbox and state, or one of these is
@@ -517,7 +533,10 @@ def _print_json(content: object) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The list as one JSON object.")
 @_with_settings
 def inbox(settings: Settings, as_json: bool) -> None:
-    """List what stays in the inbox: why, since when, and what to do about it."""
+    """List what stays in the inbox, and why.
+
+    Of each file also since when, and what to do about it.
+    """
     found = waiting.read(settings.state)
     if holder_of(settings.inbox) is None:
         errors.print("no runner watches the inbox; start `runner serve`")
@@ -587,8 +606,8 @@ def cancel(settings: Settings, what: str) -> None:
 @main.command()
 @click.argument("notebook")
 @_with_parameters
-@click.option("--timeout", "timeout_seconds", type=float)
-@click.option("--kernel")
+@click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
+@click.option("--kernel", help="Kernelspec to run with.")
 @_with_resources
 @_with_settings
 def check(
@@ -599,7 +618,10 @@ def check(
     kernel: str | None,
     resources: dict[str, Any],
 ) -> None:
-    """Say everything for which the runner would refuse or warn of NOTEBOOK, without running it."""
+    """Say why the runner would refuse NOTEBOOK, without running it.
+
+    And of what it would warn. Ends with 0, or with 3 if it would refuse.
+    """
     from runner.refusals import forecast
 
     asked: dict[str, Any] = {"parameters": parameters}
@@ -620,7 +642,10 @@ def check(
 @click.option("--json", "as_json", is_flag=True, help="The findings as one JSON object.")
 @_with_settings
 def doctor(settings: Settings, as_json: bool) -> None:
-    """Try out folders, machine and cluster, and say what to change. Ends with 0 or 1."""
+    """Try out folders, machine and cluster, and say what to change.
+
+    Ends with 0, or with 1 if something would not work.
+    """
     from runner.doctor import Level, examine
 
     logging.getLogger("runner").addHandler(logging.NullHandler())
@@ -752,11 +777,12 @@ def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
     if not path.is_file():
         if (settings.notebooks / given).is_file():
             return given
+        hint = probably_meant(settings.notebooks, PurePosixPath(given))
         raise Refused(
             Failure(
                 error_type=ErrorType.INVALID_REQUEST,
                 message=f"There is no notebook {given!r}, neither as a file nor in the library "
-                f"{str(settings.notebooks)!r}.",
+                f"{str(settings.notebooks)!r}{hint}.",
             )
         )
     library = Path(os.path.realpath(settings.notebooks))

@@ -9,19 +9,23 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from runner.config import MEGABYTE
 from runner.outcome import ErrorType, Refused, refuse
-from runner.request import library_path
+from runner.request import MAX_SHOWN, library_path
 
 LibraryReader = Callable[[str], bytes]
 """A library notebook's bytes by its path; raises `Refused`."""
 
+SUFFIX = ".ipynb"
 MAX_LISTED = 1_000
 MAX_LOOKED_AT = 20_000
 """Entries of the library's folders that are looked at for one listing."""
+MAX_COMPARED = 1_000
+"""Entries that are looked at for what may have been meant."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def _walk(root: Path) -> Iterator[Shelved | None]:
 
 
 def _shelved(entry: os.DirEntry[str], path: str) -> Shelved | None:
-    if entry.name.startswith(".") or not entry.name.endswith(".ipynb"):
+    if entry.name.startswith(".") or not entry.name.endswith(SUFFIX):
         return None
     found = entry.stat(follow_symlinks=False)
     if not stat.S_ISREG(found.st_mode) or not _is_text(path):
@@ -133,10 +137,34 @@ def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
         except OSError as error:
             raise refuse(
                 ErrorType.INVALID_REQUEST,
-                f"There is no notebook {path!r} in the library ({error.strerror}).",
+                _not_read(folder, pure, error),
             ) from error
 
     return read
+
+
+def _not_read(folder: Path, path: PurePosixPath, error: OSError) -> str:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"The library's {str(path)!r} cannot be read ({error.strerror})."
+    return f"There is no notebook {str(path)!r} in the library{probably_meant(folder, path)}."
+
+
+def probably_meant(folder: Path, path: PurePosixPath) -> str:
+    """A question, where there is a notebook of that name elsewhere, or one of a similar path."""
+    near = _nearest(folder, path)
+    return f" (did you mean {near!r}?)" if near else ""
+
+
+def _nearest(folder: Path, path: PurePosixPath) -> str | None:
+    looked = islice(_walk(folder), MAX_COMPARED)
+    paths = [one.path for one in looked if one is not None and len(one.path) <= MAX_SHOWN]
+    wanted = str(path).removesuffix(SUFFIX)
+    name = f"{path.name.removesuffix(SUFFIX)}{SUFFIX}"
+    same = [one for one in paths if PurePosixPath(one).name == name]
+    if same or len(wanted) > MAX_SHOWN:
+        return min(same, default=None)
+    near = get_close_matches(wanted, (one.removesuffix(SUFFIX) for one in paths), 1)
+    return f"{near[0]}{SUFFIX}" if near else None
 
 
 def _open_regular(path: str, flags: int) -> int:

@@ -5,7 +5,8 @@ Owns `Request` and what makes a document one. Refuses disk, clock and network.
 
 import keyword
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -144,8 +145,11 @@ def read_document(raw: bytes, form: Form) -> JsonValue:
     return {} if document is None else document
 
 
-def read_request(document: object, form: Form) -> Request:
+def read_request(document: object, form: Form, beside: Collection[str] = ()) -> Request:
     """Check a parsed document against the schema. A key that is null counts as not there.
+
+    `beside` are keys that whoever calls takes out of the document before: the message about an
+    unknown key lists them too.
 
     Raises:
         Refused: `invalid_request` or `invalid_parameters`, naming the key.
@@ -165,7 +169,7 @@ def read_request(document: object, form: Form) -> Request:
     try:
         return Request.model_validate(document, strict=True)
     except ValidationError as error:
-        raise refuse(ErrorType.INVALID_REQUEST, _sentence(error)) from error
+        raise refuse(ErrorType.INVALID_REQUEST, _sentence(error, beside)) from error
 
 
 def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
@@ -300,16 +304,18 @@ def _first(values: Any, budget: list[int], depth: int) -> str | None:
     return next((t for v in values if (t := _not_json(v, budget, depth + 1))), None)
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, beside: Collection[str]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     outer, *inner = (str(part) for part in first["loc"][:2])
     if outer != "resources":
         inner = []
     key = ".".join([outer, *inner])
     if first["type"] == "extra_forbidden":
-        keys, of = (Resources, " of `resources`") if inner else (Request, "")
-        known = ", ".join(keys.model_fields)
-        return f"Unknown key `{key}`{_hint(key)}. The keys{of} are: {known}."
+        keys, of = [*Request.model_fields, *beside], ""
+        if inner:
+            keys, of = [*Resources.model_fields], " of `resources`"
+        hint = _hint((inner or [outer])[0], keys)
+        return f"Unknown key `{key}`{hint}. The keys{of} are: {', '.join(keys)}."
     if key == "resources":
         known = ", ".join(Resources.model_fields)
         return f"`resources` must be a mapping with the keys: {known}."
@@ -318,5 +324,8 @@ def _sentence(error: ValidationError) -> str:
     return f"`{key}`: {first['msg']} (got {_shown(first['input'])})."[:500]
 
 
-def _hint(key: str) -> str:
-    return f": it {_OTHER_KEYS[key]}" if key in _OTHER_KEYS else ""
+def _hint(key: str, known: Collection[str]) -> str:
+    if key in _OTHER_KEYS:
+        return f": it {_OTHER_KEYS[key]}"
+    near = get_close_matches(key, known, 1) if len(key) <= MAX_SHOWN else []
+    return f" (did you mean `{near[0]}`?)" if near else ""

@@ -270,7 +270,8 @@ def _lost(order: Order, error_type: ErrorType) -> Outcome:
     messages = {
         ErrorType.TIMEOUT: f"The run passed its limit of {order.timeout_seconds:g} s and did not "
         "end when told to; what it had done is lost.",
-        ErrorType.KERNEL_STARTUP: "The notebook's kernel did not come up in time.",
+        ErrorType.KERNEL_STARTUP: "The notebook's kernel did not come up within "
+        f"{order.kernel_start_seconds:g} s (limits.kernel_start_seconds).",
         ErrorType.KERNEL_DIED: "The process that ran the notebook was killed.",
         ErrorType.CANCELLED: "The job was cancelled and did not end when told to.",
         ErrorType.INTERRUPTED: "The runner was stopped while the notebook ran.",

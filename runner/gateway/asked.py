@@ -94,7 +94,7 @@ def read_asked(document: JsonValue, settings: Settings) -> Asked:
     body = _from_texts(body)
     request = {key: value for key, value in body.items() if key != "name"}
     name = None if body.get("name") is None else _name(body["name"], settings.intake.ignore)
-    checked = read_request(request, Form.JSON)
+    checked = read_request(request, Form.JSON, beside=("name",))
     limits, is_cluster = settings.limits, settings.execution.is_cluster
     check_timeout(checked, limits.max_run_seconds)
     check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster)

@@ -6,8 +6,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from runner import library
+from runner.cli import main
 from runner.library import as_spelt, library_reader, listing
 from runner.outcome import Refused
 
@@ -82,3 +84,43 @@ def test_an_accented_name_is_found_however_it_is_written(
     assert library_reader(tmp_path, 100)(wanted) == b"two"
     with pytest.raises(Refused):
         library_reader(tmp_path, 100)("B\u00fccher/other \u00e4.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("lon.ipynb", " (did you mean 'loan.ipynb'?)"),
+        ("loan", " (did you mean 'loan.ipynb'?)"),
+        ("monthly.ipynb", " (did you mean 'sales/monthly.ipynb'?)"),
+        ("monthly", " (did you mean 'sales/monthly.ipynb'?)"),
+        ("Sales/monthly.ipynb", " (did you mean 'sales/monthly.ipynb'?)"),
+        ("sales/yearly-plan.ipynb", ""),
+        ("else.ipynb/x.ipynb", ""),
+        ("x/" * 100 + "x.ipynb", ""),
+    ],
+)
+def test_of_a_notebook_that_is_not_there_the_message_says_which_one_was_probably_meant(
+    tmp_path: Path, wrong: str, said: str
+) -> None:
+    """One letter less, no suffix, no folder: what everybody types at first."""
+    for path in ("loan.ipynb", "sales/monthly.ipynb"):
+        put(tmp_path, path)
+    with pytest.raises(Refused) as caught:
+        library_reader(tmp_path, 100)(wrong)
+    message = caught.value.failure.message
+    assert message == f"There is no notebook {wrong!r} in the library{said}."
+
+
+def test_what_lies_there_and_is_no_notebook_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    """A folder is there."""
+    put(tmp_path, "sales/monthly.ipynb")
+    with pytest.raises(Refused, match=r"cannot be read \(it is no regular file\)"):
+        library_reader(tmp_path, 100)("sales")
+
+
+def test_the_command_line_asks_as_well_which_one_was_meant(tmp_path: Path) -> None:
+    """`runner check` and `runner run` look for a file first, and then in the library."""
+    put(tmp_path / "shelf", "sales/monthly.ipynb")
+    arguments = ["check", "monthly.ipynb", "--notebooks", str(tmp_path / "shelf")]
+    said = CliRunner().invoke(main, arguments).output
+    assert "(did you mean 'sales/monthly.ipynb'?)" in said

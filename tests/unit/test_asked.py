@@ -87,6 +87,7 @@ def test_a_body_that_is_wrong_is_explained(raw: bytes, error_type: str, said: st
 @pytest.mark.parametrize(
     ("body", "said"),
     [
+        ({"notebook": "x.ipynb", "nmae": "plan"}, "did you mean `name`?"),
         ({"notebook": "x" * 500_000}, "500000 characters"),
         ({"notebook": json.dumps(CELLS)[:-1] + " " * 500_000}, "begins as JSON"),
         ({"notebook": ["x" * 500_000]}, "must be a path"),

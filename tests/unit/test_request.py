@@ -134,6 +134,25 @@ def test_unknown_key_is_named(key: str) -> None:
     assert "timeout_seconds" in caught.value.failure.message
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ({"parametres": {}}, "parameters"),
+        ({"timeout": 1}, "timeout_seconds"),
+        ({"nmae": "plan"}, "name"),
+        ({"resources": {"gpu": 1}}, "gpus"),
+    ],
+)
+def test_of_an_unknown_key_the_message_says_what_was_probably_meant(
+    wrong: dict[str, Any], meant: str
+) -> None:
+    """Also of a key that only this way of asking has, which is in the list then."""
+    with pytest.raises(Refused) as caught:
+        read_request({"notebook": "a.ipynb", **wrong}, Form.JSON, beside=("name",))
+    assert f"(did you mean `{meant}`?)" in caught.value.failure.message
+    assert ", name." in caught.value.failure.message or "resources" in wrong
+
+
 @pytest.mark.parametrize("key", ["gpu", "memory", "Labels", "", "a b"])
 def test_unknown_key_of_resources_is_named_with_its_place(key: str) -> None:
     """The message lists the keys that are legal there, and not those of a request."""

@@ -1,4 +1,4 @@
-"""What the library's notebooks call themselves: the first heading of each, and the line below it.
+"""What the library's notebooks call themselves: the first heading of each and the paragraph below.
 
 Reads each notebook once for as long as it does not change, and for a moment only at each look.
 """
@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any
 
 from runner.library import LibraryReader, Shelved
@@ -19,6 +20,8 @@ MAX_BYTES = 2_000_000
 MAX_CHARS = 120
 MAX_LINES = 40
 _HEADING = re.compile(r"#{1,6}[ \t]+(.{1,300})")
+_BLOCK = re.compile(r"[-*+>|] |\|\S|\d+[.)] |```|---")
+"""What begins a list's next item, a table, or another block without an empty line before it."""
 _MARKUP = re.compile(r"[*_`#]{1,3}|<[^<>]{0,200}>")
 
 
@@ -72,14 +75,21 @@ def title_of(document: Any) -> Title:
 
 def _title_of_text(text: str) -> Title:
     lines = [line.strip() for line in text[:10_000].splitlines()[:MAX_LINES]]
-    lines = [line for line in lines if line]
     for place, line in enumerate(lines):
         heading = _HEADING.fullmatch(line)
         if heading is not None:
-            below = lines[place + 1] if place + 1 < len(lines) else ""
-            summary = "" if _HEADING.fullmatch(below) else _plain(below)
-            return Title(_plain(heading[1]), summary)
+            return Title(_plain(heading[1]), _plain(_paragraph(lines[place + 1 :])))
     return Title()
+
+
+def _paragraph(lines: Iterable[str]) -> str:
+    """The first one, which goes over several lines; empty where a heading comes first."""
+    words: list[str] = []
+    for line in dropwhile(lambda one: not one, lines):
+        if not line or _HEADING.fullmatch(line) or (words and _BLOCK.match(line)):
+            break
+        words.append(line)
+    return " ".join(words)
 
 
 def _plain(text: str) -> str:
