@@ -40,7 +40,7 @@ setup: $(VENV)/.dev
 setup-stack: $(VENV)/.stack
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit
