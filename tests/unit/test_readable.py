@@ -46,14 +46,18 @@ def test_a_dataframe_is_a_table() -> None:
 
 
 def test_figures_of_a_column_are_aligned() -> None:
-    """As many decimals as the longest has; what is very small or very long stays as it is."""
-    data = [[75.0, 1.5e-9, 1, 1 / 3], [73.88, 2.0, 2.5, 1.0], [None, 1.0, 3, 2.0]]
-    found = view_of(frame(["a", "b", "c", "d"], [0, 1, 2], data))  # type: ignore[arg-type]
+    """As many decimals as the longest has, six at most; what is very small stays as it is."""
+    data = [
+        [75.0, 1.5e-9, 1, 1 / 3, 0.0004123456],
+        [73.88, 2.0, 2.5, 1.0, 1.0],
+        [None, 1.0, 3, 2.0, 0.0],
+    ]
+    found = view_of(frame(["a", "b", "c", "d", "e"], [0, 1, 2], data))  # type: ignore[arg-type]
     assert isinstance(found, Table)
     assert found.rows == (
-        ("75.00", "1.5e-09", "1", "0.3333333333333333"),
-        ("73.88", "2.0", "2.5", "1.0"),
-        ("", "1.0", "3", "2.0"),
+        ("75.00", "1.5e-09", "1", "0.333333", "0.0004123456"),
+        ("73.88", "2.0", "2.5", "1.000000", "1.0"),
+        ("", "1.0", "3", "2.000000", "0.0"),
     )
 
 

@@ -22,6 +22,7 @@ MAX_FIELDS = 60
 MAX_FIGURE_CHARS = 50
 MAX_WORDS_CHARS = 4_000
 MAX_DECIMALS = 6
+SMALL = 0.001
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[T ]00:00:00(\.0+)?", re.ASCII)
 _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII
@@ -242,12 +243,16 @@ def _moment(text: str) -> str:
 
 
 def _aligned(parts: Sequence[Any]) -> list[str]:
-    """Figures of one column with as many decimals as the longest, so that they can be compared."""
+    """Figures of one column with as many decimals as the longest, so that they can be compared.
+
+    Six at most, as pandas prints them, where that leaves three digits to each; the CSV has all.
+    """
     texts = [_cell(part) for part in parts]
-    decimals = [len(text.partition(".")[2]) for text in texts]
-    most = max(decimals, default=0)
-    if most > MAX_DECIMALS or any("e" in text or "E" in text for text in texts):
+    most = max((len(text.partition(".")[2]) for text in texts), default=0)
+    floats = [abs(part) for part in parts if isinstance(part, float) and part]
+    if any("e" in text or "E" in text for text in texts) or min(floats, default=1) < SMALL:
         return texts
+    most = min(most, MAX_DECIMALS)
     return [
         f"{part:.{most}f}" if isinstance(part, float) else text
         for part, text in zip(parts, texts, strict=True)
