@@ -31,7 +31,15 @@ _READ_AT_IMPORT = re.compile(
 )
 """Names of variables that libraries read once, in whatever way they are set."""
 _IN_BRACKETS = re.compile(r"([\[(,])[ \t]*\n\s*|\\\n")
-_IMPORTED = re.compile(r"^[ \t]*(?:from|import)[ ]+(\w+)|^[ \t]*%run[ ]+(?:-\w[ ]+)*(\S+)", re.M)
+_IMPORTED = re.compile(
+    r"""^[ \t]*from[ ]+(?P<module>[.\w]{1,200})[ ]+import[ ]+\(?(?P<names>[\w, ]{0,500})
+    |^[ \t]*import[ ]+(?P<modules>[\w., ]{1,500})
+    |^[ \t]*%run[ ]+(?:-\w[ ]+){0,5}["']?(?P<script>[^\s"']{1,300})""",
+    re.VERBOSE | re.MULTILINE,
+)
+_ON_PATH = re.compile(
+    r"\bsys\.path\.(?:append|insert)\((?:[ ]?\d,[ ]?)?[\"']([^\"'\n]{1,300})[\"']"
+)
 
 
 def changes_imports(sources: Iterable[str]) -> bool:
@@ -42,14 +50,44 @@ def changes_imports(sources: Iterable[str]) -> bool:
     return any(_changes(source) for source in sources)
 
 
-def files_read(sources: Iterable[str]) -> list[str]:
-    """Paths at which Python files may lie that these sources import or run, from their folder."""
+def files_read(sources: Iterable[str], reader: str = "") -> list[str]:
+    """Paths at which Python files may lie that these sources import or run, from their folder.
+
+    Of a package all that the import runs: `a/__init__.py` and `a/b.py` for `a.b`. `reader` is the
+    file whose source it is, for `from . import b`.
+    """
+    texts = list(sources)
+    places = [place.rstrip("/") for text in texts for place in _ON_PATH.findall(text)]
     paths: dict[str, None] = {}
-    for source in sources:
-        for module, script in _IMPORTED.findall(source):
-            for path in (f"{module}.py", f"{module}/__init__.py") if module else (script,):
-                paths[path] = None
+    for found in (found for text in texts for found in _IMPORTED.finditer(text)):
+        is_beside_reader = found["script"] or (found["module"] or "").startswith(".")
+        for path in _paths_of(found, reader):
+            paths[path] = None
+            for place in () if is_beside_reader else places:
+                paths[f"{place}/{path}"] = None
     return list(paths)
+
+
+def _paths_of(found: re.Match[str], reader: str) -> list[str]:
+    if found["script"]:
+        script = found["script"]
+        return [script] if script.endswith((".py", ".ipy", ".ipynb")) else [script, f"{script}.py"]
+    if found["modules"]:
+        named = [words[0] for part in found["modules"].split(",") if (words := part.split())]
+        return [path for module in named for path in _paths_of_module(module)]
+    module = found["module"].lstrip(".")
+    names = [words[0] for part in found["names"].split(",") if (words := part.split())]
+    dots = len(found["module"]) - len(module)
+    above = reader.split("/")[:-dots] if dots else []
+    inner = [f"{module}.{name}".lstrip(".") for name in names] or [module]
+    paths = [path for one in inner for path in _paths_of_module(one)]
+    return list(dict.fromkeys("/".join([*above, path]) for path in paths))
+
+
+def _paths_of_module(module: str) -> list[str]:
+    parts = module.split(".")
+    heads = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return [path for head in heads for path in (f"{head}.py", f"{head}/__init__.py")]
 
 
 def _changes(source: str) -> bool:

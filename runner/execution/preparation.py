@@ -5,7 +5,8 @@ Reads it, chooses its kernel and asks that kernel's environment for its modules.
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -32,6 +33,8 @@ from runner.outcome import ErrorType, Failure, Refused, refuse
 log = logging.getLogger(__name__)
 
 LOOKED_AT_CHARS = 200_000
+LOOKED_AT_FILES = 500
+READ_FILES = 50
 _CONFIG_FOLDERS = ("/etc/ipython", "/usr/local/etc/ipython", f"{sys.prefix}/etc/ipython")
 _MEANS_CODE = ("exec_lines", "exec_files", "extensions", "code_to_run", "module_to_run")
 
@@ -81,9 +84,26 @@ def changes_what_is_imported(
     libraries that read their variables once have read them.
     """
     sources = code_sources(notebook)
-    files = [Path(folder, path) for path in files_read(sources)] if folder is not None else []
-    texts = (_text_of(path) for path in (*files, *startup_files(environment)))
-    return changes_imports((*sources, *texts))
+    beside = _texts_beside(sources, folder) if folder is not None else []
+    texts = (_text_of(path) for path in startup_files(environment))
+    return changes_imports((*sources, *beside, *texts))
+
+
+def _texts_beside(sources: Sequence[str], folder: str) -> Iterator[str]:
+    """Of the files that they import or run, and of those that these import or run."""
+    waiting = deque(files_read(sources))
+    seen: set[str] = set()
+    read = 0
+    while waiting and read < READ_FILES:
+        path = waiting.popleft()
+        if path in seen or len(seen) >= LOOKED_AT_FILES:
+            continue
+        seen.add(path)
+        text = _text_of(Path(folder, path))
+        if text:
+            read += 1
+            waiting.extend(files_read([text], path))
+            yield text
 
 
 def startup_files(environment: Mapping[str, str]) -> list[Path]:

@@ -162,13 +162,13 @@ def _has(module: str) -> bool:
 
 
 def test_a_module_beside_the_notebook_may_set_them_too(served: Program) -> None:
-    """What a library notebook imports first is part of it."""
+    """What a library notebook imports first is part of it, through as many files as it goes."""
     folder = served.library / "settings-first"
-    folder.mkdir()
-    (folder / "settings.py").write_text("import os\nos.environ['MPLBACKEND'] = 'svg'\n")
-    look = (
-        "import settings\nimport matplotlib.pyplot as plt\nplt.get_backend()\n[plt.get_backend()]"
-    )
+    folder.joinpath("project").mkdir(parents=True)
+    (folder / "first.py").write_text("import json, project.base\n")
+    (folder / "project/base.py").write_text("from .settings import *\n")
+    (folder / "project/settings.py").write_text("import os\nos.environ['MPLBACKEND'] = 'svg'\n")
+    look = "import first\nimport matplotlib.pyplot as plt\nplt.get_backend()\n[plt.get_backend()]"
     (folder / "plot.ipynb").write_text(json.dumps(notebook(code(look, "results"))))
     served.drop("first.json", json.dumps({"notebook": "settings-first/plot.ipynb"}))
     assert value(served.await_report("first")) == ["svg"]

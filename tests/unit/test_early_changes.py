@@ -92,8 +92,28 @@ def test_a_long_source_takes_no_time(source: str) -> None:
     assert time.process_time() - before < 20
 
 
-def test_files_beside_the_notebook_are_named() -> None:
-    """What it imports, and what it runs."""
-    assert files_read(["import setup\nfrom plots import x\n%run -i first.py"]) == [
-        *("setup.py", "setup/__init__.py", "plots.py", "plots/__init__.py", "first.py")
+@pytest.mark.parametrize(
+    ("sources", "paths"),
+    [
+        (["import setup"], "setup.py setup/__init__.py"),
+        (["import a, b as c"], "a.py a/__init__.py b.py b/__init__.py"),
+        (["from a.b import c"],
+         "a.py a/__init__.py a/b.py a/b/__init__.py a/b/c.py a/b/c/__init__.py"),
+        (["%run -i first.py", "%run './second'"], "first.py ./second ./second.py"),
+        (["import sys\nsys.path.insert(0, '../src')", "import a"],
+         "sys.py sys/__init__.py ../src/sys.py ../src/sys/__init__.py "
+         "a.py a/__init__.py ../src/a.py ../src/a/__init__.py"),
+        (["x = 1  # import nothing", "print('from a import b')"], ""),
+    ],
+)  # fmt: skip
+def test_files_beside_the_notebook_are_named(sources: list[str], paths: str) -> None:
+    """What it imports, in packages and on a path of its own too, and what it runs."""
+    assert sorted(files_read(sources)) == sorted(paths.split())
+
+
+def test_files_of_a_package_are_named() -> None:
+    """A relative import is one from where its file lies."""
+    assert files_read(["from .settings import x"], "a/b.py") == [
+        *("a/settings.py", "a/settings/__init__.py", "a/settings/x.py", "a/settings/x/__init__.py")
     ]
+    assert "c.py" in files_read(["from .. import c"], "a/b.py")
