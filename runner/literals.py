@@ -1,12 +1,13 @@
 """Owns what the text of a value says as JSON: a literal of JSON or Python, or a known `repr`.
 
-Takes texts apart by Python's own parser and never runs them. Refuses disk, clock and network.
+Takes texts apart by Python's own parser and never runs them. Refuses clock and network, and of the
+disk all but the system's time zones.
 
 | value | as JSON |
 |---|---|
 | numbers and truth values, also numpy's | the same; NaN and the infinities are null |
 | None, `NaT`, `<NA>` | null |
-| tuples, sets, arrays, an index, `deque` | list; a set is in order |
+| tuples, sets, arrays, an index, `deque`, `range`, keys of a mapping | list; a set is in order |
 | `OrderedDict`, `Counter`, `defaultdict` | object |
 | dates and times, also pandas' and numpy's | ISO text, in UTC with a `Z` where a zone is known |
 | durations | ISO text, such as `P1DT2H0M0S` |
@@ -23,6 +24,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any, TypeAlias
 from warnings import catch_warnings, simplefilter
+from zoneinfo import ZoneInfo
 
 from runner.strict_json import StrictJsonError, loads
 
@@ -37,8 +39,12 @@ _NAMES: dict[str, object] = {
     **{f"{module}.False_": False for module in ("np", "numpy")},
     "datetime.timezone.utc": UTC,
 }
+_PANDAS_ARRAY = re.compile(r"<\w{1,40}Array>\n(\[.*\])\nLength: \d+, dtype: ([^\n]*)", re.DOTALL)
+"""What `unique()` of a column of texts gives, for one."""
+_CATEGORICAL = re.compile(r"(\[.*\])\nCategories \(\d+, [^\n]*", re.DOTALL)
 _DEFAULT_DICT = re.compile(r"defaultdict\(<[^<>]{1,200}>, ")
-_MISSING = "<NA>"
+_MISSING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|<NA>")
+"""pandas' NA, and texts, in which it may stand too."""
 _FRACTION = re.compile(r"\.(\d{6})(\d{3})(?!\d)")
 _DURATION = re.compile(r"(-?\d{1,9}) days(?: ([+-]?)(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?))?", re.ASCII)
 _OFFSET = re.compile(r"P(0|-1)DT(\d{1,2})H(\d{1,2})M(\d{1,2})S", re.ASCII)
@@ -87,8 +93,13 @@ def _expression(text: str) -> ast.expr:
     found = _DEFAULT_DICT.match(text)
     if found and text.endswith(")"):
         text = text[found.end() : -1]
-    if _MISSING in text and "'" not in text and '"' not in text:
-        text = text.replace(_MISSING, "NaT")
+    array = _PANDAS_ARRAY.fullmatch(text)
+    if array:
+        text = f"array({array[1]}, dtype={array[2]!r})"
+    elif category := _CATEGORICAL.fullmatch(text):
+        text = category[1]
+    if "<NA>" in text:
+        text = _MISSING.sub(lambda found: "NaT" if found[0] == "<NA>" else found[0], text)
     with catch_warnings():  # Python warns of escapes such as "\d"
         simplefilter("ignore")
         return ast.parse(text, mode="eval").body
@@ -207,18 +218,29 @@ def _set(arguments: list[Any], named: Mapping[str, Any]) -> object:
 
 
 def _array(arguments: list[Any], named: Mapping[str, Any]) -> object:
-    value = arguments[0]
-    if str(named.get("dtype", "")).startswith("datetime64"):
-        return _instants(value)
-    if str(named.get("dtype", "")).startswith(("timedelta64", "complex", "[")):
+    value, kind = arguments[0], str(named.get("dtype", ""))
+    if isinstance(value, str) and not kind:  # of Python's module `array`, by its type code
+        return arguments[1] if len(arguments) > 1 else []
+    if kind.startswith("datetime64"):
+        return _each(_instant, value)
+    if kind.startswith("timedelta64"):
+        return _each(_duration, value)
+    if kind.startswith(("complex", "[", "interval")):
         return _no_value("array of this type")
     return value
 
 
-def _instants(value: object) -> object:
+def _each(read: Call, value: object) -> object:
+    """What `read` makes of each element of an array, of however many dimensions."""
     if isinstance(value, list):
-        return [_instants(part) for part in value]
-    return _instant([value], {})
+        return [_each(read, part) for part in value]
+    return read([value], {})
+
+
+def _range(arguments: list[Any], named: Mapping[str, Any]) -> object:
+    """Python's, and pandas' index of this kind."""
+    bounds = range(*arguments) if arguments else range(named["start"], named["stop"], named["step"])
+    return list(bounds) if len(bounds) <= MAX_CHARS // 10 else _no_value("range of this length")
 
 
 def _mapping(arguments: list[Any], _: Mapping[str, Any]) -> object:
@@ -266,7 +288,13 @@ def _zone(arguments: list[Any], _: Mapping[str, Any]) -> object:
 
 
 def _zone_info(_: list[Any], named: Mapping[str, Any]) -> object:
-    return UTC if named.get("key") in _UTC_NAMES else _no_value("zone")
+    key = named.get("key")
+    if key in _UTC_NAMES:
+        return UTC
+    try:
+        return ZoneInfo(key) if isinstance(key, str) else _no_value("zone")
+    except OSError:  # `Europe` is a folder
+        return _no_value("zone")
 
 
 def _timedelta(_: list[Any], named: Mapping[str, Any]) -> str:
@@ -279,6 +307,8 @@ def _timedelta(_: list[Any], named: Mapping[str, Any]) -> str:
 
 def _duration(arguments: list[Any], _: Mapping[str, Any]) -> object:
     """pandas' Timedelta: `-1 days +23:00:00`."""
+    if arguments[0] in (None, "NaT"):
+        return None
     found = _DURATION.fullmatch(arguments[0])
     if found is None:
         return _no_value("duration")
@@ -297,8 +327,11 @@ _CALLS: dict[str, Call] = {
     **{f"{m}.{kind}": _number for m in ("np", "numpy") for kind in _NUMPY_NUMBERS},
     **{f"{m}.str_": _text for m in ("np", "numpy")},
     **{f"{m}.datetime64": _instant for m in ("np", "numpy")},
-    **dict.fromkeys(("array", "Index"), _array),
-    **dict.fromkeys(("deque",), _list),
+    **dict.fromkeys(("array", "Index", "DatetimeIndex", "TimedeltaIndex"), _array),
+    **dict.fromkeys(("PeriodIndex", "CategoricalIndex", "MultiIndex"), _array),
+    **dict.fromkeys(("range", "RangeIndex"), _range),
+    **dict.fromkeys(("deque", "dict_keys", "dict_values", "dict_items"), _list),
+    **dict.fromkeys(("odict_keys", "odict_values", "odict_items"), _list),
     **dict.fromkeys(("set", "frozenset"), _set),
     **dict.fromkeys(("OrderedDict", "Counter", "mappingproxy"), _mapping),
     **dict.fromkeys(("Decimal", "UUID", "Period"), _text),

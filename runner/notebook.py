@@ -35,7 +35,10 @@ _OTHER_LANGUAGES = re.compile(
     r"|fortran|swift|nim|zig|dart|raku|scheme|racket|calysto|lisp|xeus|vbnet)"
 )
 """Parts of the names of kernels that speak something else."""
+_NAMES_PYTHON = re.compile(r"\bi?python", re.IGNORECASE)
+"""In the name that people see: `Python 3 (ipykernel)`, `Python [conda env:maps]`."""
 _CELL_TYPES = frozenset({"code", "markdown", "raw", "heading"})
+_MAJOR = re.compile(r"([1-9])(\.\d{1,2})?", re.ASCII)
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _UNTITLED = re.compile(r"Untitled\d*", re.IGNORECASE)
 
@@ -100,10 +103,15 @@ def source_of(cell: Mapping[str, Any]) -> str:
 
 
 def tags_of(cell: Mapping[str, Any]) -> Sequence[str]:
-    """A cell's tags; none where its metadata are missing or malformed."""
+    """A cell's tags; none where its metadata are missing or malformed.
+
+    Who writes notebooks by hand or by program also writes them as one text, with commas between.
+    """
     metadata = cell.get("metadata")
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
-    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+    texts = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
+    parts = (part for text in texts if isinstance(text, str) for part in text.split(","))
+    return [tag for part in parts if (tag := part.strip())]
 
 
 def normalise(document: Notebook) -> "NotebookNode":
@@ -192,8 +200,13 @@ def language_of(document: Mapping[str, Any]) -> str | None:
     for section, key in (("kernelspec", "language"), ("language_info", "name")):
         inner = metadata.get(section)
         if isinstance(inner, dict) and isinstance(inner.get(key), str) and inner[key]:
-            return str(inner[key]).lower()
-    return "python" if _PYTHON_SIGNS & set(_texts(metadata.get("language_info"))) else None
+            language = str(inner[key]).lower()
+            return "python" if language in _PYTHON_SIGNS else language
+    if _PYTHON_SIGNS & set(_texts(metadata.get("language_info"))):
+        return "python"
+    spec = metadata.get("kernelspec")
+    shown = spec.get("display_name") if isinstance(spec, dict) else None
+    return "python" if isinstance(shown, str) and _NAMES_PYTHON.search(shown) else None
 
 
 def _texts(value: object) -> Iterable[str]:
@@ -323,7 +336,7 @@ def _cells(document: object) -> list[dict[str, Any]]:
 def _upgrade(document: Notebook) -> Mapping[str, Any]:
     import nbformat
 
-    major = document.get("nbformat", 3 if "worksheets" in document else 4)
+    major = _major(document)
     if not isinstance(major, int) or major > nbformat.current_nbformat:
         raise _invalid(
             f"its nbformat is {major!r}; formats up to {nbformat.current_nbformat} are known"
@@ -331,10 +344,32 @@ def _upgrade(document: Notebook) -> Mapping[str, Any]:
     if major == nbformat.current_nbformat:
         return document
     try:
-        old = nbformat.from_dict({**copy.deepcopy(document), "nbformat": major})
+        old = nbformat.from_dict({**_with_whole_texts(document), "nbformat": major})
         return nbformat.convert(old, nbformat.current_nbformat)  # type: ignore[no-any-return]
     except Exception as error:
         raise _invalid(f"nbformat {major} could not be upgraded ({error!r})") from error
+
+
+def _with_whole_texts(document: Notebook) -> Notebook:
+    """Of nbformat 3 and older: texts that were lists of lines are texts, and outputs are gone."""
+    whole = copy.deepcopy(document)
+    for cell in _cells(whole):
+        for key in ("input", "source", "rendered"):
+            lines = cell.get(key)
+            if isinstance(lines, list) and lines and all(isinstance(one, str) for one in lines):
+                cell[key] = ("" if lines[0].endswith(("\n", "\r")) else "\n").join(lines)
+        if cell.get("cell_type") == "code":
+            cell["outputs"] = []
+    return whole
+
+
+def _major(document: Notebook) -> object:
+    """The whole part of its format's number, which programs also write as `4.5` or `"4"`."""
+    major = document.get("nbformat")
+    if major is None:
+        return 3 if "worksheets" in document else 4
+    found = _MAJOR.fullmatch(str(major))
+    return major if found is None else int(found[1])
 
 
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -384,7 +419,7 @@ def _cell_id(found: object, index: int, taken: set[str]) -> str:
 def _cell_metadata(cell: Mapping[str, Any]) -> dict[str, Any]:
     metadata = cell.get("metadata")
     kept = copy.deepcopy(metadata) if isinstance(metadata, dict) else {}
-    kept["tags"] = [tag for tag in dict.fromkeys(tags_of(cell)) if tag and "," not in tag]
+    kept["tags"] = list(dict.fromkeys(tags_of(cell)))
     if not isinstance(kept.get("jupyter", {}), dict):
         del kept["jupyter"]
     kept.pop("papermill", None)
@@ -393,6 +428,8 @@ def _cell_metadata(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell_source(cell: Mapping[str, Any], index: int) -> str:
     source = cell.get("source", cell.get("input", ""))
+    if source is None:
+        return ""
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
         source = "".join(source)
     if isinstance(source, str):

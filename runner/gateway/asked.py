@@ -17,6 +17,7 @@ from runner.names import MAX_NAME_BYTES, is_job_name, job_name
 from runner.outcome import ErrorType, refuse
 from runner.request import (
     Form,
+    Request,
     check_resources,
     check_timeout,
     library_path,
@@ -63,9 +64,10 @@ def read_form(texts: Mapping[str, str], files: Sequence[bytes], settings: Settin
     if len(files) > 1:
         message = f"The form has {len(files)} files; send one notebook a request."
         raise refuse(ErrorType.INVALID_REQUEST, message)
-    if not files and "notebook" not in fields and "file" in fields:
-        files = [texts["file"].encode()]  # as .NET sends it, which names no file by itself
-        del fields["file"]
+    nameless = None if files or "notebook" in fields else _nameless_file(texts)
+    if nameless is not None:
+        files = [texts[nameless].encode()]
+        del fields[nameless]
     if not files:
         return read_asked(fields, settings)
     if "notebook" in fields:
@@ -74,6 +76,15 @@ def read_form(texts: Mapping[str, str], files: Sequence[bytes], settings: Settin
     document = _mapping(_unpacked(read_document(files[0], Form.JSON)))
     whole = document if "notebook" in document else {"notebook": document}
     return read_asked({**whole, **fields}, settings)
+
+
+def _nameless_file(texts: Mapping[str, str]) -> str | None:
+    """The field that is a file without a file name: of .NET, and of n8n where it knows none."""
+    if texts.get("file"):
+        return "file"
+    others = texts.keys() - Request.model_fields.keys() - {"name"}
+    found = [key for key in others if texts[key].lstrip("\ufeff \t\r\n").startswith("{")]
+    return found[0] if len(found) == 1 else None
 
 
 def read_asked(document: JsonValue, settings: Settings) -> Asked:

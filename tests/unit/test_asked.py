@@ -131,6 +131,10 @@ def test_a_form_has_its_notebook_as_a_file() -> None:
     assert read_form({}, [whole], Settings()).request == {"notebook": CELLS, "retries": 2}
     by_path = read_form({"notebook": "a.ipynb"}, [], Settings())
     assert by_path.request == {"notebook": "a.ipynb"}
+    for field in ("file", "data"):  # a part without a file name is no file to who reads the form
+        nameless = {field: f"\ufeff{raw.decode()}", "retries": "1", "parameters": '{"x": 1}'}
+        expected = {"notebook": CELLS, "retries": 1, "parameters": {"x": 1}}
+        assert read_form(nameless, [], Settings()).request == expected
 
 
 @pytest.mark.parametrize(
@@ -141,6 +145,7 @@ def test_a_form_has_its_notebook_as_a_file() -> None:
         ({"notebook": "a.ipynb"}, [b"{}"], "one of them"),
         ({}, [b"PK\x03\x04"], "JSON"),
         ({"colour": "red"}, [json.dumps(CELLS).encode()], "colour"),
+        ({"a": "{}", "b": "{}"}, [], "'a'"),
     ],
 )
 def test_a_form_that_is_wrong_is_explained(

@@ -1,5 +1,6 @@
 """Promises of literals: the text of a value says the same JSON as the value in a DataFrame."""
 
+import array
 import collections
 import datetime
 import fractions
@@ -7,6 +8,7 @@ import pathlib
 import uuid
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from runner.results import _plain
 from runner.strict_json import clean, dumps
 
 UTC = datetime.UTC
+BERLIN = ZoneInfo("Europe/Berlin")
 HALF_PAST = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
 AS_IN_A_FRAME = [
     *[np.float64(3.5), np.float32(0.5), np.float16(2), np.int64(3), np.uint8(255), np.int32(-1)],
@@ -78,6 +81,28 @@ def test_a_value_alone_is_what_it_is_in_a_frame(value: Any) -> None:
         ({pd.Timestamp("2026-01-02"): 1}, {"2026-01-02T00:00:00.000": 1}),
         (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
         (np.longdouble(1.5), 1.5),
+        (np.array("a"), "a"),
+        (array.array("i", [1, 2]), [1, 2]),
+        (array.array("d"), []),
+        (range(3), [0, 1, 2]),
+        ({"a": 1}.keys(), ["a"]),
+        ({"a": np.int64(1)}.items(), [["a", 1]]),
+        (datetime.datetime(2026, 7, 2, 3, tzinfo=BERLIN), "2026-07-02T01:00:00.000Z"),
+        (pd.Series(["a", "b", "a"]).unique(), ["a", "b"]),
+        (pd.array(["its", None, "<NA>"], dtype="string"), ["its", None, "<NA>"]),
+        (pd.array([1, None]), [1, None]),
+        (pd.array([True, None]), [True, None]),
+        (pd.to_datetime(["2026-01-02", None]).array, ["2026-01-02T00:00:00.000", None]),
+        (pd.to_timedelta(["1h", None]).array, ["P0DT1H0M0S", None]),
+        (pd.Categorical(["a", "b"], ordered=True), ["a", "b"]),
+        (pd.RangeIndex(3), [0, 1, 2]),
+        (pd.date_range("2026", periods=2), ["2026-01-01T00:00:00.000", "2026-01-02T00:00:00.000"]),
+        (pd.date_range("2026", periods=1, tz="Europe/Berlin"), ["2025-12-31T23:00:00.000Z"]),
+        (pd.to_timedelta(["1h", None]), ["P0DT1H0M0S", None]),
+        (pd.period_range("2026", periods=2, freq="M"), ["2026-01", "2026-02"]),
+        (pd.MultiIndex.from_tuples([("a", 1), ("b", 2)]), [["a", 1], ["b", 2]]),
+        (pd.CategoricalIndex(["a"]), ["a"]),
+        (pd.Index([f"name {number}" for number in range(30)]), [f"name {n}" for n in range(30)]),
     ],
     ids=lambda value: repr(sorted(value) if isinstance(value, set) else value),
 )
@@ -99,7 +124,11 @@ def test_what_a_cell_ends_with_has_a_value(value: Any, expected: Any) -> None:
             "a.b.c.d",
         ],
         *["Timedelta('x')", "Fraction(1)", "OrderedDict([1])", "np.datetime64(3, 'D')", "-'a'"],
-        *["datetime.datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo(key='Europe/Berlin'))", "{**{}}"],
+        *[
+            f"datetime.datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo(key={key!r}))"
+            for key in ("Europe", "../x", "Nowhere/Else", 3)
+        ],
+        *["{**{}}", "range(10**9)", "range(1, 2, 0)", "<IntervalArray>\n[(0, 1]]"],
         *["array([1], dtype='timedelta64[ns]')", "np.timedelta64(1,'D')", "1e999", "-True", "~1"],
         *["datetime.timedelta(days=10**10)", "datetime.timedelta(days=99999999999)", "\ud800"],
         *["defaultdict(<class 'int'>, ", "Index(['a'", "<NA> x"],

@@ -183,14 +183,17 @@ def test_source_is_always_text(cell: Json, expected: str) -> None:
     [
         ({"metadata": {"tags": ["a", "b"]}}, ["a", "b"]),
         ({"metadata": {"tags": ["a", 5, None]}}, ["a"]),
-        ({"metadata": {"tags": "a"}}, []),
+        ({"metadata": {"tags": "a"}}, ["a"]),
+        ({"metadata": {"tags": "a, b,"}}, ["a", "b"]),
+        ({"metadata": {"tags": ["a,b", " c ", " "]}}, ["a", "b", "c"]),
+        ({"metadata": {"tags": {"a": 1}}}, []),
         ({"metadata": {}}, []),
         ({"metadata": None}, []),
         ({}, []),
     ],
 )
 def test_tags_are_always_a_list_of_texts(cell: Json, expected: list[str]) -> None:
-    """Malformed metadata have none."""
+    """Malformed metadata have none; those that stand in one text are tags too."""
     assert tags_of(cell) == expected
 
 
@@ -254,6 +257,10 @@ def test_code_is_a_code_cell_whatever_is_in_it(document: object, expected: bool)
         ({"language_info": {"file_extension": ".py"}}, "python", None),
         ({"language_info": {"codemirror_mode": {"name": "ipython"}}}, "python", None),
         ({"language_info": {"file_extension": ".jl"}}, None, None),
+        ({"language_info": {"name": "ipython"}}, "python", None),
+        ({"kernelspec": {"name": "gap", "display_name": "Python 3 (gap)"}}, "python", "gap"),
+        ({"kernelspec": {"name": "gap", "display_name": "GAP 4"}}, None, "gap"),
+        ({"kernelspec": {"name": "gap", "display_name": 3}}, None, "gap"),
     ],
 )
 def test_language_and_kernel_are_read_from_any_metadata(
@@ -364,6 +371,16 @@ def test_ids_that_take_every_replacement_end_as_well() -> None:
     assert len({cell.id for cell in whole.cells}) == 4
 
 
+def test_nbformat_3_is_upgraded_as_it_lies_on_a_disk() -> None:
+    """There every text is a list of lines; the oldest have no ends of lines in it."""
+    heading = {"cell_type": "heading", "level": 2, "source": ["Title"], "metadata": {}}
+    output = {"output_type": "pyout", "prompt_number": 1, "text": ["1"], "metadata": {}}
+    for lines in (["a = 1\n", "a"], ["a = 1", "a"]):
+        cell = {**old_code(lines), "outputs": [output]}
+        whole = normalise(old(heading, cell))
+        assert [one.source for one in whole.cells] == ["## Title", "a = 1\na"]
+
+
 def test_nbformat_3_is_upgraded() -> None:
     """Worksheets become cells, `input` becomes `source`, headings become markdown."""
     heading = {"cell_type": "heading", "level": 2, "source": "Title", "metadata": {}}
@@ -381,7 +398,19 @@ def test_newer_minor_format_is_read_as_this_one() -> None:
     assert whole.cells[0].source == "a"
 
 
-@pytest.mark.parametrize("major", [5, 99, "4", 4.0, None, [], 0, -1])
+@pytest.mark.parametrize("major", ["4", 4.0, 4.5, "4.5", None])
+def test_its_format_may_be_written_in_any_way(major: object) -> None:
+    """Programs that make notebooks write it as they like."""
+    whole = normalise(check(notebook(code("a"), nbformat=major)))
+    assert (whole.nbformat, whole.cells[0].source) == (4, "a")
+
+
+def test_a_cell_whose_source_is_null_is_empty() -> None:
+    """As one without a source is."""
+    assert normalise(check(notebook(code(None)))).cells[0].source == ""
+
+
+@pytest.mark.parametrize("major", [5, 99, "four", [], 0, -1])
 def test_unknown_format_is_refused(major: object) -> None:
     """The message names the format."""
     assert f"nbformat {major}" in refused(notebook(code(), nbformat=major)) or (
@@ -398,7 +427,7 @@ def test_unknown_format_is_refused(major: object) -> None:
         ({"cell_type": "Code"}, "'Code'"),
         (code(5), "source of cell 1"),
         (code(["a", 5]), "source of cell 1"),
-        ({"cell_type": "markdown", "source": None}, "source of cell 1"),
+        ({"cell_type": "markdown", "source": {}}, "source of cell 1"),
         (code(metadata={"collapsed": "yes"}), "cells/1/metadata/collapsed"),
         (
             {"cell_type": "markdown", "source": "", "attachments": {"a": 5}},
