@@ -532,10 +532,17 @@ def _known_beside(place: Sequence[str | int]) -> str:
     return f"{maybe}There are{f' in `{where}`' if where else ''}: {known}"
 
 
+_EXPECTED = {
+    "model_type": "This is a section; its settings go below it, each as `key: value`",
+    "tuple_type": "Input should be a list, such as `[one, two]`",
+}
+"""Where pydantic speaks of Python's types, which a settings file does not have."""
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown setting `{key}`; {_known_beside(first['loc'])}"
     got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
-    return f"setting `{key}`: {first['msg']}{got}"
+    return f"setting `{key}`: {_EXPECTED.get(first['type'], first['msg'])}{got}"

@@ -112,8 +112,10 @@ class Failure(Value):
 
     @property
     def in_short(self) -> str:
-        """For a log: the type, and the message as far as a line takes it."""
-        return f"{self.error_type}: {excerpt(self.message, LOGGED_CHARACTERS)}"
+        """For a log, behind the status: the type where it says more, and the message."""
+        said = excerpt(self.message, LOGGED_CHARACTERS)
+        is_told = self.error_type.value == ERROR_RULES[self.error_type].status.value
+        return said if is_told else f"{self.error_type}: {said}"
 
 
 MAX_REFUSAL = 1000

@@ -125,7 +125,7 @@ def loads(raw: bytes) -> JsonValue:
     try:
         return _built(_events(text))
     except yaml.MarkedYAMLError as error:
-        raise StrictYamlError(_sentence(error)) from error
+        raise StrictYamlError(_sentence(error, text)) from error
     except yaml.YAMLError as error:
         raise StrictYamlError(" ".join(str(error).split())) from error
     except RecursionError as error:
@@ -195,11 +195,15 @@ def _unknown_tag(event: Any) -> StrictYamlError:
     return _at(event, f"the tag {_shown(event.tag)} is not known here")
 
 
-def _sentence(error: yaml.MarkedYAMLError) -> str:
-    """libyaml's own words, with the place in them."""
+def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
+    """libyaml's own words, with the place in them; of a tab it has none."""
     words = ", ".join(" ".join(part.split()) for part in (error.context, error.problem) if part)
     mark = error.problem_mark or error.context_mark
-    return words if mark is None else f"{words} ({_place(mark)})"
+    if mark is None:
+        return words
+    if text[mark.index : mark.index + 1] == "\t":
+        words = "YAML is indented by spaces, and here is a tab"
+    return f"{words} ({_place(mark)})"
 
 
 def _at(event: Any, what: str) -> StrictYamlError:

@@ -211,3 +211,24 @@ def test_links_do_not_hide_that_a_folder_lies_in_another(tmp_path: Path) -> None
     for outbox in (tmp_path / "linked", tmp_path / "linked" / "out", tmp_path / "linked" / "new"):
         with pytest.raises(ConfigError, match="inbox"):
             check_apart(settings.model_copy(update={"outbox": outbox}))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("limits: 5", "`limits`: This is a section; its settings go below it"),
+        ("gateway: [5005]", "`gateway`: This is a section; its settings go below it"),
+        ("kernels: {preload: numpy}", "`kernels.preload`: Input should be a list, such as"),
+        ("intake: {ignore: {a: 1}}", "`intake.ignore`: Input should be a list, such as"),
+    ],
+)
+def test_a_setting_of_another_shape_is_told_in_the_words_of_a_settings_file(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    """Sections and lists, and no dictionaries, instances and tuples."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert said in str(caught.value)
+    assert "(got " in str(caught.value)

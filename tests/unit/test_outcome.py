@@ -85,6 +85,20 @@ def test_status_follows_from_the_error_type(kind: ErrorType) -> None:
     assert failed(Failure(error_type=kind, message="m")).status == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("cancelled", "m"),
+        ("interrupted", "m"),
+        ("timeout", "timeout: m"),
+        ("output_limit", "output_limit: m"),
+    ],
+)
+def test_a_log_line_says_no_status_twice(kind: str, said: str) -> None:
+    """The status stands in the line already; a type of the same word tells nothing more."""
+    assert Failure(error_type=ErrorType(kind), message="m").in_short == said
+
+
 def test_final_statuses_are_all_but_two() -> None:
     """What is queued or running is not at its end."""
     assert set(Status) - FINAL == {Status.QUEUED, Status.RUNNING}

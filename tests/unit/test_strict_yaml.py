@@ -75,6 +75,20 @@ def test_what_would_take_long_is_refused_where_it_begins(text: str, said: str) -
         loads(text.encode())
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("limits:\n\trun: 5", "line 2"),
+        ("ä: 😀\nb:\n  c: 1\n\td: 2", "line 4"),
+        ("\ta: 1", "line 1"),
+    ],
+)
+def test_an_indent_by_a_tab_is_called_so(text: str, place: str) -> None:
+    """An editor's tab looks like spaces, and YAML takes none."""
+    with pytest.raises(StrictYamlError, match=f"here is a tab .{place}"):
+        loads(text.encode())
+
+
 @pytest.mark.parametrize("raw", [b"a: \xff", "a: 1".encode("utf-16"), b"a: \x00", b'a: "\\ud800"'])
 def test_what_is_no_text_is_refused(raw: bytes) -> None:
     """Whatever a file holds, reading it ends in a value or in one kind of error."""
