@@ -583,6 +583,7 @@ class Daemon:
             )
             self._dispatch.drain()
         self._stop_at = self._clock() + seconds
+        self._pulse_at = 0.0
 
     def _is_over(self) -> bool:
         if self._stop_now:
@@ -632,7 +633,8 @@ class Daemon:
 
     def _tell_pulse(self) -> None:
         """Say how we are, to whom it may concern."""
-        troubles = [f"cannot {what}: {why}" for what, why in self._dispatch.troubles.items()]
+        troubles = [] if self._stop_at is None else ["it is stopping; requests wait for its start"]
+        troubles += [f"cannot {what}: {why}" for what, why in self._dispatch.troubles.items()]
         if self._inbox_trouble is not None:
             troubles.append(f"cannot take requests: {self._inbox_trouble}")
         troubles.extend(

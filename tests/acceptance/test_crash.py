@@ -220,13 +220,15 @@ def test_sigterm_drains_and_then_interrupts(serving: Serving) -> None:
 
 
 def test_a_second_sigterm_stops_at_once(serving: Serving) -> None:
-    """The run is interrupted at the next start."""
-    program = serving()
+    """The run is interrupted at the next start. Between the two health is red: a request that
+    comes then waits for that start."""
+    program = serving({"shutdown_seconds": 90})
     program.drop("long.ipynb", LONG)
     running(program, "long")
     assert program.process is not None
     program.process.send_signal(signal.SIGTERM)
     wait_for(lambda: "SIGTERM" in program.log)
+    wait_for(lambda: "it is stopping" in (program.root / "state" / "pulse.json").read_text())
     program.process.send_signal(signal.SIGTERM)
     assert program.process.wait(10) == 0
     wait_for(lambda: not program.processes())
