@@ -62,6 +62,7 @@ R = TypeVar("R")
 FAULT = 70
 HEALTH_SECONDS = 5.0
 CHECK_WIDTH = len("environment")
+MAX_JOBS = 1_000_000
 """Exit code (sysexits.h, EX_SOFTWARE) where it is the runner or its machine."""
 _FOLDERS = ("state", "notebooks", "outbox", "inbox")
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
@@ -484,7 +485,14 @@ def _from_here(path: Path) -> Path:
     "--status", type=click.Choice([str(s) for s in Status]), help="Only jobs of this status."
 )
 @click.option("--name", help="Only jobs of this name.")
-@click.option("-n", "--limit", default=20, show_default=True, help="How many at most.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(0, MAX_JOBS, clamp=True),
+    default=20,
+    show_default=True,
+    help="How many at most.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @_with_settings
 def jobs(
@@ -496,7 +504,9 @@ def jobs(
 ) -> None:
     """List jobs, the newest first."""
     reader = _reader(settings)
-    found = reader.jobs(limit=limit, status=Status(status) if status else None, name=name)
+    found: Sequence[Job] = ()
+    if name is None or _is_text(name):
+        found = reader.jobs(limit=limit, status=Status(status) if status else None, name=name)
     if as_json:
         for job in found:
             click.echo(json.dumps(_row(job)))
@@ -854,12 +864,19 @@ def _reader(settings: Settings) -> LedgerReader:
 def _find(settings: Settings, what: str) -> Job | None:
     """The job of an id, of the beginning of one, or the latest of a name."""
     reader = _reader(settings)
+    if not _is_text(what):
+        return None
     if _JOB_ID.fullmatch(what):
         return reader.job(what)
     found = reader.latest(what)
     if found is None and re.fullmatch(r"[0-9a-f]{6,31}", what):
         return reader.by_prefix(what)
     return found
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be a job's name: one on the command line may be bytes that are no UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _row(job: Job) -> dict[str, Any]:

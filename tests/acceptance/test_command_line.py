@@ -153,9 +153,12 @@ def test_jobs_show_and_cancel(serving: Serving) -> None:
     cancelled = program.run("cancel", "long")
     assert cancelled.returncode == 0, cancelled.stderr
     assert program.await_report("long", 20)["status"] == "cancelled"
-    unknown = program.run("show", "nobody")
-    assert unknown.returncode == 70
-    assert "nobody" in unknown.stderr
+    for command, name in (("show", "nobody"), ("show", "\udcff"), ("cancel", "\udcff")):
+        unknown = program.run(command, name)
+        assert unknown.returncode == 70
+        assert f"there is no job {name!r}" in unknown.stderr
+    odd = program.run("jobs", "--name", "\udcff", "-n", "9" * 30)
+    assert odd.returncode == 0, odd.stderr
 
 
 def test_check_says_all_that_would_be_refused(make_program: Make) -> None:
