@@ -24,6 +24,7 @@ from pydantic_settings import (
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from runner.strict_yaml import StrictYamlError
@@ -507,7 +508,27 @@ def _environment() -> dict[str, Any]:
     for name, section, key in SHORT_NAMES:
         if os.environ.get(name):
             short.setdefault(section, {})[key] = os.environ[name]
-    return _merge(short, EnvSettingsSource(Settings)())
+    try:
+        return _merge(short, EnvSettingsSource(Settings)())
+    except SettingsError as error:
+        raise ConfigError(_no_json(error)) from error
+
+
+def _no_json(error: SettingsError) -> str:
+    """Which variable holds no list or mapping; the error itself names its section alone."""
+    text = getattr(error.__cause__, "doc", None)
+    named = (
+        name
+        for name, value in os.environ.items()
+        if name.upper().startswith(ENV_PREFIX) and value == text
+    )
+    name = next(named, None)
+    if name is None:
+        return f"the environment: {error}"
+    return (
+        f"`{name}` in the environment is {text!r}; a list is written as JSON there, such as "
+        '["one", "two"]'
+    )
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

@@ -165,6 +165,19 @@ def test_an_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str
         load()
 
 
+@pytest.mark.parametrize("name", ["KERNELS__PRELOAD", "INTAKE__IGNORE", "GATEWAY__ALLOWED_HOSTS"])
+@pytest.mark.parametrize("text", ["numpy", "[numpy", "{"])
+def test_a_list_that_is_no_json_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    """With what would do."""
+    monkeypatch.setenv(f"INBOX_RUNNER__{name}", text)
+    with pytest.raises(ConfigError) as refused:
+        load()
+    assert f"`INBOX_RUNNER__{name}`" in str(refused.value)
+    assert repr(text) in str(refused.value)
+
+
 def test_an_unknown_key_of_a_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a section, too."""
     monkeypatch.setenv("INBOX_RUNNER__LIMITS__RUN_SECONDZ", "1")
