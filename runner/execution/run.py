@@ -41,6 +41,8 @@ _SILENT = logging.getLogger("silent")
 """For what nbclient says of a notebook's messages; a notebook could fill the log with it."""
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
+_NO_FAILURES = ("", "0", "False", "None")
+"""What `sys.exit()` may get: of `main()`, nothing; of `unittest.main()`, whether it has failed."""
 LEAST_BYTES = 100
 """What any message counts that is no text."""
 
@@ -225,7 +227,9 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
                 self.nb_man.cell_start(cell, index)
                 self.execute_cell(cell, index)
             except CellExecutionError as error:
-                self.nb_man.cell_exception(self.nb.cells[index], cell_index=index, exception=error)
+                if self._run.exited is None:
+                    cell = self.nb.cells[index]
+                    self.nb_man.cell_exception(cell, cell_index=index, exception=error)
                 break
             finally:
                 self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
@@ -256,7 +260,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         try:
             await super()._check_raise_for_error(cell, cell_index, exec_reply)
         except CellExecutionError as error:
-            if error.ename == "SystemExit" and error.evalue in ("", "0"):
+            if error.ename == "SystemExit" and error.evalue in _NO_FAILURES:
                 self._run.exited = cell_index
             raise
         if any(one.get("source") == "ask_exit" for one in _payloads(content)):
@@ -478,9 +482,12 @@ def register() -> None:
 
 
 def _hide_caught_errors(executed: NotebookNode, run: Run) -> None:
-    """An exception that a cell has caught and shown is none, while papermill takes it for one."""
+    """An exception that a cell has caught and shown is none, while papermill takes it for one.
+
+    Nor is an end that the notebook called no failure, in whatever words.
+    """
     for index, cell in enumerate(executed.cells):
-        if run.replies.get(index, {}).get("status") != "ok":
+        if run.replies.get(index, {}).get("status") != "ok" and index != run.exited:
             continue
         others = [output for output in cell.outputs if output.output_type != "error"]
         if len(others) < len(cell.outputs):

@@ -215,7 +215,12 @@ def test_a_caught_exception_is_not_taken_for_the_one_that_fails(served: Program)
 
 
 @pytest.mark.parametrize(
-    "end", ["exit()", "quit()", "exit(0)", "import sys\nsys.exit()", "raise SystemExit(0)", "exit"]
+    "end",
+    [
+        *("exit()", "quit()", "exit(0)", "import sys\nsys.exit()", "raise SystemExit(0)", "exit"),
+        "import sys\nsys.exit(None)",  # as sys.exit(main()) does
+        "import sys\nsys.exit(False)",  # as unittest.main() ends, with whether it has failed
+    ],
 )
 def test_a_notebook_that_ends_itself_ends_there(end: str, served: Program) -> None:
     """As a success; no later cell runs, and the report says so."""
