@@ -33,6 +33,8 @@ _ITEM_KEYS = frozenset({"json", "binary", "pairedItem", "index", "error", "execu
 _MAX_PACKINGS = 5
 _MAPPINGS = ("notebook", "parameters", "resources")
 _NUMBERS = ("timeout_seconds", "retries")
+_NEEDS = ("memory_mb", "gpus")
+_EMPTY_IS_NONE = Request.model_fields.keys() - {"notebook"} | {"name"}
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
 
 
@@ -212,16 +214,26 @@ def _from_texts(body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     Raises:
         Refused: a text begins as JSON and is none.
     """
-    read = dict(body)
+    read = {
+        key: one for key, one in body.items() if key not in _EMPTY_IS_NONE or not _is_empty(one)
+    }
     for key in _MAPPINGS:
         text = read.get(key)
         if isinstance(text, str) and text.lstrip().startswith("{"):
             read[key] = _parsed(key, text)
-    for key in _NUMBERS:
-        text = read.get(key)
-        if isinstance(text, str) and _NUMBER.fullmatch(text.strip()):
-            read[key] = json.loads(text)
+    needs = read.get("resources")
+    if isinstance(needs, dict):
+        read["resources"] = needs = dict(needs)
+    for key, place in (*((key, read) for key in _NUMBERS), *((key, needs) for key in _NEEDS)):
+        text = place.get(key) if isinstance(place, dict) else None
+        if isinstance(place, dict) and isinstance(text, str) and _NUMBER.fullmatch(text.strip()):
+            place[key] = json.loads(text)
     return read
+
+
+def _is_empty(value: JsonValue) -> bool:
+    """What n8n makes of a field in which nothing stands, or of what the step before has not."""
+    return isinstance(value, str) and not value.strip()
 
 
 def _parsed(key: str, text: str) -> JsonValue:

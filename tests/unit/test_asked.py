@@ -72,7 +72,6 @@ def test_a_body_may_name_what_a_file_may_and_its_name() -> None:
         (b'{"notebook": "x", "resources": {"memory_mb": 1025}}', "invalid_request", "1024"),
         (b'{"notebook": "x", "resources": {"gpus": 1}}', "invalid_request", "cluster"),
         (b'{"notebook": "x.ipynb", "name": "../x"}', "invalid_request", "name"),
-        (b'{"notebook": "x.ipynb", "name": ""}', "invalid_request", "name"),
         (b'{"notebook": "x.ipynb", "name": 3}', "invalid_request", "name"),
         (b'{"notebook": "x.ipynb", "parameters": {"a b": 1}}', "invalid_parameters", "a b"),
     ],
@@ -116,8 +115,20 @@ def test_texts_are_read_as_what_they_stand_for() -> None:
         "retries": 1,
         "resources": {"memory_mb": 100},
     }
+    body |= {"resources": {"memory_mb": "100"}}
+    assert read_body(json.dumps(body).encode(), Settings()).request["resources"] == {
+        "memory_mb": 100
+    }
     for wrong in ({"timeout_seconds": "1m"}, {"retries": "01"}, {"parameters": "{years: 3}"}):
         assert next(iter(wrong)) in refused(json.dumps({**body, **wrong}).encode())[1]
+
+
+def test_an_empty_text_is_none() -> None:
+    """As in a form: n8n sends one for a field in which nothing stands."""
+    keys = ("parameters", "timeout_seconds", "kernel", "retries", "resources", "id", "name")
+    body = {"notebook": "a.ipynb", **dict.fromkeys(keys, " ")}
+    asked = read_body(json.dumps(body).encode(), Settings())
+    assert (asked.request, asked.name, asked.job_id) == ({"notebook": "a.ipynb"}, None, None)
 
 
 def test_a_form_has_its_notebook_as_a_file() -> None:
