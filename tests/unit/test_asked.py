@@ -115,10 +115,9 @@ def test_texts_are_read_as_what_they_stand_for() -> None:
         "retries": 1,
         "resources": {"memory_mb": 100},
     }
-    body |= {"resources": {"memory_mb": "100"}}
-    assert read_body(json.dumps(body).encode(), Settings()).request["resources"] == {
-        "memory_mb": 100
-    }
+    nested = {**body, "resources": {"memory_mb": "100"}}
+    needs = read_body(json.dumps(nested).encode(), Settings()).request["resources"]
+    assert needs == {"memory_mb": 100}
     for wrong in ({"timeout_seconds": "1m"}, {"retries": "01"}, {"parameters": "{years: 3}"}):
         assert next(iter(wrong)) in refused(json.dumps({**body, **wrong}).encode())[1]
 
