@@ -53,6 +53,20 @@ def parse(raw: bytes) -> object:
         return json.loads(raw)
     except RecursionError as error:
         raise ValueError("it is nested too deeply to be read") from error
+    except ValueError as error:
+        raise ValueError(_instead(raw) or str(error)) from error
+
+
+def _instead(raw: bytes) -> str | None:
+    """What people drop in the place of a notebook without knowing."""
+    start = raw[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html")):
+        return "it is a web page; download the file itself"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; fetch the file with `git lfs pull`"
+    if any(raw.startswith(b"<<<<<<< ", place + 1) for place in (-1, raw.find(b"\n<<<<<<< "))):
+        return "it has marks of a merge conflict; resolve it first"
+    return None
 
 
 def check(document: object) -> Notebook:

@@ -197,10 +197,17 @@ def _explained(error: ValueError) -> StrictJsonError:
     if isinstance(error, StrictJsonError):
         return error
     if isinstance(error, UnicodeDecodeError):
-        return StrictJsonError(f"it is no UTF-8 text (byte {error.start})")
+        return StrictJsonError(no_utf_8(error))
     if isinstance(error, json.JSONDecodeError):
         return StrictJsonError(str(error))
     return StrictJsonError("a number in it has too many digits")
+
+
+def no_utf_8(error: UnicodeDecodeError) -> str:
+    """Why bytes are no text, in words."""
+    if error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "it is UTF-16 text, as PowerShell's `>` writes it; save it as UTF-8"
+    return f"it is no UTF-8 text (byte {error.start})"
 
 
 def _shown(text: str) -> str:

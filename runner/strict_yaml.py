@@ -25,7 +25,7 @@ from yaml.events import (
 )
 
 from runner.scalars import Scalar, ScalarError, scalar_of
-from runner.strict_json import MAX_DEPTH, JsonValue
+from runner.strict_json import MAX_DEPTH, JsonValue, no_utf_8
 
 try:
     from yaml.cyaml import CParser as _Parser  # type: ignore[attr-defined]
@@ -119,7 +119,7 @@ def loads(raw: bytes) -> JsonValue:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise StrictYamlError(f"it is no utf-8 text (byte {error.start})") from error
+        raise StrictYamlError(no_utf_8(error)) from error
     if sum(text.count(f"{end}%") for end in _LINE_ENDS) > MAX_DIRECTIVES:
         raise StrictYamlError(f"more than {MAX_DIRECTIVES} lines begin with %")
     try:

@@ -405,6 +405,23 @@ def test_its_format_may_be_written_in_any_way(major: object) -> None:
     assert (whole.nbformat, whole.cells[0].source) == (4, "a")
 
 
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"\n<!DOCTYPE html><html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "git lfs pull"),
+        (b'{\n "cells": [\n<<<<<<< HEAD\n  {}\n=======\n', "merge conflict"),
+        (b"<<<<<<< HEAD\n", "merge conflict"),
+        (b'{"cells": [', "line 1"),
+        (b"{" * 10 + b"<<<<<<< ", "line 1"),
+    ],
+)
+def test_what_is_dropped_for_a_notebook_is_named(raw: bytes, said: str) -> None:
+    """Half of a notebook has the place where it ends."""
+    with pytest.raises(ValueError, match=said):
+        parse(raw)
+
+
 def test_a_cell_whose_source_is_null_is_empty() -> None:
     """As one without a source is."""
     assert normalise(check(notebook(code(None)))).cells[0].source == ""

@@ -188,7 +188,7 @@ def test_output_is_indented_utf8_in_the_order_given() -> None:
         (b"[1e999]", "the number '1e999' is too large"),
         (b"9" * 5_000, "a number in it has too many digits"),
         (b'"a\xff"', r"it is no UTF-8 text \(byte 2\)"),
-        ("{}".encode("utf-16"), r"it is no UTF-8 text \(byte 0\)"),
+        ("{}".encode("utf-16"), r"it is UTF-16 text"),
         (rb'{"a": "\uD83d"}', "half of a surrogate pair"),
         (rb'{"\udfff": 1}', "half of a surrogate pair"),
         (b"[" * 201 + b"]" * 201, "nested more than 200 deep"),
