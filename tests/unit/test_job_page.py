@@ -103,6 +103,26 @@ def test_the_librarys_notebook_is_named(asked: dict[str, str] | None) -> None:
     assert sight_of(JOB, REPORT, asked).library == (asked or {}).get("notebook")
 
 
+@pytest.mark.parametrize(
+    ("dropped", "is_notebook"),
+    [
+        (b'{"cells": []}', True),
+        (b'{"notebook": "nosuch.ipynb"}', False),
+        (b'{"notebook": {"cells": []}, "parametres": {}}', False),
+        (b"notebook: loan.ipynb\nparametres: {}\n", False),
+        (None, False),
+    ],
+)
+def test_a_request_that_was_wrong_is_not_shown_as_a_notebook(
+    dropped: bytes | None, is_notebook: bool
+) -> None:
+    """It is there to be fetched; a notebook whose settings were wrong is shown."""
+    refused = replace(JOB, status=Status.REJECTED, error_type=ErrorType.INVALID_REQUEST)
+    sight = sight_of(refused, REPORT, {}, dropped)
+    assert (sight.has_notebook, sight.has_bytes) == (is_notebook, not is_notebook)
+    assert sight.can_run_again
+
+
 # The last 24 hours
 
 FIRST = datetime(2026, 11, 24, 5, tzinfo=UTC)

@@ -13,6 +13,8 @@ from runner.gateway.page.readable import Shown, json_text, shown
 from runner.gateway.page.words import duration, shown_name
 from runner.ledger import Job, Place, State, seconds_between
 from runner.outcome import ErrorType, Status
+from runner.request import Kind, kind_of
+from runner.strict_json import StrictJsonError, loads
 
 _LINE = re.compile(r"^Cell In\[\d{1,9}\], line (\d{1,9})", re.MULTILINE)
 NEVER_NOTEBOOKS = frozenset({ErrorType.INVALID_NOTEBOOK, ErrorType.NOTEBOOK_TOO_LARGE})
@@ -113,12 +115,21 @@ def submitted(job_id: str, name: str) -> Sight:
     return Sight(job_id, name, Status.QUEUED, ())
 
 
-def sight_of(job: Job, report: Mapping[str, Any] | None, asked: Mapping[str, Any] | None) -> Sight:
-    """A job. `report` is its published JSON, `asked` its request; None where they are not kept."""
+def sight_of(
+    job: Job,
+    report: Mapping[str, Any] | None,
+    asked: Mapping[str, Any] | None,
+    dropped: bytes | None = None,
+) -> Sight:
+    """A job. `report` is its published JSON, `asked` its request, and `dropped` the notebook, or
+    what came in the place of one; None where they are not kept."""
     content = report or {}
     library = (asked or {}).get("notebook")
     parameters = content.get("parameters") or (asked or {}).get("parameters") or {}
     was_none = job.error_type in NEVER_NOTEBOOKS
+    is_paper = not (
+        was_none or (job.error_type is ErrorType.INVALID_REQUEST and _no_paper(dropped))
+    )
     return Sight(
         job_id=job.job_id,
         name=job.name,
@@ -137,12 +148,20 @@ def sight_of(job: Job, report: Mapping[str, Any] | None, asked: Mapping[str, Any
         kernel=str((content.get("kernel") or {}).get("name") or ""),
         host=str(content.get("host") or ""),
         has_report=report is not None,
-        has_notebook=bool(content.get("output_nb")) and not was_none,
-        has_bytes=bool(content.get("output_nb")) and was_none,
+        has_notebook=bool(content.get("output_nb")) and is_paper,
+        has_bytes=bool(content.get("output_nb")) and not is_paper,
         has_run=job.started_at is not None,
         is_pruned=report is None and job.state is State.CLOSED,
         can_run_again=asked is not None and job.place is not Place.PRUNED and not was_none,
     )
+
+
+def _no_paper(dropped: bytes | None) -> bool:
+    """Whether it is a request that is wrong, and no notebook whose settings are."""
+    try:
+        return kind_of(loads(dropped or b"")) is not Kind.NOTEBOOK
+    except StrictJsonError:
+        return True
 
 
 def _status(job: Job) -> Status:

@@ -144,8 +144,13 @@ class Pages:
         while report is not None and found.state is State.SEALED and time.monotonic() < deadline:
             time.sleep(CLOSING_LOOK_SECONDS)
             found = self._record.job(job_id)
-        asked = self._record.asked(job_id)
-        return sight_of(found, None if report is None else report.content, asked)
+        content = None if report is None else report.content
+        try:
+            return sight_of(found, content, *self._record.input_of(found))
+        except Problem as problem:
+            if problem.status != 410:
+                raise
+            return sight_of(found, content, None)
 
     def _cancel(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
