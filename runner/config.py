@@ -312,7 +312,7 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
         file = None  # type: ignore[assignment]
     base = file.resolve().parent if file else Path.cwd()
     written = _read(file) if file else {}
-    given = {key: str(Path(v).absolute()) for key, v in (flags or {}).items() if v is not None}
+    given = {key: str(_place(Path.cwd(), v)) for key, v in (flags or {}).items() if v is not None}
     merged = _merge(written, _environment())
     merged = _merge(merged, given)
     try:
@@ -320,7 +320,7 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from error
     folders = {
-        name: Path(os.path.normpath(base / getattr(settings, name)))
+        name: _place(base, getattr(settings, name))
         for name in ("inbox", "outbox", "notebooks", "state")
     }
     servers = {
@@ -330,16 +330,21 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
     tls = settings.execution.dask.tls
     if tls is not None:
         names = ("ca_file", "cert_file", "key_file")
-        files = {name: Path(os.path.normpath(base / getattr(tls, name))) for name in names}
+        files = {name: _place(base, getattr(tls, name)) for name in names}
         dask = settings.execution.dask.model_copy(update={"tls": tls.model_copy(update=files)})
         execution = settings.execution.model_copy(update={"dask": dask})
         settings = settings.model_copy(update={"execution": execution})
     if settings.jupyter.folder is not None:
-        folder = Path(os.path.normpath(base / settings.jupyter.folder))
+        folder = _place(base, settings.jupyter.folder)
         servers["jupyter"] = servers["jupyter"].model_copy(update={"folder": folder})
     settings = settings.model_copy(update={**folders, **servers})
     _check_names_apart(settings)
     return settings
+
+
+def _place(base: Path, written: Path) -> Path:
+    """A path of the settings: `~` is a home folder, and a relative one counts from `base`."""
+    return Path(os.path.normpath(base / os.path.expanduser(written)))  # noqa: PTH111
 
 
 FOLDERS = ("inbox", "outbox", "notebooks", "state")
@@ -412,7 +417,7 @@ def _with_token(name: str, server: Listening, base: Path) -> Listening:
         return server
     if server.token is not None:
         raise ConfigError(f"set `{name}.token` or `{name}.token_file`, not both")
-    file = base / server.token_file
+    file = _place(base, server.token_file)
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -69,6 +69,18 @@ def test_relative_folders_count_from_the_settings_file(tmp_path: Path) -> None:
     assert settings.state == tmp_path / "here"
 
 
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As everywhere else; a folder called `~` is made nowhere."""
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("INBOX_RUNNER__OUTBOX", "~/results")
+    (tmp_path / "my.yaml").write_text("inbox: ~/drop\nnotebooks: a~b\n")
+    settings = load(tmp_path / "my.yaml", {"state": Path("~/state")})
+    assert settings.inbox == Path("/home/anna/drop")
+    assert settings.outbox == Path("/home/anna/results")
+    assert settings.notebooks == tmp_path / "a~b"
+    assert settings.state == Path("/home/anna/state")  # no shell expands `--state=~/state`
+
+
 def test_flag_wins_over_environment_over_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
