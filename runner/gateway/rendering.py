@@ -28,6 +28,8 @@ MODULE = "runner.gateway.rendering"
 RENDER_SECONDS = 60.0
 MEMORY_BYTES = 2 * 1024**3
 MAX_FORMULA_CHARS = 4_000
+MAX_TEXT_CHARS = 500_000
+"""Of one output's text; a browser lays out a longer one for minutes, or gives up."""
 MARKER_TAGS = {"papermill-error-cell-tag", "papermill-error-cell"}
 """Tags of the banners that papermill puts into a failed notebook; the page tells it above."""
 TEMPLATE = """
@@ -84,7 +86,8 @@ def to_mathml(source: str, *, is_block: bool) -> str | None:
 
 
 def _prepare(notebook: "NotebookNode") -> None:
-    """Take out papermill's banners and what scrapbook stored, and show formulas that cells gave."""
+    """Take out papermill's banners and what scrapbook stored, cut what is too long to be seen, and
+    show formulas that cells gave."""
     notebook.cells = [
         cell for cell in notebook.cells if not MARKER_TAGS & set(cell.metadata.get("tags", ()))
     ]
@@ -93,11 +96,23 @@ def _prepare(notebook: "NotebookNode") -> None:
             cell.outputs = [output for output in cell.outputs if not _is_stored(output)]
         for output in cell.get("outputs", ()):
             bundle = output.get("data") or {}
+            for place, key in ((output, "text"), (bundle, "text/plain")):
+                if isinstance(place.get(key), str):
+                    place[key] = _shortened(place[key])
             latex = bundle.get("text/latex")
             if isinstance(latex, str) and "text/html" not in bundle:
                 formula = to_mathml(latex.strip().strip("$"), is_block=True)
                 if formula is not None:
                     bundle["text/html"] = formula
+
+
+def _shortened(text: str) -> str:
+    """Its beginning and its end, where it is longer than a browser can show."""
+    if len(text) <= MAX_TEXT_CHARS:
+        return text
+    half = MAX_TEXT_CHARS // 2
+    left_out = f"{len(text) - 2 * half:,} characters are left out here; the notebook has them"
+    return f"{text[:half]}\n\n… {left_out} …\n\n{text[-half:]}"
 
 
 def _is_stored(output: "NotebookNode") -> bool:
