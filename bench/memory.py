@@ -7,10 +7,12 @@ import argparse
 import json
 import sys
 import tempfile
-import threading
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ GOAL_MB = 30
 """How much more they may hold at the end than after the first hundred."""
 FIRST = 100
 CLIENTS = 4
+REST_SECONDS = 60
 MIX = (0, 0, 0, 0, 0, 0, 10, 10, 10, 100, 100, 100, 100, 1000, 1000, 1000, 0, 10, 2000, 5000)
 """Kilobytes of results, in turn."""
 MEGABYTE = 1 << 20
@@ -41,30 +44,37 @@ def main() -> None:
 
 
 def measure(running: Running, jobs: int) -> float:
-    """Run them; gives how many megabytes more there are at the end than after the first."""
-    taken: dict[int, dict[str, float]] = {}
-    done = threading.Semaphore(0)
+    """Run them; gives how many megabytes more there are at the end than after the first.
 
-    def one(number: int) -> None:
-        submit(running, number)
-        done.release()
-
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        futures = [clients.submit(one, number) for number in range(jobs)]
-        for number in range(1, jobs + 1):
-            done.acquire()
-            if number in (1, FIRST, jobs) or number % 250 == 0:
-                taken[number] = memory(running)
-                print(f"{number:5}  {said(taken[number])}", flush=True)
-        for future in futures:
-            future.result()
+    Both are taken at rest: what the last result needed is given back within half a minute.
+    """
+    numbers = iter(range(jobs))
+    first = settled(running, work_off(running, islice(numbers, FIRST)))
+    last = settled(running, work_off(running, numbers)) if jobs > FIRST else first
     for name, path in files(running.root):
         print(f"{name}: {path.stat().st_size / MEGABYTE:.1f} MB")
-    return max(taken[jobs][name] - taken[min(FIRST, jobs)][name] for name in taken[jobs])
+    return max(last[name] - first[name] for name in last)
 
 
-def submit(running: Running, number: int) -> None:
-    """One job by `POST /run`; its result is read, and read once more."""
+def work_off(running: Running, numbers: Iterable[int]) -> int:
+    """Run some jobs, several at a time, and print now and then what is held; gives the last one."""
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        for number in clients.map(partial(submit, running), numbers):
+            if number % 250 == 0:
+                print(f"{number:5}  {said(memory(running))}", flush=True)
+    return number
+
+
+def settled(running: Running, number: int) -> dict[str, float]:
+    """What is held once nothing has happened for a while."""
+    time.sleep(REST_SECONDS)
+    taken = memory(running)
+    print(f"{number + 1:5}  {said(taken)}, at rest", flush=True)
+    return taken
+
+
+def submit(running: Running, number: int) -> int:
+    """One job by `POST /run`; its result is read, and of some once more. Gives its number."""
     kilobytes = MIX[number % len(MIX)]
     source = (
         "import scrapbook\n"
@@ -78,6 +88,7 @@ def submit(running: Running, number: int) -> None:
     assert len(answer["results"]["rows"]) == kilobytes * 9
     if number % 10 == 0:
         assert call(running, f"/jobs/{answer['job_id']}")["result"]["results"] == answer["results"]
+    return number
 
 
 def call(running: Running, path: str, body: Any = None) -> Any:

@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import pytest
 
 from runner.execution.tree import INSTANCE
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # also a busy one
+hypothesis.settings.load_profile("any machine")
 
 Json = dict[str, Any]
 

@@ -407,7 +407,7 @@ SOURCES = st.lists(
 
 
 @given(SOURCES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_source_raises(sources: list[str]) -> None:
     """Whatever is in a cell, the answer is a set of plain module names."""
     assert all(name.isidentifier() for name in required_modules(sources).modules)

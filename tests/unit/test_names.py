@@ -195,7 +195,7 @@ PATHS = st.lists(PARTS, min_size=1, max_size=8).map("/".join)
 
 
 @given(PATHS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_name_is_always_safe(path: str) -> None:
     """Whatever the path: valid UTF-8, NFC, no controls, no hidden parts, no way up, short."""
     name = job_name(path)
@@ -212,14 +212,14 @@ def test_name_is_always_safe(path: str) -> None:
 
 
 @given(PATHS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_name_of_a_name_is_itself(path: str) -> None:
     """What was made safe once is safe."""
     assert is_job_name(job_name(path))
 
 
 @given(PATHS, PATHS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_distinct_paths_have_distinct_names(one: str, other: str) -> None:
     """Two files of the inbox never share their outcome's place."""
     assume(one != other)

@@ -582,7 +582,7 @@ DOCUMENTS = st.fixed_dictionaries(
 
 
 @given(DOCUMENTS | JSON)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_json_is_made_whole_or_refused(document: Any) -> None:
     """Nothing else is raised, and what comes out is valid and has every cell."""
     before = copy.deepcopy(document)

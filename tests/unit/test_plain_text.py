@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.plain_text import excerpt, one_line, plain_text, visible, visible_json
@@ -59,7 +59,6 @@ def test_nothing_that_steers_a_terminal_is_written_to_it(steering: str) -> None:
     assert "\n" not in one_line(text)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_json_for_a_terminal_is_the_same_value(text: str) -> None:
     """Escaped by JSON's own rules, so that a program reads what it would have read."""

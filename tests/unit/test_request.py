@@ -623,7 +623,7 @@ def test_path_out_of_the_library_is_refused(path: str) -> None:
 
 
 @given(st.text(alphabet="ab./\\\0", max_size=10))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_accepted_path_never_leads_out(path: str) -> None:
     """Every path is refused, or relative and without steps up."""
     try:
@@ -649,7 +649,7 @@ def test_accepted_path_never_leads_out(path: str) -> None:
     | st.binary(max_size=20),
     st.sampled_from(Form),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_make_a_request_or_are_refused(raw: bytes, form: Form) -> None:
     """Nothing else is ever raised, and what is accepted can be written down."""
     try:

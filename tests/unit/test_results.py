@@ -532,7 +532,7 @@ NOTEBOOKS = st.fixed_dictionaries({"cells": mostly(st.lists(CELLS, max_size=2))}
 
 
 @given(NOTEBOOKS, st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_notebook_raises(content: dict[str, Any], scrapbook: bool) -> None:
     """Whatever lies in a notebook, extraction ends, and all that it gives is strict JSON."""
     found = extract(content, scrapbook=scrapbook)

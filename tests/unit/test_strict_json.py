@@ -58,14 +58,14 @@ def depth_of(value: Any) -> int:
 
 
 @given(anything)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_is_written_can_be_read_back(value: object) -> None:
     """`loads`, which refuses all that is not strict, reads what `dumps` wrote, as `clean` is."""
     assert loads(dumps(value)) == clean(value)
 
 
 @given(anything)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_is_clean_is_left_alone(value: object) -> None:
     """A second cleaning changes nothing, and copies nothing."""
     once = clean(value)
@@ -225,7 +225,7 @@ def test_surrogate_pair_is_one_character() -> None:
 
 
 @given(st.binary(max_size=30) | texts.map(lambda text: text.encode("utf-8", "surrogatepass")))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     """No bytes raise anything but `StrictJsonError`."""
     try:
