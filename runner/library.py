@@ -144,6 +144,11 @@ def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
 
 
 def _not_read(folder: Path, path: PurePosixPath, error: OSError) -> str:
+    if len(str(path)) > MAX_SHOWN:
+        return (
+            f"There is no notebook {str(path)[:MAX_SHOWN]!r}… in the library; one itself goes "
+            "into `notebook` as a JSON object, not as a text."
+        )
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"The library's {str(path)!r} cannot be read ({error.strerror})."
     return f"There is no notebook {str(path)!r} in the library{probably_meant(folder, path)}."

@@ -54,6 +54,8 @@ REMEMBERED = 1_000
 """So many paths of each kind are remembered that are no requests; more are only counted."""
 DAY_NS = 86_400 * 10**9
 OUR_OWN = frozenset({REFUSED_FOLDER, LOCK_FILE, ".gitkeep"})
+GUIDE = "README.md"
+"""How to use the inbox; it lies there for colleagues and agents, and nobody wonders about it."""
 LINGER = "if none comes, they go to the history of the run before them, as too late for it"
 
 
@@ -504,7 +506,7 @@ class Inbox:
     def _left_alone(self, entry: os.DirEntry[str], path: str, why: Reason) -> None:
         """A name that is none of our business; not our own, either."""
         folder, _, name = path.rstrip("/").rpartition("/")
-        if name in OUR_OWN:
+        if name in OUR_OWN or path == GUIDE:
             return
         if why is Reason.UNFINISHED and len(self._parts.setdefault(folder, [])) < REMEMBERED:
             self._parts[folder].append(name)

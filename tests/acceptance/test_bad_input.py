@@ -258,6 +258,7 @@ def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
     program = own_program
     kept = [
         "README.md",
+        "notes.md",
         "data.csv",
         ".hidden.ipynb",
         "~lock.ipynb",
@@ -290,7 +291,7 @@ def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
     listed = json.loads(program.run("inbox", "--json").stdout)
     reasons = {one["path"]: one["reason"] for one in listed["files"]}
     assert reasons.items() >= {
-        ("README.md", "other"),
+        ("notes.md", "other"),
         (".hidden.ipynb", "hidden"),
         ("a.ipynb.part", "unfinished"),
         (".ipynb_checkpoints/", "hidden"),
@@ -301,6 +302,7 @@ def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
         ("pipe.ipynb", "no_file"),
         ("Untitled1.ipynb", "untitled"),
     }
+    assert "README.md" not in reasons
     program.drop("prose.ipynb", notebook({"cell_type": "markdown", "source": "x", "metadata": {}}))
     prose = program.await_report("prose")
     assert (prose["status"], prose["cells"]) == ("succeeded", {"total": 0, "executed": 0})
