@@ -8,6 +8,7 @@ or a pipe closes, or when one of them ends. A second Ctrl-C ends what is left at
 
 import ctypes
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -162,7 +163,7 @@ def _say_where(running: Running, stack: bool) -> None:
             return
         probes = [url for url in probes if not _answers(url)]
         time.sleep(LOOK_SECONDS)
-    there["to try"] = f"cp notebooks/loan.ipynb {settings.inbox}/"
+    there["to try"] = f"cp notebooks/loan.ipynb {shlex.quote(str(settings.inbox))}/"
     lines = [f"  {what:23} {where}\n" for what, where in there.items()]
     rest = "" if stack else "; make stack has JupyterLab and the tools for agents"
     running.write(f"\n{''.join(lines)}\n  Ctrl-C ends it{rest}.\n\n")
