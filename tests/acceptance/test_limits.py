@@ -190,7 +190,8 @@ def _resident(process: psutil.Process) -> int:
 
 def test_too_much_for_the_machine_is_said_at_the_start(serving: Serving) -> None:
     """A warning, and no more than that: not all runs take what they may."""
-    assert "limits.memory_mb" not in serving().log
+    little = {"limits": {"memory_mb": 64}, "execution": {"concurrency": 1}}
+    assert "limits.memory_mb" not in serving(little).log
     much = serving({"limits": {"memory_mb": 10_000_000}, "execution": {"concurrency": 3}})
     assert "3 runs at a time of up to 10000000 MB each" in much.log
 

@@ -72,7 +72,7 @@ class N8n:
             # Before its database is ready it answers with a page.
             answer = requests.get(f"{self._url}/rest/settings", timeout=30)
             return answer.ok and "data" in answer.json()
-        except (requests.ConnectionError, ValueError):
+        except (requests.RequestException, ValueError):
             return False
 
 
