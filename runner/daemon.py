@@ -362,10 +362,10 @@ class Daemon:
             where = f"on the cluster at {settings.execution.dask.address}"
         else:
             where = f"{settings.concurrency} at a time"
-        log.info("watching %s, results go to %s, %s", settings.inbox, settings.outbox, where)
         too_much = memory_warning(settings, available_memory())
         if too_much is not None:
             log.warning(too_much)
+        log.info("watching %s, results go to %s, %s", settings.inbox, settings.outbox, where)
 
     def _go_round(self) -> None:
         """One round of the loop. Nothing that goes wrong in it may end the daemon."""
