@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,6 +63,19 @@ def wait_for(what: Callable[[], Any], seconds: float = 90) -> Any:
         if time.monotonic() > deadline:
             raise AssertionError(f"did not become true within {seconds} s")
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 for a server that starts in a while.
+
+    It lies below those that Linux gives to connections (32768 and up, ip(7)); else one of them
+    may have it by then.
+    """
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def tool(name: str) -> str:

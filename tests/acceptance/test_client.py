@@ -7,13 +7,7 @@ import pytest
 
 from runner.client import Client, JobFailed, RequestRefused
 from runner.outcome import ErrorType, Status
-from tests.conftest import Program, Serving, code, notebook, wait_for
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+from tests.conftest import Program, Serving, code, free_port, notebook, wait_for
 
 
 @pytest.fixture

@@ -12,7 +12,17 @@ import pytest
 import requests
 
 from runner.pulse import Worker
-from tests.conftest import Json, Program, Serving, code, notebook, programs, tool, wait_for
+from tests.conftest import (
+    Json,
+    Program,
+    Serving,
+    code,
+    free_port,
+    notebook,
+    programs,
+    tool,
+    wait_for,
+)
 from tests.told import WORKERS, telling
 
 if TYPE_CHECKING:
@@ -755,7 +765,7 @@ def test_a_stream_comes_back_after_a_restart(
     browser: "Browser", serving: Serving, make_program: Callable[..., Program]
 ) -> None:
     """The gateway went away under an open page; the page says so, and goes on by itself."""
-    program = serving({"gateway": {"enabled": True, "port": _free_port()}})
+    program = serving({"gateway": {"enabled": True, "port": free_port()}})
     for page in pages(browser, program):
         page.goto("/")
         page.get_by_text("Healthy").wait_for()
@@ -769,15 +779,6 @@ def test_a_stream_comes_back_after_a_restart(
         assert "Not healthy" in page.locator("#say").inner_text()
         away.rename(program.outbox)
         page.locator(".health.good").wait_for()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    return port
 
 
 def test_a_hidden_page_holds_no_seat(page: "Page", program: Program) -> None:

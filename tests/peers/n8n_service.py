@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import Json, wait_for
+from tests.conftest import Json, free_port, wait_for
 
 PINNED: Mapping[str, Mapping[str, str]] = json.loads(
     (Path(__file__).parent / "n8n" / "package.json").read_text()
@@ -108,7 +107,7 @@ def serving_n8n(series: str, folder: Path) -> Iterator[N8n]:
     pinned = PINNED[series]
     node = _node(pinned["node"])
     installed = _installed(series, pinned, node)
-    port, broker = _free_port(), _free_port()
+    port, broker = free_port(), free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("N8N_")},
         "PATH": f"{node / 'bin'}:{os.environ['PATH']}",
@@ -198,13 +197,6 @@ def _cached(name: str, package: Json, node: Path | None) -> Path:
             pytest.skip(f"npm could not install {name}: {ended.stderr[-2000:]}")
         done.write_text(time.strftime("%Y-%m-%d\n"))
     return folder
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _unflattened(text: str) -> Any:

@@ -5,7 +5,6 @@ Each promise is a test; the two modules beside this one say how the stack comes 
 
 import json
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 import requests
 
 from tests.agents import ask
-from tests.conftest import Json, code, notebook, wait_for
+from tests.conftest import Json, code, free_port, notebook, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120
@@ -83,11 +82,7 @@ def folders(root: Path) -> Path:
 
 def free_ports(*names: str) -> dict[str, int]:
     """Ports of 127.0.0.1 that nobody listens on now."""
-    sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in names}
-    found = {name: server.getsockname()[1] for name, server in sockets.items()}
-    for server in sockets.values():
-        server.close()
-    return found
+    return {name: free_port() for name in names}
 
 
 def is_up(url: str) -> bool:
