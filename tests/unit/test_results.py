@@ -366,7 +366,7 @@ def test_scrap_is_no_output_of_a_tagged_cell() -> None:
         tagged(plain("1"), count=True),
         code(plain("1"), tags=["result"]),
         tagged(plain("1")) | {"cell_type": "markdown"},
-        tagged(plain("1")) | {"metadata": {"tags": "results"}},
+        tagged(plain("1")) | {"metadata": {"tags": {"results": True}}},
     ],
 )
 def test_cell_without_a_result_gives_no_entry(cell: dict[str, Any]) -> None:
