@@ -43,6 +43,7 @@ from runner.owner import Owned, holder_of, is_astray
 from runner.plain_text import one_line, visible, visible_json
 from runner.report import row_of
 from runner.request import (
+    JOB_ID,
     Form,
     Request,
     check_resources,
@@ -65,7 +66,6 @@ CHECK_WIDTH = len("environment")
 MAX_JOBS = 1_000_000
 """Exit code (sysexits.h, EX_SOFTWARE) where it is the runner or its machine."""
 _FOLDERS = ("state", "notebooks", "outbox", "inbox")
-_JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 errors = Console(stderr=True, highlight=False)
 
@@ -866,7 +866,7 @@ def _find(settings: Settings, what: str) -> Job | None:
     reader = _reader(settings)
     if not _is_text(what):
         return None
-    if _JOB_ID.fullmatch(what):
+    if JOB_ID.fullmatch(what):
         return reader.job(what)
     found = reader.latest(what)
     if found is None and re.fullmatch(r"[0-9a-f]{6,31}", what):

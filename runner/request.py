@@ -5,6 +5,7 @@ Owns `Request` and what makes a document one. Refuses disk, clock and network.
 
 import keyword
 import math
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
@@ -21,6 +22,7 @@ from runner.strict_yaml import loads as load_yaml
 
 MAX_PARAMETER_NODES = 100_000
 MAX_PARAMETER_DEPTH = 100
+JOB_ID = re.compile(r"[0-9a-f]{32}")
 MAX_PATH = 4095
 """Linux opens no longer one."""
 MAX_SHOWN = 200
@@ -108,7 +110,7 @@ class Request(BaseModel):
     )
     id: str | None = Field(
         None,
-        pattern=r"^[0-9a-f]{32}$",
+        pattern=f"^{JOB_ID.pattern}$",
         description="The job's id, in JSON only. The same id with the same bytes is the same job.",
     )
 

@@ -20,7 +20,7 @@ IDLE_SECONDS = 60.0
 _CHUNK = 1 << 20
 
 
-class NoAnswer(Exception):
+class CannotAnswer(Exception):
     """There is no answer to this question, and why."""
 
 
@@ -44,16 +44,16 @@ class SideProcess:
         """What the process answers.
 
         Raises:
-            NoAnswer: it refuses the question, or takes more time or memory than it may.
+            CannotAnswer: it refuses the question, or takes more time or memory than it may.
         """
         deadline = time.monotonic() + self._seconds
         if not self._lock.acquire(timeout=self._seconds):
-            raise NoAnswer("others are being worked on; try again later")
+            raise CannotAnswer("others are being worked on; try again later")
         try:
             return self._ask(question, deadline)
         except TimeoutError:
             self._end()
-            raise NoAnswer(f"it takes longer than {self._seconds:g} s") from None
+            raise CannotAnswer(f"it takes longer than {self._seconds:g} s") from None
         finally:
             self._lock.release()
 
@@ -77,8 +77,8 @@ class SideProcess:
                 continue
             if is_answer:
                 return text
-            raise NoAnswer(text.decode("utf-8", "replace"))
-        raise NoAnswer("it takes more memory than it may, or ends the process that reads it")
+            raise CannotAnswer(text.decode("utf-8", "replace"))
+        raise CannotAnswer("it takes more memory than it may, or ends the process that reads it")
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:

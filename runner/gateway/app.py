@@ -46,7 +46,7 @@ from runner.gateway.session import COOKIE
 from runner.outbox import Report
 from runner.outcome import ERROR_RULES, ErrorType, Status
 from runner.report import with_url
-from runner.side_process import NoAnswer, SideProcess
+from runner.side_process import CannotAnswer, SideProcess
 from runner.submit import cancel
 
 HEALTH_PATHS = frozenset({"/", "/healthz"})
@@ -229,7 +229,7 @@ class App:
             return download(path, media_type)
         try:
             page = self.renderer.ask(read_regular(path))
-        except NoAnswer as error:
+        except CannotAnswer as error:
             raise Problem(
                 422, ErrorType.INVALID_NOTEBOOK, f"It cannot be rendered: {error}."
             ) from error

@@ -4,7 +4,6 @@ Reads only. Ids are looked up and never joined to a path.
 """
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +19,10 @@ from runner.ledger import Job, LedgerReader, Place, State
 from runner.outbox import OutboxReader, Report
 from runner.outcome import ErrorType, Status
 from runner.report import row_of
+from runner.request import JOB_ID
 from runner.strict_json import dumps
 
 MAX_LIMIT = 500
-_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Record:
         Raises:
             Problem: 404, 503.
         """
-        if not _ID.fullmatch(job_id):
+        if not JOB_ID.fullmatch(job_id):
             raise not_found("A job's id has 32 hex digits, in lower case.")
         with self.ledger() as ledger:
             found = ledger.job(job_id)
@@ -225,7 +224,7 @@ class Record:
             return self._waiting(job_id) or self.job(job_id)
 
     def _waiting(self, job_id: str) -> str | None:
-        if not _ID.fullmatch(job_id):
+        if not JOB_ID.fullmatch(job_id):
             return None
         found = submit.waiting(self._settings.inbox, job_id)
         return None if found is None else found[0]

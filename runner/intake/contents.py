@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.notebook import check, has_code, is_blank, parse
 from runner.outcome import ErrorType, Failure, Refused
-from runner.request import Form, Kind, Request, kind_of, read_document, read_request
+from runner.request import JOB_ID, Form, Kind, Request, kind_of, read_document, read_request
 
 YAML_BYTES = 16 * 1024
 """YAML of this size takes 20 ms at the most."""
@@ -20,10 +20,9 @@ JSON_VALUES = 50_000
 _LONG_NUMBER = re.compile(rb"[0-9]{500}")
 """The time of an integer grows with the square of its digits."""
 _SEPARATORS = b",[{\\"
-_JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
-class Language(StrEnum):
+class Syntax(StrEnum):
     """How a file is to be read, which its suffix says."""
 
     IPYNB = "ipynb"
@@ -32,9 +31,9 @@ class Language(StrEnum):
     CANCEL = "cancel"
 
 
-def language_of(suffix: str) -> Language:
-    """The language of a file with one of the suffixes that the inbox takes."""
-    return Language.YAML if suffix == ".yml" else Language(suffix.removeprefix("."))
+def syntax_of(suffix: str) -> Syntax:
+    """The syntax of a file with one of the suffixes that the inbox takes."""
+    return Syntax.YAML if suffix == ".yml" else Syntax(suffix.removeprefix("."))
 
 
 @dataclass(frozen=True)
@@ -70,35 +69,39 @@ class Contents:
     """Why the notebook that it is, or carries, is none."""
 
 
-def read_contents(raw: bytes, language: Language) -> Contents:
+def read_contents(raw: bytes, syntax: Syntax) -> Contents:
     """Read a file. Never fails: what is wrong with it is part of what is known of it."""
-    if language is Language.CANCEL:
+    if syntax is Syntax.CANCEL:
         return Contents(text=raw.decode("ascii", "replace").strip())
     try:
-        document = _document(raw, language)
+        document = _document(raw, syntax)
     except ValueError as error:
-        return _broken(raw, language, str(error))
+        return _broken(raw, syntax, str(error))
     except Refused as refused:
-        return _broken(raw, language, refused.failure.message)
-    return _said(raw, language, document)
+        return _broken(raw, syntax, refused.failure.message)
+    return _said(raw, syntax, document)
 
 
-def unreadable(language: Language, why: str) -> Contents:
+def unread(syntax: Syntax) -> Contents:
+    """A file that nobody has read; it counts as what its suffix says."""
+    return Contents(kind=Kind.NOTEBOOK if syntax is Syntax.IPYNB else Kind.REQUEST)
+
+
+def unreadable(syntax: Syntax, why: str) -> Contents:
     """Contents that nobody may read to the end."""
     message = f"It cannot be read: {why}."
-    refusal = Failure(error_type=ErrorType.INVALID_REQUEST, message=message)
-    return Contents(
-        kind=Kind.NOTEBOOK if language is Language.IPYNB else Kind.REQUEST,
+    return replace(
+        unread(syntax),
         broken=message,
         is_request=True,
-        refusal=refusal,
+        refusal=Failure(error_type=ErrorType.INVALID_REQUEST, message=message),
         flaw=Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message),
     )
 
 
-def is_quick(raw: bytes, language: Language) -> bool:
+def is_quick(raw: bytes, syntax: Syntax) -> bool:
     """Whether a file is read in milliseconds, whatever is in it."""
-    if language is Language.YAML:
+    if syntax is Syntax.YAML:
         return len(raw) <= YAML_BYTES
     if len(raw) <= JSON_VALUES:
         return True
@@ -106,28 +109,27 @@ def is_quick(raw: bytes, language: Language) -> bool:
     return values <= JSON_VALUES and _LONG_NUMBER.search(raw) is None
 
 
-def _document(raw: bytes, language: Language) -> object:
-    return read_document(raw, Form.YAML) if language is Language.YAML else parse(raw)
+def _document(raw: bytes, syntax: Syntax) -> object:
+    return read_document(raw, Form.YAML) if syntax is Syntax.YAML else parse(raw)
 
 
-def _broken(raw: bytes, language: Language, why: str) -> Contents:
-    found = Contents(
-        kind=Kind.NOTEBOOK if language is Language.IPYNB else Kind.REQUEST,
+def _broken(raw: bytes, syntax: Syntax, why: str) -> Contents:
+    flaw = f"This is no notebook: it is not JSON ({why})."
+    return replace(
+        unread(syntax),
         broken=why,
         is_request=True,
-        flaw=Failure(
-            error_type=ErrorType.INVALID_NOTEBOOK,
-            message=f"This is no notebook: it is not JSON ({why}).",
-        ),
+        refusal=_why_no_request(raw, syntax, why),
+        flaw=Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=flaw),
     )
-    if language is Language.YAML:
-        failure = Failure(error_type=ErrorType.INVALID_REQUEST, message=why)
-        return replace(found, refusal=failure)
-    return replace(found, refusal=_refusal_of(raw))
 
 
-def _refusal_of(raw: bytes) -> Failure | None:
-    """Why text that is no JSON at all is no request; strict JSON has better words for some."""
+def _why_no_request(raw: bytes, syntax: Syntax, why: str) -> Failure | None:
+    """Of text that is no JSON at all; strict JSON has better words for some."""
+    if syntax is Syntax.IPYNB:
+        return None
+    if syntax is Syntax.YAML:
+        return Failure(error_type=ErrorType.INVALID_REQUEST, message=why)
     try:
         read_request(read_document(raw, Form.JSON), Form.JSON)
     except Refused as refused:
@@ -135,8 +137,8 @@ def _refusal_of(raw: bytes) -> Failure | None:
     return None
 
 
-def _said(raw: bytes, language: Language, document: object) -> Contents:
-    kind = _kind(language, document)
+def _said(raw: bytes, syntax: Syntax, document: object) -> Contents:
+    kind = _kind(syntax, document)
     keys = document if isinstance(document, dict) else {}
     found = Contents(
         kind=kind,
@@ -146,29 +148,29 @@ def _said(raw: bytes, language: Language, document: object) -> Contents:
         is_blank=is_blank(document),
         what=_in_words(document),
         names_library=kind is Kind.REQUEST and isinstance(keys.get("notebook"), str),
-        flaw=None if language is Language.YAML else _flaw_of(document),
+        flaw=None if syntax is Syntax.YAML else _flaw_of(document),
     )
-    if language is Language.JSON and "notebook" in keys:
+    if syntax is Syntax.JSON and "notebook" in keys:
         wanted = keys.get("id")
-        is_id = isinstance(wanted, str) and _JOB_ID.fullmatch(wanted) is not None
+        is_id = isinstance(wanted, str) and JOB_ID.fullmatch(wanted) is not None
         found = replace(found, wanted_id=wanted if is_id else None)
-    is_asked = kind in (Kind.REQUEST, Kind.SETTINGS) or language is Language.YAML
-    if language is Language.IPYNB or not is_asked:
+    is_asked = kind in (Kind.REQUEST, Kind.SETTINGS) or syntax is Syntax.YAML
+    if syntax is Syntax.IPYNB or not is_asked:
         return found
-    return _with_request(found, raw, language, document)
+    return _with_request(found, raw, syntax, document)
 
 
-def _kind(language: Language, document: object) -> Kind:
-    if language is Language.IPYNB:
+def _kind(syntax: Syntax, document: object) -> Kind:
+    if syntax is Syntax.IPYNB:
         return Kind.NOTEBOOK
     kind = kind_of(document)
-    return Kind.SETTINGS if kind is Kind.NOTEBOOK and language is Language.YAML else kind
+    return Kind.SETTINGS if kind is Kind.NOTEBOOK and syntax is Syntax.YAML else kind
 
 
-def _with_request(contents: Contents, raw: bytes, language: Language, document: object) -> Contents:
+def _with_request(contents: Contents, raw: bytes, syntax: Syntax, document: object) -> Contents:
     """JSON is held to its strict form here, and a notebook that it carries is kept apart."""
     try:
-        if language is Language.YAML:
+        if syntax is Syntax.YAML:
             request = read_request(document, Form.YAML)
         else:
             request = read_request(read_document(raw, Form.JSON), Form.JSON)

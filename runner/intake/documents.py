@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from runner.intake.contents import (
     Contents,
     is_quick,
-    language_of,
     read_contents,
+    syntax_of,
     unreadable,
 )
 from runner.intake.reader import Reader
-from runner.side_process import NoAnswer
+from runner.side_process import CannotAnswer
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ class Documents:
 
     def read(self, path: str, suffix: str, raw: bytes) -> Contents | None:
         """What the bytes of the file at `path` say; None while they are being read."""
-        language = language_of(suffix)
-        if is_quick(raw, language):
+        syntax = syntax_of(suffix)
+        if is_quick(raw, syntax):
             try:
-                return read_contents(raw, language)
+                return read_contents(raw, syntax)
             except Exception as error:  # nobody thought of it; others go on
                 log.exception("%r cannot be read", path)
-                return unreadable(language, f"{type(error).__name__}: {error}")
+                return unreadable(syntax, f"{type(error).__name__}: {error}")
         digest = hashlib.sha256(raw).digest()
         known, future = self._pending.get(path, (b"", None))
         if future is None or known != digest:
@@ -82,8 +82,8 @@ class Documents:
             self._pool = None
 
     def _ask(self, suffix: str, raw: bytes) -> Contents:
-        language = language_of(suffix)
+        syntax = syntax_of(suffix)
         try:
-            return self._reader.read(raw, language)
-        except NoAnswer as why:
-            return unreadable(language, str(why))
+            return self._reader.read(raw, syntax)
+        except CannotAnswer as why:
+            return unreadable(syntax, str(why))

@@ -7,7 +7,6 @@ a job.
 import hashlib
 import logging
 import os
-import re
 import stat
 import unicodedata
 from collections import deque
@@ -17,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from runner.intake import lease
-from runner.intake.contents import Contents
+from runner.intake.contents import Contents, syntax_of, unread
 from runner.intake.documents import Documents
 from runner.intake.ignore import (
     MAX_DEPTH,
@@ -28,7 +27,7 @@ from runner.intake.ignore import (
 )
 from runner.intake.lease import Lease
 from runner.notebook import is_untitled
-from runner.request import Kind
+from runner.request import JOB_ID, Kind
 from runner.waiting import LONG_SECONDS, WORDS, Care, Collector, Reason, WaitingList
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 CLAIM_PREFIX = ".claim-"
 REFUSED_FOLDER = ".refused"
 LOCK_FILE = ".runner.lock"
-JOB_ID = re.compile(r"[0-9a-f]{32}")
 BATCH_FILES = 128
 BATCH_BYTES = 32 * 1024 * 1024
 SETTINGS_BYTES = 1024 * 1024
@@ -641,7 +639,7 @@ class Inbox:
 
     def _read(self, fd: int, seen: Sighting, memo: _Memo, leased: bool) -> Held | _Wait | None:
         if seen.size > size_limit(seen.suffix, self.max_bytes):
-            return Held(seen, b"", _unread(seen.suffix), True, fd, leased)
+            return Held(seen, b"", unread(syntax_of(seen.suffix)), True, fd, leased)
         if not seen.size and self._is_downloaded(seen):
             memo.broken_since = None
             return _Wait(TROUBLE_SECONDS, seen.path, Reason.DOWNLOAD)
@@ -734,11 +732,6 @@ def _is_notebook(seen: Sighting, contents: Contents) -> bool:
     if seen.suffix == ".ipynb":
         return contents.has_cells
     return seen.suffix == ".json" and contents.kind is Kind.NOTEBOOK
-
-
-def _unread(suffix: str) -> Contents:
-    """What a file counts as that is too large to be read."""
-    return Contents(kind=Kind.NOTEBOOK if suffix == ".ipynb" else Kind.REQUEST)
 
 
 def _why_unused(held: Held) -> _Stays:

@@ -6,7 +6,7 @@ As a program this is that process.
 import gc
 import pickle
 
-from runner.intake.contents import Contents, Language, read_contents
+from runner.intake.contents import Contents, Syntax, read_contents
 from runner.side_process import SideProcess, serve
 
 READ_SECONDS = 30.0
@@ -24,13 +24,13 @@ class Reader:
         """The process, if there is one."""
         return self._process.pids
 
-    def read(self, raw: bytes, language: Language) -> Contents:
+    def read(self, raw: bytes, syntax: Syntax) -> Contents:
         """What a file says.
 
         Raises:
-            NoAnswer: it takes more time or memory than it may.
+            CannotAnswer: it takes more time or memory than it may.
         """
-        answer = self._process.ask(language.encode() + b"\n" + raw)
+        answer = self._process.ask(syntax.encode() + b"\n" + raw)
         contents = pickle.loads(answer)  # noqa: S301 - of our own process
         assert isinstance(contents, Contents)
         return contents
@@ -41,8 +41,8 @@ class Reader:
 
 
 def _answer(question: bytes) -> bytes:
-    language, _, raw = question.partition(b"\n")
-    return pickle.dumps(read_contents(raw, Language(language.decode())))
+    syntax, _, raw = question.partition(b"\n")
+    return pickle.dumps(read_contents(raw, Syntax(syntax.decode())))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ The rules are those of `POST /run` and `/jobs`, and so is the code. Executes not
 import asyncio
 import json
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -28,7 +27,7 @@ from runner.gateway.runs import MADE_NAMES, Runs, Submitted
 from runner.library import as_spelt, library_reader
 from runner.outcome import ErrorType, Status, refuse
 from runner.refusals import Forecast, Source, forecast
-from runner.request import library_path
+from runner.request import JOB_ID, library_path
 from runner.submit import cancel
 
 Json = dict[str, Any]
@@ -43,7 +42,6 @@ QUIET_SECONDS = 5.0
 REMEMBERED_NAMES = 1000
 LISTED_NOTEBOOKS = 1000
 LOOKED_ENTRIES = 20_000
-JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Jobs:

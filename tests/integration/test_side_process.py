@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from runner.gateway.rendering import MODULE
-from runner.side_process import NoAnswer, SideProcess
+from runner.side_process import CannotAnswer, SideProcess
 from tests.conftest import notebook
 
 FINE = json.dumps(notebook("6 * 7")).encode()
@@ -24,7 +24,7 @@ def test_what_is_no_notebook_is_refused_and_the_next_one_is_rendered(
 ) -> None:
     """Whatever nbformat trips over; the process lives on."""
     for content in (b"", b"{", b"[]", b"null", b'{"cells": 1}', b"\xff"):
-        with pytest.raises(NoAnswer):
+        with pytest.raises(CannotAnswer):
             process.ask(content)
     assert b"jp-Notebook" in process.ask(FINE)
 
@@ -41,7 +41,7 @@ def test_a_process_that_was_killed_is_started_again(process: SideProcess) -> Non
 def test_what_takes_too_long_is_given_up(process: SideProcess) -> None:
     """And does not hold up what comes after it."""
     hurried = SideProcess(MODULE, seconds=0.01)
-    with pytest.raises(NoAnswer, match="longer than"):
+    with pytest.raises(CannotAnswer, match="longer than"):
         hurried.ask(FINE)
     assert hurried._process is None
     assert b"jp-Notebook" in process.ask(FINE)
