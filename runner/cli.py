@@ -48,6 +48,7 @@ from runner.request import (
     Request,
     check_resources,
     check_timeout,
+    is_text,
     read_document,
     read_request,
 )
@@ -505,7 +506,7 @@ def jobs(
     """List jobs, the newest first."""
     reader = _reader(settings)
     found: Sequence[Job] = ()
-    if name is None or _is_text(name):
+    if name is None or is_text(name):
         found = reader.jobs(limit=limit, status=Status(status) if status else None, name=name)
     if as_json:
         for job in found:
@@ -864,7 +865,7 @@ def _reader(settings: Settings) -> LedgerReader:
 def _find(settings: Settings, what: str) -> Job | None:
     """The job of an id, of the beginning of one, or the latest of a name."""
     reader = _reader(settings)
-    if not _is_text(what):
+    if not is_text(what):
         return None
     if JOB_ID.fullmatch(what):
         return reader.job(what)
@@ -872,11 +873,6 @@ def _find(settings: Settings, what: str) -> Job | None:
     if found is None and re.fullmatch(r"[0-9a-f]{6,31}", what):
         return reader.by_prefix(what)
     return found
-
-
-def _is_text(name: str) -> bool:
-    """Whether it can be a job's name: one on the command line may be bytes that are no UTF-8."""
-    return not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.config import MEGABYTE
 from runner.outcome import ErrorType, Refused, refuse
-from runner.request import MAX_SHOWN, library_path
+from runner.request import MAX_SHOWN, is_text, library_path
 
 LibraryReader = Callable[[str], bytes]
 """A library notebook's bytes by its path; raises `Refused`."""
@@ -80,15 +80,10 @@ def _shelved(entry: os.DirEntry[str], path: str) -> Shelved | None:
     if entry.name.startswith(".") or not entry.name.endswith(SUFFIX):
         return None
     found = entry.stat(follow_symlinks=False)
-    if not stat.S_ISREG(found.st_mode) or not _is_text(path):
+    if not stat.S_ISREG(found.st_mode) or not is_text(path):
         return None
     changed = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
     return Shelved(path, found.st_size, changed)
-
-
-def _is_text(path: str) -> bool:
-    """A name that is no UTF-8 cannot be asked for in JSON."""
-    return not any("\ud800" <= char <= "\udfff" for char in path)
 
 
 def as_spelt(folder: Path, path: PurePosixPath) -> PurePosixPath:

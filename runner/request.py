@@ -247,6 +247,11 @@ def check_resources(request: Request, *, memory_mb: int, is_cluster: bool) -> No
             )
 
 
+def is_text(name: str) -> bool:
+    """Whether a name can be written in JSON: one of the system may be bytes that are no UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
+
+
 def library_path(path: str) -> PurePosixPath:
     """A notebook's path in the library, relative and without ways out of it.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from runner.intake.contents import (
     Contents,
+    Syntax,
     is_quick,
     read_contents,
     syntax_of,
@@ -46,7 +47,7 @@ class Documents:
         digest = hashlib.sha256(raw).digest()
         known, future = self._pending.get(path, (b"", None))
         if future is None or known != digest:
-            self._begin(path, suffix, raw, digest)
+            self._begin(path, syntax, raw, digest)
             return None
         if not future.done():
             return None
@@ -71,18 +72,17 @@ class Documents:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._reader.close()
 
-    def _begin(self, path: str, suffix: str, raw: bytes, digest: Digest) -> None:
+    def _begin(self, path: str, syntax: Syntax, raw: bytes, digest: Digest) -> None:
         if len(self._pending) >= MAX_PENDING:  # of files that are gone meanwhile, too
             del self._pending[next(iter(self._pending))]
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "reading")
         try:
-            self._pending[path] = digest, self._pool.submit(self._ask, suffix, raw)
+            self._pending[path] = digest, self._pool.submit(self._ask, syntax, raw)
         except RuntimeError:  # the system gives no thread now; it is tried again at the next look
             self._pool = None
 
-    def _ask(self, suffix: str, raw: bytes) -> Contents:
-        syntax = syntax_of(suffix)
+    def _ask(self, syntax: Syntax, raw: bytes) -> Contents:
         try:
             return self._reader.read(raw, syntax)
         except CannotAnswer as why:
