@@ -28,12 +28,13 @@ from rich.console import Console
 from rich.table import Table
 from speed import TINY, by_drop, cpu_of_tree, drop, notebook, own_cpu
 
-from runner import __version__, pulse
+from runner import __version__
+from runner.contract.outcome import CellCount, Outcome, Status
+from runner.execution.cluster.messages import Delivery, Parcel, Terms, collect_files, pack
 from runner.execution.order import Order
-from runner.execution.parcel import Delivery, Parcel, Terms, collect_files, pack
-from runner.ledger import Acceptance, Ledger, Seal, State
-from runner.outcome import CellCount, Outcome, Status
-from runner.output import FileCaps
+from runner.state import pulse
+from runner.state.ledger import Acceptance, Ledger, Seal, State
+from runner.system.files.output_folder import FileCaps
 from tests.cluster import Cluster, cluster
 from tests.conftest import wait_for
 

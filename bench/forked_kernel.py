@@ -12,7 +12,7 @@ import sys
 import time
 from types import FrameType
 
-from runner.execution.forked import KernelSetting, KernelTemplate, assign
+from runner.execution.kernel.forked import KernelSetting, KernelTemplate, assign
 
 POLL_SECONDS = 0.1
 """Between two looks whether the kernel, or whoever started it, is gone."""

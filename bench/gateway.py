@@ -22,8 +22,8 @@ from program import program
 from rich.console import Console
 from rich.table import Table
 
-from runner.ledger import Acceptance, Ledger, Seal, State
-from runner.outcome import Outcome, Status
+from runner.contract.outcome import Outcome, Status
+from runner.state.ledger import Acceptance, Ledger, Seal, State
 
 TINY = {"cells": [{"cell_type": "code", "source": "6 * 7", "metadata": {"tags": ["results"]}}]}
 JSON = {"Content-Type": "application/json"}

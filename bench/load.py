@@ -22,9 +22,9 @@ from rich.console import Console
 from speed import TINY, drop, notebook
 
 from runner.config import Execution, Limits, Settings
-from runner.daemon import Daemon
+from runner.contract.outcome import CellCount, Outcome, Status
+from runner.daemon.loop import Daemon
 from runner.execution.order import Order, Progress
-from runner.outcome import CellCount, Outcome, Status
 
 console = Console()
 FAKE_MB = 10

@@ -20,8 +20,8 @@ import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 from program import program
 
-from runner.ledger import Acceptance, Ledger, Seal, State
-from runner.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.state.ledger import Acceptance, Ledger, Seal, State
 
 ROOT = Path(__file__).parents[1]
 SWITCHES = [

@@ -22,7 +22,7 @@ import click
 import psutil
 from rich.console import Console
 
-from runner.execution.tree import INSTANCE
+from runner.system.processes.process_tree import INSTANCE
 
 console = Console()
 
@@ -217,7 +217,7 @@ class Soak:
 
     def _server(self) -> psutil.Process:
         return next(
-            c for c in self._children() if "runner.execution.preload" in " ".join(c.cmdline())
+            c for c in self._children() if "runner.execution.job.preload" in " ".join(c.cmdline())
         )
 
     def _query(self, query: str) -> list[Any]:

@@ -342,7 +342,7 @@ def _until_finished(running: Running, count: int) -> None:
 def _preload_server(running: Running) -> psutil.Process:
     children = psutil.Process(running.process.pid).children()
     return next(
-        child for child in children if "runner.execution.preload" in " ".join(child.cmdline())
+        child for child in children if "runner.execution.job.preload" in " ".join(child.cmdline())
     )
 
 

@@ -1,6 +1,6 @@
 """Inbox Runner: drop a Jupyter notebook into a folder, get its result out of another."""
 
-from runner.lazy_grammar import put_off
+from runner.system.lazy_grammar import put_off
 
 __version__ = "0.1.0"
 

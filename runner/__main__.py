@@ -6,13 +6,13 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     # `-m` looks in the current folder first, and a `queue.py` there is no module of ours.
     del sys.path[0]
 
-from runner.interrupts import quiet_interrupts
+from runner.system.processes.interrupts import quiet_interrupts
 
 
 def main() -> None:
     """Import the commands, then let one of them work."""
     with quiet_interrupts():
-        from runner.cli import main as command_line
+        from runner.cli.main import main as command_line
     command_line(prog_name="runner")
 
 

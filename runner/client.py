@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from runner.outcome import ErrorResult, Result
+from runner.contract.outcome import ErrorResult, Result
 
 WAIT_SECONDS = 25.0
 """One request waits so long; the next one goes on waiting. Proxies cut off longer ones."""

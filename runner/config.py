@@ -27,8 +27,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from runner.strict_yaml import StrictYamlError
-from runner.strict_yaml import loads as load_yaml
+from runner.contract.text.strict_yaml import StrictYamlError
+from runner.contract.text.strict_yaml import loads as load_yaml
 
 CONFIG_FILE = "config.yaml"
 ENV_PREFIX = "INBOX_RUNNER__"

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from runner.config import DEFAULT_TOKEN, load
-from runner.owner import holder_of
+from runner.state.locks import holder_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = "runner"

@@ -20,7 +20,7 @@ import hypothesis
 import psutil
 import pytest
 
-from runner.execution.tree import INSTANCE
+from runner.system.processes.process_tree import INSTANCE
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # also a busy one
 hypothesis.settings.load_profile("any machine")

@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from runner import pulse
-from runner.ledger import Ledger
-from runner.owner import own
-from runner.pulse import Pulse, Worker
+from runner.state import pulse
+from runner.state.ledger import Ledger
+from runner.state.locks import own
+from runner.state.pulse import Pulse, Worker
 from tests.conftest import Program
 
 TELL_SECONDS = 0.5

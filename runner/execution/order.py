@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from runner.outcome import Outcome, Value
-from runner.request import Resources
-from runner.strict_json import JsonValue
+from runner.contract.outcome import Outcome, Value
+from runner.contract.request import Resources
+from runner.contract.text.strict_json import JsonValue
 
 TAIL_BYTES = 4096
 READ_SECONDS = 60.0

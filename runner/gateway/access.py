@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from runner import access
-from runner.access import Door, bearer, is_foreign, is_nameless, is_origin
 from runner.config import Gateway
 from runner.gateway import session
 from runner.gateway.negotiation import is_browser
-from runner.gateway.problem import Problem, ProblemType
+from runner.jobs.problem import Problem, ProblemType
+from runner.system import door as access
+from runner.system.door import Door, bearer, is_foreign, is_nameless, is_origin
 
 NAMED = ("the gateway", "gateway")
 """It, in messages and in the settings."""

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from bottle import HTTPError, HTTPResponse, request, response
 
+from runner.contract.outcome import ErrorType, Refused
+from runner.contract.text.strict_json import dumps, dumps_compact
 from runner.gateway.negotiation import VARY
-from runner.gateway.problem import Problem, ProblemType, refused, unavailable
-from runner.outcome import ErrorType, Refused
-from runner.strict_json import dumps, dumps_compact
+from runner.jobs.problem import Problem, ProblemType, refused, unavailable
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
-from runner import waiting
 from runner.config import MEGABYTE, Settings
-from runner.disk import Disk, read_regular
+from runner.contract.outcome import ERROR_RULES, ErrorType, Status
 from runner.gateway.access import Access, Coming, not_authorized
 from runner.gateway.answers import (
     HEADERS,
@@ -28,26 +27,27 @@ from runner.gateway.answers import (
     text_answer,
     told,
 )
-from runner.gateway.arrivals import Arrivals
-from runner.gateway.asked import Asked, read_body, read_form, seconds_to_wait, with_key
 from runner.gateway.forms import posted, texts, uploads
-from runner.gateway.health import examine
 from runner.gateway.media_types import BodyKind, body_kind
 from runner.gateway.metrics import Metrics
 from runner.gateway.negotiation import VARY, wants_metrics_text, wants_page
 from runner.gateway.openapi import document
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
-from runner.gateway.problem import Problem, not_found, unavailable
-from runner.gateway.record import MAX_LIMIT, Question, Record
 from runner.gateway.rendering import MODULE, POLICY, RENDER_SECONDS
-from runner.gateway.runs import Runs, Submitted, accepted, too_large
 from runner.gateway.session import COOKIE
-from runner.outbox import Report
-from runner.outcome import ERROR_RULES, ErrorType, Status
-from runner.report import with_url
-from runner.side_process import CannotAnswer, SideProcess
-from runner.submit import cancel
+from runner.inbox import unclaimed as waiting
+from runner.jobs.body import Asked, read_body, read_form, seconds_to_wait, with_key
+from runner.jobs.health import examine
+from runner.jobs.problem import Problem, not_found, unavailable
+from runner.jobs.record import MAX_LIMIT, Question, Record
+from runner.jobs.submissions import Runs, Submitted, accepted, too_large
+from runner.jobs.submit import cancel
+from runner.jobs.waiting import Arrivals
+from runner.outbox.publish import Report
+from runner.outbox.report import with_url
+from runner.system.files.disk import Disk, read_regular
+from runner.system.processes.side_process import CannotAnswer, SideProcess
 
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")

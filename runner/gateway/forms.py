@@ -7,7 +7,7 @@ from bottle import BaseRequest, HTTPError, request
 
 from runner.config import MEGABYTE, Settings
 from runner.gateway.answers import bad
-from runner.gateway.runs import too_large
+from runner.jobs.submissions import too_large
 
 FORM_BYTES = 1 * MEGABYTE
 """What a form may hold beside its notebook."""

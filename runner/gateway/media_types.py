@@ -6,7 +6,7 @@ text, a form of texts, nothing named) is not taken, whatever is in it.
 
 from enum import StrEnum
 
-from runner.gateway.problem import Problem, ProblemType
+from runner.jobs.problem import Problem, ProblemType
 
 ACCEPTED = (
     "application/json",

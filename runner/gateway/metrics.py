@@ -23,12 +23,12 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from runner.config import Settings
-from runner.gateway.health import SERVICE, examine
-from runner.gateway.problem import Problem
-from runner.gateway.record import Record, row
-from runner.ledger import DURATION_BOUNDS, Bucket, LedgerReader, Stage
-from runner.outcome import Status
-from runner.pulse import Worker
+from runner.contract.outcome import Status
+from runner.jobs.health import SERVICE, examine
+from runner.jobs.problem import Problem
+from runner.jobs.record import Record, row
+from runner.state.ledger import DURATION_BOUNDS, Bucket, LedgerReader, Stage
+from runner.state.pulse import Worker
 
 LAST = 10
 _STAGES = {

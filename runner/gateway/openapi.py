@@ -12,13 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from runner import __version__
-from runner.gateway.asked import MAX_WAIT_SECONDS
-from runner.gateway.problem import ProblemType
-from runner.gateway.record import MAX_LIMIT
-from runner.ledger import State
-from runner.outcome import ERROR_RULES, ErrorResult, ErrorType, ReportedFile, Result, Status
-from runner.request import Request
-from runner.waiting import Reason
+from runner.contract.outcome import (
+    ERROR_RULES,
+    ErrorResult,
+    ErrorType,
+    ReportedFile,
+    Result,
+    Status,
+)
+from runner.contract.request import Request
+from runner.inbox.unclaimed import Reason
+from runner.jobs.body import MAX_WAIT_SECONDS
+from runner.jobs.problem import ProblemType
+from runner.jobs.record import MAX_LIMIT
+from runner.state.ledger import State
 
 Json = dict[str, Any]
 _ID = "^[0-9a-f]{32}$"

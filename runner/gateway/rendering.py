@@ -9,7 +9,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from runner.side_process import serve
+from runner.system.processes.side_process import serve
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -16,13 +16,13 @@ from waitress import create_server
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
-from runner import access
-from runner.access import CannotListen
-from runner.allocator import Allocator
 from runner.config import MEGABYTE, Settings
 from runner.gateway.access import NAMED
 from runner.gateway.answers import bad_http, forget
 from runner.gateway.app import App
+from runner.system import door as access
+from runner.system.door import CannotListen
+from runner.system.processes.allocator import Allocator
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,9 @@ from typing import ParamSpec
 from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel
 
-from runner.gateway.problem import Problem
-from runner.mcp.document import DocumentLost
-from runner.mcp.jupyter import JupyterAway, JupyterRefused
-from runner.mcp.live import BadCall
+from runner.contract.outcome import Refused
+from runner.jobs.problem import Problem
 from runner.mcp.outputs import Picture, Piece
-from runner.outcome import Refused
 
 P = ParamSpec("P")
 
@@ -26,7 +23,12 @@ RUNS_CODE = ToolAnnotations(
 )
 """What clients are told of a tool, so that they know when to ask their user."""
 
-KNOWN = (Refused, Problem, OSError, BadCall, JupyterAway, JupyterRefused, DocumentLost)
+
+class ToolError(Exception):
+    """A tool cannot do what it was called for; the text says what to do."""
+
+
+KNOWN = (Refused, Problem, OSError, ToolError)
 
 
 def answer(

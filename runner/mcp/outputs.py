@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.plain_text import excerpt, plain_text
+from runner.contract.text.plain_text import excerpt, plain_text
 
 Json = dict[str, Any]
 

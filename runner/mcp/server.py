@@ -21,13 +21,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner import __version__
-from runner.access import CannotListen, Denial, Door, binding_of, check_binding
 from runner.config import MEGABYTE, Mcp, Settings
-from runner.disk import Disk
-from runner.mcp import notebook_tools, runner_tools
-from runner.mcp.jobs import Jobs
-from runner.mcp.jupyter import Jupyter
-from runner.mcp.live import LiveNotebooks
+from runner.mcp.notebooks import tools as notebook_tools
+from runner.mcp.notebooks.jupyter import Jupyter
+from runner.mcp.notebooks.live import LiveNotebooks
+from runner.mcp.runs import tools as runner_tools
+from runner.mcp.runs.jobs import Jobs
+from runner.system.door import CannotListen, Denial, Door, binding_of, check_binding
+from runner.system.files.disk import Disk
 
 log = logging.getLogger(__name__)
 

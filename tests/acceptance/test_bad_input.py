@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.daemon import REAP_SECONDS
+from runner.daemon.loop import REAP_SECONDS
 from tests.conftest import Program, Serving, code, notebook, programs, wait_for
 
 ONE = notebook(code("1", "results"))
@@ -378,7 +378,7 @@ def test_who_reads_a_slow_file_is_no_orphan(program: Program) -> None:
     asked = {"notebook": ONE, "parameters": {"n": int("1" * 600)}, "x": None}
     program.drop("digits.json", json.dumps(asked) + " " * 50_000)
     program.await_report("digits")
-    (reading,) = program.children("runner.intake.reader")
+    (reading,) = program.children("runner.inbox.reader")
     time.sleep(2 * REAP_SECONDS + 0.2)
     assert reading.is_running(), program.log
     assert "without a parent" not in program.log

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from runner.client import Client, JobFailed, RequestRefused
-from runner.outcome import ErrorType, Status
+from runner.contract.outcome import ErrorType, Status
 from tests.conftest import Program, Serving, code, free_port, notebook, wait_for
 
 

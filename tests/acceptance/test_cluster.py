@@ -19,7 +19,7 @@ import pytest
 from distributed import Client
 
 import runner
-from runner.extras import advice_on
+from runner.system.extras import advice_on
 from tests.cluster import Cluster, cluster
 from tests.conftest import Json, Program, notebook, tool, wait_for
 
@@ -317,7 +317,7 @@ def test_a_worker_ends_what_nobody_waits_for(
 
 def _kernels(processes: list[psutil.Process]) -> int:
     """Processes that sleep in a notebook: children of a job process."""
-    return sum("runner.execution.preload" in " ".join(p.cmdline()) for p in processes) - 1
+    return sum("runner.execution.job.preload" in " ".join(p.cmdline()) for p in processes) - 1
 
 
 def test_a_silent_worker_is_given_up_and_ends_its_runs_when_it_speaks_again(

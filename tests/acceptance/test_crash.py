@@ -89,7 +89,7 @@ def test_the_preload_server_may_die(serving: Serving) -> None:
     program.drop("steady.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
     wait_for(lambda: "started 'steady'" in program.log)
     time.sleep(1)
-    program.children("runner.execution.preload")[-1].kill()
+    program.children("runner.execution.job.preload")[-1].kill()
     program.drop("next.ipynb", ONE)
     assert program.await_report("next")["status"] == "succeeded"
     assert program.await_report("steady")["status"] == "succeeded"

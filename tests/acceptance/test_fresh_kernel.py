@@ -114,7 +114,7 @@ VARYING = (
     (re.compile(r"Thread-\d+"), "Thread"),
 )
 PAPERMILL = (
-    "from runner.lazy_grammar import put_off; put_off()\n"
+    "from runner.system.lazy_grammar import put_off; put_off()\n"
     "from papermill.__main__ import papermill; papermill()"
 )
 """The command, without a second and a half for a grammar that no notebook needs."""

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from runner.execution.limits import SPARE_FILES
+from runner.execution.limits.hold import SPARE_FILES
 from tests.conftest import Json, Program, Serving, code, notebook, tool, wait_for
 from tests.integration.test_limits import BOMB
 

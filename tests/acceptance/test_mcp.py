@@ -16,7 +16,7 @@ import anyio
 import pytest
 import requests
 
-from runner.extras import advice_on
+from runner.system.extras import advice_on
 from tests.agents import (
     Agents,
     agents,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from runner.pulse import Worker
+from runner.state.pulse import Worker
 from tests.conftest import (
     Json,
     Program,

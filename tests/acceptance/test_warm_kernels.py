@@ -33,7 +33,7 @@ def preload_server(program: Program) -> psutil.Process:
     """The process that everything is forked from: the newest, as the forks of a dead one are the
     daemon's children for a moment.
     """
-    found: psutil.Process = wait_for(lambda: program.children("runner.execution.preload"))[-1]
+    found: psutil.Process = wait_for(lambda: program.children("runner.execution.job.preload"))[-1]
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from runner.pulse import Worker
+from runner.state.pulse import Worker
 from tests.conftest import Json, Program, programs, tool
 from tests.told import WORKERS, Teller, telling
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from runner.disk import Disk
+from runner.system.files.disk import Disk
 
 
 class Crash(BaseException):

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.config import load
-from runner.daemon import Daemon
-from runner.ledger import Acceptance, Ledger, Seal, State
+from runner.daemon.loop import Daemon
+from runner.state.ledger import Acceptance, Ledger, Seal, State
 from tests.faults.failing import SteppedDisk
 
 Kill = Callable[[str, str, str], None]

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from runner.submit import cancel, encode, submit
+from runner.jobs.submit import cancel, encode, submit
 from tests.conftest import code, notebook
 from tests.faults.simulated import Tree
 from tests.faults.world import Act, Expected, Life, Scenario

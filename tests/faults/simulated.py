@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.disk import Disk
+from runner.system.files.disk import Disk
 from tests.faults.failing import SteppedDisk
 
 Tree = dict[str, bytes | None]

@@ -8,7 +8,7 @@ from types import FrameType
 import runner
 
 PROGRAM = str(Path(runner.__file__).parent)
-DISK = str(Path(PROGRAM) / "disk.py")
+DISK = str(Path(PROGRAM) / "system" / "files" / "disk.py")
 
 
 def site() -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.dispatch import Dispatch
-from runner.intake.claim import Claim, Claims
-from runner.intake.inbox import Drop
-from runner.outbox import ERROR, RESULT, Outbox, Publication, Retirement
-from runner.reception import Reception
-from runner.submit import cancel
+from runner.daemon.dispatch import Dispatch
+from runner.daemon.reception import Reception
+from runner.inbox.claim import Claim, Claims
+from runner.inbox.scan import Drop
+from runner.jobs.submit import cancel
+from runner.outbox.publish import ERROR, RESULT, Outbox, Publication, Retirement
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.simulated import SimulatedDisk, durable, lay_out
 from tests.faults.sites import site

@@ -19,16 +19,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from runner.config import Execution, Settings
-from runner.dispatch import Dispatch, Finished
+from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.daemon.dispatch import Dispatch, Finished
+from runner.daemon.reception import Reception
 from runner.execution.order import Order, Progress
-from runner.intake.claim import Claims
-from runner.intake.inbox import Inbox, Trust
-from runner.ledger import LEDGER_FILE, Ledger
-from runner.library import library_reader
-from runner.outbox import Outbox, OutboxGone
-from runner.outcome import ErrorType, Failure, Outcome, Status, failed
-from runner.reception import Reception
-from runner.submit import NameBusy
+from runner.inbox.claim import Claims
+from runner.inbox.library import library_reader
+from runner.inbox.scan import Inbox, Trust
+from runner.jobs.submit import NameBusy
+from runner.outbox.publish import Outbox, OutboxGone
+from runner.state.ledger import LEDGER_FILE, Ledger
 from tests.faults.failing import Crash
 from tests.faults.simulated import STUCK, Model, SimulatedDisk, Tree, durable, lay_out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.execution.cgroup import OWN, Cgroup, NoCgroup, take_over
+from runner.execution.limits.cgroup import OWN, Cgroup, NoCgroup, take_over
 from tests.conftest import wait_for
 
 

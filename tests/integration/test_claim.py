@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.disk import Disk
-from runner.intake import lease
-from runner.intake.claim import Claims
-from runner.intake.inbox import Drop, Inbox, Trust
+from runner.inbox import write_lease as lease
+from runner.inbox.claim import Claims
+from runner.inbox.scan import Drop, Inbox, Trust
+from runner.system.files.disk import Disk
 from tests.conftest import notebook, wait_for
 
 RAW = json.dumps(notebook("1")).encode()

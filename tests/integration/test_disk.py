@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.disk import Disk
+from runner.system.files.disk import Disk
 
 
 def nest(root: Path, depth: int) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from runner.config import Execution, Settings
-from runner.disk import Disk
-from runner.dispatch import Dispatch, Finished
+from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.contract.request import Request, Resources, demand_of
+from runner.daemon.dispatch import Dispatch, Finished
 from runner.execution.order import Order, Progress
-from runner.ledger import Acceptance, Ledger, State
-from runner.outbox import Outbox
-from runner.outcome import ErrorType, Failure, Outcome, Status, failed
-from runner.request import Request, Resources, demand_of
+from runner.outbox.publish import Outbox
+from runner.state.ledger import Acceptance, Ledger, State
+from runner.system.files.disk import Disk
 from tests.faults.failing import Crash, FailingDisk, full_ledger, no_space
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from runner import doctor
+from runner.cli import doctor
+from runner.cli.doctor import Finding, Level, examine
 from runner.config import Dask, Execution, Kernels, Limits, Settings, Tls
-from runner.disk import Disk
-from runner.doctor import Finding, Level, examine
-from runner.extras import advice_on
-from runner.owner import own
+from runner.state.locks import own
+from runner.system.extras import advice_on
+from runner.system.files.disk import Disk
 from tests.conftest import Program, notebook, tool, wait_for
 
 FOLDERS = ("inbox", "outbox", "notebooks", "state")

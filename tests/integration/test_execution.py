@@ -11,17 +11,17 @@ from typing import Any
 import psutil
 import pytest
 
-from runner.execution.cluster import Cluster
+from runner.contract.outcome import ErrorType, Outcome, Status
+from runner.contract.request import Resources
+from runner.execution.cluster.dask import Cluster
+from runner.execution.cluster.messages import Terms
+from runner.execution.cluster.remote_runs import Bounds
 from runner.execution.environment import clean_environment
-from runner.execution.face import Execution
-from runner.execution.limits import RunLimits
+from runner.execution.interface import Execution
+from runner.execution.limits.hold import RunLimits
+from runner.execution.local.processes import JobProcesses
 from runner.execution.order import Order, Progress
-from runner.execution.parcel import Terms
-from runner.execution.processes import JobProcesses
-from runner.execution.sendings import Bounds
-from runner.outcome import ErrorType, Outcome, Status
-from runner.output import FileCaps
-from runner.request import Resources
+from runner.system.files.output_folder import FileCaps
 from tests.cluster import cluster
 from tests.conftest import notebook, wait_for
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runner.extras import command_for
+from runner.system.extras import command_for
 
 
 def test_the_command_fits_where_the_program_came_from(tmp_path: Path) -> None:

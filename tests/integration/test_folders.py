@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from runner import folders
-from runner.disk import Disk
-from runner.folders import Kind, enter, open_file, opened, walk
+from runner.system.files import folders
+from runner.system.files.disk import Disk
+from runner.system.files.folders import Kind, enter, open_file, opened, walk
 from tests.integration.test_disk import nest
 
 

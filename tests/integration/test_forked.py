@@ -6,7 +6,7 @@ from pathlib import Path
 import zmq
 from jupyter_client.session import Session
 
-from runner.execution.forked import OutputThread
+from runner.execution.kernel.forked import OutputThread
 
 
 def test_whoever_subscribes_while_a_kernel_prints_is_greeted(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from runner.execution.importable import EnvironmentNotAnswering, missing_here, missing_in
-from runner.execution.preparation import check_modules, read_notebook
-from runner.notebook import KernelChoice
-from runner.outcome import Refused
+from runner.contract.notebook import KernelChoice
+from runner.contract.outcome import Refused
+from runner.execution.job.importable import EnvironmentNotAnswering, missing_here, missing_in
+from runner.execution.job.preparation import check_modules, read_notebook
 
 Ask = Callable[..., list[str]]
 

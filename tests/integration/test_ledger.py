@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from runner.ledger import (
+from runner.contract.outcome import (
+    ErrorType,
+    Failure,
+    Outcome,
+    PublishedFile,
+    Status,
+    failed,
+    interrupted,
+)
+from runner.state.ledger import (
     LEDGER_FILE,
     MOVES,
     Acceptance,
@@ -22,15 +31,6 @@ from runner.ledger import (
     Seal,
     Stage,
     State,
-)
-from runner.outcome import (
-    ErrorType,
-    Failure,
-    Outcome,
-    PublishedFile,
-    Status,
-    failed,
-    interrupted,
 )
 from tests.conftest import wait_for
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from runner import library
-from runner.cli import main
-from runner.library import as_spelt, library_reader, listing
-from runner.outcome import Refused
+from runner.cli.main import main
+from runner.contract.outcome import Refused
+from runner.inbox import library
+from runner.inbox.library import as_spelt, library_reader, listing
 
 
 def put(root: Path, path: str, content: str = "{}") -> Path:

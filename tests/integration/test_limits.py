@@ -15,15 +15,15 @@ from typing import Literal
 import psutil
 import pytest
 
-from runner.execution import processes
-from runner.execution.cgroup import NoCgroup, take_over
+from runner.contract.outcome import ErrorType, Failure, Outcome, Status
+from runner.contract.request import Resources
 from runner.execution.environment import clean_environment
-from runner.execution.limits import KERNEL_MB, RunLimits
+from runner.execution.limits.cgroup import NoCgroup, take_over
+from runner.execution.limits.hold import KERNEL_MB, RunLimits
+from runner.execution.local import processes
+from runner.execution.local.processes import JobProcesses
 from runner.execution.order import Order
-from runner.execution.processes import JobProcesses
-from runner.execution.tree import INSTANCE
-from runner.outcome import ErrorType, Failure, Outcome, Status
-from runner.request import Resources
+from runner.system.processes.process_tree import INSTANCE
 from tests.conftest import Json, code, notebook, wait_for
 
 MEGABYTE = 1024 * 1024

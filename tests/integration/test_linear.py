@@ -10,23 +10,23 @@ from contextlib import suppress
 
 import pytest
 
-from runner.access import host_name
 from runner.config import Settings
-from runner.gateway.asked import read_body, seconds_to_wait
+from runner.contract.names import job_name
+from runner.contract.notebook import check, parse
+from runner.contract.outcome import Refused
+from runner.contract.parameters import Parameter, parameters_of
+from runner.contract.request import Form, library_path, read_document
+from runner.contract.required_modules import required_modules
+from runner.contract.text.literals import value_of
+from runner.contract.text.plain_text import plain_text
+from runner.contract.text.scalars import scalar_of
+from runner.contract.text.strict_json import clean
 from runner.gateway.negotiation import wants_page
 from runner.gateway.page.form import fields_of
-from runner.gateway.page.job import _source
-from runner.gateway.page.readable import html_table, view_of
-from runner.imports import required_modules
-from runner.literals import value_of
-from runner.names import job_name
-from runner.notebook import check, parse
-from runner.outcome import Refused
-from runner.parameters import Parameter, parameters_of
-from runner.plain_text import plain_text
-from runner.request import Form, library_path, read_document
-from runner.scalars import scalar_of
-from runner.strict_json import clean
+from runner.gateway.page.job_view import _source
+from runner.gateway.page.result_views import html_table, view_of
+from runner.jobs.body import read_body, seconds_to_wait
+from runner.system.door import host_name
 
 LENGTH = 4_000
 TIMES = 8

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from runner.patience import Looks, NoAnswer, ask_apart
+from runner.system.processes.patience import Looks, NoAnswer, ask_apart
 
 
 def test_a_look_that_hangs_is_left_and_not_begun_again() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import pulse
-from runner.pulse import Pulse, Worker
+from runner.state import pulse
+from runner.state.pulse import Pulse, Worker
 
 WORKERS = [Worker("a", 2, 1, 0, "tcp://10.0.0.7:40001"), Worker("b", 4, 0, 4)]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runner.execution.reading import SMALL_BYTES, Found, Sought, read_results
+from runner.execution.job.reading import SMALL_BYTES, Found, Sought, read_results
 from tests.conftest import Json
 
 MEGABYTE = 1 << 20

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from runner.config import Limits
-from runner.disk import Disk
-from runner.intake.claim import Claims
-from runner.intake.inbox import Inbox, Trust
-from runner.ledger import Ledger, State
-from runner.library import LibraryReader, library_reader
-from runner.outbox import Outbox, OutboxGone
-from runner.reception import Pace, Received, Reception, settings_wait
-from runner.waiting import Reason
+from runner.daemon.reception import Pace, Received, Reception, settings_wait
+from runner.inbox.claim import Claims
+from runner.inbox.library import LibraryReader, library_reader
+from runner.inbox.scan import Inbox, Trust
+from runner.inbox.unclaimed import Reason
+from runner.outbox.publish import Outbox, OutboxGone
+from runner.state.ledger import Ledger, State
+from runner.system.files.disk import Disk
 from tests.conftest import code, notebook
 from tests.faults.failing import Crash, FailingDisk, no_space
 

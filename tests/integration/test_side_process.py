@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from runner.gateway.rendering import MODULE
-from runner.side_process import CannotAnswer, SideProcess
+from runner.system.processes.side_process import CannotAnswer, SideProcess
 from tests.conftest import notebook
 
 FINE = json.dumps(notebook("6 * 7")).encode()

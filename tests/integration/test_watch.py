@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.watch import RETRY_SECONDS, Watch
+from runner.system.files.watch import RETRY_SECONDS, Watch
 from tests.conftest import Program, notebook, wait_for
 
 ONE = notebook("1")
@@ -84,7 +84,7 @@ def test_what_cannot_be_watched_leaves_no_thread_and_no_descriptor(tmp_path: Pat
     source = f"""
         import os, threading
         from pathlib import Path
-        from runner.watch import RETRY_SECONDS, Watch
+        from runner.system.files.watch import RETRY_SECONDS, Watch
         now = 0.0
         watch = Watch(Path({str(tmp_path)!r}), print, clock=lambda: now)
         before = len(os.listdir("/proc/self/fd"))

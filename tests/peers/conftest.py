@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner import config
-from runner.gateway.health import Health, examine
+from runner.jobs.health import Health, examine
 from tests.conftest import Program, tool, wait_for
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.contract.outcome import ErrorType, Outcome, Status
 from runner.execution.environment import clean_environment
-from runner.execution.limits import RunLimits
+from runner.execution.limits.hold import RunLimits
+from runner.execution.local.processes import JobProcesses
 from runner.execution.order import Order
-from runner.execution.processes import JobProcesses
-from runner.outcome import ErrorType, Outcome, Status
 from tests.conftest import Json, code, notebook
 
 LIMIT_MB = 400

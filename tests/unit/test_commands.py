@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from runner.cli import main
+from runner.cli.main import main
 
 
 def test_the_list_of_commands_cuts_no_sentence() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from runner.console import hanging, summary, table
-from runner.strict_json import JsonValue
+from runner.cli.console import hanging, summary, table
+from runner.contract.text.strict_json import JsonValue
 
 HEADER = ("job id", "name", "status", "error", "accepted", "seconds")
 ROWS = [

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.gateway.problem import ProblemType
-from runner.outcome import ErrorType
+from runner.contract.outcome import ErrorType
+from runner.jobs.problem import ProblemType
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

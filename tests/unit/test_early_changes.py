@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from runner.execution.early_changes import changes_imports, files_read
+from runner.execution.job.early_changes import changes_imports, files_read
 
 
 @pytest.mark.parametrize(

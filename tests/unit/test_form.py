@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.contract.parameters import Parameter, parameters_of
 from runner.gateway.page.form import (
     Kind,
     Typed,
@@ -16,7 +17,6 @@ from runner.gateway.page.form import (
     request_of,
     typed,
 )
-from runner.parameters import Parameter, parameters_of
 from tests.conftest import code, notebook
 
 SOURCE = """# settings of the report

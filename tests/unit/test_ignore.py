@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.intake.ignore import (
+from runner.inbox.ignore import (
     REQUEST_SUFFIXES,
     is_left_alone,
     objection_to_name,
@@ -10,7 +10,7 @@ from runner.intake.ignore import (
     why_left_alone,
     why_no_request,
 )
-from runner.waiting import WORDS, Reason
+from runner.inbox.unclaimed import WORDS, Reason
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ def test_who_needs_the_grammar_has_it() -> None:
     """By jsonschema, and by its own name."""
     pytest.importorskip("rfc3987_syntax")
     by_jsonschema = (
-        "import runner.notebook, jsonschema\n"
+        "import runner.contract.notebook, jsonschema\n"
         "check = jsonschema.Draft202012Validator.FORMAT_CHECKER\n"
         "print(check.conforms('http://ü.example/', 'iri'), check.conforms('a b', 'iri'))\n"
     )
     assert run(by_jsonschema) == "True False\n"
     by_name = (
-        "import runner.notebook, rfc3987_syntax\n"
+        "import runner.contract.notebook, rfc3987_syntax\n"
         "print(rfc3987_syntax.is_valid_syntax_iri('a b'), rfc3987_syntax.__file__ is not None)\n"
     )
     assert run(by_name) == "False True\n"

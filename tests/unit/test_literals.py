@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.literals import NoLiteralError, value_of
-from runner.results import _plain
-from runner.strict_json import clean, dumps
+from runner.contract.results import _plain
+from runner.contract.text.literals import NoLiteralError, value_of
+from runner.contract.text.strict_json import clean, dumps
 
 UTC = datetime.UTC
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -3,7 +3,7 @@
 import pytest
 
 from runner.gateway.media_types import BodyKind, body_kind
-from runner.gateway.problem import Problem
+from runner.jobs.problem import Problem
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.mounts import Anchor, Mount, least_trusted, mount_of, polls
+from runner.system.files.mounts import Anchor, Mount, least_trusted, mount_of, polls
 
 # Names that no machine has, so that resolving links changes nothing.
 TABLE = r"""

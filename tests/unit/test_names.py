@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from runner.names import MAX_COMPONENT_BYTES, MAX_NAME_BYTES, is_job_name, job_name
+from runner.contract.names import MAX_COMPONENT_BYTES, MAX_NAME_BYTES, is_job_name, job_name
 
 LONGEST_SUFFIX = ".result.json"
 

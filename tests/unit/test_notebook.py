@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.notebook import (
+from runner.contract.notebook import (
     KernelChoice,
     KernelRules,
     check,
@@ -26,7 +26,7 @@ from runner.notebook import (
     source_of,
     tags_of,
 )
-from runner.outcome import ErrorType, Refused
+from runner.contract.outcome import ErrorType, Refused
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from runner.outcome import (
+from runner.contract.outcome import (
     ERROR_RULES,
     FINAL,
     RETRIED,

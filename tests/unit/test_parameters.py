@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runner.parameters import SHOWN_NAMES, unknown_parameters
+from runner.contract.parameters import SHOWN_NAMES, unknown_parameters
 
 SOURCE = "factor = 2  # times\nregion: str = 'EU'\nwhole: int\nlow, high = 1, 2"
 

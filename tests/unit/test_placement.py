@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.execution.placement import PLAIN, Patience, Seat, as_dask, fits, why_never
-from runner.request import Resources, demand_of
+from runner.contract.request import Resources, demand_of
+from runner.execution.cluster.placement import PLAIN, Patience, Seat, as_dask, fits, why_never
 
 GPU = Seat("tcp://a:1", "a", 2, {"gpus": 1, "memory_mb": 4000, "label:ssd": 2})
 BARE = Seat("tcp://b:1", "b", 1, {})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.plain_text import excerpt, one_line, plain_text, visible, visible_json
+from runner.contract.text.plain_text import excerpt, one_line, plain_text, visible, visible_json
 
 
 @pytest.mark.parametrize(

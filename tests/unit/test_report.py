@@ -8,8 +8,7 @@ import jsonschema
 import pytest
 from pydantic import TypeAdapter
 
-from runner.ledger import Job, Place, Seal, State
-from runner.outcome import (
+from runner.contract.outcome import (
     CellCount,
     ErrorResult,
     ErrorType,
@@ -21,9 +20,10 @@ from runner.outcome import (
     Status,
     failed,
 )
-from runner.report import report_of
-from runner.request import Request
-from runner.strict_json import dumps
+from runner.contract.request import Request
+from runner.contract.text.strict_json import dumps
+from runner.outbox.report import report_of
+from runner.state.ledger import Job, Place, Seal, State
 
 JOB = Job(
     seq=1,

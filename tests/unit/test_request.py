@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.outcome import ErrorType, Refused
-from runner.request import (
+from runner.contract.outcome import ErrorType, Refused
+from runner.contract.request import (
     MAX_PARAMETER_DEPTH,
     MAX_PARAMETER_NODES,
     Form,

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.literals import MAX_CHARS
-from runner.results import Extraction, extract
-from runner.strict_json import clean
+from runner.contract.results import Extraction, extract
+from runner.contract.text.literals import MAX_CHARS
+from runner.contract.text.strict_json import clean
 
 INFINITE = float("inf")
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cli import _value
+from runner.cli.main import _value
+from runner.contract.request import Form, read_document
+from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
+from runner.contract.text.strict_json import StrictJsonError
+from runner.contract.text.strict_json import loads as load_json
 from runner.gateway.page.form import Field, Kind, Typed, request_of
-from runner.request import Form, read_document
-from runner.scalars import Scalar, ScalarError, scalar_of
-from runner.strict_json import StrictJsonError
-from runner.strict_json import loads as load_json
 
 TABLE: list[tuple[str, Scalar]] = [
     *[(text, None) for text in ("null", "Null", "NULL", "~")],

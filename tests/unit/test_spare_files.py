@@ -4,15 +4,15 @@ import subprocess
 import sys
 import textwrap
 
-from runner.execution.limits import SPARE_FILES
+from runner.execution.limits.hold import SPARE_FILES
 
 
 def in_its_own(source: str) -> str:
     """What a process prints that may lower its own limits for good."""
     lines = [
         "import os, resource",
-        "from runner.execution.limits import SPARE_FILES",
-        "from runner.execution.spare_files import spare_files",
+        "from runner.execution.limits.hold import SPARE_FILES",
+        "from runner.execution.kernel.spare_files import spare_files",
         "def soft(): return resource.getrlimit(resource.RLIMIT_NOFILE)[0]",
         textwrap.dedent(source),
     ]

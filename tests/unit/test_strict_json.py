@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.strict_json import DEEPER, MAX_DEPTH, StrictJsonError, clean, dumps, loads
+from runner.contract.text.strict_json import DEEPER, MAX_DEPTH, StrictJsonError, clean, dumps, loads
 
 NAN, INFINITE = float("nan"), float("inf")
 LONG = 10**4_300

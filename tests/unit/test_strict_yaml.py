@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.strict_json import MAX_DEPTH
-from runner.strict_yaml import MAX_DIRECTIVES, MAX_NODES, StrictYamlError, loads
+from runner.contract.text.strict_json import MAX_DEPTH
+from runner.contract.text.strict_yaml import MAX_DIRECTIVES, MAX_NODES, StrictYamlError, loads
 
 TEXTS = st.text(st.characters(blacklist_categories=("Cs", "Cc")))
 VALUES = st.recursive(

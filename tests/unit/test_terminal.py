@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.terminal import TerminalText
+from runner.contract.text.terminal import TerminalText
 
 
 def shown(*pieces: str) -> str:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from runner.threads import Threads
+from runner.system.processes.threads import Threads
 
 
 def test_calls_run_side_by_side_and_bring_back_what_they_gave() -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from runner.parameters import Parameter
-from runner.scalars import Scalar, ScalarError, scalar_of
-from runner.strict_json import StrictJsonError, loads
+from runner.contract.parameters import Parameter
+from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
+from runner.contract.text.strict_json import StrictJsonError, loads
 
 LONG = 80
 MAX_ANNOTATION_CHARS = 200

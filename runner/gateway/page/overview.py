@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from runner.config import Settings
-from runner.gateway.health import Health, examine
-from runner.gateway.page.words import duration, plural, shown_name
-from runner.gateway.problem import Problem
-from runner.gateway.record import Question, Record, listed
-from runner.ledger import Hour, Job
-from runner.outcome import Status
-from runner.pulse import Worker
+from runner.contract.outcome import Status
+from runner.gateway.page.format import duration, plural, shown_name
+from runner.jobs.health import Health, examine
+from runner.jobs.problem import Problem
+from runner.jobs.record import Question, Record, listed
+from runner.state.ledger import Hour, Job
+from runner.state.pulse import Worker
 
 SHOWN_RUNNING = 50
 SHOWN_QUEUED = 5

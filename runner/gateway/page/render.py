@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from runner import __version__
 from runner.gateway.answers import HEADERS
 from runner.gateway.negotiation import VARY
-from runner.gateway.page import words
+from runner.gateway.page import format as words
 
 FOLDER = Path(__file__).parent
 POLICY = (

@@ -14,26 +14,26 @@ from urllib.parse import quote
 
 from bottle import HTTPResponse, request
 
-from runner import waiting
 from runner.config import Settings
-from runner.disk import Disk
+from runner.contract.outcome import ErrorType, Status
 from runner.gateway import session
 from runner.gateway.access import Access, Coming
 from runner.gateway.answers import HEADERS, Seated, bad, has_left, plainly, see_other
-from runner.gateway.arrivals import Arrivals
 from runner.gateway.forms import posted, texts
 from runner.gateway.page import render
-from runner.gateway.page.asking import Asking
-from runner.gateway.page.job import Sight, sight_of, submitted
-from runner.gateway.page.live import Live, stream_url
+from runner.gateway.page.job_view import Sight, sight_of, submitted
 from runner.gateway.page.overview import Overview
-from runner.gateway.page.readable import Grid, grid_of, json_text
-from runner.gateway.problem import Problem, not_found, unavailable
-from runner.gateway.record import Question, Record
-from runner.gateway.runs import Runs
-from runner.ledger import State
-from runner.outcome import ErrorType, Status
-from runner.submit import cancel
+from runner.gateway.page.result_views import Grid, grid_of, json_text
+from runner.gateway.page.run_form import Asking
+from runner.gateway.page.stream import Live, stream_url
+from runner.inbox import unclaimed as waiting
+from runner.jobs.problem import Problem, not_found, unavailable
+from runner.jobs.record import Question, Record
+from runner.jobs.submissions import Runs
+from runner.jobs.submit import cancel
+from runner.jobs.waiting import Arrivals
+from runner.state.ledger import State
+from runner.system.files.disk import Disk
 
 JOBS_A_PAGE = 25
 CLOSING_SECONDS = 1.0

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from typing import Any
 
-from runner.library import LibraryReader, Shelved
-from runner.outcome import Refused
+from runner.contract.outcome import Refused
+from runner.inbox.library import LibraryReader, Shelved
 
 LOOK_SECONDS = 0.3
 """How long one look at the library may read; other titles come with the next look."""

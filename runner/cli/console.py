@@ -1,0 +1,118 @@
+"""What a person sees in a terminal: tables, and the summary of a finished job.
+
+Pure rules over values; whatever comes from elsewhere leaves here without control characters.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from textwrap import wrap
+
+from rich.cells import cell_len, set_cell_size
+
+from runner.contract.text.plain_text import one_line, visible
+from runner.contract.text.strict_json import JsonValue, dumps_compact
+
+NARROWEST = 12
+GAP = "  "
+VALUES = 12
+"""Results that a summary names; of more it tells the number."""
+VALUE_CHARACTERS = 60
+TRACEBACK_LINES = 12
+FRAME_LINES = 8
+CELL = re.compile(r"(Cell In|Input In ?)\[\d+\]")
+"""How a traceback begins the lines of a cell, by IPython's version."""
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, cut: Sequence[int] = ()
+) -> list[str]:
+    """A line for each row, whatever its width is.
+
+    In a terminal of `width` the columns `cut`, in that order, give way until it fits: the last of
+    them first. What else there is, such as an id, stays whole.
+    """
+    cells = [[one_line(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(cell_len(row[n]) for row in cells) for n in range(len(header))]
+    over = 0 if width is None else sum(widths) + len(GAP) * (len(widths) - 1) - width
+    for column in reversed(cut):
+        less = min(max(over, 0), max(widths[column] - NARROWEST, 0))
+        widths[column] -= less
+        over -= less
+    return [GAP.join(map(_fit, row, widths)).rstrip() for row in cells]
+
+
+def hanging(before: str, text: str, width: int | None) -> list[str]:
+    """Text behind `before`, in a terminal of `width` wrapped between words and below itself."""
+    if width is None or width < len(before) + NARROWEST:
+        return [before + text]
+    lines = wrap(text, width - len(before), break_long_words=False, break_on_hyphens=False)
+    return [(" " * len(before) if n else before) + line for n, line in enumerate(lines or [""])]
+
+
+def _fit(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(text, width - 1) + "…"
+
+
+def summary(report: Mapping[str, JsonValue], paths: Mapping[str, Path]) -> str:
+    """A finished job in a few lines: how it ended, its values, where the rest lies.
+
+    `paths` are files to look at, by what they are.
+    """
+    lines = [_headline(report)]
+    if report.get("message") is not None:
+        lines.append(visible(str(report["message"])))
+    traceback = report.get("traceback")
+    if isinstance(traceback, list):
+        shown = [visible(str(line)) for line in traceback]
+        lines.extend(_traceback(shown))
+    results = report.get("results")
+    named = list(results.items()) if isinstance(results, dict) else []
+    facts = [(one_line(name), _brief(value)) for name, value in named[:VALUES]]
+    if len(named) > VALUES:
+        facts.append(("…", f"{len(named) - VALUES} more"))
+    warnings = report.get("warnings")
+    if isinstance(warnings, list):
+        facts.extend(("warning", one_line(str(warning))) for warning in warnings)
+    facts.extend((name, visible(str(path))) for name, path in paths.items())
+    widest = max((cell_len(name) for name, _ in facts), default=0)
+    lines.extend(f"  {set_cell_size(name, widest)}  {text}" for name, text in facts)
+    return "\n".join(lines)
+
+
+def _traceback(lines: Sequence[str]) -> list[str]:
+    """Its end, and before that the cell's own line, where the error arose in what it called."""
+    left_out = len(lines) - TRACEBACK_LINES
+    if left_out <= 0:
+        return list(lines)
+    cell = max((n for n, line in enumerate(lines) if CELL.match(line)), default=len(lines))
+    frame = list(takewhile(str.strip, lines[cell:left_out]))[:FRAME_LINES]
+    left_out -= len(frame)
+    return [*frame, f"[… {left_out} more lines …]", *lines[-TRACEBACK_LINES:]]
+
+
+def _headline(report: Mapping[str, JsonValue]) -> str:
+    """`loan succeeded in 0.7 s, 5 of 5 cells, job 9a1023f7`."""
+    said = f"{report['name']} {report['status']} in {report['duration_seconds']} s"
+    cells = report.get("cells")
+    if isinstance(cells, dict):
+        said += f", {cells['executed']} of {cells['total']} cells"
+    return one_line(f"{said}, job {str(report['job_id'])[:8]}")
+
+
+def _brief(value: JsonValue) -> str:
+    """A result on one line: a value, the size of a table, or the kinds of what a cell showed."""
+    if isinstance(value, dict) and {"columns", "data"} <= value.keys():
+        columns, rows = value["columns"], value["data"]
+        if isinstance(columns, list) and isinstance(rows, list):
+            return one_line(f"a table of {len(rows)} rows: {', '.join(map(str, columns))}")[:100]
+    if isinstance(value, dict) and isinstance(value.get("application/json"), (dict, list)):
+        value = value["application/json"]
+    elif isinstance(value, dict) and isinstance(value.get("text/plain"), str):
+        value = value["text/plain"]
+    text = value if isinstance(value, str) else dumps_compact(value).decode()
+    text = one_line(text)
+    return text if len(text) <= VALUE_CHARACTERS else f"{text[: VALUE_CHARACTERS - 1]}…"

@@ -1,0 +1,1 @@
+"""The contract: requests, notebooks and outcomes as values, and the pure rules over them."""

@@ -1,0 +1,253 @@
+"""What came out of a job: its status, its error type, and the JSON that is published.
+
+Owns these values and the tables that belong to them. Refuses disk, clock and network.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from runner.contract.text.plain_text import excerpt
+from runner.contract.text.strict_json import JsonValue, dumps
+
+
+class Status(StrEnum):
+    """A job's status as readers see it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    REJECTED = "rejected"
+
+
+LOGGED_CHARACTERS = 240
+FINAL = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
+
+
+class ErrorType(StrEnum):
+    """Why a job did not succeed; the contract's list."""
+
+    INVALID_REQUEST = "invalid_request"
+    INVALID_NOTEBOOK = "invalid_notebook"
+    KERNEL_NOT_ALLOWED = "kernel_not_allowed"
+    LANGUAGE_NOT_ALLOWED = "language_not_allowed"
+    NOTEBOOK_TOO_LARGE = "notebook_too_large"
+    MISSING_DEPENDENCIES = "missing_dependencies"
+    INVALID_PARAMETERS = "invalid_parameters"
+    MODULE_NOT_FOUND = "module_not_found"
+    PAPERMILL_EXECUTION_ERROR = "papermill_execution_error"
+    TIMEOUT = "timeout"
+    KERNEL_STARTUP = "kernel_startup"
+    KERNEL_DIED = "kernel_died"
+    OUT_OF_MEMORY = "out_of_memory"
+    OUTPUT_LIMIT = "output_limit"
+    RESULT_EXTRACTION_ERROR = "result_extraction_error"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    GATEWAY_ERROR = "gateway_error"
+
+
+@dataclass(frozen=True)
+class ErrorRule:
+    """What an error type means: the job's `status`, and the `http` status of an answer."""
+
+    status: Status
+    http: int
+
+
+ERROR_RULES: dict[ErrorType, ErrorRule] = {
+    ErrorType.INVALID_REQUEST: ErrorRule(Status.REJECTED, 400),
+    ErrorType.INVALID_NOTEBOOK: ErrorRule(Status.REJECTED, 400),
+    ErrorType.KERNEL_NOT_ALLOWED: ErrorRule(Status.REJECTED, 400),
+    ErrorType.LANGUAGE_NOT_ALLOWED: ErrorRule(Status.REJECTED, 400),
+    ErrorType.NOTEBOOK_TOO_LARGE: ErrorRule(Status.REJECTED, 413),
+    ErrorType.MISSING_DEPENDENCIES: ErrorRule(Status.REJECTED, 422),
+    ErrorType.INVALID_PARAMETERS: ErrorRule(Status.REJECTED, 422),
+    ErrorType.MODULE_NOT_FOUND: ErrorRule(Status.FAILED, 400),
+    ErrorType.PAPERMILL_EXECUTION_ERROR: ErrorRule(Status.FAILED, 422),
+    ErrorType.TIMEOUT: ErrorRule(Status.TIMED_OUT, 504),
+    ErrorType.KERNEL_STARTUP: ErrorRule(Status.FAILED, 500),
+    ErrorType.KERNEL_DIED: ErrorRule(Status.FAILED, 422),
+    ErrorType.OUT_OF_MEMORY: ErrorRule(Status.FAILED, 422),
+    ErrorType.OUTPUT_LIMIT: ErrorRule(Status.FAILED, 422),
+    ErrorType.RESULT_EXTRACTION_ERROR: ErrorRule(Status.FAILED, 500),
+    ErrorType.CANCELLED: ErrorRule(Status.CANCELLED, 409),
+    ErrorType.INTERRUPTED: ErrorRule(Status.INTERRUPTED, 503),
+    ErrorType.GATEWAY_ERROR: ErrorRule(Status.FAILED, 500),
+}
+
+RETRIED = frozenset({ErrorType.INTERRUPTED, ErrorType.KERNEL_DIED, ErrorType.KERNEL_STARTUP})
+"""What `retries` is for: machinery that failed, never a cell's own error."""
+
+
+class Value(BaseModel):
+    """A frozen value with no room for keys that nobody declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Failure(Value):
+    """Why a job did not succeed. The fields after `message` are null where they do not apply."""
+
+    error_type: ErrorType
+    message: str = Field(description="One sentence for a person: what happened, what to do.")
+    cell: int | None = Field(None, description="Execution count of the cell that failed.")
+    cell_index: int | None = Field(
+        None, description="Its position, from 0, in the notebook as it was asked for."
+    )
+    cell_source: str | None = None
+    ename: str | None = Field(None, description="Name of the exception's class.")
+    evalue: str | None = Field(None, description="Its message.")
+    traceback: list[str] | None = Field(None, description="Lines, without ANSI codes.")
+    missing_modules: list[str] | None = Field(
+        None, description="Sorted; with `missing_dependencies` only."
+    )
+    module: str | None = Field(None, description="With `module_not_found` only.")
+
+    @property
+    def in_short(self) -> str:
+        """For a log, behind the status: the type where it says more, and the message."""
+        said = excerpt(self.message, LOGGED_CHARACTERS)
+        is_told = self.error_type.value == ERROR_RULES[self.error_type].status.value
+        return said if is_told else f"{self.error_type}: {said}"
+
+
+MAX_REFUSAL = 1000
+"""Characters of a message that says why a request will not run."""
+
+
+class Refused(Exception):
+    """A request that will not run; `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+def refuse(error_type: ErrorType, message: str) -> Refused:
+    """A `Refused` without further fields, to be raised.
+
+    What a message quotes may be a whole notebook that came in the wrong place: it is cut.
+    """
+    if len(message) > MAX_REFUSAL:
+        message = f"{message[:MAX_REFUSAL]}… ({len(message)} characters)"
+    return Refused(Failure(error_type=error_type, message=message))
+
+
+class PublishedFile(Value):
+    """A file of `outbox/NAME.files/`."""
+
+    path: str = Field(description="Below the outbox, with `/`.")
+    bytes: int
+    media_type: str
+    sha256: str
+
+
+class ReportedFile(PublishedFile):
+    """The same as reports name it, with where to fetch it."""
+
+    url: str | None = Field(
+        None, description="At the gateway, percent-encoded: `/jobs/ID/files/…`."
+    )
+
+
+class KernelUsed(Value):
+    """The kernel that ran the notebook, and the one it asked for."""
+
+    name: str | None = Field(description="The kernelspec that ran it; null where nothing ran.")
+    requested: str | None = Field(description="The kernelspec that the notebook or request named.")
+
+
+class CellCount(Value):
+    """How far execution got, in code cells that are not empty."""
+
+    total: int
+    executed: int
+
+
+class Outcome(Value):
+    """A job's final value as execution gives it, before it has a place in the outbox."""
+
+    status: Status
+    failure: Failure | None = None
+    results: str = Field(
+        "{}", description="A strict JSON object, as text: nobody on the way has to read it."
+    )
+    kernel: KernelUsed = KernelUsed(name=None, requested=None)
+    cells: CellCount = CellCount(total=0, executed=0)
+    host: str | None = None
+    warnings: list[str] = []
+
+    @field_validator("results", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        """Ledgers of earlier versions have an object there."""
+        return value if isinstance(value, str) else dumps(value).decode()
+
+
+def failed(failure: Failure, **fields: object) -> Outcome:
+    """The outcome of `failure`, its status by the table of error types."""
+    return Outcome.model_validate(
+        {"status": ERROR_RULES[failure.error_type].status, "failure": failure, **fields}
+    )
+
+
+def interrupted(message: str) -> Outcome:
+    """The outcome of a job that the machinery could not bring to its end."""
+    return failed(Failure(error_type=ErrorType.INTERRUPTED, message=message))
+
+
+class Result(Value):
+    """`outbox/NAME.result.json`. Strict JSON: no NaN, no Infinity, no lone surrogates."""
+
+    schema_: Literal["inbox-runner/result/1"] = Field("inbox-runner/result/1", alias="schema")
+    job_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    name: str
+    status: Status
+    results: dict[str, JsonValue] = Field(
+        description="Every scrap by its name; every cell tagged `results` as `cell_N`."
+    )
+    files: list[ReportedFile]
+    output_nb: str | None = Field(description="The executed notebook, below the outbox.")
+    output_nb_url: str | None = Field(
+        None, description="The same at the gateway: `/jobs/ID/notebook`."
+    )
+    parameters: dict[str, JsonValue]
+    kernel: KernelUsed
+    cells: CellCount
+    attempt: int = Field(
+        description="How often it was started; 0 where it was refused or cancelled before."
+    )
+    accepted_at: str = Field(description="UTC, ISO 8601, like all times here.")
+    started_at: str | None
+    finished_at: str
+    duration_seconds: float = Field(description="From started to finished; 0 where nothing ran.")
+    host: str | None = Field(
+        None, description="Name of the machine where it was tried; null where it never was."
+    )
+    input_sha256: str | None = Field(
+        description="Of the notebook's bytes, or of the request's; null where they were not read."
+    )
+    warnings: list[str]
+
+
+class ErrorResult(Result, Failure):
+    """`outbox/NAME.error.json`: a result's fields and those of a failure."""
+
+
+def exit_code(status: Status) -> int:
+    """What `runner run` exits with. Two is left to wrong usage."""
+    return {
+        Status.SUCCEEDED: 0,
+        Status.FAILED: 1,
+        Status.REJECTED: 3,
+        Status.TIMED_OUT: 4,
+        Status.CANCELLED: 5,
+        Status.INTERRUPTED: 6,
+    }.get(status, 70)

@@ -1,0 +1,192 @@
+"""Which parameters a notebook has: names, defaults, types and comments of its cell `parameters`.
+
+Papermill's rules. Python's own parser reads Python, since papermill's pattern loses a default with
+`#` or `=` in it; every other language is papermill's. Says which values would reach nothing. Runs
+nothing.
+"""
+
+import ast
+import io
+import re
+import tokenize
+import unicodedata
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
+from threading import Lock
+from typing import Any
+
+from runner.contract.notebook import (
+    INJECTED_TAG,
+    PARAMETERS_TAG,
+    kernel_of,
+    language_of,
+    source_of,
+    tags_of,
+)
+
+_TYPE = re.compile(r"type:\s*(\S+)\s*(.*)", re.DOTALL)
+_FROM_MAGIC = re.compile(r"^([ \t]*\w+)[ \t]*=[ \t]*[!%].*$", re.MULTILINE)
+_RUNS_FILE = re.compile(r"^[ \t]*%(run|load|macro)\b", re.MULTILINE)
+SHOWN_NAMES = 10
+SHOWN_CHARS = 80
+COMPARED_NAMES = 200
+MAX_CHARS = 50_000
+MAX_LINE_CHARS = 1_000
+_importing = Lock()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`default` is code of the notebook's language; `type` and `help` are empty where not given."""
+
+    name: str
+    default: str
+    type: str = ""
+    help: str = ""
+
+
+def parameters_of(notebook: Mapping[str, Any]) -> tuple[Parameter, ...]:
+    """The parameters of a notebook that was checked (nbformat 4); none where no cell is tagged."""
+    source = _tagged_source(notebook)
+    if source is None:
+        return ()
+    if language_of(notebook) in (None, "python"):
+        try:
+            return _of_python(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            pass  # a magic, say: papermill's pattern goes line by line
+    return _by_papermill(notebook, source)
+
+
+def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> str | None:
+    """A sentence about values that no parameter of the notebook takes; None where all are known.
+
+    None as well for a cell that cannot be read: a warning must not be wrong.
+    """
+    if not names:
+        return None
+    source = _tagged_source(notebook)
+    if source is None:
+        source = _tagged_source(notebook, INJECTED_TAG)  # of an executed one, papermill replaces it
+    if source is None:
+        return (
+            f"The notebook has no cell tagged `{PARAMETERS_TAG}`: {_list(names)} replaced nothing, "
+            "and was set before its first cell. Tag the cell with the defaults."
+        )
+    known = [one.name for one in parameters_of(notebook)]
+    is_python = language_of(notebook) in (None, "python")
+    bound = _bound_names(source) if is_python else set()
+    if bound is None or (not known and not bound and source.strip()):
+        return None
+    taken = bound.union(known)
+    unknown = [name for name in names if (_identifier(name) if is_python else name) not in taken]
+    if not unknown:
+        return None
+    are = "are no parameters" if len(unknown) > 1 else "is no parameter"
+    have = f"It has {_list(known)}." if known else "Its tagged cell has none."
+    return f"{_list(unknown)} {are} of the notebook{_suggestion(unknown, known)}. {have}"
+
+
+def _tagged_source(notebook: Mapping[str, Any], tag: str = PARAMETERS_TAG) -> str | None:
+    cells = notebook.get("cells")
+    dicts = [one for one in cells if isinstance(one, dict)] if isinstance(cells, list) else []
+    cell = next((one for one in dicts if tag in tags_of(one)), None)
+    return None if cell is None else source_of(cell)
+
+
+def _identifier(name: str) -> str:
+    """The name as Python reads it: the micro sign, say, is the Greek letter."""
+    return unicodedata.normalize("NFKC", name)
+
+
+def _bound_names(source: str) -> set[str] | None:
+    """Every name that the cell sets in whatever way; None where that cannot be known.
+
+    Lines with magics are passed over, but one that runs another file sets what that sets.
+    """
+    lines = ["" if line.lstrip()[:1] in ("%", "!") else line for line in source.splitlines()]
+    if _RUNS_FILE.search(source):
+        return None
+    try:
+        nodes = list(ast.walk(ast.parse(_FROM_MAGIC.sub(r"\1 = 0", "\n".join(lines)))))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    if any(isinstance(node, ast.alias) and node.name == "*" for node in nodes):
+        return None
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
+
+
+def _list(names: Collection[str]) -> str:
+    texts = [f"`{name[:SHOWN_CHARS]}`" for name in islice(names, SHOWN_NAMES)]
+    more = len(names) - len(texts)
+    return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
+
+
+def _suggestion(unknown: Collection[str], known: Collection[str]) -> str:
+    """What was probably meant, of names that are not too long to be compared."""
+    candidates = [name for name in islice(known, COMPARED_NAMES) if len(name) <= SHOWN_CHARS]
+    near = [
+        match
+        for name in islice(unknown, SHOWN_NAMES)
+        if len(name) <= SHOWN_CHARS
+        for match in get_close_matches(name, candidates, 1)
+    ]
+    return f" (did you mean {_list(near)}?)" if near else ""
+
+
+def _of_python(source: str) -> tuple[Parameter, ...]:
+    comments = _comments(source)
+    found: dict[str, Parameter] = {}
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target, annotation = statement.targets[0], ""
+        elif isinstance(statement, ast.AnnAssign):
+            target, annotation = statement.target, ast.unparse(statement.annotation).strip("'\"")
+        else:
+            continue
+        if not isinstance(target, ast.Name) or statement.value is None:
+            continue
+        default = ast.get_source_segment(source, statement.value) or ""
+        comment = comments.get(statement.end_lineno or 0, "")
+        typed = _TYPE.fullmatch(comment)
+        kind, text = (typed[1], typed[2]) if typed else ("", comment)
+        found[target.id] = Parameter(target.id, default, annotation or kind, text.strip())
+    return tuple(found.values())
+
+
+def _comments(source: str) -> dict[int, str]:
+    """What is remarked at the end of a line, by its number from 1."""
+    found = {}
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                found[token.start[0]] = token.string.lstrip("#").strip()
+    except tokenize.TokenError:
+        return found
+    return found
+
+
+def _by_papermill(notebook: Mapping[str, Any], source: str) -> tuple[Parameter, ...]:
+    if len(source) > MAX_CHARS or any(len(line) > MAX_LINE_CHARS for line in source.splitlines()):
+        return ()  # its patterns need time in proportion to the square of a line
+    with _importing:  # 0.6 s, once, and only for who needs it
+        from papermill.exceptions import PapermillException
+        from papermill.translators import papermill_translators
+    spec = kernel_of(notebook) or ""
+    try:
+        translator = papermill_translators.find_translator(spec, language_of(notebook) or "python")
+        inspected = translator.inspect({"source": source})
+    except (PapermillException, NotImplementedError):
+        return ()
+    return tuple(
+        Parameter(
+            one.name,
+            one.default,
+            "" if one.inferred_type_name == "None" else one.inferred_type_name,
+            one.help,
+        )
+        for one in inspected
+    )

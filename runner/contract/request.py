@@ -1,0 +1,338 @@
+"""What is asked: one schema for requests in every form, and the rules for reading them.
+
+Owns `Request` and what makes a document one. Refuses disk, clock and network.
+"""
+
+import keyword
+import math
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runner.contract.outcome import ErrorType, refuse
+from runner.contract.text.strict_json import JsonValue, StrictJsonError
+from runner.contract.text.strict_json import loads as load_json
+from runner.contract.text.strict_yaml import StrictYamlError
+from runner.contract.text.strict_yaml import loads as load_yaml
+
+MAX_PARAMETER_NODES = 100_000
+MAX_PARAMETER_DEPTH = 100
+JOB_ID = re.compile(r"[0-9a-f]{32}")
+MAX_PATH = 4095
+"""Linux opens no longer one."""
+MAX_SHOWN = 200
+MAX_INT_BITS = 13_000
+"""Python writes and reads integers of up to 4,300 decimal digits."""
+
+
+class Form(StrEnum):
+    """How a request reached us; some keys are legal in some forms only."""
+
+    JSON = "json"
+    YAML = "yaml"
+
+
+class Kind(StrEnum):
+    """What a document in the inbox is."""
+
+    NOTEBOOK = "notebook"
+    REQUEST = "request"
+    SETTINGS = "settings"
+    FOREIGN = "foreign"
+
+
+class Resources(BaseModel):
+    """What a run needs of the machine it runs on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory_mb: int | None = Field(
+        None,
+        gt=0,
+        le=1_000_000_000,
+        description="What all processes of the run may hold together, in MB; default and, on one "
+        "machine, maximum `limits.memory_mb`.",
+    )
+    gpus: int = Field(
+        0, ge=0, le=1000, description="GPUs of a worker that the run takes; clusters only."
+    )
+    labels: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Labels that the worker must have, such as `ssd`; clusters only.",
+    )
+
+
+def demand_of(resources: Resources) -> str | None:
+    """Needs as text, equal for equal ones; None where there are none."""
+    if resources == Resources():
+        return None
+    return resources.model_copy(update={"labels": sorted(set(resources.labels))}).model_dump_json()
+
+
+class Request(BaseModel):
+    """A request's keys, the same in YAML, JSON and on the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="Inbox Runner request")
+
+    notebook: str | dict[str, Any] | None = Field(
+        None,
+        description="Path of a notebook below `notebooks/`, or, in JSON, the notebook itself. "
+        "Absent in the settings file that lies beside a notebook.",
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values by name for the cell tagged `parameters`, injected by papermill.",
+    )
+    timeout_seconds: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Limit of the whole run from when its kernel is ready; "
+        "default `limits.run_seconds`, at most `limits.max_run_seconds`.",
+    )
+    kernel: str | None = Field(None, min_length=1, description="Name of a kernelspec.")
+    retries: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Runs again after interrupted, kernel_died or kernel_startup; "
+        "never after a cell's own error.",
+    )
+    resources: Resources = Field(
+        default_factory=Resources,
+        description="What the run needs of the machine it runs on.",
+    )
+    id: str | None = Field(
+        None,
+        pattern=f"^{JOB_ID.pattern}$",
+        description="The job's id, in JSON only. The same id with the same bytes is the same job.",
+    )
+
+
+_OTHER_KEYS = {"name": "is not needed; the file's name is the request's name"}
+_NO_ID = "is for JSON only; a job made from YAML gets its id from the runner"
+
+
+def kind_of(document: object) -> Kind:
+    """What a parsed document is. A mapping that is neither notebook nor request is settings."""
+    if not isinstance(document, dict):
+        return Kind.FOREIGN
+    if "notebook" in document:
+        return Kind.REQUEST
+    if "cells" in document or "worksheets" in document:
+        return Kind.NOTEBOOK
+    return Kind.SETTINGS
+
+
+def read_document(raw: bytes, form: Form) -> JsonValue:
+    """Parse a request or settings file. YAML without a value in it is an empty mapping.
+
+    Raises:
+        Refused: `invalid_request`, with the place where parsing stopped.
+    """
+    try:
+        if form is Form.JSON:
+            return load_json(raw)
+        document = load_yaml(raw)
+    except StrictJsonError as error:
+        raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid JSON: {error}.") from error
+    except StrictYamlError as error:
+        raise refuse(ErrorType.INVALID_REQUEST, f"This is no valid YAML: {error}.") from error
+    return {} if document is None else document
+
+
+def read_request(document: object, form: Form, beside: Collection[str] = ()) -> Request:
+    """Check a parsed document against the schema. A key that is null counts as not there.
+
+    `beside` are keys that whoever calls takes out of the document before: the message about an
+    unknown key lists them too.
+
+    Raises:
+        Refused: `invalid_request` or `invalid_parameters`, naming the key.
+    """
+    if not isinstance(document, dict):
+        raise refuse(ErrorType.INVALID_REQUEST, "A request is a mapping of keys to values.")
+    document = _without_nulls(document)
+    if form is Form.YAML and "id" in document:
+        raise refuse(ErrorType.INVALID_REQUEST, f"The key `id` {_NO_ID}.")
+    if form is Form.YAML and isinstance(document.get("notebook"), dict):
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            "In YAML, `notebook` is a path in the library; a notebook itself needs JSON.",
+        )
+    if "parameters" in document:
+        check_parameters(document["parameters"])
+    try:
+        return Request.model_validate(document, strict=True)
+    except ValidationError as error:
+        raise refuse(ErrorType.INVALID_REQUEST, _sentence(error, beside)) from error
+
+
+def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
+    """The keys that say something, also those of `resources`; of unknown ones all."""
+    said = {k: v for k, v in document.items() if v is not None or k not in Request.model_fields}
+    needs = said.get("resources")
+    if isinstance(needs, dict):
+        known = Resources.model_fields
+        said["resources"] = {k: v for k, v in needs.items() if v is not None or k not in known}
+    return said
+
+
+def check_parameters(parameters: object) -> None:
+    """Parameters become code in the notebook, so their names must be plain identifiers.
+
+    Papermill writes names into the injected cell as they stand, and knows no types beyond
+    JSON's.
+
+    Raises:
+        Refused: `invalid_parameters`, naming the parameter.
+    """
+    if not isinstance(parameters, Mapping):
+        raise refuse(ErrorType.INVALID_PARAMETERS, "`parameters` is a mapping of names to values.")
+    budget = [MAX_PARAMETER_NODES]
+    for name, value in parameters.items():
+        if not isinstance(name, str) or not _is_variable(name):
+            raise refuse(
+                ErrorType.INVALID_PARAMETERS,
+                f"The parameter name {_shown(name)} is no Python identifier.",
+            )
+        trouble = _not_json(value, budget, 0)
+        if trouble:
+            raise refuse(ErrorType.INVALID_PARAMETERS, f"The parameter {name!r} {trouble}.")
+
+
+def check_timeout(request: Request, max_run_seconds: float) -> None:
+    """Refuse a time limit above the configured one, rather than cut it in silence.
+
+    Raises:
+        Refused: `invalid_request`.
+    """
+    if request.timeout_seconds is not None and request.timeout_seconds > max_run_seconds:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`timeout_seconds` is {request.timeout_seconds:g}, above the limit of "
+            f"{max_run_seconds:g} (limits.max_run_seconds).",
+        )
+
+
+def check_resources(request: Request, *, memory_mb: int, is_cluster: bool) -> None:
+    """Refuse what one machine cannot give; a cluster looks at its workers when there is a job.
+
+    `memory_mb` is the configured limit of a run.
+
+    Raises:
+        Refused: `invalid_request`.
+    """
+    asked = request.resources
+    if is_cluster:
+        return
+    if asked.memory_mb is not None and asked.memory_mb > memory_mb:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`resources.memory_mb` is {asked.memory_mb}, above the limit of {memory_mb} "
+            "(limits.memory_mb).",
+        )
+    for key, wanted in (("gpus", asked.gpus), ("labels", asked.labels)):
+        if wanted:
+            raise refuse(
+                ErrorType.INVALID_REQUEST,
+                f"`resources.{key}` needs a cluster (execution.executor: dask); here all "
+                "notebooks run on one machine.",
+            )
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written in JSON: one of the system may be bytes that are no UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def library_path(path: str) -> PurePosixPath:
+    """A notebook's path in the library, relative and without ways out of it.
+
+    Raises:
+        Refused: `invalid_request`.
+    """
+    if len(path) > MAX_PATH:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`notebook` is a text of {len(path)} characters and no path in the library; a "
+            "notebook itself goes there as a JSON object.",
+        )
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or "\\" in path or "\0" in path or ".." in pure.parts or not pure.name:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`notebook` is {path!r}; it must be a path below the notebooks folder, without `..`.",
+        )
+    return pure
+
+
+def _is_variable(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name) and name != "__debug__"
+
+
+def _shown(value: object) -> str:
+    """`repr`, cut; Python refuses it for integers of thousands of digits."""
+    try:
+        text = repr(value)
+        return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    except ValueError:
+        return f"a very long {type(value).__name__}"
+
+
+def _not_json(value: object, budget: list[int], depth: int) -> str | None:
+    budget[0] -= 1
+    if budget[0] < 0:
+        return f"is too large: more than {MAX_PARAMETER_NODES} values in all"
+    if depth > MAX_PARAMETER_DEPTH:
+        return f"is nested more than {MAX_PARAMETER_DEPTH} deep"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"is {value}, which JSON cannot express; pass it as a string or null"
+    if isinstance(value, int) and value.bit_length() > MAX_INT_BITS:
+        return "is an integer of more than 4,000 digits; pass it as a string"
+    if value is None or isinstance(value, bool | int | float | str):
+        return None
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            return "has a mapping with a key that is no string"
+        return _first(value.values(), budget, depth)
+    if isinstance(value, list):
+        return _first(value, budget, depth)
+    return f"is a {type(value).__name__}, which JSON cannot express"
+
+
+def _first(values: Any, budget: list[int], depth: int) -> str | None:
+    return next((t for v in values if (t := _not_json(v, budget, depth + 1))), None)
+
+
+def _sentence(error: ValidationError, beside: Collection[str]) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    outer, *inner = (str(part) for part in first["loc"][:2])
+    if outer != "resources":
+        inner = []
+    key = ".".join([outer, *inner])
+    if first["type"] == "extra_forbidden":
+        keys, of = [*Request.model_fields, *beside], ""
+        if inner:
+            keys, of = [*Resources.model_fields], " of `resources`"
+        hint = _hint((inner or [outer])[0], keys)
+        return f"Unknown key `{key}`{hint}. The keys{of} are: {', '.join(keys)}."
+    if key == "resources":
+        known = ", ".join(Resources.model_fields)
+        return f"`resources` must be a mapping with the keys: {known}."
+    if key == "notebook":
+        return "`notebook` must be a path in the library or, in JSON, a notebook."
+    return f"`{key}`: {first['msg']} (got {_shown(first['input'])})."[:500]
+
+
+def _hint(key: str, known: Collection[str]) -> str:
+    if key in _OTHER_KEYS:
+        return f": it {_OTHER_KEYS[key]}"
+    near = get_close_matches(key, known, 1) if len(key) <= MAX_SHOWN else []
+    return f" (did you mean `{near[0]}`?)" if near else ""

@@ -1,0 +1,219 @@
+"""Owns YAML as far as it says what JSON can: mappings, lists, texts, and the scalars of the table.
+
+Reads by libyaml's events, one after another, and builds the value itself: the time is in
+proportion to the text, and stops at a number of values and at a depth. Refuses aliases, merges,
+tags of one's own, keys that stand twice or are no texts, and more than one document; and disk,
+clock and network.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+)
+
+from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
+from runner.contract.text.strict_json import MAX_DEPTH, JsonValue, no_utf_8
+
+try:
+    from yaml.cyaml import CParser as _Parser  # type: ignore[attr-defined]
+except ImportError:  # a PyYAML that was built without libyaml
+    from yaml import SafeLoader as _Parser  # type: ignore[assignment]
+
+MAX_NODES = 200_000
+"""Keys and values of one document."""
+MAX_DIRECTIVES = 100
+"""libyaml compares each `%TAG` with all others."""
+_LINE_ENDS = "\n\r\x85\u2028\u2029"
+_TAG = "tag:yaml.org,2002:"
+_SHOWN_CHARS = 80
+
+
+class StrictYamlError(ValueError):
+    """A text is no YAML that can be read here; the message says what is wrong, and where."""
+
+
+@dataclass
+class _Open:
+    """A container that is not over yet. `key` waits for its value; `keys` is None for a list."""
+
+    value: Any
+    is_mapping: bool
+    key: str | None = None
+
+
+@dataclass
+class _Builder:
+    """The containers around the next event, the outermost first."""
+
+    value: JsonValue = None
+    around: list[_Open] = field(default_factory=list)
+    nodes: int = 0
+
+    def take(self, event: Any) -> None:
+        """One event inside of a document."""
+        if isinstance(event, ScalarEvent):
+            self._count(event)
+            self._add(_key(event) if self._wants_key() else _scalar(event), event)
+        elif isinstance(event, MappingStartEvent):
+            self._open(event, {}, "map")
+        elif isinstance(event, SequenceStartEvent):
+            self._open(event, [], "seq")
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            self.around.pop()
+        elif isinstance(event, AliasEvent):
+            raise _at(event, "an alias (*name) is not supported; write the value once more")
+
+    def _open(self, event: Any, container: Any, kind: str) -> None:
+        self._count(event)
+        if event.tag not in (None, "!", _TAG + kind):
+            raise _unknown_tag(event)
+        if self._wants_key():
+            raise _at(event, "a key is a list or a mapping (unhashable); a key is a text")
+        if len(self.around) >= MAX_DEPTH:
+            raise _at(event, f"it is nested more than {MAX_DEPTH} deep (recursion)")
+        self._add(container, event)
+        self.around.append(_Open(container, kind == "map"))
+
+    def _count(self, event: Any) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _at(event, f"it has more than {MAX_NODES} keys and values; pass them as a file")
+
+    def _wants_key(self) -> bool:
+        return bool(self.around) and self.around[-1].is_mapping and self.around[-1].key is None
+
+    def _add(self, value: Any, event: Any) -> None:
+        if not self.around:
+            self.value = value
+            return
+        last = self.around[-1]
+        if not last.is_mapping:
+            last.value.append(value)
+        elif last.key is not None:
+            last.value[last.key], last.key = value, None
+        elif value in last.value:
+            raise _at(event, f"the key {_shown(value)} stands there twice")
+        else:
+            last.value[value], last.key = None, value
+
+
+def loads(raw: bytes) -> JsonValue:
+    """Read UTF-8 YAML, with or without a byte order mark; None where nothing stands in it.
+
+    Raises:
+        StrictYamlError
+    """
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StrictYamlError(no_utf_8(error)) from error
+    if sum(text.count(f"{end}%") for end in _LINE_ENDS) > MAX_DIRECTIVES:
+        raise StrictYamlError(f"more than {MAX_DIRECTIVES} lines begin with %")
+    try:
+        return _built(_events(text))
+    except yaml.MarkedYAMLError as error:
+        raise StrictYamlError(_sentence(error, text)) from error
+    except yaml.YAMLError as error:
+        raise StrictYamlError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise StrictYamlError(f"it is nested more than {MAX_DEPTH} deep (recursion)") from error
+    except UnicodeError as error:
+        raise StrictYamlError("a text in it is half of a surrogate pair") from error
+
+
+def _events(text: str) -> Iterator[Any]:
+    parser = _Parser(text)
+    while parser.check_event():
+        yield parser.get_event()
+
+
+def _built(events: Iterator[Any]) -> JsonValue:
+    builder = _Builder()
+    documents = 0
+    for event in events:
+        if isinstance(event, DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                raise _at(event, "there is more than one document (---); one file is one request")
+        elif not isinstance(event, StreamStartEvent | StreamEndEvent | DocumentEndEvent):
+            builder.take(event)
+    return builder.value
+
+
+def _key(event: Any) -> str:
+    """A key as it is written: what would be a number or null needs quotes, as in JSON."""
+    value = _scalar(event)
+    if not isinstance(value, str):
+        raise _at(event, f"the key {_shown(event.value)} is no text; put it in quotes")
+    if value == "<<" and event.implicit[0]:
+        raise _at(event, "a merge (<<) is not supported; write the keys once more")
+    return value
+
+
+def _scalar(event: Any) -> Scalar:
+    """A scalar by its tag, or without one by the table if it is not in quotes."""
+    text: str = event.value
+    tag: str | None = event.tag
+    text.encode()
+    if tag is None and not event.implicit[0]:
+        return text
+    if tag in ("!", _TAG + "str"):
+        return text
+    try:
+        value = None if not text and tag in (None, _TAG + "null") else scalar_of(text)
+    except ScalarError as error:
+        raise _at(event, str(error)) from error
+    if tag is None:
+        return value
+    fits = {
+        "null": value is None,
+        "bool": isinstance(value, bool),
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "float": isinstance(value, int | float) and not isinstance(value, bool),
+    }.get(tag.removeprefix(_TAG))
+    if fits is None or not tag.startswith(_TAG):
+        raise _unknown_tag(event)
+    if not fits:
+        raise _at(event, f"{_shown(text)} is no {tag.removeprefix(_TAG)}, as its tag says")
+    return float(value) if tag == _TAG + "float" and isinstance(value, int) else value
+
+
+def _unknown_tag(event: Any) -> StrictYamlError:
+    return _at(event, f"the tag {_shown(event.tag)} is not known here")
+
+
+def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
+    """libyaml's own words, with the place in them; of a tab it has none."""
+    words = ", ".join(" ".join(part.split()) for part in (error.context, error.problem) if part)
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return words
+    if text[mark.index : mark.index + 1] == "\t":
+        words = "YAML is indented by spaces, and here is a tab"
+    return f"{words} ({_place(mark)})"
+
+
+def _at(event: Any, what: str) -> StrictYamlError:
+    return StrictYamlError(f"{what} ({_place(event.start_mark)})")
+
+
+def _place(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _shown(text: object) -> str:
+    shown = str(text)
+    return repr(shown) if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]!r}..."

@@ -1,0 +1,194 @@
+"""From a drop to a job: reads what a request asks for and decides whether it may run.
+
+A request that will not run is accepted all the same, together with its failure. Touches no folder
+but the library, which it is given a way to read.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from runner.config import Limits
+from runner.contract.names import job_name
+from runner.contract.outcome import ErrorType, Failure, Refused, refuse
+from runner.contract.request import (
+    Request,
+    check_resources,
+    check_timeout,
+    demand_of,
+)
+from runner.inbox.claim import refused_place
+from runner.inbox.library import LibraryReader
+from runner.inbox.scan import Drop, DropKind, Held
+from runner.state.ledger import Acceptance
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What this runner holds requests to, and the library that they may name."""
+
+    limits: Limits
+    is_cluster: bool
+    library: LibraryReader
+
+
+def digest_of(drop: Drop) -> str:
+    """SHA-256 over the drop's files: what "the same bytes" means. Empty where one was not read."""
+    if any(held.too_large for held in drop.files):
+        return ""
+    if not drop.settings:
+        return hashlib.sha256(drop.main.raw).hexdigest()
+    total = hashlib.sha256()
+    for held in drop.files:
+        total.update(len(held.raw).to_bytes(8, "big") + held.raw)
+    return total.hexdigest()
+
+
+def requested_id(drop: Drop) -> str | None:
+    """The job id that a JSON request brings along, if it is a valid one."""
+    return drop.main.contents.wanted_id
+
+
+def names_library(drop: Drop) -> bool:
+    """Whether a drop asks for a notebook of the library."""
+    return drop.kind is DropKind.SUBMIT and drop.main.contents.names_library
+
+
+def admit(drop: Drop, job_id: str, rules: Rules, accepted_at: str) -> Acceptance:
+    """What becomes of a drop that is claimed as `job_id`."""
+    request, notebook, failure = _read(drop, job_id, rules)
+    given = notebook if notebook is not None else drop.main.raw
+    return Acceptance(
+        job_id=job_id,
+        name=job_name(drop.path),
+        request=request.model_dump_json(exclude_defaults=True),
+        notebook=notebook if notebook is not None else drop.main.raw or None,
+        request_sha256=digest_of(drop),
+        input_sha256="" if drop.main.too_large else hashlib.sha256(given).hexdigest(),
+        accepted_at=accepted_at,
+        retries=request.retries,
+        failure=failure,
+        awaits_settings=not drop.settings and not drop.main.contents.is_request,
+        library=_library_path(request) if notebook is not None else None,
+        demand=demand_of(request.resources),
+    )
+
+
+def unread(drop: Drop, job_id: str, accepted_at: str, failure: Failure) -> Acceptance:
+    """A drop of which nothing is known but its bytes, and that it will not run."""
+    return Acceptance(
+        job_id=job_id,
+        name=job_name(drop.path),
+        request="{}",
+        notebook=drop.main.raw or None,
+        request_sha256=digest_of(drop),
+        input_sha256="" if drop.main.too_large else hashlib.sha256(drop.main.raw).hexdigest(),
+        accepted_at=accepted_at,
+        failure=failure,
+    )
+
+
+def refuse_taken_id(acceptance: Acceptance, taken: str) -> Acceptance:
+    """The same drop, refused because its `id` belongs to another request already."""
+    message = f"The id {taken} belongs to another request, with other bytes. Use a new id."
+    failure = Failure(error_type=ErrorType.INVALID_REQUEST, message=message)
+    return replace(acceptance, failure=failure)
+
+
+def _read(drop: Drop, job_id: str, rules: Rules) -> tuple[Request, bytes | None, Failure | None]:
+    """The request as far as it could be read, the notebook's bytes, and what is wrong."""
+    limits = rules.limits
+    request = Request()
+    notebook: bytes | None = None
+    try:
+        _check_size(drop, job_id, limits)
+        request = _request(drop)
+        notebook = _notebook_bytes(drop, request, rules.library)
+        check_timeout(request, limits.max_run_seconds)
+        check_resources(request, memory_mb=limits.memory_mb, is_cluster=rules.is_cluster)
+        _check_notebook(drop, request)
+    except Refused as refused:
+        return request, notebook, refused.failure
+    return request, notebook, None
+
+
+def _library_path(request: Request) -> str | None:
+    """Which notebook of the library was read, written in one way only."""
+    if not isinstance(request.notebook, str):
+        return None
+    return PurePosixPath(request.notebook).as_posix()
+
+
+def _check_size(drop: Drop, job_id: str, limits: Limits) -> None:
+    for held in drop.files:
+        if not held.too_large:
+            continue
+        seen = held.sighting
+        folder = drop.claim or seen.path
+        place = refused_place(folder, Path(seen.path).name, job_id)
+        raise refuse(
+            ErrorType.NOTEBOOK_TOO_LARGE,
+            f"{Path(seen.path).name!r} has {seen.size} bytes, above the limit of "
+            f"{limits.notebook_mb:g} MB (limits.notebook_mb); it was not read and lies in the "
+            f"inbox as {place!r}.",
+        )
+
+
+def _request(drop: Drop) -> Request:
+    main = drop.main
+    if main.sighting.suffix == ".ipynb" or not main.contents.is_request:
+        return _settings(drop)
+    request = _asked(main)
+    if request.notebook is None and main.contents.notebook is None:
+        raise refuse(ErrorType.INVALID_REQUEST, "`notebook` is empty; name one of the library.")
+    return request
+
+
+def _asked(held: Held) -> Request:
+    """What a file asks for, as it was read when it was seen."""
+    contents = held.contents
+    if contents.request is None:
+        failure = contents.refusal or contents.flaw
+        assert failure is not None
+        raise Refused(failure)
+    return contents.request
+
+
+def _settings(drop: Drop) -> Request:
+    """The settings beside a dropped notebook."""
+    if len(drop.settings) > 1:
+        names = " and ".join(repr(Path(h.sighting.path).name) for h in drop.settings)
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"There is more than one settings file for this notebook: {names}. Keep one.",
+        )
+    if not drop.settings:
+        return Request()
+    held = drop.settings[0]
+    request = _asked(held) if held.raw.strip() else Request()
+    if request.notebook is not None or held.contents.notebook is not None:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"{Path(held.sighting.path).name!r} names a notebook of its own, beside "
+            f"{Path(drop.main.sighting.path).name!r}. Give them different names.",
+        )
+    if request.id is not None:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            "The key `id` is for a request that carries or names its notebook, not for settings.",
+        )
+    return request
+
+
+def _notebook_bytes(drop: Drop, request: Request, library: LibraryReader) -> bytes:
+    if isinstance(request.notebook, str):
+        return library(request.notebook)
+    carried = drop.main.contents.notebook
+    return drop.main.raw if carried is None else carried
+
+
+def _check_notebook(drop: Drop, request: Request) -> None:
+    """One of the library is looked at where it runs."""
+    flaw = drop.main.contents.flaw
+    if request.notebook is None and flaw is not None:
+        raise Refused(flaw)

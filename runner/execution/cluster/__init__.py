@@ -1,0 +1,1 @@
+"""Executes orders on the workers of a Dask cluster."""

@@ -1,0 +1,215 @@
+"""Joins a Dask cluster: worker processes of this machine that run notebooks, until told to stop.
+
+They come again when the scheduler does. Knows nothing of inbox and outbox.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import dask
+from distributed import Nanny
+from distributed.comm.core import CommClosedError
+from distributed.protocol.pickle import dumps
+from distributed.security import Security
+
+from runner.execution.cluster import worker
+from runner.execution.cluster.placement import GPUS, LABEL, MEMORY
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 2.0
+LOOK_SECONDS = 0.2
+ANSWER_SECONDS = 5.0
+HOME_SECONDS = 10.0
+"""For runs that are interrupted, until their runner has fetched what there is of them."""
+CLOSE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What one worker process offers: notebooks at a time, and what else requests may ask for."""
+
+    slots: int
+    memory_mb: int
+    gpus: int = 0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """As Dask resources; a label serves as many runs as there are slots."""
+        found = {MEMORY: float(self.memory_mb), GPUS: float(self.gpus)}
+        found |= {LABEL + label: float(self.slots) for label in self.labels}
+        return {name: amount for name, amount in found.items() if amount}
+
+
+def work(
+    address: str,
+    offer: Offer,
+    *,
+    processes: int = 1,
+    shutdown_seconds: float = 0,
+    security: Security | None = None,
+    host: str | None = None,
+    port: str | None = None,
+    name: str | None = None,
+) -> None:
+    """Serve the scheduler at `address` until told to stop (SIGTERM, SIGINT).
+
+    Then no run begins any more, and those that are here have `shutdown_seconds`; told so again, or
+    after that, they end as interrupted.
+
+    `host` is the address under which the scheduler reaches this machine; found out if None.
+    `port`, or a range such as `9000:9003`, is where workers listen; any if None.
+    """
+    # Dask limits numpy and the like to one thread, and notebooks would inherit that. Its profiler
+    # looks at every thread a hundred times a second, and ours only wait.
+    dask.config.set(
+        {
+            # What lies in the current folder is none of a worker's modules.
+            "distributed.nanny.pre-spawn-environ": {"PYTHONSAFEPATH": "1"},
+            "distributed.worker.profile.enabled": False,
+        }
+    )
+    names = _names(name, processes)
+    asyncio.run(_work(address, offer, names, shutdown_seconds, security, host, port))
+
+
+def _names(name: str | None, processes: int) -> Sequence[str | None]:
+    if name is None or processes == 1:
+        return [name] * processes
+    return [f"{name}-{number}" for number in range(processes)]
+
+
+class _Stop:
+    """Whether to stop, and until when runs may go on."""
+
+    def __init__(self, shutdown_seconds: float) -> None:
+        self.told = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self._seconds = shutdown_seconds
+
+    def tell(self) -> None:
+        """Said once, what runs may end; said again, it does."""
+        if self.told.is_set():
+            self.at_once.set()
+            return
+        log.info("stopping; what runs has %g s, or until the next signal", self._seconds)
+        self.told.set()
+        asyncio.get_running_loop().call_later(self._seconds, self.at_once.set)
+
+
+async def _work(
+    address: str,
+    offer: Offer,
+    names: Sequence[str | None],
+    shutdown_seconds: float,
+    security: Security | None,
+    host: str | None,
+    port: str | None,
+) -> None:
+    stop = _Stop(shutdown_seconds)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.tell)
+
+    def make(name: str | None) -> Nanny:
+        return Nanny(
+            address,
+            nthreads=offer.slots,
+            resources=offer.resources,
+            memory_limit=0,
+            preload=[worker.__name__],
+            security=security,
+            host=host,
+            worker_port=port or 0,
+            name=name,
+            dashboard=False,
+            dashboard_address="127.0.0.1:0",  # it would be open to all, whatever `security` is
+        )
+
+    log.info("joining the cluster at %s, %d notebooks at a time", address, offer.slots * len(names))
+    await asyncio.gather(*(_keep(partial(make, name), address, stop) for name in names))
+    log.info("stopped")
+
+
+async def _keep(make: Callable[[], Nanny], address: str, stop: _Stop) -> None:
+    """One worker process, and another one whenever it has left the cluster."""
+    ends = asyncio.ensure_future(stop.told.wait())
+    said = False
+    while not stop.told.is_set():
+        nanny = make()
+        serving = asyncio.ensure_future(_serve(nanny))
+        await asyncio.wait({serving, ends}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.told.is_set() and not serving.done():
+            drained = asyncio.ensure_future(_drain(nanny, stop.at_once))
+            await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
+            drained.cancel()
+        why = await _close(nanny, serving)
+        if not stop.told.is_set():
+            log.log(
+                logging.DEBUG if said else logging.WARNING,
+                "%s; trying again every %g s",
+                why or f"a worker has left the scheduler at {address}",
+                AGAIN_SECONDS,
+            )
+            said = why is not None
+            await asyncio.wait({ends}, timeout=AGAIN_SECONDS)
+
+
+async def _drain(nanny: Nanny, at_once: asyncio.Event) -> None:
+    """Wait until its runs have ended and their results are fetched, for as long as they have."""
+    while await _left_on(nanny, end=False) and not at_once.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(at_once.wait(), LOOK_SECONDS)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HOME_SECONDS):
+            while await _left_on(nanny, end=True):
+                await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _left_on(nanny: Nanny, *, end: bool) -> int:
+    """How much a worker has still got, see there; nothing, if it does not say so."""
+    if nanny.worker_address is None:
+        return 0
+    try:
+        said = await asyncio.wait_for(
+            nanny.rpc(nanny.worker_address).run(function=dumps(worker.drain), args=dumps((end,))),
+            ANSWER_SECONDS,
+        )
+        return int(said["result"])
+    except (OSError, CommClosedError, TimeoutError) as error:
+        log.warning("a worker does not say what it runs: %s", error)
+        return 0
+
+
+async def _serve(nanny: Nanny) -> None:
+    """Start it, and wait until it has ended.
+
+    Raises:
+        OSError, CommClosedError, RuntimeError: the worker could not be started, or not join.
+    """
+    await nanny
+    log.info("a worker is at work for %s", nanny.scheduler.addr)
+    await nanny.finished()
+
+
+async def _close(nanny: Nanny, serving: "asyncio.Future[None]") -> str | None:
+    """End what is left of it; gives what went wrong."""
+    why = None
+    if serving.done():
+        with suppress(asyncio.CancelledError):
+            error = serving.exception()
+            why = None if error is None else f"no worker: {error}"
+    else:
+        serving.cancel()
+    try:
+        await nanny.close(timeout=CLOSE_SECONDS, reason="stopped")
+    except (OSError, CommClosedError) as error:
+        log.debug("a worker did not take leave: %s", error)
+    except Exception:
+        log.exception("a worker did not close")
+    return why

@@ -1,0 +1,213 @@
+"""What crosses between the daemon and a worker of a cluster, and how folders become part of it.
+
+Values, and reading and writing of one folder at a time. Sends nothing.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from runner.contract.outcome import Outcome, Value
+from runner.contract.text.strict_json import clean
+from runner.execution.limits.hold import RunLimits
+from runner.execution.order import Order, Progress
+from runner.system.files.folders import read
+from runner.system.files.output_folder import UNPUBLISHED, FileCaps, collect
+
+
+class FolderTooLarge(Exception):
+    """A folder is larger than may travel: `folder, max_bytes`."""
+
+
+class NotGranted(Exception):
+    """A run that its owner has not allowed to begin here: `token`."""
+
+
+class Terms(Value):
+    """What job processes of a worker are made for; the daemon's settings."""
+
+    modules: tuple[str, ...] = ()
+    kernel_start_seconds: float = 60
+    limits: RunLimits = RunLimits()
+    pass_environment: tuple[str, ...] = ()
+    warm: int | None = None
+    """Kernels that wait in each worker process; None for as many as it has slots."""
+    renewed: int = 0
+    """How often everything was to be imported anew."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A file or, without content, a folder; its path is relative, with `/`."""
+
+    path: str
+    mode: int
+    content: bytes | None
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One order on its way to a worker, with all that it needs there."""
+
+    session: str
+    """Of the daemon, from its start to its end."""
+    token: str
+    """Of this very sending: what is sent once more has another one."""
+    terms: Terms
+    order: Order
+    notebook: bytes
+    folder: tuple[Packed, ...] | None
+    """Where it runs, if not in its output folder."""
+    caps: FileCaps
+    lease_seconds: float
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What comes back."""
+
+    outcome: Outcome
+    executed: bytes | None
+    files: tuple[Packed, ...]
+
+
+class Word(Value):
+    """What the daemon says to a worker, every second or so; hearing it renews the lease."""
+
+    version: str
+    instance: str
+    """Of the daemon's folders."""
+    start: int
+    """Of that instance, counted: a later one ends what is left of an earlier one."""
+    session: str
+    number: int
+    """Of this word in its session: a later one may arrive before an earlier one."""
+    lease_seconds: float
+    terms: Terms
+    allowed: tuple[str, ...] = ()
+    """Tokens of all that this worker may begin or go on with; whatever else it has is to end."""
+    denied: tuple[str, ...] = ()
+    stops: dict[str, str] = {}
+    """Reasons by token."""
+    is_last: bool = False
+
+
+class RunSeen(Value):
+    """A run of the session on a worker."""
+
+    token: str
+    progress: Progress | None = None
+
+
+class Answer(Value):
+    """What a worker answers. One of another version says nothing but that."""
+
+    version: str
+    process: str = ""
+    """Another one each time that the worker's process is started."""
+    host: str = ""
+    trouble: str | None = None
+    """Why no run can begin there."""
+    warm: int = 0
+    runs: tuple[RunSeen, ...] = ()
+
+
+def pack(folder: Path, max_bytes: int) -> tuple[tuple[Packed, ...], list[str]]:
+    """All of a folder but links, hidden names and caches; and what could not be read.
+
+    Raises:
+        FolderTooLarge: see there.
+    """
+    packed: list[Packed] = []
+    warnings: list[str] = []
+    size = 0
+    for relative, mode in _walk(folder, warnings):
+        content = None
+        if stat.S_ISREG(mode):
+            try:
+                content = _read(folder / relative, max_bytes - size + 1)
+            except FileNotFoundError:
+                continue  # people work in there
+            except OSError as error:
+                warnings.append(_left_behind(relative, error))
+                continue
+            size += len(content)
+        if size > max_bytes:
+            raise FolderTooLarge(str(folder), max_bytes)
+        packed.append(Packed(relative, stat.S_IMODE(mode), content))
+    return tuple(packed), warnings
+
+
+def _read(path: Path, most: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        return file.read(most)
+
+
+def _left_behind(relative: str, error: OSError) -> str:
+    shown = clean(relative)
+    return f"{shown!r} of the notebook's folder did not travel with it: {error.strerror}."
+
+
+def unpack(packed: tuple[Packed, ...], into: Path) -> None:
+    """Lay out what was packed below a folder that exists and has nothing of it.
+
+    Raises:
+        ValueError: a path leads out of the folder.
+        OSError: it cannot be written.
+    """
+    for one in packed:
+        path = PurePosixPath(one.path)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{one.path!r} leads out of its folder")
+        target = into / path
+        if one.content is None:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            file.write(one.content)
+        target.chmod(one.mode | stat.S_IRUSR | stat.S_IWUSR)
+
+
+def collect_files(source: Path, caps: FileCaps, name: str) -> tuple[tuple[Packed, ...], list[str]]:
+    """The files that would be published, and warnings of those that would not."""
+    chunks: dict[str, list[bytes]] = {}
+
+    def take(fd: int, relative: str) -> Iterator[bytes]:
+        kept = chunks.setdefault(relative, [])
+        while chunk := read(fd, 1 << 20):
+            kept.append(chunk)
+            yield chunk
+
+    found = collect(source, caps, name, take)
+    packed = tuple(Packed(path, 0o644, b"".join(parts)) for path, parts in chunks.items())
+    return packed, list(found.warnings)
+
+
+def _walk(folder: Path, warnings: list[str]) -> Iterator[tuple[str, int]]:
+    """Folders before what is in them; (relative path, mode)."""
+    pending = [""]
+    while pending:
+        inner = pending.pop()
+        try:
+            with os.scandir(folder / inner) as entries:
+                found = sorted(
+                    (entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries
+                )
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            warnings.append(_left_behind(inner, error))
+            continue
+        for name, mode in found:
+            if name.startswith(".") or name in UNPUBLISHED:
+                continue
+            relative = f"{inner}/{name}" if inner else name
+            if stat.S_ISDIR(mode):
+                pending.append(relative)
+                yield relative, mode
+            elif stat.S_ISREG(mode):
+                yield relative, mode

@@ -1,0 +1,130 @@
+"""Which workers of a cluster can serve a request's needs, now or ever.
+
+Pure rules over what workers say they have. Asks no worker.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runner.contract.request import Resources
+
+MEMORY, GPUS, LABEL = "memory_mb", "gpus", "label:"
+"""The names of Dask resources; a label's amount is how many runs may use it at a time."""
+
+PLAIN = Resources()
+LULL_SECONDS = 10.0
+"""Whoever waits asks more often than that."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A worker that can run notebooks: its slots, and its Dask resources by name."""
+
+    address: str
+    host: str
+    slots: int
+    has: Mapping[str, float] = field(default_factory=dict)
+
+
+class Patience:
+    """Since when there has been nobody for which needs; a worker may only be starting anew."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._asked: dict[str, tuple[float, float]] = {}
+        """When it was asked for first, and last."""
+
+    def served(self, wanted: Resources) -> None:
+        """There is somebody."""
+        self._asked.pop(wanted.model_dump_json(), None)
+
+    def is_over(self, wanted: Resources) -> bool:
+        """There is nobody; whether that has been so for long enough. Then it begins anew.
+
+        So it does where nobody has asked for a while: whoever waited has given up.
+        """
+        key, now = wanted.model_dump_json(), self._clock()
+        since, last = self._asked.get(key, (now, now))
+        if now - last > LULL_SECONDS:
+            since = now
+        self._asked[key] = (since, now)
+        if now - since < self._seconds:
+            return False
+        del self._asked[key]
+        return True
+
+
+def as_dask(wanted: Resources) -> dict[str, float]:
+    """A request's needs as Dask resources; empty where it has none."""
+    needs = {LABEL + label: 1.0 for label in wanted.labels}
+    if wanted.memory_mb is not None:
+        needs[MEMORY] = float(wanted.memory_mb)
+    if wanted.gpus:
+        needs[GPUS] = float(wanted.gpus)
+    return needs
+
+
+def fits(seats: Sequence[Seat], taken: Sequence[Resources], wanted: Resources) -> bool:
+    """Whether `wanted` can start beside what is in flight.
+
+    What is in flight is laid out anew, the most demanding first, each where the least is left:
+    the scheduler may have done otherwise, and then this one waits there for a while.
+    """
+    if wanted == PLAIN and all(one == PLAIN for one in taken):
+        return len(taken) < sum(seat.slots for seat in seats)
+    slots = {seat.address: seat.slots for seat in seats}
+    left = {seat.address: dict(seat.has) for seat in seats}
+    ranked = sorted([(_weight(one), 1, one) for one in taken], key=lambda row: row[:2])
+    for *_, one in reversed(ranked):
+        _take(slots, left, as_dask(one))
+    return _take(slots, left, as_dask(wanted))
+
+
+def why_never(seats: Sequence[Seat], wanted: Resources) -> str | None:
+    """Why no worker could serve `wanted` even if it had nothing else to do; None if one could."""
+    needs = as_dask(wanted)
+    if not seats or any(serves(seat.has, needs) for seat in seats):
+        return None
+    missing = [_say(name, amount, seats) for name, amount in needs.items()]
+    alone = [text for text in missing if text is not None]
+    if alone:
+        return "; ".join(alone)
+    return "no worker has all of it together"
+
+
+def _say(name: str, amount: float, seats: Sequence[Seat]) -> str | None:
+    """What is the matter with one need; None if some worker serves it."""
+    most = max(seat.has.get(name, 0.0) for seat in seats)
+    if most >= amount:
+        return None
+    if name.startswith(LABEL):
+        return f"no worker has the label `{name.removeprefix(LABEL)}`"
+    if name == MEMORY:
+        return f"no worker has {amount:.0f} MB of memory (the largest has {most:.0f})"
+    return (
+        f"no worker has {amount:.0f} GPU{'' if amount == 1 else 's'} (the largest has {most:.0f})"
+    )
+
+
+def _weight(wanted: Resources) -> tuple[int, int, int]:
+    return wanted.gpus, len(wanted.labels), wanted.memory_mb or 0
+
+
+def serves(has: Mapping[str, float], needs: Mapping[str, float]) -> bool:
+    """Whether Dask resources are enough for such needs."""
+    return all(has.get(name, 0.0) >= amount for name, amount in needs.items())
+
+
+def _take(
+    slots: dict[str, int], left: dict[str, dict[str, float]], needs: Mapping[str, float]
+) -> bool:
+    """Give it a slot where it leaves the least; False where there is none."""
+    able = [a for a, free in slots.items() if free > 0 and serves(left[a], needs)]
+    if not able:
+        return False
+    best = min(able, key=lambda a: (left[a].get(GPUS, 0.0), len(left[a]), left[a].get(MEMORY, 0.0)))
+    slots[best] -= 1
+    for name, amount in needs.items():
+        left[best][name] -= amount
+    return True

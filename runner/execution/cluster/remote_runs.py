@@ -1,0 +1,231 @@
+"""Orders that are on their way to workers of a cluster, and which worker may begin each of them.
+
+One worker may, once: that is how no order runs twice, whatever Dask does again. Holds no
+connection.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from runner import __version__
+from runner.contract.outcome import ErrorType
+from runner.execution.cluster.messages import Answer, Terms, Word
+from runner.execution.cluster.placement import as_dask, serves
+from runner.execution.cluster.scheduler_link import Known
+from runner.execution.interface import OnProgress
+from runner.execution.order import Order, Progress
+from runner.system.files.output_folder import FileCaps
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 60.0
+"""Beside the times of a run, and beside its travels."""
+STOP_SECONDS = 30.0
+"""For a worker to end a run."""
+ENDING_SECONDS = 5.0
+"""For a run to be dead after its lease: looks now and then, SIGINT, two seconds, SIGKILL."""
+SLOW_BYTES = 1_000_000
+"""What travels in a second at the least: for how long a delivery is waited for."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a cluster is used within; seconds and bytes."""
+
+    folder_bytes: int
+    caps: FileCaps
+    lease_seconds: float
+    patience_seconds: float
+    most: int | None = None
+    """Orders in flight; None for as many as there are slots."""
+
+    @property
+    def fence_seconds(self) -> float:
+        """After which a run of which nothing is heard is dead for certain."""
+        return self.lease_seconds + ENDING_SECONDS
+
+    @property
+    def travel_seconds(self) -> float:
+        """How long what belongs to an order may be on its way, at the most."""
+        return (self.folder_bytes + self.caps.bytes) / SLOW_BYTES
+
+
+@dataclass(eq=False)
+class Sending:
+    """An order that was sent, once."""
+
+    order: Order
+    on_progress: OnProgress
+    addresses: tuple[str, ...]
+    """Of the workers that Dask may give it to."""
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    worker: str | None = None
+    """Where it was allowed to begin, and in which process."""
+    process: str | None = None
+    host: str | None = None
+    over_by: float = float("inf")
+    stop: ErrorType | None = None
+    progress: Progress | None = None
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    why: str = ""
+
+    def lose(self, why: str) -> None:
+        """Nothing will come of it any more."""
+        self.why = self.why or why
+        self.lost.set()
+
+
+class Sendings:
+    """All of one session. In the loop only, but for `on`."""
+
+    def __init__(
+        self,
+        *,
+        instance: str,
+        start: int,
+        terms: Terms,
+        bounds: Bounds,
+        tell: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`tell` gets a word to a worker at once."""
+        self.session = secrets.token_hex(8)
+        self._instance = instance
+        self._start = start
+        self.terms = terms
+        self._bounds = bounds
+        self._tell = tell
+        self._clock = clock
+        self._began = clock()
+        self._words = 0
+        self._sent: dict[str, Sending] = {}
+        self._fences: dict[str, float] = {}
+
+    def renew(self) -> None:
+        """Workers are to import everything anew for what is sent from now on."""
+        self.terms = self.terms.model_copy(update={"renewed": self.terms.renewed + 1})
+
+    def on(self, worker: str) -> int:
+        """How many have begun on a worker."""
+        return sum(sending.worker == worker for sending in list(self._sent.values()))
+
+    def add(self, sending: Sending) -> None:
+        """It is sent now."""
+        self._sent[sending.token] = sending
+
+    def remove(self, sending: Sending) -> None:
+        """It has come back, or is given up: a worker that still has it ends it."""
+        del self._sent[sending.token]
+
+    def stop(self, job_id: str, reason: ErrorType) -> None:
+        """Where nobody has begun it, nobody will; else the worker is told, and has its time."""
+        for sending in self._sent.values():
+            if sending.order.job_id != job_id or sending.stop is not None:
+                continue
+            sending.stop = reason
+            if sending.worker is None:
+                sending.lose("it was stopped before it began")
+            else:
+                seconds = STOP_SECONDS + self._bounds.travel_seconds
+                sending.over_by = min(sending.over_by, self._clock() + seconds)
+                self._tell(sending.worker)
+
+    def lose_all(self, why: str) -> None:
+        """Nothing comes back any more."""
+        for sending in self._sent.values():
+            sending.lose(why)
+
+    def fence(self, job_id: str) -> None:
+        """A run was given up: for as long as its worker's lease lasts, it may still be alive."""
+        self._fences[job_id] = self._clock() + self._bounds.fence_seconds
+
+    def is_fenced(self, order: Order) -> bool:
+        """Whether an earlier attempt of it may still be alive, also one of an earlier session."""
+        until = self._fences.get(order.job_id)
+        if until is None and order.attempt > 1:
+            until = self._began + self._bounds.fence_seconds
+        return until is not None and self._clock() < until
+
+    # What the contact asks, and tells
+
+    def word_for(self, worker: str, *, denied: str | None, is_last: bool) -> Word:
+        """All that a worker may do for this session now."""
+        there = [sending for sending in self._sent.values() if sending.worker == worker]
+        self._words += 1
+        return Word(
+            version=__version__,
+            instance=self._instance,
+            start=self._start,
+            session=self.session,
+            number=self._words,
+            lease_seconds=self._bounds.lease_seconds,
+            terms=self.terms,
+            allowed=tuple(sending.token for sending in there),
+            denied=() if denied is None else (denied,),
+            stops={s.token: str(s.stop) for s in there if s.stop is not None},
+            is_last=is_last,
+        )
+
+    def may_begin(self, token: str, worker: str, process: str) -> bool:
+        """The first that asks may. Told yes once, it may ask again."""
+        sending = self._sent.get(token)
+        if sending is None:
+            return False
+        if sending.worker is None and not sending.lost.is_set():
+            order = sending.order
+            sending.worker, sending.process = worker, process
+            seconds = order.timeout_seconds + order.kernel_start_seconds + GRACE_SECONDS
+            sending.over_by = self._clock() + seconds + self._bounds.travel_seconds
+        return (sending.worker, sending.process) == (worker, process)
+
+    def heard(self, answer: Answer) -> None:
+        """Pass on how far runs are."""
+        for run in answer.runs:
+            sending = self._sent.get(run.token)
+            if sending is None or run.progress is None or run.progress == sending.progress:
+                continue
+            sending.progress = run.progress
+            sending.on_progress(sending.order.job_id, run.progress)
+
+    def looked(self, present: Collection[str], known: Mapping[str, Known]) -> None:
+        """Give up what cannot come back."""
+        for sending in self._sent.values():
+            if sending.worker is not None and sending.worker in known:
+                sending.host = known[sending.worker].seat.host
+            why = self._why_lost(sending, present, known)
+            if why is not None:
+                sending.lose(why)
+        now = self._clock()
+        self._fences = {job_id: at for job_id, at in self._fences.items() if at > now}
+
+    def is_alone(self) -> None:
+        """The scheduler is gone."""
+        self.lose_all("the scheduler is gone")
+
+    def _why_lost(
+        self, sending: Sending, present: Collection[str], known: Mapping[str, Known]
+    ) -> str | None:
+        worker = sending.worker
+        if worker is None:
+            is_possible = any(address in known for address in sending.addresses)
+            return None if is_possible else "the workers that might have run it are gone"
+        if worker not in present:
+            return "it has left the cluster"
+        if worker not in known:
+            return "it is silent"
+        if known[worker].process != sending.process:
+            return "it was started anew"
+        return "it did not deliver in time" if self._clock() > sending.over_by else None
+
+
+def able(known: Mapping[str, Known], order: Order) -> list[str]:
+    """Addresses of workers that have what an order needs."""
+    needs = as_dask(order.resources)
+    return [
+        address
+        for address, worker in known.items()
+        if worker.seat.slots > 0 and serves(worker.seat.has, needs)
+    ]

@@ -1,0 +1,259 @@
+"""What went wrong with a run, as a failure that a person or a program can act on.
+
+Pure rules over an exception and the notebook as far as it got. Ends nothing, and runs nothing.
+"""
+
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
+from runner.contract.outcome import ErrorType, Failure
+from runner.contract.text import strict_json
+from runner.contract.text.plain_text import plain_text
+from runner.execution.job.guard import MACHINE_MEMORY, MEMORY, PROCESSES
+from runner.execution.job.run import OutputLimit, Run
+from runner.execution.limits.hold import RunLimits
+
+_REASONS = {
+    "timeout": ErrorType.TIMEOUT,
+    "cancelled": ErrorType.CANCELLED,
+    "interrupted": ErrorType.INTERRUPTED,
+    MEMORY: ErrorType.OUT_OF_MEMORY,
+    MACHINE_MEMORY: ErrorType.OUT_OF_MEMORY,
+    PROCESSES: ErrorType.KERNEL_DIED,
+}
+MOST_CHARS = 20_000
+"""Of an exception's text, and of a line of its traceback, in a report."""
+MOST_LINES = 400
+_NO_MEMORY = "[Errno 12]"
+_NO_THREAD = "can't start new thread"
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is known of a run's end beside the exception."""
+
+    reason: str | None
+    """Why it was ended early, if it was."""
+    timeout_seconds: float
+    limits: RunLimits
+    peak: int
+    """The most memory that it was seen to hold, in bytes; 0 if that is not known."""
+    is_out_of_files: bool
+    """Whether its kernel had as many files open as it may."""
+    signal: int | None = None
+    """What has ended its kernel, if a signal has."""
+
+
+def failure_of(
+    error: BaseException | None, run: Run, asked: Unmarked, known: Circumstances
+) -> Failure | None:
+    """The failure of a run that ended with `error`, or early; None if it succeeded.
+
+    Raises:
+        BaseException: `error` itself, if it is none that a notebook can cause.
+    """
+    reason = known.reason
+    if error is None and reason is None:
+        return None
+    place = _place_of(error, run, asked)
+    if reason is not None:
+        message = _why(reason, known)
+        if reason == "timeout" and known.is_out_of_files:
+            message = f"{message} {_files(known)}"
+        return Failure(error_type=_REASONS[reason], message=message, **place)
+    if isinstance(error, PapermillExecutionError):
+        return _cell_failure(error, place, run, known)
+    if isinstance(error, OutputLimit):
+        return Failure(
+            error_type=ErrorType.OUTPUT_LIMIT,
+            message=f"The notebook's outputs are larger than {error.args[0]} bytes "
+            "(limits.output_mb); write large results to files instead.",
+            **place,
+        )
+    if isinstance(error, DeadKernelError):
+        return Failure(
+            error_type=ErrorType.KERNEL_DIED,
+            message=f"The kernel died {_during(place)}{_by(known.signal)}.",
+            **place,
+        )
+    assert error is not None
+    raise error
+
+
+def _why(reason: str, known: Circumstances) -> str:
+    return {
+        "timeout": f"The run passed its limit of {known.timeout_seconds:g} s.",
+        "cancelled": "The job was cancelled.",
+        "interrupted": "The runner was stopped while the notebook ran.",
+        MEMORY: f"The notebook was ended because it took more memory than it may. {_memory(known)}",
+        MACHINE_MEMORY: "The machine, or the container, had no memory left, and the system ended "
+        f"the kernel. {_memory(known)}",
+        PROCESSES: "The notebook was ended because it started more processes and threads than the "
+        f"{known.limits.processes} that a run may have (limits.processes).",
+    }[reason]
+
+
+def _memory(known: Circumstances) -> str:
+    limit = known.limits.memory_mb
+    allowed = "" if limit is None else f"A run may hold {limit} MB ({known.limits.memory_key}); "
+    if not known.peak:
+        return f"{allowed}its peak is not known."
+    return f"{allowed}its peak was {max(known.peak // _MEGABYTE, 1)} MB."
+
+
+def _cut(text: str) -> str:
+    """At most `MOST_CHARS` of a text; the executed notebook has all of it."""
+    return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]} [cut here]"
+
+
+def _short(lines: list[str]) -> list[str]:
+    """Of a long traceback its beginning and its end."""
+    if len(lines) <= MOST_LINES:
+        return lines
+    half = MOST_LINES // 2
+    return [*lines[:half], f"[{len(lines) - 2 * half} lines are cut here]", *lines[-half:]]
+
+
+def _is_far_below(known: Circumstances) -> bool:
+    """Whether it was not the run's limit that it came to."""
+    limit = known.limits.memory_mb
+    return limit is None or known.peak < limit * _MEGABYTE * 0.9
+
+
+def _by(number: int | None) -> str:
+    """What has ended a kernel, and what to do where that is known."""
+    if number is None:
+        return ""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if number == signal.SIGBUS:
+        return (
+            f" ({name}): it used shared memory, or a mapped file, for which there was no room. In "
+            "a container /dev/shm has 64 MB, unless it is started with more: `shm_size` in "
+            "compose.yaml, `docker run --shm-size 1g`"
+        )
+    return f" ({name})"
+
+
+def _files(known: Circumstances) -> str:
+    limit = known.limits.open_files
+    return f"It had {limit} files open, as many as a process may have (limits.open_files)."
+
+
+def _place_of(error: BaseException | None, run: Run, asked: Unmarked) -> dict[str, Any]:
+    """Which cell it was, in the notebook as it was asked for and not as papermill made it."""
+    executed = run.notebook
+    if executed is None or run.index is None:
+        return {}
+    cells = _asked_cells(executed)
+    index = run.index
+    if isinstance(error, PapermillExecutionError):
+        index = error.cell_index
+    if index >= len(cells):
+        return {}
+    cell = cells[index]
+    injected = next(
+        (i for i, c in enumerate(cells) if INJECTED_TAG in c.metadata.get("tags", [])),
+        None,
+    )
+    shifted = len(cells) > len(asked.notebook.cells) and injected is not None
+    original: int | None = index
+    if shifted and injected is not None:
+        original = None if index == injected else index - (index > injected)
+    return {
+        "cell": cell.get("execution_count"),
+        "cell_index": None if original is None else asked.positions[original],
+        "cell_source": strict_json.clean(cell.source),
+    }
+
+
+def _asked_cells(executed: NotebookNode) -> list[NotebookNode]:
+    """Its cells without those that papermill puts into a failed notebook."""
+    return [c for c in executed.cells if ERROR_TAG not in c.metadata.get("tags", [])]
+
+
+def _cell_failure(
+    error: PapermillExecutionError, place: dict[str, Any], run: Run, known: Circumstances
+) -> Failure:
+    error = _as_replied(error, run)
+    lines = [line for entry in error.traceback for line in plain_text(str(entry)).split("\n")]
+    raised = {
+        **place,
+        "ename": str(strict_json.clean(error.ename)),
+        "evalue": str(strict_json.clean(_cut(plain_text(error.evalue)))),
+        "traceback": [str(strict_json.clean(_cut(line))) for line in _short(lines)],
+    }
+    text = f"{raised['ename']}: {raised['evalue']}"
+    if not raised["evalue"] and error.ename == "CellExecutionError":
+        text = _last_words(error, run) or text
+    message = f"{_during(place).capitalize()}: {text[:500]}"
+    if error.ename == "ModuleNotFoundError":
+        module = _quoted(error.evalue)
+        return Failure(
+            error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
+        )
+    if _is_memory_error(text):
+        why = "That is more than the system gives at once. " if _is_far_below(known) else ""
+        message = f"{message.rstrip(' .:')}. {why}{_memory(known)}"
+        return Failure(error_type=ErrorType.OUT_OF_MEMORY, message=message, **raised)
+    if _NO_THREAD in text:
+        message = (
+            f"{message}. A run may have {known.limits.processes} processes and threads "
+            "(limits.processes)."
+        )
+    if known.is_out_of_files:
+        message = f"{message.rstrip(' .:')}. {_files(known)}"
+    return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
+
+
+def _as_replied(error: PapermillExecutionError, run: Run) -> PapermillExecutionError:
+    """A magic's UsageError and the like are no output of the cell: only the kernel's answer."""
+    reply = run.replies.get(error.cell_index, {})
+    if error.ename != "CellExecutionError" or not reply.get("ename"):
+        return error
+    lines = reply.get("traceback")
+    return PapermillExecutionError(
+        cell_index=error.cell_index,
+        exec_count=error.exec_count,
+        source=error.source,
+        ename=str(reply["ename"]),
+        evalue=str(reply.get("evalue") or ""),
+        traceback=lines if isinstance(lines, list) else [],
+    )
+
+
+def _is_memory_error(text: str) -> bool:
+    """Whether it is a MemoryError, a library's own kind of it, or ENOMEM of an `OSError`."""
+    ename, _, evalue = text.partition(":")
+    return ename.endswith("MemoryError") or evalue.strip().startswith(_NO_MEMORY)
+
+
+def _last_words(error: PapermillExecutionError, run: Run) -> str:
+    """A kernel at its limits cannot report an exception, but may print it."""
+    assert run.notebook is not None
+    outputs = _asked_cells(run.notebook)[error.cell_index].get("outputs", [])
+    text = plain_text("".join(one["text"] for one in outputs if one.get("name") == "stderr"))
+    return str(strict_json.clean(text.strip().rpartition("\n")[2]))
+
+
+def _quoted(text: str) -> str | None:
+    """`a.b` out of "No module named 'a.b'"."""
+    parts = text.split("'")
+    return parts[1] if len(parts) >= 3 else None
+
+
+def _during(place: dict[str, Any]) -> str:
+    if place.get("cell") is not None:
+        return f"in cell [{place['cell']}]"
+    if place.get("cell_index") is not None:
+        return f"in the cell at position {place['cell_index']}"
+    return "while it ran"

@@ -1,0 +1,219 @@
+"""The preload server: a process that has everything imported, and forks job processes.
+
+It ends its whole tree when the daemon's socket closes, and ends any child that it did not fork.
+Reads no requests.
+"""
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
+
+from runner.execution.kernel.forked import INLINE_BACKEND, KernelTemplate
+from runner.execution.local.preload_server import FORK, FORK_BARE, Preload
+from runner.system.files.disk import Disk
+from runner.system.lazy_grammar import forget
+from runner.system.processes.process_tree import adopt_orphans, children, end_descendants
+
+log = logging.getLogger(__name__)
+
+Become = Callable[[], None]
+
+
+class _Server:
+    """The server's side: one thread, one loop."""
+
+    def __init__(self, requests: socket.socket, asked: Preload, template: KernelTemplate) -> None:
+        self._requests = requests
+        self._asked = asked
+        self._template = template
+        self._children: set[int] = set()
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+
+    def serve(self) -> Become | None:
+        """Fork until the daemon is gone. In a child, what it does next; None when it is over."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._requests, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is not self._requests:
+                        self._reap()
+                        continue
+                    what, fd = self._receive()
+                    if fd is None:
+                        return None
+                    pid = os.fork()
+                    if pid == 0:
+                        return self._become_job(what, fd)
+                    self._children.add(pid)
+                    os.close(fd)
+
+    def _receive(self) -> tuple[bytes, int | None]:
+        """What to fork, and its connection; none when the daemon is gone."""
+        try:
+            message, fds, _, _ = socket.recv_fds(self._requests, 64, 1)
+        except OSError:
+            return b"", None
+        return message, fds[0] if message in (FORK, FORK_BARE) and fds else None
+
+    def _become_job(self, what: bytes, fd: int) -> Become:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._requests.close()
+        os.close(self._wake)
+        os.close(self._waker)
+        template = self._template if what == FORK else None
+        return lambda: _run_job(fd, self._asked, template)
+
+    def _reap(self) -> None:
+        """Collect the dead, and end what a dead job process has left to us."""
+        while _drain(self._wake):
+            pass
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            self._children.discard(pid)
+        orphans = set(children(os.getpid())) - self._children
+        if orphans:
+            log.info("ending what a job left behind: process %d", min(orphans))
+            end_descendants(spare=self._children)
+
+
+def _drain(fd: int) -> bool:
+    try:
+        return bool(os.read(fd, 512))
+    except BlockingIOError:
+        return False
+
+
+def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
+    """The job process, and after a second fork the kernel. Both end here.
+
+    A daemon that is gone while they talk to it needs no outcome any more.
+    """
+    from runner.execution.job.serve import serve_one
+
+    try:
+        with Connection(fd) as connection:
+            become = serve_one(connection, asked, template)
+    except (EOFError, ConnectionError):
+        end_descendants()
+        os._exit(1)
+    if become is not None:
+        become()
+    os._exit(0)
+
+
+def _prepare(asked: Preload) -> KernelTemplate | Become:
+    """Import what every kernel and job process needs, and what the settings name.
+
+    The kernel's own modules come first, so that the template knows which these are. Nothing is
+    collected any more until a child says so: a collection would copy every page. In the kernel
+    of the rehearsal, what makes it one.
+    """
+    with _environment("PYDEVD_DISABLE_FILE_VALIDATION", "1"):  # else four lines of warning
+        template = KernelTemplate()
+        from runner.execution.job.run import register
+        from runner.execution.job.serve import rehearse
+
+        register()
+        found = rehearse(Path(asked.runtime_folder) / "0", template, asked.kernel_start_seconds)
+        if not isinstance(found, list):
+            return found
+        with template.as_in_a_cell():
+            for name in found:
+                _import(name)
+    # matplotlib takes its default from the environment when it is imported.
+    with _environment("MPLBACKEND", INLINE_BACKEND), template.as_in_a_cell():
+        for name in asked.modules:
+            trouble = _import(name)
+            if trouble is not None:
+                log.warning("not preloaded: %s (%s)", name, trouble)
+    forget()  # a kernel's modules are what they seem
+    template.settle()
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    return template
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """With a variable, unless it has a value already."""
+    if os.environ.get(name):
+        yield
+        return
+    os.environ[name] = value
+    yield
+    del os.environ[name]
+
+
+def _import(module: str) -> Exception | None:
+    """Import it, if it is not there yet; or why that cannot be done."""
+    if module not in sys.modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 - somebody else's module
+            return error
+    return None
+
+
+def _log_to_stderr() -> None:
+    """For the runner's own words only: a kernel's root logger is the notebook's to set up."""
+    runner = logging.getLogger("runner")
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    runner.addHandler(shown)
+    runner.setLevel(logging.INFO)
+    runner.propagate = False
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the daemon over the socket SOCKET, as PRELOAD says; called by `PreloadServer` only."""
+    _log_to_stderr()
+    asked = Preload.model_validate_json(arguments[1])
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: _end(asked))
+    requests = socket.socket(fileno=int(arguments[0]))
+    template = _prepare(asked)
+    if not isinstance(template, KernelTemplate):
+        requests.close()
+        template()
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    become = _Server(requests, asked, template).serve()
+    if become is not None:
+        become()
+        return
+    _end(asked)
+
+
+def _end(asked: Preload) -> NoReturn:
+    """End with all that was started, and leave no folder."""
+    end_descendants()
+    Disk().discard_tree(Path(asked.runtime_folder))
+    with contextlib.suppress(OSError):
+        Path(asked.runtime_folder).parent.rmdir()
+    os._exit(0)

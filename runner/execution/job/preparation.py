@@ -1,0 +1,191 @@
+"""Everything that is found out about a notebook before a kernel is started for it.
+
+Reads it, chooses its kernel and asks that kernel's environment for its modules. Runs nothing.
+"""
+
+import logging
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from runner.contract.notebook import (
+    KernelChoice,
+    KernelRules,
+    Unmarked,
+    check,
+    choose_kernel,
+    code_sources,
+    kernel_of,
+    language_of,
+    normalise,
+    parse,
+    unmark,
+)
+from runner.contract.outcome import ErrorType, Failure, Refused, refuse
+from runner.contract.required_modules import required_modules
+from runner.execution.job.early_changes import changes_imports, files_read
+from runner.execution.job.importable import EnvironmentNotAnswering, missing_here, missing_in
+from runner.execution.job.kernelspecs import Installed
+
+log = logging.getLogger(__name__)
+
+LOOKED_AT_CHARS = 200_000
+LOOKED_AT_FILES = 500
+READ_FILES = 50
+_CONFIG_FOLDERS = ("/etc/ipython", "/usr/local/etc/ipython", f"{sys.prefix}/etc/ipython")
+_MEANS_CODE = ("exec_lines", "exec_files", "extensions", "code_to_run", "module_to_run")
+
+
+def read_notebook(raw: bytes) -> Unmarked:
+    """A valid notebook out of a file's bytes, without the marks of an earlier run.
+
+    Raises:
+        Refused: `invalid_notebook`.
+    """
+    try:
+        document = parse(raw)
+    except ValueError as error:
+        raise refuse(
+            ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is not JSON ({error})."
+        ) from error
+    return unmark(normalise(check(document)))
+
+
+def choose(
+    notebook: NotebookNode,
+    *,
+    asked: str | None,
+    allowed: Sequence[str],
+    languages: Sequence[str],
+    installed: Installed,
+) -> KernelChoice:
+    """The kernel that runs a notebook, among those installed here.
+
+    Raises:
+        Refused: `kernel_not_allowed`, `language_not_allowed`.
+    """
+    return choose_kernel(
+        KernelRules(allowed, languages, {name: one.language for name, one in installed.items()}),
+        asked=asked,
+        named=kernel_of(notebook),
+        language=language_of(notebook),
+    )
+
+
+def changes_what_is_imported(
+    notebook: NotebookNode, folder: str | None, environment: Mapping[str, str]
+) -> bool:
+    """Whether it installs something or sets a variable, itself or in a file that runs with it.
+
+    Then a kernel that has everything imported is no new one: it would give the older package, and
+    libraries that read their variables once have read them.
+    """
+    sources = code_sources(notebook)
+    beside = _texts_beside(sources, folder) if folder is not None else []
+    texts = (_text_of(path) for path in startup_files(environment))
+    return changes_imports((*sources, *beside, *texts))
+
+
+def _texts_beside(sources: Sequence[str], folder: str) -> Iterator[str]:
+    """Of the files that they import or run, and of those that these import or run."""
+    waiting = deque(files_read(sources))
+    seen: set[str] = set()
+    read = 0
+    while waiting and read < READ_FILES:
+        path = waiting.popleft()
+        if path in seen or len(seen) >= LOOKED_AT_FILES:
+            continue
+        seen.add(path)
+        text = _text_of(Path(folder, path))
+        if text:
+            read += 1
+            waiting.extend(files_read([text], path))
+            yield text
+
+
+def startup_files(environment: Mapping[str, str]) -> list[Path]:
+    """What IPython runs before the first cell, and settings of it that may name more."""
+    home = Path(environment.get("HOME") or Path.home())
+    base = Path(environment.get("IPYTHONDIR") or home / ".ipython").expanduser()
+    profile = base / "profile_default"
+    found = [*profile.glob("startup/*.py"), *profile.glob("startup/*.ipy")]
+    for place in (profile, *map(Path, _CONFIG_FOLDERS)):
+        found += [*place.glob("ipython*_config.py"), *place.glob("ipython*_config.json")]
+    return sorted(found)
+
+
+def runs_code_first(environment: Mapping[str, str]) -> bool:
+    """Whether IPython runs something of the user's before the first cell."""
+    return any(
+        path.parent.name == "startup" or any(word in _text_of(path) for word in _MEANS_CODE)
+        for path in startup_files(environment)
+    )
+
+
+def _text_of(path: Path) -> str:
+    """The beginning of a file; nothing of one that cannot be read."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(LOOKED_AT_CHARS)
+    except OSError:
+        return ""
+
+
+def _before_neighbours(modules: Sequence[str], folder: str | None) -> list[str]:
+    """The modules up to the first that lies beside the notebook: that one may change the path."""
+    needed: list[str] = []
+    for module in modules:
+        if folder is not None and (
+            Path(folder, f"{module}.py").exists() or Path(folder, module).exists()
+        ):
+            break
+        needed.append(module)
+    return needed
+
+
+def check_modules(
+    notebook: NotebookNode,
+    choice: KernelChoice,
+    python: str | None,
+    folder: str | None,
+    environment: Mapping[str, str],
+) -> None:
+    """Ask the kernel's environment for the modules that the notebook will surely import.
+
+    `python` is the kernel's interpreter, None for this one. One that cannot be asked, such as a
+    wrapper script, may still start the kernel. Where IPython runs code of the user's before the
+    first cell, that may make more importable, and nothing is asked.
+
+    Raises:
+        Refused: `missing_dependencies`, naming them.
+    """
+    if choice.language != "python":
+        return
+    if runs_code_first(environment):
+        return
+    needed = _before_neighbours(required_modules(code_sources(notebook)).ordered, folder)
+    if not needed:
+        return
+    if python is None:
+        missing = missing_here(needed, folder)
+    else:
+        try:
+            missing = missing_in(python, needed, folder, env=environment)
+        except EnvironmentNotAnswering as error:
+            log.info("modules are not checked: %s", error)
+            return
+    if missing:
+        raise Refused(
+            Failure(
+                error_type=ErrorType.MISSING_DEPENDENCIES,
+                message=f"Not installed for the kernel `{choice.name}`: {', '.join(missing)}. "
+                "Install what brings these modules, or let the notebook do it in its first cell "
+                "(%pip install).",
+                missing_modules=missing,
+            )
+        )

@@ -1,0 +1,561 @@
+"""Drives papermill over one notebook against one kernel: progress, output cap, early end.
+
+Gives the notebook as far as it got and the exception that ended it. Judges neither.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import papermill
+from jupyter_core.utils import ensure_event_loop
+from nbclient.exceptions import CellExecutionComplete, CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+from runner.contract.notebook import INJECTED_TAG
+from runner.contract.text.plain_text import plain_text
+from runner.contract.text.terminal import TerminalText
+from runner.execution.kernel.messages import well_formed
+from runner.execution.kernel.running import RunningKernel
+from runner.execution.order import TAIL_BYTES, Progress
+
+log = logging.getLogger(__name__)
+
+ENGINE = "inbox-runner"
+IOPUB_SECONDS = 120
+"""nbclient's 4 s lose the output of a cell that prints much."""
+DRAIN_SECONDS = 0.2
+HANG_UP_SECONDS = 1.0
+"""A kernel that ends hangs up first."""
+PROGRESS_SECONDS = 1.0
+CUT_HERE = "[cut here: the notebook's output limit is reached (limits.output_mb)]"
+_ODD = (LookupError, TypeError, ValueError, AttributeError, AssertionError, RecursionError)
+"""What nbclient, jupyter_client and widgets raise over messages that are not as they expect."""
+_SILENT = logging.getLogger("silent")
+"""For what nbclient says of a notebook's messages; a notebook could fill the log with it."""
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+_NO_FAILURES = ("", "0", "False", "None")
+"""What `sys.exit()` may get: of `main()`, nothing; of `unittest.main()`, whether it has failed."""
+LEAST_BYTES = 100
+"""What any message counts that is no text."""
+
+
+class StoppedEarly(Exception):
+    """The run was ended from outside, between two cells."""
+
+
+class OutputLimit(Exception):
+    """A notebook's outputs are larger than allowed: `allowed_bytes`."""
+
+
+@dataclass
+class Run:
+    """One execution, and what is known of it from outside while it goes on."""
+
+    kernel: RunningKernel
+    output_bytes: int
+    report: Callable[[Progress], None]
+    clock: Callable[[], float] = time.monotonic
+    notebook: NotebookNode | None = None
+    cells: int = 0
+    cell: int = 0
+    index: int | None = None
+    """Of the cell that runs, in the notebook with its injected parameters."""
+    written: int = 0
+    is_stopped: bool = False
+    """Set from another thread, when the run is to end before its time."""
+    replies: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What the kernel answered for each cell that it ran; by index, as above."""
+    exited: int | None = None
+    """The cell in which the notebook ended itself, if it did and called that no failure."""
+    hidden: list[tuple[NotebookNode, list[NotebookNode]]] = field(default_factory=list)
+    """Cells whose errors papermill is not to see, and all their outputs."""
+    drain: Callable[[], Awaitable[bool]] | None = None
+    """Takes what the kernel says after the last cell, until it ends; whether there was anything."""
+    _tail: TerminalText = field(default_factory=TerminalText)
+    _reported: float = float("-inf")
+    _pending: bool = False
+
+    def entered(self, index: int, *, is_code: bool) -> None:
+        """A cell begins."""
+        self.index = index
+        if is_code:
+            self.cell += 1
+            self.progress()
+
+    def printed(self, text: str) -> None:
+        """The notebook wrote to its standard output or error."""
+        self._tail.write(text[-TAIL_BYTES:])
+        self._tail.forget(TAIL_BYTES)
+        self.progress()
+
+    def progress(self) -> None:
+        """Report now, or as soon as the last report is long enough ago."""
+        if self._pending:
+            return
+        left = self._reported + PROGRESS_SECONDS - self.clock()
+        if left <= 0:
+            self._report_now()
+        else:
+            self._pending = True
+            ensure_event_loop().call_later(left, self._report_now)
+
+    def _report_now(self) -> None:
+        self._pending, self._reported = False, self.clock()
+        tail = plain_text(self._tail.text[-TAIL_BYTES:])
+        self.report(Progress(cell=self.cell, cells=self.cells, tail=tail))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is more output than allowed."""
+        return self.written > self.output_bytes
+
+    def overflow(self) -> None:
+        """An output came that is larger than all of them may be; nothing of it is known."""
+        self.written = max(self.written, self.output_bytes) + 1
+        if self.notebook is not None and self.index is not None:
+            outputs = self.notebook.cells[self.index].outputs
+            outputs.append(new_output("stream", name="stderr", text=f"{CUT_HERE}\n"))
+
+    def count(self, size: int) -> bool:
+        """Count output, or less than none where it took others away; False if it is too much."""
+        self.written = max(self.written + size, 0)
+        return not self.is_over
+
+
+def execute(
+    notebook: NotebookNode,
+    run: Run,
+    *,
+    parameters: Mapping[str, object],
+    language: str,
+    name: str,
+) -> None:
+    """Execute `notebook` cell by cell with papermill; `run.notebook` is the executed one.
+
+    Raises:
+        papermill.PapermillExecutionError: a cell raised.
+        DeadKernelError: the kernel is gone.
+        OutputLimit: see there.
+    """
+    run.cells = sum(1 for cell in notebook.cells if is_executed(cell)) + bool(parameters)
+    try:
+        _by_papermill(notebook, run, parameters=parameters, language=language, name=name)
+    finally:
+        for cell, outputs in run.hidden:
+            cell.outputs = outputs
+
+
+def _by_papermill(
+    notebook: NotebookNode,
+    run: Run,
+    *,
+    parameters: Mapping[str, object],
+    language: str,
+    name: str,
+) -> None:
+    papermill.execute_notebook(
+        notebook,
+        None,
+        parameters=dict(parameters),
+        engine_name=ENGINE,
+        kernel_name=name,
+        language=language,
+        progress_bar=False,
+        request_save_on_cell_execute=False,
+        autosave_cell_every=0,
+        run=run,
+    )
+
+
+def is_executed(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell of a normalised notebook is one that nbclient sends to the kernel."""
+    return bool(
+        cell["cell_type"] == "code"
+        and cell["source"].strip()
+        and "skip-execution" not in cell["metadata"].get("tags", [])
+    )
+
+
+def is_injected(cell: Mapping[str, Any]) -> bool:
+    """Whether papermill has put it in, with the parameters."""
+    return INJECTED_TAG in cell["metadata"].get("tags", [])
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]
+    """papermill's client on a kernel that is there already."""
+
+    def __init__(self, nb_man: Any, run: Run) -> None:
+        super().__init__(nb_man, timeout=None, iopub_timeout=IOPUB_SECONDS, coalesce_streams=False)
+        self._run = run
+        self.clear_before_next_output = False
+        self.log = _SILENT
+        self._has_left_out = False
+        self._streams: dict[int, _Stream] = {}
+        self._begun: dict[str, tuple[NotebookNode, int]] = {}
+        """The cells that the kernel was told to run, by the message that told it."""
+
+    def execute(self, **_: object) -> NotebookNode:
+        self.reset_execution_trackers()
+        self.kc = self._run.kernel.client
+        self._run.drain = self._drain
+        try:
+            self.papermill_execute_cells()
+        finally:
+            self._close_streams()
+            # papermill puts cells into a failed notebook; ours are counted without.
+            self.nb: NotebookNode = NotebookNode({**self.nb, "cells": list(self.nb.cells)})
+            if self._run.is_over:
+                raise OutputLimit(self._run.output_bytes)
+        notebook = self.nb_man.nb
+        notebook.metadata["language_info"] = self._run.kernel.language_info
+        self.nb.metadata = notebook.metadata
+        self.set_widgets_metadata()
+        return notebook
+
+    def papermill_execute_cells(self) -> None:
+        """As papermill does it, and no further than to a cell in which the notebook ends itself."""
+        for index, cell in enumerate(self.nb.cells):
+            try:
+                self.nb_man.cell_start(cell, index)
+                self.execute_cell(cell, index)
+            except CellExecutionError as error:
+                if self._run.exited is None:
+                    cell = self.nb.cells[index]
+                    self.nb_man.cell_exception(cell, cell_index=index, exception=error)
+                break
+            finally:
+                self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
+            if self._run.exited is not None:
+                break
+
+    async def async_execute_cell(self, cell: NotebookNode, cell_index: int, **kw: Any) -> Any:
+        if self._run.is_stopped:
+            raise StoppedEarly
+        self._run.entered(cell_index, is_code=is_executed(cell))
+        return await super().async_execute_cell(cell, cell_index, **kw)
+
+    def execute_cell(self, cell: NotebookNode, cell_index: int) -> Any:
+        return ensure_event_loop().run_until_complete(self.async_execute_cell(cell, cell_index))
+
+    async def _check_raise_for_error(
+        self, cell: NotebookNode, cell_index: int, exec_reply: dict[str, Any] | None
+    ) -> None:
+        content = (exec_reply or {}).get("content", {})
+        self._run.replies[cell_index] = content
+        code = _exit_code(content)
+        if code is not None:
+            traceback = f"SystemExit: {code}"
+            error = new_output("error", ename="SystemExit", evalue=code, traceback=[traceback])
+            cell.outputs.append(error)
+            self._run.replies[cell_index] = {"status": "error", "ename": "SystemExit"}
+            raise CellExecutionError(traceback, "SystemExit", code)
+        try:
+            await super()._check_raise_for_error(cell, cell_index, exec_reply)
+        except CellExecutionError as error:
+            if error.ename == "SystemExit" and error.evalue in _NO_FAILURES:
+                self._run.exited = cell_index
+            raise
+        if any(one.get("source") == "ask_exit" for one in _payloads(content)):
+            self._run.exited = cell_index
+
+    async def _async_check_alive(self) -> None:
+        if not self._run.kernel.is_alive():
+            raise DeadKernelError("Kernel died")
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """Told by the system at once, where nbclient asks every second.
+
+        A connection that ends while the kernel lives was ended for a message too large to be read.
+        """
+        kernel = self._run.kernel
+        ended, hung_up = (
+            asyncio.ensure_future(kernel.ended()),
+            asyncio.ensure_future(kernel.hung_up()),
+        )
+        try:
+            await asyncio.wait({ended, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended}, timeout=HANG_UP_SECONDS)
+        finally:
+            hung_up.cancel()
+            ended.cancel()
+        if kernel.is_alive():
+            self._run.overflow()
+            kernel.kill()
+        await asyncio.sleep(DRAIN_SECONDS)
+        if self.task_poll_for_reply is not None:
+            self.task_poll_for_reply.cancel()
+
+    async def _async_poll_output_msg(
+        self, parent_msg_id: str, cell: NotebookNode, cell_index: int
+    ) -> None:
+        """nbclient's, but what an earlier cell has left running still speaks for that cell."""
+        self._begun[parent_msg_id] = (cell, cell_index)
+        while True:
+            msg = await self._next_message()
+            if msg is None:
+                continue
+            if _parent_of(msg) != parent_msg_id:
+                self._take_late(msg)
+                continue
+            try:
+                self.process_message(msg, cell, cell_index)
+            except CellExecutionComplete:
+                return
+
+    async def _next_message(self) -> dict[str, Any] | None:
+        """What the kernel says next; None if nobody can tell what it is."""
+        try:
+            msg = await self.kc.iopub_channel.get_msg(timeout=None)
+        except _ODD as error:
+            self._leave_out(error)
+            return None
+        return well_formed(msg)
+
+    def _take_late(
+        self, msg: dict[str, Any], otherwise: tuple[NotebookNode, int] | None = None
+    ) -> bool:
+        """Of a thread, a task or a process that goes on after its cell; whether it is anything."""
+        known = self._begun.get(_parent_of(msg) or "", otherwise)
+        if known is None or msg["msg_type"] in ("status", "execute_input"):
+            return False
+        waits, self.clear_before_next_output = self.clear_before_next_output, False
+        self.process_message(msg, *known)
+        self.clear_before_next_output = waits
+        return True
+
+    async def _drain(self) -> bool:
+        """Until the kernel has said its last word."""
+        last, is_any = self._run.kernel.last_word, False
+        # A thread knows no cell: what it writes belongs to the one that runs.
+        cell = next(reversed(self._begun.values()), None)
+        try:
+            while True:
+                msg = await self._next_message()
+                if msg is not None and msg["msg_type"] == last:
+                    return is_any
+                is_any = (msg is not None and self._take_late(msg, cell)) or is_any
+        except asyncio.CancelledError:
+            return is_any
+        finally:
+            self._close_streams()
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
+        kind, size = msg["msg_type"], _size(msg)
+        if size and self._run.is_over:
+            return None
+        if kind == "stream":
+            self._run.printed(msg["content"]["text"])
+        else:
+            size -= self._replaced(msg, cell, cell_index)
+            if not self._run.count(size):
+                _cut(msg)
+                self._run.kernel.kill()
+        count = cell.execution_count
+        try:
+            return super().process_message(msg, cell, cell_index)
+        except _ODD as error:
+            # What widgets say to each other is theirs, and nbclient takes it as it comes.
+            self._leave_out(error)
+            return None
+        finally:
+            if cell.execution_count is None:
+                cell.execution_count = count
+
+    def _leave_out(self, error: Exception) -> None:
+        """Say it once in a run: whoever makes one such message makes many."""
+        level = logging.DEBUG if self._has_left_out else logging.WARNING
+        self._has_left_out = True
+        log.log(level, "a message of the kernel is left out: %r", error)
+
+    def _replaced(self, msg: dict[str, Any], cell: NotebookNode, index: int) -> int:
+        """How much of what was counted goes away with this message, but for a little for itself."""
+        kind, content = msg["msg_type"], msg["content"]
+        if self.output_hook_stack.get(_parent_of(msg)):
+            return 0
+        if kind == "clear_output":
+            if content.get("wait"):
+                return _size(msg) - LEAST_BYTES
+            self._close_stream(index)
+            return _size(msg) - LEAST_BYTES + _kept(cell.outputs)
+        if kind == "update_display_data":
+            display_id = content["transient"].get("display_id")
+            places = self._display_id_map.get(display_id, {}).items()
+            outputs = [self.nb.cells[i].outputs[j] for i, inner in places for j in inner]
+            # The new content stands in each place of the old.
+            return _kept(outputs) - (len(outputs) - 1) * _size(msg) - LEAST_BYTES
+        if kind.startswith("comm"):
+            state = self.widget_state.get(content["comm_id"], {})
+            new = content["data"].get("state")
+            named = new if isinstance(new, dict) else {}
+            return sum(_length(state[key]) for key in named if key in state)
+        return 0
+
+    def output(
+        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, index: int
+    ) -> Any:
+        """Text that follows text of the same stream belongs to it, and is folded as in a terminal.
+
+        nbclient's own way (`coalesce_streams`) takes minutes for one line of a megabyte.
+        """
+        hook = self.output_hook_stack.get(_parent_of(msg))
+        if not hook and self.clear_before_next_output:
+            self._close_stream(index)
+            self._run.count(-_kept(outs))
+        if hook and msg["msg_type"] == "stream":
+            self._run.count(_size(msg))
+        if hook or msg["msg_type"] != "stream":
+            return super().output(outs, msg, display_id, index)
+        stream, content = self._streams.get(index), msg["content"]
+        added = None
+        if stream is None or self.clear_before_next_output or not stream.is_last(outs, content):
+            self._close_stream(index)
+            added = super().output(outs, {**msg, "content": {**content, "text": ""}}, None, index)
+            stream = self._streams[index] = _Stream(added)
+        if not self._run.count(stream.write(content["text"])):
+            stream.cut(self._run.written - self._run.output_bytes)
+            self._run.kernel.kill()
+        return added or outs[-1]
+
+    def _close_stream(self, index: int) -> None:
+        if index in self._streams:
+            self._streams[index].close()
+
+    def _close_streams(self) -> None:
+        for stream in self._streams.values():
+            stream.close()
+
+
+class _Stream:
+    """The stream output of a cell that may still grow: it is joined when it is read."""
+
+    def __init__(self, output: NotebookNode) -> None:
+        self._output = output
+        self._screen = TerminalText()
+
+    def is_last(self, outs: list[NotebookNode], content: dict[str, Any]) -> bool:
+        """Whether more of this stream goes on where the last output ended."""
+        return bool(outs) and outs[-1] is self._output and self._output["name"] == content["name"]
+
+    def write(self, text: str) -> int:
+        """Take it; gives how many bytes more there are."""
+        grown = self._screen.write(text)
+        # Exact for ASCII; of other text a little too much where it is folded.
+        return grown if text.isascii() else grown + _length(text) - len(text)
+
+    def cut(self, excess: int) -> None:
+        """Shorten what passed the limit, and say so."""
+        self._screen.cut(excess)
+        self._screen.write(f"\n{CUT_HERE}\n")
+
+    def close(self) -> None:
+        """Say in the notebook what came."""
+        self._output["text"] = self._screen.text
+
+
+class _Engine(NBClientEngine):  # type: ignore[misc]
+    """papermill's engine with our client."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, run: Run | None = None, **_: object
+    ) -> Any:
+        assert run is not None
+        run.notebook = nb_man.nb
+        nb_man.nb.metadata.papermill.pop("input_path", None)
+        nb_man.nb.metadata.papermill.pop("output_path", None)
+        executed = _Client(nb_man, run).execute()
+        _hide_caught_errors(executed, run)
+        return executed
+
+
+def register() -> None:
+    """Make papermill know our engine; once in a process."""
+    papermill_engines.register(ENGINE, _Engine)
+
+
+def _hide_caught_errors(executed: NotebookNode, run: Run) -> None:
+    """An exception that a cell has caught and shown is none, while papermill takes it for one.
+
+    Nor is an end that the notebook called no failure, in whatever words.
+    """
+    for index, cell in enumerate(executed.cells):
+        if run.replies.get(index, {}).get("status") != "ok" and index != run.exited:
+            continue
+        others = [output for output in cell.outputs if output.output_type != "error"]
+        if len(others) < len(cell.outputs):
+            run.hidden.append((cell, cell.outputs))
+            cell.outputs = others
+
+
+def _exit_code(reply: Mapping[str, Any]) -> str | None:
+    """What was given to `exit()`, if it means a failure. IPython takes it for `keep_kernel`."""
+    for one in _payloads(reply):
+        code = one.get("keepkernel")
+        if one.get("source") == "ask_exit" and code and not isinstance(code, bool):
+            return str(code)
+    return None
+
+
+def _payloads(reply: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    found = reply.get("payload")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _parent_of(msg: Mapping[str, Any]) -> str | None:
+    parent = msg.get("parent_header")
+    found = parent.get("msg_id") if isinstance(parent, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _kept(outputs: Iterable[Mapping[str, Any]]) -> int:
+    """What outputs have been counted for, about."""
+    return sum(
+        _length(one["text"])
+        if one["output_type"] == "stream"
+        else LEAST_BYTES + sum(_length(one[key]) for key in one if key != "output_type")
+        for one in outputs
+    )
+
+
+def _size(msg: Mapping[str, Any]) -> int:
+    """How many bytes of a message stay in the notebook or in this process, about.
+
+    Everything that a notebook can make its kernel say counts, be it only a little.
+    """
+    kind, content = msg["msg_type"], msg["content"]
+    if kind in ("status", "execute_input"):
+        return 0
+    if kind == "stream":
+        return _length(content["text"])
+    buffers = sum(len(buffer) for buffer in msg.get("buffers", ()))
+    return LEAST_BYTES + buffers + _length(content)
+
+
+def _length(value: object) -> int:
+    """Of a JSON value's text in UTF-8, without its punctuation."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, Mapping):
+        return sum(len(key) + _length(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return 8
+
+
+def _cut(msg: dict[str, Any]) -> None:
+    """Shorten the output that passed the limit, and say so in the notebook."""
+    note, content = CUT_HERE, msg["content"]
+    if msg["msg_type"] == "error":
+        content.update(ename="OutputLimit", evalue=note, traceback=[note])
+    elif msg["msg_type"] in ("display_data", "execute_result", "update_display_data"):
+        content.update(data={"text/plain": note}, metadata={})
+    else:
+        content.update(data={}, metadata={})

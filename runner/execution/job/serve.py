@@ -1,0 +1,499 @@
+"""The job process: lives for one notebook, drives papermill, and ends with its kernel.
+
+Forked from the preload server, and its kernel is its own child. It may be ready long before its
+order comes; leaves nothing running, and sends one outcome.
+"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from jupyter_core.utils import ensure_event_loop
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4.rwbase import split_lines
+
+from runner.contract.notebook import KernelChoice, Unmarked, kernel_of
+from runner.contract.outcome import (
+    CellCount,
+    ErrorType,
+    Failure,
+    KernelUsed,
+    Outcome,
+    Refused,
+    Status,
+    failed,
+    refuse,
+)
+from runner.contract.parameters import unknown_parameters
+from runner.contract.text import strict_json
+from runner.execution import order as wire
+from runner.execution.environment import activated
+from runner.execution.job import run as papermill_run
+from runner.execution.job.diagnosis import Circumstances, failure_of
+from runner.execution.job.early_end import EarlyEnd, Lease
+from runner.execution.job.guard import guard_of
+from runner.execution.job.kernelspecs import Installed, installed_kernels
+from runner.execution.job.packages_of_run import make_packages, with_packages
+from runner.execution.job.preparation import (
+    changes_what_is_imported,
+    check_modules,
+    choose,
+    read_notebook,
+)
+from runner.execution.job.reading import Sought, read_results
+from runner.execution.job.run import Run, is_executed, is_injected
+from runner.execution.kernel import forked
+from runner.execution.kernel.forked import KernelSetting, KernelTemplate
+from runner.execution.kernel.running import (
+    Connections,
+    KernelNotReady,
+    RunningKernel,
+    connect,
+    make_connections,
+    start_cold,
+)
+from runner.execution.limits.cgroup import Cgroup
+from runner.execution.limits.hold import (
+    KERNEL_MB,
+    MEGABYTE,
+    UNLIMITED,
+    RunLimits,
+    count_user_tasks,
+    hold,
+    is_out_of_files,
+    limits_of,
+)
+from runner.execution.limits.shared_memory import SharedMemory, end_run
+from runner.execution.local.preload_server import Preload
+from runner.execution.order import Order, Progress
+from runner.system.files.disk import Disk
+from runner.system.processes.process_tree import adopt_orphans, end_descendants
+
+log = logging.getLogger(__name__)
+
+_NOISY = ("papermill", "nbclient", "traitlets", "asyncio")
+
+Become = Callable[[], None]
+"""What a forked child does once it has returned to the top of the program."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a job process has before it has an order."""
+
+    folder: Path
+    """Its own, for sockets; made here, removed by the daemon."""
+    forked: "_Forked | None"
+    installed: Installed
+    limits: RunLimits = UNLIMITED
+    cgroup: Cgroup | None = None
+
+
+class _Forked:
+    """A kernel that was forked before anybody asked for it."""
+
+    def __init__(self, pid: int, channel: socket.socket, connections: Connections) -> None:
+        self._pid = pid
+        self._channel = channel
+        self._connections = connections
+        self._kernel: RunningKernel | None = None
+        self.trouble: str | None = None
+        """Why it is not there."""
+
+    def bring_up(self, seconds: float, limits: RunLimits) -> None:
+        """Wait until it has run nothing once, or is in trouble. From then on it has its limits."""
+        start = connect(self._pid, self._channel, self._connections, seconds, limits.message_bytes)
+        try:
+            self._kernel = ensure_event_loop().run_until_complete(start)
+        except KernelNotReady as error:
+            self.trouble = str(error)
+        else:
+            hold(self._pid, limits, count_user_tasks())
+
+    def waits(self, connection: Connection) -> bool:
+        """Wait together with it for an order. False if it ends first: nothing is begun then."""
+        if self._kernel is None:
+            return True
+        return connection in wait([connection, self._kernel.pidfd])
+
+    def take(self, setting: KernelSetting) -> RunningKernel:
+        """The kernel, which is this job's from now on.
+
+        Raises:
+            KernelNotReady: there is none.
+        """
+        if self._kernel is None:
+            raise KernelNotReady(self.trouble)
+        trouble = forked.assign(self._channel, setting)
+        if trouble is not None:
+            raise KernelNotReady(trouble)
+        return self._kernel
+
+    def close(self) -> None:
+        """It is not needed any more."""
+        self._channel.close()
+        if self._kernel is not None:
+            self._kernel.kill()
+            self._kernel.close()
+
+
+def _fork(folder: Path, template: KernelTemplate, cgroup: Cgroup | None) -> _Forked | Become:
+    """Fork a kernel, and move it into `cgroup`. In that child, what makes it the kernel."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    connections, parent = make_connections(str(folder)), os.getpid()
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        return lambda: template.bring_up(connections.file, theirs, parent)
+    theirs.close()
+    if cgroup is not None:
+        cgroup.enter(pid)
+    return _Forked(pid, ours, connections)
+
+
+def serve_one(
+    connection: Connection, asked: Preload, template: KernelTemplate | None
+) -> Become | None:
+    """Execute the one order that comes over `connection`.
+
+    Given a template, a kernel is forked at once, and the order waited for when it is up. Returns,
+    in that child, what makes it the kernel; None in the job process itself, which ends then.
+    """
+    os.setsid()
+    adopt_orphans()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    wire.send(connection, "hello", pid=os.getpid())
+    key = str(os.getpid())
+    folder, limits = Path(asked.runtime_folder) / key, asked.limits
+    cgroup = _make_cgroup(asked, key)
+    ready = _fork(folder, template, cgroup) if template is not None else None
+    if ready is not None and not isinstance(ready, _Forked):
+        return ready
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if ready is not None:
+        ready.bring_up(asked.kernel_start_seconds, limits)
+    else:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    surroundings = Surroundings(folder, ready, installed_kernels(), limits, cgroup)
+    if ready is not None:
+        wire.send(connection, "waiting", trouble=ready.trouble)
+    if ready is None or ready.waits(connection):
+        gc.enable()
+        _serve(connection, surroundings)
+    return None
+
+
+def _make_cgroup(asked: Preload, key: str) -> Cgroup | None:
+    """The control group for this run's kernel, if there may be one."""
+    if asked.cgroup is None:
+        return None
+    memory = asked.limits.memory_mb
+    with_kernel = None if memory is None else memory + KERNEL_MB
+    return Cgroup.make(Path(asked.cgroup), key, with_kernel, asked.limits.processes)
+
+
+def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become | list[str]:
+    """Run a small notebook in this very process, so that its children find everything at hand.
+
+    The interpreter specialises what it runs often, in pages that stay shared when that is done
+    before a fork. Leaves no thread and no loop. Gives the modules that its kernel has imported;
+    in the child that becomes this kernel, what makes it one.
+    """
+    ready = _fork(folder, template, None)
+    if not isinstance(ready, _Forked):
+        return ready
+    ours, theirs = socket.socketpair()
+    with theirs, Connection(ours.detach()) as connection:
+        order = Order(job_id="", name="", timeout_seconds=seconds, output_folder=str(folder))
+        ready.bring_up(seconds, UNLIMITED)
+        job = _Job(order, connection, Surroundings(folder, ready, installed_kernels()))
+        outcome, _ = job.execute(_rehearsed())
+    ready.close()
+    end_descendants()
+    Disk().discard_tree(folder)
+    ensure_event_loop().close()
+    asyncio.set_event_loop(None)
+    if outcome.failure is not None:
+        log.warning("the rehearsal failed: %s", outcome.failure.message)
+        return []
+    found: Any = json.loads(outcome.results)["modules"]
+    return list(found)
+
+
+def _rehearsed() -> bytes:
+    lines = ["import sys, scrapbook", *("print(1)", "None", "1 + 1") * 5]
+    lines.append('scrapbook.glue("modules", sorted(sys.modules))')
+    cells = [new_code_cell(line) for line in lines]
+    return _to_bytes(new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}))
+
+
+def _serve(connection: Connection, surroundings: Surroundings) -> None:
+    """The border around one job: whatever happens in it, an outcome is sent."""
+    order = Order.model_validate(wire.receive(connection)["order"])
+    raw = connection.recv_bytes()
+    wire.send(connection, "begun")
+    job = _Job(order, connection, surroundings)
+    outcome, executed = job.execute(raw)
+    job.end()
+    wire.send_outcome(connection, outcome, executed)
+    end_descendants()
+
+
+class _Job:
+    """One order on its way through preparation, kernel, papermill and extraction."""
+
+    def __init__(self, order: Order, connection: Connection, surroundings: Surroundings) -> None:
+        self._order = order
+        self._begun_at = wire.lease_clock()
+        self._connection = connection
+        self._surroundings = surroundings
+        self._limits = limits_of(surroundings.limits, order.resources)
+        self._sending = threading.Lock()
+        self._used = KernelUsed(name=None, requested=order.kernel)
+        self._cells = CellCount(total=0, executed=0)
+        self._warnings: list[str] = []
+        self._flushed: set[int] = set()
+        """The kernel, when it has nothing more to write."""
+        self._shared: SharedMemory | None = None
+
+    def execute(self, raw: bytes) -> tuple[Outcome, bytes | None]:
+        """Everything; a notebook that fails, or that will not run, is an outcome."""
+        try:
+            given = read_notebook(raw)
+            notebook = given.notebook
+            if given.note is not None and not self._order.parameters:
+                self._warnings.append(given.note)
+            total = sum(1 for cell in notebook.cells if is_executed(cell) and not is_injected(cell))
+            self._cells = CellCount(total=total, executed=0)
+            choice = self._choose(notebook)
+            self._check_parameters(notebook)
+            kernel = self._start_kernel(notebook, choice)
+            return self._run(given, choice, kernel)
+        except Refused as refused:
+            return self._outcome(refused.failure), None
+        except KernelNotReady as error:
+            message = f"The kernel `{self._used.name}` did not start: {error}."
+            failure = Failure(error_type=ErrorType.KERNEL_STARTUP, message=message)
+            return self._outcome(failure), None
+        except Exception as error:
+            log.exception("job %s: the machinery failed", self._order.job_id)
+            message = f"The runner itself failed: {type(error).__name__}: {error}."
+            failure = Failure(error_type=ErrorType.GATEWAY_ERROR, message=message)
+            return self._outcome(failure), None
+
+    def end(self) -> None:
+        """Leave nothing of the run; a kernel that has flushed its files may still go for itself."""
+        is_shared = self._shared is not None and self._shared.is_used
+        end_run(keep=() if is_shared else self._flushed)
+        if self._shared is not None:
+            self._shared.remove()
+
+    def _choose(self, notebook: NotebookNode) -> KernelChoice:
+        order = self._order
+        self._used = KernelUsed(name=None, requested=order.kernel or kernel_of(notebook))
+        choice = choose(
+            notebook,
+            asked=order.kernel,
+            allowed=order.allowed_kernels,
+            languages=order.languages,
+            installed=self._surroundings.installed,
+        )
+        if choice.requested is not None and choice.requested != choice.name:
+            self._warnings.append(
+                f"The kernel `{choice.requested}` is not installed here; the notebook ran on "
+                f"`{choice.name}`."
+            )
+        self._used = KernelUsed(name=choice.name, requested=choice.requested or choice.name)
+        return choice
+
+    def _check_parameters(self, notebook: NotebookNode) -> None:
+        """Values that reach nothing are a warning, or by the settings a refusal.
+
+        Raises:
+            Refused: `invalid_parameters`.
+        """
+        unknown = unknown_parameters(notebook, self._order.parameters)
+        if unknown is None:
+            return
+        if self._order.unknown_parameters == "refuse":
+            raise refuse(ErrorType.INVALID_PARAMETERS, unknown)
+        self._warnings.append(unknown)
+
+    def _start_kernel(self, notebook: NotebookNode, choice: KernelChoice) -> RunningKernel:
+        order, found = self._order, self._surroundings.installed[choice.name]
+        folder = order.folder or order.output_folder
+        environment = {
+            **os.environ,
+            "RUNNER_JOB_ID": order.job_id,
+            "RUNNER_NAME": order.name,
+            "RUNNER_OUTPUT_DIR": order.output_folder,
+        }
+        if found.prefix is not None:
+            environment = activated(environment, found.prefix)
+        check_modules(notebook, choice, found.python, folder, environment)
+        packages = None
+        if order.packages_folder is not None:
+            packages = make_packages(order.packages_folder)
+            environment = with_packages(environment, order.packages_folder, packages)
+        setting = KernelSetting(folder, environment, packages)
+        is_new = changes_what_is_imported(notebook, folder, environment)
+        kernel = self._take_or_start(choice, setting, is_new=is_new)
+        group = self._surroundings.cgroup
+        if order.resources.memory_mb is not None and group is not None:
+            group.limit_memory(order.resources.memory_mb + KERNEL_MB)
+        return kernel
+
+    def _take_or_start(
+        self, choice: KernelChoice, setting: KernelSetting, *, is_new: bool
+    ) -> RunningKernel:
+        """The kernel that waits, where it will do, or one that is started now; both have limits.
+
+        `is_new` asks for one that has imported nothing yet.
+        """
+        around, ready = self._surroundings, self._surroundings.forked
+        is_fork = around.installed[choice.name].is_fork
+        if ready is not None and is_fork and not is_new:
+            return ready.take(setting)
+        if ready is not None:
+            ready.close()
+        start = start_cold(
+            choice.name,
+            setting,
+            str(around.folder),
+            self._order.kernel_start_seconds,
+            around.limits.message_bytes,
+            around.cgroup,
+        )
+        kernel = ensure_event_loop().run_until_complete(start)
+        hold(kernel.pid, self._limits, count_user_tasks())
+        return kernel
+
+    def _run(
+        self, given: Unmarked, choice: KernelChoice, kernel: RunningKernel
+    ) -> tuple[Outcome, bytes]:
+        order, notebook = self._order, given.notebook
+        self._send("ready")
+        run = Run(kernel, order.output_bytes, self._report)
+        guard = guard_of(kernel, self._limits, self._surroundings.cgroup)
+        lease = Lease(order.lease_seconds, self._begun_at)
+        end = EarlyEnd(self._connection, run, order.timeout_seconds, guard, lease)
+        end.start()
+        error: BaseException | None = None
+        try:
+            papermill_run.execute(
+                notebook,
+                run,
+                parameters=order.parameters,
+                language=choice.language,
+                name=choice.name,
+            )
+        except Exception as raised:  # noqa: BLE001 - whatever it is, it is this notebook's
+            error = raised
+        reason = end.finish()
+        self._shared = guard.shared
+        self._shared.look(is_last=True)
+        known = Circumstances(
+            reason,
+            order.timeout_seconds,
+            self._limits,
+            peak=0 if error is None else guard.peak(),
+            is_out_of_files=error is not None and is_out_of_files(kernel.pid),
+            signal=None if error is None else guard.ended_by(),
+        )
+        kernel.ask_to_end()
+        self._send("executed")
+        executed = run.notebook if run.notebook is not None else notebook
+        self._warnings.extend(_early_end_of(executed, run, reason))
+        before = list(self._warnings)
+        is_changed = False
+        try:
+            failure = failure_of(error, run, given, known)
+            outcome = self._finished(executed, failure, run.written)
+        finally:
+            ending = kernel.end(run.drain)
+            has_flushed, is_changed = ensure_event_loop().run_until_complete(ending)
+            if has_flushed:
+                self._flushed.add(kernel.pid)
+        if is_changed:  # by what has gone on after the last cell
+            self._warnings = before
+            return self._finished(executed, failure, run.written)
+        return outcome
+
+    def _finished(
+        self, executed: NotebookNode, failure: Failure | None, written: int
+    ) -> tuple[Outcome, bytes]:
+        found = read_results(executed, written, self._sought())
+        self._warnings.extend(found.warnings)
+        problems = [f"{problem.name}: {problem.message}" for problem in found.problems]
+        if problems and failure is None:
+            failure = Failure(
+                error_type=ErrorType.RESULT_EXTRACTION_ERROR,
+                message=f"The notebook ran, but a result cannot be read: {'; '.join(problems)}.",
+            )
+        elif problems:
+            self._warnings.extend(f"A result cannot be read: {problem}." for problem in problems)
+        count = sum(
+            1
+            for cell in executed.cells
+            if cell.cell_type == "code" and cell.execution_count and not is_injected(cell)
+        )
+        self._cells = CellCount(total=self._cells.total, executed=count)
+        return self._outcome(failure, found.results), _to_bytes(executed)
+
+    def _sought(self) -> Sought:
+        order, memory_mb = self._order, self._limits.memory_mb
+        return Sought(
+            tag=order.tag,
+            scrapbook=order.scrapbook,
+            result_bytes=order.results_bytes,
+            memory_bytes=None if memory_mb is None else memory_mb * MEGABYTE,
+            seconds=wire.READ_SECONDS,
+            folder=Path(order.output_folder),
+        )
+
+    def _outcome(self, failure: Failure | None, results: str = "{}") -> Outcome:
+        rest: dict[str, Any] = {
+            "results": results,
+            "kernel": self._used,
+            "cells": self._cells,
+            "host": socket.gethostname(),
+            "warnings": self._warnings,
+        }
+        return failed(failure, **rest) if failure else Outcome(status=Status.SUCCEEDED, **rest)
+
+    def _report(self, progress: Progress) -> None:
+        self._send("progress", **progress.model_dump())
+
+    def _send(self, kind: str, **fields: object) -> None:
+        with self._sending, contextlib.suppress(BrokenPipeError):
+            wire.send(self._connection, kind, **fields)
+
+
+def _early_end_of(executed: NotebookNode, run: Run, reason: str | None) -> list[str]:
+    """A warning, where the notebook has ended itself and cells were left that are not run."""
+    if run.exited is None or reason is not None:
+        return []
+    left = sum(1 for cell in executed.cells[run.exited + 1 :] if is_executed(cell))
+    if not left:
+        return []
+    count = executed.cells[run.exited].execution_count
+    return [f"The notebook ended itself in cell [{count}]; code cells after it, not run: {left}."]
+
+
+def _to_bytes(notebook: NotebookNode) -> bytes:
+    """The executed notebook as nbformat writes it, but strict JSON whatever is in its outputs."""
+    return strict_json.dumps(split_lines(notebook))

@@ -1,0 +1,331 @@
+"""A Jupyter kernel that nobody used before, as its job process sees it: forked, or started cold.
+
+Both ways give a `RunningKernel` that is reached over ipc with a key of its own. Executes nothing.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import select
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.connect import KernelConnectionInfo, write_connection_file
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
+from jupyter_client.manager import AsyncKernelManager
+
+from runner.execution.kernel import forked
+from runner.execution.kernel.forked import KernelSetting
+from runner.execution.limits.cgroup import Cgroup
+
+SHUTDOWN_SECONDS = 5.0
+"""How long a kernel may take to flush its files and end by itself."""
+FLUSHED_SECONDS, ENDED_SECONDS = 1.0, 0.05
+"""For its last messages to arrive, when it has said that there are no more, and when it is gone."""
+WAITING_MESSAGES = 100
+"""How many may wait in this process for each channel; the others wait in the kernel."""
+
+
+LOOK_AGAIN_SECONDS = 1.0
+
+
+class ShellChannel(AsyncZMQSocketChannel):
+    """Looks again each second for what nobody announces.
+
+    jupyter_client sends past the asynchronous socket (nbclient does it amid a cell, for an Output
+    widget). Such a send takes the socket's signal that a reply has come, which comes only once.
+    """
+
+    async def get_msg(  # type: ignore[override]  # as in jupyter_client
+        self, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Wait for a message.
+
+        Raises:
+            Empty: there was none in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = LOOK_AGAIN_SECONDS if deadline is None else deadline - time.monotonic()
+            try:
+                return await super().get_msg(max(min(left, LOOK_AGAIN_SECONDS), 0.0))
+            except Empty:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise
+
+
+class KernelNotReady(Exception):
+    """No kernel came up within its time, or it died on the way: `reason`."""
+
+
+@dataclass
+class RunningKernel:
+    """A kernel process, and the client that is connected to it."""
+
+    pid: int
+    client: AsyncKernelClient
+    language_info: dict[str, Any]
+    pidfd: int
+    channel: socket.socket | None = None
+    """To a forked one: it says there that its files are flushed. Its memory goes later."""
+    monitors: Sequence[zmq.asyncio.Socket] = ()
+    """They tell when zmq refuses a message that is too large: it hangs up then."""
+
+    @property
+    def last_word(self) -> str:
+        """The type of the message after which it publishes nothing any more."""
+        return "shutdown_reply" if self.channel is None else forked.LAST_WORD
+
+    def is_alive(self) -> bool:
+        """Whether the kernel's process has not ended; a process descriptor is readable then."""
+        return not select.select([self.pidfd], [], [], 0)[0]
+
+    def interrupt(self) -> None:
+        """SIGINT to the kernel and what it started in its process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """SIGKILL to the kernel alone: `end_run` ends what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Wait until the process has ended."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self.pidfd, _resolve, done)
+        try:
+            await done
+        finally:
+            loop.remove_reader(self.pidfd)
+
+    async def hung_up(self) -> None:
+        """Wait until a connection to it ends, because it sent too much or has ended itself."""
+        waiting = [asyncio.ensure_future(monitor.recv_multipart()) for monitor in self.monitors]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+
+    def ask_to_end(self) -> None:
+        """Let it run its exit functions and flush its files."""
+        if self.is_alive():
+            self.client.shutdown()
+
+    async def end(self, drain: Callable[[], Awaitable[bool]] | None) -> tuple[bool, bool]:
+        """Wait until it has written all, after `ask_to_end`; kill it if it takes too long.
+
+        Whether it said itself that it has: then it is as good as ended. And what `drain` gives,
+        which takes its last messages meanwhile.
+        """
+        taking = None if drain is None else asyncio.ensure_future(drain())
+        has_flushed = False
+        try:
+            has_flushed = await asyncio.wait_for(self._ended_or_flushed(), SHUTDOWN_SECONDS)
+        except TimeoutError:
+            pass
+        finally:
+            if taking is not None:
+                wait = FLUSHED_SECONDS if has_flushed else ENDED_SECONDS
+                await asyncio.wait({taking}, timeout=wait)
+                taking.cancel()
+            self.kill()
+        return has_flushed, taking is not None and await taking
+
+    async def _ended_or_flushed(self) -> bool:
+        if self.channel is not None and await forked.has_flushed(self.channel):
+            return True
+        await self.ended()
+        return False
+
+    def close(self) -> None:
+        """Give back what is held for it: channels, their thread, the process descriptor."""
+        self.client.stop_channels()
+        os.close(self.pidfd)
+
+
+def _resolve(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
+
+
+@dataclass(frozen=True)
+class Connections:
+    """The connection file of a kernel to be, and what it says."""
+
+    file: str
+    info: KernelConnectionInfo
+
+
+def make_connections(runtime_folder: str) -> Connections:
+    """Choose sockets below `runtime_folder` and write the connection file.
+
+    The ports are given, so that the kernel does not race for names. A socket's path has 107
+    bytes (unix(7)).
+    """
+    file, info = write_connection_file(
+        str(Path(runtime_folder) / "kernel.json"),
+        shell_port=1,
+        iopub_port=2,
+        stdin_port=3,
+        hb_port=4,
+        control_port=5,
+        ip=str(Path(runtime_folder) / "k"),
+        key=secrets.token_hex(16).encode(),
+        transport="ipc",
+        kernel_name=NATIVE_KERNEL_NAME,
+    )
+    return Connections(file, info)
+
+
+async def connect(
+    pid: int,
+    channel: socket.socket,
+    connections: Connections,
+    seconds: float,
+    message_bytes: int | None,
+) -> RunningKernel:
+    """Connect to the kernel that was forked as `pid`, and wait until it has run nothing once.
+
+    The silent run makes its first cell as quick as its second. The client connects when the
+    kernel's sockets are there: zmq tries a missing one again only after 0.1 s.
+
+    Raises:
+        KernelNotReady: it died, or did not answer in time.
+    """
+    client = AsyncKernelClient()
+    client.load_connection_info(connections.info)
+    kernel = RunningKernel(pid, client, {}, os.pidfd_open(pid), channel)
+
+    async def greeted(client: AsyncKernelClient) -> dict[str, Any]:
+        if not await forked.is_up(channel):
+            raise KernelNotReady("it died while starting")
+        kernel.monitors = _start_channels(client, message_bytes)
+        await _greeting(client)
+        info = await _kernel_info(client)
+        await _run_nothing(client)
+        return info
+
+    return await _wait_until_ready(kernel, greeted, seconds)
+
+
+async def start_cold(
+    name: str,
+    setting: KernelSetting,
+    runtime_folder: str,
+    seconds: float,
+    message_bytes: int | None,
+    cgroup: Cgroup | None,
+) -> RunningKernel:
+    """Start a kernel by its kernelspec, the way jupyter_client does it, in `cgroup` if given.
+
+    Raises:
+        KernelNotReady: it could not be started, died, or did not answer in time.
+    """
+    km = AsyncKernelManager(
+        kernel_name=name,
+        transport="ipc",
+        ip=str(Path(runtime_folder) / "k"),
+        connection_file=str(Path(runtime_folder) / "kernel.json"),
+    )
+    # Else every kernel writes into one file of the user's.
+    history = ["--HistoryManager.hist_file=:memory:"] if km.ipykernel else []
+    try:
+        await km.start_kernel(
+            cwd=setting.folder,
+            env=setting.environment,
+            stdin=None,
+            extra_arguments=history,
+            preexec_fn=None if cgroup is None else cgroup.enter,
+        )
+    except Exception as error:
+        raise KernelNotReady(f"{name!r} could not be started: {error}") from error
+    assert km.provisioner is not None
+    pid = int(km.provisioner.pid)  # type: ignore[attr-defined]
+    client = km.client()
+    kernel = RunningKernel(pid, client, {}, os.pidfd_open(pid))
+    kernel.monitors = _start_channels(client, message_bytes)
+    kernel.manager = km  # type: ignore[attr-defined]
+    return await _wait_until_ready(kernel, _answered, seconds)
+
+
+def _start_channels(
+    client: AsyncKernelClient, message_bytes: int | None
+) -> Sequence[zmq.asyncio.Socket]:
+    """Connect, with bounds on what waits in this process. Gives monitors of the connections."""
+    client.context.setsockopt(zmq.RCVHWM, WAITING_MESSAGES)
+    if message_bytes is not None:
+        client.context.setsockopt(zmq.MAXMSGSIZE, message_bytes)
+    client.shell_channel_class = ShellChannel
+    client.start_channels(hb=False)
+    client.allow_stdin = False
+    sockets = (client.iopub_channel.socket, client.shell_channel.socket)
+    return [one.get_monitor_socket(zmq.EVENT_DISCONNECTED) for one in sockets]
+
+
+async def _wait_until_ready(
+    kernel: RunningKernel,
+    ready: Callable[[AsyncKernelClient], Awaitable[dict[str, Any]]],
+    seconds: float,
+) -> RunningKernel:
+    answer = asyncio.ensure_future(ready(kernel.client))
+    death = asyncio.ensure_future(kernel.ended())
+    done, _ = await asyncio.wait(
+        {answer, death}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+    )
+    death.cancel()
+    if answer in done:
+        kernel.language_info = answer.result()
+        return kernel
+    answer.cancel()
+    kernel.kill()
+    why = "it died while starting" if death in done else f"it did not answer within {seconds:g} s"
+    raise KernelNotReady(why)
+
+
+async def _greeting(client: AsyncKernelClient) -> None:
+    """ipykernel 7 greets a new subscriber on iopub (JEP 65): no output can be missed after it."""
+    while (await client.get_iopub_msg(timeout=None))["msg_type"] != "iopub_welcome":
+        pass
+
+
+async def _run_nothing(client: AsyncKernelClient) -> None:
+    """Not counted, not in the history; everything that it says is taken."""
+    msg_id = client.execute("None", silent=True, store_history=False)
+    await _reply(client, msg_id)
+    while True:
+        message = await client.get_iopub_msg(timeout=None)
+        ours = message["parent_header"].get("msg_id") == msg_id
+        if ours and message["content"].get("execution_state") == "idle":
+            return
+
+
+async def _answered(client: AsyncKernelClient) -> dict[str, Any]:
+    """Any other kernel: jupyter_client's own way, which waits until iopub is quiet."""
+    await client.wait_for_ready(timeout=None)
+    return await _kernel_info(client)
+
+
+async def _kernel_info(client: AsyncKernelClient) -> dict[str, Any]:
+    reply = await _reply(client, client.kernel_info())
+    return dict(reply["content"].get("language_info", {}))
+
+
+async def _reply(client: AsyncKernelClient, msg_id: str) -> dict[str, Any]:
+    while True:
+        reply: dict[str, Any] = await client.get_shell_msg(timeout=None)
+        if reply["parent_header"].get("msg_id") == msg_id:
+            return reply

@@ -1,0 +1,162 @@
+"""How much memory a run's processes hold of their own, and how many there are.
+
+Reads the system's own numbers (proc(5)), by psutil where there are none. Ends nothing.
+"""
+
+import contextlib
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from runner.system.processes.process_tree import children
+
+_KILOBYTE = 1024
+_HAS_PROC = Path("/proc/self/status").exists()
+_HELD = (b"RssAnon", b"RssShmem", b"VmSwap", b"HugetlbPages")
+"""What a process holds; of what is resident, all but the pages of files (proc(5), `status`)."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What the processes of a run take at one moment."""
+
+    pids: tuple[int, ...]
+    tasks: int
+    """Processes and threads: the system counts both against its own limits."""
+    most: int
+    """Bytes of memory that they may hold at most: what several of them share counts several times.
+
+    Pages of files on a disk are not held: the system takes them back when it needs them.
+    """
+
+
+def count(enough: int) -> Footprint:
+    """All descendants of this process.
+
+    Counting ends at `enough` tasks, because a fork bomb grows faster than it is walked through.
+    """
+    pids: list[int] = []
+    tasks = most = 0
+    for pid in _descendants():
+        status = _status(pid)
+        pids.append(pid)
+        tasks += status.threads
+        most += status.memory
+        if tasks >= enough:
+            break
+    return Footprint(tuple(pids), tasks, most)
+
+
+def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
+    """How much memory would be free without these processes, in bytes; takes milliseconds for each.
+
+    It is the sum of all pages, each divided by how many processes hold it. `is_forked`: they are
+    forked from the same template as this process, so that what it has as its part of the template's
+    pages, each of them has too.
+    """
+    if not _HAS_PROC:
+        return sum(_unique_by_psutil(pid) for pid in pids)
+    found = sum(_pages(pid).part for pid in pids)
+    if not is_forked:
+        return found
+    mine = _pages(os.getpid())
+    return max(found - min(mine.inherited_part * len(pids), mine.inherited), 0)
+
+
+def held_memory(pid: int) -> int:
+    """What one process holds, in bytes, with all that it shares; 0 if it is gone."""
+    return _status(pid).memory
+
+
+def inherited_memory() -> int:
+    """What this process, and all that are forked from its template, share with that, in bytes."""
+    return _pages(os.getpid()).inherited if _HAS_PROC else 0
+
+
+def most_memory(pid: int) -> int:
+    """The most that a process has ever held, about, with all that it shares; 0 if it is gone.
+
+    Pages of files are in the system's own number (VmHWM), so those that it has now are taken away.
+    """
+    if not _HAS_PROC:
+        return 0
+    fields = _fields(f"/proc/{pid}/status")
+    return max(fields.get(b"VmHWM", 0) - fields.get(b"RssFile", 0), 0)
+
+
+@dataclass(frozen=True)
+class _Status:
+    threads: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """A process's memory in bytes, each page divided by how many processes hold it."""
+
+    part: int
+    own: int
+    whole: int
+
+    @property
+    def inherited(self) -> int:
+        """Anonymous pages that it shares with others: for a job process, the template's."""
+        return max(self.whole - self.own, 0)
+
+    @property
+    def inherited_part(self) -> int:
+        """The same, divided."""
+        return max(self.part - self.own, 0)
+
+
+def _descendants() -> Iterator[int]:
+    pending = children(os.getpid())
+    while pending:
+        pid = pending.pop()
+        yield pid
+        pending.extend(children(pid))
+
+
+def _status(pid: int) -> _Status:
+    if not _HAS_PROC:
+        return _Status(1, _unique_by_psutil(pid))
+    fields = _fields(f"/proc/{pid}/status")
+    memory = sum(fields.get(name, 0) for name in _HELD)
+    return _Status(fields.get(b"Threads", _KILOBYTE) // _KILOBYTE, memory)
+
+
+def _pages(pid: int) -> _Pages:
+    """From the sums over its mappings; a process that lets nobody look counts as a whole."""
+    fields = _fields(f"/proc/{pid}/smaps_rollup")
+    if not fields:
+        whole = _status(pid).memory
+        return _Pages(whole, whole, whole)
+    part = fields.get(b"Pss_Anon", fields.get(b"Pss", 0)) + fields.get(b"Pss_Shmem", 0)
+    huge = fields.get(b"Private_Hugetlb", 0) + fields.get(b"Shared_Hugetlb", 0)
+    return _Pages(
+        part=part + huge + fields.get(b"SwapPss", 0),
+        own=fields.get(b"Private_Dirty", 0),
+        whole=fields.get(b"Anonymous", 0),
+    )
+
+
+def _fields(path: str) -> dict[bytes, int]:
+    """The numbers of a file of lines like `VmRSS:  1234 kB`, times 1024; none if it is gone."""
+    found: dict[bytes, int] = {}
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        for line in file.read().splitlines():
+            name, _, rest = line.partition(b":")
+            words = rest.split()
+            if words and words[0].isdigit():
+                found[name] = int(words[0]) * _KILOBYTE
+    return found
+
+
+def _unique_by_psutil(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_full_info().uss)
+    except psutil.Error:
+        return 0

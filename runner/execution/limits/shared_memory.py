@@ -1,0 +1,182 @@
+"""The shared memory of one run: what its processes have made of it goes with them.
+
+Files of /dev/shm that they were seen to use and nobody else does, and segments of System V. Leaves
+alone whatever was there before the run, or is somebody else's by now.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import select
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.system.processes.process_tree import MANY, children, end_descendants
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path("/dev/shm")  # noqa: S108 - where the system keeps POSIX shared memory (shm_overview(7))
+SEGMENTS = Path("/proc/sysvipc/shm")
+TRACKER_SECONDS = 2.0
+"""For Python's resource trackers to remove what their process has not."""
+_TRACKER = b"resource_tracker"
+_IPC_RMID = 0
+
+
+@dataclass(frozen=True)
+class _Entry:
+    path: str
+    inode: int
+
+
+class SharedMemory:
+    """Of the processes below this one, from now on."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+        self._before = frozenset(_entries(folder))
+        self._changed_at = _change_of(folder)
+        self._segments_before = frozenset(_segments())
+        self._used: set[_Entry] = set()
+        self._pids: set[int] = set()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the run was seen to use any."""
+        return bool(self._used)
+
+    def look(self, *, is_last: bool = False) -> None:
+        """Note what the run uses; costs next to nothing while nothing is made or removed."""
+        changed_at = _change_of(self._folder)
+        is_same = changed_at == self._changed_at and self._segments_before.issuperset(_segments())
+        if is_same and not is_last:
+            return
+        self._changed_at = changed_at
+        pids = list(_below(os.getpid()))
+        self._pids.update(pids)
+        new = set(_entries(self._folder)) - self._before
+        if new:
+            used = set().union(*(_used_by(pid, self._folder) for pid in pids))
+            self._used |= {one for one in new if one.path in used}
+
+    def remove(self) -> None:
+        """Remove what is left of it; the run's processes have ended."""
+        self._remove_segments()
+        left = self._used & set(_entries(self._folder))
+        if not left:
+            return
+        elsewhere = set().union(*(_used_by(pid, self._folder) for pid in _all_pids()))
+        for one in left:
+            if one.path in elsewhere:
+                continue
+            log.info("removing %d bytes of shared memory: %s", _size_of(one.path), one.path)
+            with contextlib.suppress(OSError):
+                Path(one.path).unlink()
+            with contextlib.suppress(OSError):
+                if Path(one.path).parent != self._folder:
+                    Path(one.path).parent.rmdir()
+
+    def _remove_segments(self) -> None:
+        """Those that a process of the run has made, and that nobody has attached."""
+        for identity, creator, users in set(_segments()) - self._segments_before:
+            if creator in self._pids and not users:
+                ctypes.CDLL(None).shmctl(identity, _IPC_RMID, None)
+
+
+def end_run(keep: Collection[int] = (), patience_seconds: float = 5.0) -> bool:
+    """Kill all descendants of this process but `keep`, and let resource trackers do their work.
+
+    A tracker of Python, or of joblib, ends by itself when its processes are gone, and removes their
+    shared memory and temporary folders before. False if some could not be ended in time.
+    """
+    trackers = _trackers()
+    if trackers:
+        end_descendants(spare=trackers, patience_seconds=patience_seconds)
+        _wait_for(trackers)
+    return end_descendants(keep=keep, patience_seconds=patience_seconds)
+
+
+def _wait_for(pids: Collection[int]) -> None:
+    deadline = time.monotonic() + TRACKER_SECONDS
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            fd = os.pidfd_open(pid)
+            try:
+                select.select([fd], [], [], max(deadline - time.monotonic(), 0))
+            finally:
+                os.close(fd)
+
+
+def _trackers() -> list[int]:
+    found = []
+    for number, pid in enumerate(_below(os.getpid())):
+        if number >= MANY:
+            return []
+        with contextlib.suppress(OSError):
+            if _TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def _below(pid: int) -> Iterator[int]:
+    pending = children(pid)
+    while pending:
+        one = pending.pop()
+        yield one
+        pending.extend(children(one))
+
+
+def _all_pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _used_by(pid: int, folder: Path) -> set[str]:
+    """Paths below `folder` that a process has mapped or open; none of one that nobody may see."""
+    start = f"{folder}/"
+    found = set()
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
+        for line in file:
+            _, mark, rest = line.partition(start.encode())
+            if mark:
+                found.add(start + os.fsdecode(rest.rstrip(b"\n")))
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                path = str(Path(f"/proc/{pid}/fd/{name}").readlink())
+                if path.startswith(start):
+                    found.add(path)
+    return found
+
+
+def _entries(folder: Path, *, is_inner: bool = False) -> Iterator[_Entry]:
+    """Files of a folder, and of the folders in it."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False) and not is_inner:
+                    yield from _entries(Path(entry.path), is_inner=True)
+                elif entry.is_file(follow_symlinks=False):
+                    yield _Entry(entry.path, entry.inode())
+
+
+def _segments() -> Iterator[tuple[int, int, int]]:
+    """Shared memory of System V (proc(5), `sysvipc/shm`): id, its creator, how many have it."""
+    with contextlib.suppress(OSError):
+        for line in SEGMENTS.read_text().splitlines()[1:]:
+            words = line.split()
+            yield int(words[1]), int(words[4]), int(words[6])
+
+
+def _change_of(folder: Path) -> int:
+    with contextlib.suppress(OSError):
+        return folder.stat().st_mtime_ns
+    return 0
+
+
+def _size_of(path: str | Path) -> int:
+    with contextlib.suppress(OSError):
+        return Path(path).stat().st_size
+    return 0

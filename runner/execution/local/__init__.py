@@ -1,0 +1,1 @@
+"""Executes orders in job processes of this machine."""

@@ -1,0 +1,295 @@
+"""Executes orders in single-use job processes; the local side of the executor seam.
+
+Guards every run from outside with a time limit, and makes sure that the process is gone when the
+outcome is given. Knows nothing of ledger or outbox.
+"""
+
+import contextlib
+import logging
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.contract.outcome import ERROR_RULES, ErrorType, Failure, KernelUsed, Outcome, failed
+from runner.contract.request import Resources
+from runner.execution import order as wire
+from runner.execution.interface import OnProgress, Worker
+from runner.execution.limits.hold import UNLIMITED, RunLimits
+from runner.execution.local.installed import fingerprint
+from runner.execution.local.pool import JobProcess, Pool
+from runner.execution.local.preload_server import Preload, PreloadServer
+from runner.execution.order import Alive, Order, Progress, Stop
+from runner.system.files.disk import Disk
+
+log = logging.getLogger(__name__)
+
+PREPARE_SECONDS = 30.0
+"""Beside the kernel's own start: reading the notebook, asking for its modules."""
+GRACE_SECONDS = 10.0
+"""For the job process to end a run by itself after its limit."""
+SLICE_SECONDS = 0.5
+TRIES = 3
+"""How many job processes may die before one of them has begun an order."""
+
+
+class NotBegun(Exception):
+    """A job process ended before it touched its order: `reason`."""
+
+
+@dataclass
+class _Live:
+    """An order and the job process that has it."""
+
+    process: JobProcess
+    limit: float
+    sending: threading.Lock = field(default_factory=threading.Lock)
+    reason: ErrorType | None = None
+    is_told: bool = False
+    is_begun: bool = False
+    is_over: bool = False
+    """Whether the process has said all that it had to say."""
+
+
+class JobProcesses:
+    """The job processes of one runner."""
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        instance: str,
+        slots: int = 1,
+        preload: Sequence[str] = (),
+        kernel_start_seconds: float = 60,
+        warm: int = 0,
+        limits: RunLimits = UNLIMITED,
+        cgroup: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`environment` is all that notebooks see; `instance` marks every process started.
+
+        `slots` is how many orders may be in flight, which is the caller's to see to; `warm`, how
+        many processes may wait with a kernel that is ready. `cgroup` is a group in which there
+        may be one for each run (`cgroup.take_over`); without it, `limits` are watched over.
+        """
+        self._folder = _make_runtime_folder()
+        self.slots = slots
+        self.troubles: Sequence[str] = ()
+        self.notes: Sequence[str] = ()
+        self._clock = clock
+        self._live: dict[str, _Live] = {}
+        self._early: dict[str, ErrorType] = {}
+        self._stopping = threading.Lock()
+        self._pool = Pool(
+            preload=Preload(
+                runtime_folder=self._folder,
+                modules=tuple(preload),
+                kernel_start_seconds=kernel_start_seconds,
+                limits=limits,
+                cgroup=None if cgroup is None else str(cgroup),
+            ),
+            start_server=lambda asked: PreloadServer(asked, environment, instance),
+            installed=lambda: fingerprint(environment),
+            size=warm,
+            clock=clock,
+        )
+
+    @property
+    def runtime_folder(self) -> str | None:
+        """Where sockets are; removed at the end."""
+        return self._folder
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """This machine."""
+        return [Worker(socket.gethostname(), self.slots, len(self._live), self.warm)]
+
+    def fits(self, wanted: Resources, taken: Sequence[Resources]) -> bool:
+        """Whether a slot is free; what else was asked for has been looked at before."""
+        del wanted
+        return len(taken) < self.slots
+
+    def why_never(self, wanted: Resources) -> str | None:
+        """Nothing that was accepted asks for more than this machine has."""
+        del wanted
+        return None
+
+    @property
+    def pids(self) -> set[int]:
+        """The preload servers and the job processes that are known."""
+        return self._pool.pids
+
+    @property
+    def warm(self) -> int:
+        """How many kernels wait and are ready."""
+        return self._pool.warm
+
+    def keep(self, room: int) -> None:
+        """What is due between two jobs; `room` is how many processes may be made ready now."""
+        self._pool.keep(room)
+
+    def renew(self) -> None:
+        """Import everything anew for the jobs to come."""
+        self._pool.renew()
+
+    def execute(
+        self, order: Order, notebook: bytes, on_progress: OnProgress
+    ) -> tuple[Outcome, bytes | None]:
+        """Run one order to its end; whatever the notebook does, an outcome comes of it.
+
+        Gives the outcome and the executed notebook; None where nothing was executed. Blocks;
+        call it from a thread of its own.
+
+        Raises:
+            OSError: no job process can be had.
+            NotBegun: none of a few lived long enough to begin.
+        """
+        try:
+            for _ in range(TRIES - 1):
+                try:
+                    return self._try(order, notebook, on_progress)
+                except NotBegun as error:
+                    log.warning("job %s: %s; trying once more", order.job_id, error)
+            return self._try(order, notebook, on_progress)
+        finally:
+            self._early.pop(order.job_id, None)
+
+    def _try(
+        self, order: Order, notebook: bytes, on_progress: OnProgress
+    ) -> tuple[Outcome, bytes | None]:
+        process = self._pool.take(bare=order.start == "cold")
+        seconds = order.kernel_start_seconds + PREPARE_SECONDS
+        live = self._live[order.job_id] = _Live(process, self._clock() + seconds)
+        try:
+            return self._converse(live, order, notebook, on_progress)
+        finally:
+            del self._live[order.job_id]
+            self._pool.give_back(process, is_over=live.is_over)
+
+    def stop(self, job_id: str, reason: ErrorType) -> None:
+        """End a run: `cancelled` or `interrupted`. Nothing happens if it is over already.
+
+        One whose process is not told yet what to run is ended as soon as it is.
+        """
+        with self._stopping:
+            self._early.setdefault(job_id, reason)
+            live = self._live.get(job_id)
+            if live is not None and live.reason is None:
+                live.reason = reason
+                live.limit = min(live.limit, self._clock() + GRACE_SECONDS)
+                if live.is_told:
+                    self._stop(live, reason)
+
+    def keep_alive(self, job_id: str, heard_at: float) -> None:
+        """Renew the lease of a run that has one; see `Order.lease_seconds`."""
+        live = self._live.get(job_id)
+        if live is not None and live.is_told:
+            self._say(live, Alive(heard_at=heard_at))
+
+    def _stop(self, live: _Live, reason: ErrorType) -> None:
+        self._say(live, Stop(reason=reason.value))
+
+    def _say(self, live: _Live, what: Stop | Alive) -> None:
+        with live.sending, contextlib.suppress(OSError):
+            live.process.connection.send_bytes(what.model_dump_json().encode())
+
+    def close(self) -> None:
+        """End everything."""
+        self._pool.close()
+        Disk().discard_tree(Path(self._folder))
+
+    def _converse(
+        self, live: _Live, order: Order, notebook: bytes, on_progress: OnProgress
+    ) -> tuple[Outcome, bytes | None]:
+        """Tell a process its order, and listen until its outcome comes.
+
+        Raises:
+            NotBegun: see there.
+        """
+        started = False
+        try:
+            while not live.process.is_ready:
+                if not self._wait(live):
+                    return _lost(order, live.reason or ErrorType.KERNEL_STARTUP), None
+                live.process.understand(wire.receive(live.process.connection))
+            self._tell(live, order, notebook)
+            while self._wait(live):
+                message = wire.receive(live.process.connection)
+                match message["kind"]:
+                    case "outcome":
+                        received = wire.receive_outcome(live.process.connection, message)
+                        live.is_over = True
+                        return received
+                    case "begun":
+                        live.is_begun = True
+                    case "ready":
+                        started = True
+                        if live.reason is None:
+                            live.limit = self._clock() + order.timeout_seconds + GRACE_SECONDS
+                    case "executed":
+                        if live.reason is None:
+                            live.limit = self._clock() + wire.READ_SECONDS + GRACE_SECONDS
+                    case "progress":
+                        message.pop("kind")
+                        on_progress(order.job_id, Progress.model_validate(message))
+        except (EOFError, OSError) as error:
+            if not live.is_begun:
+                raise NotBegun(f"its process ended before it began ({error!r})") from error
+            log.warning("job %s: its process ended without an outcome (%r)", order.job_id, error)
+            return _lost(order, live.reason or ErrorType.KERNEL_DIED), None
+        late = ErrorType.TIMEOUT if started else ErrorType.KERNEL_STARTUP
+        return _lost(order, live.reason or late), None
+
+    def _tell(self, live: _Live, order: Order, notebook: bytes) -> None:
+        connection = live.process.connection
+        with live.sending:
+            wire.send(connection, "order", order=order.model_dump(mode="json"))
+            connection.send_bytes(notebook)
+        with self._stopping:
+            live.is_told = True
+            live.reason = live.reason or self._early.get(order.job_id)
+            if live.reason is not None:
+                self._stop(live, live.reason)
+
+    def _wait(self, live: _Live) -> bool:
+        """Wait for a message; False when the time limit is passed."""
+        while True:
+            left = live.limit - self._clock()
+            if live.process.connection.poll(max(0.0, min(left, SLICE_SECONDS))):
+                return True
+            if left <= 0:
+                return False
+
+
+def _lost(order: Order, error_type: ErrorType) -> Outcome:
+    """The outcome of a run whose process could not say anything any more."""
+    messages = {
+        ErrorType.TIMEOUT: f"The run passed its limit of {order.timeout_seconds:g} s and did not "
+        "end when told to; what it had done is lost.",
+        ErrorType.KERNEL_STARTUP: "The notebook's kernel did not come up within "
+        f"{order.kernel_start_seconds:g} s (limits.kernel_start_seconds).",
+        ErrorType.KERNEL_DIED: "The process that ran the notebook was killed.",
+        ErrorType.CANCELLED: "The job was cancelled and did not end when told to.",
+        ErrorType.INTERRUPTED: "The runner was stopped while the notebook ran.",
+    }
+    assert error_type in ERROR_RULES
+    return failed(
+        Failure(error_type=error_type, message=messages[error_type]),
+        kernel=KernelUsed(name=None, requested=order.kernel),
+        host=socket.gethostname(),
+    )
+
+
+def runtime_base() -> str:
+    """Where the folder of the sockets is made; short, since a socket's path has 107 bytes."""
+    base = tempfile.gettempdir()
+    return base if len(base) < 40 else "/tmp"  # noqa: S108
+
+
+def _make_runtime_folder() -> str:
+    """A private folder with a short path, for sockets."""
+    return tempfile.mkdtemp(prefix="ir-", dir=runtime_base())

@@ -1,0 +1,84 @@
+"""How figures, times and states read to a person: short, and the same on every page.
+
+Pure rules over values. Renders nothing, and reads no clock.
+"""
+
+import re
+from datetime import UTC, datetime
+
+from runner.contract.outcome import Status
+
+STATUS_WORDS = {
+    Status.QUEUED: "Waiting",
+    Status.RUNNING: "Running",
+    Status.SUCCEEDED: "Succeeded",
+    Status.FAILED: "Failed",
+    Status.TIMED_OUT: "Timed out",
+    Status.CANCELLED: "Cancelled",
+    Status.INTERRUPTED: "Interrupted",
+    Status.REJECTED: "Rejected",
+}
+_MADE_NAME = re.compile(r"(http/\d{4}-\d\d-\d\d/[0-9a-f]{8})[0-9a-f]{24}")
+
+
+def status_word(status: str) -> str:
+    """What a status is called."""
+    return STATUS_WORDS[Status(status)]
+
+
+def shown_name(name: str) -> str:
+    """A job's name; one that nobody chose is cut to what tells it from others."""
+    found = _MADE_NAME.fullmatch(name)
+    return name if found is None else f"{found[1]}…"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.65 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 1 h`; a dash for none."""
+    if seconds is None:
+        return "–"
+    if seconds < 9.95:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, next_unit, next_size in (
+        ("d", 86_400, "h", 3_600),
+        ("h", 3_600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= size:
+            rest = whole % size // next_size
+            return f"{whole // size} {unit}" + (f" {rest} {next_unit}" if rest else "")
+    return f"{whole} s"
+
+
+def age(iso: str, now: datetime) -> str:
+    """How long ago a time is: `just now`, `5 min ago`, `3 h ago`, `2 days ago`."""
+    passed = (now - datetime.fromisoformat(iso)).total_seconds()
+    if passed < 10:
+        return "just now"
+    for unit, seconds in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if passed >= (2 * seconds if unit == "days" else seconds):
+            return f"{int(passed // seconds)} {unit} ago"
+    return f"{int(passed)} s ago"
+
+
+def when(iso: str) -> str:
+    """A time in full, in UTC; the browser shows its own."""
+    found = datetime.fromisoformat(iso).astimezone(UTC)
+    return f"{found.day} {found:%b %Y, %H:%M:%S} UTC"
+
+
+def size(count: int) -> str:
+    """Bytes as people write them: `812 B`, `1.4 kB`, `23 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.5 or unit == "GB":
+            return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
+    raise AssertionError
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 run`, `2 runs`, `1,200 runs`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,233 @@
+"""What the page of one job tells: its way through time, what was asked, what came out.
+
+Pure rules over the ledger's row and the published report. Reads nothing itself.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from runner.contract.outcome import ErrorType, Status
+from runner.contract.request import Kind, kind_of
+from runner.contract.text.strict_json import StrictJsonError, loads
+from runner.gateway.page.format import duration, shown_name
+from runner.gateway.page.result_views import Shown, json_text, shown
+from runner.state.ledger import Job, Place, State, seconds_between
+
+_LINE = re.compile(r"^Cell In\[\d{1,9}\], line (\d{1,9})", re.MULTILINE)
+NEVER_NOTEBOOKS = frozenset({ErrorType.INVALID_NOTEBOOK, ErrorType.NOTEBOOK_TOO_LARGE})
+"""Errors of what is no notebook: there is nothing to render, and nothing that could run again."""
+_PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
+
+
+@dataclass(frozen=True)
+class Step:
+    """A moment in a job's life; `note` tells how long it took to get there."""
+
+    label: str
+    at: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of the failing cell, from 1; `failed` where the error was raised."""
+
+    number: int
+    text: str
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a job did not succeed."""
+
+    error_type: str
+    message: str
+    source: tuple[SourceLine, ...] = ()
+    traceback: str = ""
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class File:
+    """A published file, where to load it, and whether it is a picture to show."""
+
+    name: str
+    url: str
+    bytes: int
+    is_picture: bool
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Everything that the page shows."""
+
+    job_id: str
+    name: str
+    status: Status
+    steps: tuple[Step, ...]
+    started_at: str | None = None
+    seconds: float | None = None
+    attempt: int = 0
+    library: str | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
+    trouble: Trouble | None = None
+    results: tuple[Shown, ...] = ()
+    files: tuple[File, ...] = ()
+    warnings: tuple[str, ...] = ()
+    cells: str = ""
+    kernel: str = ""
+    host: str = ""
+    has_report: bool = False
+    has_notebook: bool = False
+    has_bytes: bool = False
+    """What was dropped is published as it came, and is no notebook."""
+    has_run: bool = False
+    is_pruned: bool = False
+    can_run_again: bool = False
+
+    @property
+    def shown_name(self) -> str:
+        """Its name, cut where nobody chose it."""
+        return shown_name(self.name)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has its outcome."""
+        return self.status not in (Status.QUEUED, Status.RUNNING)
+
+    @property
+    def url(self) -> str:
+        """Where its parts lie."""
+        return f"/jobs/{self.job_id}"
+
+    @property
+    def file_name(self) -> str:
+        """The last part of its name, for what is downloaded."""
+        return self.name.rpartition("/")[2]
+
+
+def submitted(job_id: str, name: str) -> Sight:
+    """A request that lies in the inbox and that no daemon has accepted yet."""
+    return Sight(job_id, name, Status.QUEUED, ())
+
+
+def sight_of(
+    job: Job,
+    report: Mapping[str, Any] | None,
+    asked: Mapping[str, Any] | None,
+    dropped: bytes | None = None,
+) -> Sight:
+    """A job. `report` is its published JSON, `asked` its request, and `dropped` the notebook, or
+    what came in the place of one; None where they are not kept."""
+    content = report or {}
+    library = (asked or {}).get("notebook")
+    parameters = content.get("parameters") or (asked or {}).get("parameters") or {}
+    was_none = job.error_type in NEVER_NOTEBOOKS
+    is_paper = not (
+        was_none or (job.error_type is ErrorType.INVALID_REQUEST and _no_paper(dropped))
+    )
+    return Sight(
+        job_id=job.job_id,
+        name=job.name,
+        status=job.status if report is not None else _status(job),
+        steps=_steps(job),
+        started_at=job.started_at,
+        seconds=_seconds(job),
+        attempt=job.attempt,
+        library=library if isinstance(library, str) else None,
+        parameters=tuple((name, _word(value)) for name, value in parameters.items()),
+        trouble=_trouble(job, content),
+        results=shown(content.get("results") or {}),
+        files=_files(job, content.get("files") or ()),
+        warnings=tuple(content.get("warnings") or ()),
+        cells=_cells(content),
+        kernel=str((content.get("kernel") or {}).get("name") or ""),
+        host=str(content.get("host") or ""),
+        has_report=report is not None,
+        has_notebook=bool(content.get("output_nb")) and is_paper,
+        has_bytes=bool(content.get("output_nb")) and not is_paper,
+        has_run=job.started_at is not None,
+        is_pruned=report is None and job.state is State.CLOSED,
+        can_run_again=asked is not None and job.place is not Place.PRUNED and not was_none,
+    )
+
+
+def _no_paper(dropped: bytes | None) -> bool:
+    """Whether it is a request that is wrong, and no notebook whose settings are."""
+    try:
+        return kind_of(loads(dropped or b"")) is not Kind.NOTEBOOK
+    except StrictJsonError:
+        return True
+
+
+def _status(job: Job) -> Status:
+    """Sealed is not published yet: the page waits for the report, as for one that runs."""
+    return Status.RUNNING if job.state is State.SEALED else job.status
+
+
+def _seconds(job: Job) -> float | None:
+    if job.started_at is None or job.finished_at is None:
+        return None
+    return seconds_between(job.started_at, job.finished_at)
+
+
+def _steps(job: Job) -> tuple[Step, ...]:
+    times = [
+        ("Accepted", job.accepted_at, ""),
+        ("Started", job.started_at, "waited"),
+        ("Finished", job.finished_at, "ran" if job.started_at else "waited"),
+        ("Published", job.published_at, "took"),
+    ]
+    steps: list[Step] = []
+    for label, at, verb in times:
+        if at is None:
+            continue
+        note = f"{verb} {duration(seconds_between(steps[-1].at, at))}" if steps else ""
+        steps.append(Step(label, at, note))
+    return tuple(steps)
+
+
+def _trouble(job: Job, content: Mapping[str, Any]) -> Trouble | None:
+    """From the report, or, where it is gone, what the ledger still tells."""
+    if job.error_type is None:
+        return None
+    traceback = "\n".join(content.get("traceback") or ())
+    return Trouble(
+        error_type=job.error_type,
+        message=str(content.get("message") or job.message or ""),
+        source=_source(content.get("cell_source") or "", traceback),
+        traceback=traceback,
+        missing=tuple(content.get("missing_modules") or ()),
+    )
+
+
+def _source(source: str, traceback: str) -> tuple[SourceLine, ...]:
+    """The cell's lines; IPython's traceback names the one that failed."""
+    found = _LINE.search(traceback)
+    failed = int(found[1]) if found else 0
+    lines = source.rstrip("\n").split("\n") if source.strip() else []
+    return tuple(SourceLine(at, text, at == failed) for at, text in enumerate(lines, 1))
+
+
+def _files(job: Job, files: Sequence[Mapping[str, Any]]) -> tuple[File, ...]:
+    prefix = f"{job.name}.files/"
+    found = []
+    for one in files:
+        name = str(one["path"]).removeprefix(prefix)
+        url = f"/jobs/{job.job_id}/files/{quote(name)}"
+        found.append(File(name, url, int(one["bytes"]), one["media_type"] in _PICTURES))
+    return tuple(found)
+
+
+def _cells(content: Mapping[str, Any]) -> str:
+    cells = content.get("cells") or {}
+    total = cells.get("total", 0)
+    return f"{cells.get('executed', 0)} of {total}" if total else ""
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)

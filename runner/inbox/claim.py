@@ -1,0 +1,154 @@
+"""Claims requests by rename, in the request's own folder. Never reads what they mean.
+
+What was read is compared again after the rename; if it differs it stays in the claim folder and
+is looked at again. Nothing is unlinked before its bytes are in the ledger.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.inbox.scan import CLAIM_PREFIX, REFUSED_FOLDER, Drop, size_limit
+from runner.system.files.disk import Disk
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A drop that is ours: its folder, and the job id in the folder's name."""
+
+    job_id: str
+    folder: str
+    """Relative to the inbox."""
+    drop: Drop
+
+
+SideBySide = Callable[[Callable[[Path], None], Iterable[Path]], Iterable[None]]
+
+
+class Claims:
+    """The claim folders of one inbox."""
+
+    def __init__(
+        self, inbox: Path, max_bytes: int, disk: Disk, side_by_side: SideBySide = map
+    ) -> None:
+        """`side_by_side` applies a function to many values, like `map`, perhaps in threads."""
+        self._inbox = inbox
+        self._max_bytes = max_bytes
+        self._disk = disk
+        self._side_by_side = side_by_side
+        self._spare: dict[Path, list[Path]] = {}
+
+    def take(self, drop: Drop, job_id: str) -> Claim | None:
+        """Rename a drop's files into `.claim-JOBID/`. None if they are not what was read, or gone.
+
+        The settings go first: a claim that breaks off there has no request in it and is undone.
+        They are durable in the folder before the notebook goes, so that no crash parts them.
+
+        Raises:
+            OSError: they are there, and cannot be taken; nothing is changed.
+        """
+        folder = drop.claim or _claim_folder(drop, job_id)
+        place = self._inbox / folder
+        try:
+            if drop.claim is None:
+                self._make(place)
+                for held in drop.files:
+                    if held is drop.main and drop.settings:
+                        self._disk.sync_folder(place)
+                    old = self._inbox / held.sighting.path
+                    self._disk.rename(old, place / old.name)
+            intact = all(held.intact(place / Path(held.sighting.path).name) for held in drop.files)
+        except FileNotFoundError as error:
+            log.info("could not claim %r: %s; it is looked at again", drop.path, error)
+            self.undo_if_empty(folder)
+            return None
+        except OSError:
+            self.undo_if_empty(folder)
+            raise
+        return Claim(job_id, folder, drop) if intact else None
+
+    def sync(self, claims: Iterable[Claim]) -> None:
+        """Make claims durable, before the ledger says that they are accepted.
+
+        Otherwise a power cut could bring an accepted request back into the inbox.
+        """
+        places = [self._inbox / claim.folder for claim in claims]
+        for _ in self._side_by_side(self._disk.sync_folder, places):
+            pass
+        for parent in {place.parent for place in places}:
+            self._disk.sync_folder(parent)
+
+    def remove(self, folder: str, job_id: str) -> None:
+        """Empty the claim folder of an accepted request, and keep it for the next claim there.
+
+        What was too large to be read is in no ledger: it moves to `.refused/`.
+        """
+        place = self._inbox / folder
+        for entry in sorted(os.scandir(place), key=lambda e: e.name):
+            path = Path(entry.path)
+            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+            limit = size_limit(suffix, self._max_bytes)
+            if entry.stat(follow_symlinks=False).st_size > limit:
+                self._refuse(path, folder, job_id)
+            else:
+                self._disk.unlink(path)
+        self._spare.setdefault(place.parent, []).append(place)
+
+    def tidy(self) -> None:
+        """Remove the folders that are kept; to make and remove one costs more than all the rest.
+
+        Raises:
+            OSError: not all are removed; they are empty, and found again at the next start.
+        """
+        while self._spare:
+            _, places = self._spare.popitem()
+            for place in places:
+                self._disk.remove_folder(place)
+
+    def _make(self, place: Path) -> None:
+        spare = self._spare.get(place.parent)
+        if not spare:
+            self._disk.make_folder(place)
+            return
+        try:
+            self._disk.rename(spare.pop(), place)
+        except FileNotFoundError:
+            self._disk.make_folder(place)
+
+    def undo_if_empty(self, folder: str) -> None:
+        """Put back what lies in a claim folder without a notebook, and remove the folder."""
+        place = self._inbox / folder
+        try:
+            entries = list(os.scandir(place))
+            if any(entry.name.lower().endswith(".ipynb") for entry in entries):
+                return
+            for entry in entries:
+                back = place.parent / entry.name
+                if entry.name.endswith((".yaml", ".yml", ".json")) and not os.path.lexists(back):
+                    self._disk.rename(Path(entry.path), back)
+            self._disk.remove_folder(place)
+        except OSError as error:
+            log.debug("claim folder %r stays: %s", folder, error)
+
+    def _refuse(self, path: Path, folder: str, job_id: str) -> None:
+        target = self._inbox / refused_place(folder, path.name, job_id)
+        self._disk.make_folders(self._inbox, target.parent, sync=False)
+        self._disk.rename(path, target)
+
+
+def refused_place(folder: str, name: str, job_id: str) -> str:
+    """Where, below the inbox, a file that is too large is kept."""
+    stem, dot, suffix = name.rpartition(".")
+    parent = folder.rpartition("/")[0]
+    kept = f"{stem[:40]}-{job_id[:8]}{dot}{suffix}"
+    return "/".join(part for part in (REFUSED_FOLDER, parent, kept) if part)
+
+
+def _claim_folder(drop: Drop, job_id: str) -> str:
+    parent = drop.main.sighting.path.rpartition("/")[0]
+    name = f"{CLAIM_PREFIX}{job_id}"
+    return f"{parent}/{name}" if parent else name

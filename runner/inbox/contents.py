@@ -1,0 +1,211 @@
+"""What a file in the inbox says, as far as intake and admission ask: a small value, whatever it is.
+
+Owns the rules by which a file becomes one. Refuses disk, clock and network.
+"""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from runner.contract.notebook import check, has_code, is_blank, parse
+from runner.contract.outcome import ErrorType, Failure, Refused
+from runner.contract.request import (
+    JOB_ID,
+    Form,
+    Kind,
+    Request,
+    kind_of,
+    read_document,
+    read_request,
+)
+
+YAML_BYTES = 16 * 1024
+"""YAML of this size takes 20 ms at the most."""
+JSON_VALUES = 50_000
+"""JSON of so many values takes about as long, with what is done with it."""
+_LONG_NUMBER = re.compile(rb"[0-9]{500}")
+"""The time of an integer grows with the square of its digits."""
+_SEPARATORS = b",[{\\"
+
+
+class Syntax(StrEnum):
+    """How a file is to be read, which its suffix says."""
+
+    IPYNB = "ipynb"
+    JSON = "json"
+    YAML = "yaml"
+    CANCEL = "cancel"
+
+
+def syntax_of(suffix: str) -> Syntax:
+    """The syntax of a file with one of the suffixes that the inbox takes."""
+    return Syntax.YAML if suffix == ".yml" else Syntax(suffix.removeprefix("."))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file says."""
+
+    kind: Kind = Kind.FOREIGN
+    """What its document is; a broken one counts as what its suffix says."""
+    broken: str | None = None
+    """Why there is no document in it."""
+    text: str | None = None
+    """Of a `.cancel` file, in which there is no document."""
+    is_request: bool = False
+    """Whether it names or carries a notebook, or would, were it not broken."""
+    has_cells: bool = False
+    """Whether it is itself a notebook, with a list of cells."""
+    has_code: bool = False
+    is_blank: bool = False
+    """Whether it has cells in which nothing is written."""
+    what: str = "no document"
+    """In words, what no request is."""
+    wanted_id: str | None = None
+    """The job id that a JSON request brings along, if it is a valid one."""
+    names_library: bool = False
+    request: Request | None = None
+    """What it asks for, without the notebook that it carries; None for notebooks and where it
+    cannot be read as a request."""
+    refusal: Failure | None = None
+    """Why it cannot be read as a request."""
+    notebook: bytes | None = None
+    """The notebook that it carries."""
+    flaw: Failure | None = None
+    """Why the notebook that it is, or carries, is none."""
+
+
+def read_contents(raw: bytes, syntax: Syntax) -> Contents:
+    """Read a file. Never fails: what is wrong with it is part of what is known of it."""
+    if syntax is Syntax.CANCEL:
+        return Contents(text=raw.decode("ascii", "replace").strip())
+    try:
+        document = _document(raw, syntax)
+    except ValueError as error:
+        return _broken(raw, syntax, str(error))
+    except Refused as refused:
+        return _broken(raw, syntax, refused.failure.message)
+    return _said(raw, syntax, document)
+
+
+def unread(syntax: Syntax) -> Contents:
+    """A file that nobody has read; it counts as what its suffix says."""
+    return Contents(kind=Kind.NOTEBOOK if syntax is Syntax.IPYNB else Kind.REQUEST)
+
+
+def unreadable(syntax: Syntax, why: str) -> Contents:
+    """Contents that nobody may read to the end."""
+    message = f"It cannot be read: {why}."
+    return replace(
+        unread(syntax),
+        broken=message,
+        is_request=True,
+        refusal=Failure(error_type=ErrorType.INVALID_REQUEST, message=message),
+        flaw=Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message),
+    )
+
+
+def is_quick(raw: bytes, syntax: Syntax) -> bool:
+    """Whether a file is read in milliseconds, whatever is in it."""
+    if syntax is Syntax.YAML:
+        return len(raw) <= YAML_BYTES
+    if len(raw) <= JSON_VALUES:
+        return True
+    values = len(raw) - len(raw.translate(None, _SEPARATORS))
+    return values <= JSON_VALUES and _LONG_NUMBER.search(raw) is None
+
+
+def _document(raw: bytes, syntax: Syntax) -> object:
+    return read_document(raw, Form.YAML) if syntax is Syntax.YAML else parse(raw)
+
+
+def _broken(raw: bytes, syntax: Syntax, why: str) -> Contents:
+    flaw = f"This is no notebook: it is not JSON ({why})."
+    return replace(
+        unread(syntax),
+        broken=why,
+        is_request=True,
+        refusal=_why_no_request(raw, syntax, why),
+        flaw=Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=flaw),
+    )
+
+
+def _why_no_request(raw: bytes, syntax: Syntax, why: str) -> Failure | None:
+    """Of text that is no JSON at all; strict JSON has better words for some."""
+    if syntax is Syntax.IPYNB:
+        return None
+    if syntax is Syntax.YAML:
+        return Failure(error_type=ErrorType.INVALID_REQUEST, message=why)
+    try:
+        read_request(read_document(raw, Form.JSON), Form.JSON)
+    except Refused as refused:
+        return refused.failure
+    return None
+
+
+def _said(raw: bytes, syntax: Syntax, document: object) -> Contents:
+    kind = _kind(syntax, document)
+    keys = document if isinstance(document, dict) else {}
+    found = Contents(
+        kind=kind,
+        is_request="notebook" in keys,
+        has_cells=isinstance(keys.get("cells"), list),
+        has_code=has_code(document),
+        is_blank=is_blank(document),
+        what=_in_words(document),
+        names_library=kind is Kind.REQUEST and isinstance(keys.get("notebook"), str),
+        flaw=None if syntax is Syntax.YAML else _flaw_of(document),
+    )
+    if syntax is Syntax.JSON and "notebook" in keys:
+        wanted = keys.get("id")
+        is_id = isinstance(wanted, str) and JOB_ID.fullmatch(wanted) is not None
+        found = replace(found, wanted_id=wanted if is_id else None)
+    is_asked = kind in (Kind.REQUEST, Kind.SETTINGS) or syntax is Syntax.YAML
+    if syntax is Syntax.IPYNB or not is_asked:
+        return found
+    return _with_request(found, raw, syntax, document)
+
+
+def _kind(syntax: Syntax, document: object) -> Kind:
+    if syntax is Syntax.IPYNB:
+        return Kind.NOTEBOOK
+    kind = kind_of(document)
+    return Kind.SETTINGS if kind is Kind.NOTEBOOK and syntax is Syntax.YAML else kind
+
+
+def _with_request(contents: Contents, raw: bytes, syntax: Syntax, document: object) -> Contents:
+    """JSON is held to its strict form here, and a notebook that it carries is kept apart."""
+    try:
+        if syntax is Syntax.YAML:
+            request = read_request(document, Form.YAML)
+        else:
+            request = read_request(read_document(raw, Form.JSON), Form.JSON)
+    except Refused as refused:
+        return replace(contents, refusal=refused.failure)
+    carried = request.notebook
+    if not isinstance(carried, dict):
+        return replace(contents, request=request)
+    return replace(
+        contents,
+        request=request.model_copy(update={"notebook": None}),
+        notebook=json.dumps(carried, ensure_ascii=False).encode("utf-8", "surrogatepass"),
+        flaw=_flaw_of(carried),
+    )
+
+
+def _flaw_of(document: object) -> Failure | None:
+    try:
+        check(document)
+    except Refused as refused:
+        return refused.failure
+    return None
+
+
+def _in_words(document: Any) -> str:
+    if isinstance(document, list):
+        if any(isinstance(one, dict) and "notebook" in one for one in document):
+            return "a list of requests; drop each as a file of its own"
+        return "a list, not a mapping"
+    return f"a {type(document).__name__}, not a mapping"

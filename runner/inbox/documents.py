@@ -1,0 +1,89 @@
+"""What files say, without holding up whoever looks at the inbox.
+
+A file that is quick to read is read at once. What may take seconds, or memory without measure, is
+read by a process beside this one, with limits of both, and asked for again.
+"""
+
+import hashlib
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from runner.inbox.contents import (
+    Contents,
+    Syntax,
+    is_quick,
+    read_contents,
+    syntax_of,
+    unreadable,
+)
+from runner.inbox.reader import Reader
+from runner.system.processes.side_process import CannotAnswer
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING = 64
+
+Digest = bytes
+
+
+@dataclass
+class Documents:
+    """Reads files for one inbox. For one thread that asks."""
+
+    _reader: Reader = field(default_factory=Reader)
+    _pool: ThreadPoolExecutor | None = None
+    _pending: dict[str, tuple[Digest, Future[Contents]]] = field(default_factory=dict)
+
+    def read(self, path: str, suffix: str, raw: bytes) -> Contents | None:
+        """What the bytes of the file at `path` say; None while they are being read."""
+        syntax = syntax_of(suffix)
+        if is_quick(raw, syntax):
+            try:
+                return read_contents(raw, syntax)
+            except Exception as error:  # nobody thought of it; others go on
+                log.exception("%r cannot be read", path)
+                return unreadable(syntax, f"{type(error).__name__}: {error}")
+        digest = hashlib.sha256(raw).digest()
+        known, future = self._pending.get(path, (b"", None))
+        if future is None or known != digest:
+            self._begin(path, syntax, raw, digest)
+            return None
+        if not future.done():
+            return None
+        contents = future.result()
+        if not contents.broken:  # else it is looked at again and again, and kept, since it is small
+            del self._pending[path]
+        return contents
+
+    def is_reading(self, path: str) -> bool:
+        """Whether the file at `path` is being read, so that its bytes are not needed again."""
+        _, future = self._pending.get(path, (b"", None))
+        return future is not None and not future.done()
+
+    @property
+    def pids(self) -> set[int]:
+        """The process beside this one, if there is one."""
+        return self._reader.pids
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._reader.close()
+
+    def _begin(self, path: str, syntax: Syntax, raw: bytes, digest: Digest) -> None:
+        if len(self._pending) >= MAX_PENDING:  # of files that are gone meanwhile, too
+            del self._pending[next(iter(self._pending))]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "reading")
+        try:
+            self._pending[path] = digest, self._pool.submit(self._ask, syntax, raw)
+        except RuntimeError:  # the system gives no thread now; it is tried again at the next look
+            self._pool = None
+
+    def _ask(self, syntax: Syntax, raw: bytes) -> Contents:
+        try:
+            return self._reader.read(raw, syntax)
+        except CannotAnswer as why:
+            return unreadable(syntax, str(why))

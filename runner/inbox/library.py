@@ -1,0 +1,182 @@
+"""Owns the view into the library: the notebooks below `notebooks/`, listed and read.
+
+Reads only, and nothing outside of the folder. Never says what a notebook means.
+"""
+
+import os
+import stat
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from runner.config import MEGABYTE
+from runner.contract.outcome import ErrorType, Refused, refuse
+from runner.contract.request import MAX_SHOWN, is_text, library_path
+
+LibraryReader = Callable[[str], bytes]
+"""A library notebook's bytes by its path; raises `Refused`."""
+
+SUFFIX = ".ipynb"
+MAX_LISTED = 1_000
+MAX_LOOKED_AT = 20_000
+"""Entries of the library's folders that are looked at for one listing."""
+MAX_COMPARED = 1_000
+"""Entries that are looked at for what may have been meant."""
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A notebook of the library: its path below it, its size, and when it changed (UTC, ISO)."""
+
+    path: str
+    bytes: int
+    changed: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The notebooks by path; `is_cut` where there are more than are listed or looked at."""
+
+    notebooks: tuple[Shelved, ...]
+    is_cut: bool = False
+
+
+def listing(folder: Path) -> Listing:
+    """What the library holds: regular `.ipynb` files, hidden ones and links left out.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    with os.scandir(folder):
+        pass  # a library that is not there is no empty one
+    looked = list(islice(_walk(folder), MAX_LOOKED_AT + 1))
+    found = [one for one in looked[:MAX_LOOKED_AT] if one is not None]
+    found.sort(key=lambda one: one.path)
+    is_cut = len(looked) > MAX_LOOKED_AT or len(found) > MAX_LISTED
+    return Listing(tuple(found[:MAX_LISTED]), is_cut)
+
+
+def _walk(root: Path) -> Iterator[Shelved | None]:
+    """Every entry, folder by folder; None for what is no notebook."""
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    inner = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                        pending.append(inner)
+                    yield _shelved(entry, inner)
+        except OSError:
+            continue  # a folder that nobody may read hides its own notebooks only
+
+
+def _shelved(entry: os.DirEntry[str], path: str) -> Shelved | None:
+    if entry.name.startswith(".") or not entry.name.endswith(SUFFIX):
+        return None
+    found = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode) or not is_text(path):
+        return None
+    changed = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
+    return Shelved(path, found.st_size, changed)
+
+
+def as_spelt(folder: Path, path: PurePosixPath) -> PurePosixPath:
+    """A path of the library as it is written there: an accented letter is one character or two.
+
+    macOS writes two (Unicode's NFD), most others one. What is not found stays as it is.
+    """
+    if str(path).isascii() or os.path.lexists(folder / path):
+        return path
+    spelt = PurePosixPath()
+    for part in path.parts:
+        spelt /= _spelling(folder / spelt, part)
+    return spelt
+
+
+def _spelling(folder: Path, name: str) -> str:
+    if name.isascii() or os.path.lexists(folder / name):
+        return name
+    letters = unicodedata.normalize("NFC", name)
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.name for entry in entries)
+            return next(
+                (one for one in names if unicodedata.normalize("NFC", one) == letters), name
+            )
+    except OSError:
+        return name
+
+
+def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
+    """Reads notebooks below `folder`, and nothing outside of it."""
+
+    def read(path: str) -> bytes:
+        pure = library_path(path)
+        root = Path(os.path.realpath(folder))
+        real = Path(os.path.realpath(root / as_spelt(root, pure)))
+        if not real.is_relative_to(root):
+            raise refuse(
+                ErrorType.INVALID_REQUEST, f"`notebook` {path!r} leads out of the library."
+            )
+        try:
+            with open(real, "rb", opener=_open_regular) as file:
+                if os.fstat(file.fileno()).st_size > max_bytes:
+                    raise _too_large(f"The library's {path!r}", max_bytes)
+                return file.read()
+        except OSError as error:
+            raise refuse(
+                ErrorType.INVALID_REQUEST,
+                _not_read(folder, pure, error),
+            ) from error
+
+    return read
+
+
+def _not_read(folder: Path, path: PurePosixPath, error: OSError) -> str:
+    if len(str(path)) > MAX_SHOWN:
+        return (
+            f"There is no notebook {str(path)[:MAX_SHOWN]!r}… in the library; one itself goes "
+            "into `notebook` as a JSON object, not as a text."
+        )
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"The library's {str(path)!r} cannot be read ({error.strerror})."
+    return f"There is no notebook {str(path)!r} in the library{probably_meant(folder, path)}."
+
+
+def probably_meant(folder: Path, path: PurePosixPath) -> str:
+    """A question, where there is a notebook of that name elsewhere, or one of a similar path."""
+    near = _nearest(folder, path)
+    return f" (did you mean {near!r}?)" if near else ""
+
+
+def _nearest(folder: Path, path: PurePosixPath) -> str | None:
+    looked = islice(_walk(folder), MAX_COMPARED)
+    paths = [one.path for one in looked if one is not None and len(one.path) <= MAX_SHOWN]
+    wanted = str(path).removesuffix(SUFFIX)
+    name = f"{path.name.removesuffix(SUFFIX)}{SUFFIX}"
+    same = [one for one in paths if PurePosixPath(one).name == name]
+    if same or len(wanted) > MAX_SHOWN:
+        return min(same, default=None)
+    near = get_close_matches(wanted, (one.removesuffix(SUFFIX) for one in paths), 1)
+    return f"{near[0]}{SUFFIX}" if near else None
+
+
+def _open_regular(path: str, flags: int) -> int:
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(0, "it is no regular file")
+    return fd
+
+
+def _too_large(what: str, max_bytes: int) -> Refused:
+    return refuse(
+        ErrorType.NOTEBOOK_TOO_LARGE,
+        f"{what} is above the limit of {max_bytes / MEGABYTE:g} MB (limits.notebook_mb).",
+    )

@@ -1,0 +1,276 @@
+"""What a client asks for: the body, the waiting time and the idempotency key of a `POST /run`.
+
+Pure rules over what came in. Touches neither disk nor socket.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.config import Settings
+from runner.contract.names import MAX_NAME_BYTES, is_job_name, job_name
+from runner.contract.outcome import ErrorType, refuse
+from runner.contract.request import (
+    Form,
+    Request,
+    check_resources,
+    check_timeout,
+    library_path,
+    read_document,
+    read_request,
+)
+from runner.contract.text.strict_json import JsonValue, StrictJsonError
+from runner.contract.text.strict_json import loads as load_json
+from runner.inbox.ignore import objection_to_name
+
+MAX_WAIT_SECONDS = 86_400
+_KEYED = b"inbox-runner idempotency key"
+_ITEM_KEYS = frozenset({"json", "binary", "pairedItem", "index", "error", "executionStatus"})
+_MAX_PACKINGS = 5
+_MAPPINGS = ("notebook", "parameters", "resources")
+_NUMBERS = ("timeout_seconds", "retries")
+_NEEDS = ("memory_mb", "gpus")
+_EMPTY_IS_NONE = Request.model_fields.keys() - {"notebook"} | {"name"}
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that may be submitted: its keys, and what HTTP alone knows of it."""
+
+    request: Mapping[str, Any]
+    name: str | None
+    job_id: str | None
+
+
+def read_body(raw: bytes, settings: Settings) -> Asked:
+    """A body in any of its forms: `{"notebook": …}`, a notebook, or a list of one of them.
+
+    Raises:
+        Refused: as the runner would, and before anything is written.
+    """
+    return read_asked(read_document(raw, Form.JSON), settings)
+
+
+def read_form(texts: Mapping[str, str], files: Sequence[bytes], settings: Settings) -> Asked:
+    """A form with a notebook as its one file, or named by its field; the other keys as texts.
+
+    Raises:
+        Refused: as `read_body`.
+    """
+    fields: dict[str, JsonValue] = {key: text for key, text in texts.items() if text}
+    if len(files) > 1:
+        message = f"The form has {len(files)} files; send one notebook a request."
+        raise refuse(ErrorType.INVALID_REQUEST, message)
+    nameless = None if files or "notebook" in fields else _nameless_file(texts)
+    if nameless is not None:
+        files = [texts[nameless].encode()]
+        del fields[nameless]
+    if not files:
+        return read_asked(fields, settings)
+    if "notebook" in fields:
+        message = "The form has a file and a `notebook`; send one of them."
+        raise refuse(ErrorType.INVALID_REQUEST, message)
+    document = _mapping(_unpacked(read_document(files[0], Form.JSON)))
+    whole = document if "notebook" in document else {"notebook": document}
+    return read_asked({**whole, **fields}, settings)
+
+
+def _nameless_file(texts: Mapping[str, str]) -> str | None:
+    """The field that is a file without a file name: of .NET, and of n8n where it knows none."""
+    if texts.get("file"):
+        return "file"
+    others = texts.keys() - Request.model_fields.keys() - {"name"}
+    found = [key for key in others if texts[key].lstrip("\ufeff \t\r\n").startswith("{")]
+    return found[0] if len(found) == 1 else None
+
+
+def read_asked(document: JsonValue, settings: Settings) -> Asked:
+    """What is asked for, in any of the forms that a body may have.
+
+    Raises:
+        Refused: as the runner would, and before anything is written.
+    """
+    body = _mapping(_unpacked(document))
+    if body.get("notebook") is None:
+        if "cells" not in body and "worksheets" not in body:
+            raise refuse(
+                ErrorType.INVALID_REQUEST,
+                'The body must be a notebook, or have one as `"notebook"`: its JSON, or its path '
+                f"in the library.{_keys_of(body)}",
+            )
+        body = {"notebook": body}
+    body = _from_texts(body)
+    request = {key: value for key, value in body.items() if key != "name"}
+    name = None if body.get("name") is None else _name(body["name"], settings.intake.ignore)
+    checked = read_request(request, Form.JSON, beside=("name",))
+    limits, is_cluster = settings.limits, settings.execution.is_cluster
+    check_timeout(checked, limits.max_run_seconds)
+    check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster)
+    if isinstance(checked.notebook, str):
+        library_path(checked.notebook)
+    return Asked(request, name, checked.id)
+
+
+def with_key(asked: Asked, key: str | None) -> str | None:
+    """The job id that a request brings along: its own, or that of its Idempotency-Key.
+
+    Raises:
+        Refused: it brings both, or an empty key.
+    """
+    if key is None:
+        return asked.job_id
+    if asked.job_id is not None:
+        raise refuse(ErrorType.INVALID_REQUEST, "Send an Idempotency-Key or an `id`, not both.")
+    if not 0 < len(key) <= 255:
+        raise refuse(ErrorType.INVALID_REQUEST, "An Idempotency-Key has 1 to 255 characters.")
+    return id_of_key(key)
+
+
+def id_of_key(key: str) -> str:
+    """The job id of an Idempotency-Key: the same at every start, so that nothing is stored."""
+    return hashlib.blake2b(key.encode("latin-1", "replace"), digest_size=16, key=_KEYED).hexdigest()
+
+
+def seconds_to_wait(wait: str | None, prefer: str | None, default: float) -> float:
+    """How long the client wants to wait: `?wait=`, then `Prefer` (RFC 7240), then the default.
+
+    Raises:
+        Refused: `wait` is no number from 0 to a day.
+    """
+    if wait is not None:
+        return _seconds(wait, "wait")
+    found = _preferences(prefer or "")
+    if "wait" in found:
+        return _seconds(found["wait"], "Prefer: wait")
+    return 0.0 if "respond-async" in found else default
+
+
+def _preferences(prefer: str) -> dict[str, str]:
+    """What a header `Prefer` names, with its values; the first of equal ones counts."""
+    preferences: dict[str, str] = {}
+    for part in prefer.split(","):
+        name, _, value = part.partition(";")[0].partition("=")
+        preferences.setdefault(name.strip().lower(), value.strip().strip('"').strip())
+    return preferences
+
+
+def _seconds(text: str, what: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`{what}` is {text[:50]!r}; it must be seconds from 0 to {MAX_WAIT_SECONDS}.",
+        )
+    return seconds
+
+
+def _unpacked(document: JsonValue) -> JsonValue:
+    """The one request in a list, in one of n8n's items (`{"json": …}`), in JSON as a text.
+
+    Raises:
+        Refused: a list of none or of several.
+    """
+    for _ in range(_MAX_PACKINGS):
+        if isinstance(document, str) and document.lstrip()[:1] in ("{", "["):
+            document = read_document(document.encode(), Form.JSON)
+        elif isinstance(document, list):
+            if len(document) != 1:
+                raise refuse(
+                    ErrorType.INVALID_REQUEST,
+                    f"The body is a list of {len(document)} items; send one notebook a request.",
+                )
+            document = document[0]
+        elif isinstance(document, dict) and _is_item(document):
+            document = document["json"]
+        else:
+            break
+    return document
+
+
+def _is_item(document: Mapping[str, JsonValue]) -> bool:
+    """Whether this is how n8n hands data from node to node."""
+    return isinstance(document.get("json"), dict | list) and document.keys() <= _ITEM_KEYS
+
+
+def _mapping(document: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(document, dict):
+        raise refuse(ErrorType.INVALID_REQUEST, "The body must be a JSON object.")
+    return document
+
+
+def _from_texts(body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The same with a notebook, and numbers and mappings, that came as JSON in a text.
+
+    Forms know nothing but texts, and so do n8n's key/value bodies.
+
+    Raises:
+        Refused: a text begins as JSON and is none.
+    """
+    read = {
+        key: one for key, one in body.items() if key not in _EMPTY_IS_NONE or not _is_empty(one)
+    }
+    for key in _MAPPINGS:
+        text = read.get(key)
+        if isinstance(text, str) and text.lstrip().startswith("{"):
+            read[key] = _parsed(key, text)
+    needs = read.get("resources")
+    if isinstance(needs, dict):
+        read["resources"] = needs = dict(needs)
+    for key, place in (*((key, read) for key in _NUMBERS), *((key, needs) for key in _NEEDS)):
+        text = place.get(key) if isinstance(place, dict) else None
+        if isinstance(place, dict) and isinstance(text, str) and _NUMBER.fullmatch(text.strip()):
+            place[key] = json.loads(text)
+    return read
+
+
+def _is_empty(value: JsonValue) -> bool:
+    """What n8n makes of a field in which nothing stands, or of what the step before has not."""
+    return isinstance(value, str) and not value.strip()
+
+
+def _parsed(key: str, text: str) -> JsonValue:
+    try:
+        return load_json(text.encode())
+    except (StrictJsonError, UnicodeError) as error:
+        message = f"`{key}` is a text that begins as JSON and is none: {error}."
+        raise refuse(ErrorType.INVALID_REQUEST, message) from error
+
+
+def _keys_of(body: Mapping[str, JsonValue]) -> str:
+    """What came instead, by its keys: often the step before sends more than was meant."""
+    if not body:
+        return ""
+    names = ", ".join(repr(key[:40]) for key in list(body)[:10])
+    return f" It has the keys {names}{', …' if len(body) > 10 else ''}."
+
+
+def _name(name: object, ignored: Sequence[str]) -> str:
+    if not isinstance(name, str) or not name:
+        raise refuse(ErrorType.INVALID_REQUEST, "`name` must be a text that is not empty.")
+    if len(name) > MAX_NAME_BYTES:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`name` has {len(name)} characters, more than {MAX_NAME_BYTES}.",
+        )
+    if not is_job_name(name):
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`name` is {name[:200]!r}, which some systems would misread; "
+            f"{job_name(name)!r} would do.",
+        )
+    objection = objection_to_name(name, ignored)
+    if objection is not None:
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`name` is {name[:200]!r}, which the inbox leaves alone: {objection}. "
+            "Choose another one.",
+        )
+    return name

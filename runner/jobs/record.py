@@ -1,0 +1,260 @@
+"""What the gateway tells of jobs: rows of the ledger, and what the outbox holds of them.
+
+Reads only. Ids are looked up and never joined to a path.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runner.config import Settings
+from runner.contract.outcome import ErrorType, Status
+from runner.contract.request import JOB_ID
+from runner.contract.text.strict_json import dumps
+from runner.jobs import submit
+from runner.jobs.problem import Problem, gone, not_found, unavailable
+from runner.outbox.publish import OutboxReader, Report
+from runner.outbox.report import row_of
+from runner.state.ledger import Job, LedgerReader, Place, State
+
+MAX_LIMIT = 500
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which jobs to list: the newest first, `before` one of them.
+
+    `part` is what a name has in it somewhere; `is_over`: only those that have an outcome.
+    """
+
+    limit: int = 50
+    status: Status | None = None
+    name: str | None = None
+    part: str | None = None
+    is_over: bool = False
+    before: str | None = None
+
+
+class Record:
+    """The jobs behind one gateway. Safe for many threads: each read opens the ledger anew."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.outbox = OutboxReader(settings.outbox)
+
+    @contextmanager
+    def ledger(self) -> Iterator[LedgerReader]:
+        """The ledger for one short read.
+
+        Raises:
+            Problem: 503, it cannot be read.
+        """
+        try:
+            reader = LedgerReader(self._settings.state)
+        except sqlite3.Error as error:
+            raise unavailable(f"The ledger cannot be read ({error}); is the runner up?") from error
+        try:
+            yield reader
+        except sqlite3.Error as error:
+            raise unavailable(f"The ledger cannot be read: {error}.") from error
+        finally:
+            reader.close()
+
+    def find(self, job_id: str) -> Job | None:
+        """The job of an id; None where the ledger does not know it or cannot be read."""
+        try:
+            with self.ledger() as ledger:
+                return ledger.job(job_id)
+        except Problem:
+            return None
+
+    def job(self, job_id: str) -> Job:
+        """The job of an id.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        if not JOB_ID.fullmatch(job_id):
+            raise not_found("A job's id has 32 hex digits, in lower case.")
+        with self.ledger() as ledger:
+            found = ledger.job(job_id)
+        if found is None:
+            raise not_found(f"There is no job {job_id}.")
+        return found
+
+    def list(self, asked: Question) -> dict[str, Any]:
+        """`{"jobs": [rows], "before": id or null}`; the latter asks for those that follow.
+
+        Raises:
+            Problem: 400 for an unknown `before`, 503.
+        """
+        with self.ledger() as ledger:
+            found, before = listed(ledger, asked)
+        return {"jobs": [row(job) for job in found], "before": before}
+
+    def name_of(self, job_id: str) -> str:
+        """The name of a job, or of a request that no daemon has accepted yet.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        found = self._job_or_name(job_id)
+        return found if isinstance(found, str) else found.name
+
+    def show(self, job_id: str) -> dict[str, Any]:
+        """A job's row, how far it is, and its result once there.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        job = self._job_or_name(job_id)
+        if isinstance(job, str):
+            return {"job_id": job_id, "name": job, "status": "queued", "state": "submitted"}
+        found, report = self._shown(job)
+        return found if report is None else {**found, "result": report.content}
+
+    def show_text(self, job_id: str) -> bytes:
+        """The same as JSON; what may be large of it is nowhere read.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        job = self.find(job_id)
+        if job is None:
+            return dumps(self.show(job_id))
+        found, report = self._shown(job)
+        if report is None:
+            return dumps(found)
+        before, line, after = dumps(found).partition(b'\n  "result": null')
+        result = report.raw.strip().replace(b"\n", b"\n  ")
+        return b"".join((before, line.removesuffix(b"null"), result, after))
+
+    def _shown(self, job: Job) -> tuple[dict[str, Any], Report | None]:
+        report = self.outbox.of_job(job.name, job.job_id)
+        progress = self.progress(job.name, job.job_id) if report is None else None
+        return {**row(job), "progress": progress, "result": None}, report
+
+    def progress(self, name: str, job_id: str) -> dict[str, Any] | None:
+        """What the status file tells of a job."""
+        found = self.outbox.status(name)
+        return found if found is not None and found.get("job_id") == job_id else None
+
+    def report(self, job_id: str) -> tuple[Job, Report]:
+        """A job's report.
+
+        Raises:
+            Problem: 404 while there is none, 410 when it is pruned, 503.
+        """
+        job = self.job(job_id)
+        found = self.outbox.of_job(job.name, job_id)
+        if found is not None:
+            return job, found
+        if job.state is State.CLOSED:
+            raise gone(f"The files of job {job_id} are not in the outbox any more.")
+        raise not_found(f"Job {job_id} has no result yet; it is {job.status}.")
+
+    def published(self, job_id: str, wanted: str) -> tuple[Path, str]:
+        """Where the executed notebook (``""``) or a file of a job lies, and its media type.
+
+        `wanted` is looked up among the files that the report names.
+
+        Raises:
+            Problem: 404, 410, 503.
+        """
+        job, report = self.report(job_id)
+        last = job.name.rpartition("/")[2]
+        if not wanted:
+            if report.head.get("output_nb") is None:
+                raise not_found(f"Job {job_id} has no executed notebook.")
+            return report.path.with_name(f"{last}.ipynb"), "application/x-ipynb+json"
+        files: Any = report.head.get("files") or []
+        for file in files:
+            if file["path"] == f"{job.name}.files/{wanted}":
+                return report.path.with_name(f"{last}.files") / wanted, file["media_type"]
+        raise not_found(f"Job {job_id} published no such file.")
+
+    def input_of(self, job: Job) -> tuple[dict[str, Any], bytes | None]:
+        """What was asked for a job: its request's keys, and the notebook's bytes.
+
+        Raises:
+            Problem: 410 once it is pruned, 503.
+        """
+        with self.ledger() as ledger:
+            found = ledger.input_of(job.job_id)
+        if found is None or job.place is Place.PRUNED:
+            raise gone(f"What was asked for job {job.job_id} is not kept any more.")
+        request: dict[str, Any] = json.loads(found.request)
+        return request, found.notebook
+
+    def asked(self, job_id: str) -> dict[str, Any] | None:
+        """A job's request; None once it is pruned.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        try:
+            return self.input_of(self.job(job_id))[0]
+        except Problem as problem:
+            if problem.status == 410:
+                return None
+            raise
+
+    def queue_is_full(self) -> bool:
+        """Whether as many wait as `limits.queue` allows; False where the ledger cannot be read."""
+        try:
+            with self.ledger() as ledger:
+                return ledger.count_queued() >= self._settings.limits.queue
+        except Problem:
+            return False
+
+    def _job_or_name(self, job_id: str) -> Job | str:
+        """A job, or the name of a request that waits; the ledger has what left the inbox since.
+
+        Raises:
+            Problem: 404, 503.
+        """
+        try:
+            return self.job(job_id)
+        except Problem:
+            return self._waiting(job_id) or self.job(job_id)
+
+    def _waiting(self, job_id: str) -> str | None:
+        if not JOB_ID.fullmatch(job_id):
+            return None
+        found = submit.waiting(self._settings.inbox, job_id)
+        return None if found is None else found[0]
+
+
+def listed(ledger: LedgerReader, asked: Question) -> tuple[Sequence[Job], str | None]:
+    """The jobs of one page, and the id that asks for the next one, if there is more.
+
+    Raises:
+        Problem: 400 for an unknown `before`.
+    """
+    before = None
+    if asked.before is not None:
+        last = ledger.job(asked.before)
+        if last is None:
+            message = "`before` is no job's id; take it from the last answer."
+            raise Problem(400, ErrorType.INVALID_REQUEST, message)
+        before = last.seq
+    found = ledger.jobs(
+        limit=asked.limit + 1,
+        status=asked.status,
+        name=asked.name,
+        part=asked.part,
+        is_over=asked.is_over,
+        before=before,
+    )
+    shown = found[: asked.limit]
+    return shown, shown[-1].job_id if len(found) > asked.limit else None
+
+
+def row(job: Job) -> dict[str, Any]:
+    """A job as it is listed, now."""
+    return row_of(job, datetime.now(UTC))

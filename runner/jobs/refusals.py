@@ -1,0 +1,100 @@
+"""Everything for which the runner would refuse a request or warn of it, without running it.
+
+Calls the rules of admission and of preparation in their order. Holds none of its own.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from runner.config import MEGABYTE, Settings
+from runner.contract.outcome import ErrorType, Failure, Refused
+from runner.contract.parameters import unknown_parameters
+from runner.contract.request import Form, check_resources, check_timeout, read_request
+from runner.execution.environment import clean_environment
+from runner.execution.job.kernelspecs import installed_kernels
+from runner.execution.job.preparation import check_modules, choose, read_notebook
+from runner.inbox.library import as_spelt, library_reader
+
+T = TypeVar("T")
+Source = str | dict[str, Any]
+"""A notebook's path in the library, or the notebook itself."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a request would meet: reasons for a refusal, and warnings."""
+
+    refusals: tuple[Failure, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def forecast(
+    asked: Mapping[str, Any], source: Callable[[], Source], settings: Settings
+) -> Forecast:
+    """Every reason for a refusal; a later one only where the earlier ones leave a notebook.
+
+    `asked` are a request's keys without `notebook`; `source` finds that, and may raise `Refused`.
+    """
+    found: list[Failure] = []
+
+    def attempt(step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except Refused as refused:
+            found.append(refused.failure)
+            return None
+
+    checked = attempt(lambda: read_request(dict(asked), Form.JSON))
+    if checked is not None:
+        limits, is_cluster = settings.limits, settings.execution.is_cluster
+        attempt(lambda: check_timeout(checked, limits.max_run_seconds))
+        attempt(lambda: check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster))
+    given = attempt(source)
+    if given is None:
+        return Forecast(tuple(found))
+    raw = attempt(lambda: _bytes_of(given, settings))
+    if raw is None:
+        return Forecast(tuple(found))
+    notebook = attempt(lambda: read_notebook(raw).notebook)
+    if notebook is None:
+        return Forecast(tuple(found))
+    installed = installed_kernels()
+    choice = attempt(
+        lambda: choose(
+            notebook,
+            asked=asked.get("kernel"),
+            allowed=settings.kernels.allowed,
+            languages=settings.kernels.languages,
+            installed=installed,
+        )
+    )
+    if choice is not None:
+        folder = _folder_of(given, settings)
+        environment = clean_environment(os.environ, settings.kernels.pass_environment)
+        python = installed[choice.name].python
+        attempt(lambda: check_modules(notebook, choice, python, folder, environment))
+    unknown = None if checked is None else unknown_parameters(notebook, checked.parameters)
+    if unknown is not None and settings.execution.unknown_parameters == "refuse":
+        found.append(Failure(error_type=ErrorType.INVALID_PARAMETERS, message=unknown))
+        unknown = None
+    return Forecast(tuple(found), () if unknown is None else (unknown,))
+
+
+def _bytes_of(given: Source, settings: Settings) -> bytes:
+    if isinstance(given, str):
+        return library_reader(settings.notebooks, int(settings.limits.notebook_mb * MEGABYTE))(
+            given
+        )
+    return json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _folder_of(given: Source, settings: Settings) -> str | None:
+    """Where a library notebook runs, so that its neighbours can be imported."""
+    if isinstance(given, str):
+        folder = settings.notebooks
+        return str(folder / as_spelt(folder, PurePosixPath(given)).parent)
+    return None

@@ -1,0 +1,210 @@
+"""`POST /run` and retry: one request file into the inbox, and the wait for its job's report.
+
+Executes nothing and stores nothing; the folders are enough for it, the ledger helps where it can.
+"""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.config import MEGABYTE, Settings
+from runner.contract.outcome import ErrorType, Refused
+from runner.inbox.library import library_reader
+from runner.jobs import submit
+from runner.jobs.body import Asked
+from runner.jobs.problem import Problem, ProblemType, gone, unavailable
+from runner.jobs.record import Record
+from runner.jobs.waiting import Arrivals
+from runner.outbox.publish import Report
+from runner.state.ledger import Job, State
+from runner.state.locks import is_astray
+from runner.system.files.disk import Disk
+
+MADE_NAMES = "http"
+BUSY_SECONDS = 5.0
+BUSY_LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that is in the inbox or further, with the name that it has there."""
+
+    job_id: str
+    name: str
+
+
+class Runs:
+    """Submits for one gateway. Safe for many threads."""
+
+    def __init__(self, settings: Settings, record: Record, arrivals: Arrivals, disk: Disk) -> None:
+        self._settings = settings
+        self._record = record
+        self._arrivals = arrivals
+        self._disk = disk
+        self._lock = threading.Lock()
+        self._seats = threading.BoundedSemaphore(settings.gateway.max_waiting)
+        self._day = ""
+
+    def submit(self, asked: Asked, job_id: str | None) -> Submitted:
+        """Bring a request into the inbox, once for each id. Durable when this returns.
+
+        Raises:
+            Problem: 400 where the id belongs to other bytes, 409, 410, 413, 429.
+            OSError: the inbox cannot be written.
+        """
+        if job_id is None:
+            return self._write(asked, submit.new_job_id())
+        with self._lock:  # of requests with one id at the same time, one is written
+            return self._known(asked, job_id) or self._write(asked, job_id)
+
+    def wait(self, job: Submitted, seconds: float, has_left: Callable[[], bool]) -> Report | None:
+        """The job's report, or None when time ran out, the client left or all seats are taken."""
+        if seconds <= 0 or not self._seats.acquire(blocking=False):
+            return self._arrivals.reader.of_job(job.name, job.job_id)
+        try:
+            return self._arrivals.wait(job.name, job.job_id, seconds, has_left)
+        finally:
+            self._seats.release()
+
+    def take_seat(self) -> bool:
+        """A seat for somebody who listens for long; to be given back with `leave_seat`."""
+        return self._seats.acquire(blocking=False)
+
+    def leave_seat(self) -> None:
+        """Give a seat back."""
+        self._seats.release()
+
+    def retry(self, job_id: str) -> Submitted:
+        """Submit what was asked for a job once more, as a new job of the same name.
+
+        Raises:
+            Problem: 400 where it never was a notebook, 404, 409, 413, 429, 503; 410 where it is not
+                kept, or the library has another notebook at its place by now.
+        """
+        job = self._record.job(job_id)
+        request, notebook = self._record.input_of(job)
+        if "notebook" not in request:
+            try:
+                request["notebook"] = json.loads(notebook or b"")
+            except ValueError:
+                request["notebook"] = None
+            if not isinstance(request["notebook"], dict):
+                message = f"Job {job_id} never had a notebook that could run; drop it anew."
+                raise Problem(400, ErrorType.INVALID_NOTEBOOK, message)
+        else:
+            self._check_unchanged(job, str(request["notebook"]))
+        request.pop("id", None)
+        made = job.name.startswith(f"{MADE_NAMES}/") and job.name.endswith(job_id)
+        return self._write(Asked(request, None if made else job.name, None), submit.new_job_id())
+
+    def _check_unchanged(self, job: Job, path: str) -> None:
+        """A retry runs what the job ran. A notebook of the library runs where it lies, or not.
+
+        Raises:
+            Problem: 410, it is another one by now, or gone.
+        """
+        limits = self._settings.limits
+        try:
+            raw = library_reader(self._settings.notebooks, int(limits.notebook_mb * MEGABYTE))(path)
+        except Refused as refused:
+            raise gone(f"It cannot be run again as it was: {refused.failure.message}") from refused
+        if job.input_sha256 and hashlib.sha256(raw).hexdigest() != job.input_sha256:
+            raise gone(
+                f"The library's notebook {path!r} has changed since job {job.job_id}. POST /run "
+                "with its path and the same parameters runs it as it is now."
+            )
+
+    def _known(self, asked: Asked, job_id: str) -> Submitted | None:
+        """The job of that id, if it is one already: in the inbox, or accepted since.
+
+        In this order, since a request that moves on while we look is met at its next place.
+        """
+        content = submit.encode(job_id, asked.request)
+        waiting = submit.waiting(self._settings.inbox, job_id)
+        if waiting is not None:
+            name, found = waiting
+            self._check_same(hashlib.sha256(found).hexdigest(), content, asked, name, job_id)
+            return Submitted(job_id, name)
+        job = self._record.find(job_id)
+        if job is not None:
+            self._check_same(job.request_sha256, content, asked, job.name, job_id)
+            report = self._arrivals.reader.of_job(job.name, job_id)
+            if report is None and job.state is State.CLOSED:
+                raise gone(f"Job {job_id} is over, and its result is not kept any more.")
+            return Submitted(job_id, job.name)
+        return None
+
+    def _check_same(
+        self, digest: str, content: bytes, asked: Asked, name: str, job_id: str
+    ) -> None:
+        same = digest == hashlib.sha256(content).hexdigest()
+        if same and asked.name in (None, name):
+            return
+        raise Problem(
+            400,
+            ErrorType.INVALID_REQUEST,
+            f"The id {job_id} belongs to another request, with another body or name. "
+            "Use a new Idempotency-Key or id.",
+        )
+
+    def _write(self, asked: Asked, job_id: str) -> Submitted:
+        content = submit.encode(job_id, asked.request)
+        self._check_size(content)
+        if self._record.queue_is_full():
+            limit = self._settings.limits.queue
+            message = f"{limit} requests wait already (limits.queue). Try again later."
+            raise Problem(429, ProblemType.QUEUE_FULL, message, {"Retry-After": "10"})
+        if is_astray(self._settings.inbox, self._settings.state):
+            raise unavailable("The runner waits for its inbox, which may be a lost mount.")
+        job = Submitted(job_id, asked.name or self._made_name(job_id))
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                submit.submit(self._settings.inbox, job.name, content, self._disk)
+            except submit.NameBusy as error:
+                if time.monotonic() > deadline:
+                    message = f"Another request named {job.name!r} waits in the inbox."
+                    headers = {"Retry-After": "5"}
+                    raise Problem(409, ProblemType.NAME_BUSY, message, headers) from error
+                time.sleep(BUSY_LOOK_SECONDS)
+            except FileNotFoundError:
+                if not self._settings.inbox.is_dir() or time.monotonic() > deadline:
+                    raise  # else an emptied folder was removed between two steps: once more
+            else:
+                return job
+
+    def _check_size(self, content: bytes) -> None:
+        limit = self._settings.limits.notebook_mb
+        if len(content) > limit * MEGABYTE:
+            raise too_large(limit)
+
+    def _made_name(self, job_id: str) -> str:
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
+        if day != self._day:
+            self._day = day
+            submit.tidy(self._settings.inbox, MADE_NAMES, day, self._disk)
+        return f"{MADE_NAMES}/{day}/{job_id}"
+
+
+def too_large(limit_mb: float) -> Problem:
+    """413: the body is above the limit."""
+    return Problem(
+        413,
+        ErrorType.NOTEBOOK_TOO_LARGE,
+        f"The request is above the limit of {limit_mb:g} MB (limits.notebook_mb).",
+    )
+
+
+def accepted(job: Submitted, report: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The body of a 202: where to ask again."""
+    return {
+        "job_id": job.job_id,
+        "name": job.name,
+        "status": (report or {}).get("status", "queued"),
+        "location": f"/jobs/{job.job_id}",
+    }

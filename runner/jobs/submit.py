@@ -1,0 +1,147 @@
+"""A client of the folders: writes one request file into the inbox, and awaits its job's report.
+
+Needs nothing but inbox and outbox. Executes nothing.
+"""
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from runner.contract.text.strict_json import JsonValue, dumps_compact
+from runner.outbox.publish import OutboxReader, Report
+from runner.system.files.disk import Disk, same_file
+
+SUFFIXES = (".ipynb", ".json", ".yaml", ".yml")
+LOOK_SECONDS = 0.1
+CLAIM = ".claim-"
+LOOKED_THROUGH = 20_000
+"""Entries of the inbox that are looked at to find one job; beyond them it is not found."""
+
+
+class NameBusy(Exception):
+    """The inbox holds another request of that name: `name`."""
+
+    def __str__(self) -> str:
+        return f"the inbox holds a request named {self.args[0]!r} already; choose another --name"
+
+
+def new_job_id() -> str:
+    """An id for a job: 32 hex digits."""
+    return secrets.token_hex(16)
+
+
+def encode(job_id: str, request: Mapping[str, Any]) -> bytes:
+    """The bytes of a request file; its id stands first, where `waiting` looks for it."""
+    return dumps_compact({"id": job_id, **{k: v for k, v in request.items() if k != "id"}})
+
+
+def submit(inbox: Path, name: str, content: bytes, disk: Disk) -> Path:
+    """Put `NAME.json` into the inbox: whole and durable before it has a name.
+
+    The inbox must exist; folders of the name are made in it.
+
+    Raises:
+        NameBusy: a request of that name waits there.
+        OSError: it could not be written; nothing of it is visible.
+    """
+    target = inbox / f"{name}.json"
+    disk.make_folders(inbox, target.parent)
+    if any(os.path.lexists(target.with_name(target.stem + suffix)) for suffix in SUFFIXES):
+        raise NameBusy(name)
+    try:
+        disk.create_whole(target, content)
+    except FileExistsError:
+        raise NameBusy(name) from None
+    disk.sync_folder(target.parent)
+    return target
+
+
+def waiting(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
+    """Name and bytes of a request with that id which no daemon has accepted yet.
+
+    One that is claimed meanwhile is perhaps seen neither in its folder nor in its claim, but then
+    by a second look, or it is accepted: who looks into the ledger first looks there again.
+    """
+    return _look_through(inbox, job_id) or _look_through(inbox, job_id)
+
+
+def _look_through(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
+    looked = 0
+    for folder, folders, files in os.walk(inbox):
+        looked += len(files) + len(folders)
+        if looked > LOOKED_THROUGH:
+            return None
+        place = Path(folder)
+        claim = f"{CLAIM}{job_id}"
+        if claim in folders:
+            files = [*files, *(f"{claim}/{name}" for name in _names(place / claim))]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in files:
+            found = _request_of(place / file, job_id) if file.endswith(".json") else None
+            if found is not None:
+                stem = Path(file).name.removesuffix(".json")
+                return (place / stem).relative_to(inbox).as_posix(), found
+    return None
+
+
+def tidy(inbox: Path, folder: str, keep: str, disk: Disk) -> None:
+    """Remove the empty folders in `inbox/folder` but for `keep`: those of earlier days."""
+    for name in _names(inbox / folder):
+        if name != keep:
+            with suppress(OSError):
+                disk.remove_folder(inbox / folder / name)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _request_of(file: Path, job_id: str) -> bytes | None:
+    """The bytes of a request file as `encode` makes it, if it has that id."""
+    try:
+        with file.open("rb") as opened:
+            if not re.match(rb'\{"id":"' + job_id.encode(), opened.read(64)):
+                return None
+            opened.seek(0)
+            return opened.read()
+    except OSError:
+        return None
+
+
+def cancel(inbox: Path, name: str, job_id: str | None, disk: Disk) -> None:
+    """Put `NAME.cancel` into the inbox, for one job or for all of that name.
+
+    Raises:
+        OSError: it could not be written, or one for another job of that name waits there.
+    """
+    target = inbox / f"{name}.cancel"
+    content = (job_id or "").encode()
+    disk.make_folders(inbox, target.parent)
+    try:
+        disk.create_whole(target, content)
+    except FileExistsError:
+        if not (same_file(target, b"") or same_file(target, content)):
+            raise
+    disk.sync_folder(target.parent)
+
+
+def watch_report(
+    reader: OutboxReader, name: str, job_id: str
+) -> Iterator[Report | dict[str, JsonValue] | None]:
+    """Look again and again: what the status file tells, and at last the job's report."""
+    while True:
+        report = reader.of_job(name, job_id)
+        if report is not None:
+            yield report
+            return
+        status = reader.status(name)
+        yield status if status is not None and status.get("job_id") == job_id else None
+        time.sleep(LOOK_SECONDS)

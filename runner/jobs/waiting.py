@@ -1,0 +1,118 @@
+"""Waits for reports: who waits for a job is woken by events in the folders where it will appear.
+
+A look once a second stands behind the events, for mounts that have none. Reads the outbox alone.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runner.outbox.publish import ERROR, RESULT, STATUS, OutboxReader, Report
+from runner.system.files.watch import Watch
+
+REPORTS = (RESULT, ERROR)
+LOOK_SECONDS = 1.0
+WATCHED_FOLDERS = 64
+"""Each watch takes an inotify instance and two threads; beyond these the looks must do."""
+
+
+class Arrivals:
+    """The waiting room of one outbox. Safe for many threads."""
+
+    def __init__(self, outbox: Path) -> None:
+        self.reader = OutboxReader(outbox)
+        self._outbox = outbox
+        self._lock = threading.Lock()
+        self._waiters: dict[str | None, set[threading.Event]] = {}
+        self._watches: dict[Path, Watch] = {}
+        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether waiting has come to an end for everybody."""
+        return self._closed
+
+    def wait(
+        self, name: str, job_id: str, seconds: float, has_left: Callable[[], bool]
+    ) -> Report | None:
+        """The report of a job once it is there; None when the time is over or the client left."""
+        deadline = time.monotonic() + seconds
+        with self.listen(name) as next_look:
+            while True:
+                report = self.reader.of_job(name, job_id)
+                left = deadline - time.monotonic()
+                if report is not None or left <= 0 or self._closed or has_left():
+                    return report
+                next_look(left)
+
+    @contextmanager
+    def listen(self, name: str | None) -> Iterator[Callable[[float], None]]:
+        """Gives a function that returns when there may be news of a name, or after a second.
+
+        None stands for all names; of those in subfolders only the looks tell.
+        """
+        woken = threading.Event()
+        with self._lock:
+            self._waiters.setdefault(name, set()).add(woken)
+
+        def next_look(seconds: float) -> None:
+            woken.wait(min(seconds, LOOK_SECONDS))
+            woken.clear()
+            self._watch(name)
+
+        try:
+            self._watch(name)
+            yield next_look
+        finally:
+            with self._lock:
+                self._waiters[name].discard(woken)
+                if not self._waiters[name]:
+                    del self._waiters[name]
+
+    def close(self) -> None:
+        """Let everybody go."""
+        self._closed = True
+        self._wake_all()
+        with self._lock:
+            watches, self._watches = list(self._watches.values()), {}
+        for watch in watches:
+            watch.stop()
+
+    def _wake(self, path: str) -> None:
+        """Only those whose name it is: two hundred may wait while fifty results a second come.
+
+        A new folder may be the one that somebody needs to watch.
+        """
+        relative = os.path.relpath(path, self._outbox)
+        name = next((relative.removesuffix(s) for s in REPORTS if relative.endswith(s)), None)
+        if name is None and Path(path).is_dir():
+            self._wake_all()
+        with self._lock:
+            for key in (name or relative.removesuffix(STATUS), None):
+                for woken in self._waiters.get(key, ()):
+                    woken.set()
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            for waiters in self._waiters.values():
+                for woken in waiters:
+                    woken.set()
+
+    def _watch(self, name: str | None) -> None:
+        """Watch the folder where a name's files will be, or the nearest one that is there."""
+        folder = self._outbox if name is None else (self._outbox / name).parent
+        while folder != self._outbox and not folder.is_dir():
+            folder = folder.parent
+        with self._lock:
+            if self._closed:
+                return
+            watch = self._watches.pop(folder, None) or Watch(folder, self._wake, recursive=False)
+            self._watches[folder] = watch  # the last one is the one used last
+            watch.ensure()
+            unused = list(self._watches)[:-WATCHED_FOLDERS]
+            stopped = [self._watches.pop(old) for old in unused]
+        for old_watch in stopped:
+            old_watch.stop()

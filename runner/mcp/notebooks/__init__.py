@@ -1,0 +1,1 @@
+"""Tools on the live notebooks of JupyterLab."""

@@ -1,0 +1,260 @@
+"""A notebook that is open in JupyterLab, as one more client of its collaboration room sees it.
+
+Owns the connection and loses nothing in silence: what was edited is at the server, and saved there,
+when `settle` returns. Runs no code.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from jupyter_nbmodel_client import NotebookModel
+from pycrdt import (
+    Array,
+    Decoder,
+    Encoder,
+    Map,
+    Text,
+    YMessageType,
+    YSyncMessageType,
+    create_awareness_message,
+    create_sync_message,
+    create_update_message,
+    handle_sync_message,
+)
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, WebSocketException
+
+from runner.mcp.answers import ToolError
+
+Json = dict[str, Any]
+
+RAW = 2
+"""Of jupyter-collaboration's own: a JSON message, such as a wish to save and its answer."""
+SYNC_SECONDS = 20
+SAVE_LOOKS = 50
+SAVE_LOOK_SECONDS = 0.1
+MESSAGE_BYTES = 256 * 1024 * 1024
+AGENT = {
+    "username": "inbox-runner",
+    "name": "Agent",
+    "display_name": "Agent",
+    "initials": "AI",
+    "color": "var(--jp-collaborator-color1)",
+}
+"""As whom people in JupyterLab see this client."""
+
+
+class DocumentLost(ToolError):
+    """The room hung up or does not answer; the message says which."""
+
+
+class Document(NotebookModel):  # type: ignore[misc]
+    """The shared notebook while connected. All of it belongs to the event loop's thread.
+
+    The client of the library would do, did it not take a room that hung up, or never answered, for
+    an empty notebook.
+    """
+
+    def __init__(self, websocket: ClientConnection) -> None:
+        super().__init__()
+        self._websocket = websocket
+        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
+        self._answers: dict[str, asyncio.Queue[str]] = {"sync": asyncio.Queue()}
+        self._answers["save"] = asyncio.Queue()
+        self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._changed = self._is_taking = False
+        self._saves = 0
+
+    async def settle(self) -> None:
+        """Wait until the server has every edit and has written the notebook to its disk.
+
+        Raises:
+            DocumentLost: not sure.
+        """
+        self._outgoing.put_nowait(create_sync_message(self._doc.ydoc))
+        await self._answer("sync")
+        if not self._changed:
+            return
+        for _ in range(SAVE_LOOKS):
+            self._saves += 1
+            self._outgoing.put_nowait(_wish_to_save(self._saves))
+            answer = await self._answer("save")
+            if answer == "failed":
+                raise DocumentLost("JupyterLab could not write the notebook to its disk")
+            if answer == "success":
+                self._changed = False
+                return
+            await asyncio.sleep(SAVE_LOOK_SECONDS)  # it was writing already
+
+    def index_of(self, cell_id: str) -> int | None:
+        """Where a cell is now; None when somebody removed it."""
+        ids = (cell.get("id") for cell in self._doc.ycells)
+        return next((index for index, found in enumerate(ids) if found == cell_id), None)
+
+    def begin(self, cell_id: str) -> None:
+        """Show that a code cell runs."""
+        self._change(cell_id, execution_state="running", execution_count=None)
+
+    def end(self, cell_id: str, execution_count: int | None) -> None:
+        """Show that it does not run any more."""
+        self._change(cell_id, execution_state="idle", execution_count=execution_count)
+
+    def show(self, cell_id: str, outputs: list[Json]) -> None:
+        """Make a code cell's outputs these, touching only what is different."""
+        index = self.index_of(cell_id)
+        if index is None:
+            return
+        shown: Array[Any] = self._doc.ycells[index]["outputs"]
+        with self._doc.ydoc.transaction():
+            for place, output in enumerate(outputs):
+                if place < len(shown) and _grow(shown[place], output):
+                    continue
+                del shown[place:]
+                shown.extend(self._doc._create_youtputs(outputs[place:]))
+                return
+            del shown[len(outputs) :]
+
+    def _change(self, cell_id: str, **values: object) -> None:
+        index = self.index_of(cell_id)
+        if index is not None:
+            with self._doc.ydoc.transaction():
+                self._doc.ycells[index].update(values)
+
+    @property
+    def content(self) -> Json:
+        """The notebook as it is now (nbformat)."""
+        found: Json = self._doc.source
+        return found
+
+    async def _answer(self, kind: str) -> str:
+        """The next answer of the room.
+
+        Raises:
+            DocumentLost: there is none.
+        """
+        answer = asyncio.ensure_future(self._answers[kind].get())
+        try:
+            await asyncio.wait(
+                [answer, self._lost], timeout=SYNC_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if answer.done():
+                return answer.result()
+        finally:
+            answer.cancel()
+        if self._lost.done():
+            raise DocumentLost(f"JupyterLab closed the notebook: {self._lost.result()}")
+        raise DocumentLost(f"JupyterLab did not answer within {SYNC_SECONDS} s")
+
+    async def _open(self) -> None:
+        self._outgoing.put_nowait(create_sync_message(self._doc.ydoc))
+        await self._answer("sync")
+        self._fix_model()
+        self._doc.ydoc.observe(self._on_change)
+        self._show_presence(AGENT)
+
+    def _on_change(self, event: Any) -> None:
+        if self._is_taking:
+            return  # an edit of others, which the room has
+        self._changed = True
+        self._outgoing.put_nowait(create_update_message(event.update))
+
+    def _show_presence(self, user: Json | None) -> None:
+        awareness = self._doc.awareness
+        if user is None:
+            awareness.set_local_state(None)
+        else:
+            awareness.set_local_state_field("user", user)
+        update = awareness.encode_awareness_update([awareness.client_id])
+        self._outgoing.put_nowait(create_awareness_message(update))
+
+    async def _receive(self) -> None:
+        reason = "the connection ended"
+        try:
+            async for message in self._websocket:
+                if isinstance(message, bytes) and message:
+                    self._take(message)
+            reason = self._websocket.close_reason or reason
+        except WebSocketException as error:
+            reason = str(error)
+        finally:
+            if not self._lost.done():
+                self._lost.set_result(reason)
+
+    def _take(self, message: bytes) -> None:
+        if message[0] == YMessageType.SYNC:
+            self._is_taking = True
+            try:
+                reply = handle_sync_message(message[1:], self._doc.ydoc)
+            finally:
+                self._is_taking = False
+            if message[1] == YSyncMessageType.SYNC_STEP2:
+                self._answers["sync"].put_nowait("done")
+            if reply is not None:
+                self._outgoing.put_nowait(reply)
+        elif message[0] == RAW:
+            answer = json.loads(Decoder(message[1:]).read_var_string())
+            if answer.get("type") == "save" and answer.get("responseTo") == self._saves:
+                self._answers["save"].put_nowait(str(answer.get("status")))
+
+    async def _send(self) -> None:
+        """In order: an answer to a message that was sent last is one to all before it."""
+        with suppress(WebSocketException):  # the receiver tells why
+            while True:
+                await self._websocket.send(await self._outgoing.get())
+
+    async def _leave(self) -> None:
+        self._show_presence(None)
+        for _ in range(100):
+            if self._outgoing.empty() or self._lost.done():
+                break
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def joined(url: str, headers: Mapping[str, str]) -> AsyncIterator[Document]:
+    """The document of a room, there in full; left again at the end.
+
+    Raises:
+        DocumentLost: it cannot be joined.
+    """
+    try:
+        websocket = await connect(
+            url, additional_headers=headers, max_size=MESSAGE_BYTES, open_timeout=SYNC_SECONDS
+        )
+    except (OSError, TimeoutError, InvalidHandshake) as error:
+        raise DocumentLost(f"the notebook cannot be opened in JupyterLab ({error})") from error
+    document = Document(websocket)
+    running = [asyncio.create_task(document._receive()), asyncio.create_task(document._send())]
+    try:
+        await document._open()
+        yield document
+        await document._leave()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await websocket.close()
+
+
+def _grow(shown: Map[Any], output: Json) -> bool:
+    """Whether an output that is shown is this one, or became it by what was printed since."""
+    if output["output_type"] == "stream" and shown.get("name") == output["name"]:
+        text: Text = shown["text"]
+        had = str(text)
+        if not output["text"].startswith(had):
+            return False
+        if len(output["text"]) > len(had):
+            text += output["text"][len(had) :]
+        return True
+    return bool(shown.to_py() == output)
+
+
+def _wish_to_save(number: int) -> bytes:
+    encoder = Encoder()
+    encoder.write_var_uint(RAW)
+    encoder.write_var_string("save")
+    encoder.write_var_uint(number)
+    return encoder.to_bytes()

@@ -1,0 +1,266 @@
+"""Jupyter's REST API, as far as the tools need it: files, kernels of notebooks, rooms.
+
+Every failure becomes a sentence that says what to do. Never writes to a notebook that is there:
+a room that has it open would lose that in silence.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+import httpx2
+
+from runner.config import Mcp
+from runner.mcp.answers import ToolError
+
+Json = dict[str, Any]
+
+CONNECT_SECONDS = 5
+ANSWER_SECONDS = 30
+HEALTH_SECONDS = 4
+LISTED_NOTEBOOKS = 500
+LOOKED_FOLDERS = 300
+_SKIPPED = frozenset({".ipynb_checkpoints", "__pycache__", "node_modules"})
+PYTHON3 = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+
+
+class JupyterAway(ToolError):
+    """Jupyter cannot be reached; the message says where it was looked for."""
+
+
+class JupyterRefused(ToolError):
+    """Jupyter does not do what it is asked: `status, message`."""
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+@dataclass(frozen=True)
+class Found:
+    """A notebook below Jupyter's root."""
+
+    path: str
+    last_modified: str | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The notebooks that were found, and whether there may be more."""
+
+    notebooks: tuple[Found, ...]
+    is_cut: bool
+
+
+@dataclass(frozen=True)
+class Session:
+    """The kernel that a notebook has, the same for people and agents."""
+
+    kernel_id: str
+    kernel: str
+    state: str
+
+
+class Server:
+    """One Jupyter server."""
+
+    def __init__(self, url: str, token: str | None, setting: str) -> None:
+        """`setting` names what is wrong when `url` is."""
+        self.url = url.rstrip("/")
+        self.headers = {"Authorization": f"token {token}"} if token else {}
+        self._setting = setting
+
+    @property
+    def shown(self) -> str:
+        """Its address, without what may be a secret in it."""
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+    def websocket(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """The address of a socket of its API."""
+        asked = f"?{urlencode(query)}" if query else ""
+        return f"ws{self.url.removeprefix('http')}/api/{path}{asked}"
+
+    async def ask(
+        self, method: str, path: str, body: object = None, *, seconds: float = ANSWER_SECONDS
+    ) -> Any:
+        """The JSON of an answer; None where it has none.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        timeout = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+        try:
+            async with httpx2.AsyncClient(headers=self.headers, timeout=timeout) as client:
+                answer = await client.request(method, f"{self.url}/api/{path}", json=body)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            why = str(error) or type(error).__name__
+            raise JupyterAway(
+                f"Jupyter cannot be reached at {self.shown} ({why}); start JupyterLab, "
+                f"or set {self._setting}"
+            ) from error
+        if answer.status_code in (401, 403):
+            raise JupyterRefused(
+                answer.status_code,
+                f"Jupyter at {self.shown} refuses the token; set ROOM_TOKEN (RUNTIME_TOKEN) "
+                "or JUPYTER_TOKEN to that of JupyterLab",
+            )
+        if not answer.is_success:
+            raise JupyterRefused(answer.status_code, _reason(answer))
+        return answer.json() if answer.content else None
+
+
+class Jupyter:
+    """The server of the notebooks, and that of their kernels; most often the same one."""
+
+    def __init__(self, settings: Mcp) -> None:
+        self.room = Server(settings.room_url, settings.room_secret, "ROOM_URL")
+        self.runtime = Server(
+            settings.runtime_url or settings.room_url, settings.runtime_secret, "RUNTIME_URL"
+        )
+
+    async def trouble(self) -> str | None:
+        """Why the tools on live notebooks would fail now; None if they would not."""
+        same = (self.room.url, self.room.headers) == (self.runtime.url, self.runtime.headers)
+        try:
+            for server in (self.room,) if same else (self.room, self.runtime):
+                await server.ask("GET", "status", seconds=HEALTH_SECONDS)
+        except (JupyterAway, JupyterRefused) as error:
+            return str(error)
+        return None
+
+    async def exists(self, path: str) -> bool:
+        """Whether there is a notebook at a path.
+
+        Raises:
+            JupyterAway, JupyterRefused: also for a folder.
+        """
+        try:
+            found = await self.room.ask("GET", f"contents/{quote(path)}?content=0")
+        except JupyterRefused as refused:
+            if refused.args[0] == 404:
+                return False
+            raise
+        if found["type"] != "notebook":
+            raise JupyterRefused(400, f"{path!r} is a {found['type']}, not a notebook")
+        return True
+
+    async def make(self, path: str) -> None:
+        """Make a notebook without cells, for a Python kernel, and the folders above it.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        folders = path.split("/")[:-1]
+        for depth in range(1, len(folders) + 1):
+            await self._make_folder("/".join(folders[:depth]))
+        content = {
+            "cells": [],
+            "metadata": {"kernelspec": PYTHON3, "language_info": {"name": "python"}},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        body = {"type": "notebook", "format": "json", "content": content}
+        await self.room.ask("PUT", f"contents/{quote(path)}", body)
+
+    async def _make_folder(self, path: str) -> None:
+        try:
+            await self.room.ask("GET", f"contents/{quote(path)}?content=0")
+        except JupyterRefused as refused:
+            if refused.args[0] != 404:
+                raise
+            await self.room.ask("PUT", f"contents/{quote(path)}", {"type": "directory"})
+
+    async def list(self, folder: str = "") -> Listing:
+        """The notebooks below a folder, by path; hidden folders are left out.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        found: list[Found] = []
+        pending = [folder.strip("/")]
+        looked = 0
+        while pending and looked < LOOKED_FOLDERS and len(found) < LISTED_NOTEBOOKS:
+            here = pending.pop(0)
+            looked += 1
+            answer = await self.room.ask("GET", f"contents/{quote(here)}?content=1&type=directory")
+            for entry in answer["content"] or []:
+                name = entry["name"]
+                if entry["type"] == "notebook":
+                    found.append(Found(entry["path"], entry["last_modified"], entry["size"]))
+                elif entry["type"] == "directory" and not _is_skipped(name):
+                    pending.append(entry["path"])
+        is_cut = bool(pending) or len(found) > LISTED_NOTEBOOKS
+        shown = sorted(found, key=lambda one: one.path)[:LISTED_NOTEBOOKS]
+        return Listing(tuple(shown), is_cut)
+
+    async def sessions(self) -> dict[str, Session]:
+        """The notebooks that have a kernel now, by path.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        answer = await self.runtime.ask("GET", "sessions")
+        return {one["path"]: _session(one) for one in answer if one.get("kernel")}
+
+    async def session(self, path: str, kernel: str) -> Session:
+        """The kernel of a notebook, a person's too; started if it has none.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        body = {
+            "path": path,
+            "name": path.rpartition("/")[2],
+            "type": "notebook",
+            "kernel": {"name": kernel},
+        }
+        return _session(await self.runtime.ask("POST", "sessions", body))
+
+    async def interrupt(self, kernel_id: str) -> None:
+        """Interrupt what a kernel runs.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        await self.runtime.ask("POST", f"kernels/{quote(kernel_id)}/interrupt")
+
+    async def room_of(self, path: str) -> str:
+        """The address of a notebook's room.
+
+        Raises:
+            JupyterAway, JupyterRefused: also where jupyter-collaboration is missing.
+        """
+        asked = {"format": "json", "type": "notebook"}
+        try:
+            found = await self.room.ask("PUT", f"collaboration/session/{quote(path)}", asked)
+        except JupyterRefused as refused:
+            if refused.args[0] in (404, 405):
+                raise JupyterRefused(
+                    refused.args[0],
+                    f"JupyterLab cannot share {path!r}; it needs jupyter-collaboration "
+                    "in its own environment",
+                ) from refused
+            raise
+        room = f"{found['format']}:{found['type']}:{found['fileId']}"
+        query = {"sessionId": found["sessionId"]}
+        return self.room.websocket(f"collaboration/room/{quote(room, safe=':')}", query)
+
+
+def _is_skipped(name: str) -> bool:
+    return name.startswith(".") or name in _SKIPPED
+
+
+def _session(answer: Mapping[str, Any]) -> Session:
+    kernel = answer["kernel"]
+    return Session(kernel["id"], kernel["name"], str(kernel.get("execution_state") or "unknown"))
+
+
+def _reason(answer: httpx2.Response) -> str:
+    try:
+        found = answer.json().get("message")
+    except (ValueError, AttributeError):
+        found = None
+    return f"Jupyter says {answer.status_code}: {found or answer.reason_phrase}"

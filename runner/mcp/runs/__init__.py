@@ -1,0 +1,1 @@
+"""Tools on the runner: jobs, its library and its results."""

@@ -1,0 +1,282 @@
+"""What agents do with the runner: submit, wait, look, cancel, check; a client of the folders.
+
+The rules are those of `POST /run` and `/jobs`, and so is the code. Executes nothing.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from anyio import to_thread
+
+from runner.config import MEGABYTE, Settings
+from runner.contract.outcome import ErrorType, Status, refuse
+from runner.contract.request import JOB_ID, library_path
+from runner.inbox import unclaimed as waiting
+from runner.inbox.library import as_spelt, library_reader
+from runner.jobs.body import Asked, read_body
+from runner.jobs.health import Health, examine
+from runner.jobs.problem import Problem
+from runner.jobs.record import Question, Record
+from runner.jobs.refusals import Forecast, Source, forecast
+from runner.jobs.submissions import MADE_NAMES, Runs, Submitted
+from runner.jobs.submit import cancel
+from runner.jobs.waiting import Arrivals
+from runner.system.files.disk import Disk, read_regular
+
+Json = dict[str, Any]
+T = TypeVar("T")
+Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Told what the status file tells, when it changed."""
+
+FIRST_LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.5
+QUIET_SECONDS = 5.0
+"""Progress is told this often though nothing changed, so that a client sees that we live."""
+REMEMBERED_NAMES = 1000
+LISTED_NOTEBOOKS = 1000
+LOOKED_ENTRIES = 20_000
+
+
+class Jobs:
+    """The runner behind one set of folders. Never blocks the event loop."""
+
+    def __init__(self, settings: Settings, closing: asyncio.Event, disk: Disk) -> None:
+        """Once `closing` is set, nobody waits any more."""
+        self._settings = settings
+        self._closing = closing
+        self._disk = disk
+        self._record = Record(settings)
+        arrivals = Arrivals(settings.outbox)
+        self._runs = Runs(settings, self._record, arrivals, self._disk)
+        self._names: dict[str, str] = {}
+
+    async def submit(self, source: Source, keys: Mapping[str, Any]) -> Submitted:
+        """Bring a request into the inbox. `keys` are those of a request that are not None.
+
+        Raises:
+            Refused, Problem, OSError
+        """
+        job = await _aside(self._runs.submit, self._asked(source, keys), None)
+        self._names[job.job_id] = job.name
+        if len(self._names) > REMEMBERED_NAMES:
+            self._names.pop(next(iter(self._names)))
+        return job
+
+    async def wait(self, job: Submitted, seconds: float, tell: Progress) -> Json:
+        """What is known of a job once it is over, or when time is up."""
+        deadline = time.monotonic() + seconds
+        pause = FIRST_LOOK_SECONDS
+        said: object = None
+        told_at = time.monotonic()
+        while True:
+            report = await _aside(self._record.outbox.of_job, job.name, job.job_id)
+            if report is not None:
+                return {**report.content, "result": report.content}
+            progress = await _aside(self._record.progress, job.name, job.job_id)
+            now = time.monotonic()
+            if now >= deadline or self._closing.is_set():
+                return await self._unfinished(job, progress)
+            if progress is not None and (progress != said or now - told_at > QUIET_SECONDS):
+                said, told_at = progress, now
+                await tell(progress)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), min(pause, deadline - now))
+            pause = min(pause * 1.5, LOOK_SECONDS)
+
+    async def _unfinished(self, job: Submitted, progress: Mapping[str, Any] | None) -> Json:
+        """Of the folders alone, since the ledger may be out of reach."""
+        status = (progress or {}).get("status", Status.QUEUED)
+        known = await _aside(self._record.find, job.job_id)
+        if progress is None and known is not None:
+            status = str(known.status)
+        found = {"job_id": job.job_id, "name": job.name, "status": status, "progress": progress}
+        if status == Status.QUEUED and (reasons := (await self.health()).reasons):
+            found["message"] = f"It waits: {'; '.join(reasons)}."
+        return found
+
+    async def show(self, job_id: str) -> Json:
+        """See `Record.show`; of a job that was submitted here, also without a ledger.
+
+        Raises:
+            Problem
+        """
+        return await _aside(self._shown, job_id)
+
+    def _shown(self, job_id: str) -> Json:
+        try:
+            return self._record.show(job_id)
+        except Problem:
+            name = self._names.get(job_id) or self._made_name(job_id)
+            if name is None:
+                raise
+        report = self._record.outbox.of_job(name, job_id)
+        if report is not None:
+            return {**report.content, "result": report.content}
+        progress = self._record.progress(name, job_id)
+        status = (progress or {}).get("status", Status.QUEUED)
+        return {"job_id": job_id, "name": name, "status": status, "progress": progress}
+
+    def _made_name(self, job_id: str) -> str | None:
+        """The name of a job that nobody named, as long as something of it lies in the outbox."""
+        if not JOB_ID.fullmatch(job_id):
+            return None
+        folder = self._settings.outbox / MADE_NAMES
+        place = next(folder.glob(f"*/{job_id}.*"), None)
+        return None if place is None else f"{MADE_NAMES}/{place.parent.name}/{job_id}"
+
+    async def listing(self, asked: Question) -> list[Json]:
+        """Rows, the newest first.
+
+        Raises:
+            Problem
+        """
+        found: list[Json] = (await _aside(self._record.list, asked))["jobs"]
+        return found
+
+    async def cancel(self, job_id: str) -> Json:
+        """Ask for a job's end; gives what is known of it now.
+
+        Raises:
+            Problem, OSError
+        """
+        found = await self.show(job_id)
+        if found["status"] in (Status.QUEUED, Status.RUNNING):
+            await _aside(cancel, self._settings.inbox, found["name"], job_id, self._disk)
+        return found
+
+    async def forecast(self, source: Source, keys: Mapping[str, Any]) -> Forecast:
+        """Everything for which the runner would refuse it or warn of it."""
+        asked = {key: value for key, value in keys.items() if key != "name"}
+        return await _aside(forecast, asked, lambda: source, self._settings)
+
+    async def executed_notebook(self, job_id: str) -> str:
+        """The executed notebook's text.
+
+        Raises:
+            Problem, OSError
+        """
+        return await _aside(lambda: read_regular(self._executed(job_id)).decode("utf-8", "replace"))
+
+    async def cell_outputs(self, job_id: str) -> list[Json]:
+        """The outputs of all cells of an executed notebook, in order.
+
+        Raises:
+            Problem, OSError
+        """
+        return await _aside(lambda: _outputs_in(read_regular(self._executed(job_id))))
+
+    def _executed(self, job_id: str) -> Path:
+        """Beside the report where that is found by its name, else by the record."""
+        name = str(self._shown(job_id)["name"])
+        report = self._record.outbox.of_job(name, job_id)
+        if report is None or report.content.get("output_nb") is None:
+            return self._record.published(job_id, "")[0]
+        return report.path.with_name(f"{name.rpartition('/')[2]}.ipynb")
+
+    async def library(self) -> tuple[list[Json], bool]:
+        """The notebooks of the library, by path; and whether there are more."""
+        return await _aside(_listed, self._settings.notebooks)
+
+    async def library_notebook(self, path: str) -> str:
+        """A notebook's text.
+
+        Raises:
+            Refused
+        """
+        cap = int(self._settings.limits.notebook_mb * MEGABYTE)
+        raw = await _aside(library_reader(self._settings.notebooks, cap), path)
+        return raw.decode("utf-8", "replace")
+
+    async def is_in_library(self, path: str) -> bool:
+        """Whether a request may name it.
+
+        Raises:
+            Refused: no path could be meant.
+        """
+        folder, pure = self._settings.notebooks, library_path(path)
+        return await _aside(lambda: (folder / as_spelt(folder, pure)).is_file())
+
+    async def waiting(self) -> Json:
+        """What stays in the inbox, and why."""
+        found = await _aside(waiting.read, self._settings.state)
+        return waiting.content_of(found or waiting.WaitingList())
+
+    async def health(self) -> Health:
+        """Whether a request that came now would be run."""
+        return await _aside(examine, self._settings)
+
+    def _asked(self, source: Source, keys: Mapping[str, Any]) -> Asked:
+        body = json.dumps({"notebook": source, **keys}).encode()
+        return read_body(body, self._settings)
+
+
+def notebook_of(cells: list[Any], tag: str) -> Json:
+    """A notebook of these cells; a text is the source of a code cell.
+
+    What the last one gives is the result, where it is a text.
+
+    Raises:
+        Refused
+    """
+    found: list[Json] = []
+    for cell in cells:
+        if isinstance(cell, str):
+            found.append({"cell_type": "code", "source": cell, "metadata": {}})
+        elif isinstance(cell, dict):
+            found.append({"metadata": {}, **cell})
+        else:
+            raise refuse(
+                ErrorType.INVALID_NOTEBOOK, "A cell is a text, or an object of a notebook."
+            )
+    if cells and isinstance(cells[-1], str):
+        found[-1]["metadata"] = {"tags": [tag]}
+    return {"cells": found, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+
+
+def without_outputs(content: Mapping[str, Any]) -> Json:
+    """A notebook as it would be run: what it showed before only makes it large."""
+    cells = [
+        {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
+        for cell in content["cells"]
+    ]
+    return {**content, "cells": cells}
+
+
+def _outputs_in(raw: bytes) -> list[Json]:
+    """Of what may be no notebook, none."""
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return []
+    cells = found.get("cells", []) if isinstance(found, dict) else []
+    return [output for cell in cells for output in cell.get("outputs") or []]
+
+
+async def _aside(call: Callable[..., T], *given: object) -> T:
+    """Call what may block, away from the event loop."""
+    return await to_thread.run_sync(partial(call, *given), abandon_on_cancel=True)
+
+
+def _listed(library: Path) -> tuple[list[Json], bool]:
+    found: list[Json] = []
+    looked = 0
+    for folder, folders, files in os.walk(library):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        looked += len(folders) + len(files)
+        for name in sorted(files):
+            if not name.endswith(".ipynb") or name.startswith("."):
+                continue
+            if len(found) >= LISTED_NOTEBOOKS:
+                return found, True
+            path = PurePosixPath(Path(folder, name).relative_to(library))
+            found.append({"path": str(path), "uri": f"runner://notebooks/{path}"})
+        if looked > LOOKED_ENTRIES:
+            return found, True
+    return found, False

@@ -1,0 +1,218 @@
+"""What of a job a model sees: its state, its results cut to what fits, and its pictures.
+
+Pure rules over the JSON that the record gives. What is cut is told, and where all of it is.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from runner.contract.text.plain_text import excerpt
+from runner.mcp.outputs import PICTURE_CHARACTERS, PICTURES, Picture
+
+Json = dict[str, Any]
+
+ROWS = 20
+VALUE_CHARACTERS = 4_000
+RESULTS_CHARACTERS = 12_000
+TRACEBACK_CHARACTERS = 4_000
+LISTED_FILES = 50
+_CELL = re.compile(r"cell_\d+")
+_TABLE = {"columns", "index", "data"}
+
+
+class JobShown(BaseModel):
+    """A job of the runner, as the tools give it."""
+
+    job_id: str
+    name: str
+    status: str = Field(
+        description="queued, running, succeeded, failed, timed_out, cancelled, interrupted "
+        "or rejected"
+    )
+    progress: str | None = Field(None, description="how far it is, while it runs")
+    error_type: str | None = None
+    message: str | None = Field(None, description="why it did not succeed")
+    cell_index: int | None = Field(None, description="the cell that failed, from 0")
+    cell_source: str | None = None
+    traceback: str | None = None
+    results: dict[str, Any] | None = Field(
+        None, description="glued values by name, and cells tagged `results` as cell_N"
+    )
+    outputs: list[str] = Field(
+        default_factory=list, description="what its cells showed, where it gave no results"
+    )
+    files: list[str] = Field(
+        default_factory=list, description="what it wrote, as paths in the outbox"
+    )
+    duration_seconds: float | None = None
+    warnings: list[str] = Field(default_factory=list)
+    left_out: list[str] = Field(
+        default_factory=list, description="what is cut here; the resources have all of it"
+    )
+    resources: list[str] = Field(default_factory=list, description="resources to read for more")
+    next_step: str | None = Field(None, description="what to do while it is not over")
+
+
+def shown(found: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
+    """What is known of a job (see `Record.show`), for a model; and the pictures of its results."""
+    job_id = str(found["job_id"])
+    report: Mapping[str, Any] | None = found.get("result")
+    if report is None:
+        return _without_report(found, job_id), []
+    results, pictures, left_out = _results(report.get("results") or {})
+    files = [str(file["path"]) for file in report.get("files") or []]
+    if len(files) > LISTED_FILES:
+        left_out.append(f"{len(files) - LISTED_FILES} of {len(files)} files")
+    resources = [f"runner://jobs/{job_id}"]
+    if report.get("output_nb"):
+        resources.append(f"runner://jobs/{job_id}/notebook")
+    source = report.get("cell_source")
+    return JobShown(
+        job_id=job_id,
+        name=str(report["name"]),
+        status=str(report["status"]),
+        error_type=report.get("error_type"),
+        message=report.get("message"),
+        cell_index=report.get("cell_index"),
+        cell_source=None if source is None else excerpt(str(source), VALUE_CHARACTERS),
+        traceback=_traceback(report.get("traceback")),
+        results=results,
+        files=files[:LISTED_FILES],
+        duration_seconds=report.get("duration_seconds"),
+        warnings=[str(warning) for warning in report.get("warnings") or []],
+        left_out=left_out,
+        resources=resources,
+    ), pictures
+
+
+def _without_report(found: Mapping[str, Any], job_id: str) -> JobShown:
+    is_over = found["status"] not in ("queued", "running")
+    step = (
+        "Its files are not in the outbox any more."
+        if is_over
+        else f'Ask again with get_job("{job_id}", wait_seconds=50); cancel_job("{job_id}") ends it.'
+    )
+    return JobShown(
+        job_id=job_id,
+        name=str(found["name"]),
+        status=str(found["status"]),
+        error_type=found.get("error_type"),
+        message=found.get("message"),
+        progress=progress_line(found.get("progress")),
+        resources=[f"runner://jobs/{job_id}"],
+        next_step=step,
+    )
+
+
+def progress_line(progress: Mapping[str, Any] | None) -> str | None:
+    """How far a job is, by its status file."""
+    if progress is None or progress.get("status") != "running":
+        return None
+    line = f"cell {progress.get('cell')} of {progress.get('cells')}"
+    if isinstance(progress.get("elapsed_seconds"), int | float):
+        line += f", {progress['elapsed_seconds']:.0f} s"
+    tail = str(progress.get("log_tail") or "").strip()
+    return f"{line}; printed last: {tail[-300:]}" if tail else line
+
+
+def sentence(job: JobShown) -> str:
+    """The job in text, for clients that show nothing else."""
+    lines = [f"Job {job.job_id} ({job.name}): {job.status}"]
+    if job.duration_seconds is not None:
+        lines[0] += f" after {job.duration_seconds:g} s"
+    if job.progress:
+        lines[0] += f", {job.progress}"
+    if job.message:
+        lines.append(f"{job.error_type}: {job.message}" if job.error_type else job.message)
+    if job.cell_source is not None:
+        lines.append(f"Cell {job.cell_index} of the notebook:\n{job.cell_source}")
+    if job.traceback:
+        lines.append(job.traceback)
+    if job.results:
+        lines.append(f"Results:\n{json.dumps(job.results, ensure_ascii=False, indent=1)}")
+    if job.outputs:
+        lines.append("\n".join(["What its cells showed:", *job.outputs]))
+    for title, items in (
+        ("Files in the outbox", job.files),
+        ("Warnings", job.warnings),
+        ("Cut here", job.left_out),
+    ):
+        if items:
+            lines.append(f"{title}: {'; '.join(items)}")
+    if job.next_step:
+        lines.append(job.next_step)
+    elif job.resources:
+        lines.append(f"All of it: {', '.join(job.resources)}")
+    return "\n".join(lines)
+
+
+def _traceback(lines: list[str] | None) -> str | None:
+    if not lines:
+        return None
+    text = "\n".join(lines)
+    if len(text) <= TRACEBACK_CHARACTERS:
+        return text
+    # What was raised stands at the end.
+    left_out = len(text) - TRACEBACK_CHARACTERS
+    return f"[… {left_out} characters left out …]\n{text[-TRACEBACK_CHARACTERS:]}"
+
+
+def _results(results: Mapping[str, Any]) -> tuple[Json, list[Picture], list[str]]:
+    found: Json = {}
+    pictures: list[Picture] = []
+    left_out: list[str] = []
+    budget = RESULTS_CHARACTERS
+    for name, value in results.items():
+        if _CELL.fullmatch(name) and isinstance(value, dict):
+            value = _bundle(name, value, pictures, left_out)
+        value = _cut(name, value, left_out)
+        size = len(json.dumps(value, ensure_ascii=False))
+        if size > budget:
+            left_out.append(f"{name} ({size} characters)")
+            continue
+        budget -= size
+        found[name] = value
+    return found, pictures, left_out
+
+
+def _bundle(name: str, bundle: Json, pictures: list[Picture], left_out: list[str]) -> Json:
+    """A cell's MIME bundle without its pictures, and without what says the same once more."""
+    kept: Json = {}
+    has_text = "text/plain" in bundle or "application/json" in bundle
+    for media_type, value in bundle.items():
+        if media_type in ("image/png", "image/jpeg", "image/gif", "image/webp"):
+            data = str(value).replace("\n", "")
+            if len(pictures) < PICTURES and len(data) <= PICTURE_CHARACTERS:
+                pictures.append(Picture(data, media_type))
+            else:
+                left_out.append(f"a picture of {name}")
+        elif media_type == "text/html" and has_text:
+            left_out.append(f"the HTML of {name}")
+        elif media_type == "text/plain" and "application/json" in bundle:
+            continue
+        else:
+            kept[media_type] = value
+    return kept
+
+
+def _cut(name: str, value: object, left_out: list[str]) -> object:
+    if isinstance(value, dict) and set(value) == _TABLE and isinstance(value["data"], list):
+        rows = len(value["data"])
+        if rows > ROWS:
+            left_out.append(f"{name}: {rows - ROWS} of {rows} rows")
+            value = {
+                "columns": value["columns"],
+                "index": value["index"][:ROWS],
+                "data": value["data"][:ROWS],
+            }
+    if isinstance(value, dict) and value and all("/" in key for key in value):
+        return {key: _cut(f"{name} ({key})", inner, left_out) for key, inner in value.items()}
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) <= VALUE_CHARACTERS:
+        return value
+    left_out.append(f"{name}: {len(text) - VALUE_CHARACTERS} of {len(text)} characters")
+    return excerpt(text, VALUE_CHARACTERS)

@@ -1,0 +1,1 @@
+"""Publishes outcomes, and reads them back."""

@@ -1,0 +1,105 @@
+"""The JSON that stands for a job: the published report, and the row in a list of jobs.
+
+A pure rule over values. Touches no disk.
+"""
+
+import string
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from runner.contract.outcome import ErrorResult, Result
+from runner.contract.request import Request
+from runner.contract.text import strict_json
+from runner.contract.text.strict_json import JsonValue
+from runner.state.ledger import Job, Seal, seconds_between
+
+_UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~/".encode())
+
+
+def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> bytes:
+    """`NAME.result.json` or `NAME.error.json` as strict UTF-8 JSON."""
+    outcome = seal.outcome
+    fields: dict[str, object] = {
+        "job_id": job.job_id,
+        "name": job.name,
+        "status": outcome.status,
+        "results": {},
+        "files": [with_url(file.model_dump(), job.job_id, job.name) for file in seal.files],
+        "output_nb": None if seal.executed is None else f"{job.name}.ipynb",
+        "output_nb_url": None if seal.executed is None else f"/jobs/{job.job_id}/notebook",
+        "parameters": request.parameters,
+        "kernel": outcome.kernel,
+        "cells": outcome.cells,
+        "attempt": job.attempt,
+        "accepted_at": job.accepted_at,
+        "started_at": job.started_at,
+        "finished_at": seal.finished_at,
+        "duration_seconds": _seconds(job.started_at, seal.finished_at),
+        "host": outcome.host,
+        "input_sha256": job.input_sha256 or None,
+        "warnings": [*outcome.warnings, *warnings],
+    }
+    if outcome.failure is None:
+        report = Result.model_validate(fields)
+    else:
+        report = ErrorResult.model_validate({**fields, **outcome.failure.model_dump()})
+    around = strict_json.dumps(_ordered(report.model_dump(mode="json", by_alias=True)))
+    return _with_results(around, outcome.results)
+
+
+def _with_results(around: bytes, results: str) -> bytes:
+    """A report with its results, which are text already and may be large: nobody reads them here.
+
+    A line end is in no JSON text but between its parts, so this line is the report's own.
+    """
+    before, line, after = around.partition(b'\n  "results": {}')
+    indented = results.replace("\n", "\n  ").encode()
+    return b"".join((before, line.removesuffix(b"{}"), indented, after))
+
+
+def with_url(file: Mapping[str, Any], job_id: str, name: str) -> dict[str, Any]:
+    """A published file and its address at the gateway."""
+    path: str = file["path"]
+    return {**file, "url": f"/jobs/{job_id}/files/{_quoted(path.removeprefix(f'{name}.files/'))}"}
+
+
+def _quoted(path: str) -> str:
+    """Percent-encoded but for what RFC 3986 calls unreserved, and `/`."""
+    return "".join(
+        chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in path.encode("utf-8")
+    )
+
+
+def row_of(job: Job, now: datetime) -> dict[str, JsonValue]:
+    """A job in a list. Times are UTC in ISO 8601; `seconds` from started to finished, or to now."""
+    end = job.finished_at or now.isoformat()
+    return {
+        "job_id": job.job_id,
+        "name": job.name,
+        "status": job.status,
+        "state": job.state,
+        "error_type": job.error_type,
+        "message": job.message,
+        "attempt": job.attempt,
+        "accepted_at": job.accepted_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "seconds": None if job.started_at is None else _seconds(job.started_at, end),
+    }
+
+
+def _ordered(report: dict[str, object]) -> dict[str, object]:
+    """What a person looks for first comes first; what does not apply to the error is left out."""
+    first = ("schema", "job_id", "name", "status", "error_type", "message")
+    optional = ("missing_modules", "module")
+    head = {key: report[key] for key in first if key in report}
+    return head | {
+        key: value for key, value in report.items() if not (key in optional and value is None)
+    }
+
+
+def _seconds(start: str | None, end: str) -> float:
+    if start is None:
+        return 0.0
+    return round(seconds_between(start, end), 3)

@@ -1,0 +1,361 @@
+"""Every call that changes a disk goes through here, so that tests can make any of them fail.
+
+Owns the few durable steps (write, rename, link, sync, remove). Knows nothing of jobs.
+"""
+
+import errno
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from runner.system.files.folders import NOT_A_FOLDER, Cursor, enter, read, reason_of
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1024 * 1024
+SHOWN_PATH = 200
+REMEMBERED = 4096
+"""So many folders are remembered to be durable; beyond them all are forgotten, and synced again."""
+
+
+class Disk:
+    """The real disk. Methods raise `OSError` as the system does."""
+
+    def __init__(self) -> None:
+        self._durable: set[Path] = set()
+        """Folders that are known to outlast a power cut, and so are those above them."""
+
+    def make_folder(self, path: Path) -> None:
+        """Make one folder below an existing one; no matter if it is there."""
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+
+    def make_folders(self, root: Path, path: Path, *, sync: bool = True) -> None:
+        """Make `path` and what lies between it and `root`; never `root` itself.
+
+        They are durable then, unless `sync` says that they need not be: without its own name in
+        the folder above, whatever is synced in a folder is lost (fsync(2)). One that is there
+        already may be left by somebody who was killed before the sync.
+        """
+        missing: list[Path] = []
+        while path != root and not self._is_made(path, sync):
+            missing.append(path)
+            path = path.parent
+        for folder in reversed(missing):
+            self.make_folder(folder)
+            if sync:
+                self.sync_folder(folder.parent)
+                self._remember(folder)
+
+    def _is_made(self, path: Path, sync: bool) -> bool:
+        return (not sync or path in self._durable) and path.is_dir()
+
+    def _remember(self, path: Path) -> None:
+        if len(self._durable) >= REMEMBERED:
+            self._durable.clear()
+        self._durable.add(path)
+
+    def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
+        """Write a new file; it must not exist."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            if sync:
+                self.sync(fd)
+        finally:
+            os.close(fd)
+
+    def create_whole(self, path: Path, content: bytes) -> None:
+        """A new, synced file that has its name only once it is whole.
+
+        Where the file system knows no files without a name (O_TMPFILE, open(2)), it is written
+        under a hidden one beside it first.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
+        try:
+            fd = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+            self._create_beside(path, content)
+            return
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            self.sync(fd)
+            # A reader's lease is refused while anybody has the file open for writing.
+            readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(fd)
+        try:
+            # With a folder's descriptor Python calls linkat(2), which follows; link(2) does not.
+            os.link(f"/proc/self/fd/{readable}", path, src_dir_fd=readable)
+        finally:
+            os.close(readable)
+
+    def _create_beside(self, path: Path, content: bytes) -> None:
+        temp = path.with_name(f".submit-{secrets.token_hex(8)}.tmp")
+        try:
+            self.write(temp, content)
+            self.link(temp, path)
+        finally:
+            self.unlink(temp)
+
+    def copy(self, source: int, target: Path) -> Iterator[bytes]:
+        """Copy from an open file to a new one and sync it; gives every chunk, to be hashed.
+
+        Raises:
+            OSError: it cannot be written.
+            ReadFailed: it cannot be read.
+        """
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            while chunk := read(source, CHUNK):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(fd, view) :]
+                yield chunk
+            self.sync(fd)
+        finally:
+            os.close(fd)
+
+    def read_synced(self, source: int) -> Iterator[bytes]:
+        """Sync an open file where it lies, and give every chunk of it.
+
+        Raises:
+            ReadFailed: it cannot be read.
+        """
+        self.sync(source)
+        while chunk := read(source, CHUNK):
+            yield chunk
+
+    def sync(self, fd: int) -> None:
+        """Make an open file's bytes, or an open folder's names, durable."""
+        os.fsync(fd)
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.sync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename within one mount. An existing file at `new` is replaced: look before."""
+        old.rename(new)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Give a file a second name, which must be free."""
+        os.link(old, new)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file; no matter if it is gone."""
+        path.unlink(missing_ok=True)
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder; no matter if it is gone."""
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove a folder of the runner's own with all that is in it; no matter if it is gone.
+
+        Follows no link and crosses no mount, however deep folders are nested. What cannot be
+        removed stays where it is, and all else goes.
+
+        Raises:
+            OSError: something stays; its number is that of the first such thing.
+        """
+        try:
+            above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            removal = _Removal()
+            removal.remove(above, path.name)
+        finally:
+            os.close(above)
+        removal.check()
+
+    def discard_tree(self, path: Path) -> None:
+        """Remove a folder in which nothing matters, as far as `remove_tree` can."""
+        try:
+            self.remove_tree(path)
+        except OSError as error:
+            log.debug("%s stays: %s", path, error)
+
+
+class _Removal:
+    """One removal of a tree, and what could not be removed of it."""
+
+    def __init__(self) -> None:
+        self._first: tuple[OSError, str] | None = None
+        self._left = 0
+
+    def remove(self, above: int, name: str) -> None:
+        """Remove what is called `name` in the folder that is open as `above`."""
+        try:
+            top = _enter_own(above, name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno in NOT_A_FOLDER:
+                self._unlink(above, name, name)
+            else:
+                self._note(error, name)
+            return
+        try:
+            self._empty(top)
+        finally:
+            os.close(top)
+        self._remove_folder(above, name, name)
+
+    def check(self) -> None:
+        """Raise what is to be said.
+
+        Raises:
+            OSError: something stays.
+        """
+        if self._first is None:
+            return
+        error, where = self._first
+        more = f" and {self._left - 1} more" if self._left > 1 else ""
+        raise OSError(error.errno, f"{reason_of(error)}: {where}{more}")
+
+    def _empty(self, top: int) -> None:
+        cursor = Cursor(top)
+        try:
+            pending = [self._remove_files(cursor)]
+            while pending:
+                if pending[-1]:
+                    self._go_down(cursor, pending)
+                    continue
+                pending.pop()
+                if pending:
+                    name = cursor.up()
+                    self._remove_folder(cursor.fd, name, _shown(cursor, name))
+        except OSError as error:
+            self._note(error, _shown(cursor, ""))
+        finally:
+            cursor.close()
+
+    def _go_down(self, cursor: Cursor, pending: list[list[str]]) -> None:
+        name = pending[-1].pop()
+        try:
+            cursor.down(name, _enter_own)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._note(error, _shown(cursor, name))
+            return
+        pending.append(self._remove_files(cursor))
+
+    def _remove_files(self, cursor: Cursor) -> list[str]:
+        """Remove all in one folder that is no folder; gives the names of those."""
+        folders: list[str] = []
+        with os.scandir(cursor.fd) as found:
+            entries = list(found)
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                    continue
+            except OSError as error:
+                self._note(error, _shown(cursor, entry.name))
+                continue
+            self._unlink(cursor.fd, entry.name, _shown(cursor, entry.name))
+        return folders
+
+    def _unlink(self, above: int, name: str, shown: str) -> None:
+        try:
+            os.unlink(name, dir_fd=above)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._note(error, shown)
+
+    def _remove_folder(self, above: int, name: str, shown: str) -> None:
+        try:
+            os.rmdir(name, dir_fd=above)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            # What stays in it has been noted already.
+            if self._first is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                self._note(error, shown)
+
+    def _note(self, error: OSError, shown: str) -> None:
+        self._first = self._first or (error, shown[-SHOWN_PATH:])
+        self._left += 1
+
+
+def _shown(cursor: Cursor, name: str) -> str:
+    return "/".join([*cursor.parts[-3:], name])
+
+
+def _enter_own(above: int, name: str) -> int:
+    """Open a folder of ours, and give its owner what it takes to empty it.
+
+    Raises:
+        OSError: see `enter`.
+    """
+    try:
+        fd = enter(above, name)
+    except PermissionError:
+        _open_up(above, name)
+        fd = enter(above, name)
+    if os.fstat(fd).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        with suppress(OSError):  # what follows says what cannot be done
+            os.fchmod(fd, stat.S_IRWXU)
+    return fd
+
+
+def _open_up(above: int, name: str) -> None:
+    """Of what may not even be opened: the way over /proc needs no right to read (proc(5))."""
+    place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        if stat.S_ISDIR(os.fstat(place).st_mode):
+            Path(f"/proc/self/fd/{place}").chmod(stat.S_IRWXU)
+    finally:
+        os.close(place)
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file. Never waits for the other end of a pipe.
+
+    Raises:
+        OSError: it cannot be read, or is something else.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read()
+
+
+def same_file(path: Path, content: bytes) -> bool:
+    """Whether a regular file with just this content lies at `path`."""
+    try:
+        found = path.lstat()
+        return (
+            stat.S_ISREG(found.st_mode)
+            and found.st_size == len(content)
+            and path.read_bytes() == content
+        )
+    except OSError:
+        return False

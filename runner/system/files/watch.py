@@ -1,0 +1,160 @@
+"""Wakes somebody when something may have changed in a folder.
+
+Events are hints, with a path that may be of interest. What is there, only a look tells.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+
+from runner.system.files.inotify import Observer
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 60.0
+"""How often watching is tried again where the system refuses it."""
+
+_CHANGES: list[type[FileSystemEvent]] = [
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+]
+"""Not `opened` and `closed_no_write`: a scan that reads a file would wake itself for ever."""
+
+
+class _Wake(FileSystemEventHandler):
+    def __init__(self, wake: Callable[[str], None]) -> None:
+        self._wake = wake
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        self._wake(os.fsdecode(event.dest_path or event.src_path))
+
+
+class Watch:
+    """An observer of one folder that is started anew when the folder was replaced."""
+
+    def __init__(
+        self,
+        folder: Path,
+        wake: Callable[[str], None],
+        *,
+        recursive: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`wake` is called from another thread with a path of interest; it must be quick.
+
+        That is once an event, and with the folder itself when events were lost.
+        """
+        self._folder = folder
+        self._recursive = recursive
+        self._wake = wake
+        self._clock = clock
+        self._observer: Observer | None = None
+        self._tried: tuple[int, int] | None = None
+        self._retry_at = 0.0
+        self.trouble: str | None = None
+
+    def ensure(self) -> bool:
+        """Watch the folder that is there now. False if not all events can be had: then poll.
+
+        An observer stays alive when its folder is deleted and made anew, and sees nothing more,
+        so the folder's identity is compared.
+        """
+        identity = self._identity()
+        if identity is None:
+            self.stop()
+            return False
+        if self._is_settled(identity):
+            return self._watches_all()
+        self.stop()
+        return self._start(identity)
+
+    def is_current(self) -> bool:
+        """Whether `ensure` would leave everything as it is."""
+        identity = self._identity()
+        return identity is not None and self._is_settled(identity)
+
+    def stop(self) -> None:
+        """End the observer's threads."""
+        self._tried = None
+        if self._observer is None:
+            return
+        _end(self._observer)
+        self._observer = None
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._folder.stat()
+        except OSError as error:
+            self.trouble = f"{self._folder} is not there: {error.strerror}"
+            return None
+        return (found.st_dev, found.st_ino)
+
+    def _is_settled(self, identity: tuple[int, int]) -> bool:
+        if identity != self._tried or (self._observer is not None and not self._observer.sees):
+            return False
+        return self.trouble is None or self._clock() < self._retry_at
+
+    def _start(self, identity: tuple[int, int]) -> bool:
+        self._tried, self._retry_at = identity, self._clock() + RETRY_SECONDS
+        try:
+            self._observer = self._observe()
+        except OSError as error:
+            return self._say(f"no file system events ({error.strerror or error})")
+        return self._watches_all()
+
+    def _watches_all(self) -> bool:
+        """Folders below are watched one by one as they appear, until the system refuses one."""
+        if self._observer is None:
+            return False
+        if self._observer.refused is not None:
+            return self._say(f"not all file system events ({self._observer.refused})")
+        self.trouble = None
+        return True
+
+    def _say(self, trouble: str) -> bool:
+        reason = f"{trouble}; polling instead"
+        if reason != self.trouble:
+            log.warning("%s: %s", self._folder, reason)
+        self.trouble = reason
+        return False
+
+    def _observe(self) -> Observer:
+        observer = Observer(lambda: self._wake(str(self._folder)))
+        try:
+            observer.schedule(
+                _Wake(self._wake),
+                str(self._folder),
+                recursive=self._recursive,
+                event_filter=_CHANGES,
+            )
+            observer.start()
+        except BaseException:
+            _end(observer)
+            raise
+        return observer
+
+
+def _end(observer: Observer) -> None:
+    observer.stop()
+    with suppress(RuntimeError):  # it was never started
+        observer.join(timeout=5)

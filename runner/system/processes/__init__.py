@@ -1,0 +1,1 @@
+"""Processes and threads: started, bounded, and ended."""
