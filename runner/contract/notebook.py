@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from runner.contract.outcome import ErrorType, refuse
@@ -40,6 +41,8 @@ _NAMES_PYTHON = re.compile(r"\bi?python", re.IGNORECASE)
 _CELL_TYPES = frozenset({"code", "markdown", "raw", "heading"})
 _MAJOR = re.compile(r"([1-9])(\.\d{1,2})?", re.ASCII)
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+MISFITS_OF_A_CELL = 20
+"""A validator tells of one misfit of a cell at a time."""
 _UNTITLED = re.compile(r"Untitled\d*", re.IGNORECASE)
 
 
@@ -161,12 +164,37 @@ def _normalise(document: Notebook) -> "NotebookNode":
     for index, cell in enumerate(cells):
         whole["cells"].append(_cell(cell, index, taken))
     node: NotebookNode = nbformat.from_dict(whole)
-    try:
-        nbformat.validate(node)
-    except nbformat.ValidationError as error:
-        place = "/".join(str(part) for part in error.absolute_path)
-        raise _invalid(f"{error.message[:200]} (at {place or 'the top level'})") from error
+    _make_valid(node)
     return node
+
+
+def _make_valid(node: "NotebookNode") -> None:
+    """Leave out metadata that do not fit the format: no run depends on them.
+
+    Raises:
+        Refused: something else does not fit.
+    """
+    from nbformat.validator import iter_validate
+
+    for _ in range(MISFITS_OF_A_CELL):
+        misfits = list(iter_validate(node))
+        if not misfits:
+            return
+        left_out = [_leave_out(node, tuple(one.absolute_path)) for one in misfits]
+        if not all(left_out):
+            break
+    place = "/".join(str(part) for part in misfits[0].absolute_path)
+    raise _invalid(f"{misfits[0].message[:200]} (at {place or 'the top level'})")
+
+
+def _leave_out(node: Any, path: Sequence[str | int]) -> bool:
+    """Whether the path leads into metadata; the entry there is gone then."""
+    for part, key in pairwise(path):
+        if part == "metadata":
+            node[part].pop(key, None)
+            return True
+        node = node[part]
+    return False
 
 
 @dataclass(frozen=True)
@@ -396,8 +424,9 @@ def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         section = metadata.get(key)
         if isinstance(section, dict) and isinstance(section.get(needed), str):
             kept[key] = copy.deepcopy(section)
-    if "kernelspec" in kept:
-        kept["kernelspec"].setdefault("display_name", kept["kernelspec"]["name"])
+    spec = kept.get("kernelspec")
+    if spec is not None and not isinstance(spec.get("display_name"), str):
+        spec["display_name"] = spec["name"]
     return kept
 
 

@@ -13,7 +13,9 @@ def run(source: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["cli.main", "gateway.server", "execution.job.serve", "contract.notebook"])
+@pytest.mark.parametrize(
+    "module", ["cli.main", "gateway.server", "execution.job.serve", "contract.notebook"]
+)
 def test_no_process_of_ours_compiles_a_grammar_that_nobody_needs(module: str) -> None:
     """It would be most of the start of each."""
     assert run(f"import sys, runner.{module}\nprint('lark' in sys.modules)") == "False\n"

@@ -347,6 +347,29 @@ def test_malformed_metadata_become_empty(metadata: object) -> None:
     assert whole.cells[0].metadata["tags"] == []
 
 
+def test_metadata_that_do_not_fit_the_format_are_left_out() -> None:
+    """Programs write `"collapsed": null`; the papermill command runs such a notebook, too."""
+    odd_code = {"collapsed": None, "scrolled": None, "execution": {"iopub": 5}, "own": None}
+    markdown = {"cell_type": "markdown", "metadata": {"name": ""}}
+    raw = {"cell_type": "raw", "metadata": {"format": 3, "name": 5}}
+    given = notebook(
+        code("a", metadata=odd_code),
+        markdown,
+        raw,
+        metadata={
+            "authors": "me",
+            "title": None,
+            "language_info": {"name": "python", "file_extension": None},
+            "kernelspec": {"name": "k", "display_name": 5},
+        },
+    )
+    whole = normalise(given)
+    nbformat.validate(whole)
+    assert whole.metadata == {"kernelspec": {"name": "k", "display_name": "k"}}
+    assert whole.cells[0].metadata == {"tags": [], "own": None}
+    assert whole.cells[1].metadata == whole.cells[2].metadata == {"tags": []}
+
+
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
@@ -445,7 +468,6 @@ def test_unknown_format_is_refused(major: object) -> None:
         (code(5), "source of cell 1"),
         (code(["a", 5]), "source of cell 1"),
         ({"cell_type": "markdown", "source": {}}, "source of cell 1"),
-        (code(metadata={"collapsed": "yes"}), "cells/1/metadata/collapsed"),
         (
             {"cell_type": "markdown", "source": "", "attachments": {"a": 5}},
             "cells/1/attachments",
