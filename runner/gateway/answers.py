@@ -8,6 +8,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from runner.contract.outcome import ErrorType, Refused
 from runner.contract.text.strict_json import dumps, dumps_compact
 from runner.gateway.negotiation import VARY
 from runner.jobs.problem import Problem, ProblemType, refused, unavailable
+from runner.jobs.submissions import too_large
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +104,13 @@ def instead(error: HTTPError, answer: HTTPResponse) -> str | bytes:
     return body
 
 
-def bad_http(status: int, reason: str) -> bytes:
-    """The JSON for what the server refuses before any route is asked."""
-    content = Problem(status, ProblemType.BAD_HTTP, f"This is no valid HTTP request: {reason}.")
-    return json.dumps(content.content).encode() + b"\n"
+def without_route(status: int, reason: str, limit_mb: float) -> bytes:
+    """The JSON for what the server refuses before any route is asked: bad HTTP, a huge body."""
+    sentence = f"This is no valid HTTP request: {reason.rstrip('.')}."
+    problem = Problem(status, ProblemType.BAD_HTTP, sentence)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        problem = too_large(limit_mb)
+    return json.dumps(problem.content).encode() + b"\n"
 
 
 def bad(message: str) -> Problem:

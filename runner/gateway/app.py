@@ -105,6 +105,7 @@ class App:
         return app
 
     def _let_in(self) -> None:
+        _read_as_text()
         _tidy_path()
         coming = _coming()
         try:
@@ -290,6 +291,20 @@ class App:
         job = self._record.find(job_id)
         is_over = job is None or job.status not in (Status.QUEUED, Status.RUNNING)
         return "queued" if job is None else "running" if is_over else str(job.status)
+
+
+def _read_as_text() -> None:
+    """Headers in Latin-1, as Node.js and Python's clients send them, become UTF-8 for bottle.
+
+    It knows no other, and fails at a name or at another program's cookie that has a letter of it.
+    """
+    environ = request.environ
+    for name, value in list(environ.items()):
+        if (name.startswith("HTTP_") or name == "CONTENT_TYPE") and not value.isascii():
+            try:
+                value.encode("latin-1").decode()
+            except UnicodeDecodeError:
+                environ[name] = value.encode().decode("latin-1")
 
 
 def _tidy_path() -> None:

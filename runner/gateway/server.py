@@ -18,7 +18,7 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from runner.config import MEGABYTE, Settings
 from runner.gateway.access import NAMED
-from runner.gateway.answers import bad_http, forget
+from runner.gateway.answers import forget, without_route
 from runner.gateway.app import App
 from runner.system import door as access
 from runner.system.door import CannotListen
@@ -65,7 +65,8 @@ class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
 class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         error = self.request.error
-        body = bad_http(error.code, error.body)
+        limit = self.channel.server.adj.max_request_body_size - DRAINED_BYTES
+        body = without_route(error.code, error.body, limit / MEGABYTE)
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()

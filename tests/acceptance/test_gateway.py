@@ -147,7 +147,7 @@ def test_every_error_has_its_status(
         (b"\xff", "UTF-8"),
         (b"[" * 200_000, "deep"),
         (b"[{}, {}]", "one notebook"),
-        (b"", "JSON"),
+        (b"", "empty"),
     ],
 )
 def test_a_body_that_is_no_strict_json_is_400(program: Program, raw: bytes, said: str) -> None:
@@ -229,6 +229,15 @@ def test_an_oversized_body_is_413_for_ordinary_clients(program: Program) -> None
     headers = {"Content-Type": "application/json"}
     answer = requests.post(f"{program.url}/run", chunks, headers=headers, timeout=60)
     assert (answer.status_code, answer.json()["error_type"]) == (413, "notebook_too_large")
+
+
+def test_a_body_that_is_not_even_read_is_413_as_well(program: Program) -> None:
+    """Far above the limit the server itself refuses: with the same type and the same words."""
+    head = "POST /run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    status, _, body = raw_request(program, f"{head}Content-Length: 999999999\r\n\r\n".encode())
+    problem = json.loads(body)
+    assert (status, problem["error_type"]) == (413, "notebook_too_large")
+    assert "above the limit of 1 MB (limits.notebook_mb)" in problem["message"]
 
 
 def test_a_body_may_come_in_chunks(program: Program) -> None:
@@ -338,6 +347,30 @@ def test_what_is_no_http_is_json_too(program: Program) -> None:
     found, headers, body = raw_request(program, b"GET / HTTP/1.1\r\nHost: a\r\n b c\r\nX\r\n\r\n")
     assert (found, headers["Content-Type"]) == (400, "application/json")
     assert json.loads(body)["error_type"] == "bad_http"
+
+
+@pytest.mark.parametrize(
+    "header", ["Accept", "User-Agent", "Cookie", "Authorization", "Prefer", "Content-Type"]
+)
+def test_a_header_in_latin_1_is_a_header(program: Program, header: str) -> None:
+    """Node.js and Python's clients write letters so; cookies of other programs come along, too."""
+    for path in ("/jobs?limit=1", "/healthz"):
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}: x=Zo\xeb\r\n\r\n"
+        status, headers, _ = raw_request(program, head.encode("latin-1"))
+        assert (status, headers["Content-Type"]) == (200, "application/json")
+
+
+def test_a_key_is_the_same_in_latin_1_and_in_utf_8(program: Program) -> None:
+    """`fetch` and Python's http.client write the one, curl what its terminal has."""
+    body = json.dumps(notebook(RESULT)).encode()
+    jobs = []
+    for coding in ("latin-1", "utf-8"):
+        head = "POST /run?wait=0 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        length = f"Content-Length: {len(body)}\r\nIdempotency-Key: Zo\xeb\r\n\r\n"
+        status, _, answer = raw_request(program, (head + length).encode(coding) + body)
+        assert status in (200, 202)
+        jobs.append(json.loads(answer)["job_id"])
+    assert jobs[0] == jobs[1]
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,8 @@ def test_output_is_indented_utf8_in_the_order_given() -> None:
         (b"[" * 100_000, "nested more than 200 deep"),
         (b'{"a":' * 100_000, "nested more than 200 deep"),
         (b'{"a": 1,}', "line 1 column"),
-        (b"", "line 1 column 1"),
+        (b"", "it is empty"),
+        (b"\xef\xbb\xbf \n", "it is empty"),
         (b"{} {}", "Extra data"),
     ],
 )

@@ -199,6 +199,8 @@ def _explained(error: ValueError) -> StrictJsonError:
     if isinstance(error, UnicodeDecodeError):
         return StrictJsonError(no_utf_8(error))
     if isinstance(error, json.JSONDecodeError):
+        if not error.doc.strip():
+            return StrictJsonError("it is empty")
         return StrictJsonError(str(error))
     return StrictJsonError("a number in it has too many digits")
 
