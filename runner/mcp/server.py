@@ -13,8 +13,9 @@ from typing import Any
 
 import anyio
 import uvicorn
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import CallToolResult, InputRequiredResult, TextContent
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -39,6 +40,8 @@ OTHER_BYTES = MEGABYTE
 """Of a request, beside the notebook in it."""
 PLAIN_BYTES = 64 * 1024
 LAST_ANSWERS_SECONDS = 1
+NAMES_TOLD = 12
+NAME_CHARACTERS = 80
 NOISY = (
     "mcp",
     "uvicorn",
@@ -56,6 +59,31 @@ parameters: run_notebook, get_job, list_jobs, cancel_job, check_notebook. Try th
 what works, and whatever is long, with run_notebook."""
 
 
+class ToolServer(MCPServer):
+    """Takes calls as models and their programs send them, and says what of a call it did not use.
+
+    Models send null for what they leave out; n8n adds arguments of its own (`toolCallId`).
+    """
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        sent = {key: value for key, value in arguments.items() if value is not None}
+        result = await super().call_tool(name, sent, context)
+        known = [
+            key
+            for tool in await self.list_tools()
+            if tool.name == name
+            for key in tool.input_schema["properties"]
+        ]
+        unknown = [key for key in sent if key not in known]
+        if not unknown or not isinstance(result, CallToolResult):
+            return result
+        note = f"Not used, since the tool has no such argument: {_names(unknown)}. "
+        note += f"It has: {_names(known)}."
+        return result.model_copy(update={"content": [*result.content, TextContent(text=note)]})
+
+
 class Service:
     """The tools over one JupyterLab and one set of folders."""
 
@@ -65,7 +93,7 @@ class Service:
         self._closing = asyncio.Event()
         self._jobs = Jobs(settings, self._closing, Disk())
         live = LiveNotebooks(settings.mcp, self._jupyter, self._closing)
-        self.server = MCPServer(
+        self.server = ToolServer(
             name=SERVICE,
             title="Jupyter notebooks, live and unattended",
             instructions=INSTRUCTIONS,
@@ -237,6 +265,10 @@ def _denied(denial: Denial, headers: dict[str, str]) -> Response:
         "mcp.allowed_hosts (MCP_ALLOWED_HOSTS)."
     )
     return _rpc_error(None, -32001, text, 403)
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(f"`{name[:NAME_CHARACTERS]}`" for name in names[:NAMES_TOLD])
 
 
 def _rpc_error(

@@ -183,6 +183,24 @@ def test_what_cannot_run_is_an_error_that_says_why(
             server.call("run_notebook", **arguments)
 
 
+def test_null_is_an_argument_left_out(server: Agents) -> None:
+    """Models that have to name every argument write it for those that they do not mean."""
+    left_out = dict.fromkeys(("parameters", "timeout_seconds", "name", "kernel", "wait_seconds"))
+    result = server.call("run_notebook", notebook=["6 * 7"], **left_out)
+    assert value(result)["status"] == "succeeded"
+    assert value(server.call("list_jobs", status=None, limit=None))["jobs"]
+    assert "notebook\n  Field required" in text(server.call("run_notebook", notebook=None))
+
+
+def test_an_argument_that_a_tool_does_not_have_is_told(server: Agents) -> None:
+    """It may be a misspelt one; but n8n adds some of its own to every call."""
+    result = server.call("run_notebook", notebook=["6 * 7"], params={"a": 1}, toolCallId="call_1")
+    assert value(result)["status"] == "succeeded"
+    note = text(result).splitlines()[-1]
+    assert "no such argument: `params`, `toolCallId`. It has: `notebook`, `parameters`" in note
+    assert "no such argument" not in text(server.call("run_notebook", notebook=["1"]))
+
+
 def test_large_results_are_cut_and_kept(server: Agents) -> None:
     """A model sees the beginning and what is left out; the resource has all of it."""
     cells = [
