@@ -232,12 +232,12 @@ def _canary(
         disk.make_folder(place)
         step = "a file be written and synced (fsync)"
         began = time.monotonic()
-        disk.write(place / "written", b"canary")
+        disk.write(place / "written", b"canary", "doctor")
         took = time.monotonic() - began
         step = "a file be renamed"
         disk.rename(place / "written", place / "renamed")
         step = "a folder be synced (fsync)"
-        disk.sync_folder(place)
+        disk.sync_folder(place, "doctor")
         step = "a file be read back"
         same = (place / "renamed").read_bytes() == b"canary"
         skew = (place / "renamed").stat().st_mtime - wall()
@@ -389,7 +389,7 @@ def _try_events(inbox: Path, disk: Disk) -> Iterator[Finding]:
             )
             return
         disk.make_folder(place)
-        disk.write(place / "event", b"canary", sync=False)
+        disk.write(place / "event", b"canary")
         began = time.monotonic()
         if not seen.wait(EVENT_SECONDS):
             yield _warning(

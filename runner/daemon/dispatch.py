@@ -411,7 +411,7 @@ class Dispatch:
         request = Request.model_validate_json(asked.request)
         self._make_way(job)
         work = self._work(job.job_id)
-        self._disk.make_folders(self._settings.state, work.parent)
+        self._disk.make_folders(self._settings.state, work.parent, "work folders")
         self._disk.make_folder(work)
         order = self._order(job, request, work)
         self._ledger.start(job.job_id, self._time())

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from runner.inbox.scan import CLAIM_PREFIX, REFUSED_FOLDER, Drop, size_limit
@@ -58,7 +59,7 @@ class Claims:
                 self._make(place)
                 for held in drop.files:
                     if held is drop.main and drop.settings:
-                        self._disk.sync_folder(place)
+                        self._disk.sync_folder(place, "claim: settings first")
                     old = self._inbox / held.sighting.path
                     self._disk.rename(old, place / old.name)
             intact = all(held.intact(place / Path(held.sighting.path).name) for held in drop.files)
@@ -77,10 +78,11 @@ class Claims:
         Otherwise a power cut could bring an accepted request back into the inbox.
         """
         places = [self._inbox / claim.folder for claim in claims]
-        for _ in self._side_by_side(self._disk.sync_folder, places):
+        sync = partial(self._disk.sync_folder, why="claim: files")
+        for _ in self._side_by_side(sync, places):
             pass
         for parent in {place.parent for place in places}:
-            self._disk.sync_folder(parent)
+            self._disk.sync_folder(parent, "claim: folder")
 
     def remove(self, folder: str, job_id: str) -> None:
         """Empty the claim folder of an accepted request, and keep it for the next claim there.
@@ -136,7 +138,7 @@ class Claims:
 
     def _refuse(self, path: Path, folder: str, job_id: str) -> None:
         target = self._inbox / refused_place(folder, path.name, job_id)
-        self._disk.make_folders(self._inbox, target.parent, sync=False)
+        self._disk.make_folders(self._inbox, target.parent)
         self._disk.rename(path, target)
 
 

@@ -50,14 +50,14 @@ def submit(inbox: Path, name: str, content: bytes, disk: Disk) -> Path:
         OSError: it could not be written; nothing of it is visible.
     """
     target = inbox / f"{name}.json"
-    disk.make_folders(inbox, target.parent)
+    disk.make_folders(inbox, target.parent, "submit: folder")
     if any(os.path.lexists(target.with_name(target.stem + suffix)) for suffix in SUFFIXES):
         raise NameBusy(name)
     try:
-        disk.create_whole(target, content)
+        disk.create_whole(target, content, "submit: bytes")
     except FileExistsError:
         raise NameBusy(name) from None
-    disk.sync_folder(target.parent)
+    disk.sync_folder(target.parent, "submit: name")
     return target
 
 
@@ -124,13 +124,13 @@ def cancel(inbox: Path, name: str, job_id: str | None, disk: Disk) -> None:
     """
     target = inbox / f"{name}.cancel"
     content = (job_id or "").encode()
-    disk.make_folders(inbox, target.parent)
+    disk.make_folders(inbox, target.parent, "cancel: folder")
     try:
-        disk.create_whole(target, content)
+        disk.create_whole(target, content, "cancel: bytes")
     except FileExistsError:
         if not (same_file(target, b"") or same_file(target, content)):
             raise
-    disk.sync_folder(target.parent)
+    disk.sync_folder(target.parent, "cancel: name")
 
 
 def watch_report(

@@ -109,10 +109,10 @@ class Outbox:
         def copy(fd: int, relative: str) -> Iterator[bytes]:
             self._ensure_reachable(name, relative)
             target = copying / relative
-            self._disk.make_folders(self.folder, place)
+            self._disk.make_folders(self.folder, place, "staged: folder")
             try:
-                self._disk.make_folders(place, target.parent, sync=False)
-                yield from self._disk.copy(fd, target)
+                self._disk.make_folders(place, target.parent)
+                yield from self._disk.copy(fd, target, "staged: bytes")
             except OSError as error:
                 if not self._takes_others(error, place):
                     raise
@@ -124,7 +124,7 @@ class Outbox:
         if staged.files:
             self._sync_tree(copying)
             self._disk.rename(copying, place / "files")
-            self._disk.sync_folder(place)
+            self._disk.sync_folder(place, "staged: files")
         return staged
 
     def survey(self, source: Path, caps: FileCaps, name: str) -> Staged:
@@ -135,10 +135,12 @@ class Outbox:
         Raises:
             OSError: they cannot be read.
         """
-        staged = collect(source, caps, name, lambda fd, _: self._disk.read_synced(fd))
+        staged = collect(
+            source, caps, name, lambda fd, _: self._disk.read_synced(fd, "kept: bytes")
+        )
         if staged.files:
             self._sync_tree(source)
-            self._disk.sync_folder(source.parent)
+            self._disk.sync_folder(source.parent, "kept: work folder")
         return staged
 
     def has_files(self, new: Publication) -> bool:
@@ -157,7 +159,7 @@ class Outbox:
         """
         self.check()
         base = self._base(new.name)
-        self._disk.make_folders(self.folder, base.parent)
+        self._disk.make_folders(self.folder, base.parent, "published: folder")
         report = _beside(base, RESULT if new.succeeded else ERROR)
         moved: list[str] = []
         self._disk.unlink(_beside(base, STATUS))
@@ -166,7 +168,7 @@ class Outbox:
             self._place_what_it_names(new, base)
             self._place(new, "report", new.report, report)
         # If it was there already, who put it there may have been killed before this.
-        self._disk.sync_folder(base.parent)
+        self._disk.sync_folder(base.parent, "published: report")
         self._remove_staged(self._staging(new.job_id))
         return moved
 
@@ -175,7 +177,7 @@ class Outbox:
             self._disk.rename(self._staging(new.job_id) / "files", _beside(base, FILES))
         if new.executed is not None and not same_file(_beside(base, NOTEBOOK), new.executed):
             self._place(new, "notebook", new.executed, _beside(base, NOTEBOOK))
-        self._disk.sync_folder(base.parent)
+        self._disk.sync_folder(base.parent, "published: what the report names")
 
     def retire(self, name: str, job_id: str | None, now: datetime) -> Retirement:
         """Move what lies under `name` to the history: of the job `job_id`, or of nobody known.
@@ -211,7 +213,7 @@ class Outbox:
                 break
             self._disk.rename(kept, place)
         for folder in {place.parent for place, _ in retirement}:
-            self._disk.sync_folder(folder)
+            self._disk.sync_folder(folder, "brought back")
 
     def status(self, name: str, content: dict[str, strict_json.JsonValue]) -> None:
         """Replace `NAME.status.json`, atomically and without a sync.
@@ -226,7 +228,7 @@ class Outbox:
         self._disk.make_folder(staging)
         temp = staging / f"status-{_digest(name)}"
         self._disk.unlink(temp)
-        self._disk.write(temp, strict_json.dumps(content), sync=False)
+        self._disk.write(temp, strict_json.dumps(content))
         self._disk.rename(temp, _beside(base, STATUS))
 
     def keep_beside(self, name: str, job_id: str, filename: str, content: bytes) -> None:
@@ -237,11 +239,11 @@ class Outbox:
         """
         self.check()
         place = self._history(name) / job_id
-        self._disk.make_folders(self.folder, place)
+        self._disk.make_folders(self.folder, place, "late settings: folder")
         target = place / filename
         if not same_file(target, content):  # kept by an attempt that was cut off
-            self._disk.write(_free(target), content)
-        self._disk.sync_folder(place)
+            self._disk.write(_free(target), content, "late settings: bytes")
+        self._disk.sync_folder(place, "late settings: name")
 
     def prune(self, name: str, job_id: str) -> None:
         """Remove one run from the history.
@@ -317,7 +319,7 @@ class Outbox:
         with opened(place) as root:
             below = [entry.path for entry in walk(root) if entry.kind is Kind.FOLDER]
         for folder in (*reversed(below), "."):
-            self._disk.sync_folder(place / folder)
+            self._disk.sync_folder(place / folder, "files: names")
 
     def _ensure_reachable(self, name: str, relative: str) -> None:
         """A file is read by its whole path, here and once it lies in the history.
@@ -337,7 +339,7 @@ class Outbox:
         probe = place / "probe"
         try:
             self._disk.unlink(probe)
-            self._disk.write(probe, b"probe", sync=False)
+            self._disk.write(probe, b"probe")
             self._disk.unlink(probe)
         except OSError:
             return False
@@ -345,10 +347,10 @@ class Outbox:
 
     def _place(self, new: Publication, temp_name: str, content: bytes, target: Path) -> None:
         staging = self._staging(new.job_id)
-        self._disk.make_folders(self.folder, staging, sync=False)
+        self._disk.make_folders(self.folder, staging)
         temp = staging / temp_name
         self._disk.unlink(temp)
-        self._disk.write(temp, content)
+        self._disk.write(temp, content, "published: bytes")
         self._disk.rename(temp, target)
 
     def _clear_the_way(self, new: Publication, base: Path) -> list[str]:
@@ -389,7 +391,7 @@ class Outbox:
         for entry in os.scandir(place) if place.is_dir() else ():
             is_ours = entry.name == job_id or entry.name.startswith(UNKNOWN)
             if is_ours and entry.is_dir(follow_symlinks=False):
-                self._disk.sync_folder(Path(entry.path))
+                self._disk.sync_folder(Path(entry.path), "history: of an earlier try")
 
     def _is_of(self, base: Path, job_id: str) -> bool:
         """Whether the report that lies there is that job's. An unreadable one is."""
@@ -418,7 +420,7 @@ class Outbox:
         A rename is one change, so that the sync of the new folder takes the old name away too.
         """
         place = self._history(name) / owner
-        self._disk.make_folders(self.folder, place)
+        self._disk.make_folders(self.folder, place, "history: folder")
         reports = [path for path in paths if path.suffix == ".json"]
         moved: list[tuple[Path, Path]] = []
         if not reports:
@@ -429,7 +431,7 @@ class Outbox:
                 self._disk.rename(path, kept)
                 moved.append((path, kept))
             if moving:
-                self._disk.sync_folder(place)
+                self._disk.sync_folder(place, "history: report first")
         return tuple(moved)
 
 

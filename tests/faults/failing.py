@@ -25,21 +25,21 @@ class SteppedDisk(Disk):
         with self.step("make_folder", path):
             super().make_folder(path)
 
-    def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
+    def write(self, path: Path, content: bytes, why: str | None = None) -> None:
         with self.step("write", path):
-            super().write(path, content, sync=sync)
+            super().write(path, content, why)
 
-    def create_whole(self, path: Path, content: bytes) -> None:
+    def create_whole(self, path: Path, content: bytes, why: str) -> None:
         with self.step("create_whole", path):
-            super().create_whole(path, content)
+            super().create_whole(path, content, why)
 
-    def copy(self, source: int, target: Path) -> Iterator[bytes]:
+    def copy(self, source: int, target: Path, why: str) -> Iterator[bytes]:
         with self.step("copy", target):
-            yield from super().copy(source, target)
+            yield from super().copy(source, target, why)
 
-    def sync(self, fd: int) -> None:
+    def sync(self, fd: int, why: str) -> None:
         with self.step("sync", Path(os.readlink(f"/proc/self/fd/{fd}"))):
-            super().sync(fd)
+            super().sync(fd, why)
 
     def rename(self, old: Path, new: Path) -> None:
         with self.step("rename", old, new):

@@ -247,8 +247,8 @@ class SimulatedDisk(SteppedDisk):
         self._root = root
         self.model = model
         self.around: Callable[[str], Iterator[None]] = lambda _: iter([None])
-        self.deaf: Callable[[], bool] = lambda: False
-        """Whether a sync that is asked for just now is left out: to see the harness object."""
+        self.deaf: Callable[[str], bool] = lambda _why: False
+        """Whether a sync with this reason is left out: to see the harness object."""
         self._nameless: dict[int, bytes] = {}
         self._refused: Counter[str] = Counter()
 
@@ -311,30 +311,30 @@ class SimulatedDisk(SteppedDisk):
     def make_folder(self, path: Path) -> None:
         self._noticed(path, lambda: super(SimulatedDisk, self).make_folder(path))
 
-    def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
+    def write(self, path: Path, content: bytes, why: str | None = None) -> None:
         try:
-            self._noticed(path, lambda: super(SimulatedDisk, self).write(path, content, sync=sync))
+            self._noticed(path, lambda: super(SimulatedDisk, self).write(path, content, why))
         except OSError as error:
             if error.errno == errno.ENOSPC and not path.exists():
                 path.write_bytes(content[: len(content) // 2])
                 self.notice(path)
             raise
 
-    def create_whole(self, path: Path, content: bytes) -> None:
-        self._noticed(path, lambda: super(SimulatedDisk, self).create_whole(path, content))
+    def create_whole(self, path: Path, content: bytes, why: str) -> None:
+        self._noticed(path, lambda: super(SimulatedDisk, self).create_whole(path, content, why))
 
-    def copy(self, source: int, target: Path) -> Iterator[bytes]:
+    def copy(self, source: int, target: Path, why: str) -> Iterator[bytes]:
         if ":" in target.name:
             raise OSError(errno.EINVAL, "Invalid argument")
         try:
-            yield from super().copy(source, target)
+            yield from super().copy(source, target, why)
         finally:
             self.notice(target)
 
-    def sync(self, fd: int) -> None:
+    def sync(self, fd: int, why: str) -> None:
         path = Path(os.readlink(f"/proc/self/fd/{fd}"))
         self.notice(path)
-        if self.deaf():
+        if self.deaf(why):
             return
         with self.step("sync"):
             found = os.fstat(fd)

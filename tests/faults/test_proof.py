@@ -15,7 +15,6 @@ from runner.jobs.submit import cancel
 from runner.outbox.publish import ERROR, RESULT, Outbox, Publication, Retirement
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.simulated import SimulatedDisk, durable, lay_out
-from tests.faults.sites import site
 from tests.faults.test_crashes import SAMPLES
 from tests.faults.test_errors import FAULTS, fail_everywhere
 from tests.faults.world import (
@@ -29,83 +28,49 @@ from tests.faults.world import (
 )
 
 SYNCS = {
-    "Dispatch._bring_out > Outbox.stage: self._disk.sync_folder(place)": "files",
-    "Dispatch._bring_out > Outbox.survey: self._disk.sync_folder(source.parent)": "outbox away",
-    "Dispatch._publish > Outbox.publish: self._disk.make_folders(self.folder, base.parent)": (
-        "settings"
-    ),
-    "Dispatch._publish > Outbox.publish: self._disk.sync_folder(base.parent)": "a drop",
-    "Dispatch._reserve_or_fail > Dispatch._reserve: "
-    "self._disk.make_folders(self._settings.state, work.parent)": "outbox away",
-    "Outbox._clear_the_way > Outbox._to_history: self._disk.make_folders(self.folder, place)": (
-        "litter"
-    ),
-    "Outbox._clear_the_way > Outbox._to_history: self._disk.sync_folder(place)": "litter",
-    "Outbox._place_what_it_names > Outbox._place: self._disk.write(temp, content)": "a drop",
-    "Outbox.publish > Outbox._place: self._disk.write(temp, content)": "a drop",
-    "Outbox.publish > Outbox._place_what_it_names: self._disk.sync_folder(base.parent)": (
-        "settings"
-    ),
-    "Outbox.retire > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))": (
-        "dropped again"
-    ),
-    "Outbox._to_history > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))": (
-        "dropped again"
-    ),
-    "Outbox.retire > Outbox._to_history: self._disk.make_folders(self.folder, place)": (
-        "dropped again"
-    ),
-    "Outbox.retire > Outbox._to_history: self._disk.sync_folder(place)": "dropped again",
-    "Outbox.stage > Outbox._sync_tree: self._disk.sync_folder(place / folder)": "files",
-    "_Collection._add > Outbox.stage.<locals>.copy: yield from self._disk.copy(fd, target)": (
-        "files"
-    ),
-    "Outbox.survey > Outbox._sync_tree: self._disk.sync_folder(place / folder)": "outbox away",
-    "_Collection.add_all > _Collection._add: read_synced": "outbox away",
-    "Reception._take > Claims.take: self._disk.sync_folder(place)": "settings",
-    "Reception._keep_settings > Outbox.keep_beside: self._disk.make_folders(self.folder, place)": (
-        "late settings"
-    ),
-    "Reception._keep_settings > Outbox.keep_beside: self._disk.sync_folder(place)": (
-        "late settings"
-    ),
-    "Reception._keep_settings > Outbox.keep_beside: self._disk.write(_free(target), content)": (
-        "late settings"
-    ),
-    "Reception.receive > Claims.sync: self._disk.sync_folder(parent)": "a drop",
-    "Reception.receive > Claims.sync: "
-    "for _ in self._side_by_side(self._disk.sync_folder, places):": "a drop",
-    "_Collection._add > Outbox.stage.<locals>.copy: "
-    "self._disk.make_folders(self.folder, place)": "files",
-    "cancel: disk.create_whole(target, content)": "cancel of another job",
-    "submit: disk.create_whole(target, content)": "client",
-    "submit: disk.make_folders(inbox, target.parent)": "client",
-    "submit: disk.sync_folder(target.parent)": "client",
+    "submit: folder": "client",
+    "submit: bytes": "client",
+    "submit: name": "client",
+    "cancel: bytes": "cancel of another job",
+    "claim: settings first": "settings",
+    "claim: files": "a drop",
+    "claim: folder": "a drop",
+    "late settings: folder": "late settings",
+    "late settings: bytes": "late settings",
+    "late settings: name": "late settings",
+    "work folders": "outbox away",
+    "kept: bytes": "outbox away",
+    "kept: work folder": "outbox away",
+    "staged: folder": "files",
+    "staged: bytes": "files",
+    "staged: files": "files",
+    "files: names": "files",
+    "published: folder": "settings",
+    "published: bytes": "a drop",
+    "published: what the report names": "settings",
+    "published: report": "a drop",
+    "history: folder": "dropped again",
+    "history: report first": "dropped again",
+    "history: of an earlier try": "dropped again",
 }
-"""Every place in the program that syncs, and the story that needs it."""
+"""The reason of every sync in the program, and the story that needs it."""
 
 ELSEWHERE = {
-    "cancel: disk.sync_folder(target.parent)": (
+    "cancel: name": (
         "a cancel that is lost is one that came too late; see test_what_a_client_was_told"
-    ),
-    "Dispatch._stage_again > Outbox.stage: self._disk.sync_folder(place)": (
-        "the same line as in _bring_out; here the files are still in the work folder, and are "
-        "staged once more"
     ),
 }
 """And those whose loss no story feels."""
 
-TWICE = {
-    "Outbox.retire > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))",
-    "Outbox._to_history > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))",
-}
-"""Only needed by who starts after a kill, and is cut off in turn."""
-FAILED = {
-    "Outbox._clear_the_way > Outbox._sync_history: self._disk.sync_folder(Path(entry.path))": (
-        "litter"
-    ),
-    "Reception._bring_back > Outbox.bring_back: self._disk.sync_folder(folder)": "dropped again",
-}
+ALSO = [
+    ("files: names", "outbox away"),
+    ("history: folder", "litter"),
+    ("history: report first", "litter"),
+]
+"""Other stories that need one of them too, by another way to the same place."""
+TWICE = {"history: of an earlier try"}
+"""Only needed by a start after a kill that is cut off in turn."""
+FAILED = {"history: of an earlier try": "litter", "brought back": "dropped again"}
 """Only needed after something else failed, and the story that needs it then."""
 RECOVERY = 20
 """So many states from a start on belong to the recovery."""
@@ -127,33 +92,34 @@ def objection(folder: Path, name: str, swaps: Swaps, *, twice: bool = False) -> 
     return None
 
 
-@pytest.mark.parametrize("place", SYNCS)
-def test_no_sync_can_be_left_out(folder: Path, place: str) -> None:
+@pytest.mark.parametrize(("why", "story"), [*SYNCS.items(), *ALSO])
+def test_no_sync_can_be_left_out(folder: Path, why: str, story: str) -> None:
     """Each of them keeps a promise."""
-    swaps = Swaps(deaf=lambda: site() == place)
-    assert objection(folder, SYNCS[place], swaps, twice=place in TWICE)
+    swaps = Swaps(deaf=lambda reason: reason == why)
+    assert objection(folder, story, swaps, twice=why in TWICE)
 
 
 def test_every_sync_is_known(folder: Path) -> None:
-    """Who adds one says which story needs it."""
-    found = set[str]()
+    """A new one names the story that needs it."""
+    met = set[str]()
 
-    def note() -> bool:
-        found.add(site())
+    def note(why: str) -> bool:
+        met.add(why)
         return False
 
     for name, scenario in SCENARIOS.items():
         Life(folder / "run", beginning(scenario), Swaps(deaf=note)).run()
-        assert found <= {*SYNCS, *ELSEWHERE, *FAILED}, name
-    assert {*SYNCS, *ELSEWHERE} - found <= TWICE
+        assert met <= {*SYNCS, *ELSEWHERE, *FAILED}, name
+    assert {*SYNCS, *ELSEWHERE} - met <= TWICE
 
 
-@pytest.mark.parametrize("place", FAILED)
-def test_what_failed_is_made_good(folder: Path, place: str) -> None:
+@pytest.mark.parametrize("why", FAILED)
+def test_what_failed_is_made_good(folder: Path, why: str) -> None:
     """The next attempt finds nothing left to move, or brings back what had been moved, and syncs
     what the last one did not."""
+    swaps = Swaps(deaf=lambda reason: reason == why)
     with pytest.raises(Violation):
-        fail_everywhere(folder, FAILED[place], FAULTS["EIO"], Swaps(deaf=lambda: site() == place))
+        fail_everywhere(folder, FAILED[why], FAULTS["EIO"], swaps)
 
 
 @pytest.mark.parametrize("deaf", [False, True])
@@ -161,7 +127,7 @@ def test_what_a_client_was_told(folder: Path, deaf: bool) -> None:
     """A cancel is in the inbox after a power cut once the call returned, thanks to its sync."""
     lay_out({"inbox": None}, folder)
     disk = SimulatedDisk(folder, durable({"inbox": None}))
-    disk.deaf = lambda: deaf and site() in ELSEWHERE
+    disk.deaf = lambda why: deaf and why in ELSEWHERE
     cancel(folder / "inbox", "n", "a" * 32, disk)
     found = [tree.get("inbox/n.cancel") for _, tree in disk.model.survivors(random.Random(0), 0)]
     assert all(content == b"a" * 32 for content in found) is not deaf

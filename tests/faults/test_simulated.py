@@ -22,19 +22,19 @@ def survivors(disk: SimulatedDisk) -> list[Tree]:
 
 def test_an_unsynced_file_may_be_gone_empty_or_half(disk: SimulatedDisk, folder: Path) -> None:
     """Until both its bytes and its name were synced."""
-    disk.write(folder / "new/g", b"12345678", sync=False)
+    disk.write(folder / "new/g", b"12345678")
     assert {tree.get("new/g") for tree in survivors(disk)} == {None, b"", b"1234", b"12345678"}
-    disk.sync_folder(folder / "new")
+    disk.sync_folder(folder / "new", "test")
     assert {tree.get("new/g") for tree in survivors(disk)} == {b"", b"1234", b"12345678"}
 
 
 def test_a_synced_file_needs_its_name(disk: SimulatedDisk, folder: Path) -> None:
     """And the name of the folder in which it lies."""
     disk.make_folder(folder / "new/inner")
-    disk.write(folder / "new/inner/g", b"x")
-    disk.sync_folder(folder / "new/inner")
+    disk.write(folder / "new/inner/g", b"x", "test")
+    disk.sync_folder(folder / "new/inner", "test")
     assert {tree.get("new/inner/g") for tree in survivors(disk)} == {None, b"x"}
-    disk.sync_folder(folder / "new")
+    disk.sync_folder(folder / "new", "test")
     assert {tree.get("new/inner/g") for tree in survivors(disk)} == {b"x"}
 
 
@@ -45,8 +45,8 @@ def test_a_rename_never_loses_a_file_nor_doubles_it(disk: SimulatedDisk, folder:
     found = survivors(disk)
     assert all(("old/f" in tree) is not ("new/inner/f" in tree) for tree in found)
     assert {"old/f" in tree for tree in found} == {True, False}
-    disk.sync_folder(folder / "new/inner")
-    disk.sync_folder(folder / "new")
+    disk.sync_folder(folder / "new/inner", "test")
+    disk.sync_folder(folder / "new", "test")
     assert all("new/inner/f" in tree for tree in survivors(disk))
 
 
@@ -54,7 +54,7 @@ def test_a_removal_may_be_undone(disk: SimulatedDisk, folder: Path) -> None:
     """With the bytes that were durable, until the folder was synced."""
     disk.unlink(folder / "old/f")
     assert {tree.get("old/f") for tree in survivors(disk)} == {None, b"full"}
-    disk.sync_folder(folder / "old")
+    disk.sync_folder(folder / "old", "test")
     assert {tree.get("old/f") for tree in survivors(disk)} == {None}
 
 
@@ -62,5 +62,5 @@ def test_a_file_created_whole_has_its_bytes_with_its_name(
     disk: SimulatedDisk, folder: Path
 ) -> None:
     """Never a name without them."""
-    disk.create_whole(folder / "new/g", b"whole")
+    disk.create_whole(folder / "new/g", b"whole", "test")
     assert {tree.get("new/g") for tree in survivors(disk)} == {None, b"whole"}

@@ -192,7 +192,7 @@ class Swaps:
     outbox: type[Outbox] = Outbox
     ledger: type[SimulatedLedger] = SimulatedLedger
     weak_ledger: bool = False
-    deaf: Callable[[], bool] = lambda: False
+    deaf: Callable[[str], bool] = lambda _why: False
 
 
 @dataclass(frozen=True)

@@ -82,18 +82,18 @@ class Refusing(Disk):
         self._check("make_folder", path)
         super().make_folder(path)
 
-    def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
-        if sync:
+    def write(self, path: Path, content: bytes, why: str | None = None) -> None:
+        if why is not None:
             self._check("write", path)
-        super().write(path, content, sync=sync)
+        super().write(path, content, why)
 
     def rename(self, old: Path, new: Path) -> None:
         self._check("rename", old)
         super().rename(old, new)
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path: Path, why: str) -> None:
         self._check("sync_folder", path)
-        super().sync_folder(path)
+        super().sync_folder(path, why)
 
 
 @pytest.mark.parametrize(

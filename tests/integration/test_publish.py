@@ -234,14 +234,14 @@ def test_pruning_removes_one_run_and_empty_folders(folder: Path, work: Path) -> 
 class Picky(Disk):
     """A disk that takes some names only, as that of a share may; cases are one to it."""
 
-    def copy(self, source: int, target: Path) -> Iterator[bytes]:
+    def copy(self, source: int, target: Path, why: str) -> Iterator[bytes]:
         if ":" in target.name:
             raise OSError(errno.EINVAL, "Invalid argument")
         if target.parent.is_dir():
             names = {path.name.lower() for path in target.parent.iterdir()}
             if target.name.lower() in names:
                 raise FileExistsError(errno.EEXIST, "File exists")
-        yield from super().copy(source, target)
+        yield from super().copy(source, target, why)
 
 
 def test_a_file_that_the_outbox_refuses_is_left_out_alone(folder: Path, work: Path) -> None:

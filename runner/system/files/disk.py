@@ -1,6 +1,8 @@
 """Every call that changes a disk goes through here, so that tests can make any of them fail.
 
-Owns the few durable steps (write, rename, link, sync, remove). Knows nothing of jobs.
+Owns the few durable steps (write, rename, link, sync, remove). Knows nothing of jobs: each sync
+says `why` it is there, in words for the promise that breaks without it. The fault harness leaves
+them out by these words, one after the other.
 """
 
 import errno
@@ -37,44 +39,44 @@ class Disk:
             if not path.is_dir():
                 raise
 
-    def make_folders(self, root: Path, path: Path, *, sync: bool = True) -> None:
+    def make_folders(self, root: Path, path: Path, why: str | None = None) -> None:
         """Make `path` and what lies between it and `root`; never `root` itself.
 
-        They are durable then, unless `sync` says that they need not be: without its own name in
-        the folder above, whatever is synced in a folder is lost (fsync(2)). One that is there
-        already may be left by somebody who was killed before the sync.
+        They are durable then, unless there is no reason why: without its own name in the folder
+        above, all that is synced in a folder is lost (fsync(2)). A folder that is there already
+        may be left by a process that was killed before the sync.
         """
         missing: list[Path] = []
-        while path != root and not self._is_made(path, sync):
+        while path != root and not self._is_made(path, why):
             missing.append(path)
             path = path.parent
         for folder in reversed(missing):
             self.make_folder(folder)
-            if sync:
-                self.sync_folder(folder.parent)
+            if why is not None:
+                self.sync_folder(folder.parent, why)
                 self._remember(folder)
 
-    def _is_made(self, path: Path, sync: bool) -> bool:
-        return (not sync or path in self._durable) and path.is_dir()
+    def _is_made(self, path: Path, why: str | None) -> bool:
+        return (why is None or path in self._durable) and path.is_dir()
 
     def _remember(self, path: Path) -> None:
         if len(self._durable) >= REMEMBERED:
             self._durable.clear()
         self._durable.add(path)
 
-    def write(self, path: Path, content: bytes, *, sync: bool = True) -> None:
-        """Write a new file; it must not exist."""
+    def write(self, path: Path, content: bytes, why: str | None = None) -> None:
+        """Write a new file, synced where there is a reason why; it must not exist."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
-            if sync:
-                self.sync(fd)
+            if why is not None:
+                self.sync(fd, why)
         finally:
             os.close(fd)
 
-    def create_whole(self, path: Path, content: bytes) -> None:
+    def create_whole(self, path: Path, content: bytes, why: str) -> None:
         """A new, synced file that has its name only once it is whole.
 
         Where the file system knows no files without a name (O_TMPFILE, open(2)), it is written
@@ -88,13 +90,13 @@ class Disk:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
                 raise
-            self._create_beside(path, content)
+            self._create_beside(path, content, why)
             return
         try:
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
-            self.sync(fd)
+            self.sync(fd, why)
             # A reader's lease is refused while anybody has the file open for writing.
             readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
@@ -105,15 +107,15 @@ class Disk:
         finally:
             os.close(readable)
 
-    def _create_beside(self, path: Path, content: bytes) -> None:
+    def _create_beside(self, path: Path, content: bytes, why: str) -> None:
         temp = path.with_name(f".submit-{secrets.token_hex(8)}.tmp")
         try:
-            self.write(temp, content)
+            self.write(temp, content, why)
             self.link(temp, path)
         finally:
             self.unlink(temp)
 
-    def copy(self, source: int, target: Path) -> Iterator[bytes]:
+    def copy(self, source: int, target: Path, why: str) -> Iterator[bytes]:
         """Copy from an open file to a new one and sync it; gives every chunk, to be hashed.
 
         Raises:
@@ -127,29 +129,29 @@ class Disk:
                 while view:
                     view = view[os.write(fd, view) :]
                 yield chunk
-            self.sync(fd)
+            self.sync(fd, why)
         finally:
             os.close(fd)
 
-    def read_synced(self, source: int) -> Iterator[bytes]:
+    def read_synced(self, source: int, why: str) -> Iterator[bytes]:
         """Sync an open file where it lies, and give every chunk of it.
 
         Raises:
             ReadFailed: it cannot be read.
         """
-        self.sync(source)
+        self.sync(source, why)
         while chunk := read(source, CHUNK):
             yield chunk
 
-    def sync(self, fd: int) -> None:
+    def sync(self, fd: int, why: str) -> None:  # noqa: ARG002
         """Make an open file's bytes, or an open folder's names, durable."""
         os.fsync(fd)
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path: Path, why: str) -> None:
         """Make the names in a folder durable."""
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self.sync(fd)
+            self.sync(fd, why)
         finally:
             os.close(fd)
 
