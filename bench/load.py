@@ -24,6 +24,7 @@ from speed import TINY, drop, notebook
 from runner.config import Execution, Limits, Settings
 from runner.contract.outcome import CellCount, Outcome, Status
 from runner.daemon.loop import Daemon
+from runner.daemon.startup import Backing
 from runner.execution.order import Order, Progress
 
 console = Console()
@@ -86,7 +87,7 @@ def fake(count: int, slots: int = 2, run_seconds: float = 0.0) -> Passed:
             execution=Execution(concurrency=slots),
         )
         execution: Any = FakeExecution(slots, run_seconds)
-        daemon = Daemon(settings, start_execution=lambda *_: execution)
+        daemon = Daemon(settings, backing=Backing(start_execution=lambda *_: execution))
         began, before = time.perf_counter(), psutil.Process().memory_info().rss
         loop_began, ended = time.thread_time(), began
 

@@ -95,7 +95,7 @@ def _plainly(command: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        from runner.daemon.loop import FolderMissing
+        from runner.daemon.folders import FolderMissing
 
         try:
             return command(*args, **kwargs)
@@ -216,6 +216,7 @@ def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
     """Watch the inbox and run what appears in it, until told to stop."""
     with quiet_interrupts():
         from runner.daemon.loop import Daemon
+        from runner.daemon.startup import Options
 
     _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     told = None
@@ -224,7 +225,7 @@ def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
 
         check_binding(settings)
         told = for_owner(settings)
-    Daemon(settings, gateway=told, accept_folders=accept_folders).run()
+    Daemon(settings, Options(gateway=told, accept_folders=accept_folders)).run()
 
 
 @main.command()
@@ -710,7 +711,8 @@ def schema(what: str) -> None:
 def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) -> Report:
     """Submit, then wait for the daemon that owns the inbox; without one, be it."""
     with quiet_interrupts():
-        from runner.daemon.loop import Daemon, Goal
+        from runner.daemon.loop import Daemon
+        from runner.daemon.startup import Goal, Options
 
     for folder in (settings.inbox, settings.outbox):
         if not folder.is_dir() and holder_of(settings.state) is None:
@@ -733,11 +735,11 @@ def _run(settings: Settings, name: str, job_id: str, request: dict[str, Any]) ->
         while True:
             if holder_of(settings.inbox) is None:
                 try:
-                    Daemon(
-                        settings,
+                    options = Options(
                         goal=Goal(name, job_id),
                         on_progress=lambda _, progress: show(progress.cell, progress.cells),
-                    ).run()
+                    )
+                    Daemon(settings, options).run()
                 except Owned:
                     continue
                 report = reader.of_job(name, job_id)

@@ -17,7 +17,7 @@ STEADY_SECONDS = 60.0
 END_SECONDS = 8.0
 
 
-class Companion:
+class GatewayProcess:
     """One `python -m runner ARGUMENTS --owner FD`, which reads `greeting` from the pipe first."""
 
     def __init__(

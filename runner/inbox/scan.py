@@ -333,8 +333,9 @@ class Inbox:
         """Nothing more is looked at."""
         self._documents.close()
 
-    def try_all_again(self) -> None:
-        """The mounts are others than before: nothing is put off any longer."""
+    def rely_on(self, trust: Trust) -> None:
+        """Rely on the mounts so far, from now on; nothing is put off any longer."""
+        self.trust = trust
         for memo in self._memos.values():
             memo.not_before = 0.0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.daemon.loop import REAP_SECONDS
+from runner.daemon.loop import TIDY_SECONDS
 from tests.conftest import Program, Serving, code, notebook, programs, wait_for
 
 ONE = notebook(code("1", "results"))
@@ -379,7 +379,7 @@ def test_who_reads_a_slow_file_is_no_orphan(program: Program) -> None:
     program.drop("digits.json", json.dumps(asked) + " " * 50_000)
     program.await_report("digits")
     (reading,) = program.children("runner.inbox.reader")
-    time.sleep(2 * REAP_SECONDS + 0.2)
+    time.sleep(2 * TIDY_SECONDS + 0.2)
     assert reading.is_running(), program.log
     assert "without a parent" not in program.log
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runner.config import load
 from runner.daemon.loop import Daemon
+from runner.daemon.startup import Backing
 from runner.state.ledger import Acceptance, Ledger, Seal, State
 from tests.faults.failing import SteppedDisk
 
@@ -75,9 +76,8 @@ def main(when: str, step: str, part: str) -> None:
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     settings = load()
-    Daemon(
-        settings, disk=DeadlyDisk(kill), open_ledger=lambda state: DeadlyLedger(state, kill)
-    ).run()
+    backing = Backing(disk=DeadlyDisk(kill), open_ledger=lambda state: DeadlyLedger(state, kill))
+    Daemon(settings, backing=backing).run()
 
 
 if __name__ == "__main__":

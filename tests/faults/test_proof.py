@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.daemon.dispatch import Dispatch
-from runner.daemon.reception import Reception
+from runner.daemon.receiving.reception import Entries, Reception
+from runner.daemon.running.dispatch import Dispatch
+from runner.daemon.running.publishing import Publishing
 from runner.inbox.claim import Claim, Claims
 from runner.inbox.scan import Drop
 from runner.jobs.submit import cancel
@@ -182,20 +183,19 @@ class LateSync(Claims):
 class AcceptedFirst(Reception):
     """Accepts claims before they are durable."""
 
-    def _accept(self, *arguments):  # type: ignore[no-untyped-def]
-        found = super()._accept(*arguments)
-        assert isinstance(self._claims, LateSync)
-        Claims.sync(self._claims, self._claims.late)
-        return found
+    def count(self, entries: Entries) -> None:
+        claims = self._claiming._claims
+        assert isinstance(claims, LateSync)
+        Claims.sync(claims, claims.late)
+        super().count(entries)
 
 
 class ReleasedFirst(Reception):
     """Removes claims before the ledger has them."""
 
-    def _accept(self, claims, with_it):  # type: ignore[no-untyped-def]
-        for claim in claims:
-            self._remove(claim.folder, claim.job_id)
-        return super()._accept(claims, with_it)
+    def accept(self, claims: Sequence[Claim]) -> Entries:
+        self._claiming.remove(claims)
+        return super().accept(claims)
 
 
 class StartedFirst(Dispatch):
@@ -203,20 +203,14 @@ class StartedFirst(Dispatch):
 
     def reserve(self) -> None:
         super().reserve()
-        reserved = list(self._reserved)
         self.launch()
-        self._reserved = reserved
-
-    def launch(self) -> None:
-        self._reserved = [one for one in self._reserved if one.job.job_id not in self._running]
-        super().launch()
 
 
-class WorkGoneFirst(Dispatch):
+class WorkGoneFirst(Publishing):
     """Removes the work folder before its files are published."""
 
     def _publish(self, job_id: str) -> None:
-        self._remove_work(job_id)
+        self._work.remove(job_id)
         super()._publish(job_id)
 
 
@@ -244,7 +238,7 @@ SWAPPED = {
     ),
     "released before accepted": ("a drop", Swaps(reception=ReleasedFirst)),
     "executed before recorded": ("a drop", Swaps(dispatch=StartedFirst)),
-    "the work folder before its files": ("outbox away", Swaps(dispatch=WorkGoneFirst)),
+    "the work folder before its files": ("outbox away", Swaps(publishing=WorkGoneFirst)),
     "a ledger with synchronous = NORMAL": ("a drop", Swaps(weak_ledger=True)),
     "closed in a commit that is not durable": (
         "dropped again while it runs",

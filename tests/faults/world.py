@@ -18,17 +18,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from runner.config import Execution, Settings
+from runner.config import MEGABYTE, Execution, Settings
 from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
-from runner.daemon.dispatch import Dispatch, Finished
-from runner.daemon.reception import Reception
+from runner.daemon.receiving.admission import Rules
+from runner.daemon.receiving.allowance import Allowance
+from runner.daemon.receiving.claiming import Books, Claiming, Intake
+from runner.daemon.receiving.late_settings import LateSettings
+from runner.daemon.receiving.reception import Reception, take_batch
+from runner.daemon.running.dispatch import Dispatch
+from runner.daemon.running.publishing import Finished, Publishing, Stores
+from runner.daemon.running.starts import Executing
+from runner.daemon.running.work_folders import WorkFolders
 from runner.execution.order import Order, Progress
 from runner.inbox.claim import Claims
 from runner.inbox.library import library_reader
 from runner.inbox.scan import Inbox, Trust
 from runner.jobs.submit import NameBusy
+from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
 from runner.state.ledger import LEDGER_FILE, Ledger
+from runner.system.clocks import Clocks
+from runner.system.files.output_folder import FileCaps
 from tests.faults.failing import Crash
 from tests.faults.simulated import STUCK, Model, SimulatedDisk, Tree, durable, lay_out
 
@@ -189,6 +199,7 @@ class Swaps:
     reception: type[Reception] = Reception
     claims: type[Claims] = Claims
     dispatch: type[Dispatch] = Dispatch
+    publishing: type[Publishing] = Publishing
     outbox: type[Outbox] = Outbox
     ledger: type[SimulatedLedger] = SimulatedLedger
     weak_ledger: bool = False
@@ -306,39 +317,41 @@ class Life:
         settings = default_settings().model_copy(update={**folders, "execution": execution})
         self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
         outbox = swaps.outbox(settings.outbox, disk)
+        clocks = Clocks(lambda: self.clock, self._now)
+        history = History(self.ledger, outbox, clocks)
+        late_settings = LateSettings(self.ledger, outbox, clocks)
         inbox = Inbox(
             folder=settings.inbox,
             max_bytes=MAX_BYTES,
             broken_seconds=15,
             ignore=(),
             trust=Trust(),
-            clock=lambda: self.clock,
+            clock=clocks.seconds,
             wall=lambda: 10**19,
+            settings_wait=late_settings.wait,
         )
+        intake = Intake(inbox, swaps.claims(settings.inbox, MAX_BYTES, disk))
+        books = Books(self.ledger, history, late_settings, clocks)
+        library = library_reader(settings.notebooks, MAX_BYTES)
         self.reception = swaps.reception(
-            inbox=inbox,
-            claims=swaps.claims(settings.inbox, MAX_BYTES, disk),
-            ledger=self.ledger,
-            outbox=outbox,
-            library=library_reader(settings.notebooks, MAX_BYTES),
-            limits=settings.limits,
-            now=self._now,
-            new_id=lambda: f"{self._ids.getrandbits(128):032x}",
-            clock=lambda: self.clock,
+            intake,
+            books,
+            Claiming(intake, books, new_id=lambda: f"{self._ids.getrandbits(128):032x}"),
+            Rules(settings.limits, False, library),
+            Allowance(self.ledger, settings.limits.queue),
         )
-        self.dispatch = swaps.dispatch(
-            settings=settings,
-            ledger=self.ledger,
-            outbox=outbox,
-            disk=disk,
+        work = WorkFolders(settings.state, disk, clocks.seconds, has_packages=False)
+        stores = Stores(self.ledger, outbox, history, work)
+        limits = settings.limits
+        caps = FileCaps(int(limits.files_mb * MEGABYTE), limits.files)
+        executing = Executing(
             execution=FakeProcesses(self),  # type: ignore[arg-type]
             executor=AtOnce(),
-            retire=self.reception.retire,
             tell=self._came.append,
             on_progress=lambda *_: None,
-            clock=lambda: self.clock,
-            now=self._now,
         )
+        publishing = swaps.publishing(stores, caps, clocks)
+        self.dispatch = swaps.dispatch(settings, stores, executing, publishing, clocks)
         self.dispatch.recover()
 
     def _live(self) -> None:
@@ -389,13 +402,14 @@ class Life:
 
     def _scan(self) -> tuple[bool, bool]:
         try:
-            received = self.reception.receive(self.dispatch.reserve)
+            received = take_batch(self.reception, self.ledger, self.dispatch.reserve)
             self.dispatch.launch()
-            self.reception.release(received)
+            self.reception.release(received.batch)
         except (OSError, OutboxGone, sqlite3.OperationalError):
             return True, False
-        self.dispatch.cancel(received.cancelled)
-        return received.scan.look_again is not None, bool(received.scan.drops)
+        self.dispatch.cancel(received.entries.cancelled)
+        scan = received.batch.scan
+        return scan.look_again is not None, bool(scan.drops)
 
     def _now(self) -> datetime:
         return datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=self.clock)

@@ -11,14 +11,20 @@ from typing import Any
 
 import pytest
 
-from runner.config import Execution, Settings
+from runner.config import MEGABYTE, Execution, Settings
 from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
 from runner.contract.request import Request, Resources, demand_of
-from runner.daemon.dispatch import Dispatch, Finished
+from runner.daemon.running.dispatch import Dispatch
+from runner.daemon.running.publishing import Finished, Publishing, Stores
+from runner.daemon.running.starts import Executing
+from runner.daemon.running.work_folders import WorkFolders
 from runner.execution.order import Order, Progress
+from runner.outbox.history import History
 from runner.outbox.publish import Outbox
 from runner.state.ledger import Acceptance, Ledger, State
+from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
+from runner.system.files.output_folder import FileCaps
 from tests.faults.failing import Crash, FailingDisk, full_ledger, no_space
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -104,29 +110,23 @@ class Place:
 
     def start(self, disk: Disk | None = None) -> tuple[Dispatch, Ledger, list[Finished]]:
         disk = disk or Disk()
+        clocks = Clocks(lambda: self.clock, lambda: NOW)
         ledger, outbox = Ledger(self.state), Outbox(self.outbox, disk)
-
-        def retire(name: str) -> None:
-            current = ledger.current(name)
-            outbox.retire(name, current[-1].job_id if current else None, NOW)
-            ledger.retired([job.job_id for job in current])
-
+        work = WorkFolders(self.state, disk, clocks.seconds, has_packages=False)
+        self.history = History(ledger, outbox, clocks)
+        stores = Stores(ledger, outbox, self.history, work)
         came: list[Finished] = []
-        dispatch = Dispatch(
-            settings=Settings(
-                outbox=self.outbox, state=self.state, execution=Execution(concurrency=1)
-            ),
-            ledger=ledger,
-            outbox=outbox,
-            disk=disk,
+        executing = Executing(
             execution=self.processes,  # type: ignore[arg-type]
             executor=self.executor,
-            retire=retire,
             tell=came.append,
             on_progress=lambda *_: None,
-            clock=lambda: self.clock,
-            now=lambda: NOW,
         )
+        settings = Settings(
+            outbox=self.outbox, state=self.state, execution=Execution(concurrency=1)
+        )
+        publishing = Publishing(stores, FileCaps(200 * MEGABYTE, 1000), clocks)
+        dispatch = Dispatch(settings, stores, executing, publishing, clocks)
         return dispatch, ledger, came
 
     def work_off(self, dispatch: Dispatch, came: list[Finished], rounds: int = 12) -> None:
@@ -348,7 +348,7 @@ def test_an_outbox_that_cannot_take_files_gets_them_later(tmp_path: Path) -> Non
     dispatch, ledger, came = place.start()
     place.accept(ledger, A, "later")
     away = tmp_path / "away"
-    dispatch._retire("later")
+    place.history.retire("later")
     real = place.processes.execute
 
     def execute(*arguments: Any) -> tuple[Outcome, bytes | None]:

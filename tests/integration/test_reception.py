@@ -6,17 +6,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from runner.config import Limits
-from runner.daemon.reception import Pace, Received, Reception, settings_wait
+from runner.daemon.receiving.admission import Rules
+from runner.daemon.receiving.allowance import Allowance, Pace
+from runner.daemon.receiving.claiming import Books, Claiming, Intake
+from runner.daemon.receiving.late_settings import LateSettings, settings_wait
+from runner.daemon.receiving.reception import Reception, take_batch
 from runner.inbox.claim import Claims
 from runner.inbox.library import LibraryReader, library_reader
 from runner.inbox.scan import Inbox, Trust
 from runner.inbox.unclaimed import Reason
+from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
 from runner.state.ledger import Ledger, State
+from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 from tests.conftest import code, notebook
 from tests.faults.failing import Crash, FailingDisk, no_space
@@ -38,25 +45,31 @@ class Place:
         self.seconds = 0.0
 
     def start(
-        self, disk: Disk | None = None, library: LibraryReader | None = None
+        self,
+        disk: Disk | None = None,
+        library: LibraryReader | None = None,
+        queue: int = 100_000,
+        pace: Pace | None = None,
     ) -> tuple[Reception, Ledger]:
-        disk = disk or Disk()
-        ledger = Ledger(self.state)
+        disk, clocks = disk or Disk(), Clocks(lambda: self.seconds, lambda: self.now)
+        ledger, outbox = Ledger(self.state), Outbox(self.outbox, disk)
+        self.late_settings = LateSettings(ledger, outbox, clocks)
         inbox = self.listed = Inbox(
-            self.inbox, 5 * MB, 15, (), Trust(), clock=lambda: self.seconds, wall=lambda: 10**19
+            self.inbox,
+            5 * MB,
+            15,
+            (),
+            Trust(),
+            clock=clocks.seconds,
+            wall=lambda: 10**19,
+            settings_wait=self.late_settings.wait,
         )
-        reception = Reception(
-            inbox=inbox,
-            claims=Claims(self.inbox, 5 * MB, disk),
-            ledger=ledger,
-            outbox=Outbox(self.outbox, disk),
-            library=library or library_reader(self.library, 5 * MB),
-            limits=Limits(),
-            now=lambda: self.now,
-            new_id=self._new_id,
-            clock=lambda: self.seconds,
-        )
-        return reception, ledger
+        intake = Intake(inbox, Claims(self.inbox, 5 * MB, disk))
+        books = Books(ledger, History(ledger, outbox, clocks), self.late_settings, clocks)
+        claiming = Claiming(intake, books, new_id=self._new_id)
+        rules = Rules(Limits(), False, library or library_reader(self.library, 5 * MB))
+        allowance = Allowance(ledger, queue, pace)
+        return Reception(intake, books, claiming, rules, allowance), ledger
 
     def _new_id(self) -> str:
         self.ids += 1
@@ -71,11 +84,16 @@ class Place:
         (self.outbox / "b.result.json").write_text('{"somebody": "else"}')
 
 
-def receive(reception: Reception) -> Received:
+class Came(NamedTuple):
+    accepted: int
+    cancelled: tuple[str, ...]
+
+
+def receive(reception: Reception) -> Came:
     """One batch, as the daemon takes it."""
-    received = reception.receive()
-    reception.release(received)
-    return received
+    received = take_batch(reception, reception._ledger)
+    reception.release(received.batch)
+    return Came(len(received.entries.accepted), received.entries.cancelled)
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -139,8 +157,7 @@ def test_a_full_queue_leaves_the_rest_in_the_inbox(tmp_path: Path) -> None:
     place = Place(tmp_path / "p")
     for number in range(5):
         (place.inbox / f"n{number}.ipynb").write_bytes(RAW)
-    reception, ledger = place.start()
-    reception._limits = Limits(queue=3)
+    reception, ledger = place.start(queue=3)
     assert receive(reception).accepted == 3
     assert receive(reception).accepted == 0
     assert len(list(place.inbox.glob("*.ipynb"))) == 2
@@ -153,9 +170,8 @@ def test_so_many_are_accepted_in_a_minute_and_the_rest_waits(tmp_path: Path) -> 
     place = Place(tmp_path / "p")
     for number in range(10):
         (place.inbox / f"n{number}.ipynb").write_bytes(RAW)
-    reception, _ = place.start()
     at = 0.0
-    reception._pace = Pace(4, lambda: at)
+    reception, _ = place.start(pace=Pace(4, lambda: at))
     assert receive(reception).accepted == 4
     assert reception.is_held_back
     assert receive(reception).accepted == 0
@@ -186,9 +202,9 @@ def test_settings_are_late_for_sixty_seconds_only(tmp_path: Path) -> None:
     (place.inbox / "a.ipynb").write_bytes(RAW)
     reception, ledger = place.start()
     receive(reception)
-    assert reception.settings_wait("a", 0.0) is not None
+    assert place.late_settings.wait("a", 0.0) is not None
     place.now += timedelta(seconds=61)
-    assert reception.settings_wait("a", 0.0) is None
+    assert place.late_settings.wait("a", 0.0) is None
     (place.inbox / "a.yaml").write_text("parameters: {x: 1}\n")
     receive(reception)
     assert (place.inbox / "a.yaml").exists()

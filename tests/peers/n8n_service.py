@@ -28,6 +28,7 @@ INSTALL_SECONDS = 3600
 START_SECONDS = 900
 """A first start makes the database; with a cold disk and others at work that takes minutes."""
 OWNER = {"email": "a@example.com", "firstName": "A", "lastName": "B", "password": "Secret12345"}
+ENDED = ("success", "error", "crashed")
 _ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 
 
@@ -52,7 +53,9 @@ class N8n:
 
         def ended() -> Json | None:
             found = self._call("GET", path)
-            return found if found["status"] in ("success", "error", "crashed") else None
+            # Its status is there before what was executed is.
+            is_whole = found["data"] not in ("", "[]")
+            return found if found["status"] in ENDED and is_whole else None
 
         return Execution(wait_for(ended, seconds))
 

@@ -22,7 +22,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"contract"},
     "system": {"config"},
     "inbox": {"config", "contract", "system.files", "system.processes"},
-    "outbox": {"contract", "contract.text", "state", "system.files"},
     "execution.kernel": {"execution.limits", "system.processes"},
     "execution.local": {
         "contract",
@@ -31,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "system.files",
         "system.processes",
     },
+    "outbox": {"contract", "contract.text", "state", "system", "system.files"},
     "__init__": {"system"},
     "execution.job": {
         "contract",
@@ -42,6 +42,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "system",
         "system.files",
         "system.processes",
+    },
+    "daemon.receiving": {"config", "contract", "inbox", "outbox", "state", "system"},
+    "daemon.running": {
+        "config",
+        "contract",
+        "contract.text",
+        "execution",
+        "inbox",
+        "outbox",
+        "state",
+        "system",
+        "system.files",
     },
     "execution.cluster": {
         "__init__",
@@ -90,7 +102,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "daemon": {
         "config",
         "contract",
-        "contract.text",
+        "daemon.receiving",
+        "daemon.running",
         "execution",
         "execution.start",
         "inbox",

@@ -1,0 +1,155 @@
+"""The inbox, the outbox and the library: found at the start, and looked after from then on.
+
+A lost mount must not be filled underneath, so a folder that was there at an earlier start is waited
+for and never made again.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from runner.config import Settings
+from runner.state.ledger import Ledger
+from runner.state.locks import Ownership, own
+from runner.system.clocks import Clocks
+from runner.system.files.mounts import Anchor, mount_fact
+from runner.system.processes.patience import Looks, NoAnswer
+
+log = logging.getLogger(__name__)
+
+GONE_SECONDS = 2.0
+LIBRARY_SECONDS = 0.5
+
+
+class FolderMissing(Exception):
+    """A folder that was there at an earlier start is gone, or its mount: `folder, reason`."""
+
+    def __str__(self) -> str:
+        remedy = "If it is a mount, mount it; if it was removed on purpose, make it anew"
+        if "mount" in self.args[1]:
+            remedy = "Mount it; if it was moved on purpose, start with --accept-folders once"
+        return f"{self.args[0]} {self.args[1]}. {remedy}"
+
+
+class InboxLock:
+    """The lock of the inbox; taken anew where the folder or its lock file was made anew."""
+
+    def __init__(self, inbox: Path, what: str, clocks: Clocks) -> None:
+        """`what` says in the lock what this process is.
+
+        Raises:
+            Owned: another runner has it.
+            OSError: it cannot be written.
+        """
+        self._inbox = inbox
+        self._what = what
+        self._clocks = clocks
+        self._lock = lock_folder(inbox, what, clocks)
+
+    def ensure(self) -> None:
+        """Make sure that the inbox that is there now is ours.
+
+        Raises:
+            Owned, OSError: nothing is taken until it is.
+        """
+        if not self._lock.still_holds(self._inbox):
+            lock = lock_folder(self._inbox, self._what, self._clocks)
+            self._lock.release()
+            self._lock = lock
+
+    def release(self) -> None:
+        """Give it back."""
+        self._lock.release()
+
+
+def lock_folder(folder: Path, what: str, clocks: Clocks) -> Ownership:
+    """Lock one folder for this process.
+
+    Raises:
+        Owned: another runner has it.
+        OSError: it cannot be written.
+    """
+    return own([folder], what, clocks.now().isoformat(timespec="seconds"))
+
+
+class Folders:
+    """Knows where the folders were found, and whether they are still there."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, *, accept: bool) -> None:
+        """With `accept` they are taken where they lie now, whatever mount they were on."""
+        self._settings = settings
+        self._ledger = ledger
+        self._accept = accept
+        self._anchors: dict[Path, Anchor] = {}
+        self._looks = Looks()
+
+    def find(self, pause: Callable[[float], bool] | None) -> bool:
+        """Make the folders at the first start; later, wait for one that is missing.
+
+        `pause` waits for some seconds and says whether to go on waiting; without it nothing is
+        waited for. Gives whether all are there.
+
+        Raises:
+            FolderMissing: one is not there, and there is no `pause`.
+        """
+        settings = self._settings
+        folders = (settings.inbox, settings.outbox, settings.notebooks)
+        return all(self._find(folder, pause) for folder in folders)
+
+    def point_of(self, folder: Path) -> str:
+        """Where the mount is on which a folder was found."""
+        return self._anchors[folder].point
+
+    def trouble(self, folder: Path) -> str | None:
+        """Say why a folder is not to be touched now, as the end of a sentence."""
+        return self._anchors[folder].trouble()
+
+    def library_trouble(self) -> str | None:
+        """Say the same of the library by a look made aside: its mount may never answer."""
+        anchor = self._anchors[self._settings.notebooks]
+        try:
+            return self._looks.ask("library", anchor.trouble, LIBRARY_SECONDS)
+        except NoAnswer as no_answer:
+            return str(no_answer)
+
+    def remember_mounts(self) -> None:
+        """Keep for the next start where each folder is now, should its mount be late then."""
+        for anchor in self._anchors.values():
+            if anchor.trouble() is None:
+                self._remember(anchor)
+
+    def _find(self, folder: Path, pause: Callable[[float], bool] | None) -> bool:
+        point = None if self._accept else self._ledger.fact(mount_fact(folder))
+        seek = partial(_seek, folder, point, self._ledger.fact(f"folder:{folder}") is None)
+        said = None
+        while True:
+            try:
+                anchor, reason = self._looks.ask(folder, seek, GONE_SECONDS)
+            except NoAnswer as no_answer:
+                reason = str(no_answer).partition(",")[0]
+            if reason is None:
+                break
+            missing = FolderMissing(str(folder), reason)
+            if pause is None:
+                raise missing
+            if reason != said:
+                said = reason
+                log.error("waiting: %s", missing)
+            if not pause(GONE_SECONDS):
+                return False
+        self._anchors[folder] = anchor
+        self._remember(anchor)
+        return True
+
+    def _remember(self, anchor: Anchor) -> None:
+        self._ledger.remember(f"folder:{anchor.folder}", "seen")
+        self._ledger.remember(mount_fact(anchor.folder), anchor.point)
+
+
+def _seek(folder: Path, point: str | None, is_new: bool) -> tuple[Anchor, str | None]:
+    """Find a folder's mount, and why it is not to be used now. One that is new is made."""
+    if is_new:
+        folder.mkdir(parents=True, exist_ok=True)
+    anchor = Anchor(folder, point)
+    return anchor, anchor.trouble()

@@ -1,0 +1,75 @@
+"""What the loop is told by other threads and by signals, and how it waits for that."""
+
+import queue
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+
+from runner.daemon.running.publishing import Finished
+from runner.execution.order import Progress
+
+
+@dataclass(frozen=True)
+class Woken:
+    """Something may have changed in the inbox."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """There may be other workers, or other troubles."""
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A job is so far."""
+
+    job_id: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Signalled:
+    """A signal came."""
+
+    number: int
+
+
+Message = Woken | Changed | Progressed | Signalled | Finished
+
+
+class Mailbox:
+    """Takes messages from any thread; the loop reads them."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
+
+    def put(self, message: Message) -> None:
+        """Leave a message."""
+        self._queue.put(message)
+
+    def read(self, seconds: float) -> list[Message]:
+        """Wait for a message so long, then give all there are."""
+        messages: list[Message] = []
+        with suppress(queue.Empty):
+            first = self._queue.get(timeout=seconds) if seconds else self._queue.get_nowait()
+            messages.append(first)
+            while True:
+                messages.append(self._queue.get_nowait())
+        return messages
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Make SIGTERM, SIGINT and SIGHUP messages, for as long as this runs."""
+
+        def tell(number: int, _frame: FrameType | None) -> None:
+            self.put(Signalled(number))
+
+        heard = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        old = {number: signal.signal(number, tell) for number in heard}
+        try:
+            yield
+        finally:
+            for number, previous in old.items():
+                signal.signal(number, previous)

@@ -1,0 +1,194 @@
+"""From the inbox to the ledger: every drop that is whole becomes a job, a cancel or a note.
+
+The steps come in one order (history, claim, sync, accept, release), so that a crash after any of
+them loses nothing.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from runner.contract.names import job_name, job_names
+from runner.contract.outcome import ErrorType, Failure
+from runner.daemon.receiving.admission import (
+    Rules,
+    admit,
+    digest_of,
+    refuse_taken_id,
+    requested_id,
+    unread,
+)
+from runner.daemon.receiving.allowance import Allowance
+from runner.daemon.receiving.claiming import Books, Claiming, Intake
+from runner.inbox.claim import Claim
+from runner.inbox.scan import Drop, DropKind, Scan
+from runner.state.ledger import Acceptance, Ledger, State
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one look at the inbox brought, claimed and held open."""
+
+    scan: Scan
+    claims: tuple[Claim, ...]
+    look_again: float | None
+    """Seconds until something that stays in the inbox may be ready; 0 if there is more."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """What a batch is in the ledger."""
+
+    accepted: tuple[Acceptance, ...] = ()
+    cancelled: tuple[str, ...] = ()
+    """Ids of jobs that are to be cancelled now."""
+
+
+class Reception:
+    """Works off one inbox, batch by batch."""
+
+    def __init__(
+        self, intake: Intake, books: Books, claiming: Claiming, rules: Rules, allowance: Allowance
+    ) -> None:
+        self._inbox = intake.inbox
+        self._ledger = books.ledger
+        self._late_settings = books.late_settings
+        self._clocks = books.clocks
+        self._claiming = claiming
+        self._rules = rules
+        self._allowance = allowance
+
+    @contextmanager
+    def batch(self, *, only_cancels: bool = False) -> Iterator[Batch]:
+        """Claim one batch of what is whole, and hold it open.
+
+        With `only_cancels` all that would need room stays in the inbox.
+
+        Raises:
+            OSError: the inbox is not there.
+            OutboxGone: nothing may leave the inbox while its results have nowhere to go.
+        """
+        scan = self._inbox.scan(0 if only_cancels else self._allowance.left())
+        try:
+            self._late_settings.warn(scan.lone_settings)
+            claims = self._claiming.claim(scan)
+            yield Batch(scan, claims, self._claiming.look_again)
+        finally:
+            for drop in scan.drops:
+                drop.release()
+
+    def accept(self, claims: Sequence[Claim]) -> Entries:
+        """Write claims into the ledger: part of the transaction around it."""
+        accepted, cancelled = list[Acceptance](), list[str]()
+        for claim in claims:
+            drop = claim.drop
+            if drop.kind is DropKind.CANCEL:
+                cancelled.extend(self._cancel(drop))
+            elif drop.kind is DropKind.LATE_SETTINGS:
+                self._late_settings.record(drop)
+            elif self._ledger.job(claim.job_id) is None:
+                accepted.extend(self._accept_one(claim))
+        return Entries(tuple(accepted), tuple(cancelled))
+
+    def count(self, entries: Entries) -> None:
+        """Count and log what is accepted for good."""
+        for new in entries.accepted:
+            if new.failure is None:
+                log.info("job %s: accepted %r", new.job_id, new.name)
+            else:
+                log.info("job %s: refused %r: %s", new.job_id, new.name, new.failure.in_short)
+        self._allowance.spend(len(entries.accepted))
+
+    def release(self, batch: Batch) -> None:
+        """Remove the claim folders of what the ledger has."""
+        self._claiming.remove(batch.claims)
+        for folder in batch.scan.abandoned:
+            self._claiming.clear(folder)
+        if batch.scan.look_again != 0:
+            self._claiming.tidy()
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        self._inbox.close()
+        self._claiming.tidy()
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Why requests stay in the inbox, by name."""
+        return self._claiming.troubles
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether requests wait in the inbox since too many came in a minute."""
+        return self._allowance.is_used_up
+
+    def _accept_one(self, claim: Claim) -> Iterator[Acceptance]:
+        """Accept one job, unless the request's id says that it is one already."""
+        wanted = requested_id(claim.drop)
+        known = self._ledger.job(wanted) if wanted and wanted != claim.job_id else None
+        if known is not None and known.request_sha256 == digest_of(claim.drop):
+            log.info("job %s: dropped again as %r", wanted, claim.drop.path)
+            return
+        new = self._admit(claim)
+        if known is not None:
+            new = refuse_taken_id(new, known.job_id)
+        self._ledger.accept(new)
+        yield new
+
+    def _admit(self, claim: Claim) -> Acceptance:
+        """Read one drop; an unexpected exception refuses it, and others go on."""
+        accepted_at = self._clocks.stamp()
+        try:
+            return admit(claim.drop, claim.job_id, self._rules, accepted_at)
+        except Exception as error:
+            log.exception("job %s: cannot be read", claim.job_id)
+            message = f"The runner could not read it: {type(error).__name__}: {error}."
+            failure = Failure(error_type=ErrorType.GATEWAY_ERROR, message=message[:500])
+            return unread(claim.drop, claim.job_id, accepted_at, failure)
+
+    def _cancel(self, drop: Drop) -> list[str]:
+        wanted = drop.main.contents.text
+        if wanted:
+            job = self._ledger.job(wanted)
+            jobs = [job] if job is not None else []
+        else:
+            names = job_names(drop.path)
+            jobs = [job for one in names for job in self._ledger.unclosed(one)]
+        ids = [job.job_id for job in jobs if job.state in (State.QUEUED, State.RUNNING)]
+        self._ledger.cancel(ids)
+        name = job_name(drop.path)
+        log.info("cancel %r: %s", name, ", ".join(ids) or "nothing of it is queued or running")
+        return ids
+
+
+@dataclass(frozen=True)
+class Received:
+    """A batch that is in the ledger; its claim folders wait for `Reception.release`."""
+
+    batch: Batch
+    entries: Entries
+
+
+def take_batch(
+    reception: Reception,
+    ledger: Ledger,
+    reserve: Callable[[], None] = lambda: None,
+    *,
+    only_cancels: bool = False,
+) -> Received:
+    """Take one batch out of the inbox; what `reserve` records is in the same transaction.
+
+    Raises:
+        OSError, OutboxGone, sqlite3.OperationalError: what was not taken stays in the inbox.
+    """
+    entries = Entries()
+    with reception.batch(only_cancels=only_cancels) as batch:
+        if batch.claims:
+            with ledger.transaction():
+                entries = reception.accept(batch.claims)
+                reserve()
+            reception.count(entries)
+    return Received(batch, entries)

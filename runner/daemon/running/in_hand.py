@@ -1,0 +1,79 @@
+"""The jobs that the runner has in its hands, and how far each of them is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from runner.contract.request import Resources
+from runner.execution.order import Order, Progress
+from runner.state.ledger import Job
+
+
+class Stage(Enum):
+    """How far a job in hand is."""
+
+    RESERVED = "reserved"
+    """The ledger says that it runs, or will once the transaction is durable."""
+    REFUSED = "refused"
+    """The same transaction seals that it cannot be started."""
+    RUNNING = "running"
+    """A thread executes it."""
+    RETURNING = "returning"
+    """It could not begin, and goes back into the queue."""
+
+
+@dataclass
+class InHand:
+    """One job. `order` and `notebook` are what is executed, where it is."""
+
+    job: Job
+    stage: Stage
+    order: Order | None = None
+    notebook: bytes = b""
+    since: float = 0.0
+    progress: Progress | None = None
+    status_at: float = 0.0
+
+    @property
+    def wanted(self) -> Resources:
+        """What it asks of the machine."""
+        return Resources() if self.order is None else self.order.resources
+
+
+class JobsInHand:
+    """All of them, by id, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, InHand] = {}
+
+    def __getitem__(self, job_id: str) -> InHand:
+        return self._jobs[job_id]
+
+    def get(self, job_id: str) -> InHand | None:
+        """Find one by its id."""
+        return self._jobs.get(job_id)
+
+    def add(self, one: InHand) -> None:
+        """Take a job in hand."""
+        self._jobs[one.job.job_id] = one
+
+    def drop(self, job_id: str) -> None:
+        """Let go of a job."""
+        self._jobs.pop(job_id, None)
+
+    def at(self, *stages: Stage) -> list[InHand]:
+        """List those of some stages."""
+        return [one for one in self._jobs.values() if one.stage in stages]
+
+    def count(self, *stages: Stage) -> int:
+        """Count those of some stages."""
+        return sum(one.stage in stages for one in self._jobs.values())
+
+    def running(self) -> Iterator[InHand]:
+        """Give those that a thread executes."""
+        return iter(self.at(Stage.RUNNING))
+
+    def forget_unrecorded(self) -> None:
+        """Let go of what was reserved in a transaction that is over: it must not run by that."""
+        for one in self.at(Stage.RESERVED, Stage.REFUSED):
+            self.drop(one.job.job_id)

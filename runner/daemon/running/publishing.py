@@ -1,0 +1,193 @@
+"""The end of a job: seals its outcome in the ledger, publishes it, and tries again until it is.
+
+Every step is recorded before the next one begins.
+"""
+
+import logging
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.contract.outcome import ErrorType, Failure, Outcome, failed
+from runner.contract.request import Request
+from runner.daemon.running.put_off import PutOff
+from runner.daemon.running.work_folders import WorkFolders
+from runner.execution.order import Order
+from runner.outbox.history import History
+from runner.outbox.publish import Outbox, OutboxGone, Publication
+from runner.outbox.report import report_of
+from runner.state.ledger import Job, Ledger, Seal, State
+from runner.system.clocks import Clocks
+from runner.system.files.output_folder import NAMED_FILES, FileCaps, Staged
+
+log = logging.getLogger(__name__)
+
+NO_FILES = Staged((), ())
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a job's thread brings back; `at` is when the run was over, before its files were."""
+
+    job_id: str
+    outcome: Outcome
+    executed: bytes | None
+    staged: Staged
+    at: str
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where everything of a job is: its record, its results, earlier ones, its work folder."""
+
+    ledger: Ledger
+    outbox: Outbox
+    history: History
+    work: WorkFolders
+
+
+class Publishing:
+    """The jobs that are over and not published yet. `stage` may be called from any thread."""
+
+    def __init__(self, stores: Stores, caps: FileCaps, clocks: Clocks) -> None:
+        self._ledger = stores.ledger
+        self._outbox = stores.outbox
+        self._history = stores.history
+        self._work = stores.work
+        self._caps = caps
+        self._clocks = clocks
+        self._names: dict[str, str] = {}
+        """Sealed jobs that are to be published, and their names."""
+        self._put_off = PutOff("publish", clocks.seconds)
+
+    def stage(self, order: Order) -> Staged:
+        """Copy a run's files to the outbox's staging; if it cannot take them, keep them for later.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        source = Path(order.output_folder)
+        try:
+            return self._outbox.stage(order.job_id, source, self._caps, order.name)
+        except (OSError, OutboxGone) as error:
+            log.warning("job %s: its files wait in the state folder: %s", order.job_id, error)
+            return self._outbox.survey(source, self._caps, order.name)
+
+    def unrun(self, job: Job, outcome: Outcome) -> Finished:
+        """Give the end of a job of which nothing was executed, or nothing is left."""
+        return Finished(job.job_id, outcome, None, NO_FILES, self._clocks.stamp())
+
+    def seal(self, job: Job, finished: Finished, from_state: State) -> None:
+        """Seal a job's outcome, and publish it if it can be.
+
+        Raises:
+            sqlite3.OperationalError: the ledger cannot take it now.
+        """
+        self.record(job, finished, from_state)
+        self.add(job)
+        self.publish_due()
+
+    def record(self, job: Job, finished: Finished, from_state: State) -> None:
+        """Write a job's outcome into the ledger; once that is durable, `add` follows."""
+        executed = finished.executed
+        if executed is None:
+            given = self._ledger.input_of(job.job_id)
+            executed = given.notebook if given is not None else None
+        files = finished.staged.files
+        seal = Seal(job.job_id, finished.outcome, executed, files, finished.at)
+        self._ledger.seal(seal, from_state=from_state)
+
+    def add(self, job: Job) -> None:
+        """Take on a job whose outcome is sealed for good."""
+        self._names[job.job_id] = job.name
+
+    def publish_due(self) -> None:
+        """Publish what can be; what goes wrong in one publication holds up no other one."""
+        for job_id in list(self._names):
+            if self._put_off.is_held(job_id):
+                continue
+            try:
+                self._publish(job_id)
+            except (OSError, OutboxGone, sqlite3.OperationalError) as error:
+                self._put_off.hold(job_id, error)
+            except Exception as error:
+                log.exception("job %s: cannot be published", job_id)
+                self._put_off.hold(job_id, error)
+            else:
+                del self._names[job_id]
+                self._put_off.release(job_id)
+
+    def clean(self, keep: set[str]) -> None:
+        """Remove what earlier starts have left of all jobs but these."""
+        self._work.clean(keep)
+        try:
+            self._outbox.clean(keep)
+        except (OSError, OutboxGone) as error:
+            log.warning("leftovers in the outbox stay for now: %s", error)
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """What cannot be published now, and why."""
+        reasons = self._put_off.reasons
+        return {f"publish {one} ({self._names.get(one)})": why for one, why in reasons.items()}
+
+    def next_due(self) -> float | None:
+        """Seconds until something can be published without an event; None if nothing waits."""
+        if self._names.keys() - self._put_off.reasons:
+            return 0.0
+        return self._put_off.next_due()
+
+    def _publish(self, job_id: str) -> None:
+        job, given = self._ledger.job(job_id), self._ledger.input_of(job_id)
+        assert job is not None
+        assert given is not None
+        self._history.retire_known(job.name)
+        request = Request.model_validate_json(given.request)
+        new = self._publication(job, request)
+        if new.files and not self._outbox.has_files(new):
+            self._stage_again(new)
+            new = self._publication(job, request)
+        for warning in self._outbox.publish(new):
+            log.warning("job %s: %s", job_id, warning)
+        self._ledger.published(job_id, self._clocks.stamp())
+        self._work.remove(job_id)
+
+    def _publication(self, job: Job, request: Request) -> Publication:
+        seal = self._ledger.seal_of(job.job_id)
+        assert seal is not None
+        return Publication(
+            job_id=job.job_id,
+            name=job.name,
+            succeeded=seal.outcome.failure is None,
+            report=report_of(job, seal, request, self._ledger.warnings_of(job.job_id)),
+            executed=seal.executed,
+            files=seal.files,
+        )
+
+    def _stage_again(self, new: Publication) -> None:
+        """Bring out files that wait in the state folder; of what the outbox takes, the record."""
+        work = self._work.of(new.job_id)
+        if work.is_dir():
+            staged = self._outbox.stage(new.job_id, work, self._caps, new.name)
+        else:
+            staged = Staged((), ("The files of the run are gone: the outbox lost them.",))
+        if staged.files == new.files:
+            return
+        seal = self._ledger.seal_of(new.job_id)
+        assert seal is not None
+        said = {*seal.outcome.warnings, *self._ledger.warnings_of(new.job_id)}
+        warnings = [line for line in staged.warnings if line not in said]
+        lost = [repr(file.path) for file in new.files if file not in staged.files]
+        if lost:
+            named = ", ".join(lost[:NAMED_FILES])
+            warnings.append(
+                f"{len(lost)} files of the run were refused, lost or changed before they could be "
+                f"published: {named}."
+            )
+        self._ledger.amend_files(new.job_id, staged.files, warnings)
+
+
+def our_fault(error: Exception) -> Outcome:
+    """Give the outcome of a job in which the runner itself failed."""
+    message = f"The runner itself failed: {type(error).__name__}: {error}."
+    return failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))

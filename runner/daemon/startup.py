@@ -1,0 +1,268 @@
+"""Opens everything that the loop works with, in the order in which it is safe to.
+
+Owns the folders, ends what an earlier start left behind, and introduces inbox, ledger, execution
+and outbox to each other.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.config import MEGABYTE, Settings, available_memory, check_apart
+from runner.contract.names import job_name
+from runner.daemon.folders import Folders, InboxLock, lock_folder
+from runner.daemon.gateway_process import GatewayProcess
+from runner.daemon.mail import Changed, Mailbox, Progressed, Signalled, Woken
+from runner.daemon.receiving.admission import Rules
+from runner.daemon.receiving.allowance import Allowance, Pace
+from runner.daemon.receiving.claiming import Books, Claiming, Intake
+from runner.daemon.receiving.late_settings import LateSettings
+from runner.daemon.receiving.reception import Reception
+from runner.daemon.running.dispatch import Dispatch
+from runner.daemon.running.publishing import Publishing, Stores
+from runner.daemon.running.starts import Executing
+from runner.daemon.running.work_folders import WorkFolders
+from runner.daemon.watching import Watching
+from runner.execution.interface import Execution
+from runner.execution.order import Progress
+from runner.execution.start import Incarnation, StartExecution, memory_warning, start_execution
+from runner.inbox import write_lease
+from runner.inbox.claim import Claims
+from runner.inbox.library import library_reader
+from runner.inbox.scan import Inbox, Trust
+from runner.outbox.history import History
+from runner.outbox.publish import Outbox
+from runner.state.ledger import Ledger
+from runner.system.clocks import Clocks
+from runner.system.files.disk import Disk
+from runner.system.files.output_folder import FileCaps
+from runner.system.processes.process_tree import adopt_orphans, end_marked
+from runner.system.processes.threads import Threads
+
+log = logging.getLogger(__name__)
+
+SYNCS = 8
+"""Folders that are synced at a time: a disk waits for several as long as for one."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an embedded runner is for: one job, by its path in the inbox; it ends with that job."""
+
+    path: str
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """What this start is for. `gateway` is what the gateway's process is told, if there is one."""
+
+    goal: Goal | None = None
+    gateway: bytes | None = None
+    accept_folders: bool = False
+    on_progress: Callable[[str, Progress], None] | None = None
+
+
+@dataclass(frozen=True)
+class Backing:
+    """What the runner stands on: disk, ledger, execution and clocks, which tests replace."""
+
+    disk: Disk = field(default_factory=Disk)
+    open_ledger: Callable[[Path], Ledger] = Ledger
+    start_execution: StartExecution = start_execution
+    clocks: Clocks = field(default_factory=Clocks)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that the loop works with."""
+
+    ledger: Ledger
+    folders: Folders
+    lock: InboxLock
+    inbox: Inbox
+    watching: Watching
+    outbox: Outbox
+    history: History
+    reception: Reception
+    execution: Execution
+    dispatch: Dispatch
+    gateway: GatewayProcess | None
+
+
+class Startup:
+    """One start of a runner. What it opens is closed by the stack that `open` is given."""
+
+    def __init__(
+        self, settings: Settings, options: Options, backing: Backing, mailbox: Mailbox
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._backing = backing
+        self._mailbox = mailbox
+        self._what = "runner serve" if options.goal is None else "runner run"
+        self._in_terminal = os.isatty(2)
+
+    def open(self, stack: ExitStack) -> Parts | None:
+        """Open everything; None if it was told to stop meanwhile.
+
+        Raises:
+            Owned: another runner has the folders.
+            ConfigError: one of the folders lies in another.
+            FolderMissing: see there; only for an embedded runner, a daemon waits.
+            OSError, sqlite3.DatabaseError: the state folder cannot be used.
+        """
+        settings, backing = self._settings, self._backing
+        settings.state.mkdir(parents=True, exist_ok=True)
+        stack.callback(lock_folder(settings.state, self._what, backing.clocks).release)
+        ledger = backing.open_ledger(settings.state)
+        stack.callback(ledger.close)
+        folders = Folders(settings, ledger, accept=self._options.accept_folders)
+        if not folders.find(self._pause if self._options.goal is None else None):
+            return None
+        check_apart(settings)
+        lock = InboxLock(settings.inbox, self._what, backing.clocks)
+        stack.callback(lock.release)
+        adopt_orphans()
+        write_lease.ignore_breaks()
+        own = new_incarnation(ledger)
+        self._end_earlier(own, ledger)
+        parts = self._introduce(stack, ledger, folders, lock, own)
+        ledger.remember("runtime_folder", parts.execution.runtime_folder or "")
+        parts.dispatch.recover()
+        return parts
+
+    def say_ready(self) -> None:
+        """Log where it watches, and what may be too much for this machine."""
+        settings = self._settings
+        if settings.execution.is_cluster:
+            where = f"on the cluster at {settings.execution.dask.address}"
+        else:
+            where = f"{settings.concurrency} at a time"
+        too_much = memory_warning(settings, available_memory())
+        if too_much is not None:
+            log.warning(too_much)
+        log.info("watching %s, results go to %s, %s", settings.inbox, settings.outbox, where)
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait; gives whether nobody said to stop. A terminal that closes says so by SIGHUP."""
+        numbers = [one.number for one in self._mailbox.read(seconds) if isinstance(one, Signalled)]
+        is_left_alone = self._in_terminal and not os.isatty(2)
+        return not any(number != signal.SIGHUP or is_left_alone for number in numbers)
+
+    def _end_earlier(self, own: Incarnation, ledger: Ledger) -> None:
+        for pid in end_marked(own.instance):
+            log.info("ended process %d, which an earlier run left behind", pid)
+        left = ledger.fact("runtime_folder")
+        if left:
+            self._backing.disk.discard_tree(Path(left))
+
+    def _introduce(
+        self,
+        stack: ExitStack,
+        ledger: Ledger,
+        folders: Folders,
+        lock: InboxLock,
+        own: Incarnation,
+    ) -> Parts:
+        settings, backing, options = self._settings, self._backing, self._options
+        clocks, disk = backing.clocks, backing.disk
+        outbox = Outbox(settings.outbox, disk, folders.point_of(settings.outbox))
+        history = History(ledger, outbox, clocks)
+        execution = backing.start_execution(
+            settings, own, options.goal is None, lambda: self._mailbox.put(Changed())
+        )
+        stack.callback(execution.close)
+        syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
+        stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
+        books = Books(ledger, history, LateSettings(ledger, outbox, clocks), clocks)
+        inbox = self._make_inbox(books.late_settings)
+        watching = Watching(settings, inbox, lambda: self._mailbox.put(Woken()))
+        stack.callback(watching.stop)
+        claims = Claims(settings.inbox, self._max_bytes, disk, syncing.map)
+        reception = self._make_reception(Intake(inbox, claims), books, folders)
+        stack.callback(reception.close)
+        has_packages = settings.kernels.install == "run"
+        work = WorkFolders(settings.state, disk, clocks.seconds, has_packages=has_packages)
+        dispatch = self._make_dispatch(Stores(ledger, outbox, history, work), execution)
+        gateway = self._make_gateway(stack)
+        return Parts(
+            ledger=ledger,
+            folders=folders,
+            lock=lock,
+            inbox=inbox,
+            watching=watching,
+            outbox=outbox,
+            history=history,
+            reception=reception,
+            execution=execution,
+            dispatch=dispatch,
+            gateway=gateway,
+        )
+
+    @property
+    def _max_bytes(self) -> int:
+        return int(self._settings.limits.notebook_mb * MEGABYTE)
+
+    def _make_inbox(self, late_settings: LateSettings) -> Inbox:
+        settings, goal = self._settings, self._options.goal
+        return Inbox(
+            folder=settings.inbox,
+            max_bytes=self._max_bytes,
+            broken_seconds=settings.intake.broken_seconds,
+            quiet_seconds=settings.intake.quiet_seconds,
+            ignore=settings.intake.ignore,
+            trust=Trust(),
+            clock=self._backing.clocks.seconds,
+            wall=time.time_ns,
+            settings_wait=late_settings.wait,
+            only=None if goal is None else frozenset({goal.path}),
+        )
+
+    def _make_reception(self, intake: Intake, books: Books, folders: Folders) -> Reception:
+        settings = self._settings
+        per_minute = settings.intake.per_minute
+        pace = None if per_minute is None else Pace(per_minute, books.clocks.seconds)
+        claiming = Claiming(intake, books, lambda: folders.trouble(settings.notebooks))
+        library = library_reader(settings.notebooks, self._max_bytes)
+        rules = Rules(settings.limits, settings.execution.is_cluster, library)
+        allowance = Allowance(books.ledger, settings.limits.queue, pace)
+        return Reception(intake, books, claiming, rules, allowance)
+
+    def _make_dispatch(self, stores: Stores, execution: Execution) -> Dispatch:
+        settings, goal, clocks = self._settings, self._options.goal, self._backing.clocks
+        caps = FileCaps(int(settings.limits.files_mb * MEGABYTE), settings.limits.files)
+        publishing = Publishing(stores, caps, clocks)
+        executing = Executing(
+            execution=execution,
+            executor=Threads("job"),
+            tell=self._mailbox.put,
+            on_progress=lambda job_id, progress: self._mailbox.put(Progressed(job_id, progress)),
+            only=None if goal is None else frozenset({job_name(goal.path)}),
+        )
+        return Dispatch(settings, stores, executing, publishing, clocks)
+
+    def _make_gateway(self, stack: ExitStack) -> GatewayProcess | None:
+        told = self._options.gateway
+        if told is None:
+            return None
+        gateway = GatewayProcess(["gateway"], told, os.environ, self._backing.clocks.seconds)
+        stack.callback(gateway.close)
+        return gateway
+
+
+def new_incarnation(ledger: Ledger) -> Incarnation:
+    """Begin the next start of this ledger's instance."""
+    with ledger.transaction():
+        instance = ledger.fact("instance") or secrets.token_hex(8)
+        start = int(ledger.fact("starts") or 0) + 1
+        ledger.remember("instance", instance)
+        ledger.remember("starts", str(start))
+    return Incarnation(instance, start)

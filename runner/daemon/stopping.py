@@ -1,0 +1,60 @@
+"""The end of a runner: the first signal lets running jobs end, the second does not."""
+
+import logging
+import signal
+
+from runner.daemon.running.dispatch import Dispatch
+from runner.system.clocks import Clocks
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS_SECONDS = 15.0
+
+
+class Stopping:
+    """Knows whether the runner is to stop, and until when it waits for its jobs."""
+
+    def __init__(self, dispatch: Dispatch, patience_seconds: float, clocks: Clocks) -> None:
+        self._dispatch = dispatch
+        self._patience = patience_seconds
+        self._clocks = clocks
+        self._at: float | None = None
+        self._at_once = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether nothing more is to start."""
+        return self._at is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loop is to end: no job runs any more, or nobody waits for one."""
+        if self._at_once:
+            return True
+        if self._at is None:
+            return False
+        late = self._clocks.seconds() > self._at + LAST_WORDS_SECONDS
+        return late or self._dispatch.running == 0
+
+    def tell(self, number: int) -> None:
+        """First call: start draining. Second call: stop at once."""
+        name = signal.Signals(number).name
+        if self._at is not None:
+            log.warning("%s again: stopping at once", name)
+            self._at_once = True
+            return
+        running = self._dispatch.running
+        if running:
+            log.warning(
+                "%s: waiting up to %g s for %d running job%s; once more to stop at once",
+                name,
+                self._patience,
+                running,
+                "" if running == 1 else "s",
+            )
+            self._dispatch.drain()
+        self._at = self._clocks.seconds() + self._patience
+
+    def seconds_left(self) -> float | None:
+        """How long to wait for running jobs; None while nobody has said to stop."""
+        return None if self._at is None else self._at - self._clocks.seconds()

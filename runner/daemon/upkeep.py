@@ -1,0 +1,84 @@
+"""What is done now and then: prunes the history, shrinks the ledger, ends orphans."""
+
+import logging
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+from runner.config import Settings
+from runner.daemon.startup import Parts
+from runner.outbox.publish import OutboxGone
+from runner.state.ledger import Job
+from runner.system.clocks import Clocks
+from runner.system.processes.allocator import Allocator
+from runner.system.processes.process_tree import children
+
+log = logging.getLogger(__name__)
+
+SHRINK_SECONDS = 0.05
+"""At a time, for the ledger to give back what is free."""
+
+
+class Upkeep:
+    """Keeps the house in order. The loop says when."""
+
+    def __init__(self, settings: Settings, parts: Parts, clocks: Clocks) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._clocks = clocks
+        self._strangers: set[int] = set()
+        self._allocator = Allocator()
+
+    def prune(self) -> bool:
+        """Keep the history within its limits; gives whether there may be more to remove."""
+        history, parts = self._settings.history, self._parts
+        oldest = self._clocks.now() - timedelta(days=history.keep_days)
+        older_than = oldest.isoformat(timespec="milliseconds")
+        for job in parts.ledger.unasked(older_than=older_than):
+            self._prune_one(job, lambda job: parts.history.retire(job.name))
+        jobs = [
+            job
+            for job in parts.ledger.prunable(older_than=older_than, keep_runs=history.keep_runs)
+            if self._prune_one(job, lambda job: parts.outbox.prune(job.name, job.job_id))
+        ]
+        parts.ledger.pruned([job.job_id for job in jobs])
+        if jobs:
+            log.info("removed %d old runs from the history", len(jobs))
+        return bool(jobs)
+
+    def tidy(self) -> None:
+        """Give back memory and disk that nobody needs, and end processes that nobody knows."""
+        self._reap()
+        self._allocator.look()
+        try:
+            self._parts.ledger.shrink(SHRINK_SECONDS, self._clocks.seconds)
+        except sqlite3.OperationalError as error:
+            log.debug("the ledger does not shrink now: %s", error)
+
+    def _prune_one(self, job: Job, step: Callable[[Job], None]) -> bool:
+        """Make one step for one job; one that cannot be moved or removed keeps no other."""
+        try:
+            step(job)
+        except (OSError, OutboxGone) as error:
+            log.warning("job %s stays in the history: %s", job.job_id, error)
+            return False
+        return True
+
+    def _reap(self) -> None:
+        """End orphans that came up to us because the preload server was gone.
+
+        Only what was there at the last look too: a new child may not be known yet.
+        """
+        parts = self._parts
+        known = parts.execution.pids | parts.inbox.pids
+        known |= parts.gateway.pids if parts.gateway else set()
+        strangers = set(children(os.getpid())) - known
+        for child in strangers & self._strangers:
+            log.info("ending a process without a parent: %d", child)
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        self._strangers = strangers
