@@ -133,7 +133,7 @@ def with_key(asked: Asked, key: str | None) -> str | None:
 
 def id_of_key(key: str) -> str:
     """The job id of an Idempotency-Key: the same at every start, so that nothing is stored."""
-    return hashlib.blake2b(key.encode("latin-1", "replace"), digest_size=16, key=_KEYED).hexdigest()
+    return hashlib.blake2b(key.encode(), digest_size=16, key=_KEYED).hexdigest()
 
 
 def seconds_to_wait(wait: str | None, prefer: str | None, default: float) -> float:

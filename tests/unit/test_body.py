@@ -167,6 +167,12 @@ def test_a_form_that_is_wrong_is_explained(
     assert said in caught.value.failure.message
 
 
+def test_keys_are_told_apart_in_every_script() -> None:
+    """A workflow may make them of a customer's name."""
+    keys = ("Иван-1", "Олег-1", "????-1", "田中-1", "山本-1", "Zoë-1")
+    assert len({id_of_key(key) for key in keys}) == len(keys)
+
+
 def test_a_key_is_always_the_same_id() -> None:
     """Across restarts, without a store; the id is one that a request may have."""
     assert id_of_key("order-7") == id_of_key("order-7") != id_of_key("order-8")
