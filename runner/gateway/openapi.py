@@ -29,6 +29,7 @@ from runner.state.ledger import State
 
 Json = dict[str, Any]
 _ID = "^[0-9a-f]{32}$"
+_ANYTHING = {"additionalProperties": True}
 
 
 class _Answer(BaseModel):
@@ -465,9 +466,22 @@ def _schemas() -> Json:
     asked["required"] = ["notebook"]
     asked["properties"]["notebook"] = {
         "description": "Path of a notebook below `notebooks/`, or the notebook itself.",
-        "anyOf": [{"type": "string", "minLength": 1}, {"type": "object"}],
+        "anyOf": [{"type": "string", "minLength": 1}, {"type": "object", **_ANYTHING}],
     }
+    schemas["Notebook"] |= _ANYTHING
+    for name in ("RunRequest", "Resources"):
+        _leave_defaults_to_words(schemas[name]["properties"])
+    for key in ("id", "kernel"):
+        asked["properties"][key]["anyOf"].append({"type": "string", "maxLength": 0})  # as null
     return schemas
+
+
+def _leave_defaults_to_words(properties: Json) -> None:
+    """openapi-typescript demands of a caller each key that has a `default`."""
+    for schema in properties.values():
+        default = schema.pop("default", None)
+        if default is not None:
+            schema["description"] += f" Default: {default}."
 
 
 def _metrics() -> Json:

@@ -57,6 +57,19 @@ def test_schemathesis_finds_nothing(serving: Serving, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_typed_client_may_leave_out_what_has_a_default(serving: Serving) -> None:
+    """openapi-typescript makes a key with a `default` a must, and takes a bare object for `{}`."""
+    program = serving({"gateway": {"enabled": True, "port": 0}})
+    schemas = requests.get(f"{program.url}/openapi.json", timeout=30).json()["components"][
+        "schemas"
+    ]
+    for name in ("RunRequest", "Resources"):
+        assert not [key for key, one in schemas[name]["properties"].items() if "default" in one]
+    assert schemas["RunRequest"]["required"] == ["notebook"]
+    for one in (schemas["Notebook"], schemas["RunRequest"]["properties"]["notebook"]["anyOf"][1]):
+        assert one["additionalProperties"] is True
+
+
 def test_every_route_is_described(serving: Serving) -> None:
     """And nothing else is; without a token none is asked for."""
     program = serving({"gateway": {"enabled": True, "port": 0}})
