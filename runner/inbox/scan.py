@@ -558,7 +558,11 @@ class Inbox:
             yield min(waits, key=lambda wait: wait.seconds)
         yield from found
         used = {one.fd for drop in found if isinstance(drop, Drop) for one in drop.files}
-        self._leave([one for one in held if one.fd not in used], waits=bool(waits or lingering))
+        unused = [one for one in held if one.fd not in used]
+        later = [one for one in unused if one.contents.kind is Kind.NOTEBOOK]
+        if later and not waits:  # another notebook of the name is taken first
+            yield _Wait(LOOK_SECONDS, later[0].sighting.path, Reason.NEIGHBOUR)
+        self._leave(unused, waits=bool(waits or lingering or later))
 
     def _leave(self, unused: Sequence[Held], *, waits: bool) -> None:
         """Those of a group that make no request now; they are looked at again if some wait."""
@@ -742,8 +746,6 @@ def _why_unused(held: Held) -> _Stays:
         return _Stays(Reason.NO_CANCEL)
     if contents.kind is Kind.SETTINGS:
         return _Stays(Reason.SETTINGS)
-    if contents.kind is Kind.NOTEBOOK:
-        return _Stays(Reason.NO_REQUEST, "a notebook in a place where none is looked for")
     return _Stays(Reason.NO_REQUEST, contents.what)
 
 

@@ -606,6 +606,23 @@ def test_accented_settings_belong_to_their_notebook_however_they_are_written(
     assert (drop.path, len(drop.settings)) == (second, 1)
 
 
+def test_every_notebook_of_one_name_is_taken_one_after_the_other(world: World) -> None:
+    """`Report.IPYNB` from Windows beside `Report.ipynb`, and one whose suffix is `.json`."""
+    names = {"a.ipynb", "a.IPYNB", "a.json"}
+    for name in names:
+        world.write(name, RAW)
+    taken: list[str] = []
+    for _ in range(3):
+        found = world.scan()
+        (drop,) = found.drops
+        assert (found.look_again is None) == (len(taken) == 2)
+        assert {reason for _, reason in left(world)} <= {Reason.NEIGHBOUR}
+        (world.folder / drop.main.sighting.path).unlink()
+        taken.append(drop.main.sighting.path)
+    assert set(taken) == names
+    assert world.drops() == []
+
+
 def test_notebooks_that_differ_in_spelling_only_stay_two(world: World) -> None:
     """Each with the settings that are written as it is."""
     for name in (NFC, NFD):
