@@ -63,6 +63,8 @@ def parse(raw: bytes) -> object:
 def _instead(raw: bytes) -> str | None:
     """What people drop in the place of a notebook without knowing."""
     start = raw[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not raw.strip(b"\xef\xbb\xbf\0 \t\r\n"):
+        return "it holds zeros only; copy it once more" if b"\0" in raw else "it is empty"
     if start.startswith((b"<!doctype", b"<html")):
         return "it is a web page; download the file itself"
     if start.startswith(b"version https://git-lfs"):

@@ -431,6 +431,9 @@ def test_its_format_may_be_written_in_any_way(major: object) -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
+        (b"", "it is empty"),
+        (b"\xef\xbb\xbf \n", "it is empty"),
+        (b"\0" * 4096, "zeros only"),
         (b"\n<!DOCTYPE html><html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "git lfs pull"),
         (b'{\n "cells": [\n<<<<<<< HEAD\n  {}\n=======\n', "merge conflict"),
