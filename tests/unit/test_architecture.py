@@ -347,7 +347,7 @@ def test_no_folder_is_crowded() -> None:
 MOST_CLASS_LINES, MOST_PARAMETERS, MOST_BODY_LINES = 250, 5, 60
 TO_BE_SPLIT = set(
     """
-    cli.main.worker cli.main.run cli.main.check
+    cli.servers.worker cli.notebook.run cli.notebook.check
     execution.cluster.dask.Cluster execution.cluster.dask.__init__ execution.cluster.join.work
     execution.cluster.join._work execution.cluster.remote_runs.__init__
     execution.cluster.scheduler_link.__init__ execution.kernel.running.start_cold

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cli.main import _value
+from runner.cli.options import _value
 from runner.contract.request import Form, read_document
 from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
 from runner.contract.text.strict_json import StrictJsonError

@@ -1,0 +1,177 @@
+"""Commands on jobs: list, show and cancel them, and see what stays in the inbox."""
+
+import json
+import re
+import shutil
+import sqlite3
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from runner.cli.console import hanging
+from runner.cli.options import Fault, with_settings
+from runner.cli.terminal import errors, print_json, print_table, remark
+from runner.config import Settings
+from runner.contract.outcome import Status
+from runner.contract.request import JOB_ID, is_text
+from runner.contract.text.plain_text import one_line
+from runner.inbox import unclaimed as waiting
+from runner.jobs import submit
+from runner.outbox.publish import OutboxReader
+from runner.outbox.report import row_of
+from runner.state.ledger import Job, LedgerReader
+from runner.state.locks import holder_of
+from runner.system.files.disk import Disk
+
+MAX_JOBS = 1_000_000
+
+
+@click.command()
+@click.option(
+    "--status", type=click.Choice([str(s) for s in Status]), help="Only jobs of this status."
+)
+@click.option("--name", help="Only jobs of this name.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(0, MAX_JOBS, clamp=True),
+    default=20,
+    show_default=True,
+    help="How many at most.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@with_settings
+def jobs(
+    settings: Settings,
+    status: str | None,
+    name: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List jobs, the newest first."""
+    reader = _reader(settings)
+    found: Sequence[Job] = ()
+    if name is None or is_text(name):
+        found = reader.jobs(limit=limit, status=Status(status) if status else None, name=name)
+    if as_json:
+        for job in found:
+            click.echo(json.dumps(_row(job)))
+        return
+    rows = []
+    for job in found:
+        row = _row(job)
+        rows.append(
+            [
+                job.job_id[:8],
+                job.name,
+                str(job.status),
+                str(job.error_type or ""),
+                job.accepted_at[:19].replace("T", " "),
+                "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            ]
+        )
+    print_table(("job id", "name", "status", "error", "accepted", "seconds"), rows, cut=(1, 3))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="The list as one JSON object.")
+@with_settings
+def inbox(settings: Settings, as_json: bool) -> None:
+    """List what stays in the inbox, and why.
+
+    Of each file also since when, and what to do about it.
+    """
+    found = waiting.read(settings.state)
+    if holder_of(settings.inbox) is None:
+        errors.print("no runner watches the inbox; start `runner serve`")
+    elif found is None:
+        errors.print("the runner has not looked yet, or its state cannot be read")
+    found = found or waiting.WaitingList()
+    if as_json:
+        print_json(waiting.content_of(found))
+        return
+    for one in found.files:
+        path, since = one_line(one.path), one.since[:19].replace("T", " ")
+        if sys.stdout.isatty():
+            click.echo(f"{click.style(path, bold=True)}  since {since}")
+            said = f"{one_line(one.text)}. {one_line(one.advice)}"
+            click.echo("\n".join(hanging("    ", said, shutil.get_terminal_size().columns)))
+        else:
+            click.echo(
+                "\t".join((path, since, str(one.reason), one_line(one.text), one_line(one.advice)))
+            )
+    if found.count > len(found.files):
+        errors.print(f"and {found.count - len(found.files)} more")
+    elif not found.files:
+        errors.print("nothing stays in the inbox")
+
+
+@click.command()
+@click.argument("what", metavar="NAME|JOB_ID")
+@with_settings
+def show(settings: Settings, what: str) -> None:
+    """Print what is known of a job: its result, or how far it is."""
+    outbox = OutboxReader(settings.outbox)
+    job = _find(settings, what)
+    if job is not None:
+        report = outbox.of_job(job.name, job.job_id)
+        waiting = outbox.status(job.name)
+        if report is not None:
+            content: dict[str, Any] = report.content
+        elif waiting is not None and waiting.get("job_id") == job.job_id:
+            content = waiting
+        else:
+            content = _row(job)
+    else:
+        found = outbox.current(what)
+        if found is None:
+            raise Fault(f"there is no job {what!r}; `runner jobs` lists them")
+        content = found.content
+    print_json(content)
+
+
+@click.command()
+@click.argument("what", metavar="NAME|JOB_ID")
+@with_settings
+def cancel(settings: Settings, what: str) -> None:
+    """Cancel a job, or everything queued or running under a name."""
+    job = _find(settings, what)
+    if job is None:
+        raise Fault(f"there is no job {what!r}; `runner jobs` lists them")
+    if job.status in (Status.QUEUED, Status.RUNNING):
+        submit.cancel(settings.inbox, job.name, job.job_id if what != job.name else None, Disk())
+        remark(f"asked to cancel {job.name}")
+    else:
+        remark(f"{job.name} is over already: {job.status}")
+    if holder_of(settings.inbox) is None:
+        errors.print("no runner owns the inbox now; it takes effect when one starts")
+
+
+def _reader(settings: Settings) -> LedgerReader:
+    try:
+        return LedgerReader(settings.state)
+    except sqlite3.Error as error:
+        raise Fault(
+            f"there is no ledger to read in {settings.state} ({error}); "
+            "`runner serve` makes it at its first start"
+        ) from error
+
+
+def _find(settings: Settings, what: str) -> Job | None:
+    """The job of an id, of the beginning of one, or the latest of a name."""
+    reader = _reader(settings)
+    if not is_text(what):
+        return None
+    if JOB_ID.fullmatch(what):
+        return reader.job(what)
+    found = reader.latest(what)
+    if found is None and re.fullmatch(r"[0-9a-f]{6,31}", what):
+        return reader.by_prefix(what)
+    return found
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return row_of(job, datetime.now(UTC))

@@ -1,0 +1,197 @@
+"""Commands on one notebook: run it, check it, and the schemas of what goes in and comes out."""
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import click
+from pydantic import TypeAdapter
+
+from runner.cli.options import with_parameters, with_resources, with_settings
+from runner.cli.running import passing, print_report, run_job, temporary
+from runner.cli.terminal import complain, errors
+from runner.config import MEGABYTE, Settings
+from runner.contract.names import job_name
+from runner.contract.notebook import parse
+from runner.contract.outcome import (
+    ErrorResult,
+    ErrorType,
+    Failure,
+    Refused,
+    Result,
+    Status,
+    exit_code,
+)
+from runner.contract.request import (
+    Form,
+    Request,
+    check_resources,
+    check_timeout,
+    read_request,
+)
+from runner.contract.text.plain_text import visible, visible_json
+from runner.contract.text.strict_json import dumps
+from runner.inbox.ignore import objection_to_name
+from runner.inbox.library import probably_meant
+from runner.jobs import submit
+from runner.state.locks import holder_of
+
+
+@click.command()
+@click.argument("notebook")
+@with_parameters
+@click.option("--name", help="The job's name; the notebook's own by default.")
+@click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
+@click.option("--kernel", help="Kernelspec to run with.")
+@click.option(
+    "--retries",
+    type=int,
+    default=0,
+    help="Runs again if interrupted, or if the kernel died or did not start.",
+)
+@click.option("--keep", is_flag=True, help="Keep all of it in the folders of the settings.")
+@click.option("--json", "as_json", is_flag=True, help="All of the result, also in a terminal.")
+@with_resources
+@with_settings
+def run(
+    settings: Settings,
+    notebook: str,
+    parameters: dict[str, Any],
+    name: str | None,
+    timeout_seconds: float | None,
+    kernel: str | None,
+    retries: int,
+    keep: bool,
+    as_json: bool,
+    resources: dict[str, Any],
+) -> None:
+    """Run NOTEBOOK and print its result.
+
+    NOTEBOOK is a file or a path in the library. The result is JSON, or, in a terminal, a few lines.
+
+    A daemon that serves these folders runs it. Without one it is run here, in temporary folders
+    that are gone afterwards, unless it is to --keep inbox, outbox and state, or one of these is
+    named.
+
+    Exit codes: 0 succeeded, 1 the notebook failed, 2 wrong usage, 3 the request was refused,
+    4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble.
+    """
+    asked: dict[str, Any] = {"parameters": parameters, "retries": retries}
+    asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
+    asked |= {"kernel": kernel} if kernel is not None else {}
+    asked |= {"resources": resources} if resources else {}
+    job_id = submit.new_job_id()
+    try:
+        asked["notebook"] = _notebook(notebook, settings)
+        checked = read_request(asked | {"id": job_id}, Form.JSON)
+        limits, is_cluster = settings.limits, settings.execution.is_cluster
+        check_timeout(checked, limits.max_run_seconds)
+        check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster)
+    except Refused as refused:
+        _refuse(refused.failure)
+    job = job_name(name or Path(notebook).stem)
+    objection = objection_to_name(job, settings.intake.ignore)
+    if objection is not None:
+        message = f"the inbox leaves the name {job!r} alone: {objection}; choose another --name"
+        _refuse(Failure(error_type=ErrorType.INVALID_REQUEST, message=message))
+    named = click.get_current_context().params
+    is_served = holder_of(settings.inbox) is not None or holder_of(settings.state) is not None
+    if keep or is_served or any(named.get(folder) for folder in ("inbox", "outbox", "state")):
+        print_report(run_job(settings, job, job_id, asked | {"id": job_id}), as_json)
+    with temporary(settings) as own:
+        print_report(passing(run_job(own, job, job_id, asked | {"id": job_id})), as_json)
+
+
+@click.command()
+@click.argument("notebook")
+@with_parameters
+@click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
+@click.option("--kernel", help="Kernelspec to run with.")
+@with_resources
+@with_settings
+def check(
+    settings: Settings,
+    notebook: str,
+    parameters: dict[str, Any],
+    timeout_seconds: float | None,
+    kernel: str | None,
+    resources: dict[str, Any],
+) -> None:
+    """Say why the runner would refuse NOTEBOOK, without running it.
+
+    And of what it would warn. Ends with 0, or with 3 if it would refuse.
+    """
+    from runner.jobs.refusals import forecast
+
+    asked: dict[str, Any] = {"parameters": parameters}
+    asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
+    asked |= {"kernel": kernel} if kernel is not None else {}
+    asked |= {"resources": resources} if resources else {}
+    found = forecast(asked, lambda: _notebook(notebook, settings), settings)
+    for failure in found.refusals:
+        click.echo(visible(f"{failure.error_type}: {failure.message}"))
+    for warning in found.warnings:
+        click.echo(visible(f"warning: {warning}"))
+    if not found.refusals:
+        errors.print("nothing to refuse", style="green")
+    raise click.exceptions.Exit(exit_code(Status.REJECTED) if found.refusals else 0)
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["request", "result"]))
+def schema(what: str) -> None:
+    """Print the JSON Schema of requests or results."""
+    if what == "request":
+        found = Request.model_json_schema()
+    else:
+        found = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
+        found["title"] = "Inbox Runner result"
+    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    click.echo(json.dumps(found, indent=2))
+
+
+def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
+    """The content of a file, or the path of a library notebook, which runs where it lies.
+
+    Raises:
+        Refused: there is no such notebook, it is too large, or it is not JSON.
+    """
+    path = Path(given)
+    if not path.is_file():
+        if (settings.notebooks / given).is_file():
+            return given
+        hint = probably_meant(settings.notebooks, PurePosixPath(given))
+        raise Refused(
+            Failure(
+                error_type=ErrorType.INVALID_REQUEST,
+                message=f"There is no notebook {given!r}, neither as a file nor in the library "
+                f"{str(settings.notebooks)!r}{hint}.",
+            )
+        )
+    library = Path(os.path.realpath(settings.notebooks))
+    real = Path(os.path.realpath(path))
+    if real.is_relative_to(library):
+        return real.relative_to(library).as_posix()
+    size = path.stat().st_size
+    if size > settings.limits.notebook_mb * MEGABYTE:
+        message = (
+            f"{given!r} has {size} bytes, above the limit of {settings.limits.notebook_mb:g} MB "
+            "(limits.notebook_mb)."
+        )
+        raise Refused(Failure(error_type=ErrorType.NOTEBOOK_TOO_LARGE, message=message))
+    try:
+        document = parse(path.read_bytes())
+    except ValueError as error:
+        message = f"{given!r} is no notebook: it is not JSON ({error})."
+        raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message)) from error
+    if not isinstance(document, dict):
+        message = f"{given!r} is no notebook: its top level is no mapping."
+        raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message))
+    return document
+
+
+def _refuse(failure: Failure) -> None:
+    click.echo(visible_json(dumps(failure.model_dump(mode="json", exclude_none=True)).decode()))
+    complain(f"refused: {failure.message}")
+    raise click.exceptions.Exit(exit_code(Status.REJECTED))

@@ -1,0 +1,172 @@
+"""Options that several commands share, and how what is known to go wrong becomes one line."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from runner import config
+from runner.cli.terminal import errors
+from runner.config import ConfigError
+from runner.contract.outcome import Refused
+from runner.contract.request import Form, read_document
+from runner.contract.text.plain_text import visible
+from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
+from runner.jobs import submit
+from runner.state.locks import Owned
+from runner.system.door import CannotListen
+
+P = ParamSpec("P")
+R = TypeVar("R")
+FAULT = 70
+"""Exit code (sysexits.h, EX_SOFTWARE) where it is the runner or its machine."""
+_FOLDERS = ("state", "notebooks", "outbox", "inbox")
+
+
+class Fault(click.ClickException):
+    """Something outside a request is wrong: settings, folders, another owner."""
+
+    exit_code = FAULT
+
+    def format_message(self) -> str:
+        return visible(self.message)
+
+
+def plainly(command: Callable[P, R]) -> Callable[P, R]:
+    """Known troubles become one line."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        from runner.daemon.folders import FolderMissing
+
+        try:
+            return command(*args, **kwargs)
+        except (ConfigError, Owned, FolderMissing, submit.NameBusy, CannotListen) as error:
+            raise Fault(str(error)) from error
+        except sqlite3.Error as error:
+            raise Fault(f"the ledger cannot be used: {error}") from error
+        except PermissionError as error:
+            raise Fault(_what_to_do(error)) from error
+        except OSError as error:
+            raise Fault(str(error)) from error
+
+    return wrapped
+
+
+def _what_to_do(error: PermissionError) -> str:
+    """Whose the folder is, as far as it can be seen: the usual trouble of a first start."""
+    from runner.cli.doctor import advice_for
+
+    if not error.filename:
+        return str(error)
+    folder = Path(os.fsdecode(error.filename)).parent
+    containers = "in containers, set NB_UID and NB_GID (docs/operations.md)"
+    return f"{error}. {advice_for(folder, error)} Or, {containers}."
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """A command on the folders: their options, the settings file, known troubles as one line."""
+
+    @wraps(command)
+    def wrapped(config_file: Path | None, **rest: Any) -> None:
+        folders = {name: rest.pop(name) for name in _FOLDERS}
+        command(config.load(config_file, folders), **rest)
+
+    found: Callable[..., None] = plainly(wrapped)
+    for name in _FOLDERS:
+        path = click.Path(path_type=Path)
+        found = click.option(f"--{name}", type=path, help=f"The {name} folder.")(found)
+    return click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Settings file; config.yaml of the current folder if there is one.",
+    )(found)
+
+
+def with_resources(command: Callable[..., None]) -> Callable[..., None]:
+    """Options for what a run needs of its machine; the command gets them as a request has them."""
+
+    @click.option("--memory-mb", type=int, help="Memory that the run may hold, in MB.")
+    @click.option("--gpus", type=int, help="GPUs of a worker; clusters only.")
+    @click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        help="A label of its worker; may be given again; clusters only.",
+    )
+    @wraps(command)
+    def wrapped(
+        *args: Any, memory_mb: int | None, gpus: int | None, labels: tuple[str, ...], **rest: Any
+    ) -> None:
+        given = {"memory_mb": memory_mb, "gpus": gpus, "labels": list(labels) or None}
+        resources = {key: value for key, value in given.items() if value is not None}
+        command(*args, resources=resources, **rest)
+
+    return wrapped
+
+
+def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
+    """Options for a notebook's parameters; the command gets their values by name."""
+
+    @click.option(
+        "-p",
+        "pairs",
+        nargs=2,
+        multiple=True,
+        metavar="NAME VALUE",
+        help="A parameter; VALUE means what it would in YAML: a number, true, null, or text.",
+    )
+    @click.option(
+        "-r", "raw", nargs=2, multiple=True, metavar="NAME TEXT", help="A parameter that is text."
+    )
+    @click.option(
+        "-f",
+        "files",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Parameters from a YAML or JSON file.",
+    )
+    @wraps(command)
+    def wrapped(
+        *args: Any,
+        pairs: tuple[tuple[str, str], ...],
+        raw: tuple[tuple[str, str], ...],
+        files: tuple[Path, ...],
+        **rest: Any,
+    ) -> None:
+        command(*args, parameters=_parameters(pairs, raw, files), **rest)
+
+    return wrapped
+
+
+def _parameters(
+    pairs: tuple[tuple[str, str], ...],
+    raw: tuple[tuple[str, str], ...],
+    files: tuple[Path, ...],
+) -> dict[str, Any]:
+    """From files first, then from `-p` by the table of scalars, then from `-r` as they stand."""
+    named: dict[str, Any] = {}
+    for file in files:
+        form = Form.JSON if file.suffix == ".json" else Form.YAML
+        try:
+            document = read_document(file.read_bytes(), form)
+        except Refused as refused:
+            raise click.UsageError(f"{file}: {refused.failure.message}") from refused
+        if not isinstance(document, dict):
+            raise click.UsageError(f"{file}: parameters are a mapping of names to values")
+        named |= document
+    return named | {name: _value(name, text) for name, text in pairs} | dict(raw)
+
+
+def _value(name: str, text: str) -> Scalar:
+    if text == "None":  # papermill's `-p` reads it as null, YAML does not
+        errors.print(f"-p {name} None is the text 'None'; write null for no value", markup=False)
+    try:
+        return scalar_of(text)
+    except ScalarError as error:
+        raise click.UsageError(f"-p {name}: {error}; or use -r {name} {text[:40]!r}") from error

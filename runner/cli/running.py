@@ -1,0 +1,168 @@
+"""Runs one notebook for `run`: by the daemon that serves the folders, else by one of its own."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from runner.cli.console import summary
+from runner.cli.options import Fault
+from runner.cli.terminal import complain, errors, print_json, remark
+from runner.config import Settings
+from runner.contract.outcome import Status, exit_code
+from runner.contract.text.plain_text import one_line
+from runner.contract.text.strict_json import JsonValue, dumps
+from runner.jobs import submit
+from runner.outbox.publish import OutboxReader, Report
+from runner.state.locks import Owned, holder_of, is_astray
+from runner.system.files.disk import Disk
+from runner.system.processes.interrupts import quiet_interrupts
+
+
+@contextmanager
+def temporary(settings: Settings) -> Iterator[Settings]:
+    """The same settings with folders of one run; they are gone afterwards. Not the library."""
+    folder = tempfile.mkdtemp(prefix="runner-")
+    try:
+        names = ["inbox", "outbox", "state"]
+        names += [] if settings.notebooks.is_dir() else ["notebooks"]
+        own = {name: Path(folder, name) for name in names}
+        limits = settings.limits.model_copy(update={"free_mb": 0})
+        yield settings.model_copy(update={**own, "limits": limits})
+    finally:
+        try:
+            Disk().remove_tree(Path(folder))
+        except OSError as error:
+            remark(f"{folder} stays: {error}")
+
+
+def passing(report: Report) -> Report:
+    """The report of a run whose folders go: it names nothing that is not there any more."""
+    content = report.content
+    said: list[JsonValue] = []
+    if content.get("files"):
+        said.append("the files that it wrote are gone with its folders; --keep keeps them")
+    warnings = content.get("warnings")
+    kept = warnings if isinstance(warnings, list) else []
+    changes: dict[str, JsonValue] = {"output_nb": None, "warnings": [*kept, *said]}
+    raw = dumps({**content, **changes})
+    return replace(report, raw=raw, head={**report.head, **changes})
+
+
+def print_report(report: Report, as_json: bool) -> NoReturn:
+    """On standard output; ends the command with the code of its status."""
+    status = Status(str(report.content["status"]))
+    if sys.stdout.isatty() and not as_json:
+        click.echo(summary(report.content, _paths(report)))
+    else:
+        print_json(report.content)
+        if status is not Status.SUCCEEDED:
+            complain(f"{status}: {report.content.get('message')}")
+    raise click.exceptions.Exit(exit_code(status))
+
+
+def _paths(report: Report) -> dict[str, Path]:
+    """What of a run is there to look at, from here; nothing where its folders go."""
+    executed = report.content.get("output_nb")
+    if executed is None:
+        return {}
+    paths = {
+        "result": report.path,
+        "executed notebook": report.path.parent / Path(str(executed)).name,
+    }
+    if report.content.get("files"):
+        paths["files"] = paths["executed notebook"].with_suffix(".files")
+    return {what: _from_here(path) for what, path in paths.items()}
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any]) -> Report:
+    """Submit, then wait for the daemon that owns the inbox; without one, be it."""
+    with quiet_interrupts():
+        from runner.daemon.loop import Daemon
+        from runner.daemon.startup import Goal, Options
+
+    for folder in (settings.inbox, settings.outbox):
+        if not folder.is_dir() and holder_of(settings.state) is None:
+            folder.mkdir(parents=True, exist_ok=True)
+    if is_astray(settings.inbox, settings.state):
+        raise Fault(f"the runner waits for its inbox {settings.inbox}, which may be a lost mount")
+    submit.submit(settings.inbox, name, submit.encode(job_id, request), Disk())
+    reader = OutboxReader(settings.outbox)
+    with _progress() as bar:
+        task = bar.add_task(one_line(name), total=None, how_far="starts")
+
+        def show(cell: int, cells: int) -> None:
+            done = max(cell - 1, 0)
+            how_far = f"{done}/{cells} cells" if cells else "starts"
+            bar.update(task, completed=done, total=cells or None, how_far=how_far)
+
+        def wait() -> None:
+            bar.update(task, how_far="waits for its turn")
+
+        while True:
+            if holder_of(settings.inbox) is None:
+                try:
+                    options = Options(
+                        goal=Goal(name, job_id),
+                        on_progress=lambda _, progress: show(progress.cell, progress.cells),
+                    )
+                    Daemon(settings, options).run()
+                except Owned:
+                    continue
+                report = reader.of_job(name, job_id)
+                if report is None:
+                    raise click.exceptions.Exit(130)
+                return report
+            report = _await(settings, submit.watch_report(reader, name, job_id), job_id, show, wait)
+            if report is not None:
+                return report
+
+
+def _await(
+    settings: Settings,
+    news: Iterator[Report | dict[str, Any] | None],
+    job_id: str,
+    show: Callable[[int, int], None],
+    wait: Callable[[], None],
+) -> Report | None:
+    """The report of a job that a daemon runs; None if there is no daemon any more."""
+    try:
+        for found in news:
+            if isinstance(found, Report):
+                return found
+            if found is not None and found.get("status") == "running":
+                show(_number(found.get("cell")), _number(found.get("cells")))
+            elif holder_of(settings.inbox) is None:
+                return None
+            elif found is not None:
+                wait()
+    except KeyboardInterrupt:
+        remark(f"job {job_id} goes on; `runner cancel {job_id}` ends it")
+        raise click.exceptions.Exit(130) from None
+    return None
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[how_far]}"),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+    )

@@ -1,0 +1,158 @@
+"""Commands that go on until they are told to stop: serve, gateway, mcp, lab, worker."""
+
+import logging
+import os
+import re
+
+import click
+
+from runner.cli.options import Fault, with_settings
+from runner.cli.terminal import log_to_stderr
+from runner.config import MEGABYTE, Settings, available_memory
+from runner.system.extras import advice_on
+from runner.system.processes.interrupts import quiet_interrupts
+
+
+@click.command()
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+@click.option(
+    "--accept-folders",
+    is_flag=True,
+    help="Take the folders where they lie now, though an earlier start found them on a mount.",
+)
+@with_settings
+def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
+    """Watch the inbox and run what appears in it, until told to stop."""
+    with quiet_interrupts():
+        from runner.daemon.loop import Daemon
+        from runner.daemon.startup import Options
+
+    log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    told = None
+    if settings.gateway.enabled:
+        from runner.gateway.server import check_binding, for_owner
+
+        check_binding(settings)
+        told = for_owner(settings)
+    Daemon(settings, Options(gateway=told, accept_folders=accept_folders)).run()
+
+
+@click.command()
+@click.option("--owner", type=int, hidden=True, help="The pipe of the daemon that started it.")
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
+@with_settings
+def gateway(settings: Settings, owner: int | None, host: str | None, port: int | None) -> None:
+    """Answer HTTP requests only.
+
+    `runner serve` does it as well; this is for a gateway beside it, over the same folders.
+    """
+    with quiet_interrupts():
+        from runner.gateway.server import read_owner, serve
+
+    log_to_stderr(logging.INFO)
+    if owner is not None:
+        serve(read_owner(owner), owner=owner)
+        return
+    given = {"host": host, "port": port}
+    changed = {key: value for key, value in given.items() if value is not None}
+    serve(settings.model_copy(update={"gateway": settings.gateway.model_copy(update=changed)}))
+
+
+@click.command()
+@click.option("--stdio", is_flag=True, help="Talk over stdin and stdout instead of HTTP.")
+@click.option("--host", help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
+@with_settings
+def mcp(settings: Settings, stdio: bool, host: str | None, port: int | None) -> None:
+    """Offer tools to agents, over MCP.
+
+    For live notebooks in JupyterLab, and for runs over the same folders.
+    """
+    try:
+        with quiet_interrupts():
+            from runner.mcp.server import serve, serve_stdio
+    except ImportError as error:
+        raise _needs("mcp", error) from error
+
+    log_to_stderr(logging.INFO)
+    if stdio:
+        serve_stdio(settings)
+        return
+    given = {"host": host, "port": port}
+    changed = {key: value for key, value in given.items() if value is not None}
+    serve(settings.model_copy(update={"mcp": settings.mcp.model_copy(update=changed)}))
+
+
+@click.command()
+@with_settings
+def lab(settings: Settings) -> None:
+    """Start JupyterLab over the same folders."""
+    from runner.cli.lab import become_lab
+
+    log_to_stderr(logging.INFO)
+    become_lab(settings, os.environ)
+
+
+def _check_ports(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    """What Dask would only say when the worker starts."""
+    if given is not None and not re.fullmatch(r"\d{1,5}(:\d{1,5})?", given):
+        raise click.BadParameter(f"{given!r} is neither a port nor a range such as 9000:9003")
+    return given
+
+
+@click.command()
+@click.option("--scheduler", help="The scheduler's address, tcp://HOST:8786; from the settings.")
+@click.option("--slots", type=click.IntRange(1), help="Notebooks at a time in each process.")
+@click.option("--processes", type=click.IntRange(1), default=1, help="Worker processes; 1.")
+@click.option("--memory-mb", type=click.IntRange(1), help="Memory to be asked for; all by default.")
+@click.option("--gpus", type=click.IntRange(0), default=0, help="GPUs to be asked for; none.")
+@click.option("--label", "labels", multiple=True, help="A label that requests may ask for.")
+@click.option("--host", help="The address under which this machine is reached.")
+@click.option("--port", callback=_check_ports, help="Its port, or a range (9000:9003); any.")
+@click.option("--name", help="The worker's name in the cluster.")
+@with_settings
+def worker(
+    settings: Settings,
+    scheduler: str | None,
+    slots: int | None,
+    processes: int,
+    memory_mb: int | None,
+    gpus: int,
+    labels: tuple[str, ...],
+    host: str | None,
+    port: str | None,
+    name: str | None,
+) -> None:
+    """Run notebooks of a Dask cluster on this machine.
+
+    Memory, GPUs and labels are those of each process. At the first SIGTERM or Ctrl-C what runs has
+    shutdown_seconds of the settings to end; at the second it is interrupted.
+    """
+    try:
+        with quiet_interrupts():
+            from runner.execution.cluster.join import Offer, work
+            from runner.execution.cluster.tls import security_of
+    except ImportError as error:
+        raise _needs("dask", error) from error
+
+    log_to_stderr(logging.INFO)
+    address = scheduler or settings.execution.dask.address
+    if address is None:
+        raise Fault("where is the scheduler? --scheduler tcp://HOST:8786 (execution.dask.address)")
+    most = memory_mb or (available_memory() or 0) // MEGABYTE // processes
+    offer = Offer(slots or max(settings.concurrency // processes, 1), most, gpus, labels)
+    security = security_of(settings.execution.dask.tls)
+    where = {"host": host, "port": port, "name": name}
+    work(
+        address,
+        offer,
+        processes=processes,
+        shutdown_seconds=settings.shutdown_seconds,
+        security=security,
+        **where,
+    )
+
+
+def _needs(extra: str, error: ImportError) -> Fault:
+    return Fault(f"this needs more packages ({error.name}): {advice_on(extra)}")

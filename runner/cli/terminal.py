@@ -1,0 +1,54 @@
+"""What commands write: results on standard output, all else on standard error."""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+
+from runner.cli.console import table
+from runner.contract.text.plain_text import one_line, visible, visible_json
+
+errors = Console(stderr=True, highlight=False)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], cut: Sequence[int]) -> None:
+    """A line a row; in a terminal as wide as that, in a pipe as wide as it is."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in table(header, rows, width, cut):
+        click.echo(line)
+
+
+def print_json(content: object) -> None:
+    """For people to read and for programs to parse; nothing in it can steer a terminal."""
+    click.echo(visible_json(json.dumps(content, ensure_ascii=False, indent=2)))
+
+
+def remark(text: str) -> None:
+    """To a person, beside the result."""
+    errors.print(visible(text), markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    errors.print(visible(text), style="red", markup=False, soft_wrap=True)
+
+
+class _VisibleLog(logging.Formatter):
+    """One line an event; nothing in it can steer a terminal, a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def log_to_stderr(level: int) -> None:
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(_VisibleLog("%(asctime)s %(levelname)-7s %(message)s"))
+    logging.basicConfig(level=level, handlers=[shown])
+    logging.getLogger("watchdog").setLevel(logging.WARNING)
