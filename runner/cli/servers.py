@@ -131,7 +131,8 @@ def worker(
     """
     try:
         with quiet_interrupts():
-            from runner.execution.cluster.join import Offer, work
+            from runner.execution.cluster.join import Offer, Place, work
+            from runner.execution.cluster.scheduler_link import Scheduler
             from runner.execution.cluster.tls import security_of
     except ImportError as error:
         raise _needs("dask", error) from error
@@ -142,16 +143,9 @@ def worker(
         raise Fault("where is the scheduler? --scheduler tcp://HOST:8786 (execution.dask.address)")
     most = memory_mb or (available_memory() or 0) // MEGABYTE // processes
     offer = Offer(slots or max(settings.concurrency // processes, 1), most, gpus, labels)
-    security = security_of(settings.execution.dask.tls)
-    where = {"host": host, "port": port, "name": name}
-    work(
-        address,
-        offer,
-        processes=processes,
-        shutdown_seconds=settings.shutdown_seconds,
-        security=security,
-        **where,
-    )
+    place = Place(processes, name, host, port)
+    joined = Scheduler(address, security_of(settings.execution.dask.tls))
+    work(joined, offer, place, settings.shutdown_seconds)
 
 
 def _needs(extra: str, error: ImportError) -> Fault:

@@ -30,9 +30,9 @@ from runner.daemon.running.publishing import Publishing, Stores
 from runner.daemon.running.starts import Executing
 from runner.daemon.running.work_folders import WorkFolders
 from runner.daemon.watching import Watching
-from runner.execution.interface import Execution
+from runner.execution.interface import Execution, Incarnation
 from runner.execution.order import Progress
-from runner.execution.start import Incarnation, StartExecution, memory_warning, start_execution
+from runner.execution.start import StartExecution, memory_warning, start_execution
 from runner.inbox import write_lease
 from runner.inbox.claim import Claims
 from runner.inbox.library import library_reader

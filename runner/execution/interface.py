@@ -16,6 +16,14 @@ OnProgress = Callable[[str, Progress], None]
 
 
 @dataclass(frozen=True)
+class Incarnation:
+    """Whose processes these are: `instance` for good, and which of its starts this is."""
+
+    instance: str
+    start: int = 0
+
+
+@dataclass(frozen=True)
 class Worker:
     """A place where notebooks run: this machine, or a worker of a cluster."""
 

@@ -6,12 +6,11 @@ Starts it, and gives it no order.
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.config import MEGABYTE, ConfigError, Settings
 from runner.execution.environment import clean_environment
-from runner.execution.interface import Execution
+from runner.execution.interface import Execution, Incarnation
 from runner.execution.limits.cgroup import NoCgroup, take_over
 from runner.execution.limits.hold import RunLimits
 from runner.execution.local.processes import JobProcesses
@@ -24,14 +23,6 @@ BURST_MB = 64
 """What a kernel may print within 0.2 s and be heard of."""
 MOST_IN_FLIGHT = 1000
 """Orders in a cluster: each has a thread that waits for it."""
-
-
-@dataclass(frozen=True)
-class Incarnation:
-    """Whose processes these are: `instance` for good, and which of its starts this is."""
-
-    instance: str
-    start: int
 
 
 StartExecution = Callable[[Settings, Incarnation, bool, Callable[[], None]], Execution]
@@ -67,6 +58,7 @@ def _cluster(
     try:
         from runner.execution.cluster.dask import Cluster
         from runner.execution.cluster.remote_runs import Bounds
+        from runner.execution.cluster.scheduler_link import Scheduler
         from runner.execution.cluster.tls import security_of
     except ImportError as error:
         raise ConfigError(
@@ -78,8 +70,7 @@ def _cluster(
     dask, limits = settings.execution.dask, settings.limits
     assert dask.address is not None
     return Cluster(
-        address=dask.address,
-        security=security_of(dask.tls),
+        Scheduler(dask.address, security_of(dask.tls)),
         terms=Terms(
             modules=settings.kernels.preload,
             kernel_start_seconds=limits.kernel_start_seconds,
@@ -94,8 +85,7 @@ def _cluster(
             patience_seconds=dask.patience_seconds,
             most=settings.execution.concurrency or MOST_IN_FLIGHT,
         ),
-        instance=own.instance,
-        start=own.start,
+        own=own,
         on_change=on_change,
     )
 

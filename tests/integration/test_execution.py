@@ -16,8 +16,9 @@ from runner.contract.request import Resources
 from runner.execution.cluster.dask import Cluster
 from runner.execution.cluster.messages import Terms
 from runner.execution.cluster.remote_runs import Bounds
+from runner.execution.cluster.scheduler_link import Scheduler
 from runner.execution.environment import clean_environment
-from runner.execution.interface import Execution
+from runner.execution.interface import Execution, Incarnation
 from runner.execution.limits.hold import RunLimits
 from runner.execution.local.processes import JobProcesses
 from runner.execution.order import Order, Progress
@@ -49,8 +50,7 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Execution]:
     with cluster(tmp_path_factory.mktemp("cluster")) as running:
         running.add_worker("--resources", "memory_mb=1000", slots=2)
         made = Cluster(
-            address=running.address,
-            security=None,
+            Scheduler(running.address),
             terms=Terms(limits=LIMITS, pass_environment=("PASSED",), warm=0),
             bounds=Bounds(
                 folder_bytes=100_000,
@@ -58,7 +58,7 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Execution]:
                 lease_seconds=20,
                 patience_seconds=1,
             ),
-            instance="contract-dask",
+            own=Incarnation("contract-dask"),
         )
         wait_for(lambda: made.slots)
         yield made

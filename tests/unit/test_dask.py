@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 from distributed import Future
 
-from runner.execution.cluster import dask as cluster
-from runner.execution.cluster.dask import _delivered
+from runner.execution.cluster import sender as cluster
+from runner.execution.cluster.sender import _delivered
 
 
 class Gathered:

@@ -9,6 +9,7 @@ from runner.execution.cluster.placement import Seat
 from runner.execution.cluster.remote_runs import ENDING_SECONDS, Bounds, Sending, Sendings
 from runner.execution.cluster.scheduler_link import Known
 from runner.execution.cluster.worker import _Run
+from runner.execution.interface import Incarnation
 from runner.execution.local.processes import JobProcesses
 from runner.execution.order import Order, Progress
 from runner.system.files.output_folder import FileCaps
@@ -24,8 +25,7 @@ class Desk:
         self.now = 100.0
         self.told: list[str] = []
         self.sendings = Sendings(
-            instance="i",
-            start=1,
+            Incarnation("i", 1),
             terms=Terms(),
             bounds=BOUNDS,
             tell=self.told.append,

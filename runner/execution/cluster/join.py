@@ -15,10 +15,10 @@ import dask
 from distributed import Nanny
 from distributed.comm.core import CommClosedError
 from distributed.protocol.pickle import dumps
-from distributed.security import Security
 
 from runner.execution.cluster import worker
 from runner.execution.cluster.placement import GPUS, LABEL, MEMORY
+from runner.execution.cluster.scheduler_link import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -47,24 +47,32 @@ class Offer:
         return {name: amount for name, amount in found.items() if amount}
 
 
-def work(
-    address: str,
-    offer: Offer,
-    *,
-    processes: int = 1,
-    shutdown_seconds: float = 0,
-    security: Security | None = None,
-    host: str | None = None,
-    port: str | None = None,
-    name: str | None = None,
-) -> None:
-    """Serve the scheduler at `address` until told to stop (SIGTERM, SIGINT).
+@dataclass(frozen=True)
+class Place:
+    """Where worker processes are: how many, their name, and where the scheduler reaches them.
+
+    `host` is the address of this machine; found out if None. `port`, or a range such as
+    `9000:9003`, is where workers listen; any if None.
+    """
+
+    processes: int = 1
+    name: str | None = None
+    host: str | None = None
+    port: str | None = None
+
+    @property
+    def names(self) -> Sequence[str | None]:
+        """The name of each process."""
+        if self.name is None or self.processes == 1:
+            return [self.name] * self.processes
+        return [f"{self.name}-{number}" for number in range(self.processes)]
+
+
+def work(scheduler: Scheduler, offer: Offer, place: Place, shutdown_seconds: float = 0) -> None:
+    """Serve a scheduler until told to stop (SIGTERM, SIGINT).
 
     Then no run begins any more, and those that are here have `shutdown_seconds`; told so again, or
     after that, they end as interrupted.
-
-    `host` is the address under which the scheduler reaches this machine; found out if None.
-    `port`, or a range such as `9000:9003`, is where workers listen; any if None.
     """
     # Dask limits numpy and the like to one thread, and notebooks would inherit that. Its profiler
     # looks at every thread a hundred times a second, and ours only wait.
@@ -75,14 +83,7 @@ def work(
             "distributed.worker.profile.enabled": False,
         }
     )
-    names = _names(name, processes)
-    asyncio.run(_work(address, offer, names, shutdown_seconds, security, host, port))
-
-
-def _names(name: str | None, processes: int) -> Sequence[str | None]:
-    if name is None or processes == 1:
-        return [name] * processes
-    return [f"{name}-{number}" for number in range(processes)]
+    asyncio.run(_work(scheduler, offer, place, shutdown_seconds))
 
 
 class _Stop:
@@ -103,15 +104,8 @@ class _Stop:
         asyncio.get_running_loop().call_later(self._seconds, self.at_once.set)
 
 
-async def _work(
-    address: str,
-    offer: Offer,
-    names: Sequence[str | None],
-    shutdown_seconds: float,
-    security: Security | None,
-    host: str | None,
-    port: str | None,
-) -> None:
+async def _work(scheduler: Scheduler, offer: Offer, place: Place, shutdown_seconds: float) -> None:
+    address, names = scheduler.address, place.names
     stop = _Stop(shutdown_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.tell)
@@ -123,9 +117,9 @@ async def _work(
             resources=offer.resources,
             memory_limit=0,
             preload=[worker.__name__],
-            security=security,
-            host=host,
-            worker_port=port or 0,
+            security=scheduler.security,
+            host=place.host,
+            worker_port=place.port or 0,
             name=name,
             dashboard=False,
             dashboard_address="127.0.0.1:0",  # it would be open to all, whatever `security` is

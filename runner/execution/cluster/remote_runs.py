@@ -15,7 +15,7 @@ from runner.contract.outcome import ErrorType
 from runner.execution.cluster.messages import Answer, Terms, Word
 from runner.execution.cluster.placement import as_dask, serves
 from runner.execution.cluster.scheduler_link import Known
-from runner.execution.interface import OnProgress
+from runner.execution.interface import Incarnation, OnProgress
 from runner.execution.order import Order, Progress
 from runner.system.files.output_folder import FileCaps
 
@@ -83,9 +83,7 @@ class Sendings:
 
     def __init__(
         self,
-        *,
-        instance: str,
-        start: int,
+        own: Incarnation,
         terms: Terms,
         bounds: Bounds,
         tell: Callable[[str], None],
@@ -93,8 +91,7 @@ class Sendings:
     ) -> None:
         """`tell` gets a word to a worker at once."""
         self.session = secrets.token_hex(8)
-        self._instance = instance
-        self._start = start
+        self._own = own
         self.terms = terms
         self._bounds = bounds
         self._tell = tell
@@ -157,8 +154,8 @@ class Sendings:
         self._words += 1
         return Word(
             version=__version__,
-            instance=self._instance,
-            start=self._start,
+            instance=self._own.instance,
+            start=self._own.start,
             session=self.session,
             number=self._words,
             lease_seconds=self._bounds.lease_seconds,

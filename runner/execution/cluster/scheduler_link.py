@@ -77,21 +77,26 @@ class Listener(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Scheduler:
+    """Where a scheduler is, such as `tcp://scheduler:8786`, and how it and we prove who we are."""
+
+    address: str
+    security: Security | None = None
+
+
 class Contact:
     """The workers of one scheduler. `serve` runs in a loop; what it finds may be read anywhere."""
 
     def __init__(
         self,
-        *,
-        address: str,
-        security: Security | None,
+        scheduler: Scheduler,
         lease_seconds: float,
         listener: Listener,
         on_change: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._address = address
-        self._security = security
+        self._scheduler = scheduler
         self._lease_seconds = lease_seconds
         self._tell_seconds = min(TELL_SECONDS, lease_seconds / 4)
         """Others wait for their word while one does not answer."""
@@ -105,7 +110,7 @@ class Contact:
         self.unable: dict[str, str] = {}
         """Workers that are there and of no use, and why."""
         self._foreign_until: dict[str, float] = {}
-        self.trouble: str | None = f"not connected to the scheduler at {address} yet"
+        self.trouble: str | None = f"not connected to the scheduler at {scheduler.address} yet"
         self._told: object = None
         self._is_closing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,12 +133,14 @@ class Contact:
                     await self._attend(client)
             except (OSError, TimeoutError) as error:
                 said = str(error) or type(error).__name__
-                self._is_away(f"the scheduler at {self._address} cannot be reached: {said}")
+                self._is_away(
+                    f"the scheduler at {self._scheduler.address} cannot be reached: {said}"
+                )
             except OtherVersion as error:
-                self._is_away(f"the scheduler at {self._address} is of no use: {error}")
+                self._is_away(f"the scheduler at {self._scheduler.address} is of no use: {error}")
             except Exception as error:
                 log.debug("the cluster cannot be used", exc_info=True)
-                self._is_away(f"the cluster at {self._address} cannot be used: {error!r}")
+                self._is_away(f"the cluster at {self._scheduler.address} cannot be used: {error!r}")
             if not self._is_closing:
                 await asyncio.sleep(AGAIN_SECONDS)
 
@@ -160,10 +167,10 @@ class Contact:
             TypeError, ValueError, RuntimeError: not with this address and these certificates.
         """
         client = Client(
-            self._address,
+            self._scheduler.address,
             asynchronous=True,
             timeout=CONNECT_SECONDS,
-            security=self._security,
+            security=self._scheduler.security,
             set_as_default=False,
             name="inbox-runner",
         )
@@ -199,7 +206,7 @@ class Contact:
                 raise CommClosedError("the connection has ended")
             await self._look(client)
             if self._client is None:
-                log.info("connected to the scheduler at %s", self._address)
+                log.info("connected to the scheduler at %s", self._scheduler.address)
                 self._client, self.trouble = client, None
             self._say_if_changed()
             await self._pause(client)
