@@ -228,14 +228,16 @@ def test_whoever_sees_the_request_gone_sees_no_older_result(serving: Serving) ->
 def test_status_is_told_while_a_notebook_runs(serving: Serving) -> None:
     """State, cell k of n and the log's tail; gone when the result is there."""
     program = serving()
-    cells = ["print('hello from the notebook')", "import time; time.sleep(4)"]
-    program.drop("long.ipynb", notebook(*cells))
+    go = program.root / "go"
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    program.drop("long.ipynb", notebook("print('hello from the notebook')", wait))
     status = program.outbox / "long.status.json"
     found = wait_for(lambda: status.exists() and json.loads(status.read_bytes()))
     assert found["status"] == "running"  # and no cell yet, if its kernel takes its time
     found = wait_for(lambda: _in_cell(status, 2))
     assert found["cells"] == 2
     assert "hello" in found["log_tail"]
+    go.touch()
     program.await_report("long")
     assert not status.exists()
 
