@@ -20,7 +20,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True)
-class Coming:
+class IncomingRequest:
     """A request at the door. `headers` have lower-case names.
 
     `is_open`: it needs no token. `is_health`: it asks how we are. `is_form`: pages alone send it.
@@ -51,7 +51,7 @@ class Access:
         self._clock = clock
         self._door = Door(gateway.host, gateway.allowed_hosts, gateway.secret)
 
-    def check(self, coming: Coming) -> None:
+    def check(self, coming: IncomingRequest) -> None:
         """Let a request in, or say why not.
 
         Raises:
@@ -70,7 +70,7 @@ class Access:
         if changes and (coming.is_form or by_cookie) and not _is_own(coming.headers, host):
             raise _foreign()
 
-    def check_form(self, coming: Coming) -> None:
+    def check_form(self, coming: IncomingRequest) -> None:
         """Take a form at the API's addresses from programs and from pages of ours.
 
         Any page can make a browser send one; such a browser says where it comes from.
@@ -82,7 +82,7 @@ class Access:
         if is_browser(coming.headers.get("user-agent")) and not _is_own(coming.headers, host):
             raise _foreign()
 
-    def is_in(self, coming: Coming) -> bool:
+    def is_in(self, coming: IncomingRequest) -> bool:
         """Whether a request would get in where a token is needed."""
         if not self._door.knows(coming.headers.get("host", "")):
             return False
@@ -97,7 +97,7 @@ class Access:
         """What a browser that has shown the token gets to keep; None where there is no token."""
         return None if self._secret is None else session.issue(self._secret, self._clock())
 
-    def _has_cookie(self, coming: Coming) -> bool:
+    def _has_cookie(self, coming: IncomingRequest) -> bool:
         if self._secret is None or coming.cookie is None:
             return False
         return session.is_valid(self._secret, coming.cookie, self._clock())

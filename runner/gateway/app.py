@@ -12,7 +12,7 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ERROR_RULES, ErrorType, Status
-from runner.gateway.access import Access, Coming, not_authorized
+from runner.gateway.access import Access, IncomingRequest, not_authorized
 from runner.gateway.answers import (
     HEADERS,
     Seated,
@@ -329,14 +329,14 @@ def _cookie(header: str) -> str | None:
     return cookie
 
 
-def _coming() -> Coming:
+def _coming() -> IncomingRequest:
     """The request at the door."""
     names = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "user-agent")
     headers = {name: request.get_header(name) for name in (*names, "authorization")}
     path = request.path
     is_form, has_page = path.startswith("/ui/"), path == "/" or _JOB.fullmatch(path) is not None
     is_wanted = _wants_page()
-    return Coming(
+    return IncomingRequest(
         headers={name: value for name, value in headers.items() if value is not None},
         method=request.method,
         cookie=_cookie(request.get_header("cookie") or ""),

@@ -18,7 +18,7 @@ class _Delay:
     why: str
 
 
-class Delays:
+class Backoff:
     """Delays by key. `clock` gives monotonic seconds."""
 
     def __init__(

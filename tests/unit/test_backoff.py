@@ -1,12 +1,12 @@
 """Promises of delays: each thing waits for itself, longer each time, and is told."""
 
-from runner.system.backoff import Delays
+from runner.system.backoff import Backoff
 
 
 def test_pauses_grow_up_to_the_longest_and_begin_anew_once_it_went() -> None:
     """One that fails is not tried again at once, and others are."""
     now = [0.0]
-    delays = Delays(lambda: now[0], 1.0, 4.0)
+    delays = Backoff(lambda: now[0], 1.0, 4.0)
     pauses = []
     for _ in range(4):
         delays.hold("a", "full")
@@ -24,7 +24,7 @@ def test_pauses_grow_up_to_the_longest_and_begin_anew_once_it_went() -> None:
 
 def test_only_another_reason_is_news() -> None:
     """So that each is logged once."""
-    delays = Delays(lambda: 0.0)
+    delays = Backoff(lambda: 0.0)
     assert delays.hold("a", "full")
     assert not delays.hold("a", "full")
     assert delays.hold("a", "gone")

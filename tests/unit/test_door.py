@@ -6,7 +6,7 @@ import pytest
 
 from runner.config import Gateway
 from runner.gateway import session
-from runner.gateway.access import Access, Coming, objection_to_binding
+from runner.gateway.access import Access, IncomingRequest, objection_to_binding
 from runner.jobs.problem import Problem
 
 NOW = 1_800_000_000.0
@@ -14,7 +14,7 @@ LOCKED = Gateway.model_validate({"token": "s3cret"})
 OWN = {"host": "localhost:5005", "origin": "http://localhost:5005"}
 
 
-def status_of(gateway: Gateway, coming: Coming) -> int | None:
+def status_of(gateway: Gateway, coming: IncomingRequest) -> int | None:
     """The status that a request is refused with; None where it gets in."""
     try:
         Access(gateway, clock=lambda: NOW).check(coming)
@@ -25,7 +25,7 @@ def status_of(gateway: Gateway, coming: Coming) -> int | None:
 
 def refusal(gateway: Gateway, *, is_open: bool = False, **headers: str) -> int | None:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    return status_of(gateway, Coming(given, is_open=is_open))
+    return status_of(gateway, IncomingRequest(given, is_open=is_open))
 
 
 @pytest.mark.parametrize(
@@ -56,18 +56,20 @@ def test_other_hosts_do_not(host: str) -> None:
 @pytest.mark.parametrize("host", ["", "10.1.2.3", "10.1.2.3:5005", "[fd00::1]:5005", "172.17.0.2"])
 def test_probes_learn_how_we_are_by_address_and_without_a_name(host: str) -> None:
     """Kubernetes and load balancers know no name. Nothing but health is told to them."""
-    health = Coming({"host": host}, is_open=True, is_health=True)
+    health = IncomingRequest({"host": host}, is_open=True, is_health=True)
     assert status_of(Gateway(), health) is None
     assert not Access(Gateway()).is_in(health)
     assert refusal(Gateway(), host=host, is_open=True) == 403
     foreign = {"host": host, "origin": "http://evil.example"}
-    assert status_of(Gateway(), Coming(foreign, is_open=True, is_health=True)) == 403
+    assert status_of(Gateway(), IncomingRequest(foreign, is_open=True, is_health=True)) == 403
 
 
 @pytest.mark.parametrize("host", ["evil.example", "10.1.2.3.evil.example", "[::1", "a@10.1.2.3"])
 def test_a_rebound_name_learns_nothing(host: str) -> None:
     """A page that reaches us by a name of its own sends that name, for health too."""
-    assert status_of(Gateway(), Coming({"host": host}, is_open=True, is_health=True)) == 403
+    assert (
+        status_of(Gateway(), IncomingRequest({"host": host}, is_open=True, is_health=True)) == 403
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_a_form_is_taken_from_programs_and_from_own_pages(
     headers: dict[str, str], status: int | None
 ) -> None:
     """Whatever page can make an old browser send one."""
-    coming = Coming({"host": OWN["host"], **headers}, method="POST")
+    coming = IncomingRequest({"host": OWN["host"], **headers}, method="POST")
     assert status_of(Gateway(), coming) is None
     with pytest.raises(Problem) if status else nullcontext():
         Access(Gateway()).check_form(coming)
@@ -177,10 +179,10 @@ def test_nothing_is_open_by_chance(
 def test_the_cookie_is_as_good_as_the_token_until_it_is_too_old() -> None:
     """It is made from the token, and ends with it."""
     cookie = session.issue("s3cret", NOW - 100)
-    assert status_of(LOCKED, Coming(OWN, cookie=cookie)) is None
+    assert status_of(LOCKED, IncomingRequest(OWN, cookie=cookie)) is None
     old = session.issue("s3cret", NOW - session.SECONDS)
-    assert status_of(LOCKED, Coming(OWN, cookie=old)) == 401
-    assert status_of(LOCKED, Coming(OWN, cookie=session.issue("another", NOW))) == 401
+    assert status_of(LOCKED, IncomingRequest(OWN, cookie=old)) == 401
+    assert status_of(LOCKED, IncomingRequest(OWN, cookie=session.issue("another", NOW))) == 401
     assert "s3cret" not in cookie
 
 
@@ -189,12 +191,12 @@ def test_the_cookie_is_as_good_as_the_token_until_it_is_too_old() -> None:
 )
 def test_a_made_up_cookie_does_not_get_in(cookie: str) -> None:
     """Whatever a stranger writes into it."""
-    assert status_of(LOCKED, Coming(OWN, cookie=cookie)) == 401
+    assert status_of(LOCKED, IncomingRequest(OWN, cookie=cookie)) == 401
 
 
 def test_a_cookie_of_the_future_does_not_get_in() -> None:
     """A clock that was set back does not lengthen anything."""
-    assert status_of(LOCKED, Coming(OWN, cookie=session.issue("s3cret", NOW + 60))) == 401
+    assert status_of(LOCKED, IncomingRequest(OWN, cookie=session.issue("s3cret", NOW + 60))) == 401
 
 
 @pytest.mark.parametrize(
@@ -218,17 +220,17 @@ def test_what_changes_something_comes_from_a_page_of_ours(
     """A form, with and without a token, and everything that a cookie lets in."""
     given = {"host": "localhost:5005", **headers}
     cookie = session.issue("s3cret", NOW)
-    assert status_of(Gateway(), Coming(given, "POST", is_form=True)) == status
-    assert status_of(LOCKED, Coming(given, "POST", cookie, is_form=True)) == status
-    assert status_of(LOCKED, Coming(given, "DELETE", cookie)) == status
-    assert status_of(LOCKED, Coming(given, "POST", is_open=True, is_form=True)) == status
+    assert status_of(Gateway(), IncomingRequest(given, "POST", is_form=True)) == status
+    assert status_of(LOCKED, IncomingRequest(given, "POST", cookie, is_form=True)) == status
+    assert status_of(LOCKED, IncomingRequest(given, "DELETE", cookie)) == status
+    assert status_of(LOCKED, IncomingRequest(given, "POST", is_open=True, is_form=True)) == status
 
 
 def test_a_token_needs_no_page() -> None:
     """Programs send neither Origin nor Sec-Fetch-Site."""
     headers = {"host": "localhost:5005", "authorization": "Bearer s3cret"}
-    assert status_of(LOCKED, Coming(headers, "DELETE")) is None
-    assert status_of(Gateway(), Coming({"host": "localhost:5005"}, "DELETE")) is None
+    assert status_of(LOCKED, IncomingRequest(headers, "DELETE")) is None
+    assert status_of(Gateway(), IncomingRequest({"host": "localhost:5005"}, "DELETE")) is None
 
 
 @pytest.mark.parametrize(
@@ -251,5 +253,5 @@ def test_a_link_on_another_site_may_lead_to_a_page(
         "sec-fetch-mode": mode,
         "sec-fetch-dest": dest,
     }
-    assert status_of(Gateway(), Coming(headers, is_page=is_page)) == status
-    assert status_of(Gateway(), Coming(headers, "POST", is_page=is_page)) == 403
+    assert status_of(Gateway(), IncomingRequest(headers, is_page=is_page)) == status
+    assert status_of(Gateway(), IncomingRequest(headers, "POST", is_page=is_page)) == 403

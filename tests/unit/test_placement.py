@@ -5,10 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.contract.request import Resources, demand_of
-from runner.execution.cluster.placement import PLAIN, Patience, Seat, as_dask, fits, why_never
+from runner.execution.cluster.placement import (
+    PLAIN,
+    Patience,
+    WorkerCapacity,
+    as_dask,
+    fits,
+    why_never,
+)
 
-GPU = Seat("tcp://a:1", "a", 2, {"gpus": 1, "memory_mb": 4000, "label:ssd": 2})
-BARE = Seat("tcp://b:1", "b", 1, {})
+GPU = WorkerCapacity("tcp://a:1", "a", 2, {"gpus": 1, "memory_mb": 4000, "label:ssd": 2})
+BARE = WorkerCapacity("tcp://b:1", "b", 1, {})
 
 
 def needs(**more: object) -> Resources:
@@ -62,7 +69,7 @@ def test_what_nobody_has_is_named(wanted: Resources, said: str | None) -> None:
 
 def test_what_nobody_has_together_is_said_too() -> None:
     """Each alone is there, on another worker."""
-    fast = Seat("tcp://c:1", "c", 1, {"label:fast": 1})
+    fast = WorkerCapacity("tcp://c:1", "c", 1, {"label:fast": 1})
     assert (
         why_never([GPU, fast], needs(gpus=1, labels=["fast"])) == "no worker has all of it together"
     )
@@ -115,7 +122,7 @@ def test_without_patience_nobody_waits() -> None:
 
 SEATS = st.lists(
     st.builds(
-        Seat,
+        WorkerCapacity,
         address=st.uuids().map(str),
         host=st.just("h"),
         slots=st.integers(1, 3),
@@ -127,14 +134,16 @@ WANTED = st.builds(Resources, gpus=st.integers(0, 3))
 
 
 @given(SEATS, WANTED)
-def test_what_fits_an_idle_cluster_can_be_served(seats: list[Seat], wanted: Resources) -> None:
+def test_what_fits_an_idle_cluster_can_be_served(
+    seats: list[WorkerCapacity], wanted: Resources
+) -> None:
     """And the other way round: the two rules agree."""
     assert fits(seats, [], wanted) is (bool(seats) and why_never(seats, wanted) is None)
 
 
 @given(SEATS, st.lists(WANTED, max_size=6), WANTED)
 def test_never_more_than_there_are_slots(
-    seats: list[Seat], taken: list[Resources], wanted: Resources
+    seats: list[WorkerCapacity], taken: list[Resources], wanted: Resources
 ) -> None:
     """Whatever they need."""
     if fits(seats, taken, wanted) and all(

@@ -5,9 +5,9 @@ from typing import cast
 
 from runner.contract.outcome import ErrorType, Outcome, Status
 from runner.execution.cluster.messages import Answer, Parcel, RunSeen, Terms, Word
-from runner.execution.cluster.placement import Seat
-from runner.execution.cluster.remote_runs import ENDING_SECONDS, Bounds, Sending, Sendings
-from runner.execution.cluster.scheduler_link import Known
+from runner.execution.cluster.placement import WorkerCapacity
+from runner.execution.cluster.remote_runs import ENDING_SECONDS, Bounds, RemoteRun, RemoteRuns
+from runner.execution.cluster.scheduler_link import WorkerState
 from runner.execution.cluster.worker import _Run
 from runner.execution.interface import Incarnation
 from runner.execution.local.processes import JobProcesses
@@ -24,7 +24,7 @@ class Desk:
     def __init__(self) -> None:
         self.now = 100.0
         self.told: list[str] = []
-        self.sendings = Sendings(
+        self.sendings = RemoteRuns(
             Incarnation("i", 1),
             terms=Terms(),
             bounds=BOUNDS,
@@ -32,17 +32,19 @@ class Desk:
             clock=lambda: self.now,
         )
 
-    def send(self, attempt: int = 1) -> Sending:
+    def send(self, attempt: int = 1) -> RemoteRun:
         order = Order(
             job_id="j", name="n", attempt=attempt, timeout_seconds=10, output_folder="/nowhere"
         )
-        sending = Sending(order, lambda *_: None, (A, B))
+        sending = RemoteRun(order, lambda *_: None, (A, B))
         self.sendings.add(sending)
         return sending
 
     def look(self, present: Collection[str] = (A, B), **processes: str) -> None:
-        known: Mapping[str, Known] = {
-            address: Known(Seat(address, "h", 1), processes.get(name, "p"), 0, self.now)
+        known: Mapping[str, WorkerState] = {
+            address: WorkerState(
+                WorkerCapacity(address, "h", 1), processes.get(name, "p"), 0, self.now
+            )
             for name, address in (("a", A), ("b", B))
             if address in present
         }

@@ -18,7 +18,7 @@ from runner.inbox.scan import LOOK_SECONDS, Drop, DropKind, Inbox, Scan, claim_i
 from runner.inbox.unclaimed import Reason
 from runner.outbox.history import History
 from runner.state.ledger import Ledger
-from runner.system.backoff import Delays
+from runner.system.backoff import Backoff
 from runner.system.clocks import Clocks
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Claiming:
         self._late_settings = books.late_settings
         self._library_trouble = library_trouble
         self._new_id = new_id
-        self._delays = Delays(books.clocks.seconds)
+        self._delays = Backoff(books.clocks.seconds)
         self._is_amid_listing = False
         self._said: dict[str, str] = {}
         self.troubles: dict[str, str] = {}

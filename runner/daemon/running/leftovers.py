@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.contract.remedies import with_remedy
-from runner.system.backoff import Delays
+from runner.system.backoff import Backoff
 from runner.system.files.disk import Disk
 from runner.system.files.mounts import detach_below
 
@@ -30,7 +30,7 @@ class Leftovers:
     ) -> None:
         self._disk = disk
         self._detach = detach
-        self._delays = Delays(clock, FIRST_SECONDS, LAST_SECONDS)
+        self._delays = Backoff(clock, FIRST_SECONDS, LAST_SECONDS)
 
     def remove(self, tree: Path) -> None:
         """Remove a tree, or remember it."""

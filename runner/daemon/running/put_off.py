@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from runner.contract.remedies import with_remedy
-from runner.system.backoff import Delays
+from runner.system.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ class PutOff:
 
     def __init__(self, words: str, clock: Callable[[], float]) -> None:
         self._words = words
-        self._delays = Delays(clock)
+        self._delays = Backoff(clock)
 
     def hold(self, key: str, error: Exception) -> None:
         """Put a thing off, for twice as long as the last time."""

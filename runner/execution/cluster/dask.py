@@ -22,9 +22,9 @@ from runner.execution.cluster.messages import (
     pack,
     unpack,
 )
-from runner.execution.cluster.placement import Patience, Seat
-from runner.execution.cluster.remote_runs import Bounds, Sendings
-from runner.execution.cluster.scheduler_link import Contact, Scheduler
+from runner.execution.cluster.placement import Patience, WorkerCapacity
+from runner.execution.cluster.remote_runs import Bounds, RemoteRuns
+from runner.execution.cluster.scheduler_link import Scheduler, SchedulerLink
 from runner.execution.cluster.sender import Sender
 from runner.execution.interface import Incarnation, OnProgress, Worker
 from runner.execution.order import Order
@@ -59,14 +59,14 @@ class Cluster:
         self.pids: set[int] = set()
         self._address = scheduler.address
         self._bounds = bounds
-        self._sendings = Sendings(
+        self._sendings = RemoteRuns(
             own,
             terms=terms,
             bounds=bounds,
             tell=lambda worker: self._contact.tell(worker),
             clock=time.monotonic,
         )
-        self._contact = Contact(
+        self._contact = SchedulerLink(
             scheduler,
             lease_seconds=bounds.lease_seconds,
             listener=self._sendings,
@@ -175,7 +175,7 @@ class Cluster:
         self._loop.call_soon_threadsafe(close)
         self._thread.join(CLOSE_SECONDS)
 
-    def _seats(self) -> list[Seat]:
+    def _seats(self) -> list[WorkerCapacity]:
         return [known.seat for known in list(self._contact.known.values())]
 
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:

@@ -17,7 +17,7 @@ LULL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Seat:
+class WorkerCapacity:
     """A worker that can run notebooks: its slots, and its Dask resources by name."""
 
     address: str
@@ -65,7 +65,7 @@ def as_dask(wanted: Resources) -> dict[str, float]:
     return needs
 
 
-def fits(seats: Sequence[Seat], taken: Sequence[Resources], wanted: Resources) -> bool:
+def fits(seats: Sequence[WorkerCapacity], taken: Sequence[Resources], wanted: Resources) -> bool:
     """Whether `wanted` can start beside what is in flight.
 
     What is in flight is laid out anew, the most demanding first, each where the least is left:
@@ -81,7 +81,7 @@ def fits(seats: Sequence[Seat], taken: Sequence[Resources], wanted: Resources) -
     return _take(slots, left, as_dask(wanted))
 
 
-def why_never(seats: Sequence[Seat], wanted: Resources) -> str | None:
+def why_never(seats: Sequence[WorkerCapacity], wanted: Resources) -> str | None:
     """Why no worker could serve `wanted` even if it had nothing else to do; None if one could."""
     needs = as_dask(wanted)
     if not seats or any(serves(seat.has, needs) for seat in seats):
@@ -93,7 +93,7 @@ def why_never(seats: Sequence[Seat], wanted: Resources) -> str | None:
     return "no worker has all of it together"
 
 
-def _say(name: str, amount: float, seats: Sequence[Seat]) -> str | None:
+def _say(name: str, amount: float, seats: Sequence[WorkerCapacity]) -> str | None:
     """What is the matter with one need; None if some worker serves it."""
     most = max(seat.has.get(name, 0.0) for seat in seats)
     if most >= amount:

@@ -14,7 +14,7 @@ from runner import __version__
 from runner.contract.outcome import ErrorType
 from runner.execution.cluster.messages import Answer, Terms, Word
 from runner.execution.cluster.placement import as_dask, serves
-from runner.execution.cluster.scheduler_link import Known
+from runner.execution.cluster.scheduler_link import WorkerState
 from runner.execution.interface import Incarnation, OnProgress
 from runner.execution.order import Order, Progress
 from runner.system.files.output_folder import FileCaps
@@ -54,7 +54,7 @@ class Bounds:
 
 
 @dataclass(eq=False)
-class Sending:
+class RemoteRun:
     """An order that was sent, once."""
 
     order: Order
@@ -78,7 +78,7 @@ class Sending:
         self.lost.set()
 
 
-class Sendings:
+class RemoteRuns:
     """All of one session. In the loop only, but for `on`."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Sendings:
         self._clock = clock
         self._began = clock()
         self._words = 0
-        self._sent: dict[str, Sending] = {}
+        self._sent: dict[str, RemoteRun] = {}
         self._fences: dict[str, float] = {}
 
     def renew(self) -> None:
@@ -109,11 +109,11 @@ class Sendings:
         """How many have begun on a worker."""
         return sum(sending.worker == worker for sending in list(self._sent.values()))
 
-    def add(self, sending: Sending) -> None:
+    def add(self, sending: RemoteRun) -> None:
         """It is sent now."""
         self._sent[sending.token] = sending
 
-    def remove(self, sending: Sending) -> None:
+    def remove(self, sending: RemoteRun) -> None:
         """It has come back, or is given up: a worker that still has it ends it."""
         del self._sent[sending.token]
 
@@ -187,7 +187,7 @@ class Sendings:
             sending.progress = run.progress
             sending.on_progress(sending.order.job_id, run.progress)
 
-    def looked(self, present: Collection[str], known: Mapping[str, Known]) -> None:
+    def looked(self, present: Collection[str], known: Mapping[str, WorkerState]) -> None:
         """Give up what cannot come back."""
         for sending in self._sent.values():
             if sending.worker is not None and sending.worker in known:
@@ -203,7 +203,7 @@ class Sendings:
         self.lose_all("the scheduler is gone")
 
     def _why_lost(
-        self, sending: Sending, present: Collection[str], known: Mapping[str, Known]
+        self, sending: RemoteRun, present: Collection[str], known: Mapping[str, WorkerState]
     ) -> str | None:
         worker = sending.worker
         if worker is None:
@@ -218,7 +218,7 @@ class Sendings:
         return "it did not deliver in time" if self._clock() > sending.over_by else None
 
 
-def able(known: Mapping[str, Known], order: Order) -> list[str]:
+def able(known: Mapping[str, WorkerState], order: Order) -> list[str]:
     """Addresses of workers that have what an order needs."""
     needs = as_dask(order.resources)
     return [

@@ -17,7 +17,7 @@ from distributed.security import Security
 
 from runner import __version__
 from runner.execution.cluster.messages import Answer, Word
-from runner.execution.cluster.placement import Seat
+from runner.execution.cluster.placement import WorkerCapacity
 from runner.execution.cluster.worker import exchange, topic_of, version_here
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,10 @@ FOREIGN_SECONDS = 60.0
 
 
 @dataclass
-class Known:
+class WorkerState:
     """A worker that can run notebooks, as it was last seen."""
 
-    seat: Seat
+    seat: WorkerCapacity
     process: str
     warm: int
     heard_at: float
@@ -68,7 +68,7 @@ class Listener(Protocol):
         """A worker has told of its runs."""
         ...
 
-    def looked(self, present: Collection[str], known: Mapping[str, Known]) -> None:
+    def looked(self, present: Collection[str], known: Mapping[str, WorkerState]) -> None:
         """All workers were asked: who is in the cluster, and who of them can run notebooks."""
         ...
 
@@ -85,7 +85,7 @@ class Scheduler:
     security: Security | None = None
 
 
-class Contact:
+class SchedulerLink:
     """The workers of one scheduler. `serve` runs in a loop; what it finds may be read anywhere."""
 
     def __init__(
@@ -106,7 +106,7 @@ class Contact:
         self._client: Client | None = None
         self._connection: object = None
         self._looked_at = 0.0
-        self.known: dict[str, Known] = {}
+        self.known: dict[str, WorkerState] = {}
         self.unable: dict[str, str] = {}
         """Workers that are there and of no use, and why."""
         self._foreign_until: dict[str, float] = {}
@@ -271,8 +271,8 @@ class Contact:
         else:
             slots, self.unable[address] = 0, f"cannot run notebooks: {answer.trouble}"
         has = {str(name): float(amount) for name, amount in info["resources"].items()}
-        seat = Seat(address, answer.host, slots, has)
-        self.known[address] = Known(seat, answer.process, answer.warm, self._clock())
+        seat = WorkerCapacity(address, answer.host, slots, has)
+        self.known[address] = WorkerState(seat, answer.process, answer.warm, self._clock())
         self._listener.heard(answer)
 
     def _is_unable(self, address: str, error: Exception) -> None:

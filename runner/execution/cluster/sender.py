@@ -15,8 +15,8 @@ from runner.contract.outcome import ErrorType, Failure, KernelUsed, Outcome, fai
 from runner.contract.request import Resources
 from runner.execution.cluster import placement
 from runner.execution.cluster.messages import Delivery, NotGranted, Packed, Parcel
-from runner.execution.cluster.remote_runs import Bounds, Sending, Sendings, able
-from runner.execution.cluster.scheduler_link import Contact
+from runner.execution.cluster.remote_runs import Bounds, RemoteRun, RemoteRuns, able
+from runner.execution.cluster.scheduler_link import SchedulerLink
 from runner.execution.cluster.worker import KEY, run_parcel
 from runner.execution.interface import OnProgress
 from runner.execution.order import Order
@@ -40,8 +40,8 @@ class Sender:
 
     def __init__(
         self,
-        sendings: Sendings,
-        contact: Contact,
+        sendings: RemoteRuns,
+        contact: SchedulerLink,
         bounds: Bounds,
         why_never: Callable[[Resources], str | None],
     ) -> None:
@@ -86,7 +86,7 @@ class Sender:
                 if ended is not None:
                     return Delivery(ended, None, ())
                 addresses = tuple(able(self._contact.known, order))
-                sending = Sending(order, on_progress, addresses)
+                sending = RemoteRun(order, on_progress, addresses)
                 parcel = Parcel(
                     self._sendings.session,
                     sending.token,
@@ -129,7 +129,7 @@ class Sender:
                 return failed(Failure(error_type=ErrorType.INVALID_REQUEST, message=message))
             await asyncio.sleep(WAIT_SECONDS)
 
-    async def _send_once(self, sending: Sending, parcel: Parcel) -> Delivery:
+    async def _send_once(self, sending: RemoteRun, parcel: Parcel) -> Delivery:
         """One sending, to its end.
 
         Raises:
@@ -163,7 +163,7 @@ class Sender:
             lost.cancel()
             self._sendings.remove(sending)
 
-    def _without(self, sending: Sending, why: str, error: Exception | None = None) -> Delivery:
+    def _without(self, sending: RemoteRun, why: str, error: Exception | None = None) -> Delivery:
         """What becomes of a sending that brings nothing back.
 
         Raises:

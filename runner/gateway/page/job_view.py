@@ -62,7 +62,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Sight:
+class JobView:
     """Everything that the page shows."""
 
     job_id: str
@@ -110,9 +110,9 @@ class Sight:
         return self.name.rpartition("/")[2]
 
 
-def submitted(job_id: str, name: str) -> Sight:
+def submitted(job_id: str, name: str) -> JobView:
     """A request that lies in the inbox and that no daemon has accepted yet."""
-    return Sight(job_id, name, Status.QUEUED, ())
+    return JobView(job_id, name, Status.QUEUED, ())
 
 
 def sight_of(
@@ -120,7 +120,7 @@ def sight_of(
     report: Mapping[str, Any] | None,
     asked: Mapping[str, Any] | None,
     dropped: bytes | None = None,
-) -> Sight:
+) -> JobView:
     """A job. `report` is its published JSON, `asked` its request, and `dropped` the notebook, or
     what came in the place of one; None where they are not kept."""
     content = report or {}
@@ -130,7 +130,7 @@ def sight_of(
     is_paper = not (
         was_none or (job.error_type is ErrorType.INVALID_REQUEST and _no_paper(dropped))
     )
-    return Sight(
+    return JobView(
         job_id=job.job_id,
         name=job.name,
         status=job.status if report is not None else _status(job),

@@ -27,7 +27,7 @@ NOT_FAILED = frozenset({Status.CANCELLED, Status.REJECTED})
 
 
 @dataclass(frozen=True)
-class Line:
+class JobLine:
     """A job in a list."""
 
     job_id: str
@@ -101,7 +101,7 @@ class Now:
     """What runs and what waits."""
 
     running: tuple[Running, ...] = ()
-    queued: tuple[Line, ...] = ()
+    queued: tuple[JobLine, ...] = ()
     queued_in_all: int = 0
 
 
@@ -119,7 +119,7 @@ class Cluster:
 class Jobs:
     """One page of the list, and the id that asks for the next one."""
 
-    lines: tuple[Line, ...] = ()
+    lines: tuple[JobLine, ...] = ()
     before: str | None = None
 
     @property
@@ -129,7 +129,7 @@ class Jobs:
 
 
 @dataclass(frozen=True)
-class Look:
+class OverviewSnapshot:
     """All of it at one moment. `trouble` says why the ledger's part is empty."""
 
     health: Health
@@ -148,7 +148,7 @@ class Overview:
         self._settings = settings
         self._record = record
 
-    def look(self, asked: Question) -> Look:
+    def look(self, asked: Question) -> OverviewSnapshot:
         """Look once; a ledger that cannot be read leaves health to be told.
 
         Raises:
@@ -162,8 +162,8 @@ class Overview:
         except Problem as problem:
             if problem.status != 503:
                 raise
-            return Look(health, cluster, Now(), Jobs(), problem.message, space)
-        return Look(health, cluster, now, jobs, space=space)
+            return OverviewSnapshot(health, cluster, Now(), Jobs(), problem.message, space)
+        return OverviewSnapshot(health, cluster, now, jobs, space=space)
 
     def day(self, now: datetime) -> Day | None:
         """The last 24 hours; None where the ledger cannot be read."""
@@ -213,13 +213,13 @@ def cluster_of(workers: Sequence[Worker]) -> Cluster | None:
     )
 
 
-def line_of(job: Job) -> Line:
+def line_of(job: Job) -> JobLine:
     """A job as a list shows it."""
     seconds = None
     if job.started_at is not None and job.finished_at is not None:
         passed = datetime.fromisoformat(job.finished_at) - datetime.fromisoformat(job.started_at)
         seconds = max(passed.total_seconds(), 0.0)
-    return Line(
+    return JobLine(
         job.job_id, job.name, job.status, job.accepted_at, seconds, job.error_type, job.message
     )
 
@@ -275,5 +275,5 @@ def _hour(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _lines(jobs: Iterable[Job]) -> tuple[Line, ...]:
+def _lines(jobs: Iterable[Job]) -> tuple[JobLine, ...]:
     return tuple(line_of(job) for job in jobs)

@@ -17,11 +17,11 @@ from bottle import HTTPResponse, request
 from runner.config import Settings
 from runner.contract.outcome import ErrorType, Status
 from runner.gateway import session
-from runner.gateway.access import Access, Coming
+from runner.gateway.access import Access, IncomingRequest
 from runner.gateway.answers import HEADERS, Seated, bad, has_left, plainly, see_other
 from runner.gateway.forms import posted, texts
 from runner.gateway.page import render
-from runner.gateway.page.job_view import Sight, sight_of, submitted
+from runner.gateway.page.job_view import JobView, sight_of, submitted
 from runner.gateway.page.overview import Overview
 from runner.gateway.page.result_views import Grid, grid_of, json_text
 from runner.gateway.page.run_form import Asking
@@ -88,7 +88,7 @@ class Pages:
         headers = {name: value for name, value in problem.headers.items() if name != "Location"}
         return self._page("problem.html", problem.status, headers, problem=problem, here="")
 
-    def refuse(self, problem: Problem, coming: Coming) -> HTTPResponse:
+    def refuse(self, problem: Problem, coming: IncomingRequest) -> HTTPResponse:
         """What a browser gets that may not come in: the page that asks for the token."""
         if problem.status != 401 or coming.method != "GET":
             return self.tell(problem)
@@ -132,7 +132,7 @@ class Pages:
 
     # A job
 
-    def _sight(self, job_id: str) -> Sight:
+    def _sight(self, job_id: str) -> JobView:
         try:
             found = self._record.job(job_id)
         except Problem as problem:

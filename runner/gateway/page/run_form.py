@@ -20,7 +20,7 @@ from runner.gateway.answers import see_other
 from runner.gateway.forms import posted, texts
 from runner.gateway.page import form
 from runner.gateway.page.form import Typed
-from runner.gateway.page.overview import Line, line_of
+from runner.gateway.page.overview import JobLine, line_of
 from runner.gateway.page.titles import Titles
 from runner.inbox.library import library_reader, listing
 from runner.jobs.body import read_body
@@ -68,7 +68,7 @@ class Asking:
                 "trouble": trouble,
                 "is_cut": False,
             }
-        runs: dict[str, Line] = {}
+        runs: dict[str, JobLine] = {}
         trouble = ""
         try:
             with self._record.ledger() as ledger:

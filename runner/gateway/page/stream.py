@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from runner.gateway.answers import event
 from runner.gateway.page import render
-from runner.gateway.page.overview import Look, Overview
+from runner.gateway.page.overview import Overview, OverviewSnapshot
 from runner.jobs.health import Health
 from runner.jobs.record import Question
 from runner.jobs.waiting import Arrivals
@@ -29,7 +29,7 @@ class Live:
         self._overview = overview
         self._arrivals = arrivals
 
-    def parts(self, look: Look, asked: Question) -> dict[str, str]:
+    def parts(self, look: OverviewSnapshot, asked: Question) -> dict[str, str]:
         """The parts of the overview that change, rendered."""
         now = datetime.now(UTC)
         return {
@@ -51,7 +51,7 @@ class Live:
 
     def tell(self, asked: Question, has_left: Callable[[], bool]) -> Iterator[bytes]:
         """Server-sent events: a part of the page, rendered, when what it tells has changed."""
-        seen: Look | None = None
+        seen: OverviewSnapshot | None = None
         quiet, day_at = 0, 0.0
         with self._arrivals.listen(None) as next_look:
             yield b"retry: 2000\n\n"
@@ -91,7 +91,7 @@ def _said(health: Health) -> tuple[object, ...]:
     return health.reasons, health.notes, health.warm
 
 
-def _changed(seen: Look | None, look: Look) -> set[str]:
+def _changed(seen: OverviewSnapshot | None, look: OverviewSnapshot) -> set[str]:
     """Which parts of the overview tell something new."""
     if seen is None:
         return {"health", "now", "workers", "jobs", "day"}
