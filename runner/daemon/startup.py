@@ -8,7 +8,6 @@ import logging
 import os
 import secrets
 import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -36,7 +35,8 @@ from runner.execution.start import StartExecution, memory_warning, start_executi
 from runner.inbox import write_lease
 from runner.inbox.claim import Claims
 from runner.inbox.library import library_reader
-from runner.inbox.scan import Inbox, Trust
+from runner.inbox.scanning.inspection import Bounds
+from runner.inbox.scanning.scan import Inbox, Selection
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox
 from runner.state.ledger import Ledger
@@ -212,19 +212,14 @@ class Startup:
         return int(self._settings.limits.notebook_mb * MEGABYTE)
 
     def _make_inbox(self, late_settings: LateSettings) -> Inbox:
-        settings, goal = self._settings, self._options.goal
-        return Inbox(
-            folder=settings.inbox,
-            max_bytes=self._max_bytes,
-            broken_seconds=settings.intake.broken_seconds,
-            quiet_seconds=settings.intake.quiet_seconds,
-            ignore=settings.intake.ignore,
-            trust=Trust(),
-            clock=self._backing.clocks.seconds,
-            wall=time.time_ns,
-            settings_wait=late_settings.wait,
+        intake, goal = self._settings.intake, self._options.goal
+        selection = Selection(
+            bounds=Bounds(self._max_bytes, intake.broken_seconds, intake.quiet_seconds),
+            ignore=intake.ignore,
             only=None if goal is None else frozenset({goal.path}),
         )
+        clocks, wait = self._backing.clocks, late_settings.wait
+        return Inbox(self._settings.inbox, selection, clocks, settings_wait=wait)
 
     def _make_reception(self, intake: Intake, books: Books, folders: Folders) -> Reception:
         settings = self._settings

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Callable
 
 from runner.config import Settings
-from runner.inbox.scan import Inbox, Trust, is_of_claim
+from runner.inbox.claim import is_of_claim
+from runner.inbox.scanning.inspection import Trust
+from runner.inbox.scanning.scan import Inbox
 from runner.system.files.mounts import least_trusted, polls, read_table
 from runner.system.files.watch import Watch
 

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from runner.inbox.scan import CLAIM_PREFIX, REFUSED_FOLDER, Drop, size_limit
+from runner.contract.request import JOB_ID
+from runner.inbox.contents import size_limit
+from runner.inbox.drop import Drop
 from runner.system.files.disk import Disk
 
 log = logging.getLogger(__name__)
+
+CLAIM_PREFIX = ".claim-"
+REFUSED_FOLDER = ".refused"
 
 
 @dataclass(frozen=True)
@@ -154,3 +159,15 @@ def _claim_folder(drop: Drop, job_id: str) -> str:
     parent = drop.main.sighting.path.rpartition("/")[0]
     name = f"{CLAIM_PREFIX}{job_id}"
     return f"{parent}/{name}" if parent else name
+
+
+def claim_id(folder: str) -> str | None:
+    """Read the job id in the name of a claim folder; None for any other folder."""
+    name = folder.rpartition("/")[2]
+    job_id = name.removeprefix(CLAIM_PREFIX)
+    return job_id if name.startswith(CLAIM_PREFIX) and JOB_ID.fullmatch(job_id) else None
+
+
+def is_of_claim(path: str) -> bool:
+    """Tell whether a path is that of a claim folder, or leads through one."""
+    return CLAIM_PREFIX in path and any(claim_id(part) is not None for part in path.split("/"))

@@ -21,6 +21,7 @@ from runner.contract.request import (
     read_request,
 )
 
+SETTINGS_BYTES = 1024 * 1024
 YAML_BYTES = 16 * 1024
 """YAML of this size takes 20 ms at the most."""
 JSON_VALUES = 50_000
@@ -42,6 +43,13 @@ class Syntax(StrEnum):
 def syntax_of(suffix: str) -> Syntax:
     """The syntax of a file with one of the suffixes that the inbox takes."""
     return Syntax.YAML if suffix == ".yml" else Syntax(suffix.removeprefix("."))
+
+
+def size_limit(suffix: str, notebook_bytes: int) -> int:
+    """Say how large a file of this suffix may be; a larger one is neither read nor copied."""
+    if suffix in (".ipynb", ".json"):
+        return notebook_bytes
+    return min(SETTINGS_BYTES, notebook_bytes)
 
 
 @dataclass(frozen=True)

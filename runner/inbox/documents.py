@@ -7,7 +7,6 @@ read by a process beside this one, with limits of both, and asked for again.
 import hashlib
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 from runner.inbox.contents import (
     Contents,
@@ -27,16 +26,16 @@ MAX_PENDING = 64
 Digest = bytes
 
 
-@dataclass
 class Documents:
     """Reads files for one inbox. For one thread that asks."""
 
-    _reader: Reader = field(default_factory=Reader)
-    _pool: ThreadPoolExecutor | None = None
-    _pending: dict[str, tuple[Digest, Future[Contents]]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._reader = Reader()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: dict[str, tuple[Digest, Future[Contents]]] = {}
 
     def read(self, path: str, suffix: str, raw: bytes) -> Contents | None:
-        """What the bytes of the file at `path` say; None while they are being read."""
+        """Give what the bytes of the file at `path` say; None while they are being read."""
         syntax = syntax_of(suffix)
         if is_quick(raw, syntax):
             try:
@@ -57,17 +56,17 @@ class Documents:
         return contents
 
     def is_reading(self, path: str) -> bool:
-        """Whether the file at `path` is being read, so that its bytes are not needed again."""
+        """Tell whether the file at `path` is being read, so that its bytes are not needed again."""
         _, future = self._pending.get(path, (b"", None))
         return future is not None and not future.done()
 
     @property
     def pids(self) -> set[int]:
-        """The process beside this one, if there is one."""
+        """Give the process beside this one, if there is one."""
         return self._reader.pids
 
     def close(self) -> None:
-        """Nothing more is read."""
+        """Read nothing more."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._reader.close()

@@ -1,4 +1,4 @@
-"""The two kinds of time: seconds to measure with, and the time of day that people read."""
+"""The kinds of time: seconds to measure with, and the time of day, for people and for files."""
 
 import time
 from collections.abc import Callable
@@ -13,10 +13,14 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Clocks:
-    """`seconds` counts up from anywhere; `now` is the time of day in UTC."""
+    """`seconds` counts up from anywhere; `now` is the time of day in UTC.
+
+    `wall_ns` is the time of day as files have it, in nanoseconds since the epoch.
+    """
 
     seconds: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = utc_now
+    wall_ns: Callable[[], int] = time.time_ns
 
     def stamp(self) -> str:
         """Write the time of day in ISO form, with milliseconds."""

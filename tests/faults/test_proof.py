@@ -11,7 +11,7 @@ from runner.daemon.receiving.reception import Entries, Reception
 from runner.daemon.running.dispatch import Dispatch
 from runner.daemon.running.publishing import Publishing
 from runner.inbox.claim import Claim, Claims
-from runner.inbox.scan import Drop
+from runner.inbox.drop import Drop
 from runner.jobs.submit import cancel
 from runner.outbox.publish import ERROR, RESULT, Outbox, Publication, Retirement
 from tests.faults.scenarios import SCENARIOS

@@ -32,7 +32,8 @@ from runner.daemon.running.work_folders import WorkFolders
 from runner.execution.order import Order, Progress
 from runner.inbox.claim import Claims
 from runner.inbox.library import library_reader
-from runner.inbox.scan import Inbox, Trust
+from runner.inbox.scanning.inspection import Bounds
+from runner.inbox.scanning.scan import Inbox, Selection
 from runner.jobs.submit import NameBusy
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
@@ -317,19 +318,11 @@ class Life:
         settings = default_settings().model_copy(update={**folders, "execution": execution})
         self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
         outbox = swaps.outbox(settings.outbox, disk)
-        clocks = Clocks(lambda: self.clock, self._now)
+        clocks = Clocks(lambda: self.clock, self._now, lambda: 10**19)
         history = History(self.ledger, outbox, clocks)
         late_settings = LateSettings(self.ledger, outbox, clocks)
-        inbox = Inbox(
-            folder=settings.inbox,
-            max_bytes=MAX_BYTES,
-            broken_seconds=15,
-            ignore=(),
-            trust=Trust(),
-            clock=clocks.seconds,
-            wall=lambda: 10**19,
-            settings_wait=late_settings.wait,
-        )
+        selection = Selection(Bounds(MAX_BYTES, broken_seconds=15))
+        inbox = Inbox(settings.inbox, selection, clocks, settings_wait=late_settings.wait)
         intake = Intake(inbox, swaps.claims(settings.inbox, MAX_BYTES, disk))
         books = Books(self.ledger, history, late_settings, clocks)
         library = library_reader(settings.notebooks, MAX_BYTES)

@@ -9,7 +9,10 @@ import pytest
 
 from runner.inbox import write_lease as lease
 from runner.inbox.claim import Claims
-from runner.inbox.scan import Drop, Inbox, Trust
+from runner.inbox.drop import Drop
+from runner.inbox.scanning.inspection import Bounds
+from runner.inbox.scanning.scan import Inbox, Selection
+from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 from tests.conftest import notebook, wait_for
 
@@ -19,7 +22,8 @@ ID = "ab" * 16
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Inbox:
-    return Inbox(tmp_path, 10_000, 15, (), Trust(), clock=lambda: 0.0, wall=lambda: 10**19)
+    clocks = Clocks(seconds=lambda: 0.0, wall_ns=lambda: 10**19)
+    return Inbox(tmp_path, Selection(Bounds(10_000, broken_seconds=15)), clocks)
 
 
 def look(inbox: Inbox) -> Drop:

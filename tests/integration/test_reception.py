@@ -18,7 +18,8 @@ from runner.daemon.receiving.late_settings import LateSettings, settings_wait
 from runner.daemon.receiving.reception import Reception, take_batch
 from runner.inbox.claim import Claims
 from runner.inbox.library import LibraryReader, library_reader
-from runner.inbox.scan import Inbox, Trust
+from runner.inbox.scanning.inspection import Bounds
+from runner.inbox.scanning.scan import Inbox, Selection
 from runner.inbox.unclaimed import Reason
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
@@ -51,18 +52,13 @@ class Place:
         queue: int = 100_000,
         pace: Pace | None = None,
     ) -> tuple[Reception, Ledger]:
-        disk, clocks = disk or Disk(), Clocks(lambda: self.seconds, lambda: self.now)
+        disk = disk or Disk()
+        clocks = Clocks(lambda: self.seconds, lambda: self.now, lambda: 10**19)
         ledger, outbox = Ledger(self.state), Outbox(self.outbox, disk)
         self.late_settings = LateSettings(ledger, outbox, clocks)
+        selection = Selection(Bounds(5 * MB, broken_seconds=15))
         inbox = self.listed = Inbox(
-            self.inbox,
-            5 * MB,
-            15,
-            (),
-            Trust(),
-            clock=clocks.seconds,
-            wall=lambda: 10**19,
-            settings_wait=self.late_settings.wait,
+            self.inbox, selection, clocks, settings_wait=self.late_settings.wait
         )
         intake = Intake(inbox, Claims(self.inbox, 5 * MB, disk))
         books = Books(ledger, History(ledger, outbox, clocks), self.late_settings, clocks)

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from runner.inbox.scan import BATCH_FILES, Drop, DropKind, Inbox, Scan, Trust
+from runner.inbox.drop import Drop, DropKind, Scan
+from runner.inbox.scanning.decision import SettingsWait
+from runner.inbox.scanning.inspection import Bounds, Trust
+from runner.inbox.scanning.scan import BATCH_FILES, Inbox, Selection, never_late
 from runner.inbox.unclaimed import Reason, notes_of
+from runner.system.clocks import Clocks
 from runner.system.processes.side_process import SideProcess
 from tests.conftest import notebook, wait_for
 
 RAW = json.dumps(notebook("1")).encode()
+BOUNDS = Bounds(100_000, broken_seconds=15)
 NO_LEASES = Trust(leases=False, settle_seconds=0.05, yaml_seconds=10)
 
 
@@ -50,18 +55,16 @@ class World:
         return path
 
 
-def make(folder: Path, trust: Trust, **more: object) -> World:
+def make(
+    folder: Path,
+    trust: Trust,
+    bounds: Bounds = BOUNDS,
+    settings_wait: SettingsWait = never_late,
+) -> World:
     world = World(folder, None)  # type: ignore[arg-type]
-    world.inbox = Inbox(
-        folder=folder,
-        max_bytes=100_000,
-        broken_seconds=15,
-        ignore=("draft-*",),
-        trust=trust,
-        clock=lambda: world.now,
-        wall=lambda: 10**19,
-        **more,  # type: ignore[arg-type]
-    )
+    clocks = Clocks(seconds=lambda: world.now, wall_ns=lambda: 10**19)
+    selection = Selection(bounds, ignore=("draft-*",))
+    world.inbox = Inbox(folder, selection, clocks, trust, settings_wait)
     return world
 
 
@@ -69,6 +72,12 @@ def make(folder: Path, trust: Trust, **more: object) -> World:
 def world(tmp_path: Path) -> World:
     """On a local disk, with leases."""
     return make(tmp_path, Trust())
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> World:
+    """Where large files are taken, and broken ones at once."""
+    return make(tmp_path, Trust(), Bounds(5_000_000, broken_seconds=0))
 
 
 @pytest.fixture
@@ -190,11 +199,10 @@ ASIDE: dict[str, tuple[bytes, str | None]] = {
 
 
 @pytest.mark.parametrize("name", ASIDE)
-def test_what_is_slow_to_read_is_read_beside_the_scan(world: World, name: str) -> None:
+def test_what_is_slow_to_read_is_read_beside_the_scan(large: World, name: str) -> None:
     """Whatever it holds, a scan does not wait for it; what was read is taken then, once."""
-    world.inbox.max_bytes, world.inbox.broken_seconds = 5_000_000, 0
     content, broken = ASIDE[name]
-    drop = world.read_aside(name, content)
+    drop = large.read_aside(name, content)
     contents = drop.main.contents
     assert broken in contents.broken if contents.broken and broken else contents.broken is broken
     assert (contents.request is None) is (broken is not None or name == "fine.ipynb")
@@ -205,17 +213,16 @@ def test_what_is_slow_to_read_is_read_beside_the_scan(world: World, name: str) -
 
 
 def test_a_file_that_ends_its_reader_is_refused(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    large: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the next one finds a reader again."""
-    world.inbox.max_bytes, world.inbox.broken_seconds = 5_000_000, 0
-    reader = world.inbox._documents._reader
+    reader = large.inbox._inspection._documents._reader
     monkeypatch.setattr(reader, "_process", SideProcess("no.such.module", 60))
-    drop = world.read_aside("a.ipynb", MANY_LISTS)
+    drop = large.read_aside("a.ipynb", MANY_LISTS)
     assert "cannot be read: it takes more memory than it may" in (drop.main.contents.broken or "")
     drop.release()
     monkeypatch.undo()
-    drop = world.read_aside("b.ipynb", MANY_LISTS)
+    drop = large.read_aside("b.ipynb", MANY_LISTS)
     assert drop.main.contents.broken is None
     drop.release()
 
@@ -480,8 +487,7 @@ def test_a_cancel_takes_effect_in_the_order_of_arrival(world: World) -> None:
     world.write("a.ipynb", RAW)
     assert world.drops() == [(DropKind.CANCEL, "a"), (SUBMIT, "a")]
     os.utime(world.folder / "a.cancel")
-    world.inbox._memos.clear()
-    assert world.drops() == [(SUBMIT, "a"), (DropKind.CANCEL, "a")]
+    assert make(world.folder, Trust()).drops() == [(SUBMIT, "a"), (DropKind.CANCEL, "a")]
 
 
 def test_a_cancel_that_is_no_id_is_left_alone(world: World) -> None:

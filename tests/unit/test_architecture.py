@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "outbox": {"contract", "contract.text", "state", "system", "system.files"},
     "__init__": {"system"},
+    "inbox.scanning": {"contract", "inbox", "system"},
     "execution.job": {
         "contract",
         "contract.text",
@@ -43,7 +44,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "system.files",
         "system.processes",
     },
-    "daemon.receiving": {"config", "contract", "inbox", "outbox", "state", "system"},
     "daemon.running": {
         "config",
         "contract",
@@ -64,6 +64,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "execution.limits",
         "execution.local",
         "system.files",
+    },
+    "daemon.receiving": {
+        "config",
+        "contract",
+        "inbox",
+        "inbox.scanning",
+        "outbox",
+        "state",
+        "system",
     },
     "jobs": {
         "__init__",
@@ -107,6 +116,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "execution",
         "execution.start",
         "inbox",
+        "inbox.scanning",
         "outbox",
         "state",
         "system",
@@ -349,7 +359,7 @@ TO_BE_SPLIT = set(
     """
     execution.kernel.running.start_cold
     execution.local.processes.__init__ gateway.openapi._report_paths gateway.openapi._operation
-    gateway.page.routes.__init__ inbox.scan.Inbox mcp.notebooks.live.LiveNotebooks
+    gateway.page.routes.__init__ mcp.notebooks.live.LiveNotebooks
     mcp.notebooks.live._execute mcp.notebooks.tools.register mcp.runs.tools.register
     outbox.publish.Outbox state.ledger.Ledger state.ledger.jobs
     """.split()
@@ -409,7 +419,7 @@ def test_trees_are_removed_in_one_way() -> None:
         ("if TYPE_CHECKING:\n    from runner.cli.main import main", "contract.names", {"cli"}),
         ("from ..cli import main", "contract.names", {"cli"}),
         ("from ..state.ledger import Job", "inbox.__init__", {"state"}),
-        ("from .scan import Drop", "inbox.claim", set()),
+        ("from .drop import Drop", "inbox.claim", set()),
         ("from runner import __version__", "state.ledger", {"__init__"}),
         ("import runner", "state.ledger", {"__init__"}),
         ("from runner.contract.outcome import Status\nimport os", "state.ledger", set()),

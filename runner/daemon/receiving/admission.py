@@ -18,8 +18,8 @@ from runner.contract.request import (
     demand_of,
 )
 from runner.inbox.claim import refused_place
+from runner.inbox.drop import Drop, DropKind, Held
 from runner.inbox.library import LibraryReader
-from runner.inbox.scan import Drop, DropKind, Held
 from runner.state.ledger import Acceptance
 
 

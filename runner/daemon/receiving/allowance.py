@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from runner.inbox.scan import BATCH_FILES
+from runner.inbox.scanning.scan import BATCH_FILES
 from runner.state.ledger import Ledger
 
 

@@ -13,8 +13,10 @@ from runner.contract.names import job_name
 from runner.contract.remedies import with_remedy
 from runner.daemon.receiving.admission import names_library, requested_id
 from runner.daemon.receiving.late_settings import LateSettings
-from runner.inbox.claim import Claim, Claims
-from runner.inbox.scan import LOOK_SECONDS, Drop, DropKind, Inbox, Scan, claim_id
+from runner.inbox.claim import Claim, Claims, claim_id
+from runner.inbox.drop import Drop, DropKind, Scan
+from runner.inbox.scanning.inspection import LOOK_SECONDS
+from runner.inbox.scanning.scan import Inbox
 from runner.inbox.unclaimed import Reason
 from runner.outbox.history import History
 from runner.state.ledger import Ledger

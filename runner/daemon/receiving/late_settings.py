@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from runner.contract.names import job_names
-from runner.inbox.scan import Drop
+from runner.inbox.drop import Drop
 from runner.outbox.publish import Outbox
 from runner.state.ledger import Job, Ledger, State
 from runner.system.clocks import Clocks

@@ -22,7 +22,7 @@ from runner.daemon.receiving.admission import (
 from runner.daemon.receiving.allowance import Allowance
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.inbox.claim import Claim
-from runner.inbox.scan import Drop, DropKind, Scan
+from runner.inbox.drop import Drop, DropKind, Scan
 from runner.state.ledger import Acceptance, Ledger, State
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,145 @@
+"""What a look at the inbox yields: files seen, files that are whole, and drops made of them."""
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from runner.inbox import write_lease
+from runner.inbox.contents import Contents
+from runner.inbox.unclaimed import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A regular file seen once. `path` is relative to the inbox.
+
+    Device and inode are None where a file may show another inode number at each look, as on some
+    FUSE and network mounts; it is the same then if name, size and time of change are.
+    """
+
+    path: str
+    device: int | None
+    inode: int | None
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    suffix: str
+
+    def is_of(self, now: os.stat_result) -> bool:
+        """Tell whether `now` is of the file that was seen, unchanged."""
+        if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
+            return False
+        return self.inode is None or (now.st_dev, now.st_ino) == (self.device, self.inode)
+
+    def is_same(self, other: "Sighting") -> bool:
+        """Tell whether two sightings of one path are of the same file, unchanged."""
+        if self.inode is not None:
+            return self == other
+        return other.inode is None and (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All files of one stem in one folder: a request and what belongs to it."""
+
+    path: str
+    """The request's path below the inbox, without suffix and claim folder."""
+    claim: str | None
+    """The claim folder in which it lies already."""
+    files: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A file that is whole: its bytes, and the open descriptor that shows whether it stays so."""
+
+    sighting: Sighting
+    raw: bytes
+    """Empty where the file is too large to be read."""
+    contents: Contents
+    too_large: bool
+    fd: int
+    leased: bool
+
+    def intact(self, place: Path) -> bool:
+        """Tell whether at `place`, after the claim, lies what was read, and nobody writes.
+
+        Where a mount's numbers and times cannot be relied on, its bytes say so.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        now = place.lstat()
+        if self.sighting.is_of(now):
+            return not self.leased or write_lease.is_held(self.fd)
+        if self.sighting.inode is not None or now.st_size != self.sighting.size:
+            return False
+        return self.too_large or place.read_bytes() == self.raw
+
+    @property
+    def is_yaml(self) -> bool:
+        """Tell whether it is YAML rather than JSON."""
+        return self.sighting.suffix in (".yaml", ".yml")
+
+
+class DropKind(Enum):
+    """What a drop asks for, as far as its files tell."""
+
+    SUBMIT = "submit"
+    CANCEL = "cancel"
+    LATE_SETTINGS = "late settings"
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Files that are whole and belong together, held open until `release`."""
+
+    kind: DropKind
+    path: str
+    claim: str | None
+    main: Held
+    settings: tuple[Held, ...] = ()
+
+    @property
+    def files(self) -> tuple[Held, ...]:
+        """Give the settings first: in that order they are claimed."""
+        return (*self.settings, self.main)
+
+    def release(self) -> None:
+        """Close the files that are held."""
+        for held in self.files:
+            write_lease.close(held.fd)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Not yet: look again after so many seconds. `path` is the file that is waited for."""
+
+    seconds: float
+    path: str
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Stays:
+    """It stays where it is until it changes."""
+
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One look at the whole inbox."""
+
+    drops: tuple[Drop, ...]
+    look_again: float | None
+    """Seconds until something that waits may be ready; 0 if there is another batch."""
+    pending: int
+    """Requests that were seen and are not ready."""
+    abandoned: tuple[str, ...]
+    """Claim folders without a request in them."""
+    lone_settings: tuple[tuple[str, str], ...] = ()
+    """Settings that may belong to a request that was accepted without them: path, file name."""

@@ -1,0 +1,200 @@
+"""Inspects one file: whether it is whole, and what it says. A file that is whole is held open."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.contract.notebook import is_untitled
+from runner.contract.request import Kind
+from runner.inbox import write_lease
+from runner.inbox.contents import Contents, size_limit, syntax_of, unread
+from runner.inbox.documents import Documents
+from runner.inbox.drop import Held, Sighting, Stays, Wait
+from runner.inbox.scanning.memory import Memo, Memory
+from runner.inbox.unclaimed import Reason
+from runner.inbox.write_lease import Lease
+from runner.system.clocks import Clocks
+
+YOUNG_SECONDS = 0.008
+"""A file changed less than this ago may still get its mode or its neighbour."""
+WRITER_SECONDS = 0.2
+LOOK_SECONDS = 0.05
+YAML_SECONDS = 10.0
+UNREADABLE_SECONDS = 2.0
+QUIET_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far the file system under the inbox can be relied on."""
+
+    leases: bool = True
+    """Whether leases, and inode numbers, are what they are on a local disk."""
+    settle_seconds: float = LOOK_SECONDS
+    """How long a file without a lease must be unchanged."""
+    yaml_seconds: float = YAML_SECONDS
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How large a notebook may be, and how long to wait for one that may still change."""
+
+    max_bytes: int
+    broken_seconds: float
+    """How long a file that is not whole must be unchanged before it is taken for broken."""
+    quiet_seconds: float = QUIET_SECONDS
+    """How long a notebook without code must be unchanged."""
+
+
+Look = Held | Wait | Stays | None
+"""A file that is whole, how long to wait, why it stays where it is, or nothing: it is gone."""
+
+
+class Inspection:
+    """Looks into the files of one inbox, each of them again and again until it is whole."""
+
+    def __init__(
+        self,
+        folder: Path,
+        bounds: Bounds,
+        clocks: Clocks,
+        memory: Memory,
+        is_downloaded: Callable[[Sighting], bool],
+    ) -> None:
+        """`is_downloaded` tells whether an empty file is only the name of a download."""
+        self._folder = folder
+        self._bounds = bounds
+        self._clocks = clocks
+        self._memory = memory
+        self._is_downloaded = is_downloaded
+        self._documents = Documents()
+
+    @property
+    def pids(self) -> set[int]:
+        """Give the process that reads what is slow to read, if there is one."""
+        return self._documents.pids
+
+    def close(self) -> None:
+        """Look into nothing more."""
+        self._documents.close()
+
+    def inspect(self, seen: Sighting, trust: Trust) -> Look:
+        """Look into one file. A descriptor stays open only in what is held."""
+        memo = self._memory.of(seen)
+        if trust.leases and 0 <= self._clocks.wall_ns() - seen.ctime_ns < YOUNG_SECONDS * 1e9:
+            return Wait(YOUNG_SECONDS, seen.path, Reason.SETTLING)
+        left = 0.0 if trust.leases or memo.before else self._unsettled(seen, memo, trust)
+        if left > 0:
+            return Wait(left, seen.path, Reason.SETTLING)  # some mounts hold up what is opened
+        try:
+            fd = os.open(
+                self._folder / seen.path,
+                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+            )
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return _unreadable(seen, error)
+        look: Look = None
+        try:
+            look = self._look_inside(fd, seen, memo, trust)
+        except OSError as error:
+            look = _unreadable(seen, error)
+        finally:
+            if not isinstance(look, Held):
+                write_lease.close(fd)
+        return look
+
+    def _look_inside(self, fd: int, seen: Sighting, memo: Memo, trust: Trust) -> Look:
+        opened = os.fstat(fd)
+        if not stat.S_ISREG(opened.st_mode) or (
+            seen.inode is not None and opened.st_ino != seen.inode
+        ):
+            return Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
+        lease = write_lease.take(fd) if trust.leases else Lease.UNAVAILABLE
+        if lease is Lease.WRITER:
+            memo.restart(self._clocks.seconds())
+            return Wait(WRITER_SECONDS, seen.path, Reason.WRITER)
+        before = memo.take_before()
+        if before is not None:
+            self._compare_bytes(fd, memo, before)
+        if lease is Lease.UNAVAILABLE and (left := self._unsettled(seen, memo, trust)) > 0:
+            return Wait(left, seen.path, Reason.SETTLING)
+        if seen.size > size_limit(seen.suffix, self._bounds.max_bytes):
+            contents = unread(syntax_of(seen.suffix))
+            return Held(seen, b"", contents, True, fd, lease is Lease.TAKEN)
+        read = self._read(fd, seen, memo)
+        if isinstance(read, Wait):
+            return read
+        raw, contents = read
+        held = Held(seen, raw, contents, False, fd, lease is Lease.TAKEN)
+        return self._why_not_yet(seen, contents, memo) or held
+
+    def _unsettled(self, seen: Sighting, memo: Memo, trust: Trust) -> float:
+        """Give for how many seconds more a file without a lease must be unchanged."""
+        is_yaml = seen.suffix in (".yaml", ".yml")
+        needed = trust.yaml_seconds if is_yaml else trust.settle_seconds
+        return needed - (self._clocks.seconds() - memo.since)
+
+    def _compare_bytes(self, fd: int, memo: Memo, before: Memo) -> None:
+        """Let the bytes tell whether a file changed of which only the time of change did.
+
+        `rclone mount` shows the present as the time of what it has not uploaded yet, now and then.
+        """
+        seen = memo.sighting
+        if seen.size > size_limit(seen.suffix, self._bounds.max_bytes):
+            return
+        digest = hashlib.sha256(_read_all(fd, seen.size)).digest()
+        os.lseek(fd, 0, os.SEEK_SET)
+        memo.compare(before, digest)
+
+    def _read(self, fd: int, seen: Sighting, memo: Memo) -> tuple[bytes, Contents] | Wait:
+        if not seen.size and self._is_downloaded(seen):
+            memo.is_no_longer_broken()
+            return Wait(UNREADABLE_SECONDS, seen.path, Reason.DOWNLOAD)
+        not_read = Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
+        if self._documents.is_reading(seen.path):
+            return not_read
+        raw = _read_all(fd, seen.size)
+        if len(raw) != seen.size:
+            return not_read
+        contents = self._documents.read(seen.path, seen.suffix, raw)
+        return not_read if contents is None else (raw, contents)
+
+    def _why_not_yet(self, seen: Sighting, contents: Contents, memo: Memo) -> Wait | Stays | None:
+        """Say why a file that was read is not held; None if it is."""
+        now, bounds = self._clocks.seconds(), self._bounds
+        if contents.broken:
+            left = bounds.broken_seconds - memo.broken_for(now)
+            if left > 0:
+                return Wait(left, seen.path, Reason.INCOMPLETE, contents.broken)
+        elif _is_notebook(seen, contents):
+            left = bounds.quiet_seconds - (now - memo.since)
+            if contents.is_blank and is_untitled(Path(seen.path).stem):
+                return Stays(Reason.UNTITLED)
+            if left > 0 and not contents.has_code:
+                return Wait(left, seen.path, Reason.NO_CODE)
+        return None
+
+
+def _unreadable(seen: Sighting, error: OSError) -> Wait:
+    return Wait(UNREADABLE_SECONDS, seen.path, Reason.UNREADABLE, error.strerror or str(error))
+
+
+def _is_notebook(seen: Sighting, contents: Contents) -> bool:
+    """Tell whether a file holds a notebook, rather than a request that names or carries one."""
+    if seen.suffix == ".ipynb":
+        return contents.has_cells
+    return seen.suffix == ".json" and contents.kind is Kind.NOTEBOOK
+
+
+def _read_all(fd: int, size: int) -> bytes:
+    chunks: list[bytes] = []
+    left = size + 1
+    while left > 0 and (chunk := os.read(fd, min(left, 1024 * 1024))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,172 @@
+"""Lists the inbox: which files lie there that may be requests, and which names do not say so.
+
+Opens no file; what it passes over is noted with its reason.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from runner.inbox.claim import REFUSED_FOLDER, claim_id
+from runner.inbox.drop import Sighting
+from runner.inbox.ignore import (
+    MAX_DEPTH,
+    is_part_of,
+    split_suffix,
+    why_left_alone,
+    why_no_request,
+)
+from runner.inbox.scanning.remaining import REMEMBERED, Remaining
+from runner.inbox.unclaimed import Reason
+
+LOCK_FILE = ".runner.lock"
+OUR_OWN = frozenset({REFUSED_FOLDER, LOCK_FILE, ".gitkeep"})
+GUIDE = "README.md"
+"""How to use the inbox; it lies there for colleagues and agents, and nobody wonders about it."""
+
+Entry = tuple[str, str | None, Sighting | None]
+"""The request's path, its claim folder, the file; an empty claim folder has no file."""
+
+
+class Lister:
+    """Lists one inbox again and again. `wall_ns` gives nanoseconds since the epoch."""
+
+    def __init__(
+        self,
+        folder: Path,
+        ignore: Sequence[str],
+        remaining: Remaining,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        """`ignore` are the shell patterns of names that are left alone."""
+        self._folder = folder
+        self._ignore = ignore
+        self._remaining = remaining
+        self._wall_ns = wall_ns
+        self._has_inodes = True
+        self._unfinished: dict[str, list[str]] = {}
+        self._lost: set[str] = set()
+        self._lost_before: set[str] = set()
+
+    def entries(self, *, has_inodes: bool) -> Iterator[Entry]:
+        """List the inbox anew.
+
+        `has_inodes` says whether a file has the same inode number at each look.
+
+        Raises:
+            OSError: the inbox itself is not there or cannot be read.
+        """
+        self._has_inodes = has_inodes
+        self._unfinished = {}
+        self._lost_before, self._lost = self._lost, set()
+        yield from self._walk("", None, 0)
+
+    def is_downloaded(self, seen: Sighting) -> bool:
+        """Tell whether a browser keeps the name of a download with an empty file."""
+        folder, _, name = seen.path.rpartition("/")
+        return seen.suffix != ".cancel" and any(
+            is_part_of(part, name) for part in self._unfinished.get(folder, ())
+        )
+
+    def _walk(self, folder: str, claim: str | None, depth: int) -> Iterator[Entry]:
+        for entry in self._scandir(folder):
+            inner = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._walk_into(entry, inner, claim, depth)
+                elif entry.is_file(follow_symlinks=False):
+                    seen = self._sighting(entry, inner, in_claim=claim is not None)
+                    if seen is not None:
+                        yield _request_path(folder, entry.name, claim), claim, seen
+                else:
+                    self._note_no_file(entry, inner)
+            except FileNotFoundError:
+                self._note_lost_name(inner)
+            except OSError as error:
+                self._note_unreadable(inner, error)
+
+    def _scandir(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._folder / folder) as entries:
+                yield from entries
+        except OSError as error:
+            if not folder:
+                raise
+            if not isinstance(error, FileNotFoundError):
+                self._note_unreadable(f"{folder}/", error)
+
+    def _walk_into(
+        self, entry: os.DirEntry[str], inner: str, claim: str | None, depth: int
+    ) -> Iterator[Entry]:
+        if claim is not None:
+            return
+        why = why_left_alone(entry.name, self._ignore, is_folder=True)
+        if claim_id(entry.name) is not None:
+            seen = list(self._walk(inner, inner, depth + 1))
+            yield from seen or [(inner, inner, None)]
+        elif why is not None:
+            self._note_left_alone(entry, f"{inner}/", why)
+        elif depth >= MAX_DEPTH:
+            self._note(entry, f"{inner}/", Reason.TOO_DEEP)
+        else:
+            yield from self._walk(inner, None, depth + 1)
+
+    def _sighting(self, entry: os.DirEntry[str], path: str, *, in_claim: bool) -> Sighting | None:
+        parts = split_suffix(entry.name)
+        why = None if in_claim else why_left_alone(entry.name, self._ignore)
+        if why is None and parts is None:
+            why = why_no_request(entry.name)
+        if why is not None or parts is None:
+            if why is not None and not in_claim:
+                self._note_left_alone(entry, path, why)
+            return None
+        now = entry.stat(follow_symlinks=False)
+        return Sighting(
+            path,
+            now.st_dev if self._has_inodes else None,
+            now.st_ino if self._has_inodes else None,
+            now.st_size,
+            now.st_mtime_ns,
+            now.st_ctime_ns,
+            parts[1],
+        )
+
+    def _note_left_alone(self, entry: os.DirEntry[str], path: str, why: Reason) -> None:
+        """Note a name that is none of our business; our own are not noted."""
+        folder, _, name = path.rstrip("/").rpartition("/")
+        if name in OUR_OWN or path == GUIDE:
+            return
+        if why is Reason.UNFINISHED and len(self._unfinished.setdefault(folder, [])) < REMEMBERED:
+            self._unfinished[folder].append(name)
+        self._note(entry, path, why)
+
+    def _note_no_file(self, entry: os.DirEntry[str], path: str) -> None:
+        why = why_left_alone(entry.name, self._ignore)
+        is_link = entry.is_symlink()
+        if why is not None or is_link or split_suffix(entry.name) is not None:
+            self._note(entry, path, why or (Reason.LINK if is_link else Reason.NO_FILE))
+
+    def _note(self, entry: os.DirEntry[str], path: str, reason: Reason) -> None:
+        """Note an entry; what is only counted is not looked at."""
+        has_room = self._remaining.has_room(reason)
+        since_ns = entry.stat(follow_symlinks=False).st_ctime_ns if has_room else 0
+        self._remaining.note(path, reason, since_ns)
+
+    def _note_lost_name(self, path: str) -> None:
+        """Note what is gone at the next moment; or always, where a share cannot say its name."""
+        if len(self._lost) < REMEMBERED:
+            self._lost.add(path)
+        if path in self._lost_before:
+            self._remaining.note(path, Reason.LOST_NAME, self._wall_ns())
+
+    def _note_unreadable(self, path: str, error: OSError) -> None:
+        detail = error.strerror or str(error)
+        self._remaining.note(path, Reason.UNREADABLE, self._wall_ns(), detail)
+
+
+def _request_path(folder: str, name: str, claim: str | None) -> str:
+    parts = split_suffix(name)
+    stem = parts[0] if parts else name
+    if claim is not None:
+        folder = folder.rpartition("/")[0]
+    return f"{folder}/{stem}" if folder else stem
