@@ -33,7 +33,8 @@ from runner.contract.outcome import CellCount, Outcome, Status
 from runner.execution.cluster.messages import Delivery, Parcel, Terms, collect_files, pack
 from runner.execution.order import Order
 from runner.state import pulse
-from runner.state.ledger import Acceptance, Ledger, Seal, State
+from runner.state.jobs import Acceptance, Seal, State
+from runner.state.ledger import Ledger
 from runner.system.files.output_folder import FileCaps
 from tests.cluster import Cluster, cluster
 from tests.conftest import wait_for

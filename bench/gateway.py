@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.contract.outcome import Outcome, Status
-from runner.state.ledger import Acceptance, Ledger, Seal, State
+from runner.state.jobs import Acceptance, Seal, State
+from runner.state.ledger import Ledger
 
 TINY = {"cells": [{"cell_type": "code", "source": "6 * 7", "metadata": {"tags": ["results"]}}]}
 JSON = {"Content-Type": "application/json"}

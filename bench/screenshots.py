@@ -21,7 +21,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from program import program
 
 from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
-from runner.state.ledger import Acceptance, Ledger, Seal, State
+from runner.state.jobs import Acceptance, Seal, State
+from runner.state.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
 SWITCHES = [

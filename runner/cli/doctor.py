@@ -33,7 +33,7 @@ from runner.execution.local.processes import runtime_base
 from runner.inbox import write_lease as lease
 from runner.inbox.write_lease import Lease
 from runner.state import pulse
-from runner.state.ledger import LedgerReader
+from runner.state.ledger_reader import LedgerReader
 from runner.state.locks import holder_of
 from runner.system.extras import advice_on
 from runner.system.files.disk import Disk

@@ -22,7 +22,8 @@ from runner.inbox import unclaimed as waiting
 from runner.jobs import submit
 from runner.outbox.publish import OutboxReader
 from runner.outbox.report import row_of
-from runner.state.ledger import Job, LedgerReader
+from runner.state.jobs import Job, JobFilter
+from runner.state.ledger_reader import LedgerReader
 from runner.state.locks import holder_of
 from runner.system.files.disk import Disk
 
@@ -55,7 +56,8 @@ def jobs(
     reader = _reader(settings)
     found: Sequence[Job] = ()
     if name is None or is_text(name):
-        found = reader.jobs(limit=limit, status=Status(status) if status else None, name=name)
+        which = JobFilter(status=Status(status) if status else None, name=name)
+        found = reader.jobs(which, limit=limit)
     if as_json:
         for job in found:
             click.echo(json.dumps(_row(job)))

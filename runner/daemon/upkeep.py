@@ -11,7 +11,7 @@ from datetime import timedelta
 from runner.config import Settings
 from runner.daemon.startup import Parts
 from runner.outbox.publish import OutboxGone
-from runner.state.ledger import Job
+from runner.state.jobs import Job
 from runner.system.clocks import Clocks
 from runner.system.processes.allocator import Allocator
 from runner.system.processes.process_tree import children

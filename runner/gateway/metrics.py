@@ -27,7 +27,8 @@ from runner.contract.outcome import Status
 from runner.jobs.health import SERVICE, examine
 from runner.jobs.problem import Problem
 from runner.jobs.record import Record, row
-from runner.state.ledger import DURATION_BOUNDS, Bucket, LedgerReader, Stage
+from runner.state.jobs import DURATION_BOUNDS, Bucket, JobFilter, Stage
+from runner.state.ledger_reader import LedgerReader
 from runner.state.pulse import Worker
 
 LAST = 10
@@ -179,7 +180,7 @@ def _queue(ledger: LedgerReader) -> dict[str, Any]:
         waited = max((datetime.now(UTC) - accepted).total_seconds(), 0.0)
     return {
         "queue_depth": ledger.count_queued(),
-        "running": len(ledger.jobs(status=Status.RUNNING, limit=10_000)),
+        "running": len(ledger.jobs(JobFilter(status=Status.RUNNING), limit=10_000)),
         "oldest_waiting_seconds": round(waited, 3),
     }
 

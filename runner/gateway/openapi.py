@@ -25,7 +25,7 @@ from runner.inbox.unclaimed import Reason
 from runner.jobs.body import MAX_WAIT_SECONDS
 from runner.jobs.problem import ProblemType
 from runner.jobs.record import MAX_LIMIT
-from runner.state.ledger import State
+from runner.state.jobs import State
 
 Json = dict[str, Any]
 _ID = "^[0-9a-f]{32}$"

@@ -20,7 +20,8 @@ from runner.jobs import submit
 from runner.jobs.problem import Problem, gone, not_found, unavailable
 from runner.outbox.publish import OutboxReader, Report
 from runner.outbox.report import row_of
-from runner.state.ledger import Job, LedgerReader, Place, State
+from runner.state.jobs import Job, JobFilter, Place, State
+from runner.state.ledger_reader import LedgerReader
 
 MAX_LIMIT = 500
 
@@ -243,14 +244,8 @@ def listed(ledger: LedgerReader, asked: Question) -> tuple[Sequence[Job], str | 
             message = "`before` is no job's id; take it from the last answer."
             raise Problem(400, ErrorType.INVALID_REQUEST, message)
         before = last.seq
-    found = ledger.jobs(
-        limit=asked.limit + 1,
-        status=asked.status,
-        name=asked.name,
-        part=asked.part,
-        is_over=asked.is_over,
-        before=before,
-    )
+    which = JobFilter(asked.status, asked.name, asked.part, asked.is_over)
+    found = ledger.jobs(which, limit=asked.limit + 1, before=before)
     shown = found[: asked.limit]
     return shown, shown[-1].job_id if len(found) > asked.limit else None
 

@@ -12,7 +12,7 @@ from runner.contract.outcome import ErrorResult, Result
 from runner.contract.request import Request
 from runner.contract.text import strict_json
 from runner.contract.text.strict_json import JsonValue
-from runner.state.ledger import Job, Seal, seconds_between
+from runner.state.jobs import Job, Seal, seconds_between
 
 _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~/".encode())
 

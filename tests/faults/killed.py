@@ -15,7 +15,8 @@ from pathlib import Path
 from runner.config import load
 from runner.daemon.loop import Daemon
 from runner.daemon.startup import Backing
-from runner.state.ledger import Acceptance, Ledger, Seal, State
+from runner.state.jobs import Acceptance, Seal, State
+from runner.state.ledger import Ledger
 from tests.faults.failing import SteppedDisk
 
 Kill = Callable[[str, str, str], None]

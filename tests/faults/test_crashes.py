@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.state.ledger import LEDGER_FILE
+from runner.state.ledger_reader import LEDGER_FILE
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.world import Life, beginning, check, check_clean, crashes, recovered
 

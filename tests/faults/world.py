@@ -37,7 +37,8 @@ from runner.inbox.scanning.scan import Inbox, Selection
 from runner.jobs.submit import NameBusy
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
-from runner.state.ledger import LEDGER_FILE, Ledger
+from runner.state.ledger import Ledger
+from runner.state.ledger_reader import LEDGER_FILE
 from runner.system.clocks import Clocks
 from runner.system.files.output_folder import FileCaps
 from tests.faults.failing import Crash

@@ -21,7 +21,8 @@ from runner.daemon.running.work_folders import WorkFolders
 from runner.execution.order import Order, Progress
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox
-from runner.state.ledger import Acceptance, Ledger, State
+from runner.state.jobs import Acceptance, State
+from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 from runner.system.files.output_folder import FileCaps

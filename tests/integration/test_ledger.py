@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,19 +20,19 @@ from runner.contract.outcome import (
     failed,
     interrupted,
 )
-from runner.state.ledger import (
-    LEDGER_FILE,
+from runner.state.jobs import (
     MOVES,
     Acceptance,
     Bucket,
     IllegalMove,
-    Ledger,
-    LedgerReader,
+    JobFilter,
     Place,
     Seal,
     Stage,
     State,
 )
+from runner.state.ledger import Ledger
+from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
 from tests.conftest import wait_for
 
 NOW = "2026-01-02T03:04:05.000Z"
@@ -512,8 +513,9 @@ def test_jobs_are_listed_newest_first_and_page_by_page(ledger: Ledger) -> None:
     bring(ledger, 2, State.RUNNING, "a")
     bring(ledger, 3, State.QUEUED, "b")
 
-    def ids(**questions: object) -> list[int]:
-        return [int(job.job_id, 16) for job in ledger.jobs(**questions)]  # type: ignore[arg-type]
+    def ids(limit: int = 50, before: int | None = None, **which: Any) -> list[int]:
+        jobs = ledger.jobs(JobFilter(**which), limit=limit, before=before)
+        return [int(job.job_id, 16) for job in jobs]
 
     assert ids() == [3, 2, 1]
     assert ids(limit=2) == [3, 2]
@@ -696,9 +698,9 @@ QUESTIONS: dict[str, Question] = {
     "job": lambda ledger: ledger.job(job_id(10**6)),
     "by_prefix": lambda ledger: ledger.by_prefix("0" * 20 + "f"),
     "jobs": lambda ledger: ledger.jobs(),
-    "jobs of one": lambda ledger: ledger.jobs(name="daily"),
-    "jobs that failed": lambda ledger: ledger.jobs(status=Status.FAILED),
-    "jobs that run": lambda ledger: ledger.jobs(status=Status.RUNNING),
+    "jobs of one": lambda ledger: ledger.jobs(JobFilter(name="daily")),
+    "jobs that failed": lambda ledger: ledger.jobs(JobFilter(status=Status.FAILED)),
+    "jobs that run": lambda ledger: ledger.jobs(JobFilter(status=Status.RUNNING)),
 }
 """What is asked often; none may read all rows."""
 SCANS_ALL = {"next_to_run", "next_to_run of some", "next_to_settle", "queued", "count_queued"} | {
@@ -795,16 +797,19 @@ def test_jobs_are_found_by_a_part_of_their_name(ledger: Ledger) -> None:
     names = ["sales/daily", "Sales/100%", "energy", "a_b"]
     for number, name in enumerate(names):
         add(ledger, number, name)
-    found = {part: [job.name for job in ledger.jobs(part=part)] for part in ("SALES", "%", "_")}
+    found = {
+        part: [job.name for job in ledger.jobs(JobFilter(part=part))]
+        for part in ("SALES", "%", "_")
+    }
     assert found == {"SALES": ["Sales/100%", "sales/daily"], "%": ["Sales/100%"], "_": ["a_b"]}
-    assert ledger.jobs(part="!") == []
+    assert ledger.jobs(JobFilter(part="!")) == []
 
 
 def test_jobs_that_are_over_are_listed_apart(ledger: Ledger) -> None:
     """A long queue hides no result."""
     for number, state in enumerate(State):
         bring(ledger, number, state, f"n{number}")
-    found = [job.state for job in ledger.jobs(is_over=True)]
+    found = [job.state for job in ledger.jobs(JobFilter(is_over=True))]
     assert found == [State.CLOSED, State.SEALED]
 
 

@@ -23,7 +23,8 @@ from runner.inbox.scanning.scan import Inbox, Selection
 from runner.inbox.unclaimed import Reason
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
-from runner.state.ledger import Ledger, State
+from runner.state.jobs import State
+from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 from tests.conftest import code, notebook

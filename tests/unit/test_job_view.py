@@ -8,7 +8,7 @@ import pytest
 from runner.contract.outcome import ErrorType, Status
 from runner.gateway.page.job_view import sight_of
 from runner.gateway.page.overview import HOURS, SHOWN_WORKERS, cluster_of, day_of, line_of
-from runner.state.ledger import Hour, Job, Place, State
+from runner.state.jobs import Hour, Job, Place, State
 from runner.state.pulse import Worker
 
 JOB = Job(

@@ -23,7 +23,7 @@ from runner.contract.outcome import (
 from runner.contract.request import Request
 from runner.contract.text.strict_json import dumps
 from runner.outbox.report import report_of
-from runner.state.ledger import Job, Place, Seal, State
+from runner.state.jobs import Job, Place, Seal, State
 
 JOB = Job(
     seq=1,

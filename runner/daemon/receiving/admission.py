@@ -20,7 +20,7 @@ from runner.contract.request import (
 from runner.inbox.claim import refused_place
 from runner.inbox.drop import Drop, DropKind, Held
 from runner.inbox.library import LibraryReader
-from runner.state.ledger import Acceptance
+from runner.state.jobs import Acceptance
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 from runner.contract.names import job_names
 from runner.inbox.drop import Drop
 from runner.outbox.publish import Outbox
-from runner.state.ledger import Job, Ledger, State
+from runner.state.jobs import Job, State
+from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,8 @@ from runner.daemon.receiving.allowance import Allowance
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.inbox.claim import Claim
 from runner.inbox.drop import Drop, DropKind, Scan
-from runner.state.ledger import Acceptance, Ledger, State
+from runner.state.jobs import Acceptance, State
+from runner.state.ledger import Ledger
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from runner.daemon.running.starts import Executing, Starts
 from runner.daemon.running.status_files import StatusFiles
 from runner.execution.order import Progress
 from runner.outbox.publish import EVERYBODYS, OutboxGone
-from runner.state.ledger import Job, State
+from runner.state.jobs import Job, State
 from runner.system.clocks import Clocks
 
 log = logging.getLogger(__name__)

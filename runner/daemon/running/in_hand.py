@@ -6,7 +6,7 @@ from enum import Enum
 
 from runner.contract.request import Resources
 from runner.execution.order import Order, Progress
-from runner.state.ledger import Job
+from runner.state.jobs import Job
 
 
 class Stage(Enum):

@@ -16,7 +16,8 @@ from runner.execution.order import Order
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone, Publication
 from runner.outbox.report import report_of
-from runner.state.ledger import Job, Ledger, Seal, State
+from runner.state.jobs import Job, Seal, State
+from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 from runner.system.files.output_folder import NAMED_FILES, FileCaps, Staged
 

@@ -20,7 +20,7 @@ from runner.execution.interface import Execution
 from runner.execution.order import Order, Progress
 from runner.inbox.library import as_spelt
 from runner.outbox.publish import EVERYBODYS, OutboxGone
-from runner.state.ledger import Job
+from runner.state.jobs import Job
 from runner.system.clocks import Clocks
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from runner.contract.text.strict_json import JsonValue
 from runner.daemon.running.in_hand import InHand, JobsInHand
 from runner.execution.order import Progress
 from runner.outbox.publish import Outbox, OutboxGone
-from runner.state.ledger import Job, Ledger
+from runner.state.jobs import Job
+from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from runner.contract.request import Kind, kind_of
 from runner.contract.text.strict_json import StrictJsonError, loads
 from runner.gateway.page.format import duration, shown_name
 from runner.gateway.page.result_views import Shown, json_text, shown
-from runner.state.ledger import Job, Place, State, seconds_between
+from runner.state.jobs import Job, Place, State, seconds_between
 
 _LINE = re.compile(r"^Cell In\[\d{1,9}\], line (\d{1,9})", re.MULTILINE)
 NEVER_NOTEBOOKS = frozenset({ErrorType.INVALID_NOTEBOOK, ErrorType.NOTEBOOK_TOO_LARGE})

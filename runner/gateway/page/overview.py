@@ -13,7 +13,7 @@ from runner.gateway.page.format import duration, plural, shown_name
 from runner.jobs.health import Health, examine
 from runner.jobs.problem import Problem
 from runner.jobs.record import Question, Record, listed
-from runner.state.ledger import Hour, Job
+from runner.state.jobs import Hour, Job, JobFilter
 from runner.state.pulse import Worker
 
 SHOWN_RUNNING = 50
@@ -177,7 +177,7 @@ class Overview:
 
     def _of_ledger(self, asked: Question) -> tuple[Now, Jobs]:
         with self._record.ledger() as ledger:
-            running = ledger.jobs(status=Status.RUNNING, limit=SHOWN_RUNNING)
+            running = ledger.jobs(JobFilter(status=Status.RUNNING), limit=SHOWN_RUNNING)
             queued = ledger.queued(SHOWN_QUEUED)
             count = ledger.count_queued() if len(queued) == SHOWN_QUEUED else len(queued)
             found, before = listed(ledger, asked)

@@ -32,7 +32,7 @@ from runner.jobs.record import Question, Record
 from runner.jobs.submissions import Runs
 from runner.jobs.submit import cancel
 from runner.jobs.waiting import Arrivals
-from runner.state.ledger import State
+from runner.state.jobs import State
 from runner.system.files.disk import Disk
 
 JOBS_A_PAGE = 25

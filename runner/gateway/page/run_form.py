@@ -27,7 +27,8 @@ from runner.jobs.body import read_body
 from runner.jobs.problem import Problem
 from runner.jobs.record import Record
 from runner.jobs.submissions import Runs
-from runner.state.ledger import Job, LedgerReader
+from runner.state.jobs import Job, JobFilter
+from runner.state.ledger_reader import LedgerReader
 
 KEPT_KEYS = ("kernel", "retries")
 """What a job that is run again keeps, though the form has no field for it."""
@@ -194,7 +195,7 @@ def _last_runs(ledger: LedgerReader, paths: Iterable[str]) -> dict[str, Job]:
     by_path = ledger.library_runs()
     runs = {}
     for path in paths:
-        dropped = ledger.jobs(name=job_name(path.removesuffix(".ipynb")), limit=1)
+        dropped = ledger.jobs(JobFilter(name=job_name(path.removesuffix(".ipynb"))), limit=1)
         candidates = [job for job in (by_path.get(path), *dropped) if job is not None]
         if candidates:
             runs[path] = max(candidates, key=lambda job: job.seq)

@@ -1,0 +1,243 @@
+"""Answers what clients ask of the ledger, and never writes.
+
+Any number of `LedgerReader`s read while one `Ledger` writes; every read is short.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from runner.contract.outcome import ErrorType, Failure, Outcome, PublishedFile, Status
+from runner.state.jobs import (
+    ALL_JOBS,
+    Bucket,
+    Hour,
+    Input,
+    Job,
+    JobFilter,
+    Place,
+    Seal,
+    Stage,
+    State,
+)
+
+LEDGER_FILE = "ledger.sqlite3"
+BUSY_MILLISECONDS = 5_000
+
+_FILES = TypeAdapter(list[PublishedFile])
+_COLUMNS = (
+    "seq, job_id, name, state, status, error_type, message, attempt, retries, cancelled, "
+    "refused, awaits_settings, request_sha256, input_sha256, accepted_at, started_at, finished_at, "
+    "published_at, place"
+)
+QUEUED = "state != 'closed' AND state = 'queued'"
+"""SQLite uses a partial index only where its own condition stands in the question as well."""
+
+
+class Reading:
+    """The questions that both faces answer."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        connection.row_factory = sqlite3.Row
+        self._db = connection
+
+    def job(self, job_id: str) -> Job | None:
+        """The job of that id."""
+        return self._one("job_id = ?", job_id)
+
+    def by_prefix(self, prefix: str) -> Job | None:
+        """The one job whose id begins like that; None if there are more."""
+        found = self._many("job_id BETWEEN ? AND ? LIMIT 2", prefix, prefix + "g")
+        return found[0] if len(found) == 1 else None
+
+    def latest(self, name: str) -> Job | None:
+        """The job of that name which was accepted last."""
+        return self._one("name = ? ORDER BY seq DESC LIMIT 1", name)
+
+    def jobs(
+        self, which: JobFilter = ALL_JOBS, *, limit: int = 50, before: int | None = None
+    ) -> list[Job]:
+        """The newest jobs first; `before` is the `seq` below which to go on."""
+        clauses, values = _conditions(which)
+        if before is not None:
+            clauses.append("seq < ?")
+            values.append(before)
+        where = " AND ".join(clauses)
+        return self._many(f"{where} ORDER BY seq DESC LIMIT ?", *values, limit)
+
+    def unclosed(self, name: str | None = None) -> list[Job]:
+        """Jobs queued, running or sealed, in the order accepted; of one name, or of all."""
+        if name is None:
+            return self._many("state != 'closed' ORDER BY seq")
+        return self._many("state != 'closed' AND name = ? ORDER BY seq", name)
+
+    def queued(self, limit: int) -> list[Job]:
+        """The first jobs that wait."""
+        return self._many(f"{QUEUED} ORDER BY seq LIMIT ?", limit)
+
+    def count_queued(self) -> int:
+        """How many wait."""
+        query = f"SELECT count(*) FROM jobs WHERE {QUEUED}"  # noqa: S608 - a constant
+        row = self._db.execute(query).fetchone()
+        return int(row[0])
+
+    def finished(self) -> dict[tuple[Status, ErrorType | None], int]:
+        """How many jobs ended how, ever. Rows are never removed, so the counts never fall."""
+        rows = self._db.execute(
+            "SELECT status, error_type, count(*) FROM jobs WHERE status IS NOT NULL "
+            "GROUP BY status, error_type"
+        )
+        return {
+            (Status(status), ErrorType(error) if error else None): int(count)
+            for status, error, count in rows
+        }
+
+    def durations(self, stage: Stage) -> list[Bucket]:
+        """How long closed jobs took for a stage, ever; buckets in order, those with jobs only."""
+        rows = self._db.execute(
+            "SELECT bound, jobs, seconds FROM durations WHERE stage = ? ORDER BY bound", (stage,)
+        )
+        return [Bucket(*row) for row in rows]
+
+    def hours(self, since: str, newest: int) -> list[Hour]:
+        """How many jobs were accepted in each hour since a time, by status, of the newest few."""
+        rows = self._db.execute(
+            "SELECT substr(accepted_at, 1, 13) AS hour, coalesce(status, state), count(*), "
+            "total(julianday(finished_at) - julianday(started_at)) * 86400 "
+            "FROM (SELECT * FROM jobs ORDER BY seq DESC LIMIT ?) WHERE accepted_at >= ? "
+            "GROUP BY 1, 2",
+            (newest, since),
+        )
+        return [Hour(hour, Status(status), jobs, seconds) for hour, status, jobs, seconds in rows]
+
+    def library_runs(self) -> dict[str, Job]:
+        """The newest job of each library notebook that was ever asked for, by its path."""
+        rows = self._db.execute("SELECT path, jobs.* FROM library JOIN jobs USING (job_id)")
+        return {row["path"]: _job(row) for row in rows}
+
+    def seal_of(self, job_id: str) -> Seal | None:
+        """The final outcome; its notebook is None once the job is closed."""
+        row = self._db.execute(
+            "SELECT o.*, j.finished_at FROM outcomes o JOIN jobs j USING (job_id) WHERE job_id = ?",
+            (job_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        return Seal(
+            job_id=job_id,
+            outcome=Outcome.model_validate_json(row["outcome"]),
+            executed=row["executed"],
+            files=tuple(files_from(row["files"])),
+            finished_at=row["finished_at"],
+        )
+
+    def input_of(self, job_id: str) -> Input | None:
+        """What was asked; None once it is pruned."""
+        row = self._db.execute(
+            "SELECT request, notebook, failure FROM inputs WHERE job_id = ?", (job_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        failure = Failure.model_validate_json(row["failure"]) if row["failure"] else None
+        return Input(row["request"], row["notebook"], failure)
+
+    def demand_of(self, job_id: str) -> str | None:
+        """What it needs of a machine beyond a slot; see `Acceptance.demand`."""
+        row = self._db.execute("SELECT demand FROM demands WHERE job_id = ?", (job_id,)).fetchone()
+        return None if row is None else str(row["demand"])
+
+    def warnings_of(self, job_id: str) -> list[str]:
+        """What was noted about a job beside its run."""
+        rows = self._db.execute("SELECT warning FROM warnings WHERE job_id = ?", (job_id,))
+        return [row["warning"] for row in rows]
+
+    def fact(self, key: str) -> str | None:
+        """Something that the owner remembers between starts."""
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row["value"]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    def _one(self, where: str, *values: object) -> Job | None:
+        found = self._many(where, *values)
+        return found[0] if found else None
+
+    def _many(self, where: str, *values: object, source: str = "jobs") -> list[Job]:
+        query = f"SELECT {_COLUMNS} FROM {source} WHERE {where}"  # noqa: S608 - constants
+        rows = self._db.execute(query, values)
+        return [_job(row) for row in rows]
+
+
+class LedgerReader(Reading):
+    """The read-only face, for the same user on the same host."""
+
+    def __init__(self, state: Path) -> None:
+        """Open the ledger below `state`.
+
+        Raises:
+            sqlite3.OperationalError: there is none, or it cannot be read.
+        """
+        uri = (state / LEDGER_FILE).absolute().as_uri() + "?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_MILLISECONDS / 1000)
+        connection.execute("SELECT count(*) FROM sqlite_master")
+        super().__init__(connection)
+
+
+def _conditions(which: JobFilter) -> tuple[list[str], list[object]]:
+    """The clauses of a filter, and the values for their marks."""
+    clauses, values = ["1"], list[object]()
+    if which.status in (Status.QUEUED, Status.RUNNING):
+        clauses.append("state != 'closed' AND state = ?")
+        values.append(str(which.status))
+    elif which.status is not None:
+        clauses.append("status = ?")
+        values.append(str(which.status))
+    if which.name is not None:
+        clauses.append("name = ?")
+        values.append(which.name)
+    if which.part is not None:
+        clauses.append("name LIKE ? ESCAPE '!'")
+        values.append("%" + re.sub("([!%_])", r"!\1", which.part) + "%")
+    if which.is_over:
+        clauses.append("status IS NOT NULL")
+    return clauses, values
+
+
+def _job(row: sqlite3.Row) -> Job:
+    state = State(row["state"])
+    return Job(
+        seq=row["seq"],
+        job_id=row["job_id"],
+        name=row["name"],
+        state=state,
+        status=Status(row["status"]) if row["status"] else Status(state.value),
+        error_type=ErrorType(row["error_type"]) if row["error_type"] else None,
+        message=row["message"],
+        attempt=row["attempt"],
+        retries=row["retries"],
+        cancelled=bool(row["cancelled"]),
+        refused=bool(row["refused"]),
+        awaits_settings=bool(row["awaits_settings"]),
+        request_sha256=row["request_sha256"],
+        input_sha256=row["input_sha256"],
+        accepted_at=row["accepted_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        published_at=row["published_at"],
+        place=Place(row["place"]),
+    )
+
+
+def files_to(files: Iterable[PublishedFile]) -> str:
+    """The JSON that the ledger keeps of published files."""
+    return _FILES.dump_json(list(files)).decode()
+
+
+def files_from(text: str) -> list[PublishedFile]:
+    """Read what `files_to` wrote."""
+    return _FILES.validate_json(text)
