@@ -7,10 +7,12 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]
 
 from runner.system.processes.interrupts import quiet_interrupts
+from runner.system.processes.standard_streams import open_missing
 
 
 def main() -> None:
     """Import the commands, then let one of them work."""
+    open_missing()
     with quiet_interrupts():
         from runner.cli.main import main as command_line
     command_line(prog_name="runner")

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -118,6 +119,14 @@ def test_exit_codes_tell_what_happened(make_program: Make, served: bool) -> None
     assert one.run("run", "gone.ipynb").returncode == 3
     assert one.run("run", "fails.ipynb", "-p", "not a name", "1").returncode == 3
     assert one.run("run").returncode == 2
+
+
+def test_closed_streams_change_no_exit_code(make_program: Make) -> None:
+    """What would be printed goes nowhere; whether it worked is told all the same."""
+    one = make_program()
+    write(one, "good.ipynb", notebook("1"))
+    run = f"{shlex.quote(sys.executable)} -m runner run good.ipynb <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", run], cwd=one.root, check=False).returncode == 0
 
 
 def test_run_takes_a_notebook_of_the_library_by_its_path(serving: Serving) -> None:
