@@ -27,6 +27,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from runner.contract.rules import Rules
 from runner.contract.text.strict_yaml import StrictYamlError
 from runner.contract.text.strict_yaml import loads as load_yaml
 
@@ -285,6 +286,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+    @property
+    def rules(self) -> Rules:
+        """What requests are held to."""
+        limits = self.limits
+        return Rules(limits.max_run_seconds, limits.memory_mb, self.execution.is_cluster)
 
     @property
     def concurrency(self) -> int:

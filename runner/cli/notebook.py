@@ -26,8 +26,6 @@ from runner.contract.outcome import (
 from runner.contract.request import (
     Form,
     Request,
-    check_resources,
-    check_timeout,
     read_request,
 )
 from runner.contract.text.plain_text import visible, visible_json
@@ -85,9 +83,7 @@ def run(
     try:
         asked["notebook"] = _notebook(notebook, settings)
         checked = read_request(asked | {"id": job_id}, Form.JSON)
-        limits, is_cluster = settings.limits, settings.execution.is_cluster
-        check_timeout(checked, limits.max_run_seconds)
-        check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster)
+        settings.rules.check(checked)
     except Refused as refused:
         _refuse(refused.failure)
     job = job_name(name or Path(notebook).stem)

@@ -207,46 +207,6 @@ def check_parameters(parameters: object) -> None:
             raise refuse(ErrorType.INVALID_PARAMETERS, f"The parameter {name!r} {trouble}.")
 
 
-def check_timeout(request: Request, max_run_seconds: float) -> None:
-    """Refuse a time limit above the configured one, rather than cut it in silence.
-
-    Raises:
-        Refused: `invalid_request`.
-    """
-    if request.timeout_seconds is not None and request.timeout_seconds > max_run_seconds:
-        raise refuse(
-            ErrorType.INVALID_REQUEST,
-            f"`timeout_seconds` is {request.timeout_seconds:g}, above the limit of "
-            f"{max_run_seconds:g} (limits.max_run_seconds).",
-        )
-
-
-def check_resources(request: Request, *, memory_mb: int, is_cluster: bool) -> None:
-    """Refuse what one machine cannot give; a cluster looks at its workers when there is a job.
-
-    `memory_mb` is the configured limit of a run.
-
-    Raises:
-        Refused: `invalid_request`.
-    """
-    asked = request.resources
-    if is_cluster:
-        return
-    if asked.memory_mb is not None and asked.memory_mb > memory_mb:
-        raise refuse(
-            ErrorType.INVALID_REQUEST,
-            f"`resources.memory_mb` is {asked.memory_mb}, above the limit of {memory_mb} "
-            "(limits.memory_mb).",
-        )
-    for key, wanted in (("gpus", asked.gpus), ("labels", asked.labels)):
-        if wanted:
-            raise refuse(
-                ErrorType.INVALID_REQUEST,
-                f"`resources.{key}` needs a cluster (execution.executor: dask); here all "
-                "notebooks run on one machine.",
-            )
-
-
 def is_text(name: str) -> bool:
     """Whether a name can be written in JSON: one of the system may be bytes that are no UTF-8."""
     return not any("\ud800" <= char <= "\udfff" for char in name)

@@ -19,7 +19,7 @@ from runner.contract.names import job_name
 from runner.daemon.folders import Folders, InboxLock, lock_folder
 from runner.daemon.gateway_process import GatewayProcess
 from runner.daemon.mail import Changed, Mailbox, Progressed, Signalled, Woken
-from runner.daemon.receiving.admission import Rules
+from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance, Pace
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.daemon.receiving.late_settings import LateSettings
@@ -227,9 +227,9 @@ class Startup:
         pace = None if per_minute is None else Pace(per_minute, books.clocks.seconds)
         claiming = Claiming(intake, books, lambda: folders.trouble(settings.notebooks))
         library = library_reader(settings.notebooks, self._max_bytes)
-        rules = Rules(settings.limits, settings.execution.is_cluster, library)
+        admission = Admission(settings.rules, settings.limits.notebook_mb, library)
         allowance = Allowance(books.ledger, settings.limits.queue, pace)
-        return Reception(intake, books, claiming, rules, allowance)
+        return Reception(intake, books, claiming, admission, allowance)
 
     def _make_dispatch(self, stores: Stores, execution: Execution) -> Dispatch:
         settings, goal, clocks = self._settings, self._options.goal, self._backing.clocks

@@ -17,8 +17,6 @@ from runner.contract.outcome import ErrorType, refuse
 from runner.contract.request import (
     Form,
     Request,
-    check_resources,
-    check_timeout,
     library_path,
     read_document,
     read_request,
@@ -108,9 +106,7 @@ def read_asked(document: JsonValue, settings: Settings) -> Asked:
     request = {key: value for key, value in body.items() if key != "name"}
     name = None if body.get("name") is None else _name(body["name"], settings.intake.ignore)
     checked = read_request(request, Form.JSON, beside=("name",))
-    limits, is_cluster = settings.limits, settings.execution.is_cluster
-    check_timeout(checked, limits.max_run_seconds)
-    check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster)
+    settings.rules.check(checked)
     if isinstance(checked.notebook, str):
         library_path(checked.notebook)
     return Asked(request, name, checked.id)

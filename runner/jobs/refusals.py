@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ErrorType, Failure, Refused
 from runner.contract.parameters import unknown_parameters
-from runner.contract.request import Form, check_resources, check_timeout, read_request
+from runner.contract.request import Form, read_request
 from runner.execution.environment import clean_environment
 from runner.execution.job.kernelspecs import installed_kernels
 from runner.execution.job.preparation import check_modules, choose, read_notebook
@@ -50,9 +50,7 @@ def forecast(
 
     checked = attempt(lambda: read_request(dict(asked), Form.JSON))
     if checked is not None:
-        limits, is_cluster = settings.limits, settings.execution.is_cluster
-        attempt(lambda: check_timeout(checked, limits.max_run_seconds))
-        attempt(lambda: check_resources(checked, memory_mb=limits.memory_mb, is_cluster=is_cluster))
+        found.extend(one.failure for one in settings.rules.refusals(checked))
     given = attempt(source)
     if given is None:
         return Forecast(tuple(found))

@@ -20,7 +20,7 @@ from typing import Any
 
 from runner.config import MEGABYTE, Execution, Settings
 from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
-from runner.daemon.receiving.admission import Rules
+from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.daemon.receiving.late_settings import LateSettings
@@ -331,7 +331,7 @@ class Life:
             intake,
             books,
             Claiming(intake, books, new_id=lambda: f"{self._ids.getrandbits(128):032x}"),
-            Rules(settings.limits, False, library),
+            Admission(settings.rules, settings.limits.notebook_mb, library),
             Allowance(self.ledger, settings.limits.queue),
         )
         work = WorkFolders(settings.state, disk, clocks.seconds, has_packages=False)

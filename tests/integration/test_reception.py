@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from runner.config import Limits
-from runner.daemon.receiving.admission import Rules
+from runner.config import Settings
+from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance, Pace
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.daemon.receiving.late_settings import LateSettings, settings_wait
@@ -64,9 +64,10 @@ class Place:
         intake = Intake(inbox, Claims(self.inbox, 5 * MB, disk))
         books = Books(ledger, History(ledger, outbox, clocks), self.late_settings, clocks)
         claiming = Claiming(intake, books, new_id=self._new_id)
-        rules = Rules(Limits(), False, library or library_reader(self.library, 5 * MB))
+        reader = library or library_reader(self.library, 5 * MB)
+        admission = Admission(Settings().rules, Settings().limits.notebook_mb, reader)
         allowance = Allowance(ledger, queue, pace)
-        return Reception(intake, books, claiming, rules, allowance), ledger
+        return Reception(intake, books, claiming, admission, allowance), ledger
 
     def _new_id(self) -> str:
         self.ids += 1

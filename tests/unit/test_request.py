@@ -17,8 +17,6 @@ from runner.contract.request import (
     Request,
     Resources,
     check_parameters,
-    check_resources,
-    check_timeout,
     kind_of,
     library_path,
     read_document,
@@ -551,44 +549,7 @@ def test_parameters_of_a_file_are_checked(text: str) -> None:
     assert refusal(text)[0] is ErrorType.INVALID_PARAMETERS
 
 
-# Time limit and path
-
-
-@pytest.mark.parametrize("seconds", [None, 0.1, 3600])
-def test_time_limit_up_to_the_maximum_is_accepted(seconds: float | None) -> None:
-    """The maximum itself is allowed."""
-    check_timeout(Request(timeout_seconds=seconds), 3600)
-
-
-def test_time_limit_above_the_maximum_is_refused() -> None:
-    """It is not cut in silence; the message has both numbers."""
-    with pytest.raises(Refused, match=r"3601.*3600") as caught:
-        check_timeout(Request(timeout_seconds=3601), 3600)
-    assert caught.value.failure.error_type is ErrorType.INVALID_REQUEST
-
-
-@pytest.mark.parametrize("memory_mb", [None, 1, 1024])
-def test_memory_up_to_the_limit_is_accepted(memory_mb: int | None) -> None:
-    """Less than the others have, or the same."""
-    request = Request(resources=Resources(memory_mb=memory_mb))
-    check_resources(request, memory_mb=1024, is_cluster=False)
-
-
-@pytest.mark.parametrize(
-    ("resources", "said"),
-    [
-        ({"memory_mb": 1025}, r"`resources.memory_mb` is 1025, .* 1024 \(limits.memory_mb\)"),
-        ({"gpus": 1}, r"`resources.gpus` needs a cluster \(execution.executor: dask\)"),
-        ({"labels": ["ssd"]}, r"`resources.labels` needs a cluster \(execution.executor: dask\)"),
-    ],
-)
-def test_what_one_machine_cannot_give_is_refused(resources: dict[str, Any], said: str) -> None:
-    """A cluster may have it: there it is the workers that count."""
-    request = Request(resources=Resources(**resources))
-    with pytest.raises(Refused, match=said) as caught:
-        check_resources(request, memory_mb=1024, is_cluster=False)
-    assert caught.value.failure.error_type is ErrorType.INVALID_REQUEST
-    check_resources(request, memory_mb=1024, is_cluster=True)
+# Path
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,13 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from runner.config import Limits
 from runner.contract.names import job_name
 from runner.contract.outcome import ErrorType, Failure, Refused, refuse
 from runner.contract.request import (
     Request,
-    check_resources,
-    check_timeout,
     demand_of,
 )
+from runner.contract.rules import Rules
 from runner.inbox.claim import refused_place
 from runner.inbox.drop import Drop, DropKind, Held
 from runner.inbox.library import LibraryReader
@@ -24,11 +22,11 @@ from runner.state.jobs import Acceptance
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What this runner holds requests to, and the library that they may name."""
+class Admission:
+    """What requests are held to: the rules, a file's size, the library that they may name."""
 
-    limits: Limits
-    is_cluster: bool
+    rules: Rules
+    notebook_mb: float
     library: LibraryReader
 
 
@@ -54,9 +52,9 @@ def names_library(drop: Drop) -> bool:
     return drop.kind is DropKind.SUBMIT and drop.main.contents.names_library
 
 
-def admit(drop: Drop, job_id: str, rules: Rules, accepted_at: str) -> Acceptance:
+def admit(drop: Drop, job_id: str, admission: Admission, accepted_at: str) -> Acceptance:
     """What becomes of a drop that is claimed as `job_id`."""
-    request, notebook, failure = _read(drop, job_id, rules)
+    request, notebook, failure = _read(drop, job_id, admission)
     given = notebook if notebook is not None else drop.main.raw
     return Acceptance(
         job_id=job_id,
@@ -95,17 +93,17 @@ def refuse_taken_id(acceptance: Acceptance, taken: str) -> Acceptance:
     return replace(acceptance, failure=failure)
 
 
-def _read(drop: Drop, job_id: str, rules: Rules) -> tuple[Request, bytes | None, Failure | None]:
+def _read(
+    drop: Drop, job_id: str, admission: Admission
+) -> tuple[Request, bytes | None, Failure | None]:
     """The request as far as it could be read, the notebook's bytes, and what is wrong."""
-    limits = rules.limits
     request = Request()
     notebook: bytes | None = None
     try:
-        _check_size(drop, job_id, limits)
+        _check_size(drop, job_id, admission.notebook_mb)
         request = _request(drop)
-        notebook = _notebook_bytes(drop, request, rules.library)
-        check_timeout(request, limits.max_run_seconds)
-        check_resources(request, memory_mb=limits.memory_mb, is_cluster=rules.is_cluster)
+        notebook = _notebook_bytes(drop, request, admission.library)
+        admission.rules.check(request)
         _check_notebook(drop, request)
     except Refused as refused:
         return request, notebook, refused.failure
@@ -119,7 +117,7 @@ def _library_path(request: Request) -> str | None:
     return PurePosixPath(request.notebook).as_posix()
 
 
-def _check_size(drop: Drop, job_id: str, limits: Limits) -> None:
+def _check_size(drop: Drop, job_id: str, notebook_mb: float) -> None:
     for held in drop.files:
         if not held.too_large:
             continue
@@ -129,7 +127,7 @@ def _check_size(drop: Drop, job_id: str, limits: Limits) -> None:
         raise refuse(
             ErrorType.NOTEBOOK_TOO_LARGE,
             f"{Path(seen.path).name!r} has {seen.size} bytes, above the limit of "
-            f"{limits.notebook_mb:g} MB (limits.notebook_mb); it was not read and lies in the "
+            f"{notebook_mb:g} MB (limits.notebook_mb); it was not read and lies in the "
             f"inbox as {place!r}.",
         )
 

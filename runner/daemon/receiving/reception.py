@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from runner.contract.names import job_name, job_names
 from runner.contract.outcome import ErrorType, Failure
 from runner.daemon.receiving.admission import (
-    Rules,
+    Admission,
     admit,
     digest_of,
     refuse_taken_id,
@@ -52,14 +52,19 @@ class Reception:
     """Works off one inbox, batch by batch."""
 
     def __init__(
-        self, intake: Intake, books: Books, claiming: Claiming, rules: Rules, allowance: Allowance
+        self,
+        intake: Intake,
+        books: Books,
+        claiming: Claiming,
+        admission: Admission,
+        allowance: Allowance,
     ) -> None:
         self._inbox = intake.inbox
         self._ledger = books.ledger
         self._late_settings = books.late_settings
         self._clocks = books.clocks
         self._claiming = claiming
-        self._rules = rules
+        self._admission = admission
         self._allowance = allowance
 
     @contextmanager
@@ -143,7 +148,7 @@ class Reception:
         """Read one drop; an unexpected exception refuses it, and others go on."""
         accepted_at = self._clocks.stamp()
         try:
-            return admit(claim.drop, claim.job_id, self._rules, accepted_at)
+            return admit(claim.drop, claim.job_id, self._admission, accepted_at)
         except Exception as error:
             log.exception("job %s: cannot be read", claim.job_id)
             message = f"The runner could not read it: {type(error).__name__}: {error}."

@@ -1,0 +1,63 @@
+"""What a runner holds requests to beside their schema: its limits, and what its machine has."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runner.contract.outcome import ErrorType, Refused, refuse
+from runner.contract.request import Request
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Limits of one runner. `memory_mb` is what a run may hold on one machine.
+
+    A cluster (`is_cluster`) looks at its workers when there is a job.
+    """
+
+    max_run_seconds: float
+    memory_mb: int
+    is_cluster: bool
+
+    def check(self, request: Request) -> None:
+        """Refuse what this runner would not run, by the first rule that it breaks.
+
+        Raises:
+            Refused: `invalid_request`.
+        """
+        for refusal in self.refusals(request):
+            raise refusal
+
+    def refusals(self, request: Request) -> Iterator[Refused]:
+        """Each rule that a request breaks, in the order in which they are looked at."""
+        yield from self._of_time(request)
+        if not self.is_cluster:
+            yield from self._of_one_machine(request)
+
+    def _of_time(self, request: Request) -> Iterator[Refused]:
+        """A time limit above the configured one is refused rather than cut in silence."""
+        seconds = request.timeout_seconds
+        if seconds is not None and seconds > self.max_run_seconds:
+            yield refuse(
+                ErrorType.INVALID_REQUEST,
+                f"`timeout_seconds` is {seconds:g}, above the limit of "
+                f"{self.max_run_seconds:g} (limits.max_run_seconds).",
+            )
+
+    def _of_one_machine(self, request: Request) -> Iterator[Refused]:
+        """The first need that one machine cannot serve."""
+        needs = request.resources
+        if needs.memory_mb is not None and needs.memory_mb > self.memory_mb:
+            yield refuse(
+                ErrorType.INVALID_REQUEST,
+                f"`resources.memory_mb` is {needs.memory_mb}, above the limit of "
+                f"{self.memory_mb} (limits.memory_mb).",
+            )
+            return
+        for key, wanted in (("gpus", needs.gpus), ("labels", needs.labels)):
+            if wanted:
+                yield refuse(
+                    ErrorType.INVALID_REQUEST,
+                    f"`resources.{key}` needs a cluster (execution.executor: dask); here all "
+                    "notebooks run on one machine.",
+                )
+                return
