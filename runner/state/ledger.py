@@ -7,6 +7,7 @@ import bisect
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from runner.contract.outcome import PublishedFile
@@ -23,18 +24,20 @@ from runner.state.jobs import (
 )
 from runner.state.ledger_reader import BUSY_MILLISECONDS, LEDGER_FILE, files_to
 from runner.state.ledger_size import KEPT_BYTES, learn_to_shrink, shrink
-from runner.state.migrations import migrate
+from runner.state.migrations import migrate, utc_now
 from runner.state.turns import Turns
 
 
 class Ledger(Turns):
     """The one writer. Every method is a transaction, or part of the one around it."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, now: Callable[[], datetime] = utc_now) -> None:
         """Open the ledger below `state`, which exists; make it where there is none.
 
+        One of an earlier version is brought up to date, and copied before; see `migrate`.
+
         Raises:
-            sqlite3.DatabaseError: the file is damaged or of a newer version.
+            sqlite3.DatabaseError: the file is damaged or of a newer version, or cannot be copied.
         """
         connection = sqlite3.connect(
             state / LEDGER_FILE, isolation_level=None, timeout=BUSY_MILLISECONDS / 1000
@@ -44,7 +47,7 @@ class Ledger(Turns):
         connection.execute(f"PRAGMA journal_size_limit = {KEPT_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        migrate(connection)
+        migrate(connection, state / LEDGER_FILE, now)
         learn_to_shrink(connection)
         super().__init__(connection)
 

@@ -1,6 +1,18 @@
-"""Owns the ledger's tables, and brings those of an earlier version up to date."""
+"""Owns the ledger's tables, and brings those of an earlier version up to date, step by step.
 
+`PRAGMA user_version` says which steps a ledger has had. A step that has been released is never
+changed; what comes later is another step.
+"""
+
+import os
 import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+KEPT_COPIES = 2
+"""Copies that are made before an upgrade; the last ones stay."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -66,20 +78,95 @@ CREATE TABLE IF NOT EXISTS library (
     job_id TEXT NOT NULL REFERENCES jobs (job_id)
 ) WITHOUT ROWID;
 """
-VERSION = 1
+STEPS = (
+    _SCHEMA,  # 1
+    _SCHEMA,  # 2: ledgers of version 1 lack what was added while that was the only version
+)
+"""What leads from each version to the next one, as SQL; the first from no ledger at all."""
+VERSION = len(STEPS)
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Make the tables that are not there.
+def utc_now() -> datetime:
+    """Read the time of day, in UTC."""
+    return datetime.now(UTC)
+
+
+def migrate(
+    connection: sqlite3.Connection,
+    file: Path,
+    now: Callable[[], datetime] = utc_now,
+    steps: Sequence[str] = STEPS,
+) -> None:
+    """Take the steps that the ledger in `file` has not had, each in a transaction of its own.
+
+    A ledger that holds something is copied before.
 
     Raises:
-        sqlite3.DatabaseError: the file is damaged or of a newer version.
+        sqlite3.DatabaseError: the file is damaged or of a newer version, or cannot be copied.
     """
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise sqlite3.DatabaseError(
-            f"the ledger's version is {version}, made by a newer runner; this one knows {VERSION}"
-        )
-    connection.executescript(_SCHEMA)
-    if version != VERSION:
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(steps):
+        raise sqlite3.DatabaseError(_of_newer(version, file))
+    if version == len(steps):
+        return
+    if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        _copy(connection, file, version, now())
+    for number, step in enumerate(steps[version:], version + 1):
+        _take(connection, number, step)
+
+
+def _of_newer(version: int, file: Path) -> str:
+    return (
+        f"its version is {version}, made by a newer runner; this one knows {VERSION}. "
+        f"Start the newer runner, or put a copy of the ledger from before the upgrade in the "
+        f"place of {file} ({_pattern(file)} beside it, or a backup)."
+    )
+
+
+def _take(connection: sqlite3.Connection, number: int, step: str) -> None:
+    script = f"BEGIN IMMEDIATE;\n{step}\nPRAGMA user_version = {number};\nCOMMIT;"
+    try:
+        connection.executescript(script)
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _copy(connection: sqlite3.Connection, file: Path, version: int, now: datetime) -> None:
+    """Copy the ledger beside itself, durably and under its name only once it is whole."""
+    target = file.with_name(f"{file.stem}-v{version}-{now:%Y%m%dT%H%M%SZ}{file.suffix}")
+    part = target.with_name(target.name + ".part")
+    try:
+        part.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (str(part),))
+        _sync(part)
+        part.rename(target)
+        _sync(file.parent)
+    except (OSError, sqlite3.Error) as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise sqlite3.OperationalError(
+            f"no copy of it can be made before it is upgraded, so it stays as it is ({error}). "
+            f"Make room in {file.parent}, where the copy goes, and start again."
+        ) from error
+    for old in copies_of(file)[:-KEPT_COPIES]:
+        with suppress(OSError):
+            old.unlink()
+
+
+def copies_of(file: Path) -> list[Path]:
+    """The copies of a ledger from before its upgrades, the oldest first."""
+    return sorted(file.parent.glob(_pattern(file)), key=lambda one: one.stem.rpartition("-")[2])
+
+
+def _pattern(file: Path) -> str:
+    return f"{file.stem}-v*{file.suffix}"
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

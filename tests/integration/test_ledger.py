@@ -248,15 +248,6 @@ def test_facts_are_remembered(tmp_path: Path) -> None:
     second.close()
 
 
-def test_ledger_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    """An older runner does not write into what it does not know."""
-    Ledger(tmp_path).close()
-    with sqlite3.connect(tmp_path / LEDGER_FILE) as db:
-        db.execute("PRAGMA user_version = 99")
-    with pytest.raises(sqlite3.DatabaseError, match="99"):
-        Ledger(tmp_path)
-
-
 def test_damaged_ledger_is_refused(tmp_path: Path) -> None:
     """It is not overwritten."""
     (tmp_path / LEDGER_FILE).write_bytes(b"no database" * 1_000)
@@ -823,20 +814,6 @@ def test_the_newest_run_of_a_library_notebook_is_known(ledger: Ledger) -> None:
         "a.ipynb": job_id(2),
         "b/c.ipynb": job_id(1),
     }
-
-
-def test_a_ledger_from_before_the_library_was_noted_is_opened(tmp_path: Path) -> None:
-    """The table is made at the next start; nothing else changes."""
-    first = Ledger(tmp_path)
-    add(first, 1)
-    first.close()
-    with sqlite3.connect(tmp_path / LEDGER_FILE) as db:
-        db.execute("DROP TABLE library")
-    again = Ledger(tmp_path)
-    assert again.library_runs() == {}
-    again.accept(replace(acceptance(2), library="a.ipynb"))
-    assert again.library_runs()["a.ipynb"].job_id == job_id(2)
-    again.close()
 
 
 def test_hours_count_the_newest_jobs_by_status(ledger: Ledger) -> None:
