@@ -16,6 +16,7 @@ from runner.execution.cluster.messages import Answer, Terms, Word
 from runner.execution.cluster.placement import as_dask, serves
 from runner.execution.cluster.scheduler_link import WorkerState
 from runner.execution.interface import Incarnation, OnProgress
+from runner.execution.local.preload_server import ImportLimits
 from runner.execution.order import Order, Progress
 from runner.system.files.output_folder import FileCaps
 
@@ -175,6 +176,7 @@ class RemoteRuns:
             order = sending.order
             sending.worker, sending.process = worker, process
             seconds = order.timeout_seconds + order.kernel_start_seconds + GRACE_SECONDS
+            seconds += ImportLimits.beside(order.kernel_start_seconds).seconds
             sending.over_by = self._clock() + seconds + self._bounds.travel_seconds
         return (sending.worker, sending.process) == (worker, process)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runner.execution.kernel.forked import INLINE_BACKEND, KernelTemplate
-from runner.execution.local.preload_server import FORK, FORK_BARE, Preload
+from runner.execution.local.preload_server import FORK, FORK_BARE, PREPARED, Preload
 from runner.system.files.disk import Disk
 from runner.system.lazy_grammar import forget
 from runner.system.processes.process_tree import adopt_orphans, children, end_descendants
@@ -180,7 +180,7 @@ def _log_to_stderr() -> None:
     """For the runner's own words only: a kernel's root logger is the notebook's to set up."""
     runner = logging.getLogger("runner")
     shown = logging.StreamHandler()
-    shown.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     runner.addHandler(shown)
     runner.setLevel(logging.INFO)
     runner.propagate = False
@@ -203,6 +203,8 @@ def main(arguments: Sequence[str]) -> None:
         template()
         return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # a daemon that is gone is seen at once
+        requests.send(PREPARED)
     become = _Server(requests, asked, template).serve()
     if become is not None:
         become()

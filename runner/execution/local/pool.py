@@ -66,7 +66,6 @@ class JobProcess:
         if message["kind"] == "hello":
             pid = int(message["pid"])
             self.pidfd, self.pid = os.pidfd_open(pid), pid
-            self.server.is_proven = True
         elif message["kind"] == "waiting":
             self.trouble = message["trouble"]
             self.is_warm = self.trouble is None
@@ -185,6 +184,19 @@ class Pool:
                 self._waiting.append(self._fork(FORK))
                 warming += 1
 
+    def imports_for(self) -> float:
+        """How many seconds the server imports already; 0 when it is prepared."""
+        with self._lock:
+            return self._server.imports_for
+
+    def look_after(self, server: PreloadServer) -> None:
+        """End a server that does not come to an end of its imports; another one takes its place."""
+        with self._lock:
+            why = server.why_stuck()
+            if why is not None:
+                log.error("the preload server does not come up: %s; ending it", why)
+                server.kill()
+
     def renew(self) -> None:
         """Another server, with everything imported anew; running jobs keep theirs."""
         with self._lock:
@@ -219,7 +231,7 @@ class Pool:
 
     def _renew(self) -> None:
         old = self._server
-        if old.has_ended and not old.is_proven and self._preload.modules:
+        if old.has_ended and not old.is_prepared and self._preload.modules:
             log.error(
                 "a preload server ended while it imported %s (kernels.preload); the next one "
                 "goes without",
@@ -255,6 +267,7 @@ class Pool:
     def _follow(self) -> None:
         """A server that is gone or out of date is replaced before anybody needs it."""
         now = self._clock()
+        self.look_after(self._server)
         if self._server.has_ended:
             if now >= self._not_before:
                 log.warning("the preload server is gone; starting another")

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,18 +15,38 @@ from pathlib import Path
 from runner.contract.outcome import Value
 from runner.execution.limits.cgroup import PREFIX, Cgroup
 from runner.execution.limits.hold import UNLIMITED, RunLimits
-from runner.system.processes.process_tree import INSTANCE
+from runner.system.processes.process_tree import INSTANCE, cpu_seconds
 
 FORK = b"fork"
 """A job process that forks its kernel ahead of its order."""
 FORK_BARE = b"fork bare"
 """One that starts its kernel when it has its order."""
+PREPARED = b"prepared"
+"""What a server says, once: that all is imported."""
 END_SECONDS = 10.0
+LOOK_SECONDS = 1.0
 _MAIN = (
     "import sys; del sys.path[0]; from runner.execution.job.preload import main; main(sys.argv[1:])"
 )
 """Without the current folder on its path, as `-P` would have it; but what a notebook starts would
 inherit that flag from a kernel that is forked."""
+
+
+class ImportLimits(Value):
+    """How long a server may import. A run's own limits begin after it."""
+
+    idle_seconds: float = 60
+    """Without any use of a processor."""
+    seconds: float = 600
+
+    @classmethod
+    def beside(cls, kernel_start_seconds: float) -> "ImportLimits":
+        """For a kernel that may take so long, if that is more."""
+        least = cls()
+        return cls(
+            idle_seconds=max(least.idle_seconds, kernel_start_seconds),
+            seconds=max(least.seconds, 10 * kernel_start_seconds),
+        )
 
 
 class Preload(Value):
@@ -35,6 +56,7 @@ class Preload(Value):
     """Its own: job processes have a folder below it. It goes when the server goes."""
     modules: tuple[str, ...] = ()
     kernel_start_seconds: float = 60
+    import_limits: ImportLimits = ImportLimits()
     limits: RunLimits = UNLIMITED
     cgroup: str | None = None
     """The folder for control groups of runs; without one, runs are looked at now and then."""
@@ -46,13 +68,17 @@ class PreloadServer:
     def __init__(self, preload: Preload, environment: Mapping[str, str], instance: str) -> None:
         """Start it; what it imports takes a second or two, and requests wait for it meanwhile.
 
+        On a busy machine, or the first time after an installation, it takes a minute or two.
+
         Raises:
             OSError: it cannot be started.
         """
         self.runtime_folder = preload.runtime_folder
         self._cgroup = None if preload.cgroup is None else Path(preload.cgroup)
-        self.is_proven = False
-        """Whether a job process of it has said a word: then its imports did not end it."""
+        self._is_prepared = False
+        self._import_limits = preload.import_limits
+        self._begun_at = self._looked_at = self._moved_at = time.monotonic()
+        self._cpu_seconds = -1.0
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -82,11 +108,40 @@ class PreloadServer:
         return self._process.poll() is not None
 
     def _has_hung_up(self) -> bool:
-        """It never says anything on this connection but its end."""
+        """It says nothing on this connection but that it is prepared, and its end."""
         try:
-            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            while word := self._socket.recv(len(PREPARED), socket.MSG_DONTWAIT):
+                self._is_prepared = word == PREPARED
         except OSError:
             return False
+        return True
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it has imported everything, and forks at once."""
+        if not self._is_prepared:
+            self._has_hung_up()
+        return self._is_prepared
+
+    @property
+    def imports_for(self) -> float:
+        """How many seconds it has imported so far; 0 when it has done that."""
+        return 0.0 if self.is_prepared else time.monotonic() - self._begun_at
+
+    def why_stuck(self) -> str | None:
+        """Why it is not going to be prepared, in words; None while it may still be."""
+        now, limits = time.monotonic(), self._import_limits
+        if now - self._looked_at < LOOK_SECONDS or self.is_prepared:
+            return None
+        self._looked_at = now
+        used = cpu_seconds(self.pid)
+        if used != self._cpu_seconds:
+            self._cpu_seconds, self._moved_at = used, now
+        if now - self._moved_at > limits.idle_seconds:
+            return f"it has used no processor for {limits.idle_seconds:g} s"
+        if now - self._begun_at > limits.seconds:
+            return f"it has imported for {limits.seconds:g} s"
+        return None
 
     def fork(self, what: bytes) -> Connection:
         """A connection to a new job process: `FORK` or `FORK_BARE`.
@@ -107,6 +162,10 @@ class PreloadServer:
         """The control group of a job process's kernel, and all that is left in it."""
         if self._cgroup is not None:
             Cgroup(self._cgroup / f"{PREFIX}{pid}").remove()
+
+    def kill(self) -> None:
+        """End it, however it hangs; who waits for a fork of it sees that connection end."""
+        self._process.kill()
 
     def hang_up(self) -> None:
         """Let it see that it is not needed any more, also while it imports and does not look."""

@@ -6,6 +6,7 @@ outcome is given. Knows nothing of ledger or outbox.
 
 import contextlib
 import logging
+import math
 import socket
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.contract.notebook import kernel_of, parse
 from runner.contract.outcome import ERROR_RULES, ErrorType, Failure, KernelUsed, Outcome, failed
 from runner.contract.request import Resources
 from runner.execution import order as wire
@@ -21,7 +23,7 @@ from runner.execution.interface import OnProgress, Worker
 from runner.execution.limits.hold import UNLIMITED, RunLimits
 from runner.execution.local.installed import fingerprint
 from runner.execution.local.pool import JobProcess, Pool
-from runner.execution.local.preload_server import Preload, PreloadServer
+from runner.execution.local.preload_server import ImportLimits, Preload, PreloadServer
 from runner.execution.order import Alive, Order, Progress, Stop
 from runner.system.files.disk import Disk
 
@@ -34,6 +36,10 @@ GRACE_SECONDS = 10.0
 SLICE_SECONDS = 0.5
 TRIES = 3
 """How many job processes may die before one of them has begun an order."""
+SERVERS = 2
+"""How many preload servers may use up their time before a job gives up."""
+TOLD_SECONDS = 5.0
+"""Imports that take longer are worth a note."""
 
 
 class NotBegun(Exception):
@@ -45,13 +51,17 @@ class _Live:
     """An order and the job process that has it."""
 
     process: JobProcess
-    limit: float
+    forked_by: float
+    """When it gives up waiting for its process: before that, its own limits do not begin."""
+    limit: float = math.inf
     sending: threading.Lock = field(default_factory=threading.Lock)
     reason: ErrorType | None = None
     is_told: bool = False
     is_begun: bool = False
     is_over: bool = False
     """Whether the process has said all that it had to say."""
+    late: str = ""
+    """What has not come in time, if `limit` passes now."""
 
 
 class JobProcesses:
@@ -68,6 +78,7 @@ class JobProcesses:
         warm: int = 0,
         limits: RunLimits = UNLIMITED,
         cgroup: Path | None = None,
+        import_limits: ImportLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`environment` is all that notebooks see; `instance` marks every process started.
@@ -79,16 +90,17 @@ class JobProcesses:
         self._folder = _make_runtime_folder()
         self.slots = slots
         self.troubles: Sequence[str] = ()
-        self.notes: Sequence[str] = ()
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self._early: dict[str, ErrorType] = {}
         self._stopping = threading.Lock()
+        self._import_limits = import_limits or ImportLimits.beside(kernel_start_seconds)
         self._pool = Pool(
             preload=Preload(
                 runtime_folder=self._folder,
                 modules=tuple(preload),
                 kernel_start_seconds=kernel_start_seconds,
+                import_limits=self._import_limits,
                 limits=limits,
                 cgroup=None if cgroup is None else str(cgroup),
             ),
@@ -128,6 +140,16 @@ class JobProcesses:
         """How many kernels wait and are ready."""
         return self._pool.warm
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Whether jobs wait for imports, for longer than is usual."""
+        if self._pool.imports_for() <= TOLD_SECONDS:
+            return ()
+        return (
+            "the process that kernels are forked from still imports what they need; jobs wait for "
+            "it, and it takes a minute or two on a busy machine or after an installation",
+        )
+
     def keep(self, room: int) -> None:
         """What is due between two jobs; `room` is how many processes may be made ready now."""
         self._pool.keep(room)
@@ -148,22 +170,22 @@ class JobProcesses:
             OSError: no job process can be had.
             NotBegun: none of a few lived long enough to begin.
         """
+        forked_by = self._clock() + SERVERS * self._import_limits.seconds
         try:
             for _ in range(TRIES - 1):
                 try:
-                    return self._try(order, notebook, on_progress)
+                    return self._try(order, notebook, on_progress, forked_by)
                 except NotBegun as error:
                     log.warning("job %s: %s; trying once more", order.job_id, error)
-            return self._try(order, notebook, on_progress)
+            return self._try(order, notebook, on_progress, forked_by)
         finally:
             self._early.pop(order.job_id, None)
 
     def _try(
-        self, order: Order, notebook: bytes, on_progress: OnProgress
+        self, order: Order, notebook: bytes, on_progress: OnProgress, forked_by: float
     ) -> tuple[Outcome, bytes | None]:
         process = self._pool.take(bare=order.start == "cold")
-        seconds = order.kernel_start_seconds + PREPARE_SECONDS
-        live = self._live[order.job_id] = _Live(process, self._clock() + seconds)
+        live = self._live[order.job_id] = _Live(process, forked_by)
         try:
             return self._converse(live, order, notebook, on_progress)
         finally:
@@ -212,10 +234,8 @@ class JobProcesses:
         """
         started = False
         try:
-            while not live.process.is_ready:
-                if not self._wait(live):
-                    return _lost(order, live.reason or ErrorType.KERNEL_STARTUP), None
-                live.process.understand(wire.receive(live.process.connection))
+            if not self._await_fork(live, order) or not self._await_kernel(live, order):
+                return _lost(live, order, notebook, ErrorType.KERNEL_STARTUP), None
             self._tell(live, order, notebook)
             while self._wait(live):
                 message = wire.receive(live.process.connection)
@@ -240,9 +260,58 @@ class JobProcesses:
             if not live.is_begun:
                 raise NotBegun(f"its process ended before it began ({error!r})") from error
             log.warning("job %s: its process ended without an outcome (%r)", order.job_id, error)
-            return _lost(order, live.reason or ErrorType.KERNEL_DIED), None
+            return _lost(live, order, notebook, ErrorType.KERNEL_DIED), None
         late = ErrorType.TIMEOUT if started else ErrorType.KERNEL_STARTUP
-        return _lost(order, live.reason or late), None
+        return _lost(live, order, notebook, late), None
+
+    def _await_fork(self, live: _Live, order: Order) -> bool:
+        """Wait until the preload server has forked the process. False: it did not in time.
+
+        Meanwhile it may import, which is nothing that the run does: limits begin afterwards.
+        """
+        process, server = live.process, live.process.server
+        until: float | None = None
+        while process.pid is None:
+            if process.connection.poll(SLICE_SECONDS):
+                process.understand(wire.receive(process.connection))
+                continue
+            self._pool.look_after(server)
+            now = self._clock()
+            if until is None and server.is_prepared:
+                until = now + order.kernel_start_seconds + PREPARE_SECONDS
+            if now > min(live.forked_by, live.limit, until or math.inf):
+                live.late = (
+                    "There was no process for the run in time: the one that processes are forked "
+                    "from still imported what kernels need. Look at the machine's load."
+                    if until is None
+                    else "There was no process for the run in time: the one that processes are "
+                    "forked from does not answer. Look at the machine's load."
+                )
+                return False
+        return True
+
+    def _await_kernel(self, live: _Live, order: Order) -> bool:
+        """Wait until a process that is there reads an order. False: it does not in time.
+
+        It gives up on its kernel by itself before.
+        """
+        self._limit(live, order.kernel_start_seconds + GRACE_SECONDS, "answer")
+        while not live.process.is_ready:
+            if not self._wait(live):
+                return False
+            live.process.understand(wire.receive(live.process.connection))
+        self._limit(live, order.kernel_start_seconds + PREPARE_SECONDS, "come up for its notebook")
+        return True
+
+    def _limit(self, live: _Live, seconds: float, what: str) -> None:
+        """What comes next has so long; less, if the run is being stopped."""
+        with self._stopping:
+            live.late = (
+                f"The kernel did not {what} within {seconds:g} s, which is a little more than "
+                "limits.kernel_start_seconds. Look at the machine's load."
+            )
+            if live.reason is None:
+                live.limit = self._clock() + seconds
 
     def _tell(self, live: _Live, order: Order, notebook: bytes) -> None:
         connection = live.process.connection
@@ -265,21 +334,32 @@ class JobProcesses:
                 return False
 
 
-def _lost(order: Order, error_type: ErrorType) -> Outcome:
+def _kernel_named(order: Order, notebook: bytes) -> str | None:
+    """The kernel that the request or its notebook asks for."""
+    if order.kernel is not None:
+        return order.kernel
+    try:
+        document = parse(notebook)
+    except ValueError:
+        return None
+    return kernel_of(document) if isinstance(document, dict) else None
+
+
+def _lost(live: _Live, order: Order, notebook: bytes, late: ErrorType) -> Outcome:
     """The outcome of a run whose process could not say anything any more."""
     messages = {
         ErrorType.TIMEOUT: f"The run passed its limit of {order.timeout_seconds:g} s and did not "
         "end when told to; what it had done is lost.",
-        ErrorType.KERNEL_STARTUP: "The notebook's kernel did not come up within "
-        f"{order.kernel_start_seconds:g} s (limits.kernel_start_seconds).",
+        ErrorType.KERNEL_STARTUP: live.late,
         ErrorType.KERNEL_DIED: "The process that ran the notebook was killed.",
         ErrorType.CANCELLED: "The job was cancelled and did not end when told to.",
         ErrorType.INTERRUPTED: "The runner was stopped while the notebook ran.",
     }
+    error_type = live.reason or late
     assert error_type in ERROR_RULES
     return failed(
         Failure(error_type=error_type, message=messages[error_type]),
-        kernel=KernelUsed(name=None, requested=order.kernel),
+        kernel=KernelUsed(name=None, requested=_kernel_named(order, notebook)),
         host=socket.gethostname(),
     )
 

@@ -136,6 +136,17 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process, its descendants and those that it has reaped have used of processors."""
+    total, pending = 0.0, [pid]
+    while pending:
+        one = pending.pop()
+        with contextlib.suppress(psutil.Error):
+            total += sum(psutil.Process(one).cpu_times()[:4])
+            pending.extend(children(one))
+    return total
+
+
 _HAS_LISTS = Path("/proc/thread-self/children").exists()
 
 
