@@ -24,6 +24,7 @@ from runner.gateway.answers import (
     json_answer,
     plainly,
     problem_of,
+    see_other,
     text_answer,
     told,
 )
@@ -31,10 +32,11 @@ from runner.gateway.forms import posted, texts, uploads
 from runner.gateway.media_types import BodyKind, body_kind
 from runner.gateway.metrics import Metrics
 from runner.gateway.negotiation import VARY, wants_metrics_text, wants_page
+from runner.gateway.notebook_page import NotebookPages, framed
 from runner.gateway.openapi import document
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
-from runner.gateway.rendering import MODULE, POLICY, RENDER_SECONDS
+from runner.gateway.rendering import MODULE, RENDER_SECONDS
 from runner.gateway.session import COOKIE
 from runner.inbox import unclaimed as waiting
 from runner.jobs.body import Asked, read_body, read_form, seconds_to_wait, with_key
@@ -47,13 +49,15 @@ from runner.jobs.waiting import Arrivals
 from runner.outbox.publish import Report
 from runner.outbox.report import with_url
 from runner.system.files.disk import Disk, read_regular
-from runner.system.processes.side_process import CannotAnswer, SideProcess
+from runner.system.processes.side_process import SideProcess
 
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")
 MAX_COOKIE_CHARS = 8_000
 """A longer header is no browser's of ours; Python's parser may take a minute for one."""
 _JOB = re.compile(r"/jobs/[^/]+")
+TYPED = {"/library": "/ui/library", "/run": "/ui/library"}
+"""What people type into a browser, and the page that they want."""
 HEARTBEAT_LOOKS = 15
 """A comment goes down a quiet stream of events after so many looks, to see who is still there."""
 
@@ -70,6 +74,7 @@ class App:
         self._runs = Runs(settings, self._record, self.arrivals, self._disk)
         self._metrics = Metrics(settings, self._record)
         self.renderer = SideProcess(MODULE, RENDER_SECONDS)
+        self._notebooks = NotebookPages(self.renderer, read_regular)
         self._pages = Pages(
             settings, self._access, self._record, self._runs, self.arrivals, self._disk
         )
@@ -119,6 +124,10 @@ class App:
         if error.status_code == 405 and request.method == "OPTIONS":
             response.status = 204  # which methods there are says `Allow`
             return b""
+        page = TYPED.get(request.path)
+        if page is not None and request.method == "GET" and _wants_page():
+            response.status = 303
+            return instead(error, see_other(page))
         return instead(error, self._tell_any(problem_of(error)))
 
     def _tell_any(self, problem: Problem) -> HTTPResponse:
@@ -225,21 +234,14 @@ class App:
         wanted = request.query.get("format", "ipynb")
         if wanted not in ("ipynb", "html"):
             raise bad("`format` is ipynb or html.")
-        path, media_type = self._record.published(job_id, "")
         if wanted == "ipynb":
-            return download(path, media_type)
+            return download(*self._record.published(job_id, ""))
         try:
-            page = self.renderer.ask(read_regular(path))
-        except CannotAnswer as error:
-            raise Problem(
-                422, ErrorType.INVALID_NOTEBOOK, f"It cannot be rendered: {error}."
-            ) from error
-        headers = {
-            **HEADERS,
-            "Content-Type": "text/html; charset=utf-8",
-            "Content-Security-Policy": POLICY,
-        }
-        return HTTPResponse(page, 200, headers)
+            return self._notebooks.show(self._record.published(job_id, "")[0])
+        except Problem as problem:
+            if not _wants_page():
+                raise
+            return framed(problem, request.path)
 
     def _files(self, job_id: str) -> HTTPResponse:
         job, report = self._record.report(job_id)

@@ -138,6 +138,16 @@ def test_a_browser_gets_the_page(program: Program) -> None:
     assert ask(program, "/healthz").headers["Content-Type"] == "application/json"
 
 
+def test_an_address_that_was_typed_without_ui_leads_to_the_page(program: Program) -> None:
+    """For a browser; a program is told what there is."""
+    for path in ("/library", "/run"):
+        answer = ask(program, path)
+        assert answer.status_code == 303
+        assert answer.headers["Location"].endswith("/ui/library")
+        plain = requests.get(f"{program.url}{path}", timeout=30)
+        assert plain.status_code == (404 if path == "/library" else 405)
+
+
 def test_every_page_is_under_one_strict_policy(program: Program) -> None:
     """Also those of errors: no script but ours, nothing from elsewhere, in no frame."""
     for path in ("/", "/ui/run", "/ui/library", "/jobs/nothing", "/ui/nothing", "/ui/run?job=x"):

@@ -24,6 +24,14 @@ class CannotAnswer(Exception):
     """There is no answer to this question, and why."""
 
 
+class TookTooMuch(CannotAnswer):
+    """This question takes more time or memory than an answer may; it would again."""
+
+
+class Busy(CannotAnswer):
+    """Others are being answered."""
+
+
 class SideProcess:
     """One process that answers one question at a time. Safe for many threads."""
 
@@ -44,16 +52,18 @@ class SideProcess:
         """What the process answers.
 
         Raises:
-            CannotAnswer: it refuses the question, or takes more time or memory than it may.
+            CannotAnswer: it refuses the question.
+            TookTooMuch: it takes more time or memory than it may.
+            Busy: it had no time for this one.
         """
         deadline = time.monotonic() + self._seconds
         if not self._lock.acquire(timeout=self._seconds):
-            raise CannotAnswer("others are being worked on; try again later")
+            raise Busy("others are being worked on; try again later")
         try:
             return self._ask(question, deadline)
         except TimeoutError:
             self._end()
-            raise CannotAnswer(f"it takes longer than {self._seconds:g} s") from None
+            raise TookTooMuch(f"it takes longer than {self._seconds:g} s") from None
         finally:
             self._lock.release()
 
@@ -78,7 +88,7 @@ class SideProcess:
             if is_answer:
                 return text
             raise CannotAnswer(text.decode("utf-8", "replace"))
-        raise CannotAnswer("it takes more memory than it may, or ends the process that reads it")
+        raise TookTooMuch("it takes more memory than it may, or ends the process that reads it")
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:

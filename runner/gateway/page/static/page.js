@@ -236,7 +236,13 @@ function fit(frame) {
     frame.style.height = "";
     if (needed < frame.offsetHeight) frame.style.height = `${needed}px`;
   };
-  frame.addEventListener("load", measure);
+  const notice = frame.parentElement.querySelector("[data-rendering]");
+  const now = frame.contentDocument;
+  notice.hidden = Boolean(now && now.URL !== "about:blank" && now.readyState === "complete");
+  frame.addEventListener("load", () => {
+    notice.hidden = true;
+    measure();
+  });
   measure();
 }
 

@@ -1,0 +1,119 @@
+"""An executed notebook as a page: rendered beside the gateway, or why it cannot be.
+
+Remembers for a while which ones take too long, so that each look does not take as long again.
+"""
+
+import html
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from bottle import HTTPResponse
+
+from runner.contract.outcome import ErrorType
+from runner.gateway.answers import HEADERS
+from runner.gateway.rendering import POLICY
+from runner.jobs.problem import Problem, ProblemType, gone
+from runner.system.processes.side_process import Busy, CannotAnswer, TookTooMuch
+
+REMEMBERED = 1000
+REMEMBERED_SECONDS = 600.0
+BUSY_SECONDS = 10
+TROUBLE_POLICY = POLICY.replace("allow-same-origin", "allow-same-origin allow-downloads")
+TROUBLE_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">
+<title>Not rendered</title>
+<style>body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 1.5rem; }}</style>
+<p>{sentence}</p>
+{link}
+</html>
+"""
+
+
+LINK = '<p><a href="{address}" download>Download the notebook</a></p>'
+
+
+class Renders(Protocol):
+    """Makes a page of a notebook."""
+
+    def ask(self, question: bytes) -> bytes:
+        """The page."""
+        ...
+
+
+class NotebookPages:
+    """Pages of notebooks. Safe for many threads."""
+
+    def __init__(
+        self,
+        renderer: Renders,
+        read: Callable[[Path], bytes],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._renderer = renderer
+        self._read = read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._given_up: OrderedDict[tuple[int, ...], tuple[float, str]] = OrderedDict()
+
+    def show(self, path: Path) -> HTTPResponse:
+        """The notebook in that file.
+
+        Raises:
+            Problem: it cannot be rendered, or not now.
+            OSError: it cannot be read.
+        """
+        try:
+            found = path.stat(follow_symlinks=False)
+        except FileNotFoundError as error:
+            raise gone("It is not in the outbox any more.") from error
+        key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        with self._lock:
+            until, why = self._given_up.get(key, (0.0, ""))
+        if self._clock() < until:
+            raise _not_rendered(why, int(until - self._clock()) + 1)
+        try:
+            page = self._renderer.ask(self._read(path))
+        except TookTooMuch as error:
+            self._remember(key, str(error))
+            raise _not_rendered(str(error), int(REMEMBERED_SECONDS)) from error
+        except Busy as error:
+            raise _not_rendered(str(error), BUSY_SECONDS) from error
+        except CannotAnswer as error:
+            text = f"It cannot be rendered: {error}."
+            raise Problem(422, ErrorType.INVALID_NOTEBOOK, text) from error
+        return _page(200, page, POLICY)
+
+    def _remember(self, key: tuple[int, ...], why: str) -> None:
+        with self._lock:
+            self._given_up[key] = (self._clock() + REMEMBERED_SECONDS, why)
+            while len(self._given_up) > REMEMBERED:
+                self._given_up.popitem(last=False)
+
+
+def _not_rendered(why: str, seconds: int) -> Problem:
+    text = f"It is not rendered: {why}."
+    return Problem(503, ProblemType.UNAVAILABLE, text, {"Retry-After": str(seconds)})
+
+
+def framed(problem: Problem, address: str) -> HTTPResponse:
+    """A problem as a page in the frame of a notebook, whose file is at `address`."""
+    is_there = problem.status not in (404, 410)
+    link = LINK.format(address=html.escape(address, quote=True)) if is_there else ""
+    page = TROUBLE_PAGE.format(sentence=html.escape(problem.message), link=link)
+    answer = _page(problem.status, page.encode(), TROUBLE_POLICY)
+    for name, value in problem.headers.items():
+        answer.set_header(name, value)
+    return answer
+
+
+def _page(status: int, page: bytes, policy: str) -> HTTPResponse:
+    headers = {
+        **HEADERS,
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": policy,
+    }
+    return HTTPResponse(page, status, headers)
