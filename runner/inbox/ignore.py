@@ -6,6 +6,7 @@ A pure rule over one file or folder name. Never looks at the disk.
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 
 from runner.inbox.unclaimed import WORDS, Reason
 
@@ -62,6 +63,10 @@ _MAY_BE_CONFLICT = re.compile(
     re.IGNORECASE,
 )
 _CHECKPOINT = "-checkpoint"
+_DATA = frozenset(
+    ".csv .tsv .xls .xlsx .ods .parquet .feather .arrow .orc .jsonl .ndjson .npy .npz .pkl .h5 "
+    ".hdf5 .nc .sqlite .db .zip .gz".split()
+)
 _MANGLED = re.compile(r"[^.~/]{1,6}~[0-9A-Z](?:\.[0-9A-Z~]{0,3})?", re.IGNORECASE)
 MAX_STEM = 255
 MAX_DEPTH = 32
@@ -123,7 +128,9 @@ def is_left_alone(name: str, extra: Sequence[str] = ()) -> bool:
 
 def why_no_request(name: str) -> Reason:
     """Why a file that is not left alone, and has none of our suffixes, can be no request."""
-    return Reason.MANGLED_NAME if _MANGLED.fullmatch(name) else Reason.OTHER
+    if _MANGLED.fullmatch(name):
+        return Reason.MANGLED_NAME
+    return Reason.DATA if PurePosixPath(name).suffix.lower() in _DATA else Reason.OTHER
 
 
 def is_part_of(part: str, name: str) -> bool:

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     SYSTEM = "system"
     HIDDEN = "hidden"
     IGNORED = "ignored"
+    DATA = "data"
     OTHER = "other"
 
 
@@ -172,6 +173,12 @@ WORDS: dict[Reason, Words] = {
     ),
     Reason.IGNORED: Words(
         Care.QUIET, "its name is on the list intake.ignore", "Rename it, or change the setting"
+    ),
+    Reason.DATA: Words(
+        Care.QUIET,
+        "it is data, and does not go along with a notebook",
+        "Each notebook of the inbox runs in an empty folder of its own: put both into the library "
+        "(notebooks/) and request the notebook by name, or read the data by an absolute path",
     ),
     Reason.OTHER: Words(
         Care.QUIET,

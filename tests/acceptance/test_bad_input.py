@@ -292,6 +292,7 @@ def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
     reasons = {one["path"]: one["reason"] for one in listed["files"]}
     assert reasons.items() >= {
         ("notes.md", "other"),
+        ("data.csv", "data"),
         (".hidden.ipynb", "hidden"),
         ("a.ipynb.part", "unfinished"),
         (".ipynb_checkpoints/", "hidden"),

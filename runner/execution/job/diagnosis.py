@@ -3,6 +3,7 @@
 Pure rules over an exception and the notebook as far as it got. Ends nothing, and runs nothing.
 """
 
+import re
 import signal
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
 from runner.contract.outcome import ErrorType, Failure
+from runner.contract.required_modules import PROVIDED, advice_on_missing
 from runner.contract.text import strict_json
 from runner.contract.text.plain_text import plain_text
 from runner.execution.job.guard import MACHINE_MEMORY, MEMORY, PROCESSES
@@ -32,6 +34,8 @@ MOST_CHARS = 20_000
 MOST_LINES = 400
 _NO_MEMORY = "[Errno 12]"
 _NO_THREAD = "can't start new thread"
+_NO_FILE = re.compile(r"\[Errno 2\] [^:]*: '([^/'][^']*)'")
+"""Of a path that counts from the working folder."""
 _MEGABYTE = 1024 * 1024
 
 
@@ -49,6 +53,8 @@ class Circumstances:
     """Whether its kernel had as many files open as it may."""
     signal: int | None = None
     """What has ended its kernel, if a signal has."""
+    has_own_folder: bool = False
+    """Whether it ran in an empty folder of its own, rather than in that of the library."""
 
 
 def failure_of(
@@ -149,6 +155,14 @@ def _files(known: Circumstances) -> str:
     return f"It had {limit} files open, as many as a process may have (limits.open_files)."
 
 
+def _no_file(path: str) -> str:
+    return (
+        "The notebook ran in an empty folder of its own; what lay beside it did not come along. "
+        f"Put it into the library (notebooks/) together with {path[:200]!r} and run it there, "
+        "or read the file by an absolute path."
+    )
+
+
 def _place_of(error: BaseException | None, run: Run, asked: Unmarked) -> dict[str, Any]:
     """Which cell it was, in the notebook as it was asked for and not as papermill made it."""
     executed = run.notebook
@@ -198,6 +212,8 @@ def _cell_failure(
     message = f"{_during(place).capitalize()}: {text[:500]}"
     if error.ename == "ModuleNotFoundError":
         module = _quoted(error.evalue)
+        if module in PROVIDED:
+            message = f"{message}. {advice_on_missing([module])}"
         return Failure(
             error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
         )
@@ -212,6 +228,9 @@ def _cell_failure(
         )
     if known.is_out_of_files:
         message = f"{message.rstrip(' .:')}. {_files(known)}"
+    missing = _NO_FILE.search(text) if known.has_own_folder else None
+    if missing is not None:
+        message = f"{message.rstrip(' .:')}. {_no_file(missing[1])}"
     return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
 
 

@@ -413,6 +413,7 @@ class _Job:
             peak=0 if error is None else guard.peak(),
             is_out_of_files=error is not None and is_out_of_files(kernel.pid),
             signal=None if error is None else guard.ended_by(),
+            has_own_folder=order.folder is None,
         )
         kernel.ask_to_end()
         self._send("executed")
