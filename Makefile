@@ -24,6 +24,16 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
 STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask
 
+# A venv has its own path in all its scripts, and pip in all that it installs.
+MADE_AT = $(shell sed -nE "s/^( *export )?VIRTUAL_ENV=//p" $(BIN)/activate 2>/dev/null | head -1 | tr -d "\\\"'")
+ifneq ($(filter-out clean,$(or $(MAKECMDGOALS),run)),)
+ifneq ($(MADE_AT),)
+ifneq ($(MADE_AT),$(CURDIR)/$(VENV))
+$(error $(CURDIR)/$(VENV) was made as $(MADE_AT) and works there only: if this folder was moved or copied, make clean, and then this again)
+endif
+endif
+endif
+
 .PHONY: run stack setup setup-stack test unit peers check format bench bench-cluster bench-memory \
     screenshots load soak \
     conform conform-kernel lock clean

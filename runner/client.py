@@ -55,6 +55,18 @@ class Client:
     give_up_seconds: float = 60.0
     """How long a gateway that cannot be reached is tried again."""
 
+    def __post_init__(self) -> None:
+        """Look at the address, before it is used.
+
+        Raises:
+            ValueError: it has no scheme.
+        """
+        if not self.url.lower().startswith(("http://", "https://")):
+            raise ValueError(
+                f"{self.url!r} is no address of a gateway; it begins with http:// or https://, "
+                "such as http://127.0.0.1:5005"
+            )
+
     def having(self, **options: Any) -> "Client":
         """The same gateway with options.
 

@@ -26,6 +26,8 @@ MEGABYTES = {"base": (150, 500), "stack": (260, 850), "dev": (390, 1250)}
 """About how much of each is downloaded, and how much it takes on the disk."""
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 BEAT_SECONDS = 15.0
+BEGUN = time.monotonic()
+"""Of all of it: what comes after a first attempt, or after the packages, does not start anew."""
 FROM_PIP = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -50,12 +52,11 @@ def main() -> int:
         f"Installing {pins} packages into {sys.prefix}\n"
         f"about {download} MB to download, {disk} MB on the disk; seconds to a few minutes"
     )
-    begun = time.monotonic()
     if not (install_by_uv(lock, compiled=bundle == "dev") or install_by_pip(lock)):
         return 1
     # Made now, since the runner takes a change of this folder for one of what is installed.
     Path(sysconfig.get_path("purelib"), "__pycache__").mkdir(exist_ok=True)
-    say(f"installed in {time.monotonic() - begun:.0f} s")
+    say(f"installed in {time.monotonic() - BEGUN:.0f} s")
     return 0
 
 
@@ -135,25 +136,37 @@ def uv_settings(pip: Mapping[str, str]) -> dict[str, str]:
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Run it, with a sign of life now and then; whether it succeeded."""
-    begun = time.monotonic()
     process = subprocess.Popen(command, env=environment)
+    written = 0
     while True:
         try:
             return process.wait(BEAT_SECONDS) == 0
         except subprocess.TimeoutExpired:
-            say(f"… {written_mb(process.pid)} MB written after {time.monotonic() - begun:.0f} s")
+            written = max(written, written_mb(process.pid))
+            say(sign_of_life(written, time.monotonic() - BEGUN))
         except KeyboardInterrupt:
             process.wait()
             raise
 
 
+def sign_of_life(written: int, seconds: float) -> str:
+    """How far it is; what is not known, or nothing yet, is not told."""
+    how_far = f"{written} MB written" if written else "at work"
+    return f"… {how_far} after {seconds:.0f} s"
+
+
 def written_mb(pid: int) -> int:
-    """How much a process has written so far, where the system tells it."""
-    try:
-        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-    except OSError:
-        return 0
-    return next(int(line.split()[1]) for line in lines if line.startswith("wchar")) // 1_000_000
+    """How much a process and what it has started have written, where the system tells it."""
+    total, pending = 0, [pid]
+    while pending:
+        one = pending.pop()
+        try:
+            lines = Path(f"/proc/{one}/io").read_text().splitlines()
+            pending.extend(map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split()))
+        except OSError:
+            continue
+        total += next(int(line.split()[1]) for line in lines if line.startswith("wchar"))
+    return total // 1_000_000
 
 
 def say(text: str) -> None:

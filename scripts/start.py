@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from runner.config import DEFAULT_TOKEN, load
+from runner.config import DEFAULT_TOKEN, ConfigError, Mcp, Settings, load
 from runner.state.locks import holder_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +35,8 @@ def main() -> int:
     stack = sys.argv[1] == "stack"
     os.chdir(ROOT)
     commands = dict(_procfile()) if stack else {RUNNER: "runner serve"}
+    if stack:
+        os.environ.update(_of_all())
     running = Running(commands)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, running.stop)
@@ -43,6 +45,21 @@ def main() -> int:
     waited = threading.Thread(target=_say_where, args=(running, stack), daemon=True)
     waited.start()
     return running.attend()
+
+
+def _of_all() -> dict[str, str]:
+    """What one of the processes has to know of another; the runner itself tells a wrong setting."""
+    try:
+        return room_of(load())
+    except ConfigError:
+        return {}
+
+
+def room_of(settings: Settings) -> dict[str, str]:
+    """Where the MCP server finds our JupyterLab, unless the settings say where."""
+    if settings.mcp.room_url != Mcp().room_url:
+        return {}
+    return {"ROOM_URL": f"http://{_reached(settings.jupyter.host)}:{settings.jupyter.port}"}
 
 
 def _procfile() -> Iterator[tuple[str, str]]:
@@ -80,13 +97,16 @@ class Running:
         self._processes[name] = process
         threading.Thread(target=self._pass_on, args=(name, process), daemon=True).start()
 
-    def stop(self, *_: int | FrameType | None) -> None:
-        """At first as a service is stopped, then at once."""
-        number = signal.SIGTERM
+    def stop(self, received: int | None = None, _: FrameType | None = None) -> None:
+        """At first as a service is stopped, then at once.
+
+        Ctrl-C is one for the runner, whose log names it; JupyterLab would ask whether it is meant.
+        """
         if self._stop_at is None:
             self._stop_at = time.monotonic() + END_SECONDS
-        for process in self._processes.values():
-            self._signal(process, number)
+        for name, process in self._processes.items():
+            is_interrupt = received == signal.SIGINT and name == RUNNER
+            self._signal(process, signal.SIGINT if is_interrupt else signal.SIGTERM)
 
     def attend(self) -> int:
         """Until all have ended; a runner that was killed starts again. The exit code of the first.

@@ -227,24 +227,24 @@ def _canary(
 ) -> Iterator[Finding]:
     """Create, sync, rename, as each result does; then the clock."""
     place = folder / f"{CANARY_PREFIX}{secrets.token_hex(8)}"
-    step = "a folder be made"
+    step = "make a folder"
     try:
         disk.make_folder(place)
-        step = "a file be written and synced (fsync)"
+        step = "write and sync a file (fsync)"
         began = time.monotonic()
         disk.write(place / "written", b"canary", "doctor")
         took = time.monotonic() - began
-        step = "a file be renamed"
+        step = "rename a file"
         disk.rename(place / "written", place / "renamed")
-        step = "a folder be synced (fsync)"
+        step = "sync a folder (fsync)"
         disk.sync_folder(place, "doctor")
-        step = "a file be read back"
+        step = "read a file back"
         same = (place / "renamed").read_bytes() == b"canary"
         skew = (place / "renamed").stat().st_mtime - wall()
     except OSError as error:
         yield _problem(
             name,
-            f"in {folder} cannot {step}: {error.strerror}",
+            f"the runner cannot {step} in {folder}: {error.strerror}",
             advice_for(folder, error),
         )
         return
@@ -457,7 +457,8 @@ def machine_memory_mb(root: Path = Path("/sys/fs/cgroup")) -> int:
 
 def _memory(concurrency: int, memory_mb: int, have_mb: int) -> Finding:
     needed = concurrency * memory_mb
-    told = f"{concurrency} notebooks at a time may take {needed} MB of {have_mb}"
+    notebooks = "notebook" if concurrency == 1 else "notebooks"
+    told = f"{concurrency} {notebooks} at a time may take {needed} MB of {have_mb}"
     if needed <= have_mb:
         return _ok("memory", told)
     return _warning(

@@ -65,6 +65,8 @@ def become_lab(settings: Settings, environment: Mapping[str, str]) -> None:
     Raises:
         CannotListen: others could reach it without a token of their own, or it is not installed.
     """
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise CannotListen(f"this needs JupyterLab: {advice_on('lab')}")
     own = settings.jupyter
     token = own.secret or DEFAULT_TOKEN
     chosen = None if token == DEFAULT_TOKEN else token
@@ -73,8 +75,6 @@ def become_lab(settings: Settings, environment: Mapping[str, str]) -> None:
         log.warning(
             "JupyterLab's token is %r, which everybody knows; set JUPYTER_TOKEN", DEFAULT_TOKEN
         )
-    if importlib.util.find_spec("jupyterlab") is None:
-        raise CannotListen(f"this needs JupyterLab: {advice_on('lab')}")
     from jupyter_core.paths import jupyter_data_dir
 
     shown = "" if chosen else f"?token={DEFAULT_TOKEN}"

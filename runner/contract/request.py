@@ -6,7 +6,7 @@ Owns `Request` and what makes a document one. Refuses disk, clock and network.
 import keyword
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -289,6 +289,12 @@ def _sentence(error: ValidationError, beside: Collection[str]) -> str:
     if key == "notebook":
         return "`notebook` must be a path in the library or, in JSON, a notebook."
     return f"`{key}`: {first['msg']} (got {_shown(first['input'])})."[:500]
+
+
+def hint_of_key(body: Iterable[str], wanted: str) -> str:
+    """A sentence on the key of a body that was probably meant to be `wanted`."""
+    near = get_close_matches(wanted, [key for key in body if len(key) <= MAX_SHOWN], 1, 0.7)
+    return f" Did you mean `{wanted}` by `{near[0]}`?" if near else ""
 
 
 def _hint(key: str, known: Collection[str]) -> str:

@@ -46,6 +46,16 @@ _INSTALL = re.compile(
 )
 _HARMLESS_EXTENSIONS = frozenset({"autoreload", "tensorboard", "sql", "memory_profiler"})
 _ENDING_CALLS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort"})
+PROVIDED = {
+    "google.colab": "Google Colab",
+    "kaggle_secrets": "Kaggle",
+    "kaggle_datasets": "Kaggle",
+    "dbruntime": "Databricks",
+    "pyodide": "JupyterLite",
+    "pyodide_js": "JupyterLite",
+    "piplite": "JupyterLite",
+}
+"""Modules that somebody's service brings, and no package that could be installed."""
 _SHELL = frozenset({"system", "getoutput"})
 
 
@@ -54,6 +64,8 @@ class Requirements:
     """Top-level names that running the cells will surely import, in their order."""
 
     ordered: tuple[str, ...]
+    provided: tuple[str, ...] = ()
+    """Those of `PROVIDED` among them, with their dots."""
 
     @property
     def modules(self) -> frozenset[str]:
@@ -68,6 +80,7 @@ class _Unknowable(Exception):
 @dataclass
 class _Reader:
     modules: dict[str, None] = field(default_factory=dict)
+    provided: dict[str, None] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
     """Modules that the notebook writes itself."""
 
@@ -85,7 +98,23 @@ def required_modules(sources: Sequence[str]) -> Requirements:
             _read_cell(source, reader, 0)
     except _Unknowable:
         pass
-    return Requirements(tuple(reader.modules))
+    return Requirements(tuple(reader.modules), tuple(reader.provided))
+
+
+def advice_on_missing(missing: Sequence[str]) -> str:
+    """What to do about modules that are not installed, by their names with dots."""
+    services = {name: PROVIDED[name] for name in missing if name in PROVIDED}
+    said = [
+        f"`{name}` exists only in {service}: remove what needs it, or put it into a `try`."
+        for name, service in services.items()
+    ]
+    if len(services) < len(missing):
+        said.insert(
+            0,
+            "Install what brings these modules, or let the notebook do it in its first cell "
+            "(%pip install).",
+        )
+    return " ".join(said)
 
 
 def _read_cell(source: str, reader: _Reader, depth: int) -> None:
@@ -127,6 +156,8 @@ def _read_statement(statement: ast.stmt, reader: _Reader, depth: int) -> None:
                 raise _Unknowable
         case ast.ImportFrom(module=module, level=0) if module and module != "__future__":
             _name(module, reader)
+            for alias in statement.names:
+                _name(f"{module}.{alias.name}", reader)
             _check_names(statement)
         case ast.ClassDef(body=body):
             for part in (*statement.decorator_list, *statement.bases, *statement.keywords):
@@ -170,6 +201,7 @@ def _name(module: str, reader: _Reader) -> None:
     if name in reader.made or name in _HOOKING_MODULES:
         raise _Unknowable
     reader.modules[name] = None
+    reader.provided |= {one: None for one in PROVIDED if f"{module}.".startswith(f"{one}.")}
 
 
 def _look_for_changes(statement: ast.AST, reader: _Reader, depth: int) -> None:

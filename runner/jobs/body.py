@@ -17,6 +17,7 @@ from runner.contract.outcome import ErrorType, refuse
 from runner.contract.request import (
     Form,
     Request,
+    hint_of_key,
     library_path,
     read_document,
     read_request,
@@ -99,7 +100,7 @@ def read_asked(document: JsonValue, settings: Settings) -> Asked:
             raise refuse(
                 ErrorType.INVALID_REQUEST,
                 'The body must be a notebook, or have one as `"notebook"`: its JSON, or its path '
-                f"in the library.{_keys_of(body)}",
+                f"in the library.{hint_of_key(body, 'notebook')}{_keys_of(body)}",
             )
         body = {"notebook": body}
     body = _from_texts(body)

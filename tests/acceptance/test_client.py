@@ -49,6 +49,8 @@ def test_what_goes_wrong_is_an_exception_of_its_kind(program: Program) -> None:
     with pytest.raises(RequestRefused) as refused:
         Client(program.url, "wrong").run("daily.ipynb")
     assert refused.value.status == 401
+    with pytest.raises(ValueError, match="begins with http://"):
+        Client("localhost:5005")
 
 
 def test_a_job_can_be_cancelled(program: Program) -> None:

@@ -99,11 +99,26 @@ class Refusing(Disk):
 @pytest.mark.parametrize(
     ("call", "number", "said", "advice"),
     [
-        ("make_folder", errno.EACCES, "a folder be made: Permission denied", "change the mode"),
+        (
+            "make_folder",
+            errno.EACCES,
+            "cannot make a folder in {folder}: Permission denied",
+            "change the mode",
+        ),
         ("make_folder", errno.EROFS, "Read-only file system", "Mount it for writing"),
-        ("write", errno.ENOSPC, "a file be written and synced (fsync): No space", "Make room"),
-        ("rename", errno.EPERM, "a file be renamed: Operation not permitted", "change the mode"),
-        ("sync_folder", errno.EINVAL, "a folder be synced (fsync): Invalid", "The runner is user"),
+        ("write", errno.ENOSPC, "write and sync a file (fsync) in {folder}: No space", "Make room"),
+        (
+            "rename",
+            errno.EPERM,
+            "rename a file in {folder}: Operation not permitted",
+            "change the mode",
+        ),
+        (
+            "sync_folder",
+            errno.EINVAL,
+            "sync a folder (fsync) in {folder}: Invalid",
+            "The runner is user",
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["outbox", "state"])
@@ -114,7 +129,7 @@ def test_a_step_that_fails_is_named_with_what_to_do(
     (found,) = bad(look(settings, Refusing(call, getattr(settings, name), number)))
     assert found.level is Level.PROBLEM
     assert found.check == name
-    assert said in found.message
+    assert said.format(folder=getattr(settings, name)) in found.message
     assert advice in (found.advice or "")
 
 

@@ -134,6 +134,8 @@ def test_a_notebook_gives_its_results_and_comes_back_executed(desk: Desk) -> Non
 def test_parameters_travel(desk: Desk) -> None:
     """As papermill injects them."""
     assert desk.printed("print(years, name)", parameters={"years": 3, "name": "é"}) == "3 é\n"
+    assert {progress.cells for progress in desk.progress} <= {1}  # as the result counts them
+    assert {progress.cell for progress in desk.progress} <= {0, 1}
 
 
 def test_a_failing_cell_is_an_outcome_with_its_traceback(desk: Desk) -> None:

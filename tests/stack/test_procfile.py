@@ -32,7 +32,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
         **jupyter,
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-        "ROOM_URL": f"http://127.0.0.1:{ports['jupyter']}",
     }
     with (folder / "stack.log").open("wb") as log:
         process = subprocess.Popen(

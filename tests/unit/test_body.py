@@ -226,3 +226,10 @@ def test_a_waiting_time_that_is_none_is_refused(wait: str) -> None:
     """Rather than taken for another one."""
     with pytest.raises(Refused):
         seconds_to_wait(wait, None, 330)
+
+
+def test_a_misspelt_notebook_is_told_as_what_was_meant() -> None:
+    """And nothing where no key is like it."""
+    _, message = refused(b'{"notebok": "loan.ipynb", "parameters": {}}')
+    assert "Did you mean `notebook` by `notebok`?" in message
+    assert "Did you mean" not in refused(b'{"path": "loan.ipynb"}')[1]

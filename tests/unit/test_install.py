@@ -1,8 +1,9 @@
 """What `make` tells uv: indexes as pip has them, and itself the one that is pinned."""
 
+import os
 from pathlib import Path
 
-from scripts.install import pin_of, uv_settings
+from scripts.install import pin_of, sign_of_life, uv_settings, written_mb
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -31,3 +32,11 @@ def test_uv_looks_where_pip_looks() -> None:
         "UV_FIND_LINKS": "/wheels,/more",
         "SSL_CERT_FILE": "/etc/ca.pem",
     }
+
+
+def test_nothing_is_told_that_is_not_known() -> None:
+    """A process that has written nothing yet, or that is gone, is at work."""
+    assert sign_of_life(0, 15.2) == "… at work after 15 s"
+    assert sign_of_life(120, 30) == "… 120 MB written after 30 s"
+    assert written_mb(os.getpid()) >= 0
+    assert written_mb(2**30) == 0

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.contract.required_modules import MAX_SOURCE_CHARS, required_modules
+from runner.contract.required_modules import (
+    MAX_SOURCE_CHARS,
+    advice_on_missing,
+    required_modules,
+)
 
 
 def modules(*sources: str) -> set[str]:
@@ -411,3 +415,25 @@ SOURCES = st.lists(
 def test_no_source_raises(sources: list[str]) -> None:
     """Whatever is in a cell, the answer is a set of plain module names."""
     assert all(name.isidentifier() for name in required_modules(sources).modules)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import google.colab", "from google.colab import drive", "from google import colab"],
+)
+def test_what_only_a_service_brings_is_known_by_its_dotted_name(source: str) -> None:
+    """No package of `google` would have it."""
+    required = required_modules([source])
+    assert required.ordered == ("google",)
+    assert required.provided == ("google.colab",)
+    assert required_modules(["import google.cloud, google.colaboratory"]).provided == ()
+
+
+def test_nobody_is_told_to_install_what_only_a_service_brings() -> None:
+    """What can be installed beside it still is."""
+    alone = advice_on_missing(["google.colab"])
+    assert "Google Colab" in alone
+    assert "nstall" not in alone
+    both = advice_on_missing(["google.colab", "cv2"])
+    assert "%pip install" in both
+    assert "Google Colab" in both

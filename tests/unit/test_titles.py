@@ -17,6 +17,11 @@ from runner.gateway.page.titles import Title, title_of
         ("# Sales\nA table:\n| a | b |\n|---|---|", Title("Sales", "A table:")),
         ("# **Sales** `of`\nWith `code`.", Title("Sales of", "With code.")),
         ("# Sales\n" + "word\n" * 30, Title("Sales", "word " * 23 + "word…")),
+        (
+            "# my_name\nIn `RUNNER_OUTPUT_DIR`, `a*b*c`.",
+            Title("my_name", "In RUNNER_OUTPUT_DIR, a*b*c."),
+        ),
+        ("# _Sales_ of __all__\nx", Title("Sales of all", "x")),
         ("Text alone.", Title()),
     ],
 )

@@ -125,7 +125,9 @@ async def _work(scheduler: Scheduler, offer: Offer, place: Place, shutdown_secon
             dashboard_address="127.0.0.1:0",  # it would be open to all, whatever `security` is
         )
 
-    log.info("joining the cluster at %s, %d notebooks at a time", address, offer.slots * len(names))
+    slots = offer.slots * len(names)
+    notebooks = "notebook" if slots == 1 else "notebooks"
+    log.info("joining the cluster at %s, %d %s at a time", address, slots, notebooks)
     await asyncio.gather(*(_keep(partial(make, name), address, stop) for name in names))
     log.info("stopped")
 

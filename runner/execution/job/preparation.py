@@ -25,7 +25,7 @@ from runner.contract.notebook import (
     unmark,
 )
 from runner.contract.outcome import ErrorType, Failure, Refused, refuse
-from runner.contract.required_modules import required_modules
+from runner.contract.required_modules import advice_on_missing, required_modules
 from runner.execution.job.early_changes import changes_imports, files_read
 from runner.execution.job.importable import EnvironmentNotAnswering, missing_here, missing_in
 from runner.execution.job.kernelspecs import Installed
@@ -168,7 +168,8 @@ def check_modules(
         return
     if runs_code_first(environment):
         return
-    needed = _before_neighbours(required_modules(code_sources(notebook)).ordered, folder)
+    required = required_modules(code_sources(notebook))
+    needed = _before_neighbours(required.ordered, folder)
     if not needed:
         return
     if python is None:
@@ -180,12 +181,13 @@ def check_modules(
             log.info("modules are not checked: %s", error)
             return
     if missing:
+        provided = {name.partition(".")[0]: name for name in required.provided}
+        missing = [provided.get(name, name) for name in missing]
         raise Refused(
             Failure(
                 error_type=ErrorType.MISSING_DEPENDENCIES,
                 message=f"Not installed for the kernel `{choice.name}`: {', '.join(missing)}. "
-                "Install what brings these modules, or let the notebook do it in its first cell "
-                "(%pip install).",
+                f"{advice_on_missing(missing)}",
                 missing_modules=missing,
             )
         )

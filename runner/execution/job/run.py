@@ -145,7 +145,7 @@ def execute(
         DeadKernelError: the kernel is gone.
         OutputLimit: see there.
     """
-    run.cells = sum(1 for cell in notebook.cells if is_executed(cell)) + bool(parameters)
+    run.cells = sum(1 for cell in notebook.cells if is_executed(cell) and not is_injected(cell))
     try:
         _by_papermill(notebook, run, parameters=parameters, language=language, name=name)
     finally:
@@ -239,7 +239,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     async def async_execute_cell(self, cell: NotebookNode, cell_index: int, **kw: Any) -> Any:
         if self._run.is_stopped:
             raise StoppedEarly
-        self._run.entered(cell_index, is_code=is_executed(cell))
+        self._run.entered(cell_index, is_code=is_executed(cell) and not is_injected(cell))
         return await super().async_execute_cell(cell, cell_index, **kw)
 
     def execute_cell(self, cell: NotebookNode, cell_index: int) -> Any:

@@ -22,7 +22,9 @@ MAX_LINES = 40
 _HEADING = re.compile(r"#{1,6}[ \t]+(.{1,300})")
 _BLOCK = re.compile(r"[-*+>|] |\|\S|\d+[.)] |```|---")
 """What begins a list's next item, a table, or another block without an empty line before it."""
-_MARKUP = re.compile(r"[*_`#]{1,3}|<[^<>]{0,200}>")
+_MARKUP = re.compile(r"[*#]{1,3}|(?<!\w)_{1,3}|_{1,3}(?!\w)|<[^<>]{0,200}>")
+"""CommonMark takes no underscore within a word for emphasis."""
+_CODE = re.compile(r"`{1,3}([^`]*)`{1,3}")
 
 
 @dataclass(frozen=True)
@@ -93,5 +95,7 @@ def _paragraph(lines: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    words = _MARKUP.sub("", text[:300]).strip()
+    parts = _CODE.split(text[:300])  # code, which stays as it is, is every second one
+    parts[::2] = [_MARKUP.sub("", part.replace("`", "")) for part in parts[::2]]
+    words = "".join(parts).strip()
     return words if len(words) <= MAX_CHARS else f"{words[: MAX_CHARS - 1].rstrip()}…"
