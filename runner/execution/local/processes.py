@@ -51,6 +51,8 @@ class _Live:
     """An order and the job process that has it."""
 
     process: JobProcess
+    clock: Callable[[], float]
+    stopping: threading.Lock
     forked_by: float
     """When it gives up waiting for its process: before that, its own limits do not begin."""
     limit: float = math.inf
@@ -62,6 +64,64 @@ class _Live:
     """Whether the process has said all that it had to say."""
     late: str = ""
     """What has not come in time, if `limit` passes now."""
+
+    def await_fork(self, order: Order, pool: Pool) -> bool:
+        """Wait until the preload server has forked the process. False: it did not in time.
+
+        Meanwhile it may import, which is nothing that the run does: limits begin afterwards.
+        """
+        process, server = self.process, self.process.server
+        until: float | None = None
+        while process.pid is None:
+            if process.connection.poll(SLICE_SECONDS):
+                process.understand(wire.receive(process.connection))
+                continue
+            pool.look_after(server)
+            now = self.clock()
+            if until is None and server.is_prepared:
+                until = now + order.kernel_start_seconds + PREPARE_SECONDS
+            if now > min(self.forked_by, self.limit, until or math.inf):
+                self.late = (
+                    "There was no process for the run in time: the one that processes are forked "
+                    "from still imported what kernels need. Look at the machine's load."
+                    if until is None
+                    else "There was no process for the run in time: the one that processes are "
+                    "forked from does not answer. Look at the machine's load."
+                )
+                return False
+        return True
+
+    def await_kernel(self, order: Order) -> bool:
+        """Wait until a process that is there reads an order. False: it does not in time.
+
+        It gives up on its kernel by itself before.
+        """
+        self._allow(order.kernel_start_seconds + GRACE_SECONDS, "answer")
+        while not self.process.is_ready:
+            if not self.wait():
+                return False
+            self.process.understand(wire.receive(self.process.connection))
+        self._allow(order.kernel_start_seconds + PREPARE_SECONDS, "come up for its notebook")
+        return True
+
+    def _allow(self, seconds: float, what: str) -> None:
+        """What comes next has so long; less, if the run is being stopped."""
+        with self.stopping:
+            self.late = (
+                f"The kernel did not {what} within {seconds:g} s, which is a little more than "
+                "limits.kernel_start_seconds. Look at the machine's load."
+            )
+            if self.reason is None:
+                self.limit = self.clock() + seconds
+
+    def wait(self) -> bool:
+        """Wait for a message; False when the time limit is passed."""
+        while True:
+            left = self.limit - self.clock()
+            if self.process.connection.poll(max(0.0, min(left, SLICE_SECONDS))):
+                return True
+            if left <= 0:
+                return False
 
 
 class JobProcesses:
@@ -185,7 +245,7 @@ class JobProcesses:
         self, order: Order, notebook: bytes, on_progress: OnProgress, forked_by: float
     ) -> tuple[Outcome, bytes | None]:
         process = self._pool.take(bare=order.start == "cold")
-        live = self._live[order.job_id] = _Live(process, forked_by)
+        live = self._live[order.job_id] = _Live(process, self._clock, self._stopping, forked_by)
         try:
             return self._converse(live, order, notebook, on_progress)
         finally:
@@ -234,10 +294,10 @@ class JobProcesses:
         """
         started = False
         try:
-            if not self._await_fork(live, order) or not self._await_kernel(live, order):
+            if not live.await_fork(order, self._pool) or not live.await_kernel(order):
                 return _lost(live, order, notebook, ErrorType.KERNEL_STARTUP), None
             self._tell(live, order, notebook)
-            while self._wait(live):
+            while live.wait():
                 message = wire.receive(live.process.connection)
                 match message["kind"]:
                     case "outcome":
@@ -264,55 +324,6 @@ class JobProcesses:
         late = ErrorType.TIMEOUT if started else ErrorType.KERNEL_STARTUP
         return _lost(live, order, notebook, late), None
 
-    def _await_fork(self, live: _Live, order: Order) -> bool:
-        """Wait until the preload server has forked the process. False: it did not in time.
-
-        Meanwhile it may import, which is nothing that the run does: limits begin afterwards.
-        """
-        process, server = live.process, live.process.server
-        until: float | None = None
-        while process.pid is None:
-            if process.connection.poll(SLICE_SECONDS):
-                process.understand(wire.receive(process.connection))
-                continue
-            self._pool.look_after(server)
-            now = self._clock()
-            if until is None and server.is_prepared:
-                until = now + order.kernel_start_seconds + PREPARE_SECONDS
-            if now > min(live.forked_by, live.limit, until or math.inf):
-                live.late = (
-                    "There was no process for the run in time: the one that processes are forked "
-                    "from still imported what kernels need. Look at the machine's load."
-                    if until is None
-                    else "There was no process for the run in time: the one that processes are "
-                    "forked from does not answer. Look at the machine's load."
-                )
-                return False
-        return True
-
-    def _await_kernel(self, live: _Live, order: Order) -> bool:
-        """Wait until a process that is there reads an order. False: it does not in time.
-
-        It gives up on its kernel by itself before.
-        """
-        self._limit(live, order.kernel_start_seconds + GRACE_SECONDS, "answer")
-        while not live.process.is_ready:
-            if not self._wait(live):
-                return False
-            live.process.understand(wire.receive(live.process.connection))
-        self._limit(live, order.kernel_start_seconds + PREPARE_SECONDS, "come up for its notebook")
-        return True
-
-    def _limit(self, live: _Live, seconds: float, what: str) -> None:
-        """What comes next has so long; less, if the run is being stopped."""
-        with self._stopping:
-            live.late = (
-                f"The kernel did not {what} within {seconds:g} s, which is a little more than "
-                "limits.kernel_start_seconds. Look at the machine's load."
-            )
-            if live.reason is None:
-                live.limit = self._clock() + seconds
-
     def _tell(self, live: _Live, order: Order, notebook: bytes) -> None:
         connection = live.process.connection
         with live.sending:
@@ -323,15 +334,6 @@ class JobProcesses:
             live.reason = live.reason or self._early.get(order.job_id)
             if live.reason is not None:
                 self._stop(live, live.reason)
-
-    def _wait(self, live: _Live) -> bool:
-        """Wait for a message; False when the time limit is passed."""
-        while True:
-            left = live.limit - self._clock()
-            if live.process.connection.poll(max(0.0, min(left, SLICE_SECONDS))):
-                return True
-            if left <= 0:
-                return False
 
 
 def _kernel_named(order: Order, notebook: bytes) -> str | None:
