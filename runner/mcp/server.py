@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import socket
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import anyio
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import CallToolResult, InputRequiredResult, TextContent
 from starlette.datastructures import Headers
@@ -42,6 +44,8 @@ PLAIN_BYTES = 64 * 1024
 LAST_ANSWERS_SECONDS = 1
 NAMES_TOLD = 12
 NAME_CHARACTERS = 80
+_LINK = re.compile(r"\n\s*For further information visit https://errors\.pydantic\.dev/\S*")
+"""To a page on the rule; what is wrong stands before it."""
 NOISY = (
     "mcp",
     "uvicorn",
@@ -69,7 +73,13 @@ class ToolServer(MCPServer):
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         sent = {key: value for key, value in arguments.items() if value is not None}
-        result = await super().call_tool(name, sent, context)
+        try:
+            result = await super().call_tool(name, sent, context)
+        except ToolError as error:
+            said = _LINK.sub("", str(error))
+            if said == str(error):
+                raise
+            raise ToolError(said) from error
         known = [
             key
             for tool in await self.list_tools()
