@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +26,13 @@ from runner.system.processes.interrupts import quiet_interrupts
 
 
 @contextmanager
-def temporary(settings: Settings, names: Sequence[str]) -> Iterator[Settings]:
-    """The same settings, those folders only for one run; they are gone afterwards."""
+def temporary(settings: Settings) -> Iterator[Settings]:
+    """The same settings with folders of one run; they are gone afterwards. Not the library."""
     folder = tempfile.mkdtemp(prefix="runner-")
     try:
-        library = [] if settings.notebooks.is_dir() else ["notebooks"]
-        own = {name: Path(folder, name) for name in (*names, *library)}
+        names = ["inbox", "outbox", "state"]
+        names += [] if settings.notebooks.is_dir() else ["notebooks"]
+        own = {name: Path(folder, name) for name in names}
         limits = settings.limits.model_copy(update={"free_mb": 0})
         yield settings.model_copy(update={**own, "limits": limits})
     finally:
@@ -45,19 +46,11 @@ def passing(report: Report) -> Report:
     """The report of a run whose folders go: it names nothing that is not there any more."""
     content = report.content
     said: list[JsonValue] = []
-    files = content.get("files")
-    listed = files if isinstance(files, list) else []
-    written = [{**file, "url": None} for file in listed if isinstance(file, dict)]
-    if written:
+    if content.get("files"):
         said.append("the files that it wrote are gone with its folders; --keep keeps them")
     warnings = content.get("warnings")
     kept = warnings if isinstance(warnings, list) else []
-    changes: dict[str, JsonValue] = {
-        "output_nb": None,
-        "output_nb_url": None,
-        "files": [*written],
-        "warnings": [*kept, *said],
-    }
+    changes: dict[str, JsonValue] = {"output_nb": None, "warnings": [*kept, *said]}
     raw = dumps({**content, **changes})
     return replace(report, raw=raw, head={**report.head, **changes})
 
