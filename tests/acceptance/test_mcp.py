@@ -73,6 +73,19 @@ def resource(server: Agents, uri: str) -> str:
 # The tools
 
 
+def test_a_run_whose_kernel_dies_is_tried_again(server: Agents, tmp_path: Path) -> None:
+    """As often as its agent said."""
+    died = tmp_path / "died"
+    cells = [
+        f"import os, pathlib; died = pathlib.Path({str(died)!r})",
+        "if not died.exists():\n    died.touch()\n    os.kill(os.getpid(), 9)",
+        "'once more'",
+    ]
+    result = server.call("run_notebook", notebook=cells, retries=1)
+    assert value(result)["status"] == "succeeded"
+    assert died.exists()
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_the_tools_have_the_names_that_clients_know(server: Agents, mode: str) -> None:
     """With both forms of the protocol; each says what it does and what it may change."""
@@ -166,6 +179,7 @@ def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) ->
         ({"notebook": ["1"], "resources": {"memory_mb": 10**6}}, "limits.memory_mb"),
         ({"notebook": ["1"], "resources": {"labels": ["ssd"]}}, "needs a cluster"),
         ({"notebook": ["1"], "resources": {"gpu": 1}}, "gpu"),
+        ({"notebook": ["1"], "retries": 11}, "`retries`"),
         ({"notebook": ["1"], "name": "../x"}, "name"),
         ({"notebook": ["#" * 8_000_000]}, ""),
     ],

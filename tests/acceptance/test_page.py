@@ -585,6 +585,7 @@ def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Pr
     """The form has what was asked; the same notebook, not a copy out of the browser."""
     body = notebook(code("n = 1", "parameters"), code("n * 2", "results"))
     asked: Json = {"parameters": {"n": 4, "other": [1]}, "resources": {"memory_mb": 200}}
+    asked["retries"] = 1
     job_id = run(program, notebook=body, name="again", **asked)
     page.goto(f"/jobs/{job_id}")
     page.get_by_role("button", name="Run again").click()
@@ -596,6 +597,7 @@ def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Pr
     assert json.loads(page.get_by_label("Other parameters").input_value()) == {"other": [1]}
     assert page.get_by_label("Name of the job").input_value() == "again"
     assert page.get_by_label("Memory in MB").input_value() == "200"
+    assert page.get_by_label("Further tries").input_value() == "1"
     page.get_by_label("Memory in MB").fill("100")
     page.get_by_label("n", exact=True).fill("x")
     page.get_by_role("button", name="Run", exact=True).click()
@@ -657,6 +659,11 @@ def test_what_the_contract_refuses_stands_beside_its_field(page: "Page") -> None
     page.locator("#timeout-error").wait_for()
     assert "limits.max_run_seconds" in page.locator("#timeout-error").inner_text()
     assert page.get_by_label("Time limit").input_value() == "1e9"
+    page.get_by_label("Time limit").fill("")
+    page.get_by_label("Further tries").fill("11")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator("#retries-error").wait_for()
+    assert "10" in page.locator("#retries-error").inner_text()
 
 
 def test_what_is_no_notebook_is_told_where_it_was_dropped(page: "Page", tmp_path: Path) -> None:

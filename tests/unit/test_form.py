@@ -179,6 +179,7 @@ def test_what_does_not_fit_is_said_beside_its_field(name: str, text: str, said: 
         ({"more": "{"}, "more"),
         ({"timeout": "soon"}, "timeout"),
         ({"memory": "1 GB"}, "memory"),
+        ({"retries": "2.5"}, "retries"),
     ],
 )
 def test_the_rest_of_the_form_has_its_errors_too(texts: dict[str, str], place: str) -> None:
@@ -195,6 +196,7 @@ def test_the_rest_of_the_form_becomes_keys_of_the_request() -> None:
         amount="2",
         timeout="2.5",
         memory="200",
+        retries="2",
         name="a/b",
     )
     assert request == {
@@ -202,6 +204,7 @@ def test_the_rest_of_the_form_becomes_keys_of_the_request() -> None:
         "name": "a/b",
         "timeout_seconds": 2.5,
         "resources": {"memory_mb": 200},
+        "retries": 2,
         "parameters": {"extra": [1], "amount": 2},
     }
 
@@ -218,9 +221,10 @@ def test_an_earlier_request_fills_the_form() -> None:
 
 def test_the_other_keys_of_an_earlier_request_fill_the_form() -> None:
     """As they would be typed; what was not asked for stays empty."""
-    asked = {"timeout_seconds": 90.0, "resources": {"memory_mb": 200, "gpus": 1}}
+    asked = {"timeout_seconds": 90.0, "retries": 3, "resources": {"memory_mb": 200, "gpus": 1}}
     filled_in = named(Typed(), asked, "a")
     assert (filled_in.timeout, filled_in.memory, filled_in.name) == ("90", "200", "a")
+    assert filled_in.retries == "3"
     assert named(Typed(), {}, "") == Typed()
 
 
@@ -229,6 +233,7 @@ def test_the_other_keys_of_an_earlier_request_fill_the_form() -> None:
     [
         ("`timeout_seconds` is 9, above the limit", "timeout"),
         ("`resources.memory_mb` is 2000, above the limit", "memory"),
+        ("`retries`: Input should be less than or equal to 10 (got 11).", "retries"),
         ("`name` is '..', which some systems would misread", "name"),
         ("The parameter name 'a b' is no Python identifier.", "more"),
         ("20 requests wait already", ""),

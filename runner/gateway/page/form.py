@@ -103,8 +103,9 @@ class Typed:
     name: str = ""
     timeout: str = ""
     memory: str = ""
+    retries: str = ""
     errors: Mapping[str, str] = field(default_factory=dict)
-    """By `more`, `name`, `timeout`, `memory`, and `""` for what belongs to none of them."""
+    """By the names of the fields above, and `""` for what belongs to none of them."""
 
     @property
     def is_wrong(self) -> bool:
@@ -131,10 +132,12 @@ def filled(fields: tuple[Field, ...], values: Mapping[str, Any]) -> Typed:
 def named(form: Typed, asked: Mapping[str, Any], name: str) -> Typed:
     """The form with the rest of an earlier request, of which `asked` has the keys."""
     timeout, memory = asked.get("timeout_seconds"), asked.get("resources", {}).get("memory_mb")
+    retries = asked.get("retries")
     return replace(
         form,
         timeout="" if timeout is None else f"{timeout:g}",
         memory="" if memory is None else str(memory),
+        retries="" if retries is None else str(retries),
         name=name,
     )
 
@@ -148,6 +151,7 @@ def typed(fields: tuple[Field, ...], given: Callable[[str], str | None]) -> Type
         name=(given("name") or "").strip(),
         timeout=(given("timeout") or "").strip(),
         memory=(given("memory") or "").strip(),
+        retries=(given("retries") or "").strip(),
     )
 
 
@@ -180,6 +184,11 @@ def request_of(form: Typed, notebook: object) -> tuple[dict[str, Any], Typed]:
             request["resources"] = {"memory_mb": _integer(form.memory)}
         except Wrong as wrong:
             errors["memory"] = str(wrong)
+    if form.retries:
+        try:
+            request["retries"] = _integer(form.retries)
+        except Wrong as wrong:
+            errors["retries"] = str(wrong)
     if form.name:
         request["name"] = form.name
     if parameters:
@@ -192,6 +201,7 @@ def blamed(form: Typed, message: str) -> Typed:
     places = (
         ("`timeout_seconds`", "timeout"),
         ("`resources.memory_mb`", "memory"),
+        ("`retries`", "retries"),
         ("`name`", "name"),
         ("parameter", "more"),
     )

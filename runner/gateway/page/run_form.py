@@ -30,7 +30,7 @@ from runner.jobs.submissions import Runs
 from runner.state.jobs import Job, JobFilter
 from runner.state.ledger_reader import LedgerReader
 
-KEPT_KEYS = ("kernel", "retries")
+KEPT_KEYS = ("kernel",)
 """What a job that is run again keeps, though the form has no field for it."""
 
 _SOURCES = ("library", "job", "content", "title")

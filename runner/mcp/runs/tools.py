@@ -46,6 +46,13 @@ RunSeconds = Annotated[
     Field(description="Limit of the run. Left out: the runner's default (300)."),
 ]
 Kernel = Annotated[str | None, Field(description="Name of a kernelspec; its own if left out.")]
+Retries = Annotated[
+    int | None,
+    Field(
+        description="Runs again after interrupted, kernel_died or kernel_startup, up to 10 times; "
+        "never after a cell's own error. Left out: 0."
+    ),
+]
 Needs = Annotated[
     Resources | None,
     Field(description="What the run needs of its machine: memory; in clusters GPUs and labels."),
@@ -110,6 +117,7 @@ def register(
             Field(description="A name for the result in the outbox, such as `sales/daily`."),
         ] = None,
         kernel: Kernel = None,
+        retries: Retries = None,
         resources: Needs = None,
         wait_seconds: Annotated[
             float,
@@ -130,7 +138,8 @@ def register(
         wait_seconds, gives back the job's id: ask again with get_job. For trying things out step
         by step use insert_execute_code_cell.
         """
-        keys = _keys(parameters, timeout_seconds, kernel, resources) | _given(name=name)
+        keys = _keys(parameters, timeout_seconds, kernel, resources)
+        keys |= _given(name=name, retries=retries)
         job = await jobs.submit(await source_of(notebook), keys)
         return await job_answer(await wait(job, wait_seconds, ctx), failed_is_error=True)
 
