@@ -7,6 +7,7 @@ import click
 
 from runner import __version__
 from runner.cli import health, jobs, notebook, servers
+from runner.cli.backup import commands as backup
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,5 +21,6 @@ for command in (
     *(health.health, health.doctor),
     *(notebook.run, notebook.check, notebook.schema),
     *(jobs.jobs, jobs.inbox, jobs.show, jobs.cancel),
+    *(backup.backup, backup.restore),
 ):
     main.add_command(command)

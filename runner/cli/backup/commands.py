@@ -1,0 +1,109 @@
+"""Commands that save and bring back what the runner itself keeps: backup, restore."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+from runner import config
+from runner.cli.backup import archive
+from runner.cli.options import Fault, with_settings
+from runner.config import CONFIG_FILE, Settings
+from runner.state.ledger_reader import LEDGER_FILE
+from runner.state.locks import LOCK_FILE, own
+from runner.system.clocks import Clocks
+
+_FOLDERS = ("state", "notebooks", "outbox", "inbox")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@with_settings
+def backup(settings: Settings, file: Path) -> None:
+    """Save ledger and settings in one file, also while it runs.
+
+    FILE is a tar file; an earlier one is replaced once the new one is whole. Notebooks and the
+    outbox are folders of your own, and not in it.
+    """
+    if not (settings.state / LEDGER_FILE).exists():
+        raise Fault(f"there is no ledger in {settings.state}, so there is nothing to save.")
+    written = _settings_file()
+    archive.write(file.absolute(), settings.state, written if written.is_file() else None)
+    what = f"ledger and {written}" if written.is_file() else "ledger"
+    click.echo(f"saved {what} in {file}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@with_settings
+def restore(settings: Settings, file: Path) -> None:
+    """Bring ledger and settings back into an empty state folder.
+
+    Settings are brought back where there is no settings file; one that is there stays.
+    """
+    written = _settings_file().absolute()
+    with tempfile.TemporaryDirectory(prefix=".restore.", dir=written.parent) as folder:
+        try:
+            content = archive.unpack(file, Path(folder))
+        except archive.BadArchive as error:
+            raise Fault(f"{error}.") from error
+        brings_settings = content.settings is not None and not written.exists()
+        if brings_settings:
+            settings = _settings_of(content, written)
+        _put_ledger(content.ledger, settings.state)
+        if brings_settings:
+            (Path(folder) / archive.SETTINGS_FILE).rename(written)
+            archive.sync(written.parent)
+    click.echo(f"restored the ledger in {settings.state}")
+    if brings_settings:
+        click.echo(f"restored the settings in {written}")
+    elif content.settings is not None and content.settings != written.read_bytes():
+        click.echo(f"{written} stays as it is; the settings in {file} are others", err=True)
+
+
+def _settings_file() -> Path:
+    """The settings file that this command reads, or would."""
+    given: Path | None = click.get_current_context().params.get("config_file")
+    return given or Path(CONFIG_FILE)
+
+
+def _settings_of(content: archive.Content, written: Path) -> Settings:
+    """Read the settings of a backup as they will count at their place."""
+    params = click.get_current_context().params
+    fd, name = tempfile.mkstemp(prefix=".restore.", suffix=".yaml", dir=written.parent)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content.settings or b"")
+        return config.load(Path(name), {one: params[one] for one in _FOLDERS})
+    finally:
+        Path(name).unlink()
+
+
+def _put_ledger(source: Path, state: Path) -> None:
+    """Put a ledger into an empty state folder, whole or not at all.
+
+    Raises:
+        Owned: a runner has the folder.
+        OSError: it cannot be written.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    lock = own([state], "runner restore", Clocks().now().isoformat(timespec="seconds"))
+    try:
+        there = sorted(one.name for one in state.iterdir() if one.name != LOCK_FILE)
+        if there:
+            raise Fault(
+                f"{state} is not empty (there is {there[0]}), and nothing is overwritten. Move it "
+                f"aside, or name another folder with --state."
+            )
+        part = state / f"{LEDGER_FILE}.part"
+        try:
+            shutil.copyfile(source, part)
+            archive.sync(part)
+            part.rename(state / LEDGER_FILE)
+        finally:
+            part.unlink(missing_ok=True)
+        archive.sync(state)
+    finally:
+        lock.release()

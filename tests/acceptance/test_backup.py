@@ -1,0 +1,164 @@
+"""Promises of `runner backup` and `runner restore`: whole, while it runs, and over nothing."""
+
+import sqlite3
+import tarfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from runner.cli.main import main
+from runner.contract.outcome import Status
+from runner.state.jobs import Acceptance
+from runner.state.ledger import Ledger
+from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
+from runner.state.locks import own
+from tests.conftest import Serving, code, notebook
+
+ACCEPTANCE = Acceptance("1" * 32, "daily", "{}", b"{}", "a", "b", "2026-01-02T03:04:05.000Z")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with settings and a ledger of one job that waits."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("history: {keep_runs: 7}\n")
+    (tmp_path / "state").mkdir()
+    ledger = Ledger(tmp_path / "state")
+    ledger.accept(ACCEPTANCE)
+    ledger.close()
+    return tmp_path
+
+
+def runner(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(one) for one in arguments])
+
+
+def names(state: Path) -> list[str]:
+    with closing(LedgerReader(state)) as reader:
+        return [job.name for job in reader.jobs()]
+
+
+def test_a_backup_of_a_running_daemon_is_whole(serving: Serving, tmp_path: Path) -> None:
+    """What was committed is in it, and the daemon goes on."""
+    program = serving()
+    program.drop("one.ipynb", notebook(code("1", "results")))
+    program.await_report("one")
+    file = tmp_path / "saved.tar"
+    done = runner("backup", file, "--state", program.root / "state")
+    assert done.exit_code == 0, done.output
+    assert file.stat().st_mode & 0o777 == 0o600
+    state = tmp_path / "again"
+    assert runner("restore", file, "--state", state).exit_code == 0
+    with closing(LedgerReader(state)) as reader:
+        assert [(job.name, job.status) for job in reader.jobs()] == [("one", Status.SUCCEEDED)]
+    program.drop("two.ipynb", notebook(code("2", "results")))
+    assert program.await_report("two")["status"] == "succeeded"
+
+
+def test_ledger_and_settings_come_back(home: Path) -> None:
+    """Into an empty folder, where there are no settings yet; the ledger opens."""
+    done = runner("backup", "saved.tar")
+    assert done.output == "saved ledger and config.yaml in saved.tar\n"
+    with tarfile.open("saved.tar") as tar:
+        assert tar.getnames() == [LEDGER_FILE, "config.yaml"]
+    (home / "config.yaml").rename("old.yaml")
+    (home / "state").rename("old")
+    done = runner("restore", "saved.tar")
+    assert done.exit_code == 0, done.output
+    assert names(home / "state") == ["daily"]
+    assert (home / "config.yaml").read_bytes() == (home / "old.yaml").read_bytes()
+    Ledger(home / "state").close()
+    left = {"config.yaml", "old.yaml", "old", "state", "saved.tar"}
+    assert {one.name for one in home.iterdir()} == left
+
+
+def test_settings_that_come_back_say_where_the_ledger_goes(home: Path) -> None:
+    """As they would have at the first start."""
+    (home / "config.yaml").write_text("state: elsewhere\n")
+    (home / "state").rename("elsewhere")
+    assert runner("backup", "saved.tar").exit_code == 0
+    (home / "config.yaml").unlink()
+    (home / "elsewhere").rename("old")
+    assert runner("restore", "saved.tar").exit_code == 0
+    assert names(home / "elsewhere") == ["daily"]
+
+
+def test_settings_that_are_there_stay(home: Path) -> None:
+    """And that those of the backup are others is said."""
+    runner("backup", "saved.tar")
+    (home / "config.yaml").write_text("history: {keep_runs: 8}\n")
+    done = runner("restore", "saved.tar", "--state", "new")
+    assert done.exit_code == 0
+    assert "stays as it is" in done.output
+    assert (home / "config.yaml").read_text() == "history: {keep_runs: 8}\n"
+
+
+def test_nothing_is_restored_over_a_ledger(home: Path) -> None:
+    """The message says what to do."""
+    runner("backup", "saved.tar")
+    ledger = (home / "state" / LEDGER_FILE).read_bytes()
+    done = runner("restore", "saved.tar")
+    assert done.exit_code == 70
+    assert "is not empty" in done.output
+    assert (home / "state" / LEDGER_FILE).read_bytes() == ledger
+
+
+def test_nothing_is_restored_under_a_runner(home: Path) -> None:
+    """Whose folder it is is said."""
+    runner("backup", "saved.tar")
+    (home / "new").mkdir()
+    lock = own([home / "new"], "runner serve", "now")
+    done = runner("restore", "saved.tar", "--state", "new")
+    lock.release()
+    assert done.exit_code == 70
+    assert "belongs to runner serve" in done.output
+
+
+def test_a_backup_replaces_an_earlier_one_only_whole(home: Path) -> None:
+    """One that fails leaves the earlier one, and nothing beside it."""
+    runner("backup", "saved.tar")
+    before = Path("saved.tar").read_bytes()
+    (home / "state" / LEDGER_FILE).write_bytes(b"damaged" * 1_000)
+    assert runner("backup", "saved.tar").exit_code == 70
+    assert Path("saved.tar").read_bytes() == before
+    assert {one.name for one in home.iterdir()} == {"config.yaml", "state", "saved.tar"}
+
+
+def test_without_a_ledger_there_is_nothing_to_save(home: Path) -> None:
+    """And no file is made."""
+    done = runner("backup", "saved.tar", "--state", "new")
+    assert done.exit_code == 70
+    assert "no ledger" in done.output
+    assert not (home / "saved.tar").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\0" * 20_000])
+def test_what_is_no_backup_is_refused(home: Path, content: bytes) -> None:
+    """In a sentence, and nothing is made."""
+    Path("bad.tar").write_bytes(content)
+    done = runner("restore", "bad.tar", "--state", "new")
+    assert done.exit_code == 70
+    assert "cannot be restored" in done.output
+    assert not (home / "new").exists()
+
+
+@pytest.mark.parametrize(("damage", "reason"), [(b"x" * 9_000, "damaged"), (None, "newer runner")])
+def test_a_ledger_that_does_not_fit_is_refused(
+    home: Path, damage: bytes | None, reason: str
+) -> None:
+    """One that is damaged, and one of a later version."""
+    file = home / "one.sqlite3"
+    if damage is None:
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("PRAGMA user_version = 99")
+            db.execute("CREATE TABLE jobs (a)")
+    else:
+        file.write_bytes(damage)
+    with tarfile.open("bad.tar", "w") as tar:
+        tar.add(file, LEDGER_FILE)
+    done = runner("restore", "bad.tar", "--state", "new")
+    assert done.exit_code == 70
+    assert reason in done.output
+    assert not (home / "new").exists()
