@@ -20,6 +20,7 @@ from runner.contract.request import JOB_ID, is_text
 from runner.contract.text.plain_text import one_line
 from runner.inbox import unclaimed as waiting
 from runner.jobs import submit
+from runner.jobs.look import look
 from runner.outbox.publish import OutboxReader
 from runner.outbox.report import row_of
 from runner.state.jobs import Job, JobFilter
@@ -119,14 +120,9 @@ def show(settings: Settings, what: str) -> None:
     outbox = OutboxReader(settings.outbox)
     job = _find(settings, what)
     if job is not None:
-        report = outbox.of_job(job.name, job.job_id)
-        waiting = outbox.status(job.name)
-        if report is not None:
-            content: dict[str, Any] = report.content
-        elif waiting is not None and waiting.get("job_id") == job.job_id:
-            content = waiting
-        else:
-            content = _row(job)
+        seen = look(outbox, job.name, job.job_id)
+        content: dict[str, Any]
+        content = seen.report.content if seen.report is not None else seen.progress or _row(job)
     else:
         found = outbox.current(what)
         if found is None:

@@ -19,6 +19,7 @@ from runner.contract.outcome import Status, exit_code
 from runner.contract.text.plain_text import one_line
 from runner.contract.text.strict_json import JsonValue, dumps
 from runner.jobs import submit
+from runner.jobs.look import Look, watch
 from runner.outbox.publish import OutboxReader, Report
 from runner.state.locks import Owned, holder_of, is_astray
 from runner.system.files.disk import Disk
@@ -124,28 +125,28 @@ def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any])
                 if report is None:
                     raise click.exceptions.Exit(130)
                 return report
-            report = _await(settings, submit.watch_report(reader, name, job_id), job_id, show, wait)
+            report = _await(settings, watch(reader, name, job_id), job_id, show, wait)
             if report is not None:
                 return report
 
 
 def _await(
     settings: Settings,
-    news: Iterator[Report | dict[str, Any] | None],
+    looks: Iterator[Look],
     job_id: str,
     show: Callable[[int, int], None],
     wait: Callable[[], None],
 ) -> Report | None:
     """The report of a job that a daemon runs; None if there is no daemon any more."""
     try:
-        for found in news:
-            if isinstance(found, Report):
-                return found
-            if found is not None and found.get("status") == "running":
-                show(_number(found.get("cell")), _number(found.get("cells")))
+        for seen in looks:
+            if seen.report is not None:
+                return seen.report
+            if seen.progress is not None and seen.progress.get("status") == "running":
+                show(_number(seen.progress.get("cell")), _number(seen.progress.get("cells")))
             elif holder_of(settings.inbox) is None:
                 return None
-            elif found is not None:
+            elif seen.progress is not None:
                 wait()
     except KeyboardInterrupt:
         remark(f"job {job_id} goes on; `runner cancel {job_id}` ends it")

@@ -17,6 +17,7 @@ from runner.contract.outcome import ErrorType, Status
 from runner.contract.request import JOB_ID
 from runner.contract.text.strict_json import dumps
 from runner.jobs import submit
+from runner.jobs.look import Look, look, progress_of
 from runner.jobs.problem import Problem, gone, not_found, unavailable
 from runner.outbox.publish import OutboxReader, Report
 from runner.outbox.report import row_of
@@ -136,14 +137,16 @@ class Record:
         return b"".join((before, line.removesuffix(b"null"), result, after))
 
     def _shown(self, job: Job) -> tuple[dict[str, Any], Report | None]:
-        report = self.outbox.of_job(job.name, job.job_id)
-        progress = self.progress(job.name, job.job_id) if report is None else None
-        return {**row(job), "progress": progress, "result": None}, report
+        seen = self.look(job.name, job.job_id)
+        return {**row(job), "progress": seen.progress, "result": None}, seen.report
+
+    def look(self, name: str, job_id: str) -> Look:
+        """What the outbox tells of a job; needs no ledger."""
+        return look(self.outbox, name, job_id)
 
     def progress(self, name: str, job_id: str) -> dict[str, Any] | None:
         """What the status file tells of a job."""
-        found = self.outbox.status(name)
-        return found if found is not None and found.get("job_id") == job_id else None
+        return progress_of(self.outbox, name, job_id)
 
     def report(self, job_id: str) -> tuple[Job, Report]:
         """A job's report.

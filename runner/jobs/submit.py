@@ -1,23 +1,20 @@
-"""A client of the folders: writes one request file into the inbox, and awaits its job's report.
+"""A client of the folders: writes one request file into the inbox.
 
-Needs nothing but inbox and outbox. Executes nothing.
+Needs nothing but the inbox. Executes nothing.
 """
 
 import os
 import re
 import secrets
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.contract.text.strict_json import JsonValue, dumps_compact
-from runner.outbox.publish import OutboxReader, Report
+from runner.contract.text.strict_json import dumps_compact
 from runner.system.files.disk import Disk, same_file
 
 SUFFIXES = (".ipynb", ".json", ".yaml", ".yml")
-LOOK_SECONDS = 0.1
 CLAIM = ".claim-"
 LOOKED_THROUGH = 20_000
 """Entries of the inbox that are looked at to find one job; beyond them it is not found."""
@@ -131,17 +128,3 @@ def cancel(inbox: Path, name: str, job_id: str | None, disk: Disk) -> None:
         if not (same_file(target, b"") or same_file(target, content)):
             raise
     disk.sync_folder(target.parent, "cancel: name")
-
-
-def watch_report(
-    reader: OutboxReader, name: str, job_id: str
-) -> Iterator[Report | dict[str, JsonValue] | None]:
-    """Look again and again: what the status file tells, and at last the job's report."""
-    while True:
-        report = reader.of_job(name, job_id)
-        if report is not None:
-            yield report
-            return
-        status = reader.status(name)
-        yield status if status is not None and status.get("job_id") == job_id else None
-        time.sleep(LOOK_SECONDS)

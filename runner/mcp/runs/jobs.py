@@ -22,6 +22,7 @@ from runner.inbox import unclaimed as waiting
 from runner.inbox.library import as_spelt, library_reader
 from runner.jobs.body import Asked, read_body
 from runner.jobs.health import Health, examine
+from runner.jobs.look import content_of
 from runner.jobs.problem import Problem
 from runner.jobs.record import Question, Record
 from runner.jobs.refusals import Forecast, Source, forecast
@@ -76,10 +77,10 @@ class Jobs:
         said: object = None
         told_at = time.monotonic()
         while True:
-            report = await _aside(self._record.outbox.of_job, job.name, job.job_id)
-            if report is not None:
-                return {**report.content, "result": report.content}
-            progress = await _aside(self._record.progress, job.name, job.job_id)
+            seen = await _aside(self._record.look, job.name, job.job_id)
+            if seen.report is not None:
+                return content_of(seen, job.name, job.job_id)
+            progress = seen.progress
             now = time.monotonic()
             if now >= deadline or self._closing.is_set():
                 return await self._unfinished(job, progress)
@@ -116,12 +117,7 @@ class Jobs:
             name = self._names.get(job_id) or self._made_name(job_id)
             if name is None:
                 raise
-        report = self._record.outbox.of_job(name, job_id)
-        if report is not None:
-            return {**report.content, "result": report.content}
-        progress = self._record.progress(name, job_id)
-        status = (progress or {}).get("status", Status.QUEUED)
-        return {"job_id": job_id, "name": name, "status": status, "progress": progress}
+        return content_of(self._record.look(name, job_id), name, job_id)
 
     def _made_name(self, job_id: str) -> str | None:
         """The name of a job that nobody named, as long as something of it lies in the outbox."""
