@@ -21,7 +21,7 @@ from runner.contract.text.plain_text import one_line
 from runner.inbox import unclaimed as waiting
 from runner.jobs import submit
 from runner.jobs.look import look
-from runner.outbox.publish import OutboxReader
+from runner.outbox.reader import OutboxReader
 from runner.outbox.report import row_of
 from runner.state.jobs import Job, JobFilter
 from runner.state.ledger_reader import LedgerReader

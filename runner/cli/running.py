@@ -20,7 +20,7 @@ from runner.contract.text.plain_text import one_line
 from runner.contract.text.strict_json import JsonValue, dumps
 from runner.jobs import submit
 from runner.jobs.look import Look, watch
-from runner.outbox.publish import OutboxReader, Report
+from runner.outbox.reader import OutboxReader, Report
 from runner.state.locks import Owned, holder_of, is_astray
 from runner.system.files.disk import Disk
 from runner.system.processes.interrupts import quiet_interrupts

@@ -46,7 +46,7 @@ from runner.jobs.record import MAX_LIMIT, Question, Record
 from runner.jobs.submissions import Runs, Submitted, accepted, too_large
 from runner.jobs.submit import cancel
 from runner.jobs.waiting import Arrivals
-from runner.outbox.publish import Report
+from runner.outbox.reader import Report
 from runner.outbox.report import with_url
 from runner.system.files.disk import Disk, read_regular
 from runner.system.processes.side_process import SideProcess

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.contract.outcome import Status
-from runner.outbox.publish import OutboxReader, Report
+from runner.outbox.reader import OutboxReader, Report
 
 LOOK_SECONDS = 0.1
 

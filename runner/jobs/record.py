@@ -19,7 +19,7 @@ from runner.contract.text.strict_json import dumps
 from runner.jobs import submit
 from runner.jobs.look import Look, look, progress_of
 from runner.jobs.problem import Problem, gone, not_found, unavailable
-from runner.outbox.publish import OutboxReader, Report
+from runner.outbox.reader import OutboxReader, Report
 from runner.outbox.report import row_of
 from runner.state.jobs import Job, JobFilter, Place, State
 from runner.state.ledger_reader import LedgerReader

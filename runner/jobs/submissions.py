@@ -20,7 +20,7 @@ from runner.jobs.body import Asked
 from runner.jobs.problem import Problem, ProblemType, gone, unavailable
 from runner.jobs.record import Record
 from runner.jobs.waiting import Arrivals
-from runner.outbox.publish import Report
+from runner.outbox.reader import Report
 from runner.state.jobs import Job, State
 from runner.state.locks import is_astray
 from runner.system.files.disk import Disk

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runner.outbox.publish import ERROR, RESULT, STATUS, OutboxReader, Report
+from runner.outbox.layout import ERROR, RESULT, STATUS
+from runner.outbox.reader import OutboxReader, Report
 from runner.system.files.watch import Watch
 
 REPORTS = (RESULT, ERROR)

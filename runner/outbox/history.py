@@ -5,7 +5,8 @@ The outbox has the files and the ledger knows the jobs; the two change together 
 
 import logging
 
-from runner.outbox.publish import Outbox, OutboxGone, Retirement
+from runner.outbox.history_folders import Retirement
+from runner.outbox.publish import Outbox, OutboxGone
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 

@@ -13,7 +13,10 @@ from runner.daemon.running.publishing import Publishing
 from runner.inbox.claim import Claim, Claims
 from runner.inbox.drop import Drop
 from runner.jobs.submit import cancel
-from runner.outbox.publish import ERROR, RESULT, Outbox, Publication, Retirement
+from runner.outbox.history_folders import HistoryFolders, Retirement
+from runner.outbox.layout import ERROR, RESULT
+from runner.outbox.publish import Outbox, Publication
+from runner.system.files.disk import Disk
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.simulated import SimulatedDisk, durable, lay_out
 from tests.faults.test_crashes import SAMPLES
@@ -142,20 +145,28 @@ class ReportFirst(Outbox):
 
     def _place_what_it_names(self, new: Publication, base: Path) -> None:
         report = base.with_name(base.name + (RESULT if new.succeeded else ERROR))
-        self._place(new, "first", new.report, report)
+        self._staging.place(new.job_id, "first", new.report, report)
         super()._place_what_it_names(new, base)
 
 
-class ReportLast(Outbox):
+class ReportLastFolders(HistoryFolders):
     """Moves the report to the history after what it names."""
 
-    def _to_history(self, name: str, owner: str, paths: Sequence[Path]) -> Retirement:
+    def _move(self, name: str, owner: str, paths: Sequence[Path]) -> Retirement:
         reports = [path for path in paths if path.suffix == ".json"]
         moved: Retirement = ()
         for moving in ([path for path in paths if path not in reports], reports):
             if moving:
-                moved += super()._to_history(name, owner, moving)
+                moved += super()._move(name, owner, moving)
         return moved
+
+
+class ReportLast(Outbox):
+    """Has such a history."""
+
+    def __init__(self, folder: Path, disk: Disk, point: str | None = None) -> None:
+        super().__init__(folder, disk, point)
+        self._history = ReportLastFolders(self._layout, disk)
 
 
 class SettingsLast(Claims):

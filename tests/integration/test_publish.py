@@ -11,7 +11,8 @@ from threading import Thread
 
 import pytest
 
-from runner.outbox.publish import Outbox, OutboxGone, OutboxReader, Publication
+from runner.outbox.publish import Outbox, OutboxGone, Publication
+from runner.outbox.reader import OutboxReader
 from runner.system.files.disk import Disk
 from runner.system.files.output_folder import FileCaps
 from tests.faults.failing import Crash, FailingDisk, no_space

@@ -353,7 +353,6 @@ TO_BE_SPLIT = set(
     execution.local.processes.__init__ gateway.openapi._report_paths gateway.openapi._operation
     gateway.page.routes.__init__ mcp.notebooks.live.LiveNotebooks
     mcp.notebooks.live._execute mcp.notebooks.tools.register mcp.runs.tools.register
-    outbox.publish.Outbox
     """.split()
 )
 """What is larger than it should be; nothing comes here any more."""

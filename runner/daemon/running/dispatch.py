@@ -14,7 +14,8 @@ from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Sto
 from runner.daemon.running.starts import Executing, Starts
 from runner.daemon.running.status_files import StatusFiles
 from runner.execution.order import Progress
-from runner.outbox.publish import EVERYBODYS, OutboxGone
+from runner.outbox.publish import OutboxGone
+from runner.outbox.staging import EVERYBODYS
 from runner.state.jobs import Job, State
 from runner.system.clocks import Clocks
 

@@ -19,7 +19,8 @@ from runner.daemon.running.put_off import PutOff
 from runner.execution.interface import Execution
 from runner.execution.order import Order, Progress
 from runner.inbox.library import as_spelt
-from runner.outbox.publish import EVERYBODYS, OutboxGone
+from runner.outbox.publish import OutboxGone
+from runner.outbox.staging import EVERYBODYS
 from runner.state.jobs import Job
 from runner.system.clocks import Clocks
 

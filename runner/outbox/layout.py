@@ -1,0 +1,56 @@
+"""Says where in an outbox everything lies: what is visible, what is staged, what is earlier."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.system.files.output_folder import FILES
+
+STAGING = ".staging"
+HISTORY = ".history"
+RESULT, ERROR, STATUS = ".result.json", ".error.json", ".status.json"
+NOTEBOOK = ".ipynb"
+PUBLISHED = (RESULT, ERROR, NOTEBOOK, FILES)
+"""What is published under a name, the reports first."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of one outbox."""
+
+    folder: Path
+
+    def base(self, name: str) -> Path:
+        """Give the path of a name, without suffix; see `beside`."""
+        return self.folder / name
+
+    @property
+    def all_staging(self) -> Path:
+        """Give the folder of all that is staged."""
+        return self.folder / STAGING
+
+    def staging(self, job_id: str) -> Path:
+        """Give the folder of what is staged for a job."""
+        return self.all_staging / job_id
+
+    def staged_files(self, job_id: str) -> Path:
+        """Give the folder that becomes a job's `NAME.files`."""
+        return self.staging(job_id) / "files"
+
+    def history(self, name: str) -> Path:
+        """Give the folder of the earlier runs of a name."""
+        return self.folder / HISTORY / name
+
+
+def beside(base: Path, suffix: str) -> Path:
+    """Give a file of a name: `base` with a suffix."""
+    return base.with_name(base.name + suffix)
+
+
+def free(path: Path) -> Path:
+    """Give `path`, or the next name like it that is free."""
+    candidate, count = path, 1
+    while os.path.lexists(candidate):
+        count += 1
+        candidate = path.with_name(f"{path.name}.{count}")
+    return candidate
