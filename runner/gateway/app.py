@@ -268,12 +268,12 @@ class App:
         with self.arrivals.listen(name) as next_look:
             yield b"retry: 2000\n\n"
             while not self.arrivals.is_closed and not has_left():
-                report = self._record.outbox.of_job(name, job_id)
-                if report is not None:
-                    yield event("state", {"job_id": job_id, "status": report.head["status"]})
-                    yield event("result", report.content)
+                seen = self._record.look(name, job_id)
+                if seen.report is not None:
+                    yield event("state", {"job_id": job_id, "status": seen.report.head["status"]})
+                    yield event("result", seen.report.content)
                     return
-                progress = self._record.progress(name, job_id)
+                progress = seen.progress
                 status = self._status(job_id, progress)
                 quiet += 1
                 if said.get("state") != status:
