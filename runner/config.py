@@ -175,6 +175,7 @@ class History(Section):
 
     keep_days: float = Field(30, gt=0)
     keep_runs: int = Field(20, ge=0)
+    keep_rows_days: float = Field(30, ge=0)
 
 
 class Listening(Section):

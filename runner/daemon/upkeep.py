@@ -35,8 +35,7 @@ class Upkeep:
     def prune(self) -> bool:
         """Keep the history within its limits; gives whether there may be more to remove."""
         history, parts = self._settings.history, self._parts
-        oldest = self._clocks.now() - timedelta(days=history.keep_days)
-        older_than = oldest.isoformat(timespec="milliseconds")
+        older_than = self._days_ago(history.keep_days)
         for job in parts.ledger.unasked(older_than=older_than):
             self._prune_one(job, lambda job: parts.history.retire(job.name))
         jobs = [
@@ -44,10 +43,11 @@ class Upkeep:
             for job in parts.ledger.prunable(older_than=older_than, keep_runs=history.keep_runs)
             if self._prune_one(job, lambda job: parts.outbox.prune(job.name, job.job_id))
         ]
-        parts.ledger.pruned([job.job_id for job in jobs])
+        parts.ledger.pruned([job.job_id for job in jobs], self._days_ago(0))
         if jobs:
             log.info("removed %d old runs from the history", len(jobs))
-        return bool(jobs)
+        rows = parts.ledger.forget(older_than=self._days_ago(history.keep_rows_days))
+        return bool(jobs or rows)
 
     def tidy(self) -> None:
         """Give back memory and disk that nobody needs, and end processes that nobody knows."""
@@ -57,6 +57,9 @@ class Upkeep:
             self._parts.ledger.shrink(SHRINK_SECONDS, self._clocks.seconds)
         except sqlite3.OperationalError as error:
             log.debug("the ledger does not shrink now: %s", error)
+
+    def _days_ago(self, days: float) -> str:
+        return (self._clocks.now() - timedelta(days=days)).isoformat(timespec="milliseconds")
 
     def _prune_one(self, job: Job, step: Callable[[Job], None]) -> bool:
         """Make one step for one job; one that cannot be moved or removed keeps no other."""

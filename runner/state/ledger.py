@@ -25,6 +25,7 @@ from runner.state.jobs import (
 from runner.state.ledger_reader import BUSY_MILLISECONDS, LEDGER_FILE, files_to
 from runner.state.ledger_size import KEPT_BYTES, learn_to_shrink, shrink
 from runner.state.migrations import migrate, utc_now
+from runner.state.totals import forget
 from runner.state.turns import Turns
 
 
@@ -220,15 +221,24 @@ class Ledger(Turns):
         """These jobs' files are in the history now."""
         self._place(job_ids, Place.HISTORY)
 
-    def pruned(self, job_ids: Sequence[str]) -> None:
-        """These jobs' files are gone, and so go their inputs; the narrow rows stay."""
+    def pruned(self, job_ids: Sequence[str], pruned_at: str) -> None:
+        """These jobs' files are gone, and so go their inputs; the narrow rows stay for a while."""
         with self.transaction():
             self._place(job_ids, Place.PRUNED)
+            self._db.executemany(
+                "UPDATE jobs SET pruned_at = ? WHERE job_id = ?",
+                [(pruned_at, job_id) for job_id in job_ids],
+            )
             for table in ("inputs", "outcomes", "warnings", "demands"):
                 self._db.executemany(
                     f"DELETE FROM {table} WHERE job_id = ?",  # noqa: S608
                     [(job_id,) for job_id in job_ids],
                 )
+
+    def forget(self, *, older_than: str, limit: int = 500) -> int:
+        """Remove rows of jobs that were pruned before a time; their counts stay. Give how many."""
+        with self.transaction():
+            return forget(self._db, older_than, limit)
 
     def remember(self, key: str, value: str) -> None:
         """Keep a fact."""

@@ -28,7 +28,7 @@ LEDGER_FILE = "ledger.sqlite3"
 BUSY_MILLISECONDS = 5_000
 
 _FILES = TypeAdapter(list[PublishedFile])
-_COLUMNS = (
+COLUMNS = (
     "seq, job_id, name, state, status, error_type, message, attempt, retries, cancelled, "
     "refused, awaits_settings, request_sha256, input_sha256, accepted_at, started_at, finished_at, "
     "published_at, place"
@@ -85,10 +85,15 @@ class Reading:
         return int(row[0])
 
     def finished(self) -> dict[tuple[Status, ErrorType | None], int]:
-        """How many jobs ended how, ever. Rows are never removed, so the counts never fall."""
+        """How many jobs ended how, ever; those whose rows are gone are in the totals."""
+        counts = (
+            "SELECT status, coalesce(error_type, '') AS error_type, count(*) AS jobs FROM jobs "
+            "WHERE status IS NOT NULL GROUP BY 1, 2"
+        )
+        if self._has("totals"):
+            counts += " UNION ALL SELECT status, error_type, jobs FROM totals"
         rows = self._db.execute(
-            "SELECT status, error_type, count(*) FROM jobs WHERE status IS NOT NULL "
-            "GROUP BY status, error_type"
+            f"SELECT status, error_type, sum(jobs) FROM ({counts}) GROUP BY 1, 2"  # noqa: S608
         )
         return {
             (Status(status), ErrorType(error) if error else None): int(count)
@@ -163,12 +168,17 @@ class Reading:
         """Close the connection."""
         self._db.close()
 
+    def _has(self, table: str) -> bool:
+        """Whether there is such a table; a reader may be newer than the ledger."""
+        query = "SELECT 1 FROM sqlite_master WHERE name = ?"
+        return self._db.execute(query, (table,)).fetchone() is not None
+
     def _one(self, where: str, *values: object) -> Job | None:
         found = self._many(where, *values)
         return found[0] if found else None
 
     def _many(self, where: str, *values: object, source: str = "jobs") -> list[Job]:
-        query = f"SELECT {_COLUMNS} FROM {source} WHERE {where}"  # noqa: S608 - constants
+        query = f"SELECT {COLUMNS} FROM {source} WHERE {where}"  # noqa: S608 - constants
         rows = self._db.execute(query, values)
         return [_job(row) for row in rows]
 

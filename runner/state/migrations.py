@@ -78,9 +78,22 @@ CREATE TABLE IF NOT EXISTS library (
     job_id TEXT NOT NULL REFERENCES jobs (job_id)
 ) WITHOUT ROWID;
 """
+_TOTALS = """
+CREATE TABLE totals (
+    status     TEXT NOT NULL,
+    error_type TEXT NOT NULL,
+    jobs       INTEGER NOT NULL,
+    PRIMARY KEY (status, error_type)
+) WITHOUT ROWID;
+ALTER TABLE jobs ADD COLUMN pruned_at TEXT;
+UPDATE jobs SET pruned_at = finished_at WHERE place = 'pruned';
+CREATE INDEX jobs_pruned ON jobs (pruned_at) WHERE place = 'pruned';
+"""
+
 STEPS = (
     _SCHEMA,  # 1
     _SCHEMA,  # 2: ledgers of version 1 lack what was added while that was the only version
+    _TOTALS,  # 3: rows of pruned jobs leave, their counts stay
 )
 """What leads from each version to the next one, as SQL; the first from no ledger at all."""
 VERSION = len(STEPS)

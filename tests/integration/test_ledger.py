@@ -605,7 +605,7 @@ def test_pruned_job_keeps_its_row_only(ledger: Ledger) -> None:
     into_history(ledger, 1, "a", NOW)
     into_history(ledger, 2, "a", NOW)
     ledger.warn(job_id(1), "w")
-    ledger.pruned([job_id(1)])
+    ledger.pruned([job_id(1)], NOW)
     job = ledger.job(job_id(1))
     assert job is not None
     assert (job.status, job.place) == (Status.SUCCEEDED, Place.PRUNED)
@@ -808,7 +808,7 @@ def test_the_newest_run_of_a_library_notebook_is_known(ledger: Ledger) -> None:
     """By its path, also when what was asked is pruned; others leave no trace there."""
     for number, library in enumerate(["a.ipynb", "b/c.ipynb", "a.ipynb", None]):
         ledger.accept(replace(acceptance(number, f"n{number}"), library=library))
-    ledger.pruned([job_id(2)])
+    ledger.pruned([job_id(2)], NOW)
     runs = ledger.library_runs()
     assert {path: job.job_id for path, job in runs.items()} == {
         "a.ipynb": job_id(2),
@@ -847,7 +847,7 @@ def test_the_files_shrink_when_what_they_held_is_gone(tmp_path: Path) -> None:
     assert reader.count_queued() == 0
     for number in range(1, 61):
         ledger.published(job_id(number), NOW)
-    ledger.pruned([job_id(number) for number in range(1, 61)])
+    ledger.pruned([job_id(number) for number in range(1, 61)], NOW)
     assert size_of(tmp_path) > 60 << 20
     wait_for(lambda: not ledger.shrink(0.05, time.monotonic))
     assert size_of(tmp_path) < 40 << 20
@@ -869,6 +869,45 @@ def test_a_ledger_of_an_earlier_version_learns_to_shrink(tmp_path: Path) -> None
     assert ledger._db.execute("PRAGMA auto_vacuum").fetchone()[0] == 2
     assert ledger._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert state_of(ledger, 1) is State.RUNNING
+    ledger.close()
+
+
+def test_rows_of_pruned_jobs_leave_and_their_counts_stay(ledger: Ledger) -> None:
+    """The oldest first, and only pruned ones; the newest run of a library notebook stays too."""
+    for number in range(1, 7):
+        bring(ledger, number, State.CLOSED)
+    ledger.accept(replace(acceptance(7, "other"), library="other.ipynb"))
+    ledger.start(job_id(7), NOW)
+    ledger.seal(seal(7, failed(REFUSAL)), from_state=State.RUNNING)
+    ledger.published(job_id(7), NOW)
+    before = ledger.finished()
+    ledger.pruned([job_id(number) for number in (1, 2, 3, 7)], NOW)
+    ledger.warn(job_id(1), "noted late")
+    assert ledger.forget(older_than=NOW) == 0
+    assert ledger.forget(older_than=LATER, limit=2) == 2
+    assert ledger.forget(older_than=LATER) == 1
+    assert ledger.forget(older_than=LATER) == 0
+    assert sorted(int(job.job_id, 16) for job in ledger.jobs()) == [4, 5, 6, 7]
+    assert ledger.finished() == before
+    assert sum(before.values()) == 7
+
+
+def test_the_ledger_does_not_grow_with_jobs_that_are_gone(tmp_path: Path) -> None:
+    """Many of them leave a small file and true counts; 50,000 leave the same as these."""
+    ledger = Ledger(tmp_path)
+    for first in range(0, 10_000, 1_000):
+        numbers = range(first, first + 1_000)
+        with ledger.transaction():
+            for number in numbers:
+                bring(ledger, number, State.CLOSED, f"n{number % 50}")
+            ledger.pruned([job_id(number) for number in numbers], NOW)
+            ledger.forget(older_than=LATER, limit=1_000)
+        ledger.shrink(1, time.monotonic)
+    assert ledger.finished() == {(Status.SUCCEEDED, None): 10_000}
+    assert sum(one.jobs for one in ledger.durations(Stage.RUN)) == 10_000
+    assert ledger.jobs() == []
+    wait_for(lambda: not ledger.shrink(1, time.monotonic))
+    assert size_of(tmp_path) < 20 << 20
     ledger.close()
 
 
