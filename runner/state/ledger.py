@@ -3,7 +3,6 @@
 Knows nothing of files in the in- and outbox. One `Ledger` writes, from one thread.
 """
 
-import bisect
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,20 +11,17 @@ from pathlib import Path
 
 from runner.contract.outcome import PublishedFile
 from runner.state.jobs import (
-    DURATION_BOUNDS,
     MOVES,
     Acceptance,
     IllegalMove,
     Place,
     Seal,
-    Stage,
     State,
-    seconds_between,
 )
 from runner.state.ledger_reader import BUSY_MILLISECONDS, LEDGER_FILE, files_to
 from runner.state.ledger_size import KEPT_BYTES, learn_to_shrink, shrink
 from runner.state.migrations import migrate, utc_now
-from runner.state.totals import forget
+from runner.state.totals import count_durations, forget
 from runner.state.turns import Turns
 
 
@@ -210,7 +206,9 @@ class Ledger(Turns):
                 "outcome = json_set(outcome, '$.results', '{}') WHERE job_id = ?",
                 (job_id,),
             )
-            self._count_durations(job_id)
+            job = self.job(job_id)
+            assert job is not None
+            count_durations(self._db, job)
 
     def warn(self, job_id: str, warning: str) -> None:
         """Note something for the result of a job that is not sealed yet."""
@@ -244,28 +242,6 @@ class Ledger(Turns):
         """Keep a fact."""
         with self.transaction():
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
-
-    def _count_durations(self, job_id: str) -> None:
-        job = self.job(job_id)
-        assert job is not None
-        ends = (
-            (Stage.WAIT, job.accepted_at, job.started_at),
-            (Stage.RUN, job.started_at, job.finished_at),
-            (Stage.PUBLISH, job.finished_at, job.published_at),
-        )
-        taken = [
-            (stage, seconds_between(start, end))
-            for stage, start, end in ends
-            if start is not None and end is not None
-        ]
-        self._db.executemany(
-            "INSERT INTO durations VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE "
-            "SET jobs = jobs + 1, seconds = seconds + excluded.seconds",
-            [
-                (stage, DURATION_BOUNDS[bisect.bisect_left(DURATION_BOUNDS, seconds)], seconds)
-                for stage, seconds in taken
-            ],
-        )
 
     def _place(self, job_ids: Sequence[str], place: Place) -> None:
         with self.transaction():

@@ -1,6 +1,9 @@
-"""Counts of jobs whose rows have left the ledger, so that counts of all jobs never fall."""
+"""Counts that outlive the rows of jobs, so that what is told of all jobs never falls."""
 
+import bisect
 import sqlite3
+
+from runner.state.jobs import DURATION_BOUNDS, Job, Stage, seconds_between
 
 _OLD = (
     "SELECT job_id FROM jobs WHERE place = 'pruned' AND pruned_at < ? "
@@ -25,3 +28,25 @@ def forget(connection: sqlite3.Connection, older_than: str, limit: int) -> int:
                 (job_id,),
             )
     return len(ids)
+
+
+def count_durations(connection: sqlite3.Connection, job: Job) -> None:
+    """Count how long a job took that is closed now, in the transaction around it."""
+    ends = (
+        (Stage.WAIT, job.accepted_at, job.started_at),
+        (Stage.RUN, job.started_at, job.finished_at),
+        (Stage.PUBLISH, job.finished_at, job.published_at),
+    )
+    taken = [
+        (stage, seconds_between(start, end))
+        for stage, start, end in ends
+        if start is not None and end is not None
+    ]
+    connection.executemany(
+        "INSERT INTO durations VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE "
+        "SET jobs = jobs + 1, seconds = seconds + excluded.seconds",
+        [
+            (stage, DURATION_BOUNDS[bisect.bisect_left(DURATION_BOUNDS, seconds)], seconds)
+            for stage, seconds in taken
+        ],
+    )
