@@ -31,6 +31,17 @@ from runner.system.files.disk import Disk
 MAX_JOBS = 1_000_000
 
 
+class NoSuchJob(Fault):
+    """No job has that name or id."""
+
+    exit_code = 1
+
+    def __init__(self, what: str) -> None:
+        is_short = re.fullmatch(r"[0-9a-f]{1,5}", what) is not None
+        hint = ", and an id needs its first six digits at least" if is_short else ""
+        super().__init__(f"there is no job {what!r}; `runner jobs` lists them{hint}")
+
+
 @click.command()
 @click.option(
     "--status", type=click.Choice([str(s) for s in Status]), help="Only jobs of this status."
@@ -126,7 +137,7 @@ def show(settings: Settings, what: str) -> None:
     else:
         found = outbox.current(what)
         if found is None:
-            raise Fault(f"there is no job {what!r}; `runner jobs` lists them")
+            raise NoSuchJob(what)
         content = found.content
     print_json(content)
 
@@ -138,7 +149,7 @@ def cancel(settings: Settings, what: str) -> None:
     """Cancel a job, or everything queued or running under a name."""
     job = _find(settings, what)
     if job is None:
-        raise Fault(f"there is no job {what!r}; `runner jobs` lists them")
+        raise NoSuchJob(what)
     if job.status in (Status.QUEUED, Status.RUNNING):
         submit.cancel(settings.inbox, job.name, job.job_id if what != job.name else None, Disk())
         remark(f"asked to cancel {job.name}")

@@ -69,8 +69,11 @@ def run(
     NOTEBOOK is a file or a path in the library. The result is JSON, or, in a terminal, a few lines.
 
     A daemon that serves these folders runs it. Without one it is run here, in temporary folders
-    that are gone afterwards, unless it is to --keep inbox, outbox and state, or one of these is
-    named.
+    that are gone afterwards. With --keep it uses the folders of the settings instead; a folder
+    that an option names is used, and stays.
+
+    A notebook outside of the library runs in an empty folder of its own and does not see the files
+    beside it: give it absolute paths, or put both into the library.
 
     Exit codes: 0 succeeded, 1 the notebook failed, 2 wrong usage, 3 the request was refused,
     4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble.
@@ -93,10 +96,12 @@ def run(
         _refuse(Failure(error_type=ErrorType.INVALID_REQUEST, message=message))
     named = click.get_current_context().params
     is_served = holder_of(settings.inbox) is not None or holder_of(settings.state) is not None
-    if keep or is_served or any(named.get(folder) for folder in ("inbox", "outbox", "state")):
+    if keep or is_served:
         print_report(run_job(settings, job, job_id, asked | {"id": job_id}), as_json)
-    with temporary(settings) as own:
-        print_report(passing(run_job(own, job, job_id, asked | {"id": job_id})), as_json)
+    going = [folder for folder in ("inbox", "outbox", "state") if not named.get(folder)]
+    with temporary(settings, going) as own:
+        report = run_job(own, job, job_id, asked | {"id": job_id})
+        print_report(passing(report) if "outbox" in going else report, as_json)
 
 
 @click.command()

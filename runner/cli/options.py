@@ -24,6 +24,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 FAULT = 70
 """Exit code (sysexits.h, EX_SOFTWARE) where it is the runner or its machine."""
+_VOLUMES = {"/var/lib/inbox-runner": "inbox-runner-state", "/home/jovyan/work": "jupyter-data"}
+"""Where the image has its named volumes, by compose.yaml."""
 _FOLDERS = ("state", "notebooks", "outbox", "inbox")
 
 
@@ -64,6 +66,15 @@ def _what_to_do(error: PermissionError) -> str:
     if not error.filename:
         return str(error)
     folder = Path(os.fsdecode(error.filename)).parent
+    for place, volume in _VOLUMES.items():
+        if folder.is_relative_to(place):
+            ids = f"{os.geteuid()}:{os.getegid()}"
+            return (
+                f"{error}. {advice_for(folder, error)} If it is the container's volume, made with "
+                "other ids: `docker compose down`, then `docker run --rm -u 0 -v "
+                f"{volume}:/v inbox-runner chown -R {ids} /v`, then `docker compose up -d` "
+                "(docs/operations.md)."
+            )
     containers = "in containers, set NB_UID and NB_GID (docs/operations.md)"
     return f"{error}. {advice_for(folder, error)} Or, {containers}."
 

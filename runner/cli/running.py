@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +27,12 @@ from runner.system.processes.interrupts import quiet_interrupts
 
 
 @contextmanager
-def temporary(settings: Settings) -> Iterator[Settings]:
-    """The same settings with folders of one run; they are gone afterwards. Not the library."""
+def temporary(settings: Settings, names: Sequence[str]) -> Iterator[Settings]:
+    """The same settings, those folders only for one run; they are gone afterwards."""
     folder = tempfile.mkdtemp(prefix="runner-")
     try:
-        names = ["inbox", "outbox", "state"]
-        names += [] if settings.notebooks.is_dir() else ["notebooks"]
-        own = {name: Path(folder, name) for name in names}
+        library = [] if settings.notebooks.is_dir() else ["notebooks"]
+        own = {name: Path(folder, name) for name in (*names, *library)}
         limits = settings.limits.model_copy(update={"free_mb": 0})
         yield settings.model_copy(update={**own, "limits": limits})
     finally:
@@ -47,11 +46,19 @@ def passing(report: Report) -> Report:
     """The report of a run whose folders go: it names nothing that is not there any more."""
     content = report.content
     said: list[JsonValue] = []
-    if content.get("files"):
+    files = content.get("files")
+    listed = files if isinstance(files, list) else []
+    written = [{**file, "url": None} for file in listed if isinstance(file, dict)]
+    if written:
         said.append("the files that it wrote are gone with its folders; --keep keeps them")
     warnings = content.get("warnings")
     kept = warnings if isinstance(warnings, list) else []
-    changes: dict[str, JsonValue] = {"output_nb": None, "warnings": [*kept, *said]}
+    changes: dict[str, JsonValue] = {
+        "output_nb": None,
+        "output_nb_url": None,
+        "files": [*written],
+        "warnings": [*kept, *said],
+    }
     raw = dumps({**content, **changes})
     return replace(report, raw=raw, head={**report.head, **changes})
 

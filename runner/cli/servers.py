@@ -140,7 +140,9 @@ def worker(
     log_to_stderr(logging.INFO)
     address = scheduler or settings.execution.dask.address
     if address is None:
-        raise Fault("where is the scheduler? --scheduler tcp://HOST:8786 (execution.dask.address)")
+        raise click.UsageError(
+            "where is the scheduler? Give --scheduler tcp://HOST:8786, or execution.dask.address"
+        )
     most = memory_mb or (available_memory() or 0) // MEGABYTE // processes
     offer = Offer(slots or max(settings.concurrency // processes, 1), most, gpus, labels)
     place = Place(processes, name, host, port)

@@ -164,8 +164,10 @@ def test_jobs_show_and_cancel(serving: Serving) -> None:
     assert program.await_report("long", 20)["status"] == "cancelled"
     for command, name in (("show", "nobody"), ("show", "\udcff"), ("cancel", "\udcff")):
         unknown = program.run(command, name)
-        assert unknown.returncode == 70
+        assert unknown.returncode == 1
         assert f"there is no job {name!r}" in unknown.stderr
+        assert "six digits" not in unknown.stderr
+    assert "six digits" in program.run("show", "8e8f").stderr
     odd = program.run("jobs", "--name", "\udcff", "-n", "9" * 30)
     assert odd.returncode == 0, odd.stderr
 
@@ -244,6 +246,18 @@ def test_settings_come_from_flag_environment_and_file_in_that_order(make_program
     assert not (one.root / "from-file").exists()
 
 
+def test_of_a_run_only_the_folder_that_was_named_stays(make_program: Make) -> None:
+    """No inbox and no state beside it."""
+    one = make_program()
+    write(one, "job.ipynb", notebook("6 * 7"))
+    before = {path.name for path in one.root.iterdir()}
+    done = one.run("run", "job.ipynb", "--outbox", "out")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in one.root.iterdir()} == {*before, "out"}
+    assert (one.root / "out" / "job.ipynb").exists()
+    assert json.loads(done.stdout)["output_nb"] == "job.ipynb"
+
+
 def test_a_file_that_is_missing_in_the_empty_folder_of_a_run_is_told_with_what_to_do(
     make_program: Make,
 ) -> None:
@@ -256,6 +270,7 @@ def test_a_file_that_is_missing_in_the_empty_folder_of_a_run_is_told_with_what_t
     message = json.loads(done.stdout)["message"]
     assert "empty folder of its own" in message
     assert "absolute path" in message
+    assert "empty folder" in " ".join(one.run("run", "-h").stdout.split())
 
 
 def test_progress_is_shown_on_a_terminal(make_program: Make) -> None:
@@ -302,10 +317,8 @@ def test_a_run_of_a_file_leaves_nothing_behind(make_program: Make, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["results"]["cell_2"]["application/json"] == 42
-    assert (result["output_nb"], [f["path"] for f in result["files"]]) == (
-        None,
-        ["job.files/table.csv"],
-    )
+    assert (result["output_nb"], result["output_nb_url"]) == (None, None)
+    assert [(f["path"], f["url"]) for f in result["files"]] == [("job.files/table.csv", None)]
     assert any("--keep" in warning for warning in result["warnings"])
     assert sorted(path.name for path in one.root.iterdir()) == before
     assert not list(temporary.glob("runner-*"))

@@ -1,10 +1,14 @@
 """Promises of the help: what each command and option says of itself."""
 
+import errno
+import os
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from runner.cli.main import main
+from runner.cli.options import _what_to_do
 
 
 def test_the_list_of_commands_cuts_no_sentence() -> None:
@@ -20,3 +24,13 @@ def test_every_option_says_what_it_is(command: str) -> None:
     """No option stands there with its name alone."""
     options = [one for one in main.commands[command].params if isinstance(one, click.Option)]
     assert [one.opts for one in options if not one.help] == []
+
+
+def test_a_volume_of_other_ids_is_told_with_the_command_that_gives_it_away() -> None:
+    """The state folder of a container, after NB_UID was set."""
+    error = PermissionError(errno.EACCES, "Permission denied", "/var/lib/inbox-runner/ledger.db")
+    told = _what_to_do(error)
+    ids = f"{os.geteuid()}:{os.getegid()}"
+    assert f"-v inbox-runner-state:/v inbox-runner chown -R {ids} /v" in told
+    elsewhere = PermissionError(errno.EACCES, "Permission denied", "/srv/inbox/.lock")
+    assert "NB_UID" in _what_to_do(elsewhere)
