@@ -95,6 +95,10 @@ PROBES = {
     "processes": "import multiprocessing as mp\nprint(mp.current_process().name)\n"
     "with mp.get_context('fork').Pool(2) as pool:\n    print(pool.map(abs, [-1, -2]))\n"
     "with mp.get_context('spawn').Pool(1) as pool:\n    print(pool.map(abs, [-1, -2]))",
+    "processes of a module beside it": "import multiprocessing as mp, pathlib\n"
+    "pathlib.Path('beside.py').write_text('def work(): pass')\nimport beside\n"
+    "process = mp.get_context('spawn').Process(target=beside.work)\n"
+    "process.start(); process.join(); print(process.exitcode)",
     "temporary files": "import tempfile\nprint(tempfile.gettempdir(), tempfile.tempdir)",
     "cached modules": "import sys\nprint('runner' in sys.modules, [n for n in sys.modules"
     " if n.startswith('runner.')])",

@@ -15,6 +15,7 @@ import gc
 import importlib.util
 import io
 import json
+import multiprocessing.process
 import os
 import random
 import select
@@ -162,6 +163,8 @@ class KernelTemplate:
         if not os.environ.get("MPLBACKEND"):
             os.environ["MPLBACKEND"] = INLINE_BACKEND
         os.chdir(setting.folder)
+        # The processes that it spawns look there for what they import.
+        multiprocessing.process.ORIGINAL_DIR = setting.folder  # type: ignore[attr-defined]
         if setting.packages is not None:
             _look_in(setting.packages)
         time.tzset()
