@@ -173,7 +173,7 @@ class Results(Section):
 class History(Section):
     """How long earlier runs are kept."""
 
-    keep_days: float = Field(30, gt=0)
+    keep_days: float = Field(30, ge=0)
     keep_runs: int = Field(20, ge=0)
     keep_rows_days: float = Field(30, ge=0)
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 SHRINK_SECONDS = 0.05
 """At a time, for the ledger to give back what is free."""
+FETCH_DAYS = 1 / 24
+"""A result that nobody gave a name stays so long at least, so that its client can fetch it."""
 
 
 class Upkeep:
@@ -36,7 +38,8 @@ class Upkeep:
         """Keep the history within its limits; gives whether there may be more to remove."""
         history, parts = self._settings.history, self._parts
         older_than = self._days_ago(history.keep_days)
-        for job in parts.ledger.unasked(older_than=older_than):
+        fetched_by = self._days_ago(max(history.keep_days, FETCH_DAYS))
+        for job in parts.ledger.unasked(older_than=fetched_by):
             self._prune_one(job, lambda job: parts.history.retire(job.name))
         jobs = [
             job
