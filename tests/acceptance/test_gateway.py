@@ -365,7 +365,7 @@ def test_a_key_is_the_same_in_latin_1_and_in_utf_8(program: Program) -> None:
     body = json.dumps(notebook(RESULT)).encode()
     jobs = []
     for coding in ("latin-1", "utf-8"):
-        head = "POST /run?wait=0 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        head = "POST /run?wait=60 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         length = f"Content-Length: {len(body)}\r\nIdempotency-Key: Zo\xeb\r\n\r\n"
         status, _, answer = raw_request(program, (head + length).encode(coding) + body)
         assert status in (200, 202)
