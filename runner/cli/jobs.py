@@ -98,12 +98,14 @@ def inbox(settings: Settings, as_json: bool) -> None:
 
     Of each file also since when, and what to do about it.
     """
-    found = waiting.read(settings.state)
+    known = waiting.read(settings.state)
     if holder_of(settings.inbox) is None:
-        errors.print("no runner watches the inbox; start `runner serve`")
-    elif found is None:
+        errors.print(
+            "no runner watches the inbox, so what lies there is not known; start `runner serve`"
+        )
+    elif known is None:
         errors.print("the runner has not looked yet, or its state cannot be read")
-    found = found or waiting.WaitingList()
+    found = known or waiting.WaitingList()
     if as_json:
         print_json(waiting.content_of(found))
         return
@@ -119,7 +121,7 @@ def inbox(settings: Settings, as_json: bool) -> None:
             )
     if found.count > len(found.files):
         errors.print(f"and {found.count - len(found.files)} more")
-    elif not found.files:
+    elif known is not None and not found.files:
         errors.print("nothing stays in the inbox")
 
 
@@ -153,10 +155,10 @@ def cancel(settings: Settings, what: str) -> None:
     if job.status in (Status.QUEUED, Status.RUNNING):
         submit.cancel(settings.inbox, job.name, job.job_id if what != job.name else None, Disk())
         remark(f"asked to cancel {job.name}")
+        if holder_of(settings.inbox) is None:
+            errors.print("no runner owns the inbox now; it takes effect when one starts")
     else:
         remark(f"{job.name} is over already: {job.status}")
-    if holder_of(settings.inbox) is None:
-        errors.print("no runner owns the inbox now; it takes effect when one starts")
 
 
 def _reader(settings: Settings) -> LedgerReader:

@@ -129,6 +129,19 @@ def test_closed_streams_change_no_exit_code(make_program: Make) -> None:
     assert subprocess.run(["sh", "-c", run], cwd=one.root, check=False).returncode == 0
 
 
+def test_without_a_runner_nothing_is_said_that_nobody_knows(serving: Serving) -> None:
+    """What lies in the inbox, and the effect of a cancel of what is over."""
+    program = serving()
+    program.drop("done.ipynb", notebook("1"))
+    program.await_report("done")
+    program.stop()
+    program.drop("waits.ipynb", notebook("1"))
+    said = program.run("inbox").stderr
+    assert "not known" in said
+    assert "nothing stays" not in said
+    assert "takes effect" not in program.run("cancel", "done").stderr
+
+
 def test_run_takes_a_notebook_of_the_library_by_its_path(serving: Serving) -> None:
     """It runs where it lies, whether named from the library or by the file."""
     program = serving()
