@@ -360,6 +360,7 @@ def test_a_retry_does_not_run_beside_the_attempt_before(
         assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
     finally:
         process.resume()
+    wait_for(lambda: runs.begun["job"] == 2)
     program.drop("job.cancel", "")
     assert program.await_report("job")["attempt"] == 2
     assert runs.begun == {"job": 2}
