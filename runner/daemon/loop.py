@@ -4,7 +4,6 @@ Owns the order of these. Knows none of the rules of what it calls.
 """
 
 import logging
-import os
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -100,7 +99,6 @@ class Loop:
         self._pulse = _Timer(self._clock, PULSE_SECONDS)
         self._prune = _Timer(self._clock, PRUNE_SECONDS)
         self._tidy = _Timer(self._clock, TIDY_SECONDS)
-        self._in_terminal = os.isatty(2)
 
     def run(self) -> None:
         """Go round until told to stop, or until the goal is reached."""
@@ -191,15 +189,15 @@ class Loop:
                 self._dispatch.progressed(message.job_id, message.progress)
                 if self._options.on_progress is not None:
                     self._options.on_progress(message.job_id, message.progress)
-            case Signalled(signal.SIGHUP) if not self._is_left_alone():
+            case Signalled(signal.SIGHUP) if not self._hangs_up():
                 self._renew()
             case Signalled():
                 self._stopping.tell(message.number)
                 self._pulse.at = 0.0
 
-    def _is_left_alone(self) -> bool:
-        """Whether SIGHUP came from a terminal that closed, so that nobody can stop us later."""
-        return self._options.goal is not None or (self._in_terminal and not os.isatty(2))
+    def _hangs_up(self) -> bool:
+        """Whether SIGHUP is to end this runner, rather than to renew what kernels come from."""
+        return self._options.goal is not None or self._mailbox.is_left_alone
 
     def _renew(self) -> None:
         """SIGHUP: import everything anew that kernels are forked from."""

@@ -1,5 +1,6 @@
 """What the loop is told by other threads and by signals, and how it waits for that."""
 
+import os
 import queue
 import signal
 from collections.abc import Iterator
@@ -44,6 +45,12 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._in_terminal = os.isatty(2)
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether the terminal has closed in which this was started: nobody can stop us later."""
+        return self._in_terminal and not os.isatty(2)
 
     def put(self, message: Message) -> None:
         """Leave a message."""

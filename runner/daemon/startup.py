@@ -108,7 +108,6 @@ class Startup:
         self._backing = backing
         self._mailbox = mailbox
         self._what = "runner serve" if options.goal is None else "runner run"
-        self._in_terminal = os.isatty(2)
 
     def open(self, stack: ExitStack) -> Parts | None:
         """Open everything; None if it was told to stop meanwhile.
@@ -154,7 +153,7 @@ class Startup:
     def _pause(self, seconds: float) -> bool:
         """Wait; gives whether nobody said to stop. A terminal that closes says so by SIGHUP."""
         numbers = [one.number for one in self._mailbox.read(seconds) if isinstance(one, Signalled)]
-        is_left_alone = self._in_terminal and not os.isatty(2)
+        is_left_alone = self._mailbox.is_left_alone
         return not any(number != signal.SIGHUP or is_left_alone for number in numbers)
 
     def _end_earlier(self, own: Incarnation, ledger: Ledger) -> None:

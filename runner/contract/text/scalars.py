@@ -22,7 +22,6 @@ _NOT_FINITE = frozenset(
     f"{sign}{word}" for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")
 ) | {".nan", ".NaN", ".NAN"}
 _LONGEST_WORD = 5
-_DIGITS = frozenset("0123456789")
 _BEGINNINGS = frozenset("+-.0123456789")
 _EXPONENT = re.compile(r"[eE][-+]?[0-9]+")
 _OTHER_BASES = (("0x", 16, frozenset("0123456789abcdefABCDEF")), ("0o", 8, frozenset("01234567")))

@@ -1,6 +1,5 @@
 """The jobs that the runner has in its hands, and how far each of them is."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -68,10 +67,6 @@ class JobsInHand:
     def count(self, *stages: Stage) -> int:
         """Count those of some stages."""
         return sum(one.stage in stages for one in self._jobs.values())
-
-    def running(self) -> Iterator[InHand]:
-        """Give those that a thread executes."""
-        return iter(self.at(Stage.RUNNING))
 
     def forget_unrecorded(self) -> None:
         """Let go of what was reserved in a transaction that is over: it must not run by that."""

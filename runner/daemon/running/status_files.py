@@ -4,7 +4,7 @@ import logging
 from datetime import datetime
 
 from runner.contract.text.strict_json import JsonValue
-from runner.daemon.running.in_hand import InHand, JobsInHand
+from runner.daemon.running.in_hand import InHand, JobsInHand, Stage
 from runner.execution.order import Progress
 from runner.outbox.publish import Outbox, OutboxGone
 from runner.state.jobs import Job
@@ -37,7 +37,7 @@ class StatusFiles:
         now = self._clocks.seconds()
         if now < self._not_before:
             return
-        running = list(jobs.running())
+        running = jobs.at(Stage.RUNNING)
         try:
             for one in running:
                 if now - one.since >= STATUS_AFTER_SECONDS <= now - one.status_at:
@@ -50,7 +50,7 @@ class StatusFiles:
 
     def next_due(self, jobs: JobsInHand) -> float | None:
         """Seconds until there may be something to write; None if nobody runs or waits."""
-        return STATUS_SECONDS if self._queued_at or any(jobs.running()) else None
+        return STATUS_SECONDS if self._queued_at or jobs.count(Stage.RUNNING) else None
 
     def _write_queued(self, now: float, running: set[str]) -> None:
         """Tell about the first hundred that wait; while NAME runs, its own status stays."""
