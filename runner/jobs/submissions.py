@@ -38,6 +38,19 @@ class Submitted:
     name: str
 
 
+class NotebookChanged(Problem):
+    """410: the library has another notebook at the place of the one that a job ran."""
+
+    def __init__(self, path: str, job_id: str) -> None:
+        super().__init__(
+            410,
+            ProblemType.GONE,
+            f"The library's notebook {path!r} has changed since job {job_id}. POST /run "
+            "with its path and the same parameters runs it as it is now.",
+        )
+        self.path = path
+
+
 class Runs:
     """Submits for one gateway. Safe for many threads."""
 
@@ -79,12 +92,15 @@ class Runs:
         """Give a seat back."""
         self._seats.release()
 
-    def retry(self, job_id: str) -> Submitted:
+    def retry(self, job_id: str, *, as_it_is_now: bool = False) -> Submitted:
         """Submit what was asked for a job once more, as a new job of the same name.
+
+        A notebook of the library has to be what it was, unless it may run `as_it_is_now`.
 
         Raises:
             Problem: 400 where it never was a notebook, 404, 409, 413, 429, 503; 410 where it is not
-                kept, or the library has another notebook at its place by now.
+                kept.
+            NotebookChanged: the library has another notebook at its place by now.
         """
         job = self._record.job(job_id)
         request, notebook = self._record.input_of(job)
@@ -97,27 +113,26 @@ class Runs:
                 message = f"Job {job_id} never had a notebook that could run; drop it anew."
                 raise Problem(400, ErrorType.INVALID_NOTEBOOK, message)
         else:
-            self._check_unchanged(job, str(request["notebook"]))
+            self._check_library(job, str(request["notebook"]), as_it_is_now)
         request.pop("id", None)
         made = job.name.startswith(f"{MADE_NAMES}/") and job.name.endswith(job_id)
         return self._write(Asked(request, None if made else job.name, None), submit.new_job_id())
 
-    def _check_unchanged(self, job: Job, path: str) -> None:
+    def _check_library(self, job: Job, path: str, as_it_is_now: bool) -> None:
         """A retry runs what the job ran. A notebook of the library runs where it lies, or not.
 
         Raises:
-            Problem: 410, it is another one by now, or gone.
+            NotebookChanged: it is another one by now, and that may not run.
+            Problem: 410, it is gone.
         """
         limits = self._settings.limits
         try:
             raw = library_reader(self._settings.notebooks, int(limits.notebook_mb * MEGABYTE))(path)
         except Refused as refused:
             raise gone(f"It cannot be run again as it was: {refused.failure.message}") from refused
-        if job.input_sha256 and hashlib.sha256(raw).hexdigest() != job.input_sha256:
-            raise gone(
-                f"The library's notebook {path!r} has changed since job {job.job_id}. POST /run "
-                "with its path and the same parameters runs it as it is now."
-            )
+        is_same = not job.input_sha256 or hashlib.sha256(raw).hexdigest() == job.input_sha256
+        if not (is_same or as_it_is_now):
+            raise NotebookChanged(path, job.job_id)
 
     def _known(self, asked: Asked, job_id: str) -> Submitted | None:
         """The job of that id, if it is one already: in the inbox, or accepted since.

@@ -613,6 +613,28 @@ def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Pr
     assert page.get_by_label("Memory in MB").input_value() == "100"
 
 
+def test_a_notebook_that_was_repaired_runs_again_as_it_is_now(
+    page: "Page", program: Program
+) -> None:
+    """The page says why it asks, with a button that does it; a program keeps its 410."""
+    file = program.library / "mended.ipynb"
+    tagged = code("n = 1", "parameters")
+    file.write_text(json.dumps(notebook(tagged, "1 / 0")))
+    job_id = run(program, notebook="mended.ipynb", name="mended", parameters={"n": 4})
+    file.write_text(json.dumps(notebook(tagged, code("n * 2", "results"))))
+    answer = requests.post(f"{program.url}/jobs/{job_id}/retry", timeout=60)
+    assert (answer.status_code, answer.json()["error_type"]) == (410, "gone")
+    page.goto(f"/jobs/{job_id}")
+    page.get_by_role("button", name="Run again").click()
+    page.get_by_text("is not the same any more").wait_for()
+    assert_for_everybody(page, "changed")
+    page.get_by_role("button", name="Run it as it is now").click()
+    page.wait_for_url(lambda url: "/jobs/" in url and job_id not in url)
+    page.get_by_role("heading", name="Results").wait_for()
+    assert heading(page) == "mended"
+    assert page.locator(".result .value").inner_text() == "8"
+
+
 def test_what_a_form_sends_is_bounded_and_checked(program: Program) -> None:
     """Broken, foreign and oversized bodies are refused as pages, and nothing is queued."""
     before = newest(program)

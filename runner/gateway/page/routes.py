@@ -21,6 +21,7 @@ from runner.gateway.access import Access, IncomingRequest
 from runner.gateway.answers import HEADERS, Seated, bad, has_left, plainly, see_other
 from runner.gateway.forms import posted, texts
 from runner.gateway.page import render
+from runner.gateway.page.format import shown_name
 from runner.gateway.page.job_view import JobView, sight_of, submitted
 from runner.gateway.page.overview import Overview
 from runner.gateway.page.result_views import Grid, grid_of, json_text
@@ -29,7 +30,7 @@ from runner.gateway.page.stream import Live, stream_url
 from runner.inbox import unclaimed as waiting
 from runner.jobs.problem import Problem, not_found, unavailable
 from runner.jobs.record import Question, Record
-from runner.jobs.submissions import Runs
+from runner.jobs.submissions import NotebookChanged, Runs
 from runner.jobs.submit import cancel
 from runner.jobs.waiting import Arrivals
 from runner.state.jobs import State
@@ -159,7 +160,15 @@ class Pages:
         return see_other(f"/jobs/{job_id}")
 
     def _retry(self, job_id: str) -> HTTPResponse:
-        return see_other(f"/jobs/{self._runs.retry(job_id).job_id}")
+        may_differ = texts(posted(self._settings)).get("as") == "now"
+        try:
+            job = self._runs.retry(job_id, as_it_is_now=may_differ)
+        except NotebookChanged as changed:
+            name = shown_name(self._record.name_of(job_id))
+            return self._page(
+                "changed.html", changed.status, here="", job_id=job_id, name=name, path=changed.path
+            )
+        return see_other(f"/jobs/{job.job_id}")
 
     def _table(self, job_id: str) -> HTTPResponse:
         """A table among the results as CSV, with all its rows."""
@@ -175,13 +184,18 @@ class Pages:
         """Run again or cancel the jobs that are ticked in the list."""
         sent = posted(self._settings).forms
         job_ids = sent.getall("job")[:JOBS_A_PAGE]
-        change = {"retry": self._retry, "cancel": self._cancel}.get(sent.get("do", ""))
+        change = {"retry": self._runs.retry, "cancel": self._cancel}.get(sent.get("do", ""))
         if change is None or not job_ids:
             raise bad("Tick the jobs first, and then choose what is to be done with them.")
         problems = []
         for job_id in job_ids:
             try:
                 change(job_id)
+            except NotebookChanged as changed:
+                problems.append(
+                    f"{changed.path} has changed since job {job_id[:8]}: press Run again on the "
+                    "job's own page, which offers to run it as it is now."
+                )
             except Problem as problem:
                 problems.append(problem.message)
         if problems:
