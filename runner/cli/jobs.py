@@ -15,8 +15,9 @@ from runner.cli.console import hanging
 from runner.cli.options import Fault, with_settings
 from runner.cli.terminal import errors, print_json, print_table, remark
 from runner.config import Settings
+from runner.contract.job_ids import JOB_ID
 from runner.contract.outcome import Status
-from runner.contract.request import JOB_ID, is_text
+from runner.contract.request import is_text
 from runner.contract.text.plain_text import one_line
 from runner.inbox import unclaimed as waiting
 from runner.jobs import submit
@@ -81,13 +82,15 @@ def jobs(
             [
                 job.job_id[:8],
                 job.name,
+                job.submitted_by or "",
                 str(job.status),
                 str(job.error_type or ""),
                 job.accepted_at[:19].replace("T", " "),
                 "" if row["seconds"] is None else f"{row['seconds']:.1f}",
             ]
         )
-    print_table(("job id", "name", "status", "error", "accepted", "seconds"), rows, cut=(1, 3))
+    header = ("job id", "name", "by", "status", "error", "accepted", "seconds")
+    print_table(header, rows, cut=(1, 4, 2))
 
 
 @click.command()

@@ -25,6 +25,8 @@ from runner.state.locks import Owned, holder_of, is_astray
 from runner.system.files.disk import Disk
 from runner.system.processes.interrupts import quiet_interrupts
 
+FACE = "cli"
+
 
 @contextmanager
 def temporary(settings: Settings, names: Sequence[str]) -> Iterator[Settings]:
@@ -105,7 +107,8 @@ def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any])
             folder.mkdir(parents=True, exist_ok=True)
     if is_astray(settings.inbox, settings.state):
         raise Fault(f"the runner waits for its inbox {settings.inbox}, which may be a lost mount")
-    submit.submit(settings.inbox, name, submit.encode(job_id, request), Disk())
+    content = submit.encode(job_id, {"submitted_by": FACE, **request})
+    submit.submit(settings.inbox, name, content, Disk())
     reader = OutboxReader(settings.outbox)
     with _progress() as bar:
         task = bar.add_task(one_line(name), total=None, how_far="starts")

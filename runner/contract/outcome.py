@@ -224,6 +224,11 @@ class Result(Value):
     attempt: int = Field(
         description="How often it was started; 0 where it was refused or cancelled before."
     )
+    submitted_by: str | None = Field(
+        None,
+        description="Who or what made the request: `file`, `http`, `page`, `mcp`, `cli`, or what "
+        "the request says; null for jobs of earlier versions.",
+    )
     accepted_at: str = Field(description="UTC, ISO 8601, like all times here.")
     started_at: str | None
     finished_at: str

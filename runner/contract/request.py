@@ -5,7 +5,6 @@ Owns `Request` and what makes a document one. Refuses disk, clock and network.
 
 import keyword
 import math
-import re
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from runner.contract.job_ids import JOB_ID
 from runner.contract.outcome import ErrorType, refuse
 from runner.contract.text.strict_json import JsonValue, StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
@@ -22,7 +22,6 @@ from runner.contract.text.strict_yaml import loads as load_yaml
 
 MAX_PARAMETER_NODES = 100_000
 MAX_PARAMETER_DEPTH = 100
-JOB_ID = re.compile(r"[0-9a-f]{32}")
 MAX_PATH = 4095
 """Linux opens no longer one."""
 MAX_SHOWN = 200
@@ -112,6 +111,12 @@ class Request(BaseModel):
         None,
         pattern=f"^{JOB_ID.pattern}$",
         description="The job's id, in JSON only. The same id with the same bytes is the same job.",
+    )
+    submitted_by: str | None = Field(
+        None,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,200}$",
+        description="Who or what made the request, shown beside the job; by default the way it "
+        "came: `file`, `http`, `page`, `mcp` or `cli`.",
     )
 
 

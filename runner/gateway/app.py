@@ -51,6 +51,8 @@ from runner.outbox.report import with_url
 from runner.system.files.disk import Disk, read_regular
 from runner.system.processes.side_process import SideProcess
 
+FACE = "http"
+"""Submits what says nothing else of who made it."""
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")
 MAX_COOKIE_CHARS = 8_000
@@ -172,7 +174,7 @@ class App:
         asked = self._read_asked()
         job_id = with_key(asked, request.get_header("idempotency-key"))
         seconds = self._wait_seconds(self._settings.gateway.wait_seconds)
-        return self._await(self._runs.submit(asked, job_id), seconds)
+        return self._await(self._runs.submit(asked.submitted_by(FACE), job_id), seconds)
 
     def _read_asked(self) -> Asked:
         kind = body_kind(request.get_header("content-type"), request.get_header("content-encoding"))
@@ -184,7 +186,7 @@ class App:
 
     def _retry(self, job_id: str) -> HTTPResponse:
         seconds = self._wait_seconds(0.0)
-        return self._await(self._runs.retry(job_id), seconds)
+        return self._await(self._runs.retry(job_id, FACE), seconds)
 
     def _await(self, job: Submitted, seconds: float) -> HTTPResponse:
         report = self._runs.wait(job, seconds, has_left())

@@ -105,6 +105,7 @@ class Row(_Answer):
     error_type: ErrorType | None
     message: str | None
     attempt: int
+    submitted_by: str | None = Field(None, description="Who or what made the request.")
     accepted_at: str
     started_at: str | None
     finished_at: str | None

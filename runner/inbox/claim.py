@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from runner.contract.request import JOB_ID
+from runner.contract.job_ids import JOB_ID
 from runner.inbox.contents import size_limit
 from runner.inbox.drop import Drop
 from runner.system.files.disk import Disk

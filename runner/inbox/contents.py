@@ -9,17 +9,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from runner.contract.job_ids import JOB_ID
 from runner.contract.notebook import check, has_code, is_blank, parse
 from runner.contract.outcome import ErrorType, Failure, Refused
-from runner.contract.request import (
-    JOB_ID,
-    Form,
-    Kind,
-    Request,
-    kind_of,
-    read_document,
-    read_request,
-)
+from runner.contract.request import Form, Kind, Request, kind_of, read_document, read_request
 
 SETTINGS_BYTES = 1024 * 1024
 YAML_BYTES = 16 * 1024

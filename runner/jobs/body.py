@@ -3,15 +3,15 @@
 Pure rules over what came in. Touches neither disk nor socket.
 """
 
-import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.config import Settings
+from runner.contract.job_ids import id_of_key
 from runner.contract.names import MAX_NAME_BYTES, is_job_name, job_name
 from runner.contract.outcome import ErrorType, refuse
 from runner.contract.request import (
@@ -27,7 +27,6 @@ from runner.contract.text.strict_json import loads as load_json
 from runner.inbox.ignore import objection_to_name
 
 MAX_WAIT_SECONDS = 86_400
-_KEYED = b"inbox-runner idempotency key"
 _ITEM_KEYS = frozenset({"json", "binary", "pairedItem", "index", "error", "executionStatus"})
 _MAX_PACKINGS = 5
 _MAPPINGS = ("notebook", "parameters", "resources")
@@ -44,6 +43,10 @@ class Asked:
     request: Mapping[str, Any]
     name: str | None
     job_id: str | None
+
+    def submitted_by(self, face: str) -> "Asked":
+        """Say by which face it came, unless the request says who made it."""
+        return replace(self, request={"submitted_by": face, **self.request})
 
 
 def read_body(raw: bytes, settings: Settings) -> Asked:
@@ -126,11 +129,6 @@ def with_key(asked: Asked, key: str | None) -> str | None:
     if not 0 < len(key) <= 255:
         raise refuse(ErrorType.INVALID_REQUEST, "An Idempotency-Key has 1 to 255 characters.")
     return id_of_key(key)
-
-
-def id_of_key(key: str) -> str:
-    """The job id of an Idempotency-Key: the same at every start, so that nothing is stored."""
-    return hashlib.blake2b(key.encode(), digest_size=16, key=_KEYED).hexdigest()
 
 
 def seconds_to_wait(wait: str | None, prefer: str | None, default: float) -> float:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.config import Settings
+from runner.contract.job_ids import JOB_ID
 from runner.contract.outcome import ErrorType, Status
-from runner.contract.request import JOB_ID
 from runner.contract.text.strict_json import dumps
 from runner.jobs import submit
 from runner.jobs.look import Look, look, progress_of

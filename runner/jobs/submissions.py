@@ -8,12 +8,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from runner.config import MEGABYTE, Settings
+from runner.contract.job_ids import id_of_cause
 from runner.contract.outcome import ErrorType, Refused
+from runner.contract.request import Request
 from runner.inbox.library import library_reader
 from runner.jobs import submit
 from runner.jobs.body import Asked
@@ -75,6 +77,33 @@ class Runs:
         with self._lock:  # of requests with one id at the same time, one is written
             return self._known(asked, job_id) or self._write(asked, job_id)
 
+    def submit_for(self, cause: str, asked: Asked) -> Submitted:
+        """Bring a request into the inbox for a cause, such as `schedule:daily@2026-11-26T06:00Z`.
+
+        One cause is one job: said again, after a restart or with another request, it gives the
+        job that is there, for as long as its row is kept (`history.keep_rows_days`).
+
+        Raises:
+            ValueError: the cause is no line of 1 to 200 characters.
+            Problem: 409 while another request of its name waits in the inbox, 413, 429, 503.
+            OSError: the inbox cannot be written.
+        """
+        job_id = id_of_cause(cause)
+        request = {**asked.request, "submitted_by": cause}
+        Request.model_validate({"submitted_by": cause})
+        with self._lock:
+            known = self._place_of(job_id)
+            return known or self._write(replace(asked, request=request), job_id)
+
+    def _place_of(self, job_id: str) -> Submitted | None:
+        """Look for a job where a request goes, in the order in which it goes there."""
+        waiting = submit.waiting(self._settings.inbox, job_id)
+        if waiting is not None:
+            return Submitted(job_id, waiting[0])
+        with self._record.ledger() as ledger:
+            job = ledger.job(job_id)
+        return None if job is None else Submitted(job_id, job.name)
+
     def wait(self, job: Submitted, seconds: float, has_left: Callable[[], bool]) -> Report | None:
         """The job's report, or None when time ran out, the client left or all seats are taken."""
         if seconds <= 0 or not self._seats.acquire(blocking=False):
@@ -92,8 +121,8 @@ class Runs:
         """Give a seat back."""
         self._seats.release()
 
-    def retry(self, job_id: str, *, as_it_is_now: bool = False) -> Submitted:
-        """Submit what was asked for a job once more, as a new job of the same name.
+    def retry(self, job_id: str, face: str, *, as_it_is_now: bool = False) -> Submitted:
+        """Submit what was asked for a job once more by a face, as a new job of the same name.
 
         A notebook of the library has to be what it was, unless it may run `as_it_is_now`.
 
@@ -115,6 +144,7 @@ class Runs:
         else:
             self._check_library(job, str(request["notebook"]), as_it_is_now)
         request.pop("id", None)
+        request["submitted_by"] = face
         made = job.name.startswith(f"{MADE_NAMES}/") and job.name.endswith(job_id)
         return self._write(Asked(request, None if made else job.name, None), submit.new_job_id())
 
@@ -139,25 +169,29 @@ class Runs:
 
         In this order, since a request that moves on while we look is met at its next place.
         """
-        content = submit.encode(job_id, asked.request)
         waiting = submit.waiting(self._settings.inbox, job_id)
         if waiting is not None:
             name, found = waiting
-            self._check_same(hashlib.sha256(found).hexdigest(), content, asked, name, job_id)
+            self._check_same(hashlib.sha256(found).hexdigest(), asked, name, job_id)
             return Submitted(job_id, name)
         job = self._record.find(job_id)
         if job is not None:
-            self._check_same(job.request_sha256, content, asked, job.name, job_id)
+            self._check_same(job.request_sha256, asked, job.name, job_id)
             report = self._arrivals.reader.of_job(job.name, job_id)
             if report is None and job.state is State.CLOSED:
                 raise gone(f"Job {job_id} is over, and its result is not kept any more.")
             return Submitted(job_id, job.name)
         return None
 
-    def _check_same(
-        self, digest: str, content: bytes, asked: Asked, name: str, job_id: str
-    ) -> None:
-        same = digest == hashlib.sha256(content).hexdigest()
+    def _check_same(self, digest: str, asked: Asked, name: str, job_id: str) -> None:
+        """Compare with a request that has this id. Earlier versions did not say who submitted it.
+
+        Raises:
+            Problem: 400, it is another one.
+        """
+        unsigned = {key: value for key, value in asked.request.items() if key != "submitted_by"}
+        contents = (submit.encode(job_id, one) for one in (asked.request, unsigned))
+        same = digest in {hashlib.sha256(content).hexdigest() for content in contents}
         if same and asked.name in (None, name):
             return
         raise Problem(

@@ -98,6 +98,8 @@ class Job:
     finished_at: str | None
     published_at: str | None
     place: Place
+    submitted_by: str | None = None
+    """Who or what made the request; None for jobs of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Acceptance:
     request_sha256: str
     input_sha256: str
     accepted_at: str
+    submitted_by: str | None = None
     retries: int = 0
     failure: Failure | None = None
     """Why it will not run, if so; it still waits for its turn among the jobs of its name."""

@@ -86,7 +86,8 @@ class Ledger(Turns):
         with self.transaction():
             self._db.execute(
                 "INSERT INTO jobs (job_id, name, state, retries, refused, awaits_settings, "
-                "request_sha256, input_sha256, accepted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "request_sha256, input_sha256, accepted_at, submitted_by) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     new.job_id,
                     new.name,
@@ -97,6 +98,7 @@ class Ledger(Turns):
                     new.request_sha256,
                     new.input_sha256,
                     new.accepted_at,
+                    new.submitted_by,
                 ),
             )
             self._db.execute(

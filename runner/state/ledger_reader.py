@@ -33,6 +33,8 @@ COLUMNS = (
     "refused, awaits_settings, request_sha256, input_sha256, accepted_at, started_at, finished_at, "
     "published_at, place"
 )
+SUBMITTED_BY_SINCE = 4
+"""The version of the ledger whose jobs say who submitted them."""
 QUEUED = "state != 'closed' AND state = 'queued'"
 """SQLite uses a partial index only where its own condition stands in the question as well."""
 
@@ -43,6 +45,9 @@ class Reading:
     def __init__(self, connection: sqlite3.Connection) -> None:
         connection.row_factory = sqlite3.Row
         self._db = connection
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        by = "submitted_by" if version >= SUBMITTED_BY_SINCE else "NULL AS submitted_by"
+        self._columns = f"{COLUMNS}, {by}"  # a reader may be newer than the ledger
 
     def job(self, job_id: str) -> Job | None:
         """The job of that id."""
@@ -120,7 +125,9 @@ class Reading:
 
     def library_runs(self) -> dict[str, Job]:
         """The newest job of each library notebook that was ever asked for, by its path."""
-        rows = self._db.execute("SELECT path, jobs.* FROM library JOIN jobs USING (job_id)")
+        rows = self._db.execute(
+            f"SELECT path, {self._columns} FROM library JOIN jobs USING (job_id)"  # noqa: S608
+        )
         return {row["path"]: _job(row) for row in rows}
 
     def seal_of(self, job_id: str) -> Seal | None:
@@ -178,7 +185,7 @@ class Reading:
         return found[0] if found else None
 
     def _many(self, where: str, *values: object, source: str = "jobs") -> list[Job]:
-        query = f"SELECT {COLUMNS} FROM {source} WHERE {where}"  # noqa: S608 - constants
+        query = f"SELECT {self._columns} FROM {source} WHERE {where}"  # noqa: S608 - constants
         rows = self._db.execute(query, values)
         return [_job(row) for row in rows]
 
@@ -240,6 +247,7 @@ def _job(row: sqlite3.Row) -> Job:
         finished_at=row["finished_at"],
         published_at=row["published_at"],
         place=Place(row["place"]),
+        submitted_by=row["submitted_by"],
     )
 
 

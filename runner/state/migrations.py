@@ -89,11 +89,13 @@ ALTER TABLE jobs ADD COLUMN pruned_at TEXT;
 UPDATE jobs SET pruned_at = finished_at WHERE place = 'pruned';
 CREATE INDEX jobs_pruned ON jobs (pruned_at) WHERE place = 'pruned';
 """
+_SUBMITTED_BY = "ALTER TABLE jobs ADD COLUMN submitted_by TEXT;"
 
 STEPS = (
     _SCHEMA,  # 1
     _SCHEMA,  # 2: ledgers of version 1 lack what was added while that was the only version
     _TOTALS,  # 3: rows of pruned jobs leave, their counts stay
+    _SUBMITTED_BY,  # 4: who or what made the request
 )
 """What leads from each version to the next one, as SQL; the first from no ledger at all."""
 VERSION = len(STEPS)

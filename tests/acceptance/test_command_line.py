@@ -309,7 +309,8 @@ def test_progress_is_shown_on_a_terminal(make_program: Make) -> None:
             break
         seen += chunk
     assert process.stdout is not None
-    assert json.loads(process.stdout.read())["status"] == "succeeded"
+    report = json.loads(process.stdout.read())
+    assert (report["status"], report["submitted_by"]) == ("succeeded", "cli")
     process.wait(10)
     os.close(main)
     text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", seen).decode()

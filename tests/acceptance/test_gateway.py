@@ -511,6 +511,17 @@ def test_a_retry_never_runs_another_notebook(program: Program) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
 
 
+def test_a_job_says_who_submitted_it(program: Program) -> None:
+    """The request itself, or else the way it came; the same key asks for the same job still."""
+    asked = {"notebook": notebook(RESULT), "submitted_by": "n8n, workflow 12"}
+    report = post(program, asked, Idempotency_Key="said").json()
+    again = requests.post(f"{program.url}/jobs/{report['job_id']}/retry?wait=60", timeout=90).json()
+    assert [report["submitted_by"], again["submitted_by"]] == ["n8n, workflow 12", "http"]
+    assert post(program, asked, Idempotency_Key="said").json()["job_id"] == report["job_id"]
+    row = get(program, f"/jobs/{report['job_id']}").json()
+    assert row["submitted_by"] == "n8n, workflow 12"
+
+
 def test_notebook_and_files_can_be_downloaded(program: Program) -> None:
     """As attachments, by the names that the result lists; rendered in a sandbox."""
     script = "from IPython.display import HTML; HTML('<script>alert(1)</script>')"

@@ -34,7 +34,7 @@ def test_a_dropped_notebook_comes_back_with_its_results(serving: Serving) -> Non
     assert report["results"] == {"people": PEOPLE, "scaled": [190, 174], "region": "EU"}
     assert report["output_nb"] == "report.ipynb"
     assert report["cells"] == {"total": 3, "executed": 3}
-    assert report["attempt"] == 1
+    assert (report["attempt"], report["submitted_by"]) == (1, "file")
     executed = json.loads((program.outbox / "report.ipynb").read_bytes())
     assert [cell["execution_count"] for cell in executed["cells"]] == [1, 2, 3]
     assert [path.name for path in program.inbox.iterdir()] == [".runner.lock"]

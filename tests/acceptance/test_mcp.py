@@ -233,6 +233,7 @@ def test_large_results_are_cut_and_kept(server: Agents) -> None:
     uri, executed = found["resources"]
     whole = json.loads(resource(server, uri))
     assert len(whole["result"]["results"]["table"]["data"]) == 1000
+    assert whole["result"]["submitted_by"] == "mcp"
     assert json.loads(resource(server, executed))["cells"][0]["outputs"] == []
 
 

@@ -575,6 +575,7 @@ def test_a_library_notebook_runs_with_a_changed_parameter(page: "Page", program:
     job_id = page.url.rpartition("/")[2]
     found = requests.get(f"{program.url}/jobs/{job_id}/result", timeout=30).json()
     assert found["parameters"] == {"region": "US", "strict": False}
+    assert page.locator("dt", has_text="Submitted by").locator("+ dd").inner_text() == "page"
     assert found["results"]["cell_3"]["text/plain"] == "('US', 2.5, False, ['a', 'b'])"
     page.goto("/ui/library")
     last = page.get_by_role("link", name="Last run of sales.ipynb: Succeeded")

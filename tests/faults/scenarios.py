@@ -1,10 +1,15 @@
 """What users do while disks fail: short stories, each with what must come of it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from runner.jobs.body import Asked
+from runner.jobs.record import Record
+from runner.jobs.submissions import Runs
 from runner.jobs.submit import cancel, encode, submit
+from runner.jobs.waiting import Arrivals
 from tests.conftest import code, notebook
 from tests.faults.simulated import Tree
 from tests.faults.world import Act, Expected, Life, Scenario
@@ -69,6 +74,32 @@ def _client() -> Act:
         submit(life.root / "inbox", name, content, life.disk)
 
     return Act(do, (Expected(name, raw, parameters={"y": 2}),))
+
+
+CAUSE = "schedule:daily@2026-01-02T06:00Z"
+
+
+def _caused() -> tuple[Act, ...]:
+    """A submitter that starts again says the same cause, of which its request was edited since."""
+    asked = notebook(code("'of a cause'"))
+    raw = json.dumps(asked).encode()
+
+    def submitted(number: int) -> Callable[[Life], None]:
+        wanted = Asked({"notebook": asked, "parameters": {"y": number}}, "daily", None)
+        return lambda life: submit_for(life, wanted)
+
+    return (
+        Act(submitted(1), (Expected("daily", raw, parameters={"y": 1}),)),
+        Act(submitted(2), at_once=True),
+        Act(submitted(3)),
+    )
+
+
+def submit_for(life: Life, asked: Asked) -> None:
+    """As a submitter does that knows nothing of what it did before."""
+    settings = life.settings
+    arrivals = Arrivals(settings.outbox)
+    Runs(settings, Record(settings), arrivals, life.disk).submit_for(CAUSE, asked)
 
 
 def _cancelled() -> tuple[Act, ...]:
@@ -167,6 +198,7 @@ SCENARIOS: dict[str, Scenario] = {
         concurrency=2,
     ),
     "client": Scenario((_client(),)),
+    "a cause": Scenario(_caused()),
     "late settings": Scenario(_late()),
     "litter": Scenario(
         (

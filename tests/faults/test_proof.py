@@ -12,7 +12,8 @@ from runner.daemon.running.dispatch import Dispatch
 from runner.daemon.running.publishing import Publishing
 from runner.inbox.claim import Claim, Claims
 from runner.inbox.drop import Drop
-from runner.jobs.submit import cancel
+from runner.jobs import submissions
+from runner.jobs.submit import cancel, new_job_id
 from runner.outbox.history_folders import HistoryFolders, Retirement
 from runner.outbox.layout import ERROR, RESULT
 from runner.outbox.publish import Outbox, Publication
@@ -268,3 +269,11 @@ def test_no_two_steps_can_be_swapped(folder: Path, swap: str) -> None:
 def test_the_program_as_it_is_passes_twice(folder: Path) -> None:
     """What is objected to above is the swap's doing, also after two crashes."""
     assert objection(folder, "dropped again", Swaps(), twice=True) is None
+
+
+def test_an_id_of_its_own_for_each_try_is_objected_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One cause is one job since its id follows from it."""
+    monkeypatch.setattr(submissions, "id_of_cause", lambda _: new_job_id())
+    assert objection(folder, "a cause", Swaps())

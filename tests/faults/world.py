@@ -317,6 +317,7 @@ class Life:
         folders = {name: root / name for name in ("inbox", "outbox", "notebooks", "state")}
         execution = Execution(concurrency=self.world.scenario.concurrency)
         settings = default_settings().model_copy(update={**folders, "execution": execution})
+        self.settings = settings
         self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
         outbox = swaps.outbox(settings.outbox, disk)
         clocks = Clocks(lambda: self.clock, self._now, lambda: 10**19)

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from runner.config import Settings
+from runner.contract.job_ids import id_of_key
 from runner.contract.outcome import ErrorType, Refused
-from runner.jobs.body import id_of_key, read_body, read_form, seconds_to_wait, with_key
+from runner.jobs.body import read_body, read_form, seconds_to_wait, with_key
 
 CELLS = {"cells": [{"cell_type": "code", "source": "1"}]}
 

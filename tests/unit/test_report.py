@@ -45,6 +45,7 @@ JOB = Job(
     finished_at="2026-01-02T03:04:08.500Z",
     published_at=None,
     place=Place.NONE,
+    submitted_by="file",
 )
 FILE = PublishedFile(
     path="sales/daily.files/plot.png", bytes=5, media_type="image/png", sha256="c" * 64
@@ -69,7 +70,7 @@ SCHEMA = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
 RESULT_KEYS = [
     *("schema", "job_id", "name", "status", "results", "files", "output_nb"),
     *("output_nb_url", "parameters"),
-    *("kernel", "cells", "attempt", "accepted_at", "started_at", "finished_at"),
+    *("kernel", "cells", "attempt", "submitted_by", "accepted_at", "started_at", "finished_at"),
     *("duration_seconds", "host", "input_sha256", "warnings"),
 ]
 ERROR_KEYS = ["cell", "cell_index", "cell_source", "ename", "evalue", "traceback"]
@@ -116,6 +117,7 @@ def test_result_says_what_came_out() -> None:
         "kernel": {"name": "python3", "requested": "conda-env"},
         "cells": {"total": 3, "executed": 3},
         "attempt": 1,
+        "submitted_by": "file",
         "accepted_at": "2026-01-02T03:04:05.000Z",
         "started_at": "2026-01-02T03:04:06.000Z",
         "finished_at": "2026-01-02T03:04:08.500Z",
@@ -244,13 +246,13 @@ def test_error_is_as_the_published_schema_says(kind: ErrorType) -> None:
 def test_result_is_as_the_published_schema_says() -> None:
     """And what has a key too many, or one too few, is not.
 
-    The results of earlier versions have no `host` and no addresses, and can be read still.
+    Results of earlier versions lack `host`, addresses and `submitted_by`, and can be read still.
     """
     found = report()
     jsonschema.validate(found, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(found | {"other": 1}, SCHEMA)
-    for key in set(RESULT_KEYS) - {"schema", "host", "output_nb_url"}:
+    for key in set(RESULT_KEYS) - {"schema", "host", "output_nb_url", "submitted_by"}:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({k: v for k, v in found.items() if k != key}, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):

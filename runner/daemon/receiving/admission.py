@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from runner.contract.job_ids import id_of_cause
 from runner.contract.names import job_name
 from runner.contract.outcome import ErrorType, Failure, Refused, refuse
 from runner.contract.request import (
@@ -18,7 +19,10 @@ from runner.contract.rules import Rules
 from runner.inbox.claim import refused_place
 from runner.inbox.drop import Drop, DropKind, Held
 from runner.inbox.library import LibraryReader
-from runner.state.jobs import Acceptance
+from runner.state.jobs import Acceptance, Job
+
+BY_FILE = "file"
+"""Submits what says nothing else: a file that somebody dropped."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,18 @@ def requested_id(drop: Drop) -> str | None:
     return drop.main.contents.wanted_id
 
 
+def is_same_job(drop: Drop, job: Job) -> bool:
+    """Tell whether a request that brings a job's id asks for that job once more.
+
+    It does with the same bytes. A request for a cause does with any: one cause is one job, though
+    what is wanted for it may have been edited since.
+    """
+    request = drop.main.contents.request
+    cause = request.submitted_by if request is not None else None
+    is_of_cause = cause is not None and id_of_cause(cause) == job.job_id
+    return is_of_cause or job.request_sha256 == digest_of(drop)
+
+
 def names_library(drop: Drop) -> bool:
     """Whether a drop asks for a notebook of the library."""
     return drop.kind is DropKind.SUBMIT and drop.main.contents.names_library
@@ -64,6 +80,7 @@ def admit(drop: Drop, job_id: str, admission: Admission, accepted_at: str) -> Ac
         request_sha256=digest_of(drop),
         input_sha256="" if drop.main.too_large else hashlib.sha256(given).hexdigest(),
         accepted_at=accepted_at,
+        submitted_by=request.submitted_by or BY_FILE,
         retries=request.retries,
         failure=failure,
         awaits_settings=not drop.settings and not drop.main.contents.is_request,
@@ -82,6 +99,7 @@ def unread(drop: Drop, job_id: str, accepted_at: str, failure: Failure) -> Accep
         request_sha256=digest_of(drop),
         input_sha256="" if drop.main.too_large else hashlib.sha256(drop.main.raw).hexdigest(),
         accepted_at=accepted_at,
+        submitted_by=BY_FILE,
         failure=failure,
     )
 

@@ -14,7 +14,7 @@ from runner.contract.outcome import ErrorType, Failure
 from runner.daemon.receiving.admission import (
     Admission,
     admit,
-    digest_of,
+    is_same_job,
     refuse_taken_id,
     requested_id,
     unread,
@@ -135,7 +135,7 @@ class Reception:
         """Accept one job, unless the request's id says that it is one already."""
         wanted = requested_id(claim.drop)
         known = self._ledger.job(wanted) if wanted and wanted != claim.job_id else None
-        if known is not None and known.request_sha256 == digest_of(claim.drop):
+        if known is not None and is_same_job(claim.drop, known):
             log.info("job %s: dropped again as %r", wanted, claim.drop.path)
             return
         new = self._admit(claim)

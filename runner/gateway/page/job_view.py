@@ -72,6 +72,7 @@ class JobView:
     started_at: str | None = None
     seconds: float | None = None
     attempt: int = 0
+    submitted_by: str | None = None
     library: str | None = None
     parameters: tuple[tuple[str, str], ...] = ()
     trouble: Trouble | None = None
@@ -138,6 +139,7 @@ def sight_of(
         started_at=job.started_at,
         seconds=_seconds(job),
         attempt=job.attempt,
+        submitted_by=job.submitted_by,
         library=library if isinstance(library, str) else None,
         parameters=tuple((name, _word(value)) for name, value in parameters.items()),
         trouble=_trouble(job, content),

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ from runner.gateway.page.format import shown_name
 from runner.gateway.page.job_view import JobView, sight_of, submitted
 from runner.gateway.page.overview import Overview
 from runner.gateway.page.result_views import Grid, grid_of, json_text
-from runner.gateway.page.run_form import Asking
+from runner.gateway.page.run_form import FACE, Asking
 from runner.gateway.page.stream import Live, stream_url
 from runner.inbox import unclaimed as waiting
 from runner.jobs.problem import Problem, not_found, unavailable
@@ -162,7 +163,7 @@ class Pages:
     def _retry(self, job_id: str) -> HTTPResponse:
         may_differ = texts(posted(self._settings)).get("as") == "now"
         try:
-            job = self._runs.retry(job_id, as_it_is_now=may_differ)
+            job = self._runs.retry(job_id, FACE, as_it_is_now=may_differ)
         except NotebookChanged as changed:
             name = shown_name(self._record.name_of(job_id))
             return self._page(
@@ -184,7 +185,9 @@ class Pages:
         """Run again or cancel the jobs that are ticked in the list."""
         sent = posted(self._settings).forms
         job_ids = sent.getall("job")[:JOBS_A_PAGE]
-        change = {"retry": self._runs.retry, "cancel": self._cancel}.get(sent.get("do", ""))
+        retry = partial(self._runs.retry, face=FACE)
+        changes: dict[str, Callable[[str], object]] = {"retry": retry, "cancel": self._cancel}
+        change = changes.get(sent.get("do", ""))
         if change is None or not job_ids:
             raise bad("Tick the jobs first, and then choose what is to be done with them.")
         problems = []

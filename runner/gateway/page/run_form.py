@@ -30,6 +30,7 @@ from runner.jobs.submissions import Runs
 from runner.state.jobs import Job, JobFilter
 from runner.state.ledger_reader import LedgerReader
 
+FACE = "page"
 KEPT_KEYS = ("kernel",)
 """What a job that is run again keeps, though the form has no field for it."""
 
@@ -180,7 +181,7 @@ class Asking:
         """The job's id, or the form with what the contract has against it."""
         try:
             asked = read_body(dumps_compact(wanted), self._settings)
-            return self._runs.submit(asked, None).job_id, read
+            return self._runs.submit(asked.submitted_by(FACE), None).job_id, read
         except Refused as refusal:
             return None, form.blamed(read, refusal.failure.message)
         except Problem as problem:

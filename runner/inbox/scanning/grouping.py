@@ -6,7 +6,8 @@ Pure: over files that were listed and read.
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from runner.contract.request import JOB_ID, Kind
+from runner.contract.job_ids import JOB_ID
+from runner.contract.request import Kind
 from runner.inbox.drop import Drop, DropKind, Group, Held, Sighting, Stays, Wait
 from runner.inbox.unclaimed import Reason
 

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from anyio import to_thread
 
 from runner.config import MEGABYTE, Settings
+from runner.contract.job_ids import JOB_ID
 from runner.contract.outcome import ErrorType, Status, refuse
-from runner.contract.request import JOB_ID, library_path
+from runner.contract.request import library_path
 from runner.inbox import unclaimed as waiting
 from runner.inbox.library import as_spelt, library_reader
 from runner.jobs.body import Asked, read_body
@@ -36,6 +37,7 @@ T = TypeVar("T")
 Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
 """Told what the status file tells, when it changed."""
 
+FACE = "mcp"
 FIRST_LOOK_SECONDS = 0.05
 LOOK_SECONDS = 0.5
 QUIET_SECONDS = 5.0
@@ -64,7 +66,7 @@ class Jobs:
         Raises:
             Refused, Problem, OSError
         """
-        job = await _aside(self._runs.submit, self._asked(source, keys), None)
+        job = await _aside(self._runs.submit, self._asked(source, keys).submitted_by(FACE), None)
         self._names[job.job_id] = job.name
         if len(self._names) > REMEMBERED_NAMES:
             self._names.pop(next(iter(self._names)))
