@@ -1,1 +1,1 @@
-"""From an order to an outcome: job processes, their kernels, papermill. Knows no folders."""
+"""Turns an order into an outcome: job processes, their kernels, papermill. Knows no folders."""

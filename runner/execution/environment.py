@@ -1,6 +1,6 @@
-"""The environment that notebooks see: an allow-list, so that no secret of the runner is in it.
+"""The environment that notebooks see: an allow-list, so that it holds no secret of the runner.
 
-A pure rule over mappings. Never reads `os.environ` itself.
+Pure, over mappings. Never reads `os.environ` itself.
 """
 
 import os
@@ -53,7 +53,7 @@ _SHELL_NAMES = frozenset(
     LISTEN_PID MAKEFLAGS MAKELEVEL MFLAGS MAKE_TERMERR MAKE_TERMOUT DEBIAN_FRONTEND
     """.split()
 )
-"""Of the shell, or of what has started the runner; no notebook would miss them."""
+"""Variables of the shell, or of the runner's parent; no notebook would miss them."""
 _RUNNER_NAMES = re.compile(
     r"INBOX_RUNNER.*|GATEWAY_.*|MCP_.*|JUPYTER_.*|ROOM_.*|RUNTIME_.*|BIND_ADDRESS"
     r"|MAX_NOTEBOOK_SIZE_MB|EXECUTION_TIMEOUT|USE_SCRAPBOOK"
@@ -62,9 +62,10 @@ _LOGIN_IN_ADDRESS = re.compile(r"://[^/@\s]+@")
 
 
 def clean_environment(source: Mapping[str, str], extra: Iterable[str] = ()) -> dict[str, str]:
-    """What of `source` a notebook may see; `extra` are the names of `kernels.pass_environment`.
+    """Return the part of `source` that a notebook may see, and the names of `extra`.
 
-    An address with a login in it, such as a proxy's, is a secret: only `extra` lets it through.
+    `extra` comes from `kernels.pass_environment`. An address with a login in it, such as a proxy's,
+    is a secret: only `extra` passes it on.
     """
     named = set(extra)
     return {
@@ -75,7 +76,7 @@ def clean_environment(source: Mapping[str, str], extra: Iterable[str] = ()) -> d
 
 
 def activated(environment: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """As with the virtual environment at `prefix` activated: its `python` and `pip` come first."""
+    """Activate the virtual environment at `prefix`: its `python` and `pip` come first."""
     place = os.path.join(prefix, "bin")
     rest = [part for part in environment.get("PATH", os.defpath).split(os.pathsep) if part != place]
     path = os.pathsep.join([place, *rest])
@@ -83,7 +84,7 @@ def activated(environment: Mapping[str, str], prefix: str) -> dict[str, str]:
 
 
 def withheld(source: Mapping[str, str], extra: Iterable[str] = ()) -> list[str]:
-    """Names in `source` that notebooks do not see and might miss, sorted."""
+    """List the names in `source` that notebooks do not see and might miss, sorted."""
     seen = clean_environment(source, extra)
     return sorted(
         name

@@ -1,6 +1,6 @@
-"""What the daemon asks of whatever executes notebooks: this machine, or a cluster.
+"""The protocol between the daemon and an executor: this machine, or a cluster.
 
-A protocol and its values. Executes nothing.
+Executes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from runner.contract.request import Resources
 from runner.execution.order import Order, Progress
 
 OnProgress = Callable[[str, Progress], None]
-"""Told a job's id and how far it is, from any thread."""
+"""Receives a job's id and its progress, from any thread."""
 
 
 @dataclass(frozen=True)
 class Incarnation:
-    """Whose processes these are: `instance` for good, and which of its starts this is."""
+    """The owner of processes: `instance` stays for good, `start` counts its starts."""
 
     instance: str
     start: int = 0
@@ -31,9 +31,9 @@ class Worker:
     slots: int
     running: int
     warm: int
-    """Kernels that wait there and are ready."""
+    """Kernels that wait there, ready."""
     address: str | None = None
-    """In a cluster."""
+    """Its address in a cluster."""
 
 
 class Execution(Protocol):
@@ -41,22 +41,22 @@ class Execution(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many orders may be in flight now; 0 while nobody could execute one."""
+        """How many orders may be in flight now; 0 while none can be executed."""
         ...
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """Where notebooks run now."""
+        """The places where notebooks run now."""
         ...
 
     @property
     def troubles(self) -> Sequence[str]:
-        """Why no order would be executed now, in words for a person."""
+        """Reasons why no order can be executed now, in words for a person."""
         ...
 
     @property
     def notes(self) -> Sequence[str]:
-        """What is not as it could be, though orders are executed."""
+        """Shortcomings that do not stop execution, in words for a person."""
         ...
 
     @property
@@ -66,19 +66,19 @@ class Execution(Protocol):
 
     @property
     def runtime_folder(self) -> str | None:
-        """What a start after a crash is to remove; None if there is nothing of the kind."""
+        """Folder that a start after a crash removes; None if there is none."""
         ...
 
     def fits(self, wanted: Resources, taken: Sequence[Resources]) -> bool:
-        """Whether an order with these needs can start now beside those in flight."""
+        """Return whether an order with these needs can start now beside those in flight."""
         ...
 
     def why_never(self, wanted: Resources) -> str | None:
-        """Why no order with these needs will ever be executed here; None if that is not so."""
+        """Say why no order with these needs can ever be executed here; None if one can."""
         ...
 
     def keep(self, room: int) -> None:
-        """What is due between two jobs; `room` is how many kernels may be made ready now."""
+        """Do the chores between two jobs; `room` is how many kernels may be made ready now."""
         ...
 
     def renew(self) -> None:
@@ -88,10 +88,10 @@ class Execution(Protocol):
     def execute(
         self, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
-        """Run one order to its end, at most once; whatever happens, an outcome comes of it.
+        """Run one order to its end, at most once, and return its outcome whatever happens.
 
-        Gives the outcome and the executed notebook, None where nothing was executed. Files are in
-        the order's output folder by then.
+        The second value is the executed notebook; None if nothing was executed. The order's output
+        folder then holds its files.
         """
         ...
 

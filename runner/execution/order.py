@@ -1,6 +1,6 @@
-"""What crosses between the daemon and a job process: an order in, messages and an outcome out.
+"""The messages between the daemon and a job process: an order in, progress and an outcome out.
 
-Values only, as JSON frames. Starts nothing.
+Values as JSON frames. Starts nothing.
 """
 
 import json
@@ -16,7 +16,7 @@ from runner.contract.text.strict_json import JsonValue
 
 TAIL_BYTES = 4096
 READ_SECONDS = 60.0
-"""For reading the results of a run that is over."""
+"""Time to read the results of a run that is over."""
 
 
 class Order(Value):
@@ -49,7 +49,7 @@ class Order(Value):
 
 
 class Progress(Value):
-    """How far a run is; sent at most about once a second."""
+    """The progress of a run; sent at most about once a second."""
 
     cell: int = Field(description="The code cell that runs, from 1.")
     cells: int
@@ -69,7 +69,7 @@ class Alive(Value):
 
 
 def lease_clock() -> float:
-    """Seconds, of all processes of a machine, those counted too in which it has slept."""
+    """Return seconds that all processes of a machine agree on, including its sleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -92,7 +92,7 @@ def receive(connection: Connection) -> Message:
 
 
 def send_outcome(connection: Connection, outcome: Outcome, executed: bytes | None) -> None:
-    """The last message of a job process, and results and executed notebook behind it."""
+    """Send the last message of a job process, followed by results and executed notebook."""
     narrow = outcome.model_copy(update={"results": "{}"}).model_dump(mode="json")
     send(connection, "outcome", outcome=narrow, executed=executed is not None)
     connection.send_bytes(outcome.results.encode())
@@ -101,7 +101,7 @@ def send_outcome(connection: Connection, outcome: Outcome, executed: bytes | Non
 
 
 def receive_outcome(connection: Connection, message: Message) -> tuple[Outcome, bytes | None]:
-    """What `send_outcome` sent, given its first message."""
+    """Receive the rest of an outcome, after its first message."""
     results = connection.recv_bytes().decode()
     executed = connection.recv_bytes() if message["executed"] else None
     return Outcome.model_validate({**message["outcome"], "results": results}), executed

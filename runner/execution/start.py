@@ -1,4 +1,4 @@
-"""Makes what executes notebooks out of the settings: job processes of this machine, or a cluster.
+"""Creates the executor that the settings name: job processes of this machine, or a cluster.
 
 Starts it, and gives it no order.
 """
@@ -20,9 +20,9 @@ from runner.system.files.output_folder import FileCaps
 log = logging.getLogger(__name__)
 
 BURST_MB = 64
-"""What a kernel may print within 0.2 s and be heard of."""
+"""Output that a kernel may print within 0.2 s without losing it."""
 MOST_IN_FLIGHT = 1000
-"""Orders in a cluster: each has a thread that waits for it."""
+"""Most orders in flight in a cluster: each has a thread that waits for it."""
 
 
 StartExecution = Callable[[Settings, Incarnation, bool, Callable[[], None]], Execution]
@@ -31,7 +31,7 @@ StartExecution = Callable[[Settings, Incarnation, bool, Callable[[], None]], Exe
 def start_execution(
     settings: Settings, own: Incarnation, many: bool, on_change: Callable[[], None]
 ) -> Execution:
-    """What executes: kernels wait where there will be many jobs."""
+    """Create the executor that the settings name."""
     forks = settings.kernels.start == "fork" and many
     if settings.execution.is_cluster:
         return _cluster(settings, own, forks, on_change)
@@ -50,7 +50,7 @@ def start_execution(
 def _cluster(
     settings: Settings, own: Incarnation, forks: bool, on_change: Callable[[], None]
 ) -> Execution:
-    """The Dask cluster; only with it is Dask imported.
+    """Connect to the Dask cluster; imports Dask only here.
 
     Raises:
         ConfigError: Dask is not installed.
@@ -91,7 +91,7 @@ def _cluster(
 
 
 def memory_warning(settings: Settings, available: int | None) -> str | None:
-    """What to say when all runs together may take more memory than this machine has, in bytes."""
+    """Warn if all runs together may take more memory than this machine has, in bytes."""
     if settings.execution.is_cluster or available is None:
         return None
     concurrency, memory_mb = settings.concurrency, settings.limits.memory_mb
@@ -106,10 +106,10 @@ def memory_warning(settings: Settings, available: int | None) -> str | None:
 
 
 def _run_limits(settings: Settings) -> RunLimits:
-    """What one run may take.
+    """Return the limits of one run.
 
-    A message may need twice the room of the output that it brings. A kernel puts all that is
-    printed within 0.2 s into one; what of that is within the limit is to be kept.
+    A message may need twice the room of its output. A kernel puts everything printed within 0.2 s
+    into one message, and the part within the limit must be kept.
     """
     limits = settings.limits
     return RunLimits(
@@ -121,7 +121,7 @@ def _run_limits(settings: Settings) -> RunLimits:
 
 
 def _find_cgroup(settings: Settings) -> Path | None:
-    """The control group for those of runs, if there is one that the runner may use."""
+    """Return a control group for those of runs, if the runner may use one."""
     if not settings.limits.use_cgroup:
         return None
     try:

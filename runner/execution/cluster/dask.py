@@ -1,4 +1,4 @@
-"""Executes orders on the workers of a Dask cluster; the far side of the executor seam.
+"""Executes orders on the workers of a Dask cluster: the `Execution` of many machines.
 
 Knows nothing of ledger or outbox.
 """
@@ -40,7 +40,7 @@ dask.config.set({"distributed.admin.large-graph-warning-threshold": "2GB"})
 
 
 class Cluster:
-    """The workers of one scheduler, as far as they can run notebooks."""
+    """The workers of one scheduler that can run notebooks."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class Cluster:
         own: Incarnation,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """Connect in the background, again and again where that fails.
+        """Connect in the background, and try again after a failure.
 
-        A later start of `own` ends what an earlier one has left on workers. `on_change` is called
-        from another thread when there are other workers, or other troubles.
+        A later start of `own` ends the runs that an earlier one left on workers. Another thread
+        calls `on_change` when the workers or the troubles change.
         """
         self.runtime_folder: str | None = None
         self.pids: set[int] = set()
@@ -80,7 +80,7 @@ class Cluster:
 
     @property
     def slots(self) -> int:
-        """All threads of workers that can run notebooks, up to `execution.concurrency`."""
+        """Threads of all workers that can run notebooks, up to `execution.concurrency`."""
         found = sum(seat.slots for seat in self._seats())
         most = self._bounds.most
         return found if most is None else min(found, most)
@@ -101,7 +101,7 @@ class Cluster:
 
     @property
     def troubles(self) -> Sequence[str]:
-        """Why jobs wait, if the cluster is to blame."""
+        """Reasons of the cluster why jobs wait."""
         if self._contact.trouble is not None:
             return [self._contact.trouble]
         if not any(seat.slots for seat in self._seats()):
@@ -113,19 +113,19 @@ class Cluster:
 
     @property
     def notes(self) -> Sequence[str]:
-        """Workers that are there and of no use."""
+        """Workers that are present but unusable, each with its reason."""
         unable = sorted(self._contact.unable.items())
         return [f"the worker {address} {why}" for address, why in unable]
 
     def fits(self, wanted: Resources, taken: Sequence[Resources]) -> bool:
-        """Whether some worker has what is wanted to spare."""
+        """Return whether some worker can start this now."""
         does = placement.fits(self._seats(), taken, wanted)
         if does:
             self._patience.served(wanted)
         return does
 
     def why_never(self, wanted: Resources) -> str | None:
-        """What no worker has, once none has had it for `patience_seconds`."""
+        """Name the need that no worker has served for `patience_seconds`; None if one may."""
         why = placement.why_never(self._seats(), wanted)
         if why is None:
             self._patience.served(wanted)
@@ -133,16 +133,16 @@ class Cluster:
         return why if self._patience.is_over(wanted) else None
 
     def keep(self, room: int) -> None:
-        """Nothing: workers keep their own kernels warm."""
+        """Do nothing: workers keep their own kernels warm."""
 
     def renew(self) -> None:
-        """Workers do so when they hear of it."""
+        """Have the workers import everything anew; they do so at the next word."""
         self._sendings.renew()
 
     def execute(
         self, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
-        """Send an order, and bring back what came of it. Blocks.
+        """Send an order, and return its outcome and executed notebook. Blocks.
 
         Raises:
             OSError: its folder cannot be read, or the worker that has it cannot write.
@@ -166,7 +166,7 @@ class Cluster:
         self._loop.call_soon_threadsafe(self._sender.stop, job_id, reason)
 
     def close(self) -> None:
-        """End what is in flight, and let workers know that nobody will ask for it."""
+        """End the runs in flight, and tell the workers that nobody will ask for them."""
 
         def close() -> None:
             self._sender.close()
@@ -182,7 +182,7 @@ class Cluster:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _live(self) -> None:
-        """The thread in which all of it happens but waiting."""
+        """Run the event loop: the body of the cluster's thread."""
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._contact.serve())

@@ -1,6 +1,6 @@
-"""Joins a Dask cluster: worker processes of this machine that run notebooks, until told to stop.
+"""Joins a Dask cluster: runs worker processes on this machine until told to stop.
 
-They come again when the scheduler does. Knows nothing of inbox and outbox.
+They return when the scheduler does. Knows nothing of inbox and outbox.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ AGAIN_SECONDS = 2.0
 LOOK_SECONDS = 0.2
 ANSWER_SECONDS = 5.0
 HOME_SECONDS = 10.0
-"""For runs that are interrupted, until their runner has fetched what there is of them."""
+"""Time for a runner to fetch the results of interrupted runs."""
 CLOSE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What one worker process offers: notebooks at a time, and what else requests may ask for."""
+    """What one worker process offers: slots, memory, GPUs and labels."""
 
     slots: int
     memory_mb: int
@@ -41,7 +41,7 @@ class Offer:
 
     @property
     def resources(self) -> dict[str, float]:
-        """As Dask resources; a label serves as many runs as there are slots."""
+        """The same as Dask resources; a label serves as many runs as there are slots."""
         found = {MEMORY: float(self.memory_mb), GPUS: float(self.gpus)}
         found |= {LABEL + label: float(self.slots) for label in self.labels}
         return {name: amount for name, amount in found.items() if amount}
@@ -49,10 +49,10 @@ class Offer:
 
 @dataclass(frozen=True)
 class Place:
-    """Where worker processes are: how many, their name, and where the scheduler reaches them.
+    """Number and name of the worker processes, and where the scheduler reaches them.
 
-    `host` is the address of this machine; found out if None. `port`, or a range such as
-    `9000:9003`, is where workers listen; any if None.
+    `host` is the address of this machine; None finds it out. Workers listen on `port`, or on one of
+    a range such as `9000:9003`; None takes any.
     """
 
     processes: int = 1
@@ -62,7 +62,7 @@ class Place:
 
     @property
     def names(self) -> Sequence[str | None]:
-        """The name of each process."""
+        """Name of each process."""
         if self.name is None or self.processes == 1:
             return [self.name] * self.processes
         return [f"{self.name}-{number}" for number in range(self.processes)]
@@ -71,8 +71,8 @@ class Place:
 def work(scheduler: Scheduler, offer: Offer, place: Place, shutdown_seconds: float = 0) -> None:
     """Serve a scheduler until told to stop (SIGTERM, SIGINT).
 
-    Then no run begins any more, and those that are here have `shutdown_seconds`; told so again, or
-    after that, they end as interrupted.
+    Then no run begins any more, and present runs have `shutdown_seconds` to end. A second signal,
+    or the end of that time, interrupts them.
     """
     # Dask limits numpy and the like to one thread, and notebooks would inherit that. Its profiler
     # looks at every thread a hundred times a second, and ours only wait.
@@ -87,7 +87,7 @@ def work(scheduler: Scheduler, offer: Offer, place: Place, shutdown_seconds: flo
 
 
 class _Stop:
-    """Whether to stop, and until when runs may go on."""
+    """Whether to stop, and how long runs may go on."""
 
     def __init__(self, shutdown_seconds: float) -> None:
         self.told = asyncio.Event()
@@ -95,7 +95,7 @@ class _Stop:
         self._seconds = shutdown_seconds
 
     def tell(self) -> None:
-        """Said once, what runs may end; said again, it does."""
+        """Start draining at the first call; interrupt the remaining runs at the second."""
         if self.told.is_set():
             self.at_once.set()
             return
@@ -133,7 +133,7 @@ async def _work(scheduler: Scheduler, offer: Offer, place: Place, shutdown_secon
 
 
 async def _keep(make: Callable[[], Nanny], address: str, stop: _Stop) -> None:
-    """One worker process, and another one whenever it has left the cluster."""
+    """Run one worker process, and a new one whenever it has left the cluster."""
     ends = asyncio.ensure_future(stop.told.wait())
     said = False
     while not stop.told.is_set():
@@ -157,7 +157,7 @@ async def _keep(make: Callable[[], Nanny], address: str, stop: _Stop) -> None:
 
 
 async def _drain(nanny: Nanny, at_once: asyncio.Event) -> None:
-    """Wait until its runs have ended and their results are fetched, for as long as they have."""
+    """Wait until its runs have ended and their results are fetched, or its time is over."""
     while await _left_on(nanny, end=False) and not at_once.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(at_once.wait(), LOOK_SECONDS)
@@ -168,7 +168,7 @@ async def _drain(nanny: Nanny, at_once: asyncio.Event) -> None:
 
 
 async def _left_on(nanny: Nanny, *, end: bool) -> int:
-    """How much a worker has still got, see there; nothing, if it does not say so."""
+    """Count the runs and unfetched results on a worker; 0 if it does not answer."""
     if nanny.worker_address is None:
         return 0
     try:
@@ -183,7 +183,7 @@ async def _left_on(nanny: Nanny, *, end: bool) -> int:
 
 
 async def _serve(nanny: Nanny) -> None:
-    """Start it, and wait until it has ended.
+    """Start a worker, and wait until it has ended.
 
     Raises:
         OSError, CommClosedError, RuntimeError: the worker could not be started, or not join.
@@ -194,7 +194,7 @@ async def _serve(nanny: Nanny) -> None:
 
 
 async def _close(nanny: Nanny, serving: "asyncio.Future[None]") -> str | None:
-    """End what is left of it; gives what went wrong."""
+    """End the rest of a worker; return the error if there was one."""
     why = None
     if serving.done():
         with suppress(asyncio.CancelledError):

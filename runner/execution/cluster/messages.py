@@ -1,6 +1,6 @@
-"""What crosses between the daemon and a worker of a cluster, and how folders become part of it.
+"""The messages between the daemon and a worker of a cluster, and the packing of folders into them.
 
-Values, and reading and writing of one folder at a time. Sends nothing.
+Reads and writes one folder at a time. Sends nothing.
 """
 
 import os
@@ -18,15 +18,15 @@ from runner.system.files.output_folder import UNPUBLISHED, FileCaps, collect
 
 
 class FolderTooLarge(Exception):
-    """A folder is larger than may travel: `folder, max_bytes`."""
+    """A folder is too large to travel: `folder, max_bytes`."""
 
 
 class NotGranted(Exception):
-    """A run that its owner has not allowed to begin here: `token`."""
+    """A run may not begin here, because its daemon did not allow it: `token`."""
 
 
 class Terms(Value):
-    """What job processes of a worker are made for; the daemon's settings."""
+    """The daemon's settings for the job processes of a worker."""
 
     modules: tuple[str, ...] = ()
     kernel_start_seconds: float = 60
@@ -35,7 +35,7 @@ class Terms(Value):
     warm: int | None = None
     """Kernels that wait in each worker process; None for as many as it has slots."""
     renewed: int = 0
-    """How often everything was to be imported anew."""
+    """Counts the daemon's requests to import everything anew."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,24 @@ class Packed:
 
 @dataclass(frozen=True)
 class Parcel:
-    """One order on its way to a worker, with all that it needs there."""
+    """One order on its way to a worker, with everything that it needs there."""
 
     session: str
-    """Of the daemon, from its start to its end."""
+    """Id of the daemon's session, from its start to its end."""
     token: str
-    """Of this very sending: what is sent once more has another one."""
+    """Id of this sending; another sending of the same order has another one."""
     terms: Terms
     order: Order
     notebook: bytes
     folder: tuple[Packed, ...] | None
-    """Where it runs, if not in its output folder."""
+    """Content of the folder in which it runs; None if it runs in its output folder."""
     caps: FileCaps
     lease_seconds: float
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What comes back."""
+    """What a worker sends back for a parcel."""
 
     outcome: Outcome
     executed: bytes | None
@@ -74,48 +74,48 @@ class Delivery:
 
 
 class Word(Value):
-    """What the daemon says to a worker, every second or so; hearing it renews the lease."""
+    """What the daemon says to a worker every second or so; hearing it renews the lease."""
 
     version: str
     instance: str
-    """Of the daemon's folders."""
+    """Id of the daemon's folders."""
     start: int
-    """Of that instance, counted: a later one ends what is left of an earlier one."""
+    """Counts the starts of that instance: a later one ends the runs of an earlier one."""
     session: str
     number: int
-    """Of this word in its session: a later one may arrive before an earlier one."""
+    """Counts the words of a session: a later one may arrive before an earlier one."""
     lease_seconds: float
     terms: Terms
     allowed: tuple[str, ...] = ()
-    """Tokens of all that this worker may begin or go on with; whatever else it has is to end."""
+    """Tokens of the runs that this worker may begin or continue; it ends all others."""
     denied: tuple[str, ...] = ()
     stops: dict[str, str] = {}
-    """Reasons by token."""
+    """Reasons to end a run, by token."""
     is_last: bool = False
 
 
 class RunSeen(Value):
-    """A run of the session on a worker."""
+    """One run of the session on a worker."""
 
     token: str
     progress: Progress | None = None
 
 
 class Answer(Value):
-    """What a worker answers. One of another version says nothing but that."""
+    """A worker's reply to a word. A worker of another version replies with its version only."""
 
     version: str
     process: str = ""
-    """Another one each time that the worker's process is started."""
+    """Id of the worker's process; a restart gives another one."""
     host: str = ""
     trouble: str | None = None
-    """Why no run can begin there."""
+    """Reason why no run can begin there."""
     warm: int = 0
     runs: tuple[RunSeen, ...] = ()
 
 
 def pack(folder: Path, max_bytes: int) -> tuple[tuple[Packed, ...], list[str]]:
-    """All of a folder but links, hidden names and caches; and what could not be read.
+    """Read all of a folder except links, hidden names and caches; warn of unreadable files.
 
     Raises:
         FolderTooLarge: see there.
@@ -152,7 +152,7 @@ def _left_behind(relative: str, error: OSError) -> str:
 
 
 def unpack(packed: tuple[Packed, ...], into: Path) -> None:
-    """Lay out what was packed below a folder that exists and has nothing of it.
+    """Write packed files into a folder that exists and holds none of them.
 
     Raises:
         ValueError: a path leads out of the folder.
@@ -173,7 +173,7 @@ def unpack(packed: tuple[Packed, ...], into: Path) -> None:
 
 
 def collect_files(source: Path, caps: FileCaps, name: str) -> tuple[tuple[Packed, ...], list[str]]:
-    """The files that would be published, and warnings of those that would not."""
+    """Read the files to publish, and return warnings for the others."""
     chunks: dict[str, list[bytes]] = {}
 
     def take(fd: int, relative: str) -> Iterator[bytes]:
@@ -188,7 +188,7 @@ def collect_files(source: Path, caps: FileCaps, name: str) -> tuple[tuple[Packed
 
 
 def _walk(folder: Path, warnings: list[str]) -> Iterator[tuple[str, int]]:
-    """Folders before what is in them; (relative path, mode)."""
+    """Yield (relative path, mode) of a folder's entries, each folder before its content."""
     pending = [""]
     while pending:
         inner = pending.pop()

@@ -1,6 +1,6 @@
-"""Which workers of a cluster can serve a request's needs, now or ever.
+"""Rules that say which workers of a cluster can serve a request's needs, now or ever.
 
-Pure rules over what workers say they have. Asks no worker.
+Pure, over the resources that workers report. Asks no worker.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from runner.contract.request import Resources
 
 MEMORY, GPUS, LABEL = "memory_mb", "gpus", "label:"
-"""The names of Dask resources; a label's amount is how many runs may use it at a time."""
+"""Names of Dask resources; the amount of a label is the number of runs that may use it."""
 
 PLAIN = Resources()
 LULL_SECONDS = 10.0
-"""Whoever waits asks more often than that."""
+"""A waiting job asks more often than this."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,23 @@ class WorkerCapacity:
 
 
 class Patience:
-    """Since when there has been nobody for which needs; a worker may only be starting anew."""
+    """Tracks how long each set of needs went unserved; a worker may just be restarting."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
         self._clock = clock
         self._asked: dict[str, tuple[float, float]] = {}
-        """When it was asked for first, and last."""
+        """Times of the first and last question, by needs."""
 
     def served(self, wanted: Resources) -> None:
-        """There is somebody."""
+        """Note that a worker serves these needs."""
         self._asked.pop(wanted.model_dump_json(), None)
 
     def is_over(self, wanted: Resources) -> bool:
-        """There is nobody; whether that has been so for long enough. Then it begins anew.
+        """Note that no worker serves these needs; return whether this has lasted too long.
 
-        So it does where nobody has asked for a while: whoever waited has given up.
+        The count begins anew after that, and after a time without questions: the waiting job has
+        given up.
         """
         key, now = wanted.model_dump_json(), self._clock()
         since, last = self._asked.get(key, (now, now))
@@ -56,7 +57,7 @@ class Patience:
 
 
 def as_dask(wanted: Resources) -> dict[str, float]:
-    """A request's needs as Dask resources; empty where it has none."""
+    """Turn a request's needs into Dask resources; empty if it has none."""
     needs = {LABEL + label: 1.0 for label in wanted.labels}
     if wanted.memory_mb is not None:
         needs[MEMORY] = float(wanted.memory_mb)
@@ -66,10 +67,10 @@ def as_dask(wanted: Resources) -> dict[str, float]:
 
 
 def fits(seats: Sequence[WorkerCapacity], taken: Sequence[Resources], wanted: Resources) -> bool:
-    """Whether `wanted` can start beside what is in flight.
+    """Return whether `wanted` can start beside the runs in flight.
 
-    What is in flight is laid out anew, the most demanding first, each where the least is left:
-    the scheduler may have done otherwise, and then this one waits there for a while.
+    The rule places those runs anew, the most demanding first, each on the worker with the least
+    left. The scheduler may have placed them otherwise; then this one waits there for a while.
     """
     if wanted == PLAIN and all(one == PLAIN for one in taken):
         return len(taken) < sum(seat.slots for seat in seats)
@@ -82,7 +83,7 @@ def fits(seats: Sequence[WorkerCapacity], taken: Sequence[Resources], wanted: Re
 
 
 def why_never(seats: Sequence[WorkerCapacity], wanted: Resources) -> str | None:
-    """Why no worker could serve `wanted` even if it had nothing else to do; None if one could."""
+    """Say why no worker could serve `wanted` even when idle; None if one could."""
     needs = as_dask(wanted)
     if not seats or any(serves(seat.has, needs) for seat in seats):
         return None
@@ -94,7 +95,7 @@ def why_never(seats: Sequence[WorkerCapacity], wanted: Resources) -> str | None:
 
 
 def _say(name: str, amount: float, seats: Sequence[WorkerCapacity]) -> str | None:
-    """What is the matter with one need; None if some worker serves it."""
+    """Say which need no worker serves; None if one does."""
     most = max(seat.has.get(name, 0.0) for seat in seats)
     if most >= amount:
         return None
@@ -112,14 +113,14 @@ def _weight(wanted: Resources) -> tuple[int, int, int]:
 
 
 def serves(has: Mapping[str, float], needs: Mapping[str, float]) -> bool:
-    """Whether Dask resources are enough for such needs."""
+    """Return whether Dask resources cover these needs."""
     return all(has.get(name, 0.0) >= amount for name, amount in needs.items())
 
 
 def _take(
     slots: dict[str, int], left: dict[str, dict[str, float]], needs: Mapping[str, float]
 ) -> bool:
-    """Give it a slot where it leaves the least; False where there is none."""
+    """Give it a slot where it leaves the least; False if there is none."""
     able = [a for a, free in slots.items() if free > 0 and serves(left[a], needs)]
     if not able:
         return False

@@ -1,6 +1,6 @@
-"""Orders that are on their way to workers of a cluster, and which worker may begin each of them.
+"""Tracks the orders on their way to workers of a cluster, and decides which worker may begin each.
 
-One worker may, once: that is how no order runs twice, whatever Dask does again. Holds no
+Only one worker may, once: so no order runs twice, even if Dask repeats its task. Holds no
 connection.
 """
 
@@ -23,48 +23,48 @@ from runner.system.files.output_folder import FileCaps
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 60.0
-"""Beside the times of a run, and beside its travels."""
+"""Added to the times of a run and of its travels."""
 STOP_SECONDS = 30.0
-"""For a worker to end a run."""
+"""Time for a worker to end a run."""
 ENDING_SECONDS = 5.0
-"""For a run to be dead after its lease: looks now and then, SIGINT, two seconds, SIGKILL."""
+"""Time for a run to be dead after its lease: a look, SIGINT, two seconds, SIGKILL."""
 SLOW_BYTES = 1_000_000
-"""What travels in a second at the least: for how long a delivery is waited for."""
+"""The slowest travel that a delivery may have, in bytes a second."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a cluster is used within; seconds and bytes."""
+    """Limits of the use of a cluster, in seconds and bytes."""
 
     folder_bytes: int
     caps: FileCaps
     lease_seconds: float
     patience_seconds: float
     most: int | None = None
-    """Orders in flight; None for as many as there are slots."""
+    """Most orders in flight; None for as many as there are slots."""
 
     @property
     def fence_seconds(self) -> float:
-        """After which a run of which nothing is heard is dead for certain."""
+        """Time without a word after which a run is certainly dead."""
         return self.lease_seconds + ENDING_SECONDS
 
     @property
     def travel_seconds(self) -> float:
-        """How long what belongs to an order may be on its way, at the most."""
+        """Longest time that an order and its results may be on their way."""
         return (self.folder_bytes + self.caps.bytes) / SLOW_BYTES
 
 
 @dataclass(eq=False)
 class RemoteRun:
-    """An order that was sent, once."""
+    """One sending of an order."""
 
     order: Order
     on_progress: OnProgress
     addresses: tuple[str, ...]
-    """Of the workers that Dask may give it to."""
+    """Addresses of the workers that may get it from Dask."""
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     worker: str | None = None
-    """Where it was allowed to begin, and in which process."""
+    """Address of the worker that was allowed to begin it."""
     process: str | None = None
     host: str | None = None
     over_by: float = float("inf")
@@ -74,13 +74,13 @@ class RemoteRun:
     why: str = ""
 
     def lose(self, why: str) -> None:
-        """Nothing will come of it any more."""
+        """Give it up: no result of it will come any more."""
         self.why = self.why or why
         self.lost.set()
 
 
 class RemoteRuns:
-    """All of one session. In the loop only, but for `on`."""
+    """All runs of one session. Use it in the loop only, except `on`."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class RemoteRuns:
         tell: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
-        """`tell` gets a word to a worker at once."""
+        """Begin a session. `tell` sends a word to a worker at once."""
         self.session = secrets.token_hex(8)
         self._own = own
         self.terms = terms
@@ -103,23 +103,23 @@ class RemoteRuns:
         self._fences: dict[str, float] = {}
 
     def renew(self) -> None:
-        """Workers are to import everything anew for what is sent from now on."""
+        """Have workers import everything anew for later sendings."""
         self.terms = self.terms.model_copy(update={"renewed": self.terms.renewed + 1})
 
     def on(self, worker: str) -> int:
-        """How many have begun on a worker."""
+        """Count the runs that have begun on a worker."""
         return sum(sending.worker == worker for sending in list(self._sent.values()))
 
     def add(self, sending: RemoteRun) -> None:
-        """It is sent now."""
+        """Track a sending."""
         self._sent[sending.token] = sending
 
     def remove(self, sending: RemoteRun) -> None:
-        """It has come back, or is given up: a worker that still has it ends it."""
+        """Forget a sending that returned or was given up; a worker that has it ends it."""
         del self._sent[sending.token]
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
-        """Where nobody has begun it, nobody will; else the worker is told, and has its time."""
+        """Stop a job: lose it if no worker has begun it, else tell its worker and wait."""
         for sending in self._sent.values():
             if sending.order.job_id != job_id or sending.stop is not None:
                 continue
@@ -132,16 +132,16 @@ class RemoteRuns:
                 self._tell(sending.worker)
 
     def lose_all(self, why: str) -> None:
-        """Nothing comes back any more."""
+        """Give up all runs."""
         for sending in self._sent.values():
             sending.lose(why)
 
     def fence(self, job_id: str) -> None:
-        """A run was given up: for as long as its worker's lease lasts, it may still be alive."""
+        """Block a job's next attempt until the lost run is certainly dead."""
         self._fences[job_id] = self._clock() + self._bounds.fence_seconds
 
     def is_fenced(self, order: Order) -> bool:
-        """Whether an earlier attempt of it may still be alive, also one of an earlier session."""
+        """Return whether an earlier attempt may still be alive, also of an earlier session."""
         until = self._fences.get(order.job_id)
         if until is None and order.attempt > 1:
             until = self._began + self._bounds.fence_seconds
@@ -150,7 +150,7 @@ class RemoteRuns:
     # What the contact asks, and tells
 
     def word_for(self, worker: str, *, denied: str | None, is_last: bool) -> Word:
-        """All that a worker may do for this session now."""
+        """Build the word that tells a worker which runs it may have now."""
         there = [sending for sending in self._sent.values() if sending.worker == worker]
         self._words += 1
         return Word(
@@ -168,7 +168,7 @@ class RemoteRuns:
         )
 
     def may_begin(self, token: str, worker: str, process: str) -> bool:
-        """The first that asks may. Told yes once, it may ask again."""
+        """Grant the token to the first process that asks, also when it asks again."""
         sending = self._sent.get(token)
         if sending is None:
             return False
@@ -181,7 +181,7 @@ class RemoteRuns:
         return (sending.worker, sending.process) == (worker, process)
 
     def heard(self, answer: Answer) -> None:
-        """Pass on how far runs are."""
+        """Pass on the progress of runs."""
         for run in answer.runs:
             sending = self._sent.get(run.token)
             if sending is None or run.progress is None or run.progress == sending.progress:
@@ -190,7 +190,7 @@ class RemoteRuns:
             sending.on_progress(sending.order.job_id, run.progress)
 
     def looked(self, present: Collection[str], known: Mapping[str, WorkerState]) -> None:
-        """Give up what cannot come back."""
+        """Give up the runs that cannot return."""
         for sending in self._sent.values():
             if sending.worker is not None and sending.worker in known:
                 sending.host = known[sending.worker].seat.host
@@ -201,7 +201,7 @@ class RemoteRuns:
         self._fences = {job_id: at for job_id, at in self._fences.items() if at > now}
 
     def is_alone(self) -> None:
-        """The scheduler is gone."""
+        """Give up all runs, because the scheduler is gone."""
         self.lose_all("the scheduler is gone")
 
     def _why_lost(
@@ -221,7 +221,7 @@ class RemoteRuns:
 
 
 def able(known: Mapping[str, WorkerState], order: Order) -> list[str]:
-    """Addresses of workers that have what an order needs."""
+    """Return the addresses of workers that have what an order needs."""
     needs = as_dask(order.resources)
     return [
         address

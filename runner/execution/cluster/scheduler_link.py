@@ -1,6 +1,6 @@
-"""Keeps in touch with the workers of a Dask scheduler: who is there, and what is said.
+"""Keeps the connection to a Dask scheduler and exchanges words with its workers.
 
-Comes back whenever the scheduler does. Sends no order, and judges none.
+Reconnects when the scheduler returns. Sends no order, and judges none.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ CONNECT_SECONDS = 5.0
 AGAIN_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
 FOREIGN_SECONDS = 60.0
-"""A worker without inbox-runner writes a traceback into its log whenever it is asked."""
+"""A worker without inbox-runner logs a traceback for each question, so ask it rarely."""
 
 
 @dataclass
 class WorkerState:
-    """A worker that can run notebooks, as it was last seen."""
+    """The last known state of a worker that can run notebooks."""
 
     seat: WorkerCapacity
     process: str
@@ -42,7 +42,7 @@ class WorkerState:
 
 
 class OtherVersion(Exception):
-    """The scheduler cannot pass on what we send: `what it has`."""
+    """The scheduler cannot pass on our messages: `what it has`."""
 
     def __str__(self) -> str:
         return (
@@ -52,28 +52,28 @@ class OtherVersion(Exception):
 
 
 class Listener(Protocol):
-    """Who has words for workers, and hears what they say; everything in the loop."""
+    """Provides the words for workers and receives their answers; all in the loop."""
 
     session: str
 
     def word_for(self, worker: str, *, denied: str | None, is_last: bool) -> Word:
-        """What a worker is to be told now."""
+        """Return the word for a worker now."""
         ...
 
     def may_begin(self, token: str, worker: str, process: str) -> bool:
-        """Whether a worker's process may begin what was sent with that token."""
+        """Return whether a worker's process may begin the sending with that token."""
         ...
 
     def heard(self, answer: Answer) -> None:
-        """A worker has told of its runs."""
+        """Take a worker's report on its runs."""
         ...
 
     def looked(self, present: Collection[str], known: Mapping[str, WorkerState]) -> None:
-        """All workers were asked: who is in the cluster, and who of them can run notebooks."""
+        """Take the result of a look: workers in the cluster, and those that can run notebooks."""
         ...
 
     def is_alone(self) -> None:
-        """The scheduler is gone, and with it all that was sent."""
+        """Note that the scheduler is gone, and everything sent with it."""
         ...
 
 
@@ -99,7 +99,7 @@ class SchedulerLink:
         self._scheduler = scheduler
         self._lease_seconds = lease_seconds
         self._tell_seconds = min(TELL_SECONDS, lease_seconds / 4)
-        """Others wait for their word while one does not answer."""
+        """Shorter than a lease: other workers wait for their word while one does not answer."""
         self._listener = listener
         self._on_change = on_change
         self._clock = clock
@@ -108,7 +108,7 @@ class SchedulerLink:
         self._looked_at = 0.0
         self.known: dict[str, WorkerState] = {}
         self.unable: dict[str, str] = {}
-        """Workers that are there and of no use, and why."""
+        """Workers that are present but unusable, with the reason."""
         self._foreign_until: dict[str, float] = {}
         self.trouble: str | None = f"not connected to the scheduler at {scheduler.address} yet"
         self._told: object = None
@@ -117,16 +117,16 @@ class SchedulerLink:
 
     @property
     def client(self) -> Client | None:
-        """While the scheduler is there."""
+        """The client while the scheduler is there."""
         client = self._client
         return client if client is not None and self._is_connected(client) else None
 
     def _is_connected(self, client: Client) -> bool:
-        """One that has come back by itself has lost its tasks and what it listened to."""
+        """Return whether this is still the first connection: a later one has lost its tasks."""
         return client.status == "running" and client.scheduler_comm is self._connection
 
     async def serve(self) -> None:
-        """Connect, again and again, and look after the workers until `close`."""
+        """Connect, reconnect, and look after the workers until `close`."""
         while not self._is_closing:
             try:
                 async with self._connected() as client:
@@ -145,22 +145,22 @@ class SchedulerLink:
                 await asyncio.sleep(AGAIN_SECONDS)
 
     def close(self) -> None:
-        """Take leave of all workers, and let `serve` end."""
+        """Say goodbye to all workers, and end `serve`."""
         self._is_closing = True
 
     def tell(self, worker: str, *, denied: str | None = None) -> None:
-        """Say what there is to say at once. What gets lost is said again at the next look."""
+        """Send a worker its word at once. The next look repeats a lost one."""
         self.begin(self._tell(worker, denied))
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something beside."""
+        """Start a background task."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[Client]:
-        """A client of the scheduler.
+        """Open a client of the scheduler.
 
         Raises:
             OSError, TimeoutError: it cannot be reached.
@@ -181,7 +181,7 @@ class SchedulerLink:
                 await asyncio.wait_for(client.close(), CLOSE_SECONDS)
 
     def _is_away(self, why: str) -> None:
-        """There is nobody to talk to."""
+        """Note that the cluster cannot be reached."""
         if self.trouble != why:
             log.warning("%s", why)
         self._client, self.trouble = None, why
@@ -192,7 +192,7 @@ class SchedulerLink:
         self._say_if_changed()
 
     async def _attend(self, client: Client) -> None:
-        """Look after the workers for as long as the scheduler is there.
+        """Look after the workers while the scheduler is there.
 
         Raises:
             OSError, TimeoutError: it is not there any more.
@@ -213,7 +213,7 @@ class SchedulerLink:
         await self._take_leave(client)
 
     async def _make_sure_of_the_scheduler(self, client: Client) -> None:
-        """It reads what is sent to workers, and so it must have the same inbox-runner.
+        """Check its version: it unpacks our messages, so it needs the same inbox-runner.
 
         Raises:
             OtherVersion: it has not.
@@ -255,7 +255,7 @@ class SchedulerLink:
         self._listener.looked(workers.keys(), self.known)
 
     async def _meet(self, client: Client, address: str, info: Mapping[str, Any]) -> None:
-        """Exchange words with one worker, and keep what it says."""
+        """Exchange words with one worker, and keep its answer."""
         try:
             answer = await self._exchange(client, address)
         except Exception as error:  # noqa: BLE001 - whatever it is, this worker is of no use now
@@ -276,7 +276,7 @@ class SchedulerLink:
         self._listener.heard(answer)
 
     def _is_unable(self, address: str, error: Exception) -> None:
-        """One that is silent for a moment keeps its runs until its lease is over."""
+        """Note an unusable worker; a silent one keeps its runs until its lease ends."""
         known = self.known.get(address)
         since = float("-inf") if known is None else known.heard_at
         is_silent = isinstance(error, TimeoutError | OSError)
@@ -291,7 +291,7 @@ class SchedulerLink:
         self.unable[address] = f"cannot run notebooks: {said}{remedy}"
 
     async def _asked(self, event: tuple[float, Mapping[str, str]]) -> None:
-        """A worker asks whether it may begin."""
+        """Answer a worker that asks whether it may begin."""
         token, worker, process = (event[1][key] for key in ("token", "worker", "process"))
         is_allowed = self._listener.may_begin(token, worker, process)
         self.tell(worker, denied=None if is_allowed else token)
@@ -308,7 +308,7 @@ class SchedulerLink:
     async def _exchange(
         self, client: Client, worker: str, *, denied: str | None = None, is_last: bool = False
     ) -> Answer:
-        """Say a word to a worker, and hear its answer.
+        """Send a worker its word, and return its answer.
 
         Raises:
             OSError, TimeoutError: it says nothing.
@@ -324,7 +324,7 @@ class SchedulerLink:
         return Answer.model_validate_json(answers[worker])
 
     async def _take_leave(self, client: Client) -> None:
-        """Workers end what they run for us now, instead of when our lease is over."""
+        """Have workers end our runs now, instead of when our lease ends."""
         said = (self._exchange(client, address, is_last=True) for address in list(self.known))
         await asyncio.gather(*said, return_exceptions=True)
 
@@ -337,7 +337,7 @@ class SchedulerLink:
 
 
 def _is_foreign(error: Exception) -> bool:
-    """Whether a worker cannot import what it is asked for.
+    """Return whether a worker cannot import inbox-runner.
 
     Its scheduler, which does not unpack the exception, makes a plain one of its text.
     """

@@ -1,4 +1,4 @@
-"""Sends one order to the workers of a cluster until one has begun it, and never afterwards."""
+"""Sends one order to the workers of a cluster until one has begun it, and never again."""
 
 import asyncio
 import contextlib
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.25
 CANCEL_SECONDS = 5.0
 MOST_DEATHS = 3
-"""How often several workers may die one after the other while an order is with them."""
+"""How many workers in a row may die before one of them begins an order."""
 LOST = (NotGranted, FutureCancelledError, KilledWorker, CommClosedError)
-"""What becomes of a task when its worker or the scheduler is gone."""
+"""Exceptions of a task whose worker or scheduler is gone."""
 
 
 class NotBegun(Exception):
-    """A sending that no worker has begun, and none will: `reason`."""
+    """No worker has begun a sending, and none will: `reason`."""
 
 
 class Sender:
-    """Has the orders that are not back yet. In the loop only."""
+    """Holds the orders that have not returned. In the loop only."""
 
     def __init__(
         self,
@@ -45,13 +45,13 @@ class Sender:
         bounds: Bounds,
         why_never: Callable[[Resources], str | None],
     ) -> None:
-        """`why_never` says why no worker will ever serve some needs; None if one may."""
+        """Send by `contact`. `why_never` says why no worker can ever serve some needs."""
         self._sendings = sendings
         self._contact = contact
         self._bounds = bounds
         self._why_never = why_never
         self._stopped: dict[str, ErrorType] = {}
-        """Reasons by job id, of orders that may not be sent yet."""
+        """Stop reasons by job id, of orders that are possibly not sent yet."""
         self._orders = 0
         self._is_closing = False
 
@@ -61,7 +61,7 @@ class Sender:
         self._sendings.stop(job_id, reason)
 
     def close(self) -> None:
-        """Send nothing more, and give up what is in flight."""
+        """Send nothing more, and give up the orders in flight."""
         self._is_closing = True
         self._sendings.lose_all("the runner stops")
 
@@ -77,7 +77,7 @@ class Sender:
         folder: tuple[Packed, ...] | None,
         on_progress: OnProgress,
     ) -> Delivery:
-        """Send it until a worker has begun it; from then on, never again."""
+        """Send an order until a worker has begun it, and never again after that."""
         self._orders += 1
         deaths = 0
         try:
@@ -112,9 +112,9 @@ class Sender:
             self._orders -= 1
 
     async def _until_it_may_begin(self, order: Order) -> Outcome | None:
-        """Wait for a worker, and until an earlier attempt is dead for certain.
+        """Wait for a worker, and until an earlier attempt is certainly dead.
 
-        The outcome, if it is stopped before, or no worker can serve it any more.
+        Return the outcome if the order is stopped before that, or no worker can serve it any more.
         """
         while True:
             reason = self._stopped.get(order.job_id)
@@ -130,7 +130,7 @@ class Sender:
             await asyncio.sleep(WAIT_SECONDS)
 
     async def _send_once(self, sending: RemoteRun, parcel: Parcel) -> Delivery:
-        """One sending, to its end.
+        """Send it once, and wait for the end.
 
         Raises:
             NotBegun: see there.
@@ -164,7 +164,7 @@ class Sender:
             self._sendings.remove(sending)
 
     def _without(self, sending: RemoteRun, why: str, error: Exception | None = None) -> Delivery:
-        """What becomes of a sending that brings nothing back.
+        """Return the outcome of a sending without a delivery.
 
         Raises:
             NotBegun: it may be sent again.
@@ -183,15 +183,15 @@ class Sender:
 
 
 async def _cancel(client: Client, future: Future) -> None:
-    """Let the scheduler forget a task; no matter if there is no scheduler."""
+    """Have the scheduler forget a task; ignore a missing scheduler."""
     with contextlib.suppress(OSError, TimeoutError):
         await asyncio.wait_for(client.cancel([future], force=True), CANCEL_SECONDS)
 
 
 async def _delivered(future: Future, lost: "asyncio.Future[Any]") -> Delivery | None:
-    """What comes back; None once it is lost.
+    """Wait for the delivery; None once it is lost.
 
-    Dask fetches several results at a time: who gives one up cancels the others' waiting too.
+    Dask fetches several results at a time, so cancelling one also cancels the wait for the others.
     """
     while True:
         delivery: asyncio.Future[Delivery] = asyncio.ensure_future(future.result())

@@ -1,6 +1,6 @@
-"""The way to a Dask scheduler: how runner and workers prove to it, and it to them, who they are.
+"""TLS settings for Dask: the certificates of runner, workers and scheduler.
 
-Reads settings, and imports Dask only when it is needed. Connects to nothing, and runs nothing.
+Imports Dask only when needed. Connects to nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def security_of(tls: Tls | None) -> "Security | None":
-    """What `Client`, `Scheduler` and `Worker` take as `security`; None where nothing is encrypted.
+    """Return the `security` of `Client`, `Scheduler` and `Worker`; None without encryption.
 
     One certificate serves all three, so that each may be started with the same settings.
 

@@ -1,7 +1,7 @@
-"""A Dask worker's side: executes parcels in job processes of its own, while their daemon is heard.
+"""Runs on a Dask worker: executes parcels in job processes of its own while their daemon is heard.
 
-A parcel begins only when its daemon has allowed that, so that nothing which Dask does again runs
-twice. Knows neither ledger nor folders of the daemon.
+A parcel begins only after its daemon allows it, so a task that Dask repeats does not run twice.
+Knows neither ledger nor folders of the daemon.
 """
 
 import json
@@ -40,45 +40,45 @@ from runner.system.files.disk import Disk
 log = logging.getLogger(__name__)
 
 KEY = "inbox-runner-"
-"""How the keys of our tasks begin; others may use the cluster too."""
+"""Prefix of the keys of our tasks; others may use the cluster too."""
 ASK_SECONDS = 2.0
-"""A question for permission may get lost, and so may the answer."""
+"""Pause before asking for permission again, because a question or its answer may get lost."""
 KEEP_SECONDS = 0.5
-"""Between two looks at leases and kernels that wait; a run that ends makes for one more."""
+"""Pause between two looks at leases and warm kernels; the end of a run wakes earlier."""
 SICK_SECONDS = 30.0
 REMEMBERED = 100_000
-"""Tokens of runs that have been here."""
+"""How many tokens of earlier runs are kept."""
 OVER = frozenset({Status.closing, Status.closed, Status.failed})
 
 
 def topic_of(session: str) -> str:
-    """Where workers ask a daemon for permission: a topic of Dask's events."""
+    """Return the topic of Dask's events at which workers ask a daemon for permission."""
     return f"inbox-runner-{session}"
 
 
 def dask_setup(dask_worker: Worker) -> None:
-    """What `runner worker` has Dask do at first in a worker's process (a preload).
+    """Prepare a worker's process: the Dask preload of `runner worker`.
 
-    Ctrl-C in a terminal goes to all processes there, and is for the one that lets runs end.
+    Ctrl-C in a terminal goes to all its processes, but only `runner worker` should get it.
     """
     del dask_worker
     os.setsid()
 
 
 def version_here() -> str:
-    """Of inbox-runner, where this is called."""
+    """Return the version of inbox-runner of this process."""
     return __version__
 
 
 def exchange(word: str, dask_worker: Worker) -> str:
-    """Hear a daemon and answer it; both are JSON. Quick: it runs in the worker's event loop."""
+    """Take a daemon's word and answer it, both as JSON. Quick: it runs in the event loop."""
     if json.loads(word)["version"] != __version__:
         return Answer(version=__version__).model_dump_json()
     return _side_of(dask_worker).hear(Word.model_validate_json(word)).model_dump_json()
 
 
 def run_parcel(parcel: Parcel) -> Delivery:
-    """Execute a parcel once its daemon allows it. A task: it blocks one of the worker's threads.
+    """Execute a parcel once its daemon allows it. Blocks one of the worker's threads.
 
     Raises:
         NotGranted: it is not to run here.
@@ -88,9 +88,9 @@ def run_parcel(parcel: Parcel) -> Delivery:
 
 
 def drain(end: bool, dask_worker: Worker) -> int:
-    """Begin nothing more on a worker; with `end`, also interrupt what runs.
+    """Begin nothing more on a worker; with `end`, also interrupt its runs.
 
-    Gives how much is still here: what runs, and what nobody has fetched yet. Quick, as `exchange`.
+    Return the number of runs and unfetched results that are still here. Quick, like `exchange`.
     """
     _side_of(dask_worker).drain(end=end)
     return sum(str(key).startswith(KEY) for key in dask_worker.state.tasks)
@@ -98,21 +98,21 @@ def drain(end: bool, dask_worker: Worker) -> int:
 
 @dataclass(eq=False)
 class _Run:
-    """A parcel that is here."""
+    """One parcel on this worker."""
 
     parcel: Parcel
     decided: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
     granted_by: int | None = None
-    """The number of the word that has allowed it to begin."""
+    """Number of the word that allowed it to begin."""
     stop: ErrorType | None = None
     processes: JobProcesses | None = None
-    """Those that have it, while they do."""
+    """The job processes that execute it, while they do."""
     changing: threading.Lock = field(default_factory=threading.Lock)
     progress: Progress | None = None
 
     def hear(self, word: Word) -> None:
-        """What a daemon says of it. What was said before it was allowed counts no more."""
+        """Follow a daemon's word on this run. Words from before it was allowed no longer count."""
         token = self.parcel.token
         if token in word.allowed and self.granted_by is None:
             self.granted_by = word.number
@@ -124,7 +124,7 @@ class _Run:
             self.end(ErrorType.INTERRUPTED)
 
     def end(self, reason: ErrorType) -> None:
-        """It is to end; safe to be said again."""
+        """End it; safe to call again."""
         self.stop = self.stop or reason
         self.decided.set()
         with self.changing:
@@ -132,13 +132,13 @@ class _Run:
                 self.processes.stop(self.parcel.order.job_id, self.stop)
 
     def keep_alive(self, at: float) -> None:
-        """Its daemon was heard then."""
+        """Renew its lease: its daemon was heard at that time."""
         with self.changing:
             if self.processes is not None:
                 self.processes.keep_alive(self.parcel.order.job_id, at)
 
     def execute(self, processes: JobProcesses, order: Order) -> tuple[Outcome, bytes | None]:
-        """Let these execute it.
+        """Execute it in these job processes.
 
         Raises:
             OSError, NotBegun: they cannot.
@@ -160,18 +160,18 @@ class _Run:
 
 
 class _Side:
-    """What one worker knows of the daemons that it works for, and what it runs for them."""
+    """State of one worker: the daemons that it works for, and their runs."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._process = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._words: dict[str, tuple[float, Word]] = {}
-        """The last one of each session, and when it came."""
+        """Time and content of each session's last word."""
         self._gone: deque[str] = deque(maxlen=1000)
-        """Sessions that have taken leave."""
+        """Sessions that have said goodbye."""
         self._sick: tuple[float, str] | None = None
-        """When a run could not begin here, and why."""
+        """Time and reason of the last run that could not begin here."""
         self._is_draining = False
         self._runs: dict[str, _Run] = {}
         self._seen: deque[str] = deque(maxlen=REMEMBERED)
@@ -180,7 +180,7 @@ class _Side:
         threading.Thread(target=self._keep_going, name="inbox-runner", daemon=True).start()
 
     def hear(self, word: Word) -> Answer:
-        """Take in what a daemon says."""
+        """Take a daemon's word, and answer it."""
         with self._lock:
             if self._is_news(word):
                 self._words[word.session] = (lease_clock(), word)
@@ -201,14 +201,14 @@ class _Side:
         )
 
     def _trouble(self) -> str | None:
-        """Why runs should begin elsewhere; after a while it is tried again."""
+        """Say why runs should begin elsewhere; forget the reason after a while."""
         if self._is_draining:
             return "it is being stopped"
         sick = self._sick
         return sick[1] if sick is not None and lease_clock() - sick[0] < SICK_SECONDS else None
 
     def _is_news(self, word: Word) -> bool:
-        """Whether it is the latest of the latest session of its instance; earlier ones are over."""
+        """Return whether a word is its instance's latest, and end earlier sessions."""
         last = self._words.get(word.session)
         if word.session in self._gone or (last is not None and last[1].number > word.number):
             return False
@@ -221,7 +221,7 @@ class _Side:
         return True
 
     def drain(self, *, end: bool) -> None:
-        """See the function of that name."""
+        """Begin nothing more; with `end`, also interrupt the runs."""
         with self._lock:
             self._is_draining = True
             runs = list(self._runs.values()) if end else []
@@ -229,7 +229,7 @@ class _Side:
             run.end(ErrorType.INTERRUPTED)
 
     def run(self, parcel: Parcel) -> Delivery:
-        """One parcel, from its arrival to its delivery.
+        """Execute one parcel, from its arrival to its delivery.
 
         Raises:
             NotGranted, OSError: see `run_parcel`.
@@ -253,7 +253,7 @@ class _Side:
             self._look_now.set()
 
     def _ask(self, run: _Run) -> None:
-        """Wait for the daemon's word on this run.
+        """Ask the daemon for permission, and wait for its word.
 
         Raises:
             NotGranted: it said no, or says nothing any more.
@@ -271,7 +271,7 @@ class _Side:
             raise NotGranted(parcel.token)
 
     def _execute(self, run: _Run) -> Delivery:
-        """All is made ready before the daemon is asked: what cannot begin here may elsewhere."""
+        """Prepare everything before asking: a parcel that cannot begin here may begin elsewhere."""
         parcel, base = run.parcel, Path(self._worker.local_directory) / run.parcel.token
         try:
             try:
@@ -288,7 +288,7 @@ class _Side:
             Disk().discard_tree(base)
 
     def _pool(self, terms: Terms) -> JobProcesses:
-        """The job processes for these terms; made where there are none yet.
+        """Return the job processes for these terms; start them if there are none yet.
 
         Raises:
             OSError: they cannot be started.
@@ -299,7 +299,7 @@ class _Side:
             return self._pools[_key(terms)]
 
     def _is_heard(self, parcel: Parcel, since: float) -> bool:
-        """Whether a parcel's daemon has said something within its lease, or may still do so."""
+        """Return whether a parcel's daemon was heard within its lease, or may still be heard."""
         with self._lock:
             found = self._words.get(parcel.session)
         now = lease_clock()
@@ -309,7 +309,7 @@ class _Side:
         return now - at < word.lease_seconds
 
     def _keep_going(self) -> None:
-        """Until the worker is over: keep kernels warm, and end what nobody waits for any more."""
+        """Keep kernels warm and end orphaned runs, until the worker is over."""
         while self._worker.status not in OVER:
             try:
                 self._look()
@@ -373,7 +373,7 @@ def _side_of(worker: Worker) -> _Side:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Dask tells of each exchange, which would be a line a second."""
+    """Filter out Dask's log line for each exchange, which would be one a second."""
     ours = ((exchange.__name__,), (drain.__name__,))
     return not (record.msg == "Run out-of-band function %r" and record.args in ours)
 
@@ -387,7 +387,7 @@ def _is_same_job(one: _Run, other: _Run) -> bool:
 
 
 def _start(terms: Terms, slots: int) -> JobProcesses:
-    """No control groups: those of one machine have one owner, and there may be many workers."""
+    """Start job processes without control groups: those of one machine have one owner."""
     return JobProcesses(
         environment=clean_environment(os.environ, terms.pass_environment),
         instance=f"worker-{secrets.token_hex(8)}",
@@ -400,7 +400,7 @@ def _start(terms: Terms, slots: int) -> JobProcesses:
 
 
 def _at(base: Path, parcel: Parcel) -> Order:
-    """The order with folders of this machine, which are made here."""
+    """Return the order with folders of this machine, and make them."""
     order, output, folder = parcel.order, base / "output", None
     base.mkdir(mode=0o700)
     output.mkdir()

@@ -1,6 +1,6 @@
-"""What went wrong with a run, as a failure that a person or a program can act on.
+"""Turns the end of a run into a failure that a person or a program can act on.
 
-Pure rules over an exception and the notebook as far as it got. Ends nothing, and runs nothing.
+Pure, over an exception and the notebook as far as it got. Ends nothing, and runs nothing.
 """
 
 import re
@@ -30,37 +30,37 @@ _REASONS = {
     PROCESSES: ErrorType.KERNEL_DIED,
 }
 MOST_CHARS = 20_000
-"""Of an exception's text, and of a line of its traceback, in a report."""
+"""Longest text of an exception, and longest line of its traceback, in a report."""
 MOST_LINES = 400
 _NO_MEMORY = "[Errno 12]"
 _NO_THREAD = "can't start new thread"
 _NO_FILE = re.compile(r"\[Errno 2\] [^:]*: '([^/'][^']*)'")
-"""Of a path that counts from the working folder."""
+"""Matches a missing path that counts from the working folder."""
 _MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What is known of a run's end beside the exception."""
+    """Facts about a run's end besides the exception."""
 
     reason: str | None
-    """Why it was ended early, if it was."""
+    """Reason of an early end; None if there was none."""
     timeout_seconds: float
     limits: RunLimits
     peak: int
-    """The most memory that it was seen to hold, in bytes; 0 if that is not known."""
+    """Most memory seen during the run, in bytes; 0 if unknown."""
     is_out_of_files: bool
-    """Whether its kernel had as many files open as it may."""
+    """Whether the kernel had as many files open as it may."""
     signal: int | None = None
-    """What has ended its kernel, if a signal has."""
+    """The signal that ended the kernel; None if none did."""
     has_own_folder: bool = False
-    """Whether it ran in an empty folder of its own, rather than in that of the library."""
+    """Whether it ran in an empty folder of its own, rather than in the library."""
 
 
 def failure_of(
     error: BaseException | None, run: Run, asked: Unmarked, known: Circumstances
 ) -> Failure | None:
-    """The failure of a run that ended with `error`, or early; None if it succeeded.
+    """Return the failure of a run that ended with `error`, or early; None if it succeeded.
 
     Raises:
         BaseException: `error` itself, if it is none that a notebook can cause.
@@ -115,12 +115,12 @@ def _memory(known: Circumstances) -> str:
 
 
 def _cut(text: str) -> str:
-    """At most `MOST_CHARS` of a text; the executed notebook has all of it."""
+    """Cut a text to `MOST_CHARS`; the executed notebook has all of it."""
     return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]} [cut here]"
 
 
 def _short(lines: list[str]) -> list[str]:
-    """Of a long traceback its beginning and its end."""
+    """Keep the beginning and the end of a long traceback."""
     if len(lines) <= MOST_LINES:
         return lines
     half = MOST_LINES // 2
@@ -128,13 +128,13 @@ def _short(lines: list[str]) -> list[str]:
 
 
 def _is_far_below(known: Circumstances) -> bool:
-    """Whether it was not the run's limit that it came to."""
+    """Return whether the run was far below its own limit."""
     limit = known.limits.memory_mb
     return limit is None or known.peak < limit * _MEGABYTE * 0.9
 
 
 def _by(number: int | None) -> str:
-    """What has ended a kernel, and what to do where that is known."""
+    """Say what ended a kernel, and what to do if that is known."""
     if number is None:
         return ""
     try:
@@ -164,7 +164,7 @@ def _no_file(path: str) -> str:
 
 
 def _place_of(error: BaseException | None, run: Run, asked: Unmarked) -> dict[str, Any]:
-    """Which cell it was, in the notebook as it was asked for and not as papermill made it."""
+    """Find the failing cell in the original notebook, not in papermill's copy."""
     executed = run.notebook
     if executed is None or run.index is None:
         return {}
@@ -191,7 +191,7 @@ def _place_of(error: BaseException | None, run: Run, asked: Unmarked) -> dict[st
 
 
 def _asked_cells(executed: NotebookNode) -> list[NotebookNode]:
-    """Its cells without those that papermill puts into a failed notebook."""
+    """Return the notebook's cells without those that papermill adds to a failed one."""
     return [c for c in executed.cells if ERROR_TAG not in c.metadata.get("tags", [])]
 
 
@@ -235,7 +235,7 @@ def _cell_failure(
 
 
 def _as_replied(error: PapermillExecutionError, run: Run) -> PapermillExecutionError:
-    """A magic's UsageError and the like are no output of the cell: only the kernel's answer."""
+    """Take a magic's UsageError from the kernel's reply: it is no output of the cell."""
     reply = run.replies.get(error.cell_index, {})
     if error.ename != "CellExecutionError" or not reply.get("ename"):
         return error
@@ -251,13 +251,13 @@ def _as_replied(error: PapermillExecutionError, run: Run) -> PapermillExecutionE
 
 
 def _is_memory_error(text: str) -> bool:
-    """Whether it is a MemoryError, a library's own kind of it, or ENOMEM of an `OSError`."""
+    """Return whether it is a MemoryError, a library's own kind of it, or ENOMEM of an `OSError`."""
     ename, _, evalue = text.partition(":")
     return ename.endswith("MemoryError") or evalue.strip().startswith(_NO_MEMORY)
 
 
 def _last_words(error: PapermillExecutionError, run: Run) -> str:
-    """A kernel at its limits cannot report an exception, but may print it."""
+    """Look for an exception in the output: a kernel at its limits may print it only."""
     assert run.notebook is not None
     outputs = _asked_cells(run.notebook)[error.cell_index].get("outputs", [])
     text = plain_text("".join(one["text"] for one in outputs if one.get("name") == "stderr"))
@@ -265,7 +265,7 @@ def _last_words(error: PapermillExecutionError, run: Run) -> str:
 
 
 def _quoted(text: str) -> str | None:
-    """`a.b` out of "No module named 'a.b'"."""
+    """Take `a.b` out of "No module named 'a.b'"."""
     parts = text.split("'")
     return parts[1] if len(parts) >= 3 else None
 

@@ -1,7 +1,7 @@
-"""Whether a notebook changes what an import gives before it imports: packages, or the environment.
+"""Detects that a notebook changes packages or environment variables before it imports.
 
-A rule over text that rather sees one change too many: that costs the time of a kernel that is
-started anew, while one too few gives the notebook an older package. Runs and imports nothing.
+The rule works on text and rather sees one change too many. A false alarm costs the time of a cold
+kernel; a missed change gives the notebook an older package. Runs and imports nothing.
 """
 
 import re
@@ -29,7 +29,7 @@ _READ_AT_IMPORT = re.compile(
     r"(?<![$\w])(MPL|MATPLOTLIB|OPENBLAS|GOTO|OMP|MKL|BLIS|VECLIB|KMP|NUMEXPR|NUMBA|NUMPY|NPY|PANDAS"
     r"|POLARS|RAYON|ARROW|PARQUET|TBB)_?[A-Z][A-Z0-9_]*\b"
 )
-"""Names of variables that libraries read once, in whatever way they are set."""
+"""Names of variables that libraries read once, however they are set."""
 _IN_BRACKETS = re.compile(r"([\[(,])[ \t]*\n\s*|\\\n")
 _IMPORTED = re.compile(
     r"""^[ \t]*from[ ]+(?P<module>[.\w]{1,200})[ ]+import[ ]+\(?(?P<names>[\w, ]{0,500})
@@ -43,7 +43,7 @@ _ON_PATH = re.compile(
 
 
 def changes_imports(sources: Iterable[str]) -> bool:
-    """Whether any of these sources installs something, or sets an environment variable.
+    """Return whether a source installs something, or sets an environment variable.
 
     Shell lines and the bodies of cell magics count, comments do not.
     """
@@ -51,10 +51,10 @@ def changes_imports(sources: Iterable[str]) -> bool:
 
 
 def files_read(sources: Iterable[str], reader: str = "") -> list[str]:
-    """Paths at which Python files may lie that these sources import or run, from their folder.
+    """List the paths of Python files that these sources may import or run, from their folder.
 
-    Of a package all that the import runs: `a/__init__.py` and `a/b.py` for `a.b`. `reader` is the
-    file whose source it is, for `from . import b`.
+    For a package, the list has every file that the import runs: `a/__init__.py` and `a/b.py` for
+    `a.b`. `reader` is the file that holds the source, for `from . import b`.
     """
     texts = list(sources)
     places = [place.rstrip("/") for text in texts for place in _ON_PATH.findall(text)]

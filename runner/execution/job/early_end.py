@@ -1,6 +1,6 @@
-"""Ends a run before its time: at its deadline, when told to, at a limit, or with its daemon.
+"""Ends a run before its time: at its deadline, on request, at a limit, or with its daemon.
 
-Judges no outcome: it says why it has ended the run.
+Gives the reason, and leaves the outcome to others.
 """
 
 import os
@@ -15,26 +15,26 @@ from runner.execution.job.run import Run
 from runner.system.processes.process_tree import come_before_others
 
 INTERRUPT_SECONDS = 2.0
-"""Between SIGINT, which lets a cell end with a traceback, and SIGKILL."""
+"""Time between SIGINT, which lets a cell end with a traceback, and SIGKILL."""
 TOLD = frozenset({"timeout", "cancelled", "interrupted"})
-"""Reasons that leave a cell the time for a traceback."""
+"""Reasons that give a cell time for a traceback."""
 
 
 @dataclass
 class Lease:
-    """For how long a run may go on without a word from who wants it; for ever, if None."""
+    """How long a run may continue without hearing from its daemon; None: for ever."""
 
     seconds: float | None
     heard_at: float
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing was heard for too long."""
+        """Whether the silence has lasted too long."""
         return self.seconds is not None and wire.lease_clock() - self.heard_at > self.seconds
 
 
 class EarlyEnd(threading.Thread):
-    """Waits for whatever may end the run, next to the run itself."""
+    """Waits beside a run for anything that ends it early."""
 
     def __init__(
         self, connection: Connection, run: Run, seconds: float, guard: Guard, lease: Lease
@@ -70,7 +70,7 @@ class EarlyEnd(threading.Thread):
         self._guard.kill()
 
     def _wait(self) -> str | None:
-        """Why the run is to end now; None if it is over by itself.
+        """Wait for a reason to end the run early; None if the run ends by itself.
 
         Raises:
             EOFError, OSError: the daemon is gone.
@@ -95,10 +95,10 @@ class EarlyEnd(threading.Thread):
         return "timeout"
 
     def finish(self) -> str | None:
-        """Execution is over: no early end from now on. Gives the reason if there was one.
+        """End the watch, because execution is over; return the reason if there was an early end.
 
-        A kernel that the system has ended may have been ended for memory: that is one too. So is
-        what a run holds at its end, which may have come after the last look.
+        One reason is memory: the system may have killed the kernel for it, or the run holds too
+        much only after the last look.
         """
         with self._ending:
             self._finished = True

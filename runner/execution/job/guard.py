@@ -1,7 +1,7 @@
-"""Says when the processes of one run have taken more than they may, all together.
+"""Watches the memory and the processes of one run, and says when it passes a limit.
 
-By the run's control group, or by looking at its processes: the nearer they are to their limit, the
-more often. Ends nothing but what it is asked to end.
+Uses the run's control group, or looks at its processes: the nearer they are to their limit, the
+more often. Ends nothing unless asked.
 """
 
 import os
@@ -26,20 +26,20 @@ from runner.execution.limits.hold import KERNEL_MB, MEGABYTE, RunLimits
 from runner.execution.limits.shared_memory import SharedMemory, end_run
 
 MEMORY, MACHINE_MEMORY, PROCESSES = "memory", "machine memory", "processes"
-"""Why a run was ended: more memory or processes than it may have, or none left in the machine."""
+"""Reasons to end a run: too much memory, none left in the machine, too many processes."""
 LOOK_SECONDS = 0.25
-"""The longest time between two looks; a run that is over before the first is not looked at."""
+"""Longest time between two looks; a run that ends before the first is never looked at."""
 LEAST_SECONDS = 0.01
 LOOK_SHARE = 0.05
-"""How much of a core may be spent on looking."""
+"""Share of a core that looking may use."""
 GROWTH = 4 << 30
-"""Bytes that a run may take in a second, about: what decides when to look again."""
+"""Bytes that a run may take in a second, about: sets the time of the next look."""
 KILL_SECONDS = 30.0
-"""A tree of hundreds of processes that all want to run leaves little time for its end."""
+"""Time to end a tree: hundreds of processes that all want to run leave little time for it."""
 
 
 class Guard(ABC):
-    """Over one run, from its kernel's first cell to its end."""
+    """Watches one run, from its kernel's first cell to its end."""
 
     def __init__(self, kernel: RunningKernel, limits: RunLimits) -> None:
         self._kernel = kernel
@@ -47,36 +47,36 @@ class Guard(ABC):
         self.shared = SharedMemory()
 
     def look(self) -> str | None:
-        """Which limit is passed, if one is; to be asked now and then."""
+        """Return the limit that is passed, if one is. Call it now and then."""
         self.shared.look()
         return self._passed()
 
     def holds_too_much(self) -> bool:
-        """Whether it holds more memory at its end than it may; waits for the answer."""
+        """Return whether the run holds too much memory at its end; waits for the answer."""
         return self.look() == MEMORY
 
     @abstractmethod
     def _passed(self) -> str | None:
-        """Which limit is passed, if one is."""
+        """Return the limit that is passed, if one is."""
 
     def pause(self) -> float:
-        """Seconds until it should look again."""
+        """Return the seconds until the next look."""
         return LOOK_SECONDS
 
     @abstractmethod
     def why_killed(self) -> str | None:
-        """Whether it was for memory that the system has ended the kernel."""
+        """Return the memory reason if the system killed the kernel for memory."""
 
     @abstractmethod
     def peak(self) -> int:
-        """The most memory that the run was seen to hold, in bytes; 0 if it was not seen."""
+        """Return the most memory seen, in bytes; 0 if none was."""
 
     def ended_by(self) -> int | None:
-        """The signal that has ended the kernel, if it was one and is not collected yet."""
+        """Return the signal that ended the kernel, if one did and it is not collected yet."""
         return _signal_of(self._kernel.pidfd)
 
     def _limit_bytes(self) -> int:
-        """What its processes may hold, with what a kernel has before its first cell."""
+        """Bytes that the processes may hold, including the kernel's own before its first cell."""
         memory_mb = self._limits.memory_mb
         return _NEVER if memory_mb is None else (memory_mb + KERNEL_MB) * MEGABYTE
 
@@ -87,7 +87,7 @@ class Guard(ABC):
 
 
 class _ByCgroup(Guard):
-    """The system holds the run to its limits."""
+    """Guards by a control group: the system enforces the limits."""
 
     def __init__(self, kernel: RunningKernel, limits: RunLimits, cgroup: Cgroup) -> None:
         super().__init__(kernel, limits)
@@ -101,16 +101,16 @@ class _ByCgroup(Guard):
         return MEMORY if self._cgroup.ran_out_of_memory else None
 
     def why_killed(self) -> str | None:
-        """A fork bomb may have left no time to look, and its end comes first."""
+        """Return the limit that is passed: a fork bomb may have left no time to look before."""
         return self._passed()
 
     def peak(self) -> int:
-        """Before Linux 5.19 a group does not keep its peak; one that was full had its limit."""
+        """Return the peak; before Linux 5.19 none is kept, and a full group had its limit."""
         full = self._limit_bytes() if self._cgroup.was_full else 0
         return max(self._peak, self._cgroup.peak, full)
 
     def kill(self) -> None:
-        """At once where it forks, which the system alone is quick enough for."""
+        """Kill the group at once if it forks: only the system is quick enough for that."""
         if self._cgroup.was_refused_a_task:
             self._cgroup.kill()
         super().kill()
@@ -119,7 +119,7 @@ class _ByCgroup(Guard):
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a run held, when its processes showed `most`; and what it cost to find that out."""
+    """One measurement: the memory held when the processes showed `most`, and its cost."""
 
     own: int
     most: int
@@ -128,10 +128,10 @@ class _Measured:
 
 
 class _ByLooking(Guard):
-    """The runner counts by itself, and is late by as much as a run takes between two looks.
+    """Guards by looking at the processes, late by the growth between two looks.
 
-    A cheap look gives what the processes hold at most. Only where that is too much it is measured
-    what they really do: that walks through all their pages.
+    A cheap look gives an upper bound. Only if that is too high, the exact figure is measured, which
+    walks through all pages.
     """
 
     def __init__(self, kernel: RunningKernel, limits: RunLimits) -> None:
@@ -167,7 +167,7 @@ class _ByLooking(Guard):
         return MEMORY
 
     def holds_too_much(self) -> bool:
-        """Measured anew: it may have taken most of it since the last look."""
+        """Measure anew: the run may have taken most of it since the last look."""
         if count(self._limits.processes or _NEVER).most <= self._limit_bytes():
             return False
         self._answered(LAST_SECONDS)
@@ -177,18 +177,18 @@ class _ByLooking(Guard):
         return measured is not None and measured.own > self._limit_bytes()
 
     def pause(self) -> float:
-        """As long as the run needs to take what is left, if it hurries."""
+        """Return the time in which a fast run could take the rest."""
         return min(max(self._left / GROWTH, LEAST_SECONDS), LOOK_SECONDS)
 
     def _is_due(self, found: Footprint, limit: int) -> bool:
-        """Whether more may be held by now than was measured last, or that is long ago."""
+        """Return whether the last measurement is too old or too low."""
         last = self._measured
         if last is None or found.most - last.most > limit - last.own:
             return True
         return time.monotonic() - last.at > last.seconds / LOOK_SHARE
 
     def _answered(self, seconds: float) -> _Measured | None:
-        """What was measured last; None before the first answer."""
+        """Return the last measurement; None before the first."""
         if self._asked is not None:
             with suppress(TimeoutError):
                 self._measured = self._asked.result(seconds)
@@ -196,7 +196,7 @@ class _ByLooking(Guard):
         return self._measured
 
     def _template(self) -> int:
-        """What each process has in common with the one that it was forked from."""
+        """Return the memory that each process shares with the one that it was forked from."""
         if self._inherited is None:
             self._inherited = inherited_memory() if self._is_forked else 0
         return self._inherited
@@ -221,20 +221,20 @@ def _measure(found: Footprint, *, is_forked: bool) -> _Measured:
 
 _NEVER = 1 << 40
 LAST_SECONDS = 5.0
-"""For the answer after a run's end, which nothing else waits for."""
+"""Time to wait for the answer after a run's end; nothing else waits for it."""
 ANSWER_SECONDS = 0.1
-"""To ask for the memory of a process that forks is to wait for it; a bomb makes that a minute."""
+"""Time for one answer: reading the memory of a forking process is slow, of a bomb a minute."""
 
 
 def guard_of(kernel: RunningKernel, limits: RunLimits, cgroup: Cgroup | None) -> Guard:
-    """The guard over a kernel; `cgroup` is the group that it is in."""
+    """Create the guard over a kernel; `cgroup` is the kernel's group."""
     if cgroup is not None:
         return _ByCgroup(kernel, limits, cgroup)
     return _ByLooking(kernel, limits)
 
 
 def _system_kills() -> int:
-    """How many processes this machine has ended for want of memory (proc(5), `vmstat`)."""
+    """Count the processes that this machine has killed for lack of memory (proc(5), `vmstat`)."""
     try:
         lines = Path("/proc/vmstat").read_bytes().splitlines()
     except OSError:
@@ -243,7 +243,7 @@ def _system_kills() -> int:
 
 
 def _signal_of(pidfd: int) -> int | None:
-    """The signal that has ended a child, which stays to be waited for."""
+    """Return the signal that ended a child, and leave the child to be waited for."""
     try:
         found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,7 +1,7 @@
 """Asks a Python environment which modules it has, without importing any of them.
 
-This interpreter directly, another one through a subprocess; both run the same few lines. Decides
-nothing, and where a finder gives no answer it counts the module as there.
+Asks this interpreter directly and another one through a subprocess; both run the same few lines. If
+a finder gives no answer, the module counts as present.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ _ANSWER = "missing modules: "
 
 
 class EnvironmentNotAnswering(Exception):
-    """An interpreter could not be asked: `python, reason`."""
+    """An interpreter gives no answer: `python, reason`."""
 
     def __str__(self) -> str:
         return f"{self.args[0]} could not be asked for its modules: {self.args[1]}"
 
 
 def missing_here(modules: Iterable[str], folder: str | None) -> list[str]:
-    """Which of these modules this interpreter lacks: their top-level names, sorted.
+    """List the modules that this interpreter lacks: their top-level names, sorted.
 
-    `folder` is where the kernel runs: its neighbours can be imported.
+    `folder` is where the kernel runs: it can import its neighbours.
     """
     return _find_missing(list(modules), folder)
 
@@ -39,7 +39,7 @@ def missing_in(
     timeout_seconds: float = ANSWER_SECONDS,
     env: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The same for another interpreter, Python 3.6 or newer.
+    """Do the same for another interpreter, Python 3.6 or newer.
 
     Raises:
         EnvironmentNotAnswering: it is not there, failed, or took too long.
@@ -66,7 +66,7 @@ def missing_in(
 
 
 def _read_answer(output: bytes) -> list[str] | None:
-    """The marked line; whatever sitecustomize and its like print stands around it."""
+    """Take the marked line; sitecustomize and others may print around it."""
     _, mark, rest = output.rpartition(_ANSWER.encode())
     if not mark:
         return None
@@ -78,14 +78,14 @@ def _read_answer(output: bytes) -> list[str] | None:
 
 
 def _why(code: int, errors: bytes) -> str:
-    """The exit code, and the last line that was complained, without control characters."""
+    """Return the exit code and the last line of standard error, without control characters."""
     lines = errors.decode(errors="replace").strip().splitlines()
     last = "".join(c if c.isprintable() else " " for c in lines[-1][:300]) if lines else ""
     return f"it ended with code {code}" + (f", {last}" if last else "")
 
 
 def _find_missing(modules: "list[str]", folder: "str | None") -> "list[str]":
-    """Its source runs in other interpreters too, with the imports of `_SCRIPT`."""
+    """Find missing modules. Other interpreters run its source too, after `_SCRIPT`."""
 
     def is_there(name: str) -> bool:
         if name in sys.modules:

@@ -1,6 +1,6 @@
-"""Which kernels are installed, and what is known of each before it is started.
+"""Lists the installed kernels, with the facts that are known before they start.
 
-Reads kernelspecs as jupyter_client finds them. Decides nothing, and starts nothing.
+Reads kernelspecs as jupyter_client finds them. Starts nothing.
 """
 
 import os
@@ -25,14 +25,14 @@ class InstalledKernel:
 
     @property
     def python(self) -> str | None:
-        """The interpreter of a Python kernel; None if it is this very one."""
+        """The interpreter of a Python kernel; None for this one."""
         first = self.argv[0] if self.argv else ""
         here = ("python", "python3", f"python3.{sys.version_info[1]}", sys.executable)
         return None if first in here else first
 
     @property
     def prefix(self) -> str | None:
-        """The virtual environment of a Python kernel; None if it is in none that can be told."""
+        """The virtual environment of a Python kernel; None if none can be recognised."""
         if self.python is None:
             return None if sys.prefix == sys.base_prefix else sys.prefix
         prefix = Path(self.python).parent.parent
@@ -40,7 +40,7 @@ class InstalledKernel:
 
     @property
     def is_fork(self) -> bool:
-        """Whether it is just ipykernel in this interpreter, so that a fork of us is one."""
+        """Whether it is plain ipykernel in this interpreter, so that a fork of us will do."""
         plain = self.argv[1:] in (["-Xfrozen_modules=off", *_LAUNCH], _LAUNCH)
         return plain and not self.env and self.python is None and hasattr(os, "pidfd_open")
 
@@ -49,7 +49,7 @@ Installed = Mapping[str, InstalledKernel]
 
 
 def installed_kernels() -> Installed:
-    """Every kernelspec by its name."""
+    """Return every kernelspec by its name."""
     found = KernelSpecManager().get_all_specs()
     return {
         name: InstalledKernel(

@@ -1,7 +1,7 @@
-"""A folder for the packages that a notebook installs for itself, which goes with its run.
+"""Makes a folder for the packages that a notebook installs, which goes with its run.
 
-It is a user base (PEP 370): Python looks there first, and `pip` needs no other way of resolving.
-Installs nothing.
+It is a user base (PEP 370): Python looks there first, and `pip` resolves as usual. Installs
+nothing.
 """
 
 import os
@@ -18,8 +18,10 @@ and not {"--target", "--prefix", "--root", "--no-user", "--python"} & {a.partiti
 for a in sys.orig_argv} \
 and os.environ.setdefault("PIP_USER", "1")
 """
-"""Run by each Python that looks there: `pip install` means the user's packages, unless it says
-where. As a variable for all it would break `--target`, and every virtual environment below."""
+"""Each Python that looks there runs this: `pip install` then installs for the user, unless it
+names a place. An environment variable instead would break `--target`, and every virtual
+environment below.
+"""
 _UV = """\
 # uv has no --user
 [pip]
@@ -28,7 +30,7 @@ target = "{packages}"
 
 
 def make_packages(base: str) -> str:
-    """The folder for packages below a user base; Python looks only where one is."""
+    """Make the folder for packages below a user base; Python looks only if it exists."""
     found = sysconfig.get_path("purelib", "posix_user", vars={"userbase": base})
     Path(found).mkdir(parents=True, exist_ok=True)
     Path(found, "pip-of-this-run.pth").write_text(_HOOK)
@@ -37,7 +39,7 @@ def make_packages(base: str) -> str:
 
 
 def with_packages(environment: Mapping[str, str], base: str, packages: str) -> dict[str, str]:
-    """The environment of a run with packages of its own; scripts of these come first."""
+    """Add a run's own packages to its environment; their scripts come first."""
     scripts = (os.path.join(base, "bin"), os.path.join(packages, "bin"))
     path = os.pathsep.join((*scripts, environment.get("PATH", os.defpath)))
     own = {"UV_CONFIG_FILE": os.path.join(base, "uv.toml"), **environment}

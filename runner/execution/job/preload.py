@@ -30,7 +30,7 @@ Become = Callable[[], None]
 
 
 class _Server:
-    """The server's side: one thread, one loop."""
+    """The server itself: one thread, one loop."""
 
     def __init__(self, requests: socket.socket, asked: Preload, template: KernelTemplate) -> None:
         self._requests = requests
@@ -42,7 +42,7 @@ class _Server:
         os.set_blocking(self._waker, False)
 
     def serve(self) -> Become | None:
-        """Fork until the daemon is gone. In a child, what it does next; None when it is over."""
+        """Fork until the daemon is gone. In a child, return its next step; else None."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         with selectors.DefaultSelector() as selector:
@@ -63,7 +63,7 @@ class _Server:
                     os.close(fd)
 
     def _receive(self) -> tuple[bytes, int | None]:
-        """What to fork, and its connection; none when the daemon is gone."""
+        """Receive what to fork, and its connection; None if the daemon is gone."""
         try:
             message, fds, _, _ = socket.recv_fds(self._requests, 64, 1)
         except OSError:
@@ -80,7 +80,7 @@ class _Server:
         return lambda: _run_job(fd, self._asked, template)
 
     def _reap(self) -> None:
-        """Collect the dead, and end what a dead job process has left to us."""
+        """Collect dead children, and end the orphans of a dead job process."""
         while _drain(self._wake):
             pass
         while True:
@@ -105,9 +105,9 @@ def _drain(fd: int) -> bool:
 
 
 def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
-    """The job process, and after a second fork the kernel. Both end here.
+    """Be the job process, or after a second fork the kernel. Both end here.
 
-    A daemon that is gone while they talk to it needs no outcome any more.
+    If the daemon is gone meanwhile, it needs no outcome any more.
     """
     from runner.execution.job.serve import serve_one
 
@@ -123,11 +123,11 @@ def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
 
 
 def _prepare(asked: Preload) -> KernelTemplate | Become:
-    """Import what every kernel and job process needs, and what the settings name.
+    """Import the modules of every kernel and job process, and those that the settings name.
 
-    The kernel's own modules come first, so that the template knows which these are. Nothing is
-    collected any more until a child says so: a collection would copy every page. In the kernel
-    of the rehearsal, what makes it one.
+    The kernel's own modules come first, so that the template knows them. Garbage collection stays
+    off until a child turns it on, because it would copy every page. In the kernel of the rehearsal,
+    return its next step.
     """
     with _environment("PYDEVD_DISABLE_FILE_VALIDATION", "1"):  # else four lines of warning
         template = KernelTemplate()
@@ -157,7 +157,7 @@ def _prepare(asked: Preload) -> KernelTemplate | Become:
 
 @contextlib.contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """With a variable, unless it has a value already."""
+    """Set a variable, unless it has a value already."""
     if os.environ.get(name):
         yield
         return
@@ -167,7 +167,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def _import(module: str) -> Exception | None:
-    """Import it, if it is not there yet; or why that cannot be done."""
+    """Import a module if it is missing; return the reason if that fails."""
     if module not in sys.modules:
         try:
             importlib.import_module(module)
@@ -177,7 +177,7 @@ def _import(module: str) -> Exception | None:
 
 
 def _log_to_stderr() -> None:
-    """For the runner's own words only: a kernel's root logger is the notebook's to set up."""
+    """Log the runner's own lines only: a kernel's root logger belongs to the notebook."""
     runner = logging.getLogger("runner")
     shown = logging.StreamHandler()
     shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
@@ -187,7 +187,7 @@ def _log_to_stderr() -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve the daemon over the socket SOCKET, as PRELOAD says; called by `PreloadServer` only."""
+    """Serve the daemon over SOCKET, as PRELOAD says. Only `PreloadServer` calls it."""
     _log_to_stderr()
     asked = Preload.model_validate_json(arguments[1])
     sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
@@ -213,7 +213,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _end(asked: Preload) -> NoReturn:
-    """End with all that was started, and leave no folder."""
+    """End everything that was started, and remove its folder."""
     end_descendants()
     Disk().discard_tree(Path(asked.runtime_folder))
     with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""Everything that is found out about a notebook before a kernel is started for it.
+"""Prepares a run: reads the notebook, chooses its kernel, and checks its modules.
 
-Reads it, chooses its kernel and asks that kernel's environment for its modules. Runs nothing.
+Asks that kernel's environment for the modules. Runs nothing.
 """
 
 import logging
@@ -40,7 +40,7 @@ _MEANS_CODE = ("exec_lines", "exec_files", "extensions", "code_to_run", "module_
 
 
 def read_notebook(raw: bytes) -> Unmarked:
-    """A valid notebook out of a file's bytes, without the marks of an earlier run.
+    """Read a valid notebook from a file's bytes, without the marks of an earlier run.
 
     Raises:
         Refused: `invalid_notebook`.
@@ -62,7 +62,7 @@ def choose(
     languages: Sequence[str],
     installed: Installed,
 ) -> KernelChoice:
-    """The kernel that runs a notebook, among those installed here.
+    """Choose the kernel for a notebook, among those installed here.
 
     Raises:
         Refused: `kernel_not_allowed`, `language_not_allowed`.
@@ -78,10 +78,10 @@ def choose(
 def changes_what_is_imported(
     notebook: NotebookNode, folder: str | None, environment: Mapping[str, str]
 ) -> bool:
-    """Whether it installs something or sets a variable, itself or in a file that runs with it.
+    """Return whether it installs something or sets a variable, also in a file that runs with it.
 
-    Then a kernel that has everything imported is no new one: it would give the older package, and
-    libraries that read their variables once have read them.
+    A preloaded kernel will not do then: it would give the older package, and libraries have read
+    their variables already.
     """
     sources = code_sources(notebook)
     beside = _texts_beside(sources, folder) if folder is not None else []
@@ -90,7 +90,7 @@ def changes_what_is_imported(
 
 
 def _texts_beside(sources: Sequence[str], folder: str) -> Iterator[str]:
-    """Of the files that they import or run, and of those that these import or run."""
+    """Read the files that these sources import or run, and those that these files import or run."""
     waiting = deque(files_read(sources))
     seen: set[str] = set()
     read = 0
@@ -107,7 +107,7 @@ def _texts_beside(sources: Sequence[str], folder: str) -> Iterator[str]:
 
 
 def startup_files(environment: Mapping[str, str]) -> list[Path]:
-    """What IPython runs before the first cell, and settings of it that may name more."""
+    """List IPython's start-up files, and its settings that may name more."""
     home = Path(environment.get("HOME") or Path.home())
     base = Path(environment.get("IPYTHONDIR") or home / ".ipython").expanduser()
     profile = base / "profile_default"
@@ -118,7 +118,7 @@ def startup_files(environment: Mapping[str, str]) -> list[Path]:
 
 
 def runs_code_first(environment: Mapping[str, str]) -> bool:
-    """Whether IPython runs something of the user's before the first cell."""
+    """Return whether IPython runs code of the user before the first cell."""
     return any(
         path.parent.name == "startup" or any(word in _text_of(path) for word in _MEANS_CODE)
         for path in startup_files(environment)
@@ -126,7 +126,7 @@ def runs_code_first(environment: Mapping[str, str]) -> bool:
 
 
 def _text_of(path: Path) -> str:
-    """The beginning of a file; nothing of one that cannot be read."""
+    """Read the beginning of a file; empty if it cannot be read."""
     try:
         if not path.is_file():
             return ""
@@ -137,7 +137,7 @@ def _text_of(path: Path) -> str:
 
 
 def _before_neighbours(modules: Sequence[str], folder: str | None) -> list[str]:
-    """The modules up to the first that lies beside the notebook: that one may change the path."""
+    """Keep the modules before the first neighbour of the notebook, which may change the path."""
     needed: list[str] = []
     for module in modules:
         if folder is not None and (
@@ -157,9 +157,9 @@ def check_modules(
 ) -> None:
     """Ask the kernel's environment for the modules that the notebook will surely import.
 
-    `python` is the kernel's interpreter, None for this one. One that cannot be asked, such as a
-    wrapper script, may still start the kernel. Where IPython runs code of the user's before the
-    first cell, that may make more importable, and nothing is asked.
+    `python` is the kernel's interpreter; None for this one. An interpreter that gives no answer,
+    such as a wrapper script, may still start the kernel. If IPython runs code of the user before
+    the first cell, that may make more importable, so nothing is checked.
 
     Raises:
         Refused: `missing_dependencies`, naming them.

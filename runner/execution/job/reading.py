@@ -1,7 +1,7 @@
-"""Reads what an executed notebook gives back, within bounds of its own on size, memory and time.
+"""Reads the results of an executed notebook, within its own bounds on size, memory and time.
 
-Whatever may take much is read in a process made for it: a table of 16 kB may be gigabytes when it
-is read. Fails no run: what cannot be a result becomes a file beside the run's others.
+Large outputs are read in a process of their own: a table of 16 kB may need gigabytes. A value that
+cannot be a result becomes a file of the run; it fails nothing.
 """
 
 import gc
@@ -23,28 +23,28 @@ from runner.execution.limits.footprint import held_memory
 from runner.system.processes.process_tree import die_with_parent
 
 SMALL_BYTES = 200_000
-"""Outputs that are not larger, and hold no table, are read at once."""
+"""Outputs up to this size, without a table, are read in this process."""
 LOOK_SECONDS = 0.02
 _TABLE = f"{SCRAP_PREFIX}pandas+json"
 
 
 @dataclass(frozen=True)
 class Sought:
-    """What is to be read, and within which bounds."""
+    """The values to read, and the bounds for that."""
 
     tag: str
     scrapbook: bool
     result_bytes: int
-    """Of all results together, as JSON."""
+    """Size of all results together, as JSON."""
     memory_bytes: int | None
     seconds: float
     folder: Path
-    """Where files are made of what is larger."""
+    """Folder for the files of larger values."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Results as the text of a JSON object, what could not be read, and what is to be said."""
+    """Results as the text of a JSON object, the unreadable ones, and warnings."""
 
     results: str
     problems: tuple[Problem, ...]
@@ -52,7 +52,7 @@ class Found:
 
 
 def read_results(executed: Mapping[str, Any], written: int, sought: Sought) -> Found:
-    """The results of a notebook whose outputs have `written` bytes."""
+    """Read the results of a notebook whose outputs have `written` bytes."""
     if written <= SMALL_BYTES and not _has_table(executed):
         return _read(executed, sought, decodes=True)
     end_at = time.monotonic() + sought.seconds
@@ -86,7 +86,7 @@ def _read(executed: Mapping[str, Any], sought: Sought, *, decodes: bool) -> Foun
 
 
 def _make_files(extraction: Extraction, sought: Sought, *, decodes: bool) -> Iterator[str]:
-    """Files of what is no result. Gives a warning for each."""
+    """Write the values that are no results to files; return a warning for each."""
     room = f"{sought.result_bytes / (1 << 20):g} MB (limits.results_mb)"
     why = f"does not fit into the {room} of all results"
     if not decodes:
@@ -102,7 +102,7 @@ def _make_files(extraction: Extraction, sought: Sought, *, decodes: bool) -> Ite
 
 
 def _make_file(folder: Path, large: Large) -> str:
-    """A new file in the run's own folder, which may be a link by now; gives its name.
+    """Create a file in the run's own folder, which may be a link by now; return its name.
 
     Raises:
         OSError: it cannot be made.
@@ -126,7 +126,7 @@ def _make_file(folder: Path, large: Large) -> str:
 def _read_apart(
     executed: Mapping[str, Any], sought: Sought, *, decodes: bool, seconds: float
 ) -> Found | None:
-    """Read in a process of its own; None if that takes too much, or ends without a word."""
+    """Read in a process of its own; None if that takes too much, or ends without an answer."""
     inlet, outlet = os.pipe()
     parent = os.getpid()
     pid = os.fork()
@@ -147,7 +147,7 @@ def _read_apart(
 def _tell(
     outlet: int, parent: int, executed: Mapping[str, Any], sought: Sought, *, decodes: bool
 ) -> NoReturn:
-    """In the child: read, and write what was found; the size of the head comes first."""
+    """In the child, read the results and write them; the size of the head comes first."""
     try:
         die_with_parent(parent)
         gc.disable()
@@ -162,7 +162,7 @@ def _tell(
 
 
 def _heard(fd: int, pid: int, most: int | None, seconds: float) -> Iterator[bytes]:
-    """What it writes, until its end, its time is over, or it holds too much."""
+    """Read the child's answer until it ends, runs out of time, or holds too much."""
     end_at = time.monotonic() + seconds
     before = held_memory(pid)
     while time.monotonic() < end_at:

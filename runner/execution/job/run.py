@@ -1,6 +1,6 @@
 """Drives papermill over one notebook against one kernel: progress, output cap, early end.
 
-Gives the notebook as far as it got and the exception that ended it. Judges neither.
+Returns the notebook as far as it got, and the exception that ended it. Judges neither.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ log = logging.getLogger(__name__)
 
 ENGINE = "inbox-runner"
 IOPUB_SECONDS = 120
-"""nbclient's 4 s lose the output of a cell that prints much."""
+"""Wait for output: nbclient's 4 s lose the output of a cell that prints much."""
 DRAIN_SECONDS = 0.2
 HANG_UP_SECONDS = 1.0
-"""A kernel that ends hangs up first."""
+"""Wait for a dying kernel, which hangs up first."""
 PROGRESS_SECONDS = 1.0
 CUT_HERE = "[cut here: the notebook's output limit is reached (limits.output_mb)]"
 _ODD = (LookupError, TypeError, ValueError, AttributeError, AssertionError, RecursionError)
-"""What nbclient, jupyter_client and widgets raise over messages that are not as they expect."""
+"""Exceptions of nbclient, jupyter_client and widgets over malformed messages."""
 _SILENT = logging.getLogger("silent")
-"""For what nbclient says of a notebook's messages; a notebook could fill the log with it."""
+"""Swallows nbclient's log lines about messages; a notebook could fill the log with them."""
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 _NO_FAILURES = ("", "0", "False", "None")
-"""What `sys.exit()` may get: of `main()`, nothing; of `unittest.main()`, whether it has failed."""
+"""Texts of `sys.exit()` that mean success, as from `main()` and `unittest.main()`."""
 LEAST_BYTES = 100
-"""What any message counts that is no text."""
+"""Size that any message without text counts for."""
 
 
 class StoppedEarly(Exception):
@@ -57,7 +57,7 @@ class OutputLimit(Exception):
 
 @dataclass
 class Run:
-    """One execution, and what is known of it from outside while it goes on."""
+    """One execution, and its state as seen from outside."""
 
     kernel: RunningKernel
     output_bytes: int
@@ -67,31 +67,31 @@ class Run:
     cells: int = 0
     cell: int = 0
     index: int | None = None
-    """Of the cell that runs, in the notebook with its injected parameters."""
+    """Index of the running cell, in the notebook with its injected parameters."""
     written: int = 0
     is_stopped: bool = False
-    """Set from another thread, when the run is to end before its time."""
+    """Set by another thread to end the run early."""
     replies: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """What the kernel answered for each cell that it ran; by index, as above."""
+    """The kernel's reply for each cell that it ran, by index as above."""
     exited: int | None = None
-    """The cell in which the notebook ended itself, if it did and called that no failure."""
+    """Index of the cell in which the notebook ended itself without a failure."""
     hidden: list[tuple[NotebookNode, list[NotebookNode]]] = field(default_factory=list)
-    """Cells whose errors papermill is not to see, and all their outputs."""
+    """Cells whose errors papermill must not see, with all their outputs."""
     drain: Callable[[], Awaitable[bool]] | None = None
-    """Takes what the kernel says after the last cell, until it ends; whether there was anything."""
+    """Takes the kernel's last messages until it ends; returns whether there were any."""
     _tail: TerminalText = field(default_factory=TerminalText)
     _reported: float = float("-inf")
     _pending: bool = False
 
     def entered(self, index: int, *, is_code: bool) -> None:
-        """A cell begins."""
+        """Note that a cell begins."""
         self.index = index
         if is_code:
             self.cell += 1
             self.progress()
 
     def printed(self, text: str) -> None:
-        """The notebook wrote to its standard output or error."""
+        """Note text that the notebook wrote to its standard output or error."""
         self._tail.write(text[-TAIL_BYTES:])
         self._tail.forget(TAIL_BYTES)
         self.progress()
@@ -118,14 +118,14 @@ class Run:
         return self.written > self.output_bytes
 
     def overflow(self) -> None:
-        """An output came that is larger than all of them may be; nothing of it is known."""
+        """Note an output that alone is larger than the limit; its content is unknown."""
         self.written = max(self.written, self.output_bytes) + 1
         if self.notebook is not None and self.index is not None:
             outputs = self.notebook.cells[self.index].outputs
             outputs.append(new_output("stream", name="stderr", text=f"{CUT_HERE}\n"))
 
     def count(self, size: int) -> bool:
-        """Count output, or less than none where it took others away; False if it is too much."""
+        """Count output (negative if some was removed); False if it is too much."""
         self.written = max(self.written + size, 0)
         return not self.is_over
 
@@ -176,7 +176,7 @@ def _by_papermill(
 
 
 def is_executed(cell: Mapping[str, Any]) -> bool:
-    """Whether a cell of a normalised notebook is one that nbclient sends to the kernel."""
+    """Return whether nbclient sends this cell of a normalised notebook to the kernel."""
     return bool(
         cell["cell_type"] == "code"
         and cell["source"].strip()
@@ -185,12 +185,12 @@ def is_executed(cell: Mapping[str, Any]) -> bool:
 
 
 def is_injected(cell: Mapping[str, Any]) -> bool:
-    """Whether papermill has put it in, with the parameters."""
+    """Return whether papermill added this cell, with the parameters."""
     return INJECTED_TAG in cell["metadata"].get("tags", [])
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
-    """papermill's client on a kernel that is there already."""
+    """papermill's client on a kernel that runs already."""
 
     def __init__(self, nb_man: Any, run: Run) -> None:
         super().__init__(nb_man, timeout=None, iopub_timeout=IOPUB_SECONDS, coalesce_streams=False)
@@ -200,7 +200,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         self._has_left_out = False
         self._streams: dict[int, _Stream] = {}
         self._begun: dict[str, tuple[NotebookNode, int]] = {}
-        """The cells that the kernel was told to run, by the message that told it."""
+        """The cells that the kernel was told to run, by the id of that message."""
 
     def execute(self, **_: object) -> NotebookNode:
         self.reset_execution_trackers()
@@ -221,7 +221,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         return notebook
 
     def papermill_execute_cells(self) -> None:
-        """As papermill does it, and no further than to a cell in which the notebook ends itself."""
+        """Run the cells as papermill does, up to one in which the notebook ends itself."""
         for index, cell in enumerate(self.nb.cells):
             try:
                 self.nb_man.cell_start(cell, index)
@@ -271,9 +271,9 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             raise DeadKernelError("Kernel died")
 
     async def _async_poll_kernel_alive(self) -> None:
-        """Told by the system at once, where nbclient asks every second.
+        """Learn of the kernel's end from the system at once; nbclient would ask every second.
 
-        A connection that ends while the kernel lives was ended for a message too large to be read.
+        If the connection ends while the kernel lives, a message was too large to be read.
         """
         kernel = self._run.kernel
         ended, hung_up = (
@@ -296,7 +296,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     async def _async_poll_output_msg(
         self, parent_msg_id: str, cell: NotebookNode, cell_index: int
     ) -> None:
-        """nbclient's, but what an earlier cell has left running still speaks for that cell."""
+        """Take output as nbclient does, but give late output to the earlier cell that caused it."""
         self._begun[parent_msg_id] = (cell, cell_index)
         while True:
             msg = await self._next_message()
@@ -311,7 +311,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
                 return
 
     async def _next_message(self) -> dict[str, Any] | None:
-        """What the kernel says next; None if nobody can tell what it is."""
+        """Return the kernel's next message; None if it cannot be understood."""
         try:
             msg = await self.kc.iopub_channel.get_msg(timeout=None)
         except _ODD as error:
@@ -322,7 +322,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     def _take_late(
         self, msg: dict[str, Any], otherwise: tuple[NotebookNode, int] | None = None
     ) -> bool:
-        """Of a thread, a task or a process that goes on after its cell; whether it is anything."""
+        """Take output of a thread or process that outlived its cell; return whether it was any."""
         known = self._begun.get(_parent_of(msg) or "", otherwise)
         if known is None or msg["msg_type"] in ("status", "execute_input"):
             return False
@@ -332,7 +332,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         return True
 
     async def _drain(self) -> bool:
-        """Until the kernel has said its last word."""
+        """Take messages until the kernel's last one."""
         last, is_any = self._run.kernel.last_word, False
         # A thread knows no cell: what it writes belongs to the one that runs.
         cell = next(reversed(self._begun.values()), None)
@@ -370,13 +370,13 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
                 cell.execution_count = count
 
     def _leave_out(self, error: Exception) -> None:
-        """Say it once in a run: whoever makes one such message makes many."""
+        """Log it once in a run: a notebook that makes one such message makes many."""
         level = logging.DEBUG if self._has_left_out else logging.WARNING
         self._has_left_out = True
         log.log(level, "a message of the kernel is left out: %r", error)
 
     def _replaced(self, msg: dict[str, Any], cell: NotebookNode, index: int) -> int:
-        """How much of what was counted goes away with this message, but for a little for itself."""
+        """Return the counted bytes that this message removes, less a little for itself."""
         kind, content = msg["msg_type"], msg["content"]
         if self.output_hook_stack.get(_parent_of(msg)):
             return 0
@@ -401,7 +401,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, index: int
     ) -> Any:
-        """Text that follows text of the same stream belongs to it, and is folded as in a terminal.
+        """Append text to the last output of the same stream, folded as in a terminal.
 
         nbclient's own way (`coalesce_streams`) takes minutes for one line of a megabyte.
         """
@@ -434,29 +434,29 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
 
 
 class _Stream:
-    """The stream output of a cell that may still grow: it is joined when it is read."""
+    """A cell's stream output that may still grow; reading it joins the parts."""
 
     def __init__(self, output: NotebookNode) -> None:
         self._output = output
         self._screen = TerminalText()
 
     def is_last(self, outs: list[NotebookNode], content: dict[str, Any]) -> bool:
-        """Whether more of this stream goes on where the last output ended."""
+        """Return whether a message continues this output, which is still the last one."""
         return bool(outs) and outs[-1] is self._output and self._output["name"] == content["name"]
 
     def write(self, text: str) -> int:
-        """Take it; gives how many bytes more there are."""
+        """Append text; return the number of added bytes."""
         grown = self._screen.write(text)
         # Exact for ASCII; of other text a little too much where it is folded.
         return grown if text.isascii() else grown + _length(text) - len(text)
 
     def cut(self, excess: int) -> None:
-        """Shorten what passed the limit, and say so."""
+        """Shorten the text that passed the limit, with a note."""
         self._screen.cut(excess)
         self._screen.write(f"\n{CUT_HERE}\n")
 
     def close(self) -> None:
-        """Say in the notebook what came."""
+        """Write the text into the notebook."""
         self._output["text"] = self._screen.text
 
 
@@ -477,14 +477,14 @@ class _Engine(NBClientEngine):  # type: ignore[misc]
 
 
 def register() -> None:
-    """Make papermill know our engine; once in a process."""
+    """Register our engine with papermill; once in a process."""
     papermill_engines.register(ENGINE, _Engine)
 
 
 def _hide_caught_errors(executed: NotebookNode, run: Run) -> None:
-    """An exception that a cell has caught and shown is none, while papermill takes it for one.
+    """Hide a caught and shown exception from papermill, which takes it for a failure.
 
-    Nor is an end that the notebook called no failure, in whatever words.
+    The same goes for an exit that the notebook called no failure.
     """
     for index, cell in enumerate(executed.cells):
         if run.replies.get(index, {}).get("status") != "ok" and index != run.exited:
@@ -496,7 +496,7 @@ def _hide_caught_errors(executed: NotebookNode, run: Run) -> None:
 
 
 def _exit_code(reply: Mapping[str, Any]) -> str | None:
-    """What was given to `exit()`, if it means a failure. IPython takes it for `keep_kernel`."""
+    """Return the argument of `exit()` if it means a failure. IPython takes it for `keep_kernel`."""
     for one in _payloads(reply):
         code = one.get("keepkernel")
         if one.get("source") == "ask_exit" and code and not isinstance(code, bool):
@@ -516,7 +516,7 @@ def _parent_of(msg: Mapping[str, Any]) -> str | None:
 
 
 def _kept(outputs: Iterable[Mapping[str, Any]]) -> int:
-    """What outputs have been counted for, about."""
+    """Estimate the bytes that outputs have been counted for."""
     return sum(
         _length(one["text"])
         if one["output_type"] == "stream"
@@ -526,9 +526,9 @@ def _kept(outputs: Iterable[Mapping[str, Any]]) -> int:
 
 
 def _size(msg: Mapping[str, Any]) -> int:
-    """How many bytes of a message stay in the notebook or in this process, about.
+    """Estimate the bytes of a message that stay in the notebook or in this process.
 
-    Everything that a notebook can make its kernel say counts, be it only a little.
+    Everything that a notebook can make its kernel say counts, if only a little.
     """
     kind, content = msg["msg_type"], msg["content"]
     if kind in ("status", "execute_input"):
@@ -540,7 +540,7 @@ def _size(msg: Mapping[str, Any]) -> int:
 
 
 def _length(value: object) -> int:
-    """Of a JSON value's text in UTF-8, without its punctuation."""
+    """Return the length of a JSON value's text in UTF-8, without its punctuation."""
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, Mapping):
@@ -551,7 +551,7 @@ def _length(value: object) -> int:
 
 
 def _cut(msg: dict[str, Any]) -> None:
-    """Shorten the output that passed the limit, and say so in the notebook."""
+    """Shorten the output that passed the limit, with a note in the notebook."""
     note, content = CUT_HERE, msg["content"]
     if msg["msg_type"] == "error":
         content.update(ename="OutputLimit", evalue=note, traceback=[note])

@@ -1,7 +1,7 @@
 """The job process: lives for one notebook, drives papermill, and ends with its kernel.
 
-Forked from the preload server, and its kernel is its own child. It may be ready long before its
-order comes; leaves nothing running, and sends one outcome.
+The preload server forks it, and it forks its kernel. It may be ready long before its order comes.
+It leaves nothing running, and sends one outcome.
 """
 
 import asyncio
@@ -86,15 +86,15 @@ log = logging.getLogger(__name__)
 _NOISY = ("papermill", "nbclient", "traitlets", "asyncio")
 
 Become = Callable[[], None]
-"""What a forked child does once it has returned to the top of the program."""
+"""The next step of a forked child, once it has returned to the top of the program."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a job process has before it has an order."""
+    """The resources of a job process before it has an order."""
 
     folder: Path
-    """Its own, for sockets; made here, removed by the daemon."""
+    """Its own folder for sockets; made here, removed by the daemon."""
     forked: "_Forked | None"
     installed: Installed
     limits: RunLimits = UNLIMITED
@@ -102,7 +102,7 @@ class Surroundings:
 
 
 class _Forked:
-    """A kernel that was forked before anybody asked for it."""
+    """A kernel that was forked before an order came."""
 
     def __init__(self, pid: int, channel: socket.socket, connections: Connections) -> None:
         self._pid = pid
@@ -110,10 +110,10 @@ class _Forked:
         self._connections = connections
         self._kernel: RunningKernel | None = None
         self.trouble: str | None = None
-        """Why it is not there."""
+        """Reason why the kernel did not come up."""
 
     def bring_up(self, seconds: float, limits: RunLimits) -> None:
-        """Wait until it has run nothing once, or is in trouble. From then on it has its limits."""
+        """Wait until the kernel has run an empty cell or failed, then set its limits."""
         start = connect(self._pid, self._channel, self._connections, seconds, limits.message_bytes)
         try:
             self._kernel = ensure_event_loop().run_until_complete(start)
@@ -123,13 +123,13 @@ class _Forked:
             hold(self._pid, limits, count_user_tasks())
 
     def waits(self, connection: Connection) -> bool:
-        """Wait together with it for an order. False if it ends first: nothing is begun then."""
+        """Wait for an order. False if the kernel ends first: then nothing is begun."""
         if self._kernel is None:
             return True
         return connection in wait([connection, self._kernel.pidfd])
 
     def take(self, setting: KernelSetting) -> RunningKernel:
-        """The kernel, which is this job's from now on.
+        """Hand out the kernel, which belongs to this job from now on.
 
         Raises:
             KernelNotReady: there is none.
@@ -142,7 +142,7 @@ class _Forked:
         return self._kernel
 
     def close(self) -> None:
-        """It is not needed any more."""
+        """End the kernel, because nobody needs it."""
         self._channel.close()
         if self._kernel is not None:
             self._kernel.kill()
@@ -150,7 +150,7 @@ class _Forked:
 
 
 def _fork(folder: Path, template: KernelTemplate, cgroup: Cgroup | None) -> _Forked | Become:
-    """Fork a kernel, and move it into `cgroup`. In that child, what makes it the kernel."""
+    """Fork a kernel, and move it into `cgroup`. In that child, return its next step."""
     folder.mkdir(mode=0o700, exist_ok=True)
     connections, parent = make_connections(str(folder)), os.getpid()
     ours, theirs = socket.socketpair()
@@ -169,8 +169,8 @@ def serve_one(
 ) -> Become | None:
     """Execute the one order that comes over `connection`.
 
-    Given a template, a kernel is forked at once, and the order waited for when it is up. Returns,
-    in that child, what makes it the kernel; None in the job process itself, which ends then.
+    Given a template, fork a kernel at once and bring it up before the order comes. In that child,
+    return its next step; in the job process, return None, and it ends then.
     """
     os.setsid()
     adopt_orphans()
@@ -198,7 +198,7 @@ def serve_one(
 
 
 def _make_cgroup(asked: Preload, key: str) -> Cgroup | None:
-    """The control group for this run's kernel, if there may be one."""
+    """Make the control group for this run's kernel, if the settings have one."""
     if asked.cgroup is None:
         return None
     memory = asked.limits.memory_mb
@@ -207,11 +207,11 @@ def _make_cgroup(asked: Preload, key: str) -> Cgroup | None:
 
 
 def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become | list[str]:
-    """Run a small notebook in this very process, so that its children find everything at hand.
+    """Run a small notebook in this very process, so that its children start warm.
 
-    The interpreter specialises what it runs often, in pages that stay shared when that is done
-    before a fork. Leaves no thread and no loop. Gives the modules that its kernel has imported;
-    in the child that becomes this kernel, what makes it one.
+    The interpreter specialises frequent code, and pages that it writes before a fork stay shared.
+    Leaves no thread and no loop. Returns the modules that the kernel has imported; in the child
+    that becomes this kernel, its next step.
     """
     ready = _fork(folder, template, None)
     if not isinstance(ready, _Forked):
@@ -242,7 +242,7 @@ def _rehearsed() -> bytes:
 
 
 def _serve(connection: Connection, surroundings: Surroundings) -> None:
-    """The border around one job: whatever happens in it, an outcome is sent."""
+    """Execute one order; send an outcome whatever happens."""
     order = Order.model_validate(wire.receive(connection)["order"])
     raw = connection.recv_bytes()
     wire.send(connection, "begun")
@@ -267,11 +267,11 @@ class _Job:
         self._cells = CellCount(total=0, executed=0)
         self._warnings: list[str] = []
         self._flushed: set[int] = set()
-        """The kernel, when it has nothing more to write."""
+        """The kernel's pid once it has written everything."""
         self._shared: SharedMemory | None = None
 
     def execute(self, raw: bytes) -> tuple[Outcome, bytes | None]:
-        """Everything; a notebook that fails, or that will not run, is an outcome."""
+        """Run the whole order. A notebook that fails, or will not run, is an outcome."""
         try:
             given = read_notebook(raw)
             notebook = given.notebook
@@ -296,7 +296,7 @@ class _Job:
             return self._outcome(failure), None
 
     def end(self) -> None:
-        """Leave nothing of the run; a kernel that has flushed its files may still go for itself."""
+        """End every process of the run; a kernel that has flushed its files may end by itself."""
         is_shared = self._shared is not None and self._shared.is_used
         end_run(keep=() if is_shared else self._flushed)
         if self._shared is not None:
@@ -321,7 +321,7 @@ class _Job:
         return choice
 
     def _check_parameters(self, notebook: NotebookNode) -> None:
-        """Values that reach nothing are a warning, or by the settings a refusal.
+        """Warn about values that reach no parameter, or refuse them if the settings say so.
 
         Raises:
             Refused: `invalid_parameters`.
@@ -360,7 +360,7 @@ class _Job:
     def _take_or_start(
         self, choice: KernelChoice, setting: KernelSetting, *, is_new: bool
     ) -> RunningKernel:
-        """The kernel that waits, where it will do, or one that is started now; both have limits.
+        """Take the waiting kernel if it will do, or start one now; both get their limits.
 
         `is_new` asks for one that has imported nothing yet.
         """
@@ -485,7 +485,7 @@ class _Job:
 
 
 def _early_end_of(executed: NotebookNode, run: Run, reason: str | None) -> list[str]:
-    """A warning, where the notebook has ended itself and cells were left that are not run."""
+    """Warn if the notebook ended itself and left cells that were not run."""
     if run.exited is None or reason is not None:
         return []
     left = sum(1 for cell in executed.cells[run.exited + 1 :] if is_executed(cell))
@@ -496,5 +496,5 @@ def _early_end_of(executed: NotebookNode, run: Run, reason: str | None) -> list[
 
 
 def _to_bytes(notebook: NotebookNode) -> bytes:
-    """The executed notebook as nbformat writes it, but strict JSON whatever is in its outputs."""
+    """Write the executed notebook as nbformat does, but always as strict JSON."""
     return strict_json.dumps(split_lines(notebook))

@@ -1,1 +1,1 @@
-"""The kernel of one run: forked from a template or started cold, and what it says."""
+"""The kernel of one run: forked from a template or started cold, and its messages."""

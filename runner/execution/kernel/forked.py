@@ -1,6 +1,6 @@
 """The kernel's own side of a fork: prepared once in the preload server, brought up in a child.
 
-It is told whose run it is at the last moment, before its first cell. Drives no notebook, and knows
+It learns whose run it is at the last moment, before its first cell. Drives no notebook, and knows
 no client.
 """
 
@@ -48,34 +48,35 @@ from runner.execution.kernel.spare_files import spare_files
 from runner.system.processes.process_tree import die_with_parent
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
-"""What ipykernel makes matplotlib's default, before a notebook can import it."""
+"""The matplotlib default that ipykernel sets, before a notebook can import matplotlib."""
 CHILDREN_SECONDS = 0.1
-"""For processes that a notebook has left behind, between SIGTERM and SIGKILL."""
+"""Time between SIGTERM and SIGKILL for processes that a notebook left behind."""
 COPIED_BYTES = 1 << 40
-"""Smaller messages are copied. For one that is not, pyzmq starts a thread when its first part is
-out already: where the system refuses that, half a message was sent, and the rest is misread."""
+"""Messages up to this size are copied. For a larger one, pyzmq starts a thread after its first
+part is sent: if the system refuses the thread, half a message is out, and the rest is misread.
+"""
 GOODBYE_SECONDS = 5.0
 _CHANNEL = 3
-"""The descriptor over which a kernel hears from its job process."""
+"""Descriptor over which a kernel hears from its job process."""
 LAST_WORD = "last_word"
-"""The type of a kernel's last message on iopub."""
+"""Type of a kernel's last message on iopub."""
 _UP, _ASSIGNED, _FLUSHED = b"up\n", b"assigned\n", b"flushed\n"
 
 
 @dataclass(frozen=True)
 class KernelSetting:
-    """Where and how a kernel runs: what is a job's own about it."""
+    """The job's own part of a kernel: where and how it runs."""
 
     folder: str
     environment: dict[str, str]
     packages: str | None = None
-    """Where to look for packages before those that are installed for all."""
+    """Folder of packages that comes before those installed for all."""
 
 
 class KernelTemplate:
-    """A kernel as far as it can be made before sockets and threads: settings, shell, magics.
+    """The part of a kernel that needs no sockets and threads: settings, shell, magics.
 
-    Everything in it is shared by the children that are forked, until they write to it.
+    Forked children share it until they write to it.
     """
 
     def __init__(self) -> None:
@@ -91,19 +92,19 @@ class KernelTemplate:
 
     @contextlib.contextmanager
     def as_in_a_cell(self) -> Iterator[None]:
-        """With IPython's builtins: pandas asks `get_ipython` whether it is in a terminal."""
+        """Provide IPython's builtins: pandas asks `get_ipython` whether it is in a terminal."""
         with self._app.shell.builtin_trap:
             yield
 
     def settle(self) -> None:
-        """All is imported that will be: what of it is the runner's own is hidden from notebooks."""
+        """Hide the runner's own modules from notebooks, after all imports."""
         self._own = [name for name in sys.modules if name.partition(".")[0] == "runner"]
         self._style = _matplotlib_style()
 
     def bring_up(self, connection_file: str, channel: socket.socket, parent: int) -> None:
         """Turn this freshly forked process into the kernel; never returns.
 
-        Says over `channel` when its sockets are there, and takes its `KernelSetting` from it.
+        Reports over `channel` when its sockets exist, and takes its `KernelSetting` from there.
         """
         os.setsid()
         die_with_parent(parent)
@@ -143,7 +144,7 @@ class KernelTemplate:
         os._exit(0)
 
     def _hear(self, link: socket.socket, loop: IOLoop, parent: int) -> None:
-        """The job process says whose run it is, or is gone."""
+        """Wait until the job process says whose run it is, or is gone."""
         loop.remove_handler(link)
         with link.makefile("rb") as lines:
             line = lines.readline()
@@ -176,7 +177,7 @@ class KernelTemplate:
         gc.enable()
 
     def _forget_modules(self, folder: str) -> None:
-        """What lies beside the notebook comes before what only this process has imported."""
+        """Forget imported modules that the notebook's neighbours replace."""
         for name in self._own:
             sys.modules.pop(name, None)
         hidden = {
@@ -189,20 +190,20 @@ class KernelTemplate:
                 del sys.modules[name]
 
     def _style_plots(self) -> None:
-        """matplotlib reads its settings when it is imported, those beside the notebook first."""
+        """Apply the matplotlib settings beside the notebook, which it reads first when imported."""
         style = _matplotlib_style()
         if style != self._style:
             sys.modules["matplotlib"].rc_file(style)
 
 
 class _App(IPKernelApp):  # type: ignore[misc]
-    """ipykernel's application, whose `initialize` is parted in two."""
+    """ipykernel's application, with `initialize` in two parts."""
 
     _prepares = False
     _has_startup = False
 
     def prepare(self) -> None:
-        """What needs no socket and no thread; the order is ipykernel's own."""
+        """Do the part that needs no socket and no thread, in ipykernel's own order."""
         BaseIPythonApplication.initialize(self, ["--HistoryManager.hist_file=:memory:"])
         self.kernel_class = _Kernel
         self.init_pdb()
@@ -221,14 +222,14 @@ class _App(IPKernelApp):  # type: ignore[misc]
         self._prepares = False
 
     def _exec_file(self, fname: str, shell_futures: bool = False) -> None:
-        """A user's start-up file is run in each kernel, not in what they are forked from."""
+        """Run a user's start-up file in each kernel, and only note it in their template."""
         if self._prepares:
             self._has_startup = True
         else:
             super()._exec_file(fname, shell_futures)
 
     def init_iopub(self, context: Any) -> None:
-        """Outputs that nobody takes in time make the kernel wait, where ipykernel drops them."""
+        """Make the kernel wait for readers of its output, where ipykernel drops output."""
         context.setsockopt(zmq.XPUB_NODROP, 1)
         ipykernel.kernelapp.IOPubThread = OutputThread
         self.outstream_class = f"{__name__}.{OutputStream.__name__}"
@@ -236,7 +237,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
         del context.sockopts[zmq.XPUB_NODROP]
 
     def initialize(self, argv: object = None) -> None:
-        """What is a process's own."""
+        """Do the part that belongs to one process."""
         del argv
         self.init_connection_file()
         self.init_sockets()
@@ -255,7 +256,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
         sys.stderr.flush()
 
     def run_startup(self) -> None:
-        """What the user has IPython run before the first cell, in the notebook's surroundings."""
+        """Run the user's start-up code before the first cell, in the notebook's surroundings."""
         if self._has_startup or self.exec_lines:
             self.init_code()
             sys.stdout.flush()
@@ -263,10 +264,10 @@ class _App(IPKernelApp):  # type: ignore[misc]
 
 
 class _Kernel(IPythonKernel):  # type: ignore[misc]
-    """ipykernel's kernel, around the shell that is there already."""
+    """ipykernel's kernel, around the existing shell."""
 
     _execute_sleep = Float(0.0)
-    """ipykernel pauses after each cell, for clients that do not wait for `idle`; ours does."""
+    """No pause after a cell: ipykernel's is for clients that do not wait for `idle`; ours does."""
 
     def __init__(self, **options: Any) -> None:
         with _without_module_files():
@@ -275,7 +276,7 @@ class _Kernel(IPythonKernel):  # type: ignore[misc]
         self.shell.kernel = self
 
     async def _progressively_terminate_all_children(self) -> None:
-        """Ask them to end. ipykernel waits, for dead ones too; the job process ends the rest."""
+        """Ask children to end. ipykernel would wait for them; the job process ends the rest."""
         if self._process_children():
             self._signal_children(signal.SIGTERM)
             await asyncio.sleep(CHILDREN_SECONDS)
@@ -283,9 +284,9 @@ class _Kernel(IPythonKernel):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _without_module_files() -> Iterator[None]:
-    """ipykernel lists the files of all modules, for its debugger's "just my code".
+    """Skip ipykernel's list of all module files, which its debugger's "just my code" uses.
 
-    To look at each of 1,500 modules copies 2,500 shared pages: a third of a forked kernel's start.
+    Looking at each of 1,500 modules copies 2,500 shared pages: a third of a forked kernel's start.
     """
     ipykernel.ipkernel.sys = SimpleNamespace(**{**vars(sys), "modules": {}})
     try:
@@ -295,11 +296,11 @@ def _without_module_files() -> Iterator[None]:
 
 
 class OutputStream(OutStream):  # type: ignore[misc]
-    """ipykernel's standard output or error, to which all belongs that came before a flush.
+    """ipykernel's standard output or error, where a flush includes everything written before it.
 
-    What other code than Python's writes to the descriptor comes through a pipe and a thread. Each
-    cell ends with a flush; ipykernel 7.4 leaves it to chance whether the thread was quicker. It
-    also decodes each piece alone, so that a character at a border is lost.
+    Output of other code than Python's reaches the descriptor through a pipe and a thread. Each cell
+    ends with a flush; in ipykernel 7.4 that races with the thread. It also decodes each piece
+    alone, so a character at a border is lost.
     """
 
     _pipe_lock: threading.Lock
@@ -320,7 +321,7 @@ class OutputStream(OutStream):  # type: ignore[misc]
         super()._setup_stream_redirects(name)
 
     def _carry_over(self) -> None:
-        """Write what is in the pipe by now; who comes first does."""
+        """Write the pipe's content now; the first caller does it."""
         with self._pipe_lock:
             waiting = array.array("i", [0])
             fcntl.ioctl(self._fid, termios.FIONREAD, waiting)
@@ -336,14 +337,14 @@ class OutputStream(OutStream):  # type: ignore[misc]
 
 
 class OutputThread(IOPubThread):  # type: ignore[misc]
-    """ipykernel's output thread, which greets whoever subscribes and works with all files open."""
+    """ipykernel's output thread, which greets every subscriber and works with all files open."""
 
     def _really_send(self, *arguments: Any, **options: Any) -> None:
-        """After each message, look who has subscribed.
+        """Send, then look for new subscribers.
 
-        zmq tells of it once, by an edge on a descriptor, and a send takes that edge: whoever
-        subscribed just then was never greeted, and waited for it (1 in 20 while a kernel prints,
-        ipykernel 7.4).
+        zmq announces one once, by an edge on a descriptor, and a send takes that edge. In ipykernel
+        7.4 a subscriber of that moment is never greeted, and waits for it (1 in 20 while a kernel
+        prints).
         """
         super()._really_send(*arguments, **options)
         own = threading.current_thread() is self.thread
@@ -352,9 +353,9 @@ class OutputThread(IOPubThread):  # type: ignore[misc]
 
     @property
     def _event_pipe(self) -> Any:
-        """Each thread wakes this one by a socket of its own, made when it first has output.
+        """A socket by which each thread wakes this one, made at its first output.
 
-        Without a descriptor for it ipykernel 7.4 loses the output, and each flush waits 10 s.
+        Without a descriptor for it, ipykernel 7.4 loses the output, and each flush waits 10 s.
         """
         if hasattr(self._local, "event_pipe"):
             return self._local.event_pipe
@@ -363,7 +364,7 @@ class OutputThread(IOPubThread):  # type: ignore[misc]
 
 
 def _with_spare_files(show: Callable[..., None]) -> Callable[..., None]:
-    """To read the sources for a traceback takes descriptors too."""
+    """Lend descriptors to a traceback, which opens the source files."""
 
     @functools.wraps(show)
     def show_it(*arguments: Any, **options: Any) -> None:
@@ -374,7 +375,7 @@ def _with_spare_files(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def assign(channel: socket.socket, setting: KernelSetting) -> str | None:
-    """Tell a kernel that is up whose run it is. What went wrong, if something did."""
+    """Tell a kernel that is up whose run it is; return the reason if that fails."""
     try:
         channel.sendall(json.dumps(asdict(setting)).encode() + b"\n")
         with channel.makefile("rb") as lines:
@@ -387,12 +388,12 @@ def assign(channel: socket.socket, setting: KernelSetting) -> str | None:
 
 
 async def is_up(channel: socket.socket) -> bool:
-    """What a kernel says once its sockets are there; False if it died instead."""
+    """Wait until a kernel has its sockets; False if it died instead."""
     return await _hears(channel, _UP)
 
 
 async def has_flushed(channel: socket.socket) -> bool:
-    """What a kernel says last: all that it has written is written. False if it died instead."""
+    """Wait until a kernel has written everything; False if it died instead."""
     return await _hears(channel, _FLUSHED)
 
 
@@ -407,13 +408,13 @@ async def _hears(channel: socket.socket, word: bytes) -> bool:
 
 
 def _matplotlib_style() -> str | None:
-    """The settings file that it would read now; None while it is not imported."""
+    """Return the settings file that matplotlib would read now; None if it is not imported."""
     matplotlib = sys.modules.get("matplotlib")
     return None if matplotlib is None else str(matplotlib.matplotlib_fname())
 
 
 def _modules_in(folder: str) -> Iterator[str]:
-    """Names that `import` would find in a folder before it looks among installed packages."""
+    """List the names that `import` would find in a folder before installed packages."""
     for entry in os.scandir(folder):
         name, dot, suffix = entry.name.partition(".")
         is_package = not dot and Path(entry.path, "__init__.py").exists()
@@ -422,7 +423,7 @@ def _modules_in(folder: str) -> Iterator[str]:
 
 
 def _look_in(packages: str) -> None:
-    """As the module site does with the packages of a user: before the environment's own."""
+    """Put a folder of packages before the environment's own, as the module site does."""
     places = {*site.getsitepackages(), site.getusersitepackages()}
     found = (index for index, entry in enumerate(sys.path) if entry in places)
     sys.path.insert(next(found, len(sys.path)), packages)
@@ -441,7 +442,7 @@ def _reset_signals() -> None:
 
 
 def _keep_only(channel: int) -> None:
-    """The null device as standard streams, `channel` as the next descriptor, and nothing else."""
+    """Keep `channel` and the null device as standard streams, and close all other descriptors."""
     os.dup2(channel, _CHANNEL, inheritable=False)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
@@ -453,31 +454,31 @@ def _keep_only(channel: int) -> None:
 
 
 def _reseed_numpy() -> None:
-    """Forked processes would share its random state; Python's own modules look to theirs."""
+    """Reseed numpy, whose random state forked processes share. Python's modules do so alone."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
 
 
 def _wait_for_output(thread: IOPubThread) -> None:
-    """Until it has handed over to zmq what it was given."""
+    """Wait until the output thread has handed everything to zmq."""
     done = threading.Event()
     thread.schedule(done.set)
     done.wait(GOODBYE_SECONDS)
 
 
 def _silence() -> None:
-    """Nobody reads what exit functions and destructors say: a notebook is complete before them."""
+    """Discard output of exit functions and destructors: the notebook is complete before them."""
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
     for fd in (1, 2):
         os.dup2(sys.stdout.fileno(), fd)
 
 
 def _let_go(shell: Any) -> None:
-    """End as an interpreter ends, as far as a notebook can tell; its threads have ended.
+    """End as an interpreter ends, as far as a notebook can tell, after its threads.
 
-    Its exit functions run, its objects go and close their files; what is left is flushed. Taking
-    down every imported module as well would take 0.3 s.
+    It runs exit functions, frees objects so that they close their files, and flushes the rest.
+    Taking down every imported module as well would take 0.3 s.
     """
     atexit._run_exitfuncs()
     shell.user_ns_hidden.clear()

@@ -1,6 +1,6 @@
-"""What a kernel says, in the shape that the protocol gives it, however the notebook has made it.
+"""Puts a kernel's messages into the shape of the protocol, however the notebook made them.
 
-A notebook can publish anything. Pure rules over messages; decides nothing about a run.
+A notebook can publish anything. Pure; decides nothing about a run.
 """
 
 import json
@@ -11,16 +11,16 @@ from typing import Any
 Message = dict[str, Any]
 
 DEEPEST = 150
-"""JSON that is nested more deeply becomes a note: not every reader survives it."""
+"""JSON nested more deeply becomes a note: not every reader survives it."""
 TOO_DEEP = "[left out: nested too deeply]"
 _JSON_TYPE = re.compile(r"application/(.*\+)?json")
 _WITH_DATA = frozenset({"display_data", "execute_result", "update_display_data"})
 
 
 def well_formed(msg: Message) -> Message | None:
-    """The message with a content as nbformat and nbclient expect it; None if it can be none.
+    """Return the message with a content as nbformat and nbclient expect it; None if it has none.
 
-    One that is right already is given as it is.
+    A correct message comes back unchanged.
     """
     kind, content = msg.get("msg_type"), msg.get("content")
     if not isinstance(kind, str):
@@ -68,7 +68,7 @@ def _transient(transient: object) -> Message:
 
 
 def _payload(mime: str, value: object) -> object:
-    """Text, or a list of text, or JSON where the type says so."""
+    """Return text, or a list of texts, or JSON if the type says so."""
     if _is_deep(value):
         return TOO_DEEP
     if _JSON_TYPE.fullmatch(mime) or isinstance(value, str):
@@ -108,7 +108,7 @@ def _text(value: object) -> str:
 
 
 def _is_deep(value: object) -> bool:
-    """Level by level, as going down by recursion is what would fail."""
+    """Measure level by level, because recursion is what would fail."""
     level = [value]
     for _ in range(DEEPEST):
         inner: list[object] = []

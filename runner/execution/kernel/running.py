@@ -1,6 +1,6 @@
-"""A Jupyter kernel that nobody used before, as its job process sees it: forked, or started cold.
+"""A fresh Jupyter kernel as its job process sees it: forked, or started cold.
 
-Both ways give a `RunningKernel` that is reached over ipc with a key of its own. Executes nothing.
+Both ways give a `RunningKernel`, reached over ipc with a key of its own. Executes nothing.
 """
 
 import asyncio
@@ -30,21 +30,21 @@ from runner.execution.kernel.forked import KernelSetting
 from runner.execution.limits.cgroup import Cgroup
 
 SHUTDOWN_SECONDS = 5.0
-"""How long a kernel may take to flush its files and end by itself."""
+"""Time for a kernel to flush its files and end by itself."""
 FLUSHED_SECONDS, ENDED_SECONDS = 1.0, 0.05
-"""For its last messages to arrive, when it has said that there are no more, and when it is gone."""
+"""Time for its last messages after it has said that there are no more, and after its end."""
 WAITING_MESSAGES = 100
-"""How many may wait in this process for each channel; the others wait in the kernel."""
+"""How many messages may wait in this process for each channel; the others wait in the kernel."""
 
 
 LOOK_AGAIN_SECONDS = 1.0
 
 
 class ShellChannel(AsyncZMQSocketChannel):
-    """Looks again each second for what nobody announces.
+    """Looks again each second for a reply that was not announced.
 
     jupyter_client sends past the asynchronous socket (nbclient does it amid a cell, for an Output
-    widget). Such a send takes the socket's signal that a reply has come, which comes only once.
+    widget). Such a send swallows the socket's only signal that a reply has come.
     """
 
     async def get_msg(  # type: ignore[override]  # as in jupyter_client
@@ -66,38 +66,38 @@ class ShellChannel(AsyncZMQSocketChannel):
 
 
 class KernelNotReady(Exception):
-    """No kernel came up within its time, or it died on the way: `reason`."""
+    """No kernel came up in time, or it died on the way: `reason`."""
 
 
 @dataclass
 class RunningKernel:
-    """A kernel process, and the client that is connected to it."""
+    """A kernel process, and the client connected to it."""
 
     pid: int
     client: AsyncKernelClient
     language_info: dict[str, Any]
     pidfd: int
     channel: socket.socket | None = None
-    """To a forked one: it says there that its files are flushed. Its memory goes later."""
+    """Socket to a forked kernel, which reports there that its files are flushed."""
     monitors: Sequence[zmq.asyncio.Socket] = ()
-    """They tell when zmq refuses a message that is too large: it hangs up then."""
+    """They report when zmq refuses a message that is too large: it hangs up then."""
 
     @property
     def last_word(self) -> str:
-        """The type of the message after which it publishes nothing any more."""
+        """Type of the kernel's last published message."""
         return "shutdown_reply" if self.channel is None else forked.LAST_WORD
 
     def is_alive(self) -> bool:
-        """Whether the kernel's process has not ended; a process descriptor is readable then."""
+        """Return whether the process lives; its descriptor is readable at its end."""
         return not select.select([self.pidfd], [], [], 0)[0]
 
     def interrupt(self) -> None:
-        """SIGINT to the kernel and what it started in its process group."""
+        """Send SIGINT to the kernel and to its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGINT)
 
     def kill(self) -> None:
-        """SIGKILL to the kernel alone: `end_run` ends what it has started."""
+        """Send SIGKILL to the kernel alone: `end_run` ends its children."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
@@ -121,15 +121,15 @@ class RunningKernel:
                 one.cancel()
 
     def ask_to_end(self) -> None:
-        """Let it run its exit functions and flush its files."""
+        """Have it run its exit functions and flush its files."""
         if self.is_alive():
             self.client.shutdown()
 
     async def end(self, drain: Callable[[], Awaitable[bool]] | None) -> tuple[bool, bool]:
-        """Wait until it has written all, after `ask_to_end`; kill it if it takes too long.
+        """Wait after `ask_to_end` until it has written everything; kill it if that takes too long.
 
-        Whether it said itself that it has: then it is as good as ended. And what `drain` gives,
-        which takes its last messages meanwhile.
+        Return whether it reported this itself, so that it is as good as ended, and the value of
+        `drain`, which takes its last messages meanwhile.
         """
         taking = None if drain is None else asyncio.ensure_future(drain())
         has_flushed = False
@@ -152,7 +152,7 @@ class RunningKernel:
         return False
 
     def close(self) -> None:
-        """Give back what is held for it: channels, their thread, the process descriptor."""
+        """Release its channels, their thread, and the process descriptor."""
         self.client.stop_channels()
         os.close(self.pidfd)
 
@@ -164,7 +164,7 @@ def _resolve(done: asyncio.Future[None]) -> None:
 
 @dataclass(frozen=True)
 class Connections:
-    """The connection file of a kernel to be, and what it says."""
+    """The connection file of a future kernel, and its content."""
 
     file: str
     info: KernelConnectionInfo
@@ -173,7 +173,7 @@ class Connections:
 def make_connections(runtime_folder: str) -> Connections:
     """Choose sockets below `runtime_folder` and write the connection file.
 
-    The ports are given, so that the kernel does not race for names. A socket's path has 107
+    The file names the ports, so that the kernel does not race for names. A socket's path has 107
     bytes (unix(7)).
     """
     file, info = write_connection_file(
@@ -198,10 +198,10 @@ async def connect(
     seconds: float,
     message_bytes: int | None,
 ) -> RunningKernel:
-    """Connect to the kernel that was forked as `pid`, and wait until it has run nothing once.
+    """Connect to the kernel that was forked as `pid`, and wait until it has run an empty cell.
 
-    The silent run makes its first cell as quick as its second. The client connects when the
-    kernel's sockets are there: zmq tries a missing one again only after 0.1 s.
+    That cell makes its first real one quick. The client connects once the kernel's sockets exist:
+    zmq tries a missing one again only after 0.1 s.
 
     Raises:
         KernelNotReady: it died, or did not answer in time.
@@ -230,7 +230,7 @@ async def start_cold(
     message_bytes: int | None,
     cgroup: Cgroup | None,
 ) -> RunningKernel:
-    """Start a kernel by its kernelspec, the way jupyter_client does it, in `cgroup` if given.
+    """Start a kernel by its kernelspec as jupyter_client does, in `cgroup` if given.
 
     Raises:
         KernelNotReady: it could not be started, died, or did not answer in time.
@@ -265,7 +265,7 @@ async def start_cold(
 def _start_channels(
     client: AsyncKernelClient, message_bytes: int | None
 ) -> Sequence[zmq.asyncio.Socket]:
-    """Connect, with bounds on what waits in this process. Gives monitors of the connections."""
+    """Connect, with bounds on waiting messages; return monitors of the connections."""
     client.context.setsockopt(zmq.RCVHWM, WAITING_MESSAGES)
     if message_bytes is not None:
         client.context.setsockopt(zmq.MAXMSGSIZE, message_bytes)
@@ -297,13 +297,13 @@ async def _wait_until_ready(
 
 
 async def _greeting(client: AsyncKernelClient) -> None:
-    """ipykernel 7 greets a new subscriber on iopub (JEP 65): no output can be missed after it."""
+    """Wait for ipykernel 7's greeting on iopub (JEP 65): no output can be missed after it."""
     while (await client.get_iopub_msg(timeout=None))["msg_type"] != "iopub_welcome":
         pass
 
 
 async def _run_nothing(client: AsyncKernelClient) -> None:
-    """Not counted, not in the history; everything that it says is taken."""
+    """Run an empty cell, not counted and not in the history, and take all its messages."""
     msg_id = client.execute("None", silent=True, store_history=False)
     await _reply(client, msg_id)
     while True:
@@ -314,7 +314,7 @@ async def _run_nothing(client: AsyncKernelClient) -> None:
 
 
 async def _answered(client: AsyncKernelClient) -> dict[str, Any]:
-    """Any other kernel: jupyter_client's own way, which waits until iopub is quiet."""
+    """Wait for any other kernel as jupyter_client does, until iopub is quiet."""
     await client.wait_for_ready(timeout=None)
     return await _kernel_info(client)
 

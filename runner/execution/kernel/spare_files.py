@@ -1,6 +1,6 @@
-"""Descriptors that a notebook does not get, so that its kernel can say that it has used up all.
+"""Descriptors withheld from a notebook, so that its kernel can report that all are used up.
 
-Lends them to the whole process for as long as somebody in it needs them. Opens nothing itself.
+Lends them to the whole process while somebody in it needs them. Opens nothing itself.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _soft = 0
 
 @contextlib.contextmanager
 def spare_files() -> Iterator[None]:
-    """Within, this process may open `SPARE_FILES` more, as far as its hard limit goes.
+    """Let this process open `SPARE_FILES` more within the block, up to its hard limit.
 
     Threads borrow together: the first raises the limit, and the last puts it back.
     """

@@ -1,1 +1,1 @@
-"""What a run may take: memory, processes and files, and how they are counted."""
+"""The limits of a run: memory, processes and files, and how they are counted."""

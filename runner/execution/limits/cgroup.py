@@ -1,7 +1,6 @@
-"""Control groups (cgroups(7), version 2) for runs, where the runner may make some of its own.
+"""Control groups (cgroups(7), version 2) for runs, if the runner may make some.
 
-Makes one for each run, moves kernels into it, and reads what became of them. Decides nothing, and
-leaves version 1 alone.
+Makes one for each run, moves kernels into it, and reads its counters. Leaves version 1 alone.
 """
 
 import contextlib
@@ -12,7 +11,7 @@ from pathlib import Path
 
 MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 OWN = "runner.daemon"
-"""Where the daemon and all that is no kernel go: a group with subgroups may hold no process."""
+"""Group of the daemon and the like: a group with subgroups may hold no process."""
 PREFIX = "run-"
 CONTROLLERS = frozenset({"memory", "pids"})
 _MEGABYTE = 1024 * 1024
@@ -30,7 +29,7 @@ class Cgroup:
 
     @classmethod
     def make(cls, base: Path, key: str, memory_mb: int | None, tasks: int | None) -> "Cgroup":
-        """A new one below `base`, with its limits.
+        """Make a group below `base`, with its limits.
 
         Raises:
             OSError: it cannot be made.
@@ -44,7 +43,7 @@ class Cgroup:
         return made
 
     def limit_memory(self, memory_mb: int) -> None:
-        """What all in it may hold from now on, more or less than before.
+        """Set the memory limit of the group anew.
 
         Raises:
             OSError: it cannot be limited, or is gone.
@@ -55,7 +54,7 @@ class Cgroup:
             self._write("memory.swap.max", 0)
 
     def enter(self, pid: int = 0) -> None:
-        """Move a process in, or the calling one; its children are born there.
+        """Move a process in, or the calling one; its children begin there.
 
         Raises:
             OSError: it cannot be moved, or is gone.
@@ -64,34 +63,34 @@ class Cgroup:
 
     @property
     def ran_out_of_memory(self) -> bool:
-        """Whether the system has ended it at its limit, or because the machine had no more."""
+        """Whether the system killed it at its limit, or because the machine had no more."""
         return self._events("memory.events").get("oom_kill", 0) > 0
 
     @property
     def was_full(self) -> bool:
-        """Whether it has had all memory that it may have, and asked for more."""
+        """Whether it held all its memory and asked for more."""
         return self._events("memory.events").get("oom", 0) > 0
 
     @property
     def was_refused_a_task(self) -> bool:
-        """Whether there was a fork or a thread beyond its limit."""
+        """Whether the limit refused a fork or a thread."""
         return self._events("pids.events").get("max", 0) > 0
 
     @property
     def peak(self) -> int:
-        """The most memory that it has ever held, in bytes; from Linux 5.19, else what it holds."""
+        """Most memory ever held, in bytes; before Linux 5.19 the memory held now."""
         for name in ("memory.peak", "memory.current"):
             with contextlib.suppress(OSError, ValueError):
                 return int((self.folder / name).read_text())
         return 0
 
     def kill(self) -> None:
-        """End all that is in it at once, whatever it forks meanwhile (from Linux 5.14)."""
+        """Kill everything in it at once, whatever it forks meanwhile (from Linux 5.14)."""
         with contextlib.suppress(OSError):
             self._write("cgroup.kill", 1)
 
     def remove(self) -> bool:
-        """End it; False while something in it has not ended yet."""
+        """Remove it; False while something in it has not ended yet."""
         self.kill()
         try:
             self.folder.rmdir()
@@ -113,10 +112,10 @@ class Cgroup:
 
 
 def take_over(mounts: tuple[Path, ...] = MOUNTS, own: Path = Path("/proc/self/cgroup")) -> Path:
-    """Prepare the group that this process is in for groups of runs; gives it.
+    """Prepare this process's group for groups of runs, and return it.
 
-    The process moves into a group `runner.daemon` of it, with the container's first process where
-    that is there too. What an earlier runner has left is removed.
+    The process moves into its subgroup `runner.daemon`, with the container's first process if that
+    is there too. Groups of an earlier runner are removed.
 
     Raises:
         NoCgroup: see there.
@@ -134,7 +133,7 @@ def take_over(mounts: tuple[Path, ...] = MOUNTS, own: Path = Path("/proc/self/cg
 
 
 def usable_base(mounts: tuple[Path, ...] = MOUNTS, own: Path = Path("/proc/self/cgroup")) -> Path:
-    """The group that this process is in, if groups of runs may be made in it; changes nothing.
+    """Return this process's group if groups of runs may be made in it; changes nothing.
 
     Raises:
         NoCgroup: see there.
@@ -149,7 +148,7 @@ def usable_base(mounts: tuple[Path, ...] = MOUNTS, own: Path = Path("/proc/self/
 
 
 def _base(mounts: tuple[Path, ...], own: Path) -> Path:
-    """The group that this process is in; the one above if a runner has moved here before."""
+    """Return this process's group, or the one above if a runner has moved here before."""
     paths = [line[3:] for line in _read(own).splitlines() if line.startswith("0::")]
     for mount in mounts:
         if paths and (mount / "cgroup.controllers").exists():
@@ -159,10 +158,9 @@ def _base(mounts: tuple[Path, ...], own: Path) -> Path:
 
 
 def _is_ours(base: Path) -> bool:
-    """Whether root may take it: systemd marks what it leaves to a service (Delegate=).
+    """Return whether root may take it: systemd marks a group left to a service (Delegate=).
 
-    Others have the right to write only where it was given to them, and a container's first group
-    is the container's own.
+    Other users may write only to a group given to them, and a container's first group is its own.
     """
     if os.geteuid() != 0 or base in MOUNTS or not Path("/run/systemd/system").exists():
         return True
@@ -180,7 +178,7 @@ def _attribute(path: Path, name: str) -> bytes:
 
 
 def _step_aside(base: Path) -> None:
-    """Empty the group of processes; the very first one of a machine may keep them.
+    """Empty the group of processes; the first one of a machine may keep them.
 
     Raises:
         NoCgroup: there are processes that are not ours to move.

@@ -1,6 +1,6 @@
-"""How much memory a run's processes hold of their own, and how many there are.
+"""Counts a run's processes, and the memory that they hold of their own.
 
-Reads the system's own numbers (proc(5)), by psutil where there are none. Ends nothing.
+Reads the system's figures (proc(5)), or psutil's if there are none. Ends nothing.
 """
 
 import contextlib
@@ -16,25 +16,25 @@ from runner.system.processes.process_tree import children
 _KILOBYTE = 1024
 _HAS_PROC = Path("/proc/self/status").exists()
 _HELD = (b"RssAnon", b"RssShmem", b"VmSwap", b"HugetlbPages")
-"""What a process holds; of what is resident, all but the pages of files (proc(5), `status`)."""
+"""Lines that add up to held memory: resident pages except those of files (proc(5), `status`)."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What the processes of a run take at one moment."""
+    """Memory and tasks of a run's processes at one moment."""
 
     pids: tuple[int, ...]
     tasks: int
     """Processes and threads: the system counts both against its own limits."""
     most: int
-    """Bytes of memory that they may hold at most: what several of them share counts several times.
+    """Upper bound of their memory in bytes: a page that several share counts several times.
 
-    Pages of files on a disk are not held: the system takes them back when it needs them.
+    Pages of files on a disk do not count: the system takes them back when it needs them.
     """
 
 
 def count(enough: int) -> Footprint:
-    """All descendants of this process.
+    """Count all descendants of this process.
 
     Counting ends at `enough` tasks, because a fork bomb grows faster than it is walked through.
     """
@@ -51,11 +51,11 @@ def count(enough: int) -> Footprint:
 
 
 def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
-    """How much memory would be free without these processes, in bytes; takes milliseconds for each.
+    """Return the bytes that would be free without these processes; takes milliseconds for each.
 
-    It is the sum of all pages, each divided by how many processes hold it. `is_forked`: they are
-    forked from the same template as this process, so that what it has as its part of the template's
-    pages, each of them has too.
+    This is the sum of all pages, each divided by the number of processes that hold it. `is_forked`:
+    they were forked from the same template as this process, so each has the same part of the
+    template's pages.
     """
     if not _HAS_PROC:
         return sum(_unique_by_psutil(pid) for pid in pids)
@@ -67,19 +67,19 @@ def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
 
 
 def held_memory(pid: int) -> int:
-    """What one process holds, in bytes, with all that it shares; 0 if it is gone."""
+    """Return the bytes that one process holds, with everything that it shares; 0 if it is gone."""
     return _status(pid).memory
 
 
 def inherited_memory() -> int:
-    """What this process, and all that are forked from its template, share with that, in bytes."""
+    """Return the bytes that this process and its siblings share with their template."""
     return _pages(os.getpid()).inherited if _HAS_PROC else 0
 
 
 def most_memory(pid: int) -> int:
-    """The most that a process has ever held, about, with all that it shares; 0 if it is gone.
+    """Estimate the most bytes that a process has ever held, shared ones too; 0 if it is gone.
 
-    Pages of files are in the system's own number (VmHWM), so those that it has now are taken away.
+    The system's figure (VmHWM) includes pages of files, so the present ones are subtracted.
     """
     if not _HAS_PROC:
         return 0
@@ -95,7 +95,7 @@ class _Status:
 
 @dataclass(frozen=True)
 class _Pages:
-    """A process's memory in bytes, each page divided by how many processes hold it."""
+    """A process's memory in bytes, each page divided by the number of processes that hold it."""
 
     part: int
     own: int
@@ -103,7 +103,7 @@ class _Pages:
 
     @property
     def inherited(self) -> int:
-        """Anonymous pages that it shares with others: for a job process, the template's."""
+        """Anonymous pages that it shares: for a job process, the template's."""
         return max(self.whole - self.own, 0)
 
     @property
@@ -129,7 +129,7 @@ def _status(pid: int) -> _Status:
 
 
 def _pages(pid: int) -> _Pages:
-    """From the sums over its mappings; a process that lets nobody look counts as a whole."""
+    """Sum over a process's mappings; one that may not be read counts as a whole."""
     fields = _fields(f"/proc/{pid}/smaps_rollup")
     if not fields:
         whole = _status(pid).memory
@@ -144,7 +144,7 @@ def _pages(pid: int) -> _Pages:
 
 
 def _fields(path: str) -> dict[bytes, int]:
-    """The numbers of a file of lines like `VmRSS:  1234 kB`, times 1024; none if it is gone."""
+    """Read a file of lines like `VmRSS:  1234 kB`, times 1024; empty if it is gone."""
     found: dict[bytes, int] = {}
     with contextlib.suppress(OSError), open(path, "rb") as file:
         for line in file.read().splitlines():

@@ -1,6 +1,6 @@
-"""What a kernel is held to by the system itself: its open files and its processes.
+"""Sets the limits that the system itself enforces on a kernel: open files and processes.
 
-Sets limits of a process from outside (prlimit(2)), which its children inherit. Measures nothing.
+Sets them from outside (prlimit(2)), and children inherit them. Measures nothing.
 """
 
 import contextlib
@@ -12,36 +12,36 @@ from runner.contract.outcome import Value
 from runner.contract.request import Resources
 
 KERNEL_MB = 64
-"""What a kernel holds before its first cell and may have besides: an upper bound."""
+"""Upper bound of a kernel's memory before its first cell, and besides its notebook's."""
 NPROC_ROOM = 1024
-"""For what else the user may start meanwhile."""
+"""Room for other processes that the user may start meanwhile."""
 SPARE_FILES = 32
-"""Between what a notebook may have open and what its kernel may: see `spare_files`."""
+"""Descriptors that the kernel has beyond those of its notebook: see `spare_files`."""
 OOM_SCORE = 500
-"""Of -1000 to 1000: with no memory left, the system ends a notebook before anything else."""
+"""From -1000 to 1000: with no memory left, the system ends a notebook before anything else."""
 MEGABYTE = 1024 * 1024
 
 
 class RunLimits(Value):
-    """What one run may take; None is no limit."""
+    """Limits of one run; None is no limit."""
 
     memory_mb: int | None = None
-    """All its processes together."""
+    """For all its processes together."""
     memory_key: str = "limits.memory_mb"
-    """Where that was said."""
+    """The key that set it, for messages."""
     processes: int | None = None
-    """Threads are counted too."""
+    """Including threads."""
     open_files: int | None = None
-    """Of each process."""
+    """For each process."""
     message_bytes: int | None = None
-    """The largest single message that is taken from its kernel."""
+    """The largest single message that its kernel may send."""
 
 
 UNLIMITED = RunLimits()
 
 
 def limits_of(limits: RunLimits, resources: Resources) -> RunLimits:
-    """Those of one run: what it asks for itself, where it does, instead of what others have."""
+    """Return the limits of one run: its own request where it names one, else the general ones."""
     if resources.memory_mb is None:
         return limits
     asked = {"memory_mb": resources.memory_mb, "memory_key": "resources.memory_mb"}
@@ -49,11 +49,11 @@ def limits_of(limits: RunLimits, resources: Resources) -> RunLimits:
 
 
 def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:
-    """Limit a kernel that has run nothing yet; Linux only, and no matter if it is gone.
+    """Limit a kernel that has run nothing yet; Linux only. A kernel that is gone is ignored.
 
-    Not its memory: all that the system limits for one process is address space (RLIMIT_DATA,
-    RLIMIT_AS), and that is reserved by the gigabyte and never used (pyarrow, polars, a JVM, the
-    stack of each thread). `guard` counts what is held. `user_tasks` is from `count_user_tasks`.
+    This leaves memory alone: the system can only limit address space (RLIMIT_DATA, RLIMIT_AS),
+    which pyarrow, polars, a JVM and the stack of each thread reserve by the gigabyte and never use.
+    `guard` counts held memory. `user_tasks` is from `count_user_tasks`.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -68,10 +68,10 @@ def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:
 
 
 def count_user_tasks() -> int | None:
-    """All processes and threads of this user, which RLIMIT_NPROC counts; None for root.
+    """Count this user's processes and threads, as RLIMIT_NPROC does; None for root.
 
-    The limit of one run can only be far above: it is there to let a fork bomb come to a stand
-    while it is ended. The system does not hold root to it.
+    The limit of one run can only be far above: it stops a fork bomb while the bomb is being ended.
+    The system does not hold root to it.
     """
     if os.getuid() == 0 or not sys.platform.startswith("linux"):
         return None
@@ -84,7 +84,7 @@ def count_user_tasks() -> int | None:
 
 
 def is_out_of_files(pid: int) -> bool:
-    """Whether a process has as many files open as it may, but for the few that a failure closes."""
+    """Return whether a process has all its files open, less the few that a failure closes."""
     if not sys.platform.startswith("linux"):
         return False
     import resource
@@ -96,7 +96,7 @@ def is_out_of_files(pid: int) -> bool:
 
 
 def _limit(pid: int, which: int, size: int, spare: int = 0) -> None:
-    """Nothing beyond `size`; the process itself may raise it by `spare`."""
+    """Limit a resource to `size`; the process itself may raise it by `spare`."""
     import resource
 
     _, hard = resource.prlimit(pid, which)

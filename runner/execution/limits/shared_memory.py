@@ -1,7 +1,7 @@
-"""The shared memory of one run: what its processes have made of it goes with them.
+"""Removes the shared memory of one run together with its processes.
 
-Files of /dev/shm that they were seen to use and nobody else does, and segments of System V. Leaves
-alone whatever was there before the run, or is somebody else's by now.
+That is files of /dev/shm that only its processes were seen to use, and segments of System V. Leaves
+alone any that existed before the run, or belong to somebody else by now.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 FOLDER = Path("/dev/shm")  # noqa: S108 - where the system keeps POSIX shared memory (shm_overview(7))
 SEGMENTS = Path("/proc/sysvipc/shm")
 TRACKER_SECONDS = 2.0
-"""For Python's resource trackers to remove what their process has not."""
+"""Time for Python's resource trackers to clean up after their process."""
 _TRACKER = b"resource_tracker"
 _IPC_RMID = 0
 
@@ -33,7 +33,7 @@ class _Entry:
 
 
 class SharedMemory:
-    """Of the processes below this one, from now on."""
+    """Tracks the shared memory of the processes below this one, from now on."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
@@ -49,7 +49,7 @@ class SharedMemory:
         return bool(self._used)
 
     def look(self, *, is_last: bool = False) -> None:
-        """Note what the run uses; costs next to nothing while nothing is made or removed."""
+        """Note the files in use; costs next to nothing while none is made or removed."""
         changed_at = _change_of(self._folder)
         is_same = changed_at == self._changed_at and self._segments_before.issuperset(_segments())
         if is_same and not is_last:
@@ -63,7 +63,7 @@ class SharedMemory:
             self._used |= {one for one in new if one.path in used}
 
     def remove(self) -> None:
-        """Remove what is left of it; the run's processes have ended."""
+        """Remove the rest, after the run's processes have ended."""
         self._remove_segments()
         left = self._used & set(_entries(self._folder))
         if not left:
@@ -80,17 +80,17 @@ class SharedMemory:
                     Path(one.path).parent.rmdir()
 
     def _remove_segments(self) -> None:
-        """Those that a process of the run has made, and that nobody has attached."""
+        """Remove segments that a process of the run made and nobody has attached."""
         for identity, creator, users in set(_segments()) - self._segments_before:
             if creator in self._pids and not users:
                 ctypes.CDLL(None).shmctl(identity, _IPC_RMID, None)
 
 
 def end_run(keep: Collection[int] = (), patience_seconds: float = 5.0) -> bool:
-    """Kill all descendants of this process but `keep`, and let resource trackers do their work.
+    """Kill all descendants of this process except `keep`, and let resource trackers do their work.
 
-    A tracker of Python, or of joblib, ends by itself when its processes are gone, and removes their
-    shared memory and temporary folders before. False if some could not be ended in time.
+    A tracker of Python or joblib ends by itself when its processes are gone, and first removes
+    their shared memory and temporary folders. False if some could not be ended in time.
     """
     trackers = _trackers()
     if trackers:
@@ -134,7 +134,7 @@ def _all_pids() -> Iterator[int]:
 
 
 def _used_by(pid: int, folder: Path) -> set[str]:
-    """Paths below `folder` that a process has mapped or open; none of one that nobody may see."""
+    """List the paths below `folder` that a process has mapped or open, as far as it may be read."""
     start = f"{folder}/"
     found = set()
     with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
@@ -152,7 +152,7 @@ def _used_by(pid: int, folder: Path) -> set[str]:
 
 
 def _entries(folder: Path, *, is_inner: bool = False) -> Iterator[_Entry]:
-    """Files of a folder, and of the folders in it."""
+    """List the files of a folder, and of the folders in it."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with contextlib.suppress(OSError):
@@ -163,7 +163,7 @@ def _entries(folder: Path, *, is_inner: bool = False) -> Iterator[_Entry]:
 
 
 def _segments() -> Iterator[tuple[int, int, int]]:
-    """Shared memory of System V (proc(5), `sysvipc/shm`): id, its creator, how many have it."""
+    """List System V shared memory (proc(5), `sysvipc/shm`): id, creator, number of users."""
     with contextlib.suppress(OSError):
         for line in SEGMENTS.read_text().splitlines()[1:]:
             words = line.split()

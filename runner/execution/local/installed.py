@@ -1,6 +1,6 @@
-"""Tells whether the Python packages or kernelspecs that are installed have changed.
+"""Tells whether the installed Python packages or kernelspecs have changed.
 
-Looks at a few folders' times and reads no package. Installs and restarts nothing.
+Looks at the times of a few folders and reads no package. Installs and restarts nothing.
 """
 
 import os
@@ -15,10 +15,10 @@ Fingerprint = tuple[tuple[str, int], ...]
 
 
 def fingerprint(environment: Mapping[str, str]) -> Fingerprint:
-    """Changes when a package or kernelspec is added, removed or replaced; (path, mtime in ns).
+    """Return (path, mtime in ns) of folders; the value changes with the installed packages.
 
-    An installer makes and removes entries of the folder that holds the packages, so that its time
-    changes, also where an upgrade rewrites what lies below.
+    An installer makes and removes entries in the folder of packages, which changes its time. That
+    also holds for an upgrade that rewrites what lies below. Kernelspecs count too.
     """
     return tuple((place, _time(place)) for place in dict.fromkeys(_places(environment)))
 
@@ -41,7 +41,7 @@ def _places(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _time(path: str) -> int:
-    """0 where there is nothing."""
+    """Return a path's time of change; 0 if there is nothing."""
     try:
         return Path(path).stat().st_mtime_ns
     except OSError:

@@ -1,7 +1,6 @@
-"""The job processes that wait for an order, and the preload servers that fork them.
+"""The waiting job processes, and the preload servers that fork them.
 
-Keeps as many warm as it is told there is room for, and lets go what is dead or out of date. Knows
-nothing of orders.
+Keeps as many warm as there is room for, and drops dead and outdated ones. Knows nothing of orders.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from runner.system.files.disk import Disk
 log = logging.getLogger(__name__)
 
 SETTLED_SECONDS = 2.0
-"""An installer that still works changes more."""
+"""Pause after a change, because a working installer changes more."""
 END_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 1.0
 LAST_DELAY_SECONDS = 60.0
@@ -40,16 +39,16 @@ class JobProcess:
     pidfd: int | None = None
     is_warm: bool = False
     trouble: str | None = None
-    """Why its kernel did not come up."""
+    """Reason why its kernel did not come up."""
     end_by: float = float("inf")
 
     @property
     def is_ready(self) -> bool:
-        """Whether it reads an order that comes now."""
+        """Whether it would read an order now."""
         return self.is_warm or self.trouble is not None or (self.is_bare and self.pid is not None)
 
     def hear(self) -> bool:
-        """Take what it has said of itself. False if it is gone."""
+        """Take its messages about itself. False if it is gone."""
         try:
             while self.connection.poll():
                 self.understand(wire.receive(self.connection))
@@ -58,7 +57,7 @@ class JobProcess:
         return True
 
     def understand(self, message: wire.Message) -> None:
-        """One message from before its order is begun.
+        """Take one message from before its order is begun.
 
         Raises:
             ProcessLookupError: it is gone already.
@@ -71,11 +70,11 @@ class JobProcess:
             self.is_warm = self.trouble is None
 
     def has_ended(self, seconds: float = 0.0) -> bool:
-        """Whether it is gone, or goes within that time."""
+        """Return whether it is gone, or goes within that time."""
         return self.pidfd is None or bool(select.select([self.pidfd], [], [], seconds)[0])
 
     def kill(self) -> None:
-        """End it; its children are the preload server's to end."""
+        """Kill it; the preload server ends its children."""
         if self.pidfd is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
@@ -92,7 +91,7 @@ class JobProcess:
 
 
 class Pool:
-    """Job processes to be taken, one for each order. Safe for many threads."""
+    """Hands out job processes, one for each order. Safe for many threads."""
 
     def __init__(
         self,
@@ -105,7 +104,8 @@ class Pool:
     ) -> None:
         """Start a server. `preload.runtime_folder` exists; each server has a folder below it.
 
-        `size` is how many may wait; `installed` tells of a change of what servers have imported.
+        `size` is how many may wait. `installed` returns a value that changes with the installed
+        packages.
         """
         self._preload = preload
         self._start_server = start_server
@@ -139,7 +139,7 @@ class Pool:
             return servers | {pid for pid in processes if pid is not None}
 
     def take(self, *, bare: bool = False) -> JobProcess:
-        """The warmest that waits, or a new one; `bare`: one that has forked no kernel.
+        """Take the warmest waiting process, or a new one; `bare`: one without a forked kernel.
 
         Raises:
             OSError: there is none, and no server can be started.
@@ -162,7 +162,7 @@ class Pool:
             return process
 
     def give_back(self, process: JobProcess, *, is_over: bool) -> None:
-        """A process has done its work and ends by itself, or, if not `is_over`, is to be ended."""
+        """Take back a process that ends by itself, or kill it if not `is_over`."""
         if not is_over:
             process.kill()
             process.has_ended(END_SECONDS)
@@ -172,7 +172,7 @@ class Pool:
             self._ending.append(process)
 
     def keep(self, room: int) -> None:
-        """What is due: collect the dead, follow installed packages, fork if there is room."""
+        """Do the chores: collect the dead, follow installed packages, fork if there is room."""
         with self._lock:
             self._collect()
             self._follow()
@@ -185,12 +185,12 @@ class Pool:
                 warming += 1
 
     def imports_for(self) -> float:
-        """How many seconds the server imports already; 0 when it is prepared."""
+        """Return how many seconds the server has imported; 0 once it is prepared."""
         with self._lock:
             return self._server.imports_for
 
     def look_after(self, server: PreloadServer) -> None:
-        """End a server that does not come to an end of its imports; another one takes its place."""
+        """Replace a server whose imports do not end."""
         with self._lock:
             why = server.why_stuck()
             if why is not None:
@@ -198,7 +198,7 @@ class Pool:
                 server.kill()
 
     def renew(self) -> None:
-        """Another server, with everything imported anew; running jobs keep theirs."""
+        """Replace the server, to import everything anew; running jobs keep theirs."""
         with self._lock:
             self._renew()
 
@@ -247,7 +247,7 @@ class Pool:
         self._collect()
 
     def _collect(self) -> None:
-        """Forget processes that have ended, and retired servers that nobody needs any more."""
+        """Forget ended processes, and retired servers that nobody needs any more."""
         now = self._clock()
         for process in list(self._ending):
             if process.has_ended():
@@ -265,7 +265,7 @@ class Pool:
                 self._retired.remove(server)
 
     def _follow(self) -> None:
-        """A server that is gone or out of date is replaced before anybody needs it."""
+        """Replace a server that is gone or out of date, before anybody needs it."""
         now = self._clock()
         self.look_after(self._server)
         if self._server.has_ended:

@@ -1,6 +1,6 @@
 """The daemon's side of one preload server: starts it, asks it for job processes, and ends it.
 
-Imports nothing of what the server has loaded, and starts no other one when it is gone.
+Imports none of the modules that the server loads. Does not replace a server that is gone.
 """
 
 import contextlib
@@ -18,30 +18,31 @@ from runner.execution.limits.hold import UNLIMITED, RunLimits
 from runner.system.processes.process_tree import INSTANCE, cpu_seconds
 
 FORK = b"fork"
-"""A job process that forks its kernel ahead of its order."""
+"""Asks for a job process that forks its kernel ahead of its order."""
 FORK_BARE = b"fork bare"
-"""One that starts its kernel when it has its order."""
+"""Asks for one that starts its kernel after its order."""
 PREPARED = b"prepared"
-"""What a server says, once: that all is imported."""
+"""A server's message, sent once, that everything is imported."""
 END_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 _MAIN = (
     "import sys; del sys.path[0]; from runner.execution.job.preload import main; main(sys.argv[1:])"
 )
-"""Without the current folder on its path, as `-P` would have it; but what a notebook starts would
-inherit that flag from a kernel that is forked."""
+"""Runs the server without the current folder on its path. The flag `-P` would do that too, but a
+forked kernel would pass it on to the programs of its notebook.
+"""
 
 
 class ImportLimits(Value):
-    """How long a server may import. A run's own limits begin after it."""
+    """Time that a server may spend on imports. A run's own limits begin after it."""
 
     idle_seconds: float = 60
-    """Without any use of a processor."""
+    """Time without any use of a processor."""
     seconds: float = 600
 
     @classmethod
     def beside(cls, kernel_start_seconds: float) -> "ImportLimits":
-        """For a kernel that may take so long, if that is more."""
+        """Allow ten times a kernel's start, and never less than the defaults."""
         least = cls()
         return cls(
             idle_seconds=max(least.idle_seconds, kernel_start_seconds),
@@ -50,25 +51,25 @@ class ImportLimits(Value):
 
 
 class Preload(Value):
-    """What a server is told at its start."""
+    """The configuration of a server."""
 
     runtime_folder: str
-    """Its own: job processes have a folder below it. It goes when the server goes."""
+    """Its own folder, with one below it for each job process. It goes with the server."""
     modules: tuple[str, ...] = ()
     kernel_start_seconds: float = 60
     import_limits: ImportLimits = ImportLimits()
     limits: RunLimits = UNLIMITED
     cgroup: str | None = None
-    """The folder for control groups of runs; without one, runs are looked at now and then."""
+    """Folder for control groups of runs; None: runs are looked at now and then."""
 
 
 class PreloadServer:
     """One server. It ends its whole tree when this end of its socket is closed."""
 
     def __init__(self, preload: Preload, environment: Mapping[str, str], instance: str) -> None:
-        """Start it; what it imports takes a second or two, and requests wait for it meanwhile.
+        """Start it. Its imports take a second or two, and requests wait for them.
 
-        On a busy machine, or the first time after an installation, it takes a minute or two.
+        On a busy machine, or the first time after an installation, they take a minute or two.
 
         Raises:
             OSError: it cannot be started.
@@ -101,14 +102,14 @@ class PreloadServer:
 
     @property
     def has_ended(self) -> bool:
-        """Whether its process is gone. One that has hung up is waited for: it is about to be."""
+        """Whether its process is gone; waits for one that has hung up."""
         if self._process.poll() is None and self._has_hung_up():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(END_SECONDS)
         return self._process.poll() is not None
 
     def _has_hung_up(self) -> bool:
-        """It says nothing on this connection but that it is prepared, and its end."""
+        """Return whether it has closed its connection; it only ever says that it is prepared."""
         try:
             while word := self._socket.recv(len(PREPARED), socket.MSG_DONTWAIT):
                 self._is_prepared = word == PREPARED
@@ -125,11 +126,11 @@ class PreloadServer:
 
     @property
     def imports_for(self) -> float:
-        """How many seconds it has imported so far; 0 when it has done that."""
+        """Seconds of imports so far; 0 once they are done."""
         return 0.0 if self.is_prepared else time.monotonic() - self._begun_at
 
     def why_stuck(self) -> str | None:
-        """Why it is not going to be prepared, in words; None while it may still be."""
+        """Say why it will never be prepared; None while it may be."""
         now, limits = time.monotonic(), self._import_limits
         if now - self._looked_at < LOOK_SECONDS or self.is_prepared:
             return None
@@ -144,7 +145,7 @@ class PreloadServer:
         return None
 
     def fork(self, what: bytes) -> Connection:
-        """A connection to a new job process: `FORK` or `FORK_BARE`.
+        """Connect to a new job process: `FORK` or `FORK_BARE`.
 
         Raises:
             OSError: the server is gone.
@@ -159,21 +160,21 @@ class PreloadServer:
         return Connection(ours.detach())
 
     def remove_cgroup(self, pid: int) -> None:
-        """The control group of a job process's kernel, and all that is left in it."""
+        """Remove the control group of a job process's kernel, with everything in it."""
         if self._cgroup is not None:
             Cgroup(self._cgroup / f"{PREFIX}{pid}").remove()
 
     def kill(self) -> None:
-        """End it, however it hangs; who waits for a fork of it sees that connection end."""
+        """Kill it, even if it hangs; those that wait for a fork see their connection end."""
         self._process.kill()
 
     def hang_up(self) -> None:
-        """Let it see that it is not needed any more, also while it imports and does not look."""
+        """Tell it that nobody needs it any more, even while it imports."""
         self._socket.close()
         self._process.terminate()
 
     def close(self) -> None:
-        """End it and everything below it, and wait for that."""
+        """End it with everything below it, and wait for that."""
         self.hang_up()
         try:
             self._process.wait(timeout=END_SECONDS)

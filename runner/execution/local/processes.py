@@ -1,7 +1,7 @@
-"""Executes orders in single-use job processes; the local side of the executor seam.
+"""Executes orders in single-use job processes: the `Execution` of this machine.
 
-Guards every run from outside with a time limit, and makes sure that the process is gone when the
-outcome is given. Knows nothing of ledger or outbox.
+Guards every run from outside with a time limit, and returns an outcome only when the process is
+gone. Knows nothing of ledger or outbox.
 """
 
 import contextlib
@@ -30,16 +30,16 @@ from runner.system.files.disk import Disk
 log = logging.getLogger(__name__)
 
 PREPARE_SECONDS = 30.0
-"""Beside the kernel's own start: reading the notebook, asking for its modules."""
+"""Added to the kernel's start: reading the notebook, asking for its modules."""
 GRACE_SECONDS = 10.0
-"""For the job process to end a run by itself after its limit."""
+"""Time for the job process to end a run by itself after its limit."""
 SLICE_SECONDS = 0.5
 TRIES = 3
-"""How many job processes may die before one of them has begun an order."""
+"""How many job processes may die before one of them begins an order."""
 SERVERS = 2
 """How many preload servers may use up their time before a job gives up."""
 TOLD_SECONDS = 5.0
-"""Imports that take longer are worth a note."""
+"""Imports that take longer get a note."""
 
 
 class NotBegun(Exception):
@@ -54,21 +54,21 @@ class _Live:
     clock: Callable[[], float]
     stopping: threading.Lock
     forked_by: float
-    """When it gives up waiting for its process: before that, its own limits do not begin."""
+    """Time at which it gives up waiting for its process; other limits begin afterwards."""
     limit: float = math.inf
     sending: threading.Lock = field(default_factory=threading.Lock)
     reason: ErrorType | None = None
     is_told: bool = False
     is_begun: bool = False
     is_over: bool = False
-    """Whether the process has said all that it had to say."""
+    """Whether the process has sent its outcome."""
     late: str = ""
-    """What has not come in time, if `limit` passes now."""
+    """Message if `limit` passes now."""
 
     def await_fork(self, order: Order, pool: Pool) -> bool:
         """Wait until the preload server has forked the process. False: it did not in time.
 
-        Meanwhile it may import, which is nothing that the run does: limits begin afterwards.
+        The server may still import, which is not the run's fault: its limits begin afterwards.
         """
         process, server = self.process, self.process.server
         until: float | None = None
@@ -92,9 +92,9 @@ class _Live:
         return True
 
     def await_kernel(self, order: Order) -> bool:
-        """Wait until a process that is there reads an order. False: it does not in time.
+        """Wait until a forked process reads an order. False: it does not in time.
 
-        It gives up on its kernel by itself before.
+        The process normally gives up on its kernel before that.
         """
         self._allow(order.kernel_start_seconds + GRACE_SECONDS, "answer")
         while not self.process.is_ready:
@@ -105,7 +105,7 @@ class _Live:
         return True
 
     def _allow(self, seconds: float, what: str) -> None:
-        """What comes next has so long; less, if the run is being stopped."""
+        """Set the time limit of the next step, unless the run is being stopped."""
         with self.stopping:
             self.late = (
                 f"The kernel did not {what} within {seconds:g} s, which is a little more than "
@@ -141,11 +141,11 @@ class JobProcesses:
         import_limits: ImportLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`environment` is all that notebooks see; `instance` marks every process started.
+        """Start the pool. Notebooks see `environment`; `instance` marks every started process.
 
-        `slots` is how many orders may be in flight, which is the caller's to see to; `warm`, how
-        many processes may wait with a kernel that is ready. `cgroup` is a group in which there
-        may be one for each run (`cgroup.take_over`); without it, `limits` are watched over.
+        The caller keeps at most `slots` orders in flight. Up to `warm` processes wait with a ready
+        kernel. `cgroup` is a group that may hold one for each run (`cgroup.take_over`); without it,
+        a guard watches `limits`.
         """
         self._folder = _make_runtime_folder()
         self.slots = slots
@@ -172,7 +172,7 @@ class JobProcesses:
 
     @property
     def runtime_folder(self) -> str | None:
-        """Where sockets are; removed at the end."""
+        """Folder of the sockets; removed at the end."""
         return self._folder
 
     @property
@@ -181,28 +181,28 @@ class JobProcesses:
         return [Worker(socket.gethostname(), self.slots, len(self._live), self.warm)]
 
     def fits(self, wanted: Resources, taken: Sequence[Resources]) -> bool:
-        """Whether a slot is free; what else was asked for has been looked at before."""
+        """Return whether a slot is free; other needs are checked before."""
         del wanted
         return len(taken) < self.slots
 
     def why_never(self, wanted: Resources) -> str | None:
-        """Nothing that was accepted asks for more than this machine has."""
+        """Return None: accepted jobs never ask for more than this machine has."""
         del wanted
         return None
 
     @property
     def pids(self) -> set[int]:
-        """The preload servers and the job processes that are known."""
+        """The known preload servers and job processes."""
         return self._pool.pids
 
     @property
     def warm(self) -> int:
-        """How many kernels wait and are ready."""
+        """How many kernels wait, ready."""
         return self._pool.warm
 
     @property
     def notes(self) -> Sequence[str]:
-        """Whether jobs wait for imports, for longer than is usual."""
+        """A note if jobs wait for imports unusually long."""
         if self._pool.imports_for() <= TOLD_SECONDS:
             return ()
         return (
@@ -211,7 +211,7 @@ class JobProcesses:
         )
 
     def keep(self, room: int) -> None:
-        """What is due between two jobs; `room` is how many processes may be made ready now."""
+        """Do the chores between two jobs; `room` is how many processes may be made ready now."""
         self._pool.keep(room)
 
     def renew(self) -> None:
@@ -221,10 +221,10 @@ class JobProcesses:
     def execute(
         self, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
-        """Run one order to its end; whatever the notebook does, an outcome comes of it.
+        """Run one order to its end, and return its outcome whatever the notebook does.
 
-        Gives the outcome and the executed notebook; None where nothing was executed. Blocks;
-        call it from a thread of its own.
+        The second value is the executed notebook; None if nothing was executed. Blocks; call it
+        from a thread of its own.
 
         Raises:
             OSError: no job process can be had.
@@ -253,9 +253,9 @@ class JobProcesses:
             self._pool.give_back(process, is_over=live.is_over)
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
-        """End a run: `cancelled` or `interrupted`. Nothing happens if it is over already.
+        """End a run: `cancelled` or `interrupted`. Does nothing if it is over already.
 
-        One whose process is not told yet what to run is ended as soon as it is.
+        If its process has no order yet, the run ends as soon as it has one.
         """
         with self._stopping:
             self._early.setdefault(job_id, reason)
@@ -287,7 +287,7 @@ class JobProcesses:
     def _converse(
         self, live: _Live, order: Order, notebook: bytes, on_progress: OnProgress
     ) -> tuple[Outcome, bytes | None]:
-        """Tell a process its order, and listen until its outcome comes.
+        """Send a process its order, and listen until its outcome comes.
 
         Raises:
             NotBegun: see there.
@@ -337,7 +337,7 @@ class JobProcesses:
 
 
 def _kernel_named(order: Order, notebook: bytes) -> str | None:
-    """The kernel that the request or its notebook asks for."""
+    """Return the kernel that the request or its notebook names."""
     if order.kernel is not None:
         return order.kernel
     try:
@@ -348,7 +348,7 @@ def _kernel_named(order: Order, notebook: bytes) -> str | None:
 
 
 def _lost(live: _Live, order: Order, notebook: bytes, late: ErrorType) -> Outcome:
-    """The outcome of a run whose process could not say anything any more."""
+    """Return the outcome of a run whose process could send none."""
     messages = {
         ErrorType.TIMEOUT: f"The run passed its limit of {order.timeout_seconds:g} s and did not "
         "end when told to; what it had done is lost.",
@@ -367,11 +367,11 @@ def _lost(live: _Live, order: Order, notebook: bytes, late: ErrorType) -> Outcom
 
 
 def runtime_base() -> str:
-    """Where the folder of the sockets is made; short, since a socket's path has 107 bytes."""
+    """Return the parent of the socket folder; short, because a socket's path has 107 bytes."""
     base = tempfile.gettempdir()
     return base if len(base) < 40 else "/tmp"  # noqa: S108
 
 
 def _make_runtime_folder() -> str:
-    """A private folder with a short path, for sockets."""
+    """Make a private folder with a short path, for sockets."""
     return tempfile.mkdtemp(prefix="ir-", dir=runtime_base())
