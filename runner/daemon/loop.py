@@ -152,6 +152,7 @@ class Loop:
 
     def _keep_house(self) -> None:
         self._upkeep.tidy()
+        self._parts.reception.keep_house()
         if self._parts.gateway is not None and not self._stopping.has_begun:
             self._parts.gateway.keep()
         if self._parts.watching.is_lost:

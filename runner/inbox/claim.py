@@ -14,6 +14,7 @@ from pathlib import Path
 from runner.contract.job_ids import JOB_ID
 from runner.inbox.contents import size_limit
 from runner.inbox.drop import Drop
+from runner.inbox.made_folders import MadeFolders
 from runner.system.files.disk import Disk
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Claims:
         self._disk = disk
         self._side_by_side = side_by_side
         self._spare: dict[Path, list[Path]] = {}
+        self._made = MadeFolders(inbox, disk)
 
     def take(self, drop: Drop, job_id: str) -> Claim | None:
         """Rename a drop's files into `.claim-JOBID/`. None if they are not what was read, or gone.
@@ -104,6 +106,7 @@ class Claims:
             else:
                 self._disk.unlink(path)
         self._spare.setdefault(place.parent, []).append(place)
+        self._made.note(place.parent)
 
     def tidy(self) -> None:
         """Remove the folders that are kept; to make and remove one costs more than all the rest.
@@ -115,6 +118,10 @@ class Claims:
             _, places = self._spare.popitem()
             for place in places:
                 self._disk.remove_folder(place)
+
+    def remove_emptied(self) -> None:
+        """Remove the folders of names that we made, and in which nothing lies any more."""
+        self._made.remove_empty(busy=self._spare.keys())
 
     def _make(self, place: Path) -> None:
         spare = self._spare.get(place.parent)

@@ -17,6 +17,7 @@ from runner.contract.job_ids import id_of_cause
 from runner.contract.outcome import ErrorType, Refused
 from runner.contract.request import Request
 from runner.inbox.library import library_reader
+from runner.inbox.made_folders import MADE_NAMES
 from runner.jobs import submit
 from runner.jobs.body import Asked
 from runner.jobs.problem import Problem, ProblemType, gone, unavailable
@@ -27,7 +28,6 @@ from runner.state.jobs import Job, State
 from runner.state.locks import is_astray
 from runner.system.files.disk import Disk
 
-MADE_NAMES = "http"
 BUSY_SECONDS = 5.0
 BUSY_LOOK_SECONDS = 0.02
 
@@ -63,7 +63,6 @@ class Runs:
         self._disk = disk
         self._lock = threading.Lock()
         self._seats = threading.BoundedSemaphore(settings.gateway.max_waiting)
-        self._day = ""
 
     def submit(self, asked: Asked, job_id: str | None) -> Submitted:
         """Bring a request into the inbox, once for each id. Durable when this returns.
@@ -210,7 +209,7 @@ class Runs:
             raise Problem(429, ProblemType.QUEUE_FULL, message, {"Retry-After": "10"})
         if is_astray(self._settings.inbox, self._settings.state):
             raise unavailable("The runner waits for its inbox, which may be a lost mount.")
-        job = Submitted(job_id, asked.name or self._made_name(job_id))
+        job = Submitted(job_id, asked.name or _made_name(job_id))
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -221,9 +220,6 @@ class Runs:
                     headers = {"Retry-After": "5"}
                     raise Problem(409, ProblemType.NAME_BUSY, message, headers) from error
                 time.sleep(BUSY_LOOK_SECONDS)
-            except FileNotFoundError:
-                if not self._settings.inbox.is_dir() or time.monotonic() > deadline:
-                    raise  # else an emptied folder was removed between two steps: once more
             else:
                 return job
 
@@ -232,12 +228,10 @@ class Runs:
         if len(content) > limit * MEGABYTE:
             raise too_large(limit)
 
-    def _made_name(self, job_id: str) -> str:
-        day = f"{datetime.now(UTC):%Y-%m-%d}"
-        if day != self._day:
-            self._day = day
-            submit.tidy(self._settings.inbox, MADE_NAMES, day, self._disk)
-        return f"{MADE_NAMES}/{day}/{job_id}"
+
+def _made_name(job_id: str) -> str:
+    """The name of a job to which nobody gave one."""
+    return f"{MADE_NAMES}/{datetime.now(UTC):%Y-%m-%d}/{job_id}"
 
 
 def too_large(limit_mb: float) -> Problem:

@@ -3,6 +3,7 @@
 Needs nothing but the inbox. Executes nothing.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.contract.text.strict_json import dumps_compact
+from runner.inbox import made_folders
 from runner.system.files.disk import Disk, same_file
 
 SUFFIXES = (".ipynb", ".json", ".yaml", ".yml")
 CLAIM = ".claim-"
+ATTEMPTS = 100
+"""To put a file into a folder that is removed each time; a hundred times is no chance."""
 LOOKED_THROUGH = 20_000
 """Entries of the inbox that are looked at to find one job; beyond them it is not found."""
 
@@ -47,14 +51,10 @@ def submit(inbox: Path, name: str, content: bytes, disk: Disk) -> Path:
         OSError: it could not be written; nothing of it is visible.
     """
     target = inbox / f"{name}.json"
-    disk.make_folders(inbox, target.parent, "submit: folder")
     if any(os.path.lexists(target.with_name(target.stem + suffix)) for suffix in SUFFIXES):
         raise NameBusy(name)
-    try:
-        disk.create_whole(target, content, "submit: bytes")
-    except FileExistsError:
-        raise NameBusy(name) from None
-    disk.sync_folder(target.parent, "submit: name")
+    if not _put(inbox, target, content, "submit", disk):
+        raise NameBusy(name)
     return target
 
 
@@ -86,14 +86,6 @@ def _look_through(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
     return None
 
 
-def tidy(inbox: Path, folder: str, keep: str, disk: Disk) -> None:
-    """Remove the empty folders in `inbox/folder` but for `keep`: those of earlier days."""
-    for name in _names(inbox / folder):
-        if name != keep:
-            with suppress(OSError):
-                disk.remove_folder(inbox / folder / name)
-
-
 def _names(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
@@ -121,10 +113,38 @@ def cancel(inbox: Path, name: str, job_id: str | None, disk: Disk) -> None:
     """
     target = inbox / f"{name}.cancel"
     content = (job_id or "").encode()
-    disk.make_folders(inbox, target.parent, "cancel: folder")
+    if _put(inbox, target, content, "cancel", disk):
+        return
+    if not (same_file(target, b"") or same_file(target, content)):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+
+
+def _put(inbox: Path, target: Path, content: bytes, what: str, disk: Disk) -> bool:
+    """Put a file into the inbox, in folders that are made for it; False if its name is taken.
+
+    The runner removes such a folder when it is empty, perhaps between two of these steps: then
+    once more from the first.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            made_folders.make(inbox, target.parent, f"{what}: folder", disk)
+            if not _create(target, content, f"{what}: bytes", disk):
+                return False
+            break
+        except FileNotFoundError:
+            if attempt == ATTEMPTS or not inbox.is_dir():
+                raise
+    with suppress(FileNotFoundError):  # it is accepted by now, and its folder gone
+        disk.sync_folder(target.parent, f"{what}: name")
+    return True
+
+
+def _create(target: Path, content: bytes, why: str, disk: Disk) -> bool:
     try:
-        disk.create_whole(target, content, "cancel: bytes")
+        disk.create_whole(target, content, why)
     except FileExistsError:
-        if not (same_file(target, b"") or same_file(target, content)):
-            raise
-    disk.sync_folder(target.parent, "cancel: name")
+        return False
+    return True

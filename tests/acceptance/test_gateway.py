@@ -467,6 +467,21 @@ def test_a_client_that_leaves_does_not_end_its_job(program: Program) -> None:
     assert program.await_report("left")["status"] == "succeeded"
 
 
+def test_folders_that_were_made_for_a_name_go_when_they_are_empty(program: Program) -> None:
+    """Those of days too. A folder that a person made stays, and what somebody put into ours."""
+    (program.inbox / "mine").mkdir()
+    for name in ("deep/er/one", "mine/made/two", "used/three"):
+        post(program, {"notebook": notebook(RESULT), "name": name})
+        if name.startswith("used"):
+            (program.inbox / "used" / "notes.txt").write_text("of a person")
+    post(program, {"notebook": notebook(RESULT)})
+    asked_to_stop = program.run("cancel", "deep/er/one")
+    assert asked_to_stop.returncode == 0
+    wait_for(lambda: {p.name for p in program.inbox.iterdir() if p.is_dir()} <= {"mine", "used"})
+    wait_for(lambda: not any((program.inbox / "mine").iterdir()))
+    assert (program.inbox / "used" / "notes.txt").exists()
+
+
 def test_a_job_can_be_cancelled(program: Program) -> None:
     """By its id; asking twice changes nothing."""
     job = post(program, SLOW, "?wait=0").headers["Location"]

@@ -21,9 +21,9 @@ class SteppedDisk(Disk):
         """Around each change, of these paths."""
         raise NotImplementedError
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path) -> bool:
         with self.step("make_folder", path):
-            super().make_folder(path)
+            return super().make_folder(path)
 
     def write(self, path: Path, content: bytes, why: str | None = None) -> None:
         with self.step("write", path):

@@ -308,8 +308,11 @@ class SimulatedDisk(SteppedDisk):
     def step(self, what: str, *paths: Path) -> Iterator[None]:
         yield from self.around(what)
 
-    def make_folder(self, path: Path) -> None:
-        self._noticed(path, lambda: super(SimulatedDisk, self).make_folder(path))
+    def make_folder(self, path: Path) -> bool:
+        try:
+            return super().make_folder(path)
+        finally:
+            self.notice(path)
 
     def write(self, path: Path, content: bytes, why: str | None = None) -> None:
         try:

@@ -245,10 +245,10 @@ def test_a_job_that_nobody_thought_of_fails_alone(tmp_path: Path) -> None:
     class OddDisk(Disk):
         """Fails, for one job's work folder, in a way that no disk does."""
 
-        def make_folder(self, path: Path) -> None:
+        def make_folder(self, path: Path) -> bool:
             if path.is_relative_to(place.state) and path.name == B:
                 raise LookupError("nobody thought of this")
-            super().make_folder(path)
+            return super().make_folder(path)
 
     place = Place(tmp_path)
     dispatch, ledger, came = place.start(OddDisk())

@@ -78,9 +78,9 @@ class Refusing(Disk):
         if call == self._call and path.is_relative_to(self._folder):
             raise OSError(self._number, os.strerror(self._number), str(path))
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path) -> bool:
         self._check("make_folder", path)
-        super().make_folder(path)
+        return super().make_folder(path)
 
     def write(self, path: Path, content: bytes, why: str | None = None) -> None:
         if why is not None:

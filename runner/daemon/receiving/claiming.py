@@ -216,3 +216,7 @@ class Claiming:
             self._claims.tidy()
         except OSError as error:
             log.warning("empty claim folders stay for now: %s", error)
+
+    def remove_emptied(self) -> None:
+        """Remove the folders that the program made for names, where they are empty."""
+        self._claims.remove_emptied()

@@ -116,10 +116,15 @@ class Reception:
         if batch.scan.look_again != 0:
             self._claiming.tidy()
 
+    def keep_house(self) -> None:
+        """Leave no folder behind that the program made and that is empty."""
+        self._claiming.remove_emptied()
+
     def close(self) -> None:
         """Receive nothing more."""
         self._inbox.close()
         self._claiming.tidy()
+        self._claiming.remove_emptied()
 
     @property
     def troubles(self) -> dict[str, str]:

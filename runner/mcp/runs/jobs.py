@@ -21,13 +21,14 @@ from runner.contract.outcome import ErrorType, Status, refuse
 from runner.contract.request import library_path
 from runner.inbox import unclaimed as waiting
 from runner.inbox.library import as_spelt, library_reader
+from runner.inbox.made_folders import MADE_NAMES
 from runner.jobs.body import Asked, read_body
 from runner.jobs.health import Health, examine
 from runner.jobs.look import content_of
 from runner.jobs.problem import Problem
 from runner.jobs.record import Question, Record
 from runner.jobs.refusals import Forecast, Source, forecast
-from runner.jobs.submissions import MADE_NAMES, Runs, Submitted
+from runner.jobs.submissions import Runs, Submitted
 from runner.jobs.submit import cancel
 from runner.jobs.waiting import Arrivals
 from runner.system.files.disk import Disk, read_regular

@@ -31,16 +31,18 @@ class Disk:
         self._durable: set[Path] = set()
         """Folders that are known to outlast a power cut, and so are those above them."""
 
-    def make_folder(self, path: Path) -> None:
-        """Make one folder below an existing one; no matter if it is there."""
+    def make_folder(self, path: Path) -> bool:
+        """Make one folder below an existing one; False if it is there already."""
         try:
             path.mkdir()
         except FileExistsError:
             if not path.is_dir():
                 raise
+            return False
+        return True
 
-    def make_folders(self, root: Path, path: Path, why: str | None = None) -> None:
-        """Make `path` and what lies between it and `root`; never `root` itself.
+    def make_folders(self, root: Path, path: Path, why: str | None = None) -> tuple[Path, ...]:
+        """Make `path` and what lies between it and `root`; never `root` itself. Gives what is new.
 
         They are durable then, unless there is no reason why: without its own name in the folder
         above, all that is synced in a folder is lost (fsync(2)). A folder that is there already
@@ -50,11 +52,29 @@ class Disk:
         while path != root and not self._is_made(path, why):
             missing.append(path)
             path = path.parent
+        made: list[Path] = []
         for folder in reversed(missing):
-            self.make_folder(folder)
+            if self.make_folder(folder):
+                made.append(folder)
             if why is not None:
                 self.sync_folder(folder.parent, why)
                 self._remember(folder)
+        return tuple(made)
+
+    def mark(self, folder: Path, name: str) -> None:
+        """Give a folder an extended attribute (xattr(7)), where the file system keeps them."""
+        if hasattr(os, "setxattr"):
+            with suppress(OSError):  # it keeps none
+                os.setxattr(folder, name, b"1", follow_symlinks=False)
+
+    def has_mark(self, folder: Path, name: str) -> bool:
+        """Whether `mark` has given it to this folder."""
+        if not hasattr(os, "getxattr"):
+            return False
+        try:
+            return os.getxattr(folder, name, follow_symlinks=False) == b"1"
+        except OSError:  # it has none, or is gone
+            return False
 
     def _is_made(self, path: Path, why: str | None) -> bool:
         return (why is None or path in self._durable) and path.is_dir()

@@ -1,0 +1,74 @@
+"""Folders that the program makes in the inbox for a request's name, and removes when empty.
+
+Each is marked where it is made, so that a folder of a person is never removed. Where a file system
+keeps no marks, only the folders of requests without a name (`http/DATE`) are known to be ours.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from runner.system.files.disk import Disk
+
+log = logging.getLogger(__name__)
+
+MADE_NAMES = "http"
+"""The folder of requests to which nobody gave a name; in it there is one for each day."""
+MARK = "user.inbox_runner.made"
+_OURS = re.compile(rf"{MADE_NAMES}(/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?")
+
+
+def make(inbox: Path, folder: Path, why: str, disk: Disk) -> None:
+    """Make `folder` and what lies between it and the inbox, durable and marked.
+
+    Raises:
+        FileNotFoundError: one was removed between two steps, or the inbox is not there.
+        OSError
+    """
+    for made in disk.make_folders(inbox, folder, why):
+        disk.mark(made, MARK)
+
+
+class MadeFolders:
+    """What was emptied in one inbox, for as long as it may be ours."""
+
+    def __init__(self, inbox: Path, disk: Disk) -> None:
+        self._inbox = inbox
+        self._disk = disk
+        self._emptied: set[Path] | None = None
+
+    def note(self, folder: Path) -> None:
+        """Something has left this folder of the inbox."""
+        self._noted().add(folder)
+
+    def remove_empty(self, busy: Collection[Path] = ()) -> None:
+        """Remove those that are empty and ours, with what is empty above them; `busy` ones wait."""
+        for folder in self._noted().difference(busy):
+            self._noted().discard(folder)
+            self._climb(folder)
+
+    def _noted(self) -> set[Path]:
+        """A run that was killed may have left the folders of days."""
+        if self._emptied is None:
+            made = self._inbox / MADE_NAMES
+            with suppress(OSError):  # it is not there
+                self._emptied = {made / name for name in os.listdir(made)}
+            self._emptied = self._emptied or set()
+        return self._emptied
+
+    def _climb(self, folder: Path) -> None:
+        while folder != self._inbox and self._is_ours(folder):
+            try:
+                self._disk.remove_folder(folder)
+            except OSError as error:  # as a rule something lies in it
+                log.debug("folder %s stays: %s", folder, error)
+                return
+            folder = folder.parent
+
+    def _is_ours(self, folder: Path) -> bool:
+        if _OURS.fullmatch(folder.relative_to(self._inbox).as_posix()):
+            return folder.is_dir() and not folder.is_symlink()
+        return self._disk.has_mark(folder, MARK)
