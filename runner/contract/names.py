@@ -1,7 +1,6 @@
-"""The name under which a request's outcome appears in the outbox.
+"""Chooses the name under which a request's outcome appears in the outbox.
 
-Owns one rule: plain names stay as they are, all others become safe, short and distinct. Never
-looks at the disk.
+Plain names stay as they are, all others become safe, short and distinct. Never looks at the disk.
 """
 
 import hashlib
@@ -25,18 +24,19 @@ _DEVICE = re.compile(
 
 
 _OF_HISTORY = re.compile(r"([0-9a-f]{32}|unknown-\d{8}T\d{6})", re.IGNORECASE)
-"""What the history of a name calls its earlier runs: no name may lie there, nor one in it."""
+"""Names of runs in the history: no job's name may be one, nor lie in one."""
 _UNNAMED = re.compile(r"http/\d{4}-\d\d-\d\d(/[0-9a-f]{32})?")
-"""What a request gets over HTTP that names none: `http/DATE/JOB_ID`; `http/DATE` is nobody's."""
+"""Name of an HTTP request without one: `http/DATE/JOB_ID`; no job may be `http/DATE`."""
 
 
 def job_name(path: str) -> str:
-    """The job's name for a request at `path` below the inbox, without its suffix.
+    """Return the job's name for a request at `path` below the inbox, without its suffix.
 
-    `path` is relative, with `/` between folders, as `os.fsdecode` gives it. Names that Windows,
-    a shell or a terminal would misread, that are no valid UTF-8 or not in NFC, that are too long,
-    or that look like another job's output get a hash of their bytes instead of what is unsafe. So
-    do those below another name that look like one of its earlier runs in the history.
+    `path` is relative, with `/` between folders, as `os.fsdecode` gives it. Some names get a hash
+    of their bytes in place of the unsafe part: those that Windows, a shell or a terminal would
+    misread, that are no valid UTF-8 or not in NFC, that are too long, or that look like another
+    job's output. So do names below another one that look like one of its earlier runs in the
+    history.
     """
     unnamed = _UNNAMED.fullmatch(path)
     if unnamed and unnamed[1]:
@@ -53,7 +53,7 @@ def job_name(path: str) -> str:
 
 
 def job_names(path: str) -> tuple[str, ...]:
-    """The names of all requests whose path has these letters, however they are written.
+    """Return the names of all requests whose path has these letters, however they are encoded.
 
     An accented letter is one character or two (Unicode's NFC, NFD); the path's own name is first.
     """
@@ -62,7 +62,7 @@ def job_names(path: str) -> tuple[str, ...]:
 
 
 def is_job_name(name: str) -> bool:
-    """Whether `name` can be used as it is: chosen names must not need a change."""
+    """Return whether `name` can be used as it is: a chosen name must not need a change."""
     return bool(name) and job_name(name) == name
 
 

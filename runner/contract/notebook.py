@@ -1,7 +1,6 @@
-"""Is this a notebook that we may run? Reads any JSON that may be one and makes it whole.
+"""Checks whether a document is a notebook that may run, and completes a sparse one.
 
-Owns the rules of what a notebook needs (cells, a kernel that is allowed); the input is never
-changed. Refuses disk, clock and network.
+Owns the rules of a notebook (cells, an allowed kernel). Never changes its input. Pure.
 """
 
 import copy
@@ -23,9 +22,9 @@ Notebook = dict[str, Any]
 SKIPPED_TAG = "skip-execution"
 PARAMETERS_TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
-"""Of the cell in which papermill sets the parameters of a run."""
+"""Tag of the cell in which papermill sets the parameters of a run."""
 ERROR_TAG = "papermill-error-cell-tag"
-"""Of the cells by which papermill points out where a run failed."""
+"""Tag of the cells by which papermill points out where a run failed."""
 _PYTHON_SIGNS = frozenset({".py", "text/x-python", "python", "ipython", "ipython3", "python3"})
 _OTHER_LANGUAGES = re.compile(
     r"(i?r|irkernel|bash|z?sh|fish|go|gophernotes|rust|evcxr|js|jslab|node(js)?|deno|tslab|scala|almond"
@@ -35,19 +34,19 @@ _OTHER_LANGUAGES = re.compile(
     r"|julia|apache_toree|toree|sparkr?|sparkkernel|coq|agda|ocaml|gap|singular|gnuplot|dot|forth|tcl"
     r"|fortran|swift|nim|zig|dart|raku|scheme|racket|calysto|lisp|xeus|vbnet)"
 )
-"""Parts of the names of kernels that speak something else."""
+"""Parts of the names of kernels for other languages."""
 _NAMES_PYTHON = re.compile(r"\bi?python", re.IGNORECASE)
-"""In the name that people see: `Python 3 (ipykernel)`, `Python [conda env:maps]`."""
+"""Matches a display name: `Python 3 (ipykernel)`, `Python [conda env:maps]`."""
 _CELL_TYPES = frozenset({"code", "markdown", "raw", "heading"})
 _MAJOR = re.compile(r"([1-9])(\.\d{1,2})?", re.ASCII)
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 MISFITS_OF_A_CELL = 20
-"""A validator tells of one misfit of a cell at a time."""
+"""How many misfits of a cell are mended: a validator reports one at a time."""
 _UNTITLED = re.compile(r"Untitled\d*", re.IGNORECASE)
 
 
 def parse(raw: bytes) -> object:
-    """JSON out of a file's bytes, with or without a byte order mark.
+    """Parse JSON from a file's bytes, with or without a byte order mark.
 
     Raises:
         ValueError: it does not parse; no prefix of a notebook does.
@@ -61,7 +60,7 @@ def parse(raw: bytes) -> object:
 
 
 def _instead(raw: bytes) -> str | None:
-    """What people drop in the place of a notebook without knowing."""
+    """Name a kind of file that people drop instead of a notebook without knowing."""
     start = raw[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not raw.strip(b"\xef\xbb\xbf\0 \t\r\n"):
         return "it holds zeros only; copy it once more" if b"\0" in raw else "it is empty"
@@ -75,7 +74,7 @@ def _instead(raw: bytes) -> str | None:
 
 
 def check(document: object) -> Notebook:
-    """The document as a notebook, looked at from outside only; see `normalise` for the rest.
+    """Check a document from outside only, and return it as a notebook; `normalise` does the rest.
 
     Raises:
         Refused: `invalid_notebook`, saying what is missing.
@@ -88,7 +87,7 @@ def check(document: object) -> Notebook:
 
 
 def code_sources(document: object) -> list[str]:
-    """The source of every code cell that would be executed, in order; nbformat 3 and 4."""
+    """Return the source of every code cell that would be executed, in order; nbformat 3 and 4."""
     return [
         source_of(cell)
         for cell in _cells(document)
@@ -97,24 +96,24 @@ def code_sources(document: object) -> list[str]:
 
 
 def is_untitled(stem: str) -> bool:
-    """Whether a file's name is one that JupyterLab gives a new notebook."""
+    """Return whether a file's name is one that JupyterLab gives a new notebook."""
     return _UNTITLED.fullmatch(stem) is not None
 
 
 def is_blank(document: object) -> bool:
-    """Whether it has cells, and nothing is written in any of them."""
+    """Return whether it has cells, and nothing is written in any of them."""
     if not isinstance(document, dict) or not isinstance(document.get("cells"), list):
         return False
     return not any(source_of(cell).strip() for cell in _cells(document))
 
 
 def has_code(document: object) -> bool:
-    """Whether any cell is code; without, somebody may have only begun to write the notebook."""
+    """Return whether any cell is code; without, somebody may have only begun to write it."""
     return any(cell.get("cell_type") == "code" for cell in _cells(document))
 
 
 def source_of(cell: Mapping[str, Any]) -> str:
-    """A cell's source as one string; nbformat 3 calls it `input`."""
+    """Return a cell's source as one string; nbformat 3 calls it `input`."""
     source = cell.get("source", cell.get("input", ""))
     if isinstance(source, list):
         return "".join(part for part in source if isinstance(part, str))
@@ -122,9 +121,9 @@ def source_of(cell: Mapping[str, Any]) -> str:
 
 
 def tags_of(cell: Mapping[str, Any]) -> Sequence[str]:
-    """A cell's tags; none where its metadata are missing or malformed.
+    """Return a cell's tags; none if its metadata are missing or malformed.
 
-    Who writes notebooks by hand or by program also writes them as one text, with commas between.
+    Hand-written notebooks may hold them as one text, with commas between.
     """
     metadata = cell.get("metadata")
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
@@ -134,10 +133,10 @@ def tags_of(cell: Mapping[str, Any]) -> Sequence[str]:
 
 
 def normalise(document: Notebook) -> "NotebookNode":
-    """A valid nbformat 4.5 notebook out of a sparse, old or slightly broken one.
+    """Make a valid nbformat 4.5 notebook from a sparse, old or slightly broken one.
 
-    Fills in what is missing (format, metadata, ids), upgrades older formats, and drops old
-    outputs, which execution would replace anyway. The input is left as it is.
+    Adds missing parts (format, metadata, ids), upgrades older formats, and drops old outputs, which
+    execution would replace anyway. The input stays as it is.
 
     Raises:
         Refused: `invalid_notebook`, naming the cell where there is one.
@@ -190,7 +189,7 @@ def _make_valid(node: "NotebookNode") -> None:
 
 
 def _leave_out(node: Any, path: Sequence[str | int]) -> bool:
-    """Whether the path leads into metadata; the entry there is gone then."""
+    """Remove the entry if the path leads into metadata; return whether it did."""
     for part, key in pairwise(path):
         if part == "metadata":
             node[part].pop(key, None)
@@ -201,20 +200,20 @@ def _leave_out(node: Any, path: Sequence[str | int]) -> bool:
 
 @dataclass(frozen=True)
 class Unmarked:
-    """A notebook without what an earlier run has put into it."""
+    """A notebook without the marks of an earlier run."""
 
     notebook: "NotebookNode"
     positions: Sequence[int]
-    """Of each of its cells, in the notebook as it was given."""
+    """Position of each cell in the original notebook."""
     note: str | None = None
-    """What that means for its parameters, where the request gives none."""
+    """Warning about its parameters if the request gives none."""
 
 
 def unmark(notebook: "NotebookNode") -> Unmarked:
-    """Take out the cells that papermill adds: to an executed notebook that is run again.
+    """Remove papermill's cells from an executed notebook that is run again.
 
-    Injected parameters stay where nothing else sets them, since there is no cell tagged
-    `parameters`.
+    Injected parameters stay if there is no cell tagged `parameters`, because nothing else sets
+    them.
     """
     has_defaults = any(PARAMETERS_TAG in tags_of(cell) for cell in notebook.cells)
     added = {ERROR_TAG, INJECTED_TAG} if has_defaults else {ERROR_TAG}
@@ -237,7 +236,7 @@ def unmark(notebook: "NotebookNode") -> Unmarked:
 
 
 def language_of(document: Mapping[str, Any]) -> str | None:
-    """The notebook's language in lower case, where its metadata tell."""
+    """Return the notebook's language in lower case, if its metadata tell."""
     metadata = document.get("metadata")
     if not isinstance(metadata, dict):
         return None
@@ -254,7 +253,7 @@ def language_of(document: Mapping[str, Any]) -> str | None:
 
 
 def _texts(value: object) -> Iterable[str]:
-    """Every text in a mapping of the metadata, in lower case, and in one below it."""
+    """Return every text in a mapping of the metadata, and one level below, in lower case."""
     for inner in value.values() if isinstance(value, dict) else ():
         if isinstance(inner, str):
             yield inner.lower()
@@ -263,7 +262,7 @@ def _texts(value: object) -> Iterable[str]:
 
 
 def kernel_of(document: Mapping[str, Any]) -> str | None:
-    """The name of the kernelspec that the notebook asks for."""
+    """Return the name of the notebook's kernelspec."""
     metadata = document.get("metadata")
     spec = metadata.get("kernelspec") if isinstance(metadata, dict) else None
     name = spec.get("name") if isinstance(spec, dict) else None
@@ -272,7 +271,7 @@ def kernel_of(document: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True)
 class KernelRules:
-    """What may run: kernelspecs by name, languages in lower case, what is installed."""
+    """The allowed kernelspecs and languages (lower case), and the installed kernels."""
 
     allowed: Sequence[str]
     languages: Sequence[str]
@@ -282,7 +281,7 @@ class KernelRules:
 
 @dataclass(frozen=True)
 class KernelChoice:
-    """The kernelspec to run with, its language, and what was asked for."""
+    """The kernelspec to run with, its language, and the requested one."""
 
     name: str
     language: str
@@ -336,9 +335,9 @@ def _allowed(rules: KernelRules, name: str, requested: str | None) -> KernelChoi
 
 
 def _guess_language(kernel: str | None) -> str | None:
-    """By the name alone: people name the kernels of their environments as they like.
+    """Guess Python from the name alone: people name the kernels of their environments as they like.
 
-    None where the name is that of another language.
+    None if the name is that of another language.
     """
     if kernel is None:
         return None
@@ -395,7 +394,7 @@ def _upgrade(document: Notebook) -> Mapping[str, Any]:
 
 
 def _with_whole_texts(document: Notebook) -> Notebook:
-    """Of nbformat 3 and older: texts that were lists of lines are texts, and outputs are gone."""
+    """Join texts that nbformat 3 and older keep as lists of lines, and drop outputs."""
     whole = copy.deepcopy(document)
     for cell in _cells(whole):
         for key in ("input", "source", "rendered"):
@@ -408,7 +407,7 @@ def _with_whole_texts(document: Notebook) -> Notebook:
 
 
 def _major(document: Notebook) -> object:
-    """The whole part of its format's number, which programs also write as `4.5` or `"4"`."""
+    """Return the whole part of its format's number, which programs also write as `4.5` or `"4"`."""
     major = document.get("nbformat")
     if major is None:
         return 3 if "worksheets" in document else 4

@@ -1,6 +1,6 @@
-"""What came out of a job: its status, its error type, and the JSON that is published.
+"""The end of a job: its status, its error type, and the published JSON.
 
-Owns these values and the tables that belong to them. Refuses disk, clock and network.
+Owns these values and the tables that belong to them. Pure.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class ErrorType(StrEnum):
 
 @dataclass(frozen=True)
 class ErrorRule:
-    """What an error type means: the job's `status`, and the `http` status of an answer."""
+    """What an error type stands for: the job's `status`, and the `http` status of an answer."""
 
     status: Status
     http: int
@@ -83,11 +83,11 @@ ERROR_RULES: dict[ErrorType, ErrorRule] = {
 }
 
 RETRIED = frozenset({ErrorType.INTERRUPTED, ErrorType.KERNEL_DIED, ErrorType.KERNEL_STARTUP})
-"""What `retries` is for: machinery that failed, never a cell's own error."""
+"""Errors that `retries` covers: failed machinery, never a cell's own error."""
 
 
 class Value(BaseModel):
-    """A frozen value with no room for keys that nobody declared."""
+    """A frozen value that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -112,14 +112,14 @@ class Failure(Value):
 
     @property
     def in_short(self) -> str:
-        """For a log, behind the status: the type where it says more, and the message."""
+        """The failure for a log, after the status: the type if it says more, and the message."""
         said = excerpt(self.message, LOGGED_CHARACTERS)
         is_told = self.error_type.value == ERROR_RULES[self.error_type].status.value
         return said if is_told else f"{self.error_type}: {said}"
 
 
 MAX_REFUSAL = 1000
-"""Characters of a message that says why a request will not run."""
+"""Longest message of a refusal, in characters."""
 
 
 class Refused(Exception):
@@ -131,9 +131,9 @@ class Refused(Exception):
 
 
 def refuse(error_type: ErrorType, message: str) -> Refused:
-    """A `Refused` without further fields, to be raised.
+    """Make a `Refused` without further fields, to be raised.
 
-    What a message quotes may be a whole notebook that came in the wrong place: it is cut.
+    A long message is cut: it may quote a whole notebook that came in the wrong place.
     """
     if len(message) > MAX_REFUSAL:
         message = f"{message[:MAX_REFUSAL]}… ({len(message)} characters)"
@@ -150,7 +150,7 @@ class PublishedFile(Value):
 
 
 class ReportedFile(PublishedFile):
-    """The same as reports name it, with where to fetch it."""
+    """A published file in a report, with the address to fetch it."""
 
     url: str | None = Field(
         None, description="At the gateway, percent-encoded: `/jobs/ID/files/…`."
@@ -165,7 +165,7 @@ class KernelUsed(Value):
 
 
 class CellCount(Value):
-    """How far execution got, in code cells that are not empty."""
+    """The progress of execution, in code cells that are not empty."""
 
     total: int
     executed: int
@@ -187,19 +187,19 @@ class Outcome(Value):
     @field_validator("results", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
-        """Ledgers of earlier versions have an object there."""
+        """Turn the object in ledgers of earlier versions into text."""
         return value if isinstance(value, str) else dumps(value).decode()
 
 
 def failed(failure: Failure, **fields: object) -> Outcome:
-    """The outcome of `failure`, its status by the table of error types."""
+    """Return the outcome of `failure`, with the status of its error type."""
     return Outcome.model_validate(
         {"status": ERROR_RULES[failure.error_type].status, "failure": failure, **fields}
     )
 
 
 def interrupted(message: str) -> Outcome:
-    """The outcome of a job that the machinery could not bring to its end."""
+    """Return the outcome of a job that the machinery could not bring to its end."""
     return failed(Failure(error_type=ErrorType.INTERRUPTED, message=message))
 
 
@@ -247,7 +247,7 @@ class ErrorResult(Result, Failure):
 
 
 def exit_code(status: Status) -> int:
-    """What `runner run` exits with. Two is left to wrong usage."""
+    """Return the exit code of `runner run`. Two is left to wrong usage."""
     return {
         Status.SUCCEEDED: 0,
         Status.FAILED: 1,

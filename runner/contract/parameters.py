@@ -1,8 +1,8 @@
-"""Which parameters a notebook has: names, defaults, types and comments of its cell `parameters`.
+"""Lists the parameters of a notebook: names, defaults, types and comments of its cell `parameters`.
 
-Papermill's rules. Python's own parser reads Python, since papermill's pattern loses a default with
-`#` or `=` in it; every other language is papermill's. Says which values would reach nothing. Runs
-nothing.
+Follows papermill. Python's own parser reads Python, because papermill's pattern loses a default
+with `#` or `=` in it; papermill reads every other language. Finds values that reach no parameter.
+Runs nothing.
 """
 
 import ast
@@ -39,7 +39,7 @@ _importing = Lock()
 
 @dataclass(frozen=True)
 class Parameter:
-    """`default` is code of the notebook's language; `type` and `help` are empty where not given."""
+    """One parameter. `default` is code of the notebook; `type` and `help` may be empty."""
 
     name: str
     default: str
@@ -48,7 +48,7 @@ class Parameter:
 
 
 def parameters_of(notebook: Mapping[str, Any]) -> tuple[Parameter, ...]:
-    """The parameters of a notebook that was checked (nbformat 4); none where no cell is tagged."""
+    """List the parameters of a checked notebook (nbformat 4); none if no cell is tagged."""
     source = _tagged_source(notebook)
     if source is None:
         return ()
@@ -61,7 +61,7 @@ def parameters_of(notebook: Mapping[str, Any]) -> tuple[Parameter, ...]:
 
 
 def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> str | None:
-    """A sentence about values that no parameter of the notebook takes; None where all are known.
+    """Warn about values that no parameter of the notebook takes; None if all are known.
 
     None as well for a cell that cannot be read: a warning must not be wrong.
     """
@@ -97,14 +97,14 @@ def _tagged_source(notebook: Mapping[str, Any], tag: str = PARAMETERS_TAG) -> st
 
 
 def _identifier(name: str) -> str:
-    """The name as Python reads it: the micro sign, say, is the Greek letter."""
+    """Return the name as Python reads it: the micro sign, say, is the Greek letter."""
     return unicodedata.normalize("NFKC", name)
 
 
 def _bound_names(source: str) -> set[str] | None:
-    """Every name that the cell sets in whatever way; None where that cannot be known.
+    """Return every name that the cell sets in any way; None if that cannot be known.
 
-    Lines with magics are passed over, but one that runs another file sets what that sets.
+    Lines with magics are skipped, but one that runs another file sets its names too.
     """
     lines = ["" if line.lstrip()[:1] in ("%", "!") else line for line in source.splitlines()]
     if _RUNS_FILE.search(source):
@@ -126,7 +126,7 @@ def _list(names: Collection[str]) -> str:
 
 
 def _suggestion(unknown: Collection[str], known: Collection[str]) -> str:
-    """What was probably meant, of names that are not too long to be compared."""
+    """Guess the intended name, among those not too long to be compared."""
     candidates = [name for name in islice(known, COMPARED_NAMES) if len(name) <= SHOWN_CHARS]
     near = [
         match
@@ -158,7 +158,7 @@ def _of_python(source: str) -> tuple[Parameter, ...]:
 
 
 def _comments(source: str) -> dict[int, str]:
-    """What is remarked at the end of a line, by its number from 1."""
+    """Return the comment at the end of each line, by its number from 1."""
     found = {}
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):

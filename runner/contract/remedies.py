@@ -1,6 +1,6 @@
-"""What a person can do about an error of the file system, in words.
+"""Says what a person can do about an error of the file system.
 
-A pure rule over error numbers. Touches no disk.
+Pure, over error numbers. Touches no disk.
 """
 
 import errno
@@ -28,7 +28,7 @@ _REMEDIES = {
 
 
 def with_remedy(error: BaseException) -> str:
-    """What went wrong, and what to do about it."""
+    """Say what went wrong, and what to do about it."""
     number = getattr(error, "errno", None)
     remedy = _REMEDIES.get(number) if isinstance(number, int) else None
     return str(error) if remedy is None else f"{error} ({remedy})"

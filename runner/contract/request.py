@@ -1,6 +1,6 @@
-"""What is asked: one schema for requests in every form, and the rules for reading them.
+"""The schema of requests in every form, and the rules for reading them.
 
-Owns `Request` and what makes a document one. Refuses disk, clock and network.
+Owns `Request`, and decides whether a document is one. Pure.
 """
 
 import keyword
@@ -23,21 +23,21 @@ from runner.contract.text.strict_yaml import loads as load_yaml
 MAX_PARAMETER_NODES = 100_000
 MAX_PARAMETER_DEPTH = 100
 MAX_PATH = 4095
-"""Linux opens no longer one."""
+"""Longest path that Linux opens."""
 MAX_SHOWN = 200
 MAX_INT_BITS = 13_000
 """Python writes and reads integers of up to 4,300 decimal digits."""
 
 
 class Form(StrEnum):
-    """How a request reached us; some keys are legal in some forms only."""
+    """The form of a request; some keys are legal in some forms only."""
 
     JSON = "json"
     YAML = "yaml"
 
 
 class Kind(StrEnum):
-    """What a document in the inbox is."""
+    """Kinds of documents in the inbox."""
 
     NOTEBOOK = "notebook"
     REQUEST = "request"
@@ -68,7 +68,7 @@ class Resources(BaseModel):
 
 
 def demand_of(resources: Resources) -> str | None:
-    """Needs as text, equal for equal ones; None where there are none."""
+    """Write needs as text, equal for equal ones; None if there are none."""
     if resources == Resources():
         return None
     return resources.model_copy(update={"labels": sorted(set(resources.labels))}).model_dump_json()
@@ -125,7 +125,7 @@ _NO_ID = "is for JSON only; a job made from YAML gets its id from the runner"
 
 
 def kind_of(document: object) -> Kind:
-    """What a parsed document is. A mapping that is neither notebook nor request is settings."""
+    """Tell the kind of a document. A mapping that is no notebook and no request is settings."""
     if not isinstance(document, dict):
         return Kind.FOREIGN
     if "notebook" in document:
@@ -153,10 +153,10 @@ def read_document(raw: bytes, form: Form) -> JsonValue:
 
 
 def read_request(document: object, form: Form, beside: Collection[str] = ()) -> Request:
-    """Check a parsed document against the schema. A key that is null counts as not there.
+    """Check a parsed document against the schema. A key that is null counts as missing.
 
-    `beside` are keys that whoever calls takes out of the document before: the message about an
-    unknown key lists them too.
+    `beside` are keys that the caller takes out of the document first: the message about an unknown
+    key lists them too.
 
     Raises:
         Refused: `invalid_request` or `invalid_parameters`, naming the key.
@@ -180,7 +180,7 @@ def read_request(document: object, form: Form, beside: Collection[str] = ()) -> 
 
 
 def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
-    """The keys that say something, also those of `resources`; of unknown ones all."""
+    """Drop known keys that are null, also in `resources`; keep all unknown ones."""
     said = {k: v for k, v in document.items() if v is not None or k not in Request.model_fields}
     needs = said.get("resources")
     if isinstance(needs, dict):
@@ -190,10 +190,9 @@ def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_parameters(parameters: object) -> None:
-    """Parameters become code in the notebook, so their names must be plain identifiers.
+    """Check that names are plain identifiers, because parameters become code in the notebook.
 
-    Papermill writes names into the injected cell as they stand, and knows no types beyond
-    JSON's.
+    Papermill writes names into the injected cell as they stand, and knows no types beyond JSON's.
 
     Raises:
         Refused: `invalid_parameters`, naming the parameter.
@@ -213,12 +212,12 @@ def check_parameters(parameters: object) -> None:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name can be written in JSON: one of the system may be bytes that are no UTF-8."""
+    """Return whether JSON can hold a name: a file's name may be bytes that are no UTF-8."""
     return not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def library_path(path: str) -> PurePosixPath:
-    """A notebook's path in the library, relative and without ways out of it.
+    """Return a notebook's path in the library, relative and without ways out of it.
 
     Raises:
         Refused: `invalid_request`.
@@ -243,7 +242,7 @@ def _is_variable(name: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    """`repr`, cut; Python refuses it for integers of thousands of digits."""
+    """Cut a `repr`; Python refuses it for integers of thousands of digits."""
     try:
         text = repr(value)
         return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
@@ -297,7 +296,7 @@ def _sentence(error: ValidationError, beside: Collection[str]) -> str:
 
 
 def hint_of_key(body: Iterable[str], wanted: str) -> str:
-    """A sentence on the key of a body that was probably meant to be `wanted`."""
+    """Suggest that a key of a body was meant to be `wanted`; empty if none is near."""
     near = get_close_matches(wanted, [key for key in body if len(key) <= MAX_SHOWN], 1, 0.7)
     return f" Did you mean `{wanted}` by `{near[0]}`?" if near else ""
 

@@ -1,6 +1,6 @@
-"""Which modules a notebook will surely import, read from its code as Python.
+"""Lists the modules that a notebook will surely import, read from its code as Python.
 
-A rule that rather misses one than names one too many: a missed module still ends as
+The rule rather misses a module than names one too many: a missed one still ends as
 `module_not_found` when the notebook runs. Imports nothing, and never raises.
 """
 
@@ -16,7 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 MAX_SOURCE_CHARS = 1_000_000
 MAX_NESTING = 10
 MAX_COST = 20_000
-"""Lines of a cell times its magics; beyond it reading takes seconds."""
+"""Most lines of a cell times its magics; beyond it reading takes seconds."""
 
 _PYTHON_MAGICS = frozenset({"time", "timeit", "capture", "prun"})
 _FILE_MAGICS = frozenset({"writefile", "file"})
@@ -27,10 +27,10 @@ _HARMLESS_LINE_MAGICS = frozenset(
     "watermark tensorboard sql store gui logstart logstop logoff logon pdb reset_selective".split()
 )
 _CHANGING_MODULES = frozenset("sys os site subprocess importlib pip runpy pkg_resources".split())
-"""These under another name may do anything to what can be imported, and so may their names."""
+"""Modules that may change what can be imported, also under another name."""
 _HOOKING_MODULES = frozenset("import_ipynb clr jpype findspark pyximport".split())
 _HARMLESS_NAMES = frozenset("path environ getcwd listdir sep makedirs version_info stdout".split())
-"""Often imported from `os` and `sys`; but `sys.path` is the search path itself."""
+"""Names often imported from `os` and `sys`; but `sys.path` is the search path itself."""
 _CHANGING_NAMES = re.compile(
     r"(sys\.(path|modules|meta_path|path_hooks)"
     r"|os\.(f?chdir|system|popen|exec\w+|spawn\w+|posix_spawn\w*|fork|rename|replace|symlink)"
@@ -55,7 +55,7 @@ PROVIDED = {
     "pyodide_js": "JupyterLite",
     "piplite": "JupyterLite",
 }
-"""Modules that somebody's service brings, and no package that could be installed."""
+"""Modules that a hosted service brings; no package of that name could be installed."""
 _SHELL = frozenset({"system", "getoutput"})
 
 
@@ -74,7 +74,7 @@ class Requirements:
 
 
 class _Unknowable(Exception):
-    """From here on nothing can be said: something may change what can be imported."""
+    """The rest cannot be judged, because something may change what can be imported."""
 
 
 @dataclass
@@ -86,11 +86,11 @@ class _Reader:
 
 
 def required_modules(sources: Sequence[str]) -> Requirements:
-    """The modules that these code cells, run in this order, import for certain.
+    """Return the modules that these code cells, run in this order, import for certain.
 
-    Counted are imports at the top level of a cell, up to the first thing that may install, fetch
-    or write a module, change the search path or the folder, or end the notebook. Not counted are
-    those in functions, branches, loops, `try` and `with`, and relative ones.
+    Imports at the top level of a cell count, up to the first statement that may install, fetch or
+    write a module, change the search path or the folder, or end the notebook. Relative imports do
+    not count, nor do those in functions, branches, loops, `try` and `with`.
     """
     reader = _Reader()
     try:
@@ -102,7 +102,7 @@ def required_modules(sources: Sequence[str]) -> Requirements:
 
 
 def advice_on_missing(missing: Sequence[str]) -> str:
-    """What to do about modules that are not installed, by their names with dots."""
+    """Say what to do about modules that are not installed, by their names with dots."""
     services = {name: PROVIDED[name] for name in missing if name in PROVIDED}
     said = [
         f"`{name}` exists only in {service}: remove what needs it, or put it into a `try`."
@@ -125,7 +125,7 @@ def _read_cell(source: str, reader: _Reader, depth: int) -> None:
 
 
 def _parse(source: str, depth: int) -> ast.Module:
-    """A cell as Python. One that is none ends the notebook, or is a magic without its `%`.
+    """Parse a cell as Python. Other text ends the notebook, or is a magic without its `%`.
 
     Raises:
         _Unknowable: it does not parse.
@@ -142,7 +142,7 @@ def _parse(source: str, depth: int) -> ast.Module:
 
 
 def _transform_cost(source: str) -> int:
-    """IPython's transformer tokenizes the whole cell anew for each magic or shell line in it."""
+    """Estimate the work: IPython tokenizes the whole cell for each magic or shell line."""
     lines = source.splitlines()
     return len(lines) * sum(1 for line in lines if re.search(r"^\s*[!%?]|[?=]\s*[!%]|\?\s*$", line))
 
@@ -173,12 +173,12 @@ def _read_statement(statement: ast.stmt, reader: _Reader, depth: int) -> None:
 
 
 def _is_function(statement: ast.AST) -> bool:
-    """What a function raises ends the notebook as an error, if it is called at all."""
+    """Return whether it is a function, whose exception matters only if it is called."""
     return isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def _check_names(statement: ast.ImportFrom) -> None:
-    """`from subprocess import run` and the like.
+    """Check `from subprocess import run` and the like.
 
     Raises:
         _Unknowable: a name that may change what can be imported.
@@ -192,7 +192,7 @@ def _check_names(statement: ast.ImportFrom) -> None:
 
 
 def _name(module: str, reader: _Reader) -> None:
-    """An import that runs.
+    """Note an import that runs.
 
     Raises:
         _Unknowable: it is of a module that the notebook wrote, or one that hooks into imports.
@@ -205,7 +205,7 @@ def _name(module: str, reader: _Reader) -> None:
 
 
 def _look_for_changes(statement: ast.AST, reader: _Reader, depth: int) -> None:
-    """Anything in a statement that may run, now or when a function is called.
+    """Look at everything in a statement that may run, now or when a function is called.
 
     Raises:
         _Unknowable: it may change what can be imported, or end the notebook.
@@ -228,7 +228,7 @@ def _look_for_changes(statement: ast.AST, reader: _Reader, depth: int) -> None:
 
 
 def _installs(call: ast.Call) -> bool:
-    """Whether a command that installs something is among a call's texts."""
+    """Return whether a call's texts hold a command that installs something."""
     texts = (n.value for n in ast.walk(call) if isinstance(n, ast.Constant))
     return any(isinstance(text, str) and _INSTALL.search(text) for text in texts)
 
@@ -253,7 +253,7 @@ def _read_call(call: ast.Call, reader: _Reader, depth: int, in_magic: set[ast.AS
 
 
 def _writes(call: ast.Call) -> bool:
-    """Whether a call of `open`, or of a path's, may make a file; its mode tells."""
+    """Return whether a call of `open`, or of a path's, may make a file, by its mode."""
     first = 0 if isinstance(call.func, ast.Attribute) else 1
     modes = [*call.args[first : first + 1], *(k.value for k in call.keywords if k.arg == "mode")]
     if not modes:
@@ -263,7 +263,7 @@ def _writes(call: ast.Call) -> bool:
 
 
 def _read_ipython(method: str, call: ast.Call, reader: _Reader, depth: int) -> None:
-    """What IPython's transformer made of a magic or a shell line."""
+    """Read the call that IPython's transformer made of a magic or a shell line."""
     texts = [
         argument.value
         for argument in call.args
@@ -285,7 +285,7 @@ def _changes(magic: str, line: str) -> bool:
 
 
 def _is_plain_echo(texts: Sequence[str]) -> bool:
-    """A shell line that only looks, the commonest in notebooks."""
+    """Return whether a shell line only looks, as most in notebooks do."""
     words = texts[0].split() if texts else [""]
     plain = not re.search(r"[|;&<>`$({]", texts[0]) if texts else False
     return plain and words[:1] in (["echo"], ["ls"], ["pwd"], ["date"], ["nvidia-smi"])
@@ -303,7 +303,7 @@ def _read_cell_magic(magic: str, line: str, body: str, reader: _Reader, depth: i
 
 
 def _dotted(node: ast.AST) -> str:
-    """`a.b.c` of a chain of names; calls in between are passed through; empty if it is none."""
+    """Return `a.b.c` of a chain of names; calls in between are skipped; empty if it is none."""
     parts: list[str] = []
     while True:
         if isinstance(node, ast.Attribute):

@@ -1,6 +1,6 @@
-"""Owns what an executed notebook gives back: the scraps it glued, and its cells tagged `results`.
+"""Extracts the results of an executed notebook: its glued scraps, and its cells tagged `results`.
 
-Refuses disk, clock and network, and never raises for what a notebook holds: it names the problem.
+Pure. Never raises for a notebook's content: it names the problem.
 """
 
 import base64
@@ -25,7 +25,7 @@ RECORD_PREFIX = "application/papermill.record"
 """`pm.record`, which scrapbook replaced, wrote `{name: value}` under this and `+json`."""
 UNNAMED = "(unnamed)"
 LEAST_BYTES = 2
-"""What an element of a table takes as JSON."""
+"""Least size of a table's element as JSON."""
 _MESSAGE_CHARS = 300
 
 Bundle = dict[str, Any]
@@ -33,7 +33,7 @@ Bundle = dict[str, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """A scrap that could not be read: its name, and why as half a sentence."""
+    """A scrap that could not be read: its name, and the reason as half a sentence."""
 
     name: str
     message: str
@@ -41,7 +41,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Large:
-    """A result that is to be a file: its name, the file's suffix, and what is in it."""
+    """A result that becomes a file: its name, the file's suffix, and its content."""
 
     name: str
     suffix: str
@@ -50,13 +50,13 @@ class Large:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Results by name, scraps before tagged cells; what could not be read; what looks odd."""
+    """Results by name, scraps before tagged cells; the unreadable ones; warnings."""
 
     results: dict[str, JsonValue]
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
     large: tuple[Large, ...] = ()
-    """What there was no room for."""
+    """The results for which there was no room."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class _Scrap:
 
 
 class _UnreadableError(Exception):
-    """A scrap's payload is not what its type says: why."""
+    """A scrap's payload does not fit its type: why."""
 
 
 def extract(
@@ -79,14 +79,15 @@ def extract(
     room: int | None = None,
     decodes: bool = True,
 ) -> Extraction:
-    """All results of an executed notebook (nbformat 4), as strict JSON.
+    """Return all results of an executed notebook (nbformat 4), as strict JSON.
 
-    Scraps go by their names, the last glue of a name counts; a DataFrame is `{"columns", "index",
-    "data"}` with ISO dates, and what was only displayed is its MIME bundle. Cells tagged `tag` go
-    by `cell_<execution count>`: the MIME bundle they showed last, else what they printed as
-    `text/plain`, with `application/json` added where `literals` reads a value in that text.
-    Without `scrapbook`, tagged cells only. `room` is how many bytes all of them may have as JSON;
-    what does not fit is `large`. Without `decodes`, every DataFrame is.
+    A scrap has its own name, and the last glue of a name counts. A DataFrame is `{"columns",
+    "index", "data"}` with ISO dates; a displayed scrap is its MIME bundle. A cell tagged `tag` has
+    the name `cell_<execution count>`: the last MIME bundle that it showed, else its printed text as
+    `text/plain`. `application/json` is added if `literals` reads a value in that text.
+
+    Without `scrapbook`, only tagged cells count. `room` is the size of all results as JSON in
+    bytes; a result that does not fit is `large`. Without `decodes`, so is every DataFrame.
     """
     cells = [cell for cell in _mappings(notebook.get("cells")) if cell.get("cell_type") == "code"]
     scraps = _last_of_each_name(cells) if scrapbook else {}
@@ -112,7 +113,7 @@ def extract(
 
 
 class _Sorter:
-    """Results while there is room for them, and files for what is larger than what is left."""
+    """Collects results while there is room for them, and files for the larger ones."""
 
     def __init__(self, room: int | None, results: dict[str, JsonValue]) -> None:
         self._room = room
@@ -120,7 +121,7 @@ class _Sorter:
         self.large: list[Large] = []
 
     def take(self, name: str, value: JsonValue, table: bytes | None = None) -> None:
-        """A result, or `table` in its place where that is what it was made of."""
+        """Take a result, or the `table` that it was made of if it is too large."""
         if self._room is not None:
             text = dumps(value)
             if len(text) > self._room:
@@ -131,7 +132,7 @@ class _Sorter:
         self._results[name] = value
 
     def has_no_room_for(self, table: bytes) -> bool:
-        """Whether a table has more elements than there is room for: then it is not even read."""
+        """Return whether a table has too many elements: then it is not even read."""
         return self._room is not None and _elements(table) * LEAST_BYTES > self._room
 
 
@@ -139,7 +140,7 @@ class _Sorter:
 
 
 def _last_of_each_name(cells: Sequence[Mapping[str, Any]]) -> dict[str, _Scrap]:
-    """A scrap that holds a value is never replaced by one that is only displayed."""
+    """Keep the last scrap of each name; a displayed one never replaces a value."""
     found: dict[str, _Scrap] = {}
     for scrap in (scrap for cell in cells for output in _outputs(cell) for scrap in _in(output)):
         earlier = found.get(scrap.name)
@@ -149,7 +150,7 @@ def _last_of_each_name(cells: Sequence[Mapping[str, Any]]) -> dict[str, _Scrap]:
 
 
 def _in(output: Mapping[str, Any]) -> Iterator[_Scrap]:
-    """The scraps of one output; usually none or one."""
+    """Return the scraps of one output; usually none or one."""
     label, bundle = _label(output), output.get("data")
     payloads = _payloads(bundle)
     if not payloads and label is not None:
@@ -166,7 +167,7 @@ def _in(output: Mapping[str, Any]) -> Iterator[_Scrap]:
 
 
 def _label(output: Mapping[str, Any]) -> str | None:
-    """The scrap's name beside its bundle: scrapbook's, or the old `pm.display`'s."""
+    """Return the scrap's name beside its bundle: scrapbook's, or the old `pm.display`'s."""
     metadata = output.get("metadata")
     if not isinstance(metadata, Mapping):
         return None
@@ -221,7 +222,7 @@ def _value(scrap: _Scrap) -> object:
 
 
 def _parquet(scrap: _Scrap) -> bytes | None:
-    """The bytes of a DataFrame that was glued; None of anything else."""
+    """Return the bytes of a glued DataFrame; None for anything else."""
     if scrap.kind != "pandas" or not isinstance(scrap.payload, Mapping):
         return None
     encoded = scrap.payload.get("data")
@@ -234,7 +235,7 @@ def _parquet(scrap: _Scrap) -> bytes | None:
 
 
 def _elements(parquet: bytes) -> int:
-    """Rows times columns, as the file's own footer has them.
+    """Return rows times columns, from the file's own footer.
 
     Raises:
         _UnreadableError: it is no such file.
@@ -254,7 +255,7 @@ def _unreadable_frame(error: Exception) -> _UnreadableError:
 
 
 def _frame(encoded: object) -> JsonValue:
-    """A DataFrame out of base64 parquet, as pandas' "split" form."""
+    """Decode a DataFrame from base64 parquet into pandas' "split" form."""
     if not isinstance(encoded, str):
         raise _UnreadableError("its DataFrame is no base64 text")
     try:
@@ -291,7 +292,7 @@ def _series(series: "pandas.Series[Any]") -> list[JsonValue]:
 
 
 def _array(array: "numpy.ndarray[Any, Any]") -> list[JsonValue]:
-    """The elements of a column, or of an array inside one."""
+    """Return the elements of a column, or of an array inside one."""
     kind = array.dtype.kind
     if kind == "M":
         return [*_instants(array)]
@@ -300,7 +301,7 @@ def _array(array: "numpy.ndarray[Any, Any]") -> list[JsonValue]:
 
 
 def _instants(array: "numpy.ndarray[Any, Any]") -> list[str | None]:
-    """ISO dates in milliseconds, as `to_json` has them, or as fine as one of them needs."""
+    """Write ISO dates in milliseconds, as `to_json` does, or as fine as one of them needs."""
     import numpy
 
     coarse = array.astype("datetime64[ms]")
@@ -311,7 +312,7 @@ def _instants(array: "numpy.ndarray[Any, Any]") -> list[str | None]:
 
 
 def _plain(value: Any) -> JsonValue:
-    """One element of a column of objects."""
+    """Convert one element of a column of objects."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -345,7 +346,7 @@ def _tagged(cells: Sequence[Mapping[str, Any]], tag: str) -> Iterator[tuple[str,
 
 
 def _shown(cell: Mapping[str, Any]) -> Bundle:
-    """The last bundle that the cell showed, scraps apart; empty if it showed nothing."""
+    """Return the last bundle that the cell showed, except scraps; empty if there is none."""
     for output in reversed(_outputs(cell)):
         bundle = output.get("data")
         if output.get("output_type") not in ("execute_result", "display_data"):
@@ -383,12 +384,12 @@ def _mappings(parts: object) -> list[Mapping[str, Any]]:
 
 
 def _joined(bundle: Mapping[str, Any]) -> Bundle:
-    """A MIME bundle with whole texts: nbformat may keep them as lists of lines."""
+    """Join the texts of a MIME bundle, which nbformat may keep as lists of lines."""
     return {mime: part if _is_json(mime) else _whole(part) for mime, part in bundle.items()}
 
 
 def _is_json(mime: str) -> bool:
-    """nbformat's own rule for what is left as it is."""
+    """Return whether nbformat leaves data of this type as they are."""
     return mime == "application/json" or (
         mime.startswith("application/") and mime.endswith("+json")
     )

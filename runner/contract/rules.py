@@ -1,4 +1,4 @@
-"""What a runner holds requests to beside their schema: its limits, and what its machine has."""
+"""The rules for requests beyond their schema: the runner's limits, and its machine's resources."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Rules:
     is_cluster: bool
 
     def check(self, request: Request) -> None:
-        """Refuse what this runner would not run, by the first rule that it breaks.
+        """Refuse a request by the first rule that it breaks.
 
         Raises:
             Refused: `invalid_request`.
@@ -28,13 +28,13 @@ class Rules:
             raise refusal
 
     def refusals(self, request: Request) -> Iterator[Refused]:
-        """Each rule that a request breaks, in the order in which they are looked at."""
+        """Yield a refusal for each broken rule, in a fixed order."""
         yield from self._of_time(request)
         if not self.is_cluster:
             yield from self._of_one_machine(request)
 
     def _of_time(self, request: Request) -> Iterator[Refused]:
-        """A time limit above the configured one is refused rather than cut in silence."""
+        """Refuse a time limit above the configured one, rather than cut it in silence."""
         seconds = request.timeout_seconds
         if seconds is not None and seconds > self.max_run_seconds:
             yield refuse(
@@ -44,7 +44,7 @@ class Rules:
             )
 
     def _of_one_machine(self, request: Request) -> Iterator[Refused]:
-        """The first need that one machine cannot serve."""
+        """Refuse the first need that one machine cannot serve."""
         needs = request.resources
         if needs.memory_mb is not None and needs.memory_mb > self.memory_mb:
             yield refuse(

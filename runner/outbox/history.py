@@ -1,4 +1,4 @@
-"""Moves what lies in the outbox under a name to the history, and records whose it was.
+"""Moves a name's files from the outbox to the history, and records which job they belong to.
 
 The outbox has the files and the ledger knows the jobs; the two change together here.
 """
@@ -22,7 +22,7 @@ class History:
         self._clocks = clocks
 
     def retire(self, name: str) -> None:
-        """Move what lies under a name to the history, and record it.
+        """Move the files of a name to the history, and record it.
 
         Raises:
             OSError, OutboxGone: not all of it is moved.
@@ -31,7 +31,7 @@ class History:
         self.record(name)
 
     def retire_known(self, name: str) -> None:
-        """Do the same where the ledger knows that something lies there.
+        """Do the same if the ledger knows of files there.
 
         Raises:
             OSError, OutboxGone: not all of it is moved.
@@ -50,13 +50,13 @@ class History:
         return self._outbox.retire(name, owner, self._clocks.now())
 
     def record(self, name: str) -> None:
-        """Record that what lay under a name is in the history."""
+        """Record that the files of a name are in the history."""
         current = self._ledger.current(name)
         if current:
             self._ledger.retired([job.job_id for job in current])
 
     def bring_back(self, name: str, retirement: Retirement) -> None:
-        """Undo a move; what cannot be brought back stays in the history, and that is recorded."""
+        """Undo a move, and record the files that stay in the history."""
         try:
             self._outbox.bring_back(retirement)
         except (OSError, OutboxGone) as error:

@@ -1,4 +1,4 @@
-"""Moves what lies in the outbox under a name to the folders of the history, and removes it there.
+"""Moves a name's files from the outbox to the folders of the history, and prunes them there.
 
 Knows the files alone; `history` records whose they were.
 """
@@ -19,7 +19,7 @@ _OF_NOBODY = re.compile(UNKNOWN + r"\d{8}T\d{6}")
 _IS_FILES = re.compile(r"\.files(\.\d+)?$")
 
 Retirement = tuple[tuple[Path, Path], ...]
-"""What was moved to the history: from where, and to where; the reports first."""
+"""The moves to the history: from and to, the reports first."""
 
 
 class HistoryFolders:
@@ -30,7 +30,7 @@ class HistoryFolders:
         self._disk = disk
 
     def retire(self, name: str, job_id: str | None, now: datetime) -> Retirement:
-        """Move what lies under `name` here: of the job `job_id`, or of nobody known.
+        """Move the files of `name` here: those of the job `job_id`, or of an unknown one.
 
         Raises:
             OSError: not all of it is moved; may be repeated.
@@ -45,7 +45,7 @@ class HistoryFolders:
         return self.retire_unknown(name, places, now)
 
     def retire_unknown(self, name: str, paths: Sequence[Path], now: datetime) -> Retirement:
-        """Move files here that are of nobody known.
+        """Move files here that belong to no known job.
 
         Raises:
             OSError: not all of it is moved; may be repeated.
@@ -53,7 +53,7 @@ class HistoryFolders:
         return self._move(name, self._unknown(name, now), paths)
 
     def bring_back(self, retirement: Retirement) -> None:
-        """Undo `retire`, the report last; what lies there by now stays.
+        """Undo `retire`, the report last; files that lie there by now stay.
 
         Raises:
             OSError: not all of it is back, and no report without what it names.
@@ -66,7 +66,7 @@ class HistoryFolders:
             self._disk.sync_folder(folder, "brought back")
 
     def sync(self, name: str, job_id: str | None) -> None:
-        """Make an attempt durable that moved everything and broke off before it was."""
+        """Make a finished but interrupted move durable."""
         place = self._layout.history(name)
         for entry in os.scandir(place) if place.is_dir() else ():
             is_ours = entry.name == job_id or entry.name.startswith(UNKNOWN)
@@ -74,7 +74,7 @@ class HistoryFolders:
                 self._disk.sync_folder(Path(entry.path), "history: of an earlier try")
 
     def keep(self, name: str, job_id: str, filename: str, content: bytes) -> None:
-        """Write something that belongs to a job into its folder.
+        """Write a file of a job into its folder.
 
         Raises:
             OSError
@@ -87,7 +87,7 @@ class HistoryFolders:
         self._disk.sync_folder(place, "late settings: name")
 
     def prune(self, name: str, job_id: str) -> None:
-        """Remove one run, and the folders that are empty then.
+        """Remove one run, and the folders that are then empty.
 
         Raises:
             OSError
@@ -98,7 +98,7 @@ class HistoryFolders:
         self._remove_empty(layout.base(name).parent, layout.folder)
 
     def _move(self, name: str, owner: str, paths: Sequence[Path]) -> Retirement:
-        """Move the report first, for good: a report never lies without what it names.
+        """Move the report first, durably: no report ever lies without its files.
 
         A rename is one change, so that the sync of the new folder takes the old name away too.
         """
@@ -118,7 +118,7 @@ class HistoryFolders:
         return tuple(moved)
 
     def _unknown(self, name: str, now: datetime) -> str:
-        """Name the folder of nobody's files: one that a try that failed has left empty, or anew."""
+        """Name the folder of unknown files: an empty one of a failed try, or a new one."""
         place = self._layout.history(name)
         for entry in os.scandir(place) if place.is_dir() else ():
             is_ours = _OF_NOBODY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
@@ -127,7 +127,7 @@ class HistoryFolders:
         return f"{UNKNOWN}{now.astimezone(UTC):%Y%m%dT%H%M%S}"
 
     def _remove_run(self, place: Path) -> None:
-        """Remove what was moved there.
+        """Remove the files of a run.
 
         The history of a name that lies in it from an older release stays.
         """
@@ -142,7 +142,7 @@ class HistoryFolders:
             self._disk.remove_folder(place)
 
     def _remove_empty(self, folder: Path, root: Path) -> None:
-        """Remove a folder and those above it, below `root`, as far as they are empty."""
+        """Remove a folder and its parents below `root`, as far as they are empty."""
         while folder != root:
             try:
                 self._disk.remove_folder(folder)
@@ -152,7 +152,7 @@ class HistoryFolders:
 
 
 def _is_of(base: Path, job_id: str) -> bool:
-    """Tell whether the report that lies there is that job's. An unreadable one is not."""
+    """Tell whether the report there belongs to that job. An unreadable one does not."""
     for suffix in (RESULT, ERROR):
         try:
             content = json.loads(read_regular(beside(base, suffix)))

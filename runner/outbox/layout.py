@@ -1,4 +1,4 @@
-"""Says where in an outbox everything lies: what is visible, what is staged, what is earlier."""
+"""Says where in an outbox everything lies: published, staged and earlier files."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ HISTORY = ".history"
 RESULT, ERROR, STATUS = ".result.json", ".error.json", ".status.json"
 NOTEBOOK = ".ipynb"
 PUBLISHED = (RESULT, ERROR, NOTEBOOK, FILES)
-"""What is published under a name, the reports first."""
+"""Suffixes of the files that are published under a name, the reports first."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Layout:
 
     @property
     def all_staging(self) -> Path:
-        """Give the folder of all that is staged."""
+        """The folder of all staged files."""
         return self.folder / STAGING
 
     def staging(self, job_id: str) -> Path:
-        """Give the folder of what is staged for a job."""
+        """Give the folder of a job's staged files."""
         return self.all_staging / job_id
 
     def staged_files(self, job_id: str) -> Path:

@@ -1,7 +1,7 @@
 """Publishes outcomes atomically.
 
-Whatever is visible outside the hidden folders is complete, and nothing is ever overwritten: what
-lies in the way moves to the history. Runs nothing.
+Everything visible outside the hidden folders is complete, and nothing is ever overwritten: files in
+the way move to the history. Runs nothing.
 """
 
 import hashlib
@@ -51,10 +51,10 @@ class Publication:
 
 
 class Outbox:
-    """The owner's face of one outbox."""
+    """The runner's side of one outbox."""
 
     def __init__(self, folder: Path, disk: Disk, point: str | None = None) -> None:
-        """`folder` exists; should it or its mount vanish, nothing is written until it is back.
+        """Open an existing `folder`; while it or its mount is gone, nothing is written.
 
         `point` is the mount point on which it is known to lie; by default, where it lies now.
         """
@@ -86,7 +86,7 @@ class Outbox:
         return self._staging.stage(job_id, source, caps, name)
 
     def survey(self, source: Path, caps: FileCaps, name: str) -> Staged:
-        """Give what `stage` would, while the outbox cannot take it: the files are only read.
+        """Return the result of `stage` without it, for an outbox that cannot take files now.
 
         Raises:
             OSError: they cannot be read.
@@ -101,7 +101,7 @@ class Outbox:
     def publish(self, new: Publication) -> list[str]:
         """Make a sealed outcome visible, the JSON last. May be repeated after a crash.
 
-        What else lies at those places moves to the history. Gives warnings about that.
+        Other files at those places move to the history; the returned warnings say so.
 
         Raises:
             OSError, OutboxGone: not published, or in part without its JSON; to be repeated.
@@ -130,7 +130,7 @@ class Outbox:
         self._disk.sync_folder(base.parent, "published: what the report names")
 
     def _clear_the_way(self, new: Publication, base: Path) -> list[str]:
-        """Move away what is there and is not this very publication, begun before a crash."""
+        """Move everything away that is not this very publication, begun before a crash."""
         foreign = [
             path
             for suffix in PUBLISHED
@@ -144,21 +144,21 @@ class Outbox:
         return [f"Files that were not the runner's lay under this name and moved away: {names}."]
 
     def _is_of(self, new: Publication, suffix: str, path: Path) -> bool:
-        """Tell whether a notebook or files are there already as they are to be published."""
+        """Tell whether a notebook or files are in place already."""
         if suffix == NOTEBOOK:
             return new.executed is not None and same_file(path, new.executed)
         return suffix == FILES and bool(new.files) and self._files_are_in_place(new)
 
     def _files_are_in_place(self, new: Publication) -> bool:
-        """Tell whether the staged folder was renamed already: then staging has it not."""
+        """Tell whether the staged folder was renamed already: then staging lacks it."""
         if self._layout.staged_files(new.job_id).exists():
             return False
         return new.are_below(beside(self._layout.base(new.name), FILES))
 
     def retire(self, name: str, job_id: str | None, now: datetime) -> Retirement:
-        """Move what lies under `name` to the history: of the job `job_id`, or of nobody known.
+        """Move the files of `name` to the history: those of the job `job_id`, or of an unknown one.
 
-        Gives what `bring_back` needs.
+        Return what `bring_back` needs.
 
         Raises:
             OSError, OutboxGone: not all of it is moved; may be repeated.
@@ -168,7 +168,7 @@ class Outbox:
         return self._history.retire(name, job_id, now)
 
     def bring_back(self, retirement: Retirement) -> None:
-        """Undo `retire`, the report last; what lies there by now stays.
+        """Undo `retire`, the report last; files that lie there by now stay.
 
         Raises:
             OSError, OutboxGone: not all of it is back, and no report without what it names.
@@ -189,7 +189,7 @@ class Outbox:
         self._staging.place_unsynced(temp, strict_json.dumps(content), beside(base, STATUS))
 
     def keep_beside(self, name: str, job_id: str, filename: str, content: bytes) -> None:
-        """Put something that belongs to a job into its history folder.
+        """Put a file of a job into its history folder.
 
         Raises:
             OSError, OutboxGone

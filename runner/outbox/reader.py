@@ -1,4 +1,4 @@
-"""Reads what is published, by name and job id. Needs the folder alone."""
+"""Reads published reports, by name and job id. Needs the folder alone."""
 
 import json
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from runner.system.files.disk import read_regular
 class Report:
     """A published result or error JSON.
 
-    As it is in its file, and what is in it but the results: they may have megabytes, and hardly
-    anybody has to read them.
+    It holds the bytes of the file, and the parsed content without the results, which may have
+    megabytes that hardly any reader needs.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class Report:
 
 
 class OutboxReader:
-    """The face for everybody: reads what is published, and needs the folder alone."""
+    """Every client's side of an outbox: reads reports, and needs the folder alone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,7 +48,7 @@ class OutboxReader:
         return _read_report(self._layout.history(name) / job_id / last)
 
     def status(self, name: str) -> dict[str, strict_json.JsonValue] | None:
-        """Read what `NAME.status.json` tells, while there is one."""
+        """Read `NAME.status.json`, while there is one."""
         raw = _read(beside(self._layout.base(name), STATUS))
         return None if raw is None else _mapping(raw)
 
@@ -66,7 +66,7 @@ def _read_report(base: Path) -> Report | None:
 def _head_of(raw: bytes) -> dict[str, strict_json.JsonValue] | None:
     """Read a report without its results; None if it is no JSON object.
 
-    The results end with the first line that is indented as theirs is: no text has a line end.
+    The results end with the first line of their own indentation: no JSON text holds a line end.
     """
     before, _, rest = raw.partition(b'\n  "results": {\n')
     _, end, after = rest.partition(b"\n  }")

@@ -1,6 +1,6 @@
-"""The JSON that stands for a job: the published report, and the row in a list of jobs.
+"""Builds the JSON of a job: the published report, and the row in a list of jobs.
 
-A pure rule over values. Touches no disk.
+Pure, over values. Touches no disk.
 """
 
 import string
@@ -18,7 +18,7 @@ _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~/".encode())
 
 
 def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> bytes:
-    """`NAME.result.json` or `NAME.error.json` as strict UTF-8 JSON."""
+    """Write `NAME.result.json` or `NAME.error.json` as strict UTF-8 JSON."""
     outcome = seal.outcome
     fields: dict[str, object] = {
         "job_id": job.job_id,
@@ -50,9 +50,9 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
 
 
 def _with_results(around: bytes, results: str) -> bytes:
-    """A report with its results, which are text already and may be large: nobody reads them here.
+    """Insert the results, which are text already and may be too large to be parsed again.
 
-    A line end is in no JSON text but between its parts, so this line is the report's own.
+    No JSON text holds a line end, so this line is the report's own.
     """
     before, line, after = around.partition(b'\n  "results": {}')
     indented = results.replace("\n", "\n  ").encode()
@@ -60,20 +60,20 @@ def _with_results(around: bytes, results: str) -> bytes:
 
 
 def with_url(file: Mapping[str, Any], job_id: str, name: str) -> dict[str, Any]:
-    """A published file and its address at the gateway."""
+    """Add a published file's address at the gateway."""
     path: str = file["path"]
     return {**file, "url": f"/jobs/{job_id}/files/{_quoted(path.removeprefix(f'{name}.files/'))}"}
 
 
 def _quoted(path: str) -> str:
-    """Percent-encoded but for what RFC 3986 calls unreserved, and `/`."""
+    """Percent-encode all but RFC 3986's unreserved characters and `/`."""
     return "".join(
         chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in path.encode("utf-8")
     )
 
 
 def row_of(job: Job, now: datetime) -> dict[str, JsonValue]:
-    """A job in a list. Times are UTC in ISO 8601; `seconds` from started to finished, or to now."""
+    """Describe a job for a list. Times are UTC in ISO 8601; `seconds` ends now if it runs."""
     end = job.finished_at or now.isoformat()
     return {
         "job_id": job.job_id,
@@ -92,7 +92,7 @@ def row_of(job: Job, now: datetime) -> dict[str, JsonValue]:
 
 
 def _ordered(report: dict[str, object]) -> dict[str, object]:
-    """What a person looks for first comes first; what does not apply to the error is left out."""
+    """Put the fields that people look for first, and leave out those that do not apply."""
     first = ("schema", "job_id", "name", "status", "error_type", "message")
     optional = ("missing_modules", "module")
     head = {key: report[key] for key in first if key in report}

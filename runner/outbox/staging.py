@@ -1,4 +1,4 @@
-"""Stages what is to be published, in a hidden folder of the outbox, and puts it in its place."""
+"""Stages files to publish in a hidden folder of the outbox, and renames them to their places."""
 
 import errno
 import logging
@@ -16,7 +16,7 @@ from runner.system.files.output_folder import FILES, FileCaps, NotTaken, Staged,
 log = logging.getLogger(__name__)
 
 LONGEST_PATH = 4095
-"""Of a whole path, in bytes (PATH_MAX)."""
+"""Longest whole path in bytes (PATH_MAX)."""
 EVERYBODYS = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE),
@@ -24,7 +24,7 @@ EVERYBODYS = frozenset(
         *(errno.ENOMEM, errno.ENODEV, errno.ENXIO),
     }
 )
-"""What a file system says when it would take no file at all."""
+"""Error numbers of a file system that would take no file at all."""
 
 
 class Staging:
@@ -68,9 +68,9 @@ class Staging:
         return staged
 
     def survey(self, source: Path, caps: FileCaps, name: str) -> Staged:
-        """Give what `stage` would, while the outbox cannot take it: the files are only read.
+        """Return the result of `stage` without it, for an outbox that cannot take files now.
 
-        They are synced where they lie, and so are their names.
+        Syncs the files and their names where they lie.
 
         Raises:
             OSError: they cannot be read.
@@ -102,7 +102,7 @@ class Staging:
         self._disk.rename(temp, target)
 
     def remove(self, job_id: str) -> None:
-        """Remove what is staged for a job."""
+        """Remove the staged files of a job."""
         self._remove(self._layout.staging(job_id))
 
     def clean(self, keep: Iterable[str]) -> None:
@@ -120,7 +120,7 @@ class Staging:
                 self._remove(Path(entry.path))
 
     def _remove(self, place: Path) -> None:
-        """Remove it; what cannot be is hidden and of no job, and the next start tries again."""
+        """Remove it; a hidden rest of no job stays until the next start tries again."""
         try:
             self._disk.remove_tree(place)
         except OSError as error:
@@ -133,7 +133,7 @@ class Staging:
             self._disk.rename(place, place.with_name(f"left-{secrets.token_hex(8)}"))
 
     def _sync_tree(self, place: Path) -> None:
-        """Sync the folders; what a path does not reach, or may not be read, is not published."""
+        """Sync the folders; unreachable and unreadable ones are not published."""
         with opened(place) as root:
             below = [entry.path for entry in walk(root) if entry.kind is Kind.FOLDER]
         for folder in (*reversed(below), "."):

@@ -1,1 +1,1 @@
-"""What the operating system gives: files, processes, doors to the network."""
+"""The operating system: files, processes, doors to the network."""

@@ -1,7 +1,6 @@
-"""What could not be done, why, and when it is tried again: after pauses that grow.
+"""Remembers failed actions with their reasons, and when to try them again: after growing pauses.
 
-Keeps a line for each name, job or folder, so that one of them never holds up the others. Does
-nothing itself.
+Keeps an entry for each name, job or folder, so that none holds up the others. Does nothing itself.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,43 +32,43 @@ class Backoff:
         self._delays: dict[str, _Delay] = {}
 
     def hold(self, key: str, why: str) -> bool:
-        """It failed: the next try is put off, twice as long as last time. Whether that is news."""
+        """Put off the next try, twice as long as before; return whether the failure is news."""
         old = self._delays.get(key)
         seconds = self._first if old is None else min(old.seconds * 2, self._last)
         self._delays[key] = _Delay(self._clock() + seconds, seconds, why)
         return old is None or old.why != why
 
     def release(self, key: str) -> None:
-        """It was done, or need not be any more."""
+        """Forget a key, because its action is done or no longer needed."""
         self._delays.pop(key, None)
 
     def keep(self, keys: Iterable[str]) -> None:
-        """Forget all but these."""
+        """Forget all keys but these."""
         kept = set(keys)
         self._delays = {key: delay for key, delay in self._delays.items() if key in kept}
 
     def why_held(self, key: str) -> str | None:
-        """Why it is not tried now; None where it may be."""
+        """Say why a key is not tried now; None if it may be."""
         delay = self._delays.get(key)
         return delay.why if delay is not None and delay.at > self._clock() else None
 
     def held(self) -> list[str]:
-        """What is not to be tried now."""
+        """Return the keys that may not be tried now."""
         now = self._clock()
         return [key for key, delay in self._delays.items() if delay.at > now]
 
     def due(self) -> list[str]:
-        """What may be tried again."""
+        """Return the keys that may be tried again."""
         now = self._clock()
         return [key for key, delay in self._delays.items() if delay.at <= now]
 
     def next_due(self) -> float | None:
-        """Seconds until something may be tried again; None if nothing waits."""
+        """Return the seconds until a key may be tried again; None if nothing waits."""
         now = self._clock()
         left = (max(delay.at - now, 0.0) for delay in self._delays.values())
         return min(left, default=None)
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why, by key."""
+        """The reasons, by key."""
         return {key: delay.why for key, delay in self._delays.items()}

@@ -1,7 +1,6 @@
-"""Who gets in at a door to the network: Host, Origin and token; and what may be bound to.
+"""Decides who gets in at a door to the network, and where a server may listen.
 
-Rules over header values, the same for every server of the house. Reads no request and never gives
-a token away.
+Rules over header values, the same for every server of the program. Never gives a token away.
 """
 
 import hmac
@@ -25,11 +24,11 @@ _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
 class CannotListen(Exception):
-    """A server does not start; the message says why and what to do."""
+    """A server may not start; the message says why and what to do."""
 
 
 class Denial(StrEnum):
-    """Why a request does not get in."""
+    """The reason why a request does not get in."""
 
     HOST = "host"
     ORIGIN = "origin"
@@ -38,12 +37,12 @@ class Denial(StrEnum):
 
 @dataclass(frozen=True)
 class Binding:
-    """Where a server listens, and what its settings say about who may reach it there."""
+    """Where a server listens, and who may reach it there."""
 
     who: str
-    """For messages: "the gateway"."""
+    """Name in messages: "the gateway"."""
     section: str
-    """Of the settings: `gateway`; its short names in the environment begin with it too."""
+    """Section of the settings: `gateway`; its short names in the environment begin with it too."""
     host: str
     bind_address: str | None
     secret: str | None = field(repr=False)
@@ -51,7 +50,7 @@ class Binding:
 
 
 def binding_of(who: str, section: str, server: Listening) -> Binding:
-    """Where a server listens by its settings. `who` is for messages, `section` of the settings."""
+    """Take a server's address from its `section` of the settings. `who` is for messages."""
     return Binding(who, section, server.host, server.bind_address, server.secret, server.insecure)
 
 
@@ -66,7 +65,7 @@ class Door:
     def denial(
         self, headers: Mapping[str, str], *, is_open: bool, is_health: bool = False
     ) -> Denial | None:
-        """Why a request with these headers (lower-case names) may not come in; None if it may.
+        """Say why a request with these headers (lower-case names) may not come in; None if it may.
 
         `is_open`: it needs no token. `is_health`: probes may name an address, or nothing.
         """
@@ -80,12 +79,12 @@ class Door:
         return None
 
     def knows(self, host: str) -> bool:
-        """An exact list defeats DNS rebinding: a foreign name that leads to this address."""
+        """Return whether a Host is on the list. This defeats DNS rebinding: a foreign name."""
         name = host_name(host)
         return name is not None and (name in self._hosts or is_loopback(name))
 
     def is_token(self, given: str | None) -> bool:
-        """Whether this is the token, or none is needed; takes as long for right and for wrong."""
+        """Return whether the token is right or not needed; takes equally long either way."""
         if self._token is None:
             return True
         found = (given or "").encode("utf-8", "surrogateescape")
@@ -93,13 +92,13 @@ class Door:
 
 
 def bearer(authorization: str) -> str | None:
-    """The token in a header `Authorization`; None if there is none."""
+    """Take the token from a header `Authorization`; None if there is none."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def host_name(host: str) -> str | None:
-    """The name in a Host header, without its port, in lower case; None if it is no such header."""
+    """Take the name from a Host header, without port, in lower case; None if malformed."""
     found = _HOST.fullmatch(host)
     if found is None or int(found["port"] or 0) > _MAX_PORT:
         return None
@@ -107,7 +106,7 @@ def host_name(host: str) -> str | None:
 
 
 def is_nameless(host: str) -> bool:
-    """Whether a Host header is an address, or not there: probes send such.
+    """Return whether a Host header is an address or missing, as in probes.
 
     A page that reached us by a name of its own (DNS rebinding) sends that name.
     """
@@ -118,7 +117,7 @@ def is_nameless(host: str) -> bool:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host's name or address means this machine alone."""
+    """Return whether a host's name or address means this machine alone."""
     if name == "localhost":
         return True
     try:
@@ -128,9 +127,9 @@ def is_loopback(name: str) -> bool:
 
 
 def objection(binding: Binding, *, in_container: bool) -> str | None:
-    """Why a server may not listen where it is told to; None if it may.
+    """Say why a server may not listen at its address; None if it may.
 
-    In a container the address that counts is the one that the port is published to.
+    In a container, the address to which the port is published counts.
     """
     reached_at = binding.host
     if in_container and binding.bind_address:
@@ -156,7 +155,7 @@ def check_binding(binding: Binding) -> None:
 
 
 def is_foreign(headers: Mapping[str, str], host: str) -> bool:
-    """Whether a page of another site sent a request, as far as its browser says."""
+    """Return whether a page of another site sent a request, as far as its browser says."""
     if headers.get("sec-fetch-site", "").lower() == "cross-site":
         return True
     origin = headers.get("origin")
@@ -164,5 +163,5 @@ def is_foreign(headers: Mapping[str, str], host: str) -> bool:
 
 
 def is_origin(origin: str, host: str) -> bool:
-    """Whether an Origin is that of the pages at this Host."""
+    """Return whether an Origin is that of the pages at this Host."""
     return origin.lower() in (f"http://{host}".lower(), f"https://{host}".lower())

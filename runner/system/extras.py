@@ -1,6 +1,7 @@
-"""How to install what a part of the program needs besides the base, here, by a command that works.
+"""Says how to install an extra of this program, by a command that works here.
 
-By where this program came from: a checkout, or a file that was installed. Installs nothing.
+The command depends on where the program came from: a checkout, or an installed file. Installs
+nothing.
 """
 
 import json
@@ -13,12 +14,12 @@ DISTRIBUTION = "inbox-runner"
 
 
 def advice_on(extra: str) -> str:
-    """The command that installs an extra of this program."""
+    """Return the command that installs an extra of this program."""
     return command_for(extra, _origin(), Path(sys.prefix), sys.executable)
 
 
 def command_for(extra: str, origin: str | None, prefix: Path, python: str) -> str:
-    """The same for a program installed from `origin`, a URL, into `prefix`.
+    """Return it for a program installed from `origin`, a URL, into `prefix`.
 
     Never by the name alone: on a public index it may be somebody else's.
     """
@@ -36,7 +37,7 @@ def command_for(extra: str, origin: str | None, prefix: Path, python: str) -> st
 
 
 def _origin() -> str | None:
-    """Where pip or uv got this program (PEP 610); None if from an index, or nobody knows."""
+    """Find where pip or uv got this program (PEP 610); None if from an index, or unknown."""
     try:
         written = distribution(DISTRIBUTION).read_text("direct_url.json")
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""Puts off the grammar that jsonschema compiles when it is imported, in every process of ours.
+"""Postpones the grammar that jsonschema compiles at import, in every process of ours.
 
 With JupyterLab's extras that takes 1.3 s of a processor for a check that notebooks never ask for.
-Changes nothing of what is checked: the grammar comes when somebody asks.
+The check itself stays: the grammar comes with its first use.
 """
 
 import importlib
@@ -15,7 +15,7 @@ NAME = "rfc3987_syntax"
 
 
 class _Later(ModuleType):
-    """In the place of the module, until something of it is used."""
+    """Takes the module's place until something of it is used."""
 
     def __init__(self, spec: ModuleSpec) -> None:
         super().__init__(spec.name)
@@ -24,7 +24,7 @@ class _Later(ModuleType):
         self.__path__ = list(spec.submodule_search_locations or [])
 
     def is_valid_syntax(self, *arguments: Any) -> Any:
-        """The one function that jsonschema takes."""
+        """Provide the one function that jsonschema takes."""
         return self.__getattr__("is_valid_syntax")(*arguments)
 
     def __getattr__(self, name: str) -> Any:
@@ -40,6 +40,6 @@ def put_off() -> None:
 
 
 def forget() -> None:
-    """Whoever imports the module from now on gets the real one."""
+    """Let later imports get the real module."""
     if isinstance(sys.modules.get(NAME), _Later):
         del sys.modules[NAME]

@@ -1,1 +1,1 @@
-"""Text and what it says: JSON, YAML, literals, and what a kernel printed."""
+"""Text and its meaning: JSON, YAML, literals, and the output of a kernel."""

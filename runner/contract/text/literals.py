@@ -1,17 +1,14 @@
-"""Owns what the text of a value says as JSON: a literal of JSON or Python, or a known `repr`.
+"""Reads a value's text as JSON: a literal of JSON or Python, or a known `repr`.
 
 Takes texts apart by Python's own parser and never runs them. Refuses clock and network, and of the
 disk all but the system's time zones.
 
-| value | as JSON |
-|---|---|
-| numbers and truth values, also numpy's | the same; NaN and the infinities are null |
-| None, `NaT`, `<NA>` | null |
-| tuples, sets, arrays, an index, `deque`, `range`, keys of a mapping | list; a set is in order |
-| `OrderedDict`, `Counter`, `defaultdict` | object |
-| dates and times, also pandas' and numpy's | ISO text, in UTC with a `Z` where a zone is known |
-| durations | ISO text, such as `P1DT2H0M0S` |
-| `Decimal`, `Fraction`, `UUID`, `Period`, paths | text |
+| value | as JSON | |---|---| | numbers and truth values, also numpy's | the same; NaN and the
+infinities are null | | None, `NaT`, `<NA>` | null | | tuples, sets, arrays, an index, `deque`,
+`range`, keys of a mapping | list; a set is in order | | `OrderedDict`, `Counter`, `defaultdict` |
+object | | dates and times, also pandas' and numpy's | ISO text, in UTC with a `Z` where a zone is
+known | | durations | ISO text, such as `P1DT2H0M0S` | | `Decimal`, `Fraction`, `UUID`, `Period`,
+paths | text |
 
 Floats in arrays have the digits that numpy prints; an array that it prints with `...`, complex
 numbers and all other objects have none.
@@ -29,7 +26,7 @@ from zoneinfo import ZoneInfo
 from runner.contract.text.strict_json import StrictJsonError, loads
 
 MAX_CHARS = 1_000_000
-"""A longer text is not tried."""
+"""Longest text that is read."""
 
 Call: TypeAlias = Callable[[list[Any], Mapping[str, Any]], object]
 
@@ -40,11 +37,11 @@ _NAMES: dict[str, object] = {
     "datetime.timezone.utc": UTC,
 }
 _PANDAS_ARRAY = re.compile(r"<\w{1,40}Array>\n(\[.*\])\nLength: \d+, dtype: ([^\n]*)", re.DOTALL)
-"""What `unique()` of a column of texts gives, for one."""
+"""Matches what `unique()` of a column of texts gives, for one."""
 _CATEGORICAL = re.compile(r"(\[.*\])\nCategories \(\d+, [^\n]*", re.DOTALL)
 _DEFAULT_DICT = re.compile(r"defaultdict\(<[^<>]{1,200}>, ")
 _MISSING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|<NA>")
-"""pandas' NA, and texts, in which it may stand too."""
+"""Matches pandas' NA, and texts, which may contain it."""
 _FRACTION = re.compile(r"\.(\d{6})(\d{3})(?!\d)")
 _DURATION = re.compile(r"(-?\d{1,9}) days(?: ([+-]?)(\d\d):(\d\d):(\d\d(?:\.\d{1,9})?))?", re.ASCII)
 _OFFSET = re.compile(r"P(0|-1)DT(\d{1,2})H(\d{1,2})M(\d{1,2})S", re.ASCII)
@@ -52,11 +49,11 @@ _UTC_NAMES = ("UTC", "utc")
 
 
 class NoLiteralError(ValueError):
-    """A text says no value, or none that JSON can express."""
+    """A text is no value, or none that JSON can express."""
 
 
 def value_of(text: str) -> object:
-    """The value that a text says, as `strict_json.clean` takes it.
+    """Read the value of a text, as `strict_json.clean` takes it.
 
     Raises:
         NoLiteralError
@@ -79,7 +76,7 @@ def value_of(text: str) -> object:
 
 
 def instant_text(value: datetime) -> str | None:
-    """A time as ISO text in milliseconds, or as fine as it needs; None for pandas' NaT."""
+    """Write a time as ISO text in milliseconds, or as fine as it needs; None for pandas' NaT."""
     if value != value:  # only NaT differs from itself
         return None
     whole = value.microsecond % 1000 == 0 and not getattr(value, "nanosecond", 0)
@@ -130,7 +127,7 @@ def _read(node: ast.expr) -> object:
 
 
 def _named(node: ast.expr) -> object:
-    """A keyword's value: `dtype=float64` and the like are no values and only have a name."""
+    """Read a keyword's value: `dtype=float64` and the like are names, not values."""
     is_name = isinstance(node, ast.Name | ast.Attribute) and _name(node) not in _NAMES
     return _name(node) if is_name else _read(node)
 
@@ -144,7 +141,7 @@ def _constant(value: object) -> object:
 
 
 def _signed(node: ast.UnaryOp) -> object:
-    """A number with its sign; of NaN and the infinities, null."""
+    """Read a number with its sign; NaN and the infinities become null."""
     if isinstance(node.operand, ast.Name | ast.Attribute) and _name(node.operand) in _NAMES:
         return None
     value = node.operand.value if isinstance(node.operand, ast.Constant) else None
@@ -231,14 +228,14 @@ def _array(arguments: list[Any], named: Mapping[str, Any]) -> object:
 
 
 def _each(read: Call, value: object) -> object:
-    """What `read` makes of each element of an array, of however many dimensions."""
+    """Apply `read` to each element of an array, of any number of dimensions."""
     if isinstance(value, list):
         return [_each(read, part) for part in value]
     return read([value], {})
 
 
 def _range(arguments: list[Any], named: Mapping[str, Any]) -> object:
-    """Python's, and pandas' index of this kind."""
+    """Read Python's range, and pandas' index of this kind."""
     bounds = range(*arguments) if arguments else range(named["start"], named["stop"], named["step"])
     return list(bounds) if len(bounds) <= MAX_CHARS // 10 else _no_value("range of this length")
 
@@ -249,7 +246,7 @@ def _mapping(arguments: list[Any], _: Mapping[str, Any]) -> object:
 
 
 def _instant(arguments: list[Any], _: Mapping[str, Any]) -> object:
-    """pandas' Timestamp and numpy's datetime64, which may have nanoseconds."""
+    """Read pandas' Timestamp and numpy's datetime64, which may have nanoseconds."""
     text = arguments[0]
     if text in (None, "NaT"):
         return None
@@ -279,7 +276,7 @@ def _time(arguments: list[Any], named: Mapping[str, Any]) -> str:
 
 
 def _zone(arguments: list[Any], _: Mapping[str, Any]) -> object:
-    """A zone by its offset, which is a duration as `_timedelta` writes it."""
+    """Read a zone by its offset, which is a duration as `_timedelta` writes it."""
     found = _OFFSET.fullmatch(arguments[0])
     if found is None:
         return _no_value("zone")
@@ -306,7 +303,7 @@ def _timedelta(_: list[Any], named: Mapping[str, Any]) -> str:
 
 
 def _duration(arguments: list[Any], _: Mapping[str, Any]) -> object:
-    """pandas' Timedelta: `-1 days +23:00:00`."""
+    """Read pandas' Timedelta: `-1 days +23:00:00`."""
     if arguments[0] in (None, "NaT"):
         return None
     found = _DURATION.fullmatch(arguments[0])

@@ -1,6 +1,6 @@
-"""Text that a kernel made for a terminal, as plain text; and long text, cut where it can be spared.
+"""Turns a kernel's terminal output into plain text, and cuts long text.
 
-Pure rules over strings. Knows nothing of notebooks.
+Pure, over strings. Knows nothing of notebooks.
 """
 
 import json
@@ -11,14 +11,14 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def plain_text(text: str) -> str:
-    """Without ANSI codes and control characters."""
+    """Remove ANSI codes and control characters."""
     return _CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def excerpt(text: str, limit: int) -> str:
-    """Not much more than `limit` characters of a text: its beginning, and a third of that its end.
+    """Cut a text to about `limit` characters: its beginning, and a third of that its end.
 
-    What is left out is told in its place.
+    A mark in the gap says how much is missing.
     """
     if len(text) <= limit:
         return text
@@ -29,7 +29,7 @@ def excerpt(text: str, limit: int) -> str:
 
 
 def visible(text: str) -> str:
-    """Safe to write to a terminal: what would steer it, or is not seen, is replaced by U+FFFD.
+    """Make text safe for a terminal: characters that steer it or are invisible become U+FFFD.
 
     Control characters (C0, C1), escapes, marks of writing direction, zero-width and all other
     format characters, unassigned ones and lone surrogates. Line ends and tabs stay.
@@ -40,12 +40,12 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same on one line; a terminal's codes are left out."""
+    """Do the same on one line, and remove a terminal's codes."""
     return visible(" ".join(plain_text(text).split()))
 
 
 def visible_json(text: str) -> str:
-    """JSON of the same value, in which such characters are escapes of JSON's own."""
+    """Escape such characters in a JSON text, which keeps its value."""
     return "".join(
         c if c.isprintable() or c in "\n\t" else json.dumps(c, ensure_ascii=True)[1:-1]
         for c in text

@@ -1,8 +1,8 @@
-"""Owns the one table of what plain text means: null, true or false, a number, or the text itself.
+"""The one table for the meaning of plain text: null, true or false, a number, or the text itself.
 
-The core schema of YAML 1.2, for YAML files, `-p` of the command line and the page's form alike,
-with one rule of its own: a number that begins with a needless zero stays text, as JSON has none.
-So do dates and times, `yes`, `no`, `on`, `off`, `1_000` and `1:30`. Knows no syntax around them.
+It is the core schema of YAML 1.2, for YAML files, `-p` of the command line and the page's form
+alike. One rule is our own: a number with a needless zero stays text, because JSON has none. So do
+dates and times, `yes`, `no`, `on`, `off`, `1_000` and `1:30`. Knows no syntax around them.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import TypeAlias
 Scalar: TypeAlias = bool | int | float | str | None
 
 MAX_DIGITS = 4_300
-"""More digits make no number that every Python reads."""
+"""Most digits of a number that every Python reads."""
 _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("null", "Null", "NULL", "~"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -28,19 +28,16 @@ _OTHER_BASES = (("0x", 16, frozenset("0123456789abcdefABCDEF")), ("0o", 8, froze
 
 
 class ScalarError(ValueError):
-    """A text is a number that JSON cannot express; the message says why, and what to write."""
+    """A number that JSON cannot express; the message says why, and what to write."""
 
 
 def scalar_of(text: str) -> Scalar:
-    """What a plain text means; empty text stays text. Takes time in proportion to its length.
+    """Return the value of a plain text; empty text stays text. Takes linear time.
 
-    | text | value |
-    |---|---|
-    | `null`, `Null`, `NULL`, `~` | null |
-    | `true`, `True`, `TRUE`, `false`, `False`, `FALSE` | true, false |
-    | `12`, `-3`, `+5`, `0x1F`, `0o17` | whole number |
-    | `1.5`, `.5`, `1.`, `1e-3` | number |
-    | `007`, `01.5`, `2026-01-02`, `10:30`, `1_000`, `NO`, `yes`, anything else | text |
+    | text | value | |---|---| | `null`, `Null`, `NULL`, `~` | null | | `true`, `True`, `TRUE`,
+    `false`, `False`, `FALSE` | true, false | | `12`, `-3`, `+5`, `0x1F`, `0o17` | whole number | |
+    `1.5`, `.5`, `1.`, `1e-3` | number | | `007`, `01.5`, `2026-01-02`, `10:30`, `1_000`, `NO`,
+    `yes`, anything else | text |
 
     Raises:
         ScalarError: `.inf`, `.nan`, and numbers that are too large or have too many digits.

@@ -1,6 +1,6 @@
-"""Owns JSON that every reader accepts: no NaN, no lone surrogates, bounded in depth, keys once.
+"""JSON that every reader accepts: no NaN, no lone surrogates, bounded in depth, each key once.
 
-Refuses disk, clock and network, and any text that is JSON only to some readers.
+Refuses any text that is JSON only to some readers. Pure.
 """
 
 import json
@@ -35,12 +35,12 @@ class StrictJsonError(ValueError):
 
 
 def dumps(value: object) -> bytes:
-    """`clean(value)` as UTF-8 JSON, indented by two, keys in their order."""
+    """Write `clean(value)` as UTF-8 JSON, indented by two, keys in their order."""
     return json.dumps(clean(value), ensure_ascii=False, allow_nan=False, indent=2).encode()
 
 
 def dumps_compact(value: object) -> bytes:
-    """The same on one line, for what programs send to one another."""
+    """Do the same on one line, for messages between programs."""
     kept = clean(value)
     return json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
@@ -88,7 +88,7 @@ def loads(raw: bytes) -> JsonValue:
 
 
 def _is_strict(value: object) -> TypeGuard[JsonValue]:
-    """Whether nothing is to be changed. C code looks at most of it: results have many megabytes."""
+    """Return whether nothing needs a change. Mostly C code: results have many megabytes."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError):
@@ -97,7 +97,7 @@ def _is_strict(value: object) -> TypeGuard[JsonValue]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it has JSON's own types only, text as keys, and at most `MAX_DEPTH` levels."""
+    """Return whether it has JSON's own types only, text as keys, and at most `MAX_DEPTH` levels."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):
         kinds = set(map(type, level))
@@ -206,7 +206,7 @@ def _explained(error: ValueError) -> StrictJsonError:
 
 
 def no_utf_8(error: UnicodeDecodeError) -> str:
-    """Why bytes are no text, in words."""
+    """Say why bytes are no text, in words."""
     if error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "it is UTF-16 text, as PowerShell's `>` writes it; save it as UTF-8"
     return f"it is no UTF-8 text (byte {error.start})"

@@ -1,9 +1,8 @@
-"""Owns YAML as far as it says what JSON can: mappings, lists, texts, and the scalars of the table.
+"""Reads the part of YAML that JSON can express: mappings, lists, texts, and the table's scalars.
 
-Reads by libyaml's events, one after another, and builds the value itself: the time is in
-proportion to the text, and stops at a number of values and at a depth. Refuses aliases, merges,
-tags of one's own, keys that stand twice or are no texts, and more than one document; and disk,
-clock and network.
+Reads libyaml's events one by one and builds the value itself: the time is in proportion to the
+text, and stops at a number of values and at a depth. Refuses aliases, merges, tags of one's own,
+keys that stand twice or are no texts, and more than one document. Pure.
 """
 
 from collections.abc import Iterator
@@ -33,9 +32,9 @@ except ImportError:  # a PyYAML that was built without libyaml
     from yaml import SafeLoader as _Parser  # type: ignore[assignment]
 
 MAX_NODES = 200_000
-"""Keys and values of one document."""
+"""Most keys and values of one document."""
 MAX_DIRECTIVES = 100
-"""libyaml compares each `%TAG` with all others."""
+"""Most `%TAG` lines: libyaml compares each with all others."""
 _LINE_ENDS = "\n\r\x85\u2028\u2029"
 _TAG = "tag:yaml.org,2002:"
 _SHOWN_CHARS = 80
@@ -63,7 +62,7 @@ class _Builder:
     nodes: int = 0
 
     def take(self, event: Any) -> None:
-        """One event inside of a document."""
+        """Take one event inside of a document."""
         if isinstance(event, ScalarEvent):
             self._count(event)
             self._add(_key(event) if self._wants_key() else _scalar(event), event)
@@ -154,7 +153,7 @@ def _built(events: Iterator[Any]) -> JsonValue:
 
 
 def _key(event: Any) -> str:
-    """A key as it is written: what would be a number or null needs quotes, as in JSON."""
+    """Read a key as it is written: a number or null needs quotes, as in JSON."""
     value = _scalar(event)
     if not isinstance(value, str):
         raise _at(event, f"the key {_shown(event.value)} is no text; put it in quotes")
@@ -164,7 +163,7 @@ def _key(event: Any) -> str:
 
 
 def _scalar(event: Any) -> Scalar:
-    """A scalar by its tag, or without one by the table if it is not in quotes."""
+    """Read a scalar by its tag, or without one by the table if it is not in quotes."""
     text: str = event.value
     tag: str | None = event.tag
     text.encode()
@@ -196,7 +195,7 @@ def _unknown_tag(event: Any) -> StrictYamlError:
 
 
 def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
-    """libyaml's own words, with the place in them; of a tab it has none."""
+    """Turn libyaml's words into a sentence with the place; for a tab it has none."""
     words = ", ".join(" ".join(part.split()) for part in (error.context, error.problem) if part)
     mark = error.problem_mark or error.context_mark
     if mark is None:

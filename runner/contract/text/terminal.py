@@ -1,6 +1,6 @@
-"""Text as a terminal shows it: what a carriage return or an erase code took back is gone.
+"""Folds text as a terminal shows it: a carriage return or an erase code takes text back.
 
-Grows piece by piece, at a cost that does not depend on what came before. Pure rules over strings.
+Grows piece by piece, at a cost that does not depend on earlier text. Pure, over strings.
 """
 
 import re
@@ -13,7 +13,7 @@ FOLDED_CHARS = 10_000
 
 
 class TerminalText:
-    """What was written so far, folded."""
+    """The text written so far, folded."""
 
     def __init__(self) -> None:
         self._done: list[str] = []
@@ -23,7 +23,7 @@ class TerminalText:
         self._size = 0
 
     def write(self, text: str) -> int:
-        """Take more text; gives by how many characters the whole has grown, or shrunk."""
+        """Take more text; return by how many characters the whole has grown, or shrunk."""
         before = self._size
         if self._row == len(self._lines) - 1 and not _MOVES.search(text):
             self._put(text)
@@ -42,13 +42,13 @@ class TerminalText:
         return "".join(self._done) + "\n".join(line.text for line in self._lines)
 
     def cut(self, excess: int) -> None:
-        """Take away so many characters at the end; nothing before is changed after that."""
+        """Remove so many characters at the end, and freeze the text before."""
         kept = self.text[: max(self._size - excess, 0)]
         self.__init__()  # type: ignore[misc]
         self._done, self._size = [kept], len(kept)
 
     def forget(self, kept: int) -> None:
-        """Keep only about the last `kept` characters of what cannot change any more."""
+        """Keep only about the last `kept` characters of the frozen lines."""
         dropped = 0
         while len(self._done) > 1 and self._size - dropped - len(self._done[0]) > kept:
             dropped += len(self._done.pop(0))
@@ -87,7 +87,7 @@ class TerminalText:
 
 
 class _Line:
-    """One line, and where the next character goes."""
+    """One line, and the position of the next character."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -101,7 +101,7 @@ class _Line:
         return self._parts[0] if self._parts else ""
 
     def put(self, text: str) -> int:
-        """Write over what is there; gives the growth."""
+        """Write over the present text; return the growth."""
         if self.cursor == self.length or self.length > FOLDED_CHARS:
             self._parts.append(text)
             self.length += len(text)
@@ -113,7 +113,7 @@ class _Line:
         return self._become(old[: self.cursor] + text + rest, self.cursor + len(text))
 
     def erase(self, what: str) -> int:
-        """Up to the end (0), up to the cursor (1) or all of it (2); gives the growth."""
+        """Erase up to the end (0), up to the cursor (1) or all of it (2); return the growth."""
         old = self.text
         kept = {"1": " " * self.cursor + old[self.cursor :], "2": " " * self.cursor}
         new = kept.get(what, old[: self.cursor])

@@ -1,1 +1,1 @@
-"""Files and folders: every change of a disk, and what is known of mounts."""
+"""Files and folders: every change of a disk, and the facts about mounts."""

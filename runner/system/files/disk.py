@@ -1,8 +1,7 @@
-"""Every call that changes a disk goes through here, so that tests can make any of them fail.
+"""Holds every call that changes a disk, so that tests can make any of them fail.
 
-Owns the few durable steps (write, rename, link, sync, remove). Knows nothing of jobs: each sync
-says `why` it is there, in words for the promise that breaks without it. The fault harness leaves
-them out by these words, one after the other.
+Owns the few durable steps (write, rename, link, sync, remove). Each sync has a `why`: the promise
+that breaks without it, in words. The fault harness takes syncs away by these words.
 """
 
 import errno
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 CHUNK = 1024 * 1024
 SHOWN_PATH = 200
 REMEMBERED = 4096
-"""So many folders are remembered to be durable; beyond them all are forgotten, and synced again."""
+"""How many durable folders are remembered; beyond them all are forgotten, and synced again."""
 
 
 class Disk:
@@ -29,10 +28,10 @@ class Disk:
 
     def __init__(self) -> None:
         self._durable: set[Path] = set()
-        """Folders that are known to outlast a power cut, and so are those above them."""
+        """Folders that outlast a power cut, with all those above them."""
 
     def make_folder(self, path: Path) -> bool:
-        """Make one folder below an existing one; False if it is there already."""
+        """Make one folder below an existing one; an existing one is fine."""
         try:
             path.mkdir()
         except FileExistsError:
@@ -42,11 +41,11 @@ class Disk:
         return True
 
     def make_folders(self, root: Path, path: Path, why: str | None = None) -> tuple[Path, ...]:
-        """Make `path` and what lies between it and `root`; never `root` itself. Gives what is new.
+        """Make `path` and the folders between it and `root`; never `root` itself.
 
-        They are durable then, unless there is no reason why: without its own name in the folder
-        above, all that is synced in a folder is lost (fsync(2)). A folder that is there already
-        may be left by a process that was killed before the sync.
+        They are then durable, if there is a `why`: unless its own name in the folder above is
+        synced, everything synced in a folder is lost (fsync(2)). An existing folder may come from a
+        process that was killed before its sync.
         """
         missing: list[Path] = []
         while path != root and not self._is_made(path, why):
@@ -85,7 +84,7 @@ class Disk:
         self._durable.add(path)
 
     def write(self, path: Path, content: bytes, why: str | None = None) -> None:
-        """Write a new file, synced where there is a reason why; it must not exist."""
+        """Write a new file, synced if there is a `why`; it must not exist."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             view = memoryview(content)
@@ -97,10 +96,10 @@ class Disk:
             os.close(fd)
 
     def create_whole(self, path: Path, content: bytes, why: str) -> None:
-        """A new, synced file that has its name only once it is whole.
+        """Create a synced file that gets its name only once it is whole.
 
-        Where the file system knows no files without a name (O_TMPFILE, open(2)), it is written
-        under a hidden one beside it first.
+        If the file system knows no files without a name (O_TMPFILE, open(2)), it is first written
+        under a hidden one beside it.
 
         Raises:
             FileExistsError: the name is taken.
@@ -136,7 +135,7 @@ class Disk:
             self.unlink(temp)
 
     def copy(self, source: int, target: Path, why: str) -> Iterator[bytes]:
-        """Copy from an open file to a new one and sync it; gives every chunk, to be hashed.
+        """Copy from an open file to a new one and sync it; yield every chunk, to be hashed.
 
         Raises:
             OSError: it cannot be written.
@@ -154,7 +153,7 @@ class Disk:
             os.close(fd)
 
     def read_synced(self, source: int, why: str) -> Iterator[bytes]:
-        """Sync an open file where it lies, and give every chunk of it.
+        """Sync an open file where it lies, and yield every chunk of it.
 
         Raises:
             ReadFailed: it cannot be read.
@@ -184,24 +183,24 @@ class Disk:
         os.link(old, new)
 
     def unlink(self, path: Path) -> None:
-        """Remove a file; no matter if it is gone."""
+        """Remove a file; a missing one is fine."""
         path.unlink(missing_ok=True)
 
     def remove_folder(self, path: Path) -> None:
-        """Remove an empty folder; no matter if it is gone."""
+        """Remove an empty folder; a missing one is fine."""
         try:
             path.rmdir()
         except FileNotFoundError:
             return
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a folder of the runner's own with all that is in it; no matter if it is gone.
+        """Remove a folder of the runner's own with everything in it; a missing one is fine.
 
-        Follows no link and crosses no mount, however deep folders are nested. What cannot be
-        removed stays where it is, and all else goes.
+        Follows no link and crosses no mount, however deep folders are nested. An entry that cannot
+        be removed stays, and everything else goes.
 
         Raises:
-            OSError: something stays; its number is that of the first such thing.
+            OSError: something stays; its number is that of the first such entry.
         """
         try:
             above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -223,14 +222,14 @@ class Disk:
 
 
 class _Removal:
-    """One removal of a tree, and what could not be removed of it."""
+    """One removal of a tree, and its failures."""
 
     def __init__(self) -> None:
         self._first: tuple[OSError, str] | None = None
         self._left = 0
 
     def remove(self, above: int, name: str) -> None:
-        """Remove what is called `name` in the folder that is open as `above`."""
+        """Remove the entry `name` of the folder that is open as `above`."""
         try:
             top = _enter_own(above, name)
         except FileNotFoundError:
@@ -248,7 +247,7 @@ class _Removal:
         self._remove_folder(above, name, name)
 
     def check(self) -> None:
-        """Raise what is to be said.
+        """Raise the first failure.
 
         Raises:
             OSError: something stays.
@@ -288,7 +287,7 @@ class _Removal:
         pending.append(self._remove_files(cursor))
 
     def _remove_files(self, cursor: Cursor) -> list[str]:
-        """Remove all in one folder that is no folder; gives the names of those."""
+        """Remove everything in one folder except folders; return the names of those."""
         folders: list[str] = []
         with os.scandir(cursor.fd) as found:
             entries = list(found)
@@ -331,7 +330,7 @@ def _shown(cursor: Cursor, name: str) -> str:
 
 
 def _enter_own(above: int, name: str) -> int:
-    """Open a folder of ours, and give its owner what it takes to empty it.
+    """Open a folder of ours, and give its owner the rights to empty it.
 
     Raises:
         OSError: see `enter`.
@@ -348,7 +347,7 @@ def _enter_own(above: int, name: str) -> int:
 
 
 def _open_up(above: int, name: str) -> None:
-    """Of what may not even be opened: the way over /proc needs no right to read (proc(5))."""
+    """Give rights to a folder that cannot be opened: the way over /proc needs none (proc(5))."""
     place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:
         if stat.S_ISDIR(os.fstat(place).st_mode):
@@ -358,7 +357,7 @@ def _open_up(above: int, name: str) -> None:
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file. Never waits for the other end of a pipe.
+    """Read a regular file. Never waits for the other end of a pipe.
 
     Raises:
         OSError: it cannot be read, or is something else.
@@ -371,7 +370,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def same_file(path: Path, content: bytes) -> bool:
-    """Whether a regular file with just this content lies at `path`."""
+    """Return whether a regular file with exactly this content lies at `path`."""
     try:
         found = path.lstat()
         return (

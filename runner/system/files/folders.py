@@ -1,8 +1,8 @@
 """Goes through a tree from folder to folder, by descriptor, and stays on its mount.
 
 Follows no link in any part of a path, holds one descriptor however deep it is, and calls nothing
-that could be too long for a path. What cannot be looked into is given with its reason: one entry
-never ends the listing of the others. Changes nothing.
+that could be too long for a path. An unreadable folder is listed with its reason: one entry never
+ends the listing of the others. Changes nothing.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ LONGEST_PATH = 3500
 """Bytes of a path below the root of a walk; a whole one has 4,095 (PATH_MAX), the root's too."""
 MOUNTED = "something is mounted there"
 NOT_A_FOLDER = (errno.ENOTDIR, errno.ELOOP)
-"""What `enter` says of a file and of a link."""
+"""Error numbers of `enter` for a file and for a link."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -32,18 +32,18 @@ _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS = 0x01, 0x02, 0x04
 
 
 class ReadFailed(Exception):
-    """An open file cannot be read, so that no disk that is written to is at fault: `reason`."""
+    """An open file cannot be read, so the disk that is written to is not at fault: `reason`."""
 
 
 class Kind(Enum):
-    """What an entry of a walk is."""
+    """Kind of an entry of a walk."""
 
     FILE = "file"
     FOLDER = "folder"
     OTHER = "other"
     """A link, or a special file."""
     CLOSED = "closed"
-    """A folder that is not looked into; `why` says it."""
+    """A folder that is not entered; `why` says the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,17 @@ class Entry:
 
 
 class Cursor:
-    """A place in a tree. Going up again needs no memory of descriptors: `..` leads there."""
+    """A place in a tree. Going up needs no memory of descriptors: `..` leads there."""
 
     def __init__(self, root: int) -> None:
-        """Begin in the folder that is open as `root`, which stays the caller's."""
+        """Begin in the folder that is open as `root`, which the caller closes."""
         self._root = root
         self._seen = [_identity(root)]
         self.fd = os.dup(root)
         self.parts: list[str] = []
 
     def down(self, name: str, opens: Callable[[int, str], int] | None = None) -> None:
-        """Into a folder; `opens` does what `enter` does, and perhaps more.
+        """Go into a folder; `opens` does at least the work of `enter`.
 
         Raises:
             OSError: see `enter`; the cursor stays where it is.
@@ -76,7 +76,7 @@ class Cursor:
         self._seen.append(_identity(self.fd))
 
     def up(self) -> str:
-        """Out of a folder; gives its name.
+        """Go out of a folder; return its name.
 
         Raises:
             OSError: the folder above is not where it was.
@@ -87,7 +87,7 @@ class Cursor:
         return name
 
     def close(self) -> None:
-        """Let go."""
+        """Close the descriptor."""
         os.close(self.fd)
 
     def _move(self, fd: int) -> None:
@@ -159,7 +159,7 @@ def open_file(root: int, path: str) -> int:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[int]:
-    """A folder, open to begin a walk in it; it may be the root of a mount, and is no link.
+    """Open a folder to begin a walk; it may be the root of a mount, and is no link.
 
     Raises:
         OSError
@@ -172,7 +172,7 @@ def opened(folder: Path) -> Iterator[int]:
 
 
 def walk(root: int, skips: Callable[[str], bool] = lambda _: False) -> Iterator[Entry]:
-    """All that lies below the folder that is open as `root`; a folder before what is in it.
+    """Yield everything below the folder that is open as `root`; a folder before its content.
 
     Folders whose name `skips` accepts are left out.
     """
@@ -185,7 +185,7 @@ def walk(root: int, skips: Callable[[str], bool] = lambda _: False) -> Iterator[
 
 def _walk(cursor: Cursor, skips: Callable[[str], bool]) -> Iterator[Entry]:
     length = 0
-    """Of the path of the folder in which the cursor is."""
+    """Length of the path of the cursor's folder."""
     pending: list[list[str]] = [[]]
     yield from _list(cursor, pending[0], skips)
     while pending:
@@ -219,7 +219,7 @@ def _walk(cursor: Cursor, skips: Callable[[str], bool]) -> Iterator[Entry]:
 
 
 def _list(cursor: Cursor, folders: list[str], skips: Callable[[str], bool]) -> Iterator[Entry]:
-    """What lies in one folder; the names of the folders in it go into `folders`."""
+    """List one folder; the names of its folders go into `folders`."""
     above = "".join(f"{part}/" for part in cursor.parts)
     try:
         with os.scandir(cursor.fd) as found:
@@ -254,7 +254,7 @@ def read(fd: int, size: int) -> bytes:
 
 
 def reason_of(error: OSError) -> str:
-    """Why something failed, in words."""
+    """Say why something failed, in words."""
     return error.strerror or str(error) or type(error).__name__
 
 
@@ -264,7 +264,7 @@ def _identity(fd: int) -> tuple[int, int]:
 
 
 def _mount_of(fd: int) -> tuple[int, str]:
-    """Two bind mounts of one disk have one device, and two numbers (proc_pid_fdinfo(5))."""
+    """Identify a mount; bind mounts of one disk share its device (proc_pid_fdinfo(5))."""
     number = ""
     if sys.platform.startswith("linux"):
         text = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
@@ -298,7 +298,7 @@ def _openat2(above: int, path: str, flags: int) -> int:
 
 @cache
 def _has_openat2() -> bool:
-    """Not before Linux 5.6, nor where a container's filter of calls does not know it."""
+    """Return whether openat2 works: it needs Linux 5.6, and a container's filter that knows it."""
     if not sys.platform.startswith("linux"):
         return False
     fd = os.open("/", _FOLDER)

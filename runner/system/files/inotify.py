@@ -1,6 +1,6 @@
-"""watchdog's observer of inotify(7), with the word for what it keeps to itself: events were lost.
+"""Extends watchdog's observer of inotify(7): it also reports that events were lost.
 
-Owns what we need of watchdog's insides. Decides nothing.
+Owns our use of watchdog's internals. Decides nothing.
 """
 
 import errno
@@ -21,7 +21,7 @@ from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGroupe
 
 
 class _Queue(InotifyFD):
-    """The kernel's queue. After an overflow watchdog renews its watches, and tells no handler."""
+    """The kernel's queue. After an overflow watchdog renews its watches, and tells nobody."""
 
     def __init__(self, lost: Callable[[], None]) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _Queue(InotifyFD):
     def add_callback(
         self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId
     ) -> WatchDescriptor:
-        """A folder below that cannot be watched is passed over in silence; not by us."""
+        """Note a folder below that cannot be watched; watchdog would ignore it silently."""
         try:
             return super().add_callback(path, mask, callback, id_)
         except OSError as error:
@@ -65,12 +65,12 @@ class Observer(BaseObserver):
 
     @property
     def refused(self) -> str | None:
-        """Why a folder below is not watched; None if all are."""
+        """Reason why a folder below is not watched; None if all are."""
         return self._queue.refused
 
     @property
     def sees(self) -> bool:
-        """Whether all its threads are alive, and what they watch was not unmounted."""
+        """Whether all its threads live, and the watched folders were not unmounted."""
         threads = [self, self._queue, *self.emitters]
         return all(one.is_alive() for one in threads) and not self._queue.unmounted
 

@@ -1,6 +1,6 @@
-"""What kind of mount a folder is on, by the mount table's type, and whether it is still there.
+"""Tells on which kind of mount a folder lies, by the mount table, and whether it is still there.
 
-Decides from that whether events and leases can be trusted. `stat -f` cannot: it calls every FUSE
+That decides whether events and leases can be trusted. `stat -f` cannot tell: it calls every FUSE
 file system by one name; and two bind mounts of one disk have one `st_dev`.
 """
 
@@ -37,7 +37,7 @@ class Mount:
 
 
 def read_table() -> str:
-    """The text of mountinfo (proc_pid_mountinfo(5)); empty where there is none to read."""
+    """Read the text of mountinfo (proc_pid_mountinfo(5)); empty if there is none."""
     if not sys.platform.startswith("linux"):
         return ""
     try:
@@ -47,7 +47,7 @@ def read_table() -> str:
 
 
 def mount_of(folder: Path, table: str | None = None) -> Mount:
-    """The mount that `folder` lies on, by the longest mount point above it.
+    """Find the mount of `folder`, by the longest mount point above it.
 
     `table` is the text of mountinfo; by default, this process's own.
     """
@@ -60,7 +60,7 @@ def mount_of(folder: Path, table: str | None = None) -> Mount:
 
 
 def least_trusted(folder: Path, table: str | None = None) -> Mount:
-    """The mount that decides how `folder` is watched: its own, or one below that tells less."""
+    """Find the mount that decides how `folder` is watched: its own, or a less trusted one below."""
     text = read_table() if table is None else table
     own, real = mount_of(folder, text), os.path.realpath(folder)
     if not own.tells_the_truth:
@@ -70,23 +70,23 @@ def least_trusted(folder: Path, table: str | None = None) -> Mount:
 
 
 class Anchor:
-    """The mount on which a folder was found, so that an empty mount point is not taken for it.
+    """Remembers the mount of a folder, so that an empty mount point is not taken for it.
 
-    A folder that was made anew on the same mount is the folder, and so is one over which something
-    was mounted since.
+    A folder made anew on the same mount is the folder. So is one over which something was mounted
+    since.
     """
 
     def __init__(
         self, folder: Path, point: str | None = None, table: Callable[[], str] = read_table
     ) -> None:
-        """`point` is the mount point as it was remembered; None if the folder is found now."""
+        """Remember `point`, an earlier mount point; None means the present one."""
         self.folder = folder
         self._table = table
         self._seen: str | None = None
         self.point = point or mount_of(folder, table()).point
 
     def trouble(self) -> str | None:
-        """Why the folder is not to be touched now, as the end of a sentence; None if it may be."""
+        """Say why the folder may not be touched now, as the end of a sentence; None if it may."""
         try:
             os.scandir(self.folder).close()
             os.stat(f"{self.folder}/.")  # noqa: PTH116  a Path would drop the dot, which needs x
@@ -104,10 +104,10 @@ class Anchor:
 
 
 def detach_below(folder: Path) -> int:
-    """Take down every mount at a folder or below it, the innermost first; gives how many went.
+    """Unmount every mount at a folder or below it, the innermost first; return how many.
 
-    Nothing on them is touched, nor waited for (umount2(2), MNT_DETACH). What this user may not
-    take down stays.
+    This neither touches nor awaits their content (umount2(2), MNT_DETACH). Mounts that this user
+    may not unmount stay.
     """
     real = f"{os.path.realpath(folder.parent)}/{folder.name}"
     below = [mount for mount in _mounts(read_table()) if _is_below(mount.point, real)]
@@ -129,12 +129,12 @@ def _detach(mount: Mount) -> bool:
 
 
 def polls(mode: str, mount: Mount) -> bool:
-    """Whether an inbox is polled, by `intake.mode` and the mount that decides."""
+    """Return whether to poll an inbox, by `intake.mode` and the mount that decides."""
     return mode == "poll" or (mode == "auto" and not mount.tells_the_truth)
 
 
 def mount_fact(folder: Path) -> str:
-    """The name under which the ledger remembers on which mount a folder was found."""
+    """Name the ledger's entry for the mount of a folder."""
     return f"mount:{folder}"
 
 

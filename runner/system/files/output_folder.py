@@ -1,7 +1,6 @@
-"""Which files of a job's output folder are published: the regular ones, up to the caps.
+"""Chooses the files of a job's output folder that are published: regular ones, up to the caps.
 
-Decides and reads, and gives the bytes to whoever keeps them. Whatever is left out is said. Writes
-nothing.
+Reads them, and passes the bytes on. Warns about every file left out. Writes nothing.
 """
 
 import hashlib
@@ -20,14 +19,14 @@ from runner.system.files.folders import Entry, Kind, ReadFailed, open_file, reas
 FILES = ".files"
 UNPUBLISHED = frozenset({"__pycache__", ".ipynb_checkpoints"})
 NAMED_FILES = 10
-"""How many files that were left out a result names; of the others it tells how many they are."""
+"""How many left-out files a result names; it counts the others."""
 MORE_FILES = 1000
 """How many files beyond the cap are looked at, because those before them may be too large."""
 NAMED_BYTES = 300
-"""So much of a path that was left out is told; the end of it, if it is longer."""
+"""Longest left-out path in a warning; of a longer one the end."""
 
 _ODD_BYTE = re.compile("[\udc80-\udcff]")
-"""A byte that is no UTF-8, as Python has it in a path (PEP 383)."""
+"""A byte that is no UTF-8, as Python represents it in a path (PEP 383)."""
 
 
 class NotTaken(Exception):
@@ -36,7 +35,7 @@ class NotTaken(Exception):
 
 @dataclass(frozen=True)
 class FileCaps:
-    """How much of a job's output folder is published."""
+    """Caps on the published files of a job."""
 
     bytes: int
     count: int
@@ -44,21 +43,21 @@ class FileCaps:
 
 @dataclass(frozen=True)
 class Staged:
-    """The files that were taken, whole, and what was left out."""
+    """The files that were taken, whole, and warnings about the others."""
 
     files: tuple[PublishedFile, ...]
     warnings: tuple[str, ...]
 
 
 Take = Callable[[int, str], Iterator[bytes]]
-"""Keeps an open file under a relative path, and gives its chunks as it goes.
+"""Keeps an open file under a relative path, and yields its chunks.
 
-Raises `NotTaken`, or `OSError` where nothing at all can be kept.
+Raises `NotTaken`, or `OSError` if nothing at all can be kept.
 """
 
 
 def collect(source: Path, caps: FileCaps, name: str, take: Take) -> Staged:
-    """Every regular file below `source` within the caps; `take` keeps each of them.
+    """Choose every regular file below `source` within the caps; `take` keeps each of them.
 
     No link is followed in any part of a path, and no mount below `source` is entered. A file whose
     name is no UTF-8 is taken under one that is, with `%E9` for an odd byte.
@@ -80,12 +79,12 @@ def collect(source: Path, caps: FileCaps, name: str, take: Take) -> Staged:
 
 
 def published_path(relative: str) -> str:
-    """The path under which a file is published: UTF-8, whatever its name is."""
+    """Return the path under which a file is published, always UTF-8."""
     return _ODD_BYTE.sub(lambda odd: f"%{ord(odd[0]) - 0xDC00:02X}", relative)
 
 
 class _Collection:
-    """What is taken of one folder, file by file, and what is said of the others."""
+    """The files taken from one folder, and the warnings about the others."""
 
     def __init__(self, caps: FileCaps, name: str, take: Take) -> None:
         self._caps = caps
@@ -116,14 +115,15 @@ class _Collection:
         self._too_much.more(total - len(relatives), total)
 
     def staged(self) -> Staged:
-        """What was taken, and all warnings."""
+        """Return the taken files, and all warnings."""
         notes = (self._too_much, self._left_out, self._renamed)
         return Staged(tuple(self._files), tuple(line for one in notes for line in one.lines()))
 
     def _list(self, root: int) -> tuple[list[str], int]:
-        """The first files in the order of their paths, and how many there are.
+        """List the first files in the order of their paths, and count all.
 
-        Caches and checkpoints of tools are left out. Memory stays bounded however many there are.
+        Caches and checkpoints of tools are left out. Memory stays bounded however many files there
+        are.
         """
         total = 0
 

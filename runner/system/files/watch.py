@@ -1,6 +1,6 @@
-"""Wakes somebody when something may have changed in a folder.
+"""Wakes a listener when something may have changed in a folder.
 
-Events are hints, with a path that may be of interest. What is there, only a look tells.
+Events are hints, with a path that may matter. Only a look tells the truth.
 """
 
 import logging
@@ -27,7 +27,7 @@ from runner.system.files.inotify import Observer
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0
-"""How often watching is tried again where the system refuses it."""
+"""Pause before watching again after the system refused it."""
 
 _CHANGES: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
@@ -38,7 +38,7 @@ _CHANGES: list[type[FileSystemEvent]] = [
     FileModifiedEvent,
     FileMovedEvent,
 ]
-"""Not `opened` and `closed_no_write`: a scan that reads a file would wake itself for ever."""
+"""Without `opened` and `closed_no_write`: a scan that reads a file would wake itself."""
 
 
 class _Wake(FileSystemEventHandler):
@@ -50,7 +50,7 @@ class _Wake(FileSystemEventHandler):
 
 
 class Watch:
-    """An observer of one folder that is started anew when the folder was replaced."""
+    """Observes one folder, and starts anew when the folder was replaced."""
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class Watch:
         recursive: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`wake` is called from another thread with a path of interest; it must be quick.
+        """Call `wake` from another thread with a path that may matter; it must be quick.
 
-        That is once an event, and with the folder itself when events were lost.
+        It is called once an event, and with the folder itself when events were lost.
         """
         self._folder = folder
         self._recursive = recursive
@@ -74,10 +74,10 @@ class Watch:
         self.trouble: str | None = None
 
     def ensure(self) -> bool:
-        """Watch the folder that is there now. False if not all events can be had: then poll.
+        """Watch the present folder. False if not all events can be had: then poll.
 
-        An observer stays alive when its folder is deleted and made anew, and sees nothing more,
-        so the folder's identity is compared.
+        An observer outlives its deleted folder and then sees nothing more, so the folder's identity
+        is compared.
         """
         identity = self._identity()
         if identity is None:
@@ -89,7 +89,7 @@ class Watch:
         return self._start(identity)
 
     def is_current(self) -> bool:
-        """Whether `ensure` would leave everything as it is."""
+        """Return whether `ensure` would change nothing."""
         identity = self._identity()
         return identity is not None and self._is_settled(identity)
 
@@ -123,7 +123,7 @@ class Watch:
         return self._watches_all()
 
     def _watches_all(self) -> bool:
-        """Folders below are watched one by one as they appear, until the system refuses one."""
+        """Return whether all folders below are watched; the system may refuse one."""
         if self._observer is None:
             return False
         if self._observer.refused is not None:

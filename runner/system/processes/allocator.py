@@ -1,6 +1,6 @@
-"""The C library's memory of this process: how much of what is free it keeps.
+"""Makes the C library return free memory of this process to the system.
 
-For processes that live long and hold something large now and then. Knows nothing of Python's own.
+For long-lived processes that sometimes hold something large. Leaves Python's own memory alone.
 """
 
 import ctypes
@@ -17,10 +17,10 @@ _AGAIN_BYTES = 4 << 20
 
 
 class Allocator:
-    """Of this process, from its start: gives back what is free whenever it has grown.
+    """Returns free memory whenever this process has grown since its start.
 
-    What it held at that time may have been in use just then, and be free later. So that counts for
-    less with each look, and after some of them it is tried again.
+    Memory in use at that moment may be free later. So the remembered size shrinks with each look,
+    and after some looks it tries again.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Allocator:
         self._least = sys.maxsize
 
     def look(self) -> None:
-        """To be called every few seconds; costs nothing while nothing large has come."""
+        """Return memory if due. Call it every few seconds; usually it costs nothing."""
         resident = _resident()
         if resident > self._held + GROWN_BYTES:
             _give_back()
@@ -40,7 +40,7 @@ class Allocator:
 
 
 def _resident() -> int:
-    """Bytes of memory that are no pages of files; 0 where that is not known."""
+    """Return the resident bytes without pages of files; 0 if unknown."""
     try:
         words = Path("/proc/self/statm").read_bytes().split()
     except OSError:
@@ -49,7 +49,7 @@ def _resident() -> int:
 
 
 def _keep_little() -> None:
-    """Large blocks go back to the system when they are free, however many threads there are.
+    """Have the C library return large free blocks, however many threads there are.
 
     glibc keeps an arena for every few threads, and raises its threshold with each large block that
     was free once. Other C libraries have no such calls, and are left alone.
@@ -62,7 +62,7 @@ def _keep_little() -> None:
 
 
 def _give_back() -> None:
-    """Give back all that is free now (malloc_trim(3)); takes milliseconds for each 100 MB."""
+    """Return all free memory now (malloc_trim(3)); takes milliseconds for each 100 MB."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

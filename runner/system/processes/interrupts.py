@@ -1,4 +1,4 @@
-"""Ctrl-C while nothing is open yet. Imports nothing of ours, so that it is there first."""
+"""Handles Ctrl-C while nothing is open yet. Imports nothing of ours, so it can come first."""
 
 import signal
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_interrupts() -> Iterator[None]:
-    """Around imports: Ctrl-C ends this process as it does any other, not by a traceback.
+    """Let Ctrl-C end this process silently during imports, instead of with a traceback.
 
-    Where SIGINT is ignored, or somebody listens already, it stays so.
+    If SIGINT is ignored or has a listener, nothing changes.
     """
     heard = signal.getsignal(signal.SIGINT)
     if heard is not signal.default_int_handler:

@@ -1,7 +1,7 @@
-"""Looks at what may never answer, such as a mount whose server is gone, and waits only so long.
+"""Makes calls that may never return, such as on a dead mount, and waits only so long for them.
 
-Each look has a thread, or a process, of its own; one that hangs is left behind and never begun a
-second time. Knows nothing of what is looked at.
+Each call has a thread or a process of its own; a hanging one is left behind and never begun a
+second time. Knows nothing of the calls.
 """
 
 import os
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class NoAnswer(Exception):
-    """A look has not come back: for so many `seconds` now."""
+    """A call has not returned: for so many `seconds` now."""
 
     def __str__(self) -> str:
         return f"does not answer, for {self.args[0]:.0f} s now"
@@ -32,7 +32,7 @@ class _Look:
 
 
 class Looks:
-    """Looks in threads, for a process that stays. Safe for many threads."""
+    """Calls in threads, for a long-lived process. Safe for many threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -40,7 +40,7 @@ class Looks:
         self._pending: dict[Hashable, _Look] = {}
 
     def begin(self, key: Hashable, look: Callable[[], object]) -> None:
-        """Begin a look, unless the one of this key is still under way."""
+        """Begin a call, unless the one of this key is still under way."""
         self._begun(key, look)
 
     def _begun(self, key: Hashable, look: Callable[[], object]) -> _Look:
@@ -54,7 +54,7 @@ class Looks:
         return pending
 
     def ask(self, key: Hashable, look: Callable[[], T], seconds: float) -> T:
-        """What `look` gives, or raises; one that was begun already may be what is waited for.
+        """Return or raise the result of `look`, or of the call of this key that is under way.
 
         Raises:
             NoAnswer: nothing came within so many seconds since it was begun.
@@ -85,13 +85,13 @@ class _Answer(Generic[T]):
 
 
 def ask_apart(looks: Mapping[str, Callable[[], T]], seconds: float) -> dict[str, T | NoAnswer]:
-    """What each look gives, all at once in processes of their own, for a program that ends soon.
+    """Return the result of each call, made in processes of their own; for short programs.
 
-    A process that waits for a dead mount may not even be killed, and then its threads would keep
-    this one from its end; a child that hangs is left to itself.
+    A process that waits for a dead mount may not even be killed, and its threads would keep this
+    program from its end; a child that hangs is left to itself.
 
     Raises:
-        Exception: what a look raised.
+        Exception: the one that a call raised.
     """
     began = time.monotonic()
     reading = {key: _fork(look) for key, look in looks.items()}
@@ -108,7 +108,7 @@ def ask_apart(looks: Mapping[str, Callable[[], T]], seconds: float) -> dict[str,
 
 
 def _fork(look: Callable[[], object]) -> int:
-    """A child that looks; gives where its answer comes."""
+    """Fork a child that makes the call; return the pipe of its answer."""
     ours, theirs = os.pipe()
     if os.fork() != 0:
         os.close(theirs)
@@ -133,7 +133,7 @@ def _answer_of(look: Callable[[], object]) -> _Answer[object]:
 
 
 def _read(fd: int, until: float) -> _Answer[Any] | None:
-    """An answer, whole, or None if it does not come in time."""
+    """Read a whole answer; None if it does not come in time."""
     raw = b""
     try:
         while True:

@@ -1,4 +1,4 @@
-"""The process tree under this process: adopting orphans, and ending everything.
+"""Manages the process tree under this process: adopts orphans, and ends everything.
 
 Linux calls with a fallback by psutil. Knows nothing of jobs.
 """
@@ -17,9 +17,9 @@ import psutil
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 MANY = 64
-"""As many processes are no longer ended one by one."""
+"""From so many processes on, they are not ended one by one."""
 INSTANCE = "RUNNER_INSTANCE"
-"""Environment variable that marks every process which a runner's state folder has started."""
+"""Environment variable that marks every process started for a runner's state folder."""
 
 
 def adopt_orphans() -> None:
@@ -28,7 +28,7 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the parent's main thread ends; for children of a single-threaded one."""
+    """Be killed when the parent's main thread ends; for children of a single-threaded parent."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if sys.platform.startswith("linux") and os.getppid() != parent:
         os._exit(1)
@@ -58,7 +58,7 @@ def end_descendants(
 
 
 def _signal_descendants(number: int, keep: Collection[int], spare: Collection[int]) -> list[int]:
-    """Send a signal to each, before its children are looked for: it starts no more meanwhile."""
+    """Signal each process before looking for its children: so it starts no more meanwhile."""
     found: list[int] = []
     pending = children(os.getpid())
     while pending:
@@ -76,8 +76,8 @@ def _signal_descendants(number: int, keep: Collection[int], spare: Collection[in
 def _freeze(keep: Collection[int], spare: Collection[int], deadline: float) -> None:
     """Stop a tree that may grow as fast as it is killed.
 
-    Each that is killed leaves its place to a new one; each that is stopped keeps it, until a limit
-    on their number lets no more be born.
+    A killed process leaves its place to a new one. A stopped one keeps its place, until a limit on
+    their number prevents new ones.
     """
     known: set[int] = set()
     while time.monotonic() < deadline:
@@ -90,16 +90,16 @@ def _freeze(keep: Collection[int], spare: Collection[int], deadline: float) -> N
 def come_before_others() -> None:
     """Let this thread run before all ordinary ones, if it may (sched(7), CAP_SYS_NICE).
 
-    For one that rarely runs, and has to when others leave no time. Its children are ordinary.
+    For a thread that rarely runs, and must when others leave no time. Its children are ordinary.
     """
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def end_marked(instance: str) -> list[int]:
-    """Kill what an earlier owner of this state folder left behind, and wait for its end.
+    """Kill the processes of an earlier owner of this state folder, and wait for their end.
 
-    To be called by the one owner before it starts anything itself.
+    The one owner calls it before it starts anything itself.
     """
     found = [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark(p) == instance]
     for process in found:
@@ -117,10 +117,10 @@ def _mark(process: psutil.Process) -> str | None:
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process; none of one that is gone.
+    """List the children of a process; empty if it is gone.
 
-    From the system's own lists (proc(5), `children`) where it keeps them: psutil reads every
-    process of the machine.
+    Reads the system's own lists (proc(5), `children`) if it keeps them: psutil reads every process
+    of the machine.
     """
     if not _HAS_LISTS:
         try:
@@ -137,7 +137,7 @@ def children(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process, its descendants and those that it has reaped have used of processors."""
+    """Return the processor time of a process, its descendants, and those that it has reaped."""
     total, pending = 0.0, [pid]
     while pending:
         one = pending.pop()

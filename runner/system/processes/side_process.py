@@ -1,7 +1,7 @@
-"""Asks a process beside this one, so that what is made to be slow or huge holds up nobody else.
+"""Asks a process beside this one, so that a slow or huge answer holds up nobody else.
 
-The process starts with the first question, and ends once nobody has asked for a while. Both sides
-of the conversation are here; what a question means is the business of the module that answers.
+The process starts with the first question, and ends after a time without questions. Both sides of
+the conversation are here; the module that answers knows the meaning of a question.
 """
 
 import os
@@ -15,28 +15,28 @@ import time
 from collections.abc import Callable
 
 FRAME = struct.Struct("!?Q")
-"""Before each text: whether it is an answer, rather than why there is none, and its bytes."""
+"""Header of each text: whether it is an answer or a refusal, and its bytes."""
 IDLE_SECONDS = 60.0
 _CHUNK = 1 << 20
 
 
 class CannotAnswer(Exception):
-    """There is no answer to this question, and why."""
+    """The process refuses this question; the message says why."""
 
 
 class TookTooMuch(CannotAnswer):
-    """This question takes more time or memory than an answer may; it would again."""
+    """This question needs more time or memory than an answer may; it would again."""
 
 
 class Busy(CannotAnswer):
-    """Others are being answered."""
+    """The process answers others."""
 
 
 class SideProcess:
     """One process that answers one question at a time. Safe for many threads."""
 
     def __init__(self, module: str, seconds: float) -> None:
-        """`module` calls `serve` when it is run; `seconds` is the time of one answer."""
+        """Set it up. `module` calls `serve` when it is run; `seconds` is the time of one answer."""
         self._module = module
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class SideProcess:
         return set() if process is None else {process.pid}
 
     def ask(self, question: bytes) -> bytes:
-        """What the process answers.
+        """Return the answer of the process.
 
         Raises:
             CannotAnswer: it refuses the question.
@@ -134,9 +134,9 @@ class SideProcess:
 
 
 def serve(answer: Callable[[bytes], bytes], *, memory_bytes: int) -> None:
-    """Be the process that answers, until nobody asks for a while or the other side is gone.
+    """Be the answering process, until questions stop or the other side is gone.
 
-    A `ValueError` or `MemoryError` of `answer` is told to the one that asks.
+    A `ValueError` or `MemoryError` of `answer` goes back as the refusal.
     """
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     requests, answers = sys.stdin.buffer, sys.stdout.buffer

@@ -1,6 +1,6 @@
-"""Standard input, output and error, where the program was started without one of them (`>&-`).
+"""Opens standard input, output and error if the program was started without one (`>&-`).
 
-Imports nothing of ours, so that it can come first.
+Imports nothing of ours, so it can come first.
 """
 
 import os
@@ -8,9 +8,9 @@ import sys
 
 
 def open_missing() -> None:
-    """Open those that are closed onto nothing.
+    """Open closed standard streams onto nothing.
 
-    Else Python has None in their place, and the next file that is opened gets their number.
+    Otherwise Python has None in their place, and the next opened file gets their number.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)  # what is started has them too

@@ -1,6 +1,6 @@
-"""A thread for each call; a call that gets none is never made.
+"""Runs each call in a thread of its own; a call that gets no thread is never made.
 
-Knows nothing of what is called.
+Knows nothing of the calls.
 """
 
 import threading
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class Threads(Executor):
-    """As many threads as there are calls; whoever submits sees to it that these are not too many.
+    """Starts one thread for each call; the caller limits their number.
 
     `ThreadPoolExecutor` keeps a call for which the system gives no thread, and may run it later,
     though `submit` has raised.
     """
 
     def __init__(self, name: str) -> None:
-        """`name` is that of the threads."""
+        """Name the threads."""
         self._name = name
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
