@@ -1,1 +1,1 @@
-"""From files that appear in the inbox to requests that are the runner's own."""
+"""Turns files that appear in the inbox into requests that belong to the runner."""

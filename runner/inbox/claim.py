@@ -1,7 +1,7 @@
-"""Claims requests by rename, in the request's own folder. Never reads what they mean.
+"""Claims requests by rename, in the request's own folder. Never interprets them.
 
-What was read is compared again after the rename; if it differs it stays in the claim folder and
-is looked at again. Nothing is unlinked before its bytes are in the ledger.
+After the rename a file is compared with the bytes that were read. If it differs, it stays in the
+claim folder and is looked at again. Nothing is unlinked before its bytes are in the ledger.
 """
 
 import logging
@@ -25,7 +25,7 @@ REFUSED_FOLDER = ".refused"
 
 @dataclass(frozen=True)
 class Claim:
-    """A drop that is ours: its folder, and the job id in the folder's name."""
+    """A drop that belongs to the runner: its folder, and the job id in the folder's name."""
 
     job_id: str
     folder: str
@@ -51,10 +51,10 @@ class Claims:
         self._made = MadeFolders(inbox, disk)
 
     def take(self, drop: Drop, job_id: str) -> Claim | None:
-        """Rename a drop's files into `.claim-JOBID/`. None if they are not what was read, or gone.
+        """Rename a drop's files into `.claim-JOBID/`. None if they have changed or are gone.
 
-        The settings go first: a claim that breaks off there has no request in it and is undone.
-        They are durable in the folder before the notebook goes, so that no crash parts them.
+        The settings go first: a claim that breaks off there holds no request and is undone. They
+        are durable in the folder before the notebook goes, so that no crash parts them.
 
         Raises:
             OSError: they are there, and cannot be taken; nothing is changed.
@@ -94,7 +94,7 @@ class Claims:
     def remove(self, folder: str, job_id: str) -> None:
         """Empty the claim folder of an accepted request, and keep it for the next claim there.
 
-        What was too large to be read is in no ledger: it moves to `.refused/`.
+        A request that was too large to be read is in no ledger: it moves to `.refused/`.
         """
         place = self._inbox / folder
         for entry in sorted(os.scandir(place), key=lambda e: e.name):
@@ -109,7 +109,7 @@ class Claims:
         self._made.note(place.parent)
 
     def tidy(self) -> None:
-        """Remove the folders that are kept; to make and remove one costs more than all the rest.
+        """Remove the folders that are kept; making and removing one each time costs the most.
 
         Raises:
             OSError: not all are removed; they are empty, and found again at the next start.
@@ -134,7 +134,7 @@ class Claims:
             self._disk.make_folder(place)
 
     def undo_if_empty(self, folder: str) -> None:
-        """Put back what lies in a claim folder without a notebook, and remove the folder."""
+        """Put back the files in a claim folder without a notebook, and remove the folder."""
         place = self._inbox / folder
         try:
             entries = list(os.scandir(place))
@@ -155,7 +155,7 @@ class Claims:
 
 
 def refused_place(folder: str, name: str, job_id: str) -> str:
-    """Where, below the inbox, a file that is too large is kept."""
+    """Choose the place below the inbox that keeps a file which is too large."""
     stem, dot, suffix = name.rpartition(".")
     parent = folder.rpartition("/")[0]
     kept = f"{stem[:40]}-{job_id[:8]}{dot}{suffix}"

@@ -1,6 +1,6 @@
-"""What a file in the inbox says, as far as intake and admission ask: a small value, whatever it is.
+"""Reads a file of the inbox into a small value: the facts that intake and admission need.
 
-Owns the rules by which a file becomes one. Refuses disk, clock and network.
+Owns the rules for that. Pure.
 """
 
 import json
@@ -16,16 +16,16 @@ from runner.contract.request import Form, Kind, Request, kind_of, read_document,
 
 SETTINGS_BYTES = 1024 * 1024
 YAML_BYTES = 16 * 1024
-"""YAML of this size takes 20 ms at the most."""
+"""YAML up to this size takes 20 ms at the most."""
 JSON_VALUES = 50_000
-"""JSON of so many values takes about as long, with what is done with it."""
+"""JSON of so many values takes about as long, processing included."""
 _LONG_NUMBER = re.compile(rb"[0-9]{500}")
-"""The time of an integer grows with the square of its digits."""
+"""Reading an integer takes time with the square of its digits."""
 _SEPARATORS = b",[{\\"
 
 
 class Syntax(StrEnum):
-    """How a file is to be read, which its suffix says."""
+    """The syntax of a file, which its suffix tells."""
 
     IPYNB = "ipynb"
     JSON = "json"
@@ -34,7 +34,7 @@ class Syntax(StrEnum):
 
 
 def syntax_of(suffix: str) -> Syntax:
-    """The syntax of a file with one of the suffixes that the inbox takes."""
+    """Tell the syntax of a file with one of the inbox's suffixes."""
     return Syntax.YAML if suffix == ".yml" else Syntax(suffix.removeprefix("."))
 
 
@@ -47,39 +47,38 @@ def size_limit(suffix: str, notebook_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file says."""
+    """The facts about a file."""
 
     kind: Kind = Kind.FOREIGN
-    """What its document is; a broken one counts as what its suffix says."""
+    """Kind of its document; a broken file counts by its suffix."""
     broken: str | None = None
-    """Why there is no document in it."""
+    """Reason why it holds no document."""
     text: str | None = None
-    """Of a `.cancel` file, in which there is no document."""
+    """Text of a `.cancel` file, which holds no document."""
     is_request: bool = False
     """Whether it names or carries a notebook, or would, were it not broken."""
     has_cells: bool = False
     """Whether it is itself a notebook, with a list of cells."""
     has_code: bool = False
     is_blank: bool = False
-    """Whether it has cells in which nothing is written."""
+    """Whether it has cells, all of them empty."""
     what: str = "no document"
-    """In words, what no request is."""
+    """A description of a document that is no request."""
     wanted_id: str | None = None
-    """The job id that a JSON request brings along, if it is a valid one."""
+    """Valid job id that a JSON request brings along."""
     names_library: bool = False
     request: Request | None = None
-    """What it asks for, without the notebook that it carries; None for notebooks and where it
-    cannot be read as a request."""
+    """The request without its own notebook; None for notebooks and unreadable requests."""
     refusal: Failure | None = None
-    """Why it cannot be read as a request."""
+    """Reason why it cannot be read as a request."""
     notebook: bytes | None = None
-    """The notebook that it carries."""
+    """The notebook inside the request."""
     flaw: Failure | None = None
-    """Why the notebook that it is, or carries, is none."""
+    """Reason why its notebook is none."""
 
 
 def read_contents(raw: bytes, syntax: Syntax) -> Contents:
-    """Read a file. Never fails: what is wrong with it is part of what is known of it."""
+    """Read a file. Never fails: its errors are part of the result."""
     if syntax is Syntax.CANCEL:
         return Contents(text=raw.decode("ascii", "replace").strip())
     try:
@@ -92,12 +91,12 @@ def read_contents(raw: bytes, syntax: Syntax) -> Contents:
 
 
 def unread(syntax: Syntax) -> Contents:
-    """A file that nobody has read; it counts as what its suffix says."""
+    """Describe a file that nobody has read; it counts by its suffix."""
     return Contents(kind=Kind.NOTEBOOK if syntax is Syntax.IPYNB else Kind.REQUEST)
 
 
 def unreadable(syntax: Syntax, why: str) -> Contents:
-    """Contents that nobody may read to the end."""
+    """Describe a file that must not be read to the end."""
     message = f"It cannot be read: {why}."
     return replace(
         unread(syntax),
@@ -109,7 +108,7 @@ def unreadable(syntax: Syntax, why: str) -> Contents:
 
 
 def is_quick(raw: bytes, syntax: Syntax) -> bool:
-    """Whether a file is read in milliseconds, whatever is in it."""
+    """Return whether a file is read in milliseconds, whatever its content."""
     if syntax is Syntax.YAML:
         return len(raw) <= YAML_BYTES
     if len(raw) <= JSON_VALUES:
@@ -134,7 +133,7 @@ def _broken(raw: bytes, syntax: Syntax, why: str) -> Contents:
 
 
 def _why_no_request(raw: bytes, syntax: Syntax, why: str) -> Failure | None:
-    """Of text that is no JSON at all; strict JSON has better words for some."""
+    """Say why text is no JSON at all; strict JSON has better words for some cases."""
     if syntax is Syntax.IPYNB:
         return None
     if syntax is Syntax.YAML:
@@ -177,7 +176,7 @@ def _kind(syntax: Syntax, document: object) -> Kind:
 
 
 def _with_request(contents: Contents, raw: bytes, syntax: Syntax, document: object) -> Contents:
-    """JSON is held to its strict form here, and a notebook that it carries is kept apart."""
+    """Read JSON in its strict form, and keep its notebook apart."""
     try:
         if syntax is Syntax.YAML:
             request = read_request(document, Form.YAML)

@@ -1,7 +1,7 @@
-"""What files say, without holding up whoever looks at the inbox.
+"""Reads files without holding up the look at the inbox.
 
-A file that is quick to read is read at once. What may take seconds, or memory without measure, is
-read by a process beside this one, with limits of both, and asked for again.
+Reads a quick file at once. A process beside this one reads a file that may take seconds or much
+memory, within limits of both; the caller asks again.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Digest = bytes
 
 
 class Documents:
-    """Reads files for one inbox. For one thread that asks."""
+    """Reads files for one inbox. For one calling thread."""
 
     def __init__(self) -> None:
         self._reader = Reader()
@@ -35,7 +35,7 @@ class Documents:
         self._pending: dict[str, tuple[Digest, Future[Contents]]] = {}
 
     def read(self, path: str, suffix: str, raw: bytes) -> Contents | None:
-        """Give what the bytes of the file at `path` say; None while they are being read."""
+        """Return the contents of the file at `path`; None while its bytes are being read."""
         syntax = syntax_of(suffix)
         if is_quick(raw, syntax):
             try:
@@ -62,7 +62,7 @@ class Documents:
 
     @property
     def pids(self) -> set[int]:
-        """Give the process beside this one, if there is one."""
+        """The process beside this one, if there is one."""
         return self._reader.pids
 
     def close(self) -> None:

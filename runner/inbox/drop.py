@@ -1,4 +1,4 @@
-"""What a look at the inbox yields: files seen, files that are whole, and drops made of them."""
+"""The values of a look at the inbox: seen files, whole files, and drops made of them."""
 
 import os
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from runner.inbox.unclaimed import Reason
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A regular file seen once. `path` is relative to the inbox.
+    """A regular file, as seen once. `path` is relative to the inbox.
 
-    Device and inode are None where a file may show another inode number at each look, as on some
-    FUSE and network mounts; it is the same then if name, size and time of change are.
+    Device and inode are None if a file may show another inode number at each look, as on some FUSE
+    and network mounts. Then name, size and time of change identify it.
     """
 
     path: str
@@ -27,7 +27,7 @@ class Sighting:
     suffix: str
 
     def is_of(self, now: os.stat_result) -> bool:
-        """Tell whether `now` is of the file that was seen, unchanged."""
+        """Tell whether `now` describes the same file, unchanged."""
         if (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns):
             return False
         return self.inode is None or (now.st_dev, now.st_ino) == (self.device, self.inode)
@@ -41,7 +41,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """All files of one stem in one folder: a request and what belongs to it."""
+    """All files of one stem in one folder: a request and its settings."""
 
     path: str
     """The request's path below the inbox, without suffix and claim folder."""
@@ -52,20 +52,20 @@ class Group:
 
 @dataclass(frozen=True)
 class Held:
-    """A file that is whole: its bytes, and the open descriptor that shows whether it stays so."""
+    """A whole file: its bytes, and the open descriptor that shows whether it stays whole."""
 
     sighting: Sighting
     raw: bytes
-    """Empty where the file is too large to be read."""
+    """Its bytes; empty if it is too large to be read."""
     contents: Contents
     too_large: bool
     fd: int
     leased: bool
 
     def intact(self, place: Path) -> bool:
-        """Tell whether at `place`, after the claim, lies what was read, and nobody writes.
+        """Tell whether the claimed file at `place` is the one that was read, without a writer.
 
-        Where a mount's numbers and times cannot be relied on, its bytes say so.
+        If a mount's numbers and times cannot be relied on, the bytes are compared.
 
         Raises:
             OSError: it cannot be looked at.
@@ -84,7 +84,7 @@ class Held:
 
 
 class DropKind(Enum):
-    """What a drop asks for, as far as its files tell."""
+    """Kinds of drops, by their files."""
 
     SUBMIT = "submit"
     CANCEL = "cancel"
@@ -93,7 +93,7 @@ class DropKind(Enum):
 
 @dataclass(frozen=True)
 class Drop:
-    """Files that are whole and belong together, held open until `release`."""
+    """Whole files that belong together, held open until `release`."""
 
     kind: DropKind
     path: str
@@ -103,18 +103,18 @@ class Drop:
 
     @property
     def files(self) -> tuple[Held, ...]:
-        """Give the settings first: in that order they are claimed."""
+        """Its files, the settings first: they are claimed in that order."""
         return (*self.settings, self.main)
 
     def release(self) -> None:
-        """Close the files that are held."""
+        """Close the held files."""
         for held in self.files:
             write_lease.close(held.fd)
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Not yet: look again after so many seconds. `path` is the file that is waited for."""
+    """Look again after so many seconds. `path` is the file to wait for."""
 
     seconds: float
     path: str
@@ -124,7 +124,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Stays:
-    """It stays where it is until it changes."""
+    """A file stays where it is until it changes."""
 
     reason: Reason
     detail: str = ""
@@ -136,9 +136,9 @@ class Scan:
 
     drops: tuple[Drop, ...]
     look_again: float | None
-    """Seconds until something that waits may be ready; 0 if there is another batch."""
+    """Seconds until a waiting file may be ready; 0 if there is another batch."""
     pending: int
-    """Requests that were seen and are not ready."""
+    """Requests that are not ready."""
     abandoned: tuple[str, ...]
     """Claim folders without a request in them."""
     lone_settings: tuple[tuple[str, str], ...] = ()

@@ -1,6 +1,6 @@
-"""Which names in the inbox are left alone, whatever is in them.
+"""The rules for names in the inbox that are left alone, whatever the file holds.
 
-A pure rule over one file or folder name. Never looks at the disk.
+Pure, over one file or folder name. Never looks at the disk.
 """
 
 import re
@@ -19,9 +19,9 @@ _UNFINISHED = (
     *("~", ".tmp", ".!sync", ".!ut", ".!qb", ".aria2", ".tmp.driveupload"),
     *(".tmp.drivedownload", "___jb_tmp___", "___jb_old___", ".ffs_tmp"),
 )
-"""Ends of names that editors, browsers and sync programs give; compared in lower case."""
+"""Endings that editors, browsers and sync programs use; compared in lower case."""
 _SAVING = "(a document being saved by "
-"""How the folder begins in which macOS writes before it puts a file in its place."""
+"""Prefix of the folder in which macOS writes before it puts a file in its place."""
 _SWAP = re.compile(r"\.sw.")
 _SYSTEM = frozenset(
     {
@@ -57,7 +57,7 @@ _CONFLICT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""At the end of a stem: of two versions, the one that a sync program put aside."""
+"""Ending of a stem that a sync program gives to one of two conflicting versions."""
 _MAY_BE_CONFLICT = re.compile(
     r"conf|konf|DESKTOP-|LAPTOP-|case clash| \#\)|motstridig|modstridende|[^\x00-\x7f]",
     re.IGNORECASE,
@@ -70,16 +70,16 @@ _DATA = frozenset(
 _MANGLED = re.compile(r"[^.~/]{1,6}~[0-9A-Z](?:\.[0-9A-Z~]{0,3})?", re.IGNORECASE)
 MAX_STEM = 255
 MAX_DEPTH = 32
-"""Folders below the inbox in which a request may lie, one in the other."""
+"""How many folders deep below the inbox a request may lie."""
 
 
 def why_left_alone(
     name: str, extra: Sequence[str] = (), *, is_folder: bool = False
 ) -> Reason | None:
-    """Why a file or folder of this name is none of our business; None if it may be a request.
+    """Say why a file or folder of this name is left alone; None if it may be a request.
 
-    `extra` are the shell patterns of `intake.ignore`, matched against the name as it is. A folder
-    is not left alone for what only marks a copy of a file.
+    `extra` are the shell patterns of `intake.ignore`, matched against the name as it is. A marker
+    of a copied file does not count for a folder.
     """
     lowered = name.lower()
     if lowered in _SYSTEM or lowered.endswith(_SYSTEM_ENDS) or _CHKDSK.fullmatch(lowered):
@@ -109,9 +109,9 @@ def _why_a_copy(name: str) -> Reason | None:
 
 
 def objection_to_name(name: str, extra: Sequence[str] = ()) -> str | None:
-    """Why `NAME.json` would stay in the inbox; None if it would be taken.
+    """Say why `NAME.json` would stay in the inbox; None if it would be taken.
 
-    Whoever chooses a name for a request is told so before it is written, and waits for nothing.
+    A client checks a chosen name before it writes the request, instead of waiting in vain.
     """
     *folders, last = name.split("/")
     if len(folders) > MAX_DEPTH:
@@ -122,19 +122,19 @@ def objection_to_name(name: str, extra: Sequence[str] = ()) -> str | None:
 
 
 def is_left_alone(name: str, extra: Sequence[str] = ()) -> bool:
-    """Whether a file of this name is none of our business."""
+    """Return whether a file of this name is left alone."""
     return why_left_alone(name, extra) is not None
 
 
 def why_no_request(name: str) -> Reason:
-    """Why a file that is not left alone, and has none of our suffixes, can be no request."""
+    """Say why a file without one of our suffixes can be no request."""
     if _MANGLED.fullmatch(name):
         return Reason.MANGLED_NAME
     return Reason.DATA if PurePosixPath(name).suffix.lower() in _DATA else Reason.OTHER
 
 
 def is_part_of(part: str, name: str) -> bool:
-    """Whether a file or folder called `part` is the unfinished download of `name`.
+    """Return whether a file or folder called `part` is the unfinished download of `name`.
 
     Firefox writes `a.part` or `a.Xy12.ipynb.part` beside an empty `a.ipynb`, Chrome
     `a.ipynb.crdownload` or `Unconfirmed 123.crdownload`, Safari a folder `a.ipynb.download`.
@@ -146,7 +146,7 @@ def is_part_of(part: str, name: str) -> bool:
 
 
 def split_suffix(name: str) -> tuple[str, str] | None:
-    """A file name as stem and lower-case suffix, if it can be a request at all."""
+    """Split a file name into stem and lower-case suffix; None if it can be no request."""
     stem, dot, last = name.rpartition(".")
     suffix = f"{dot}{last}".lower()
     return (stem, suffix) if stem and suffix in REQUEST_SUFFIXES else None

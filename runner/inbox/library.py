@@ -1,6 +1,6 @@
-"""Owns the view into the library: the notebooks below `notebooks/`, listed and read.
+"""Lists and reads the notebooks of the library, below `notebooks/`.
 
-Reads only, and nothing outside of the folder. Never says what a notebook means.
+Reads only, and nothing outside of the folder. Never interprets a notebook.
 """
 
 import os
@@ -18,14 +18,14 @@ from runner.contract.outcome import ErrorType, Refused, refuse
 from runner.contract.request import MAX_SHOWN, is_text, library_path
 
 LibraryReader = Callable[[str], bytes]
-"""A library notebook's bytes by its path; raises `Refused`."""
+"""Returns a library notebook's bytes by its path; raises `Refused`."""
 
 SUFFIX = ".ipynb"
 MAX_LISTED = 1_000
 MAX_LOOKED_AT = 20_000
-"""Entries of the library's folders that are looked at for one listing."""
+"""Most entries of the library's folders that one listing looks at."""
 MAX_COMPARED = 1_000
-"""Entries that are looked at for what may have been meant."""
+"""Most entries that are compared with a mistyped path."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Shelved:
 
 @dataclass(frozen=True)
 class Listing:
-    """The notebooks by path; `is_cut` where there are more than are listed or looked at."""
+    """The notebooks by path; `is_cut` if there are more than are listed or looked at."""
 
     notebooks: tuple[Shelved, ...]
     is_cut: bool = False
 
 
 def listing(folder: Path) -> Listing:
-    """What the library holds: regular `.ipynb` files, hidden ones and links left out.
+    """List the library: regular `.ipynb` files, without hidden ones and links.
 
     Raises:
         OSError: the folder cannot be read.
@@ -61,7 +61,7 @@ def listing(folder: Path) -> Listing:
 
 
 def _walk(root: Path) -> Iterator[Shelved | None]:
-    """Every entry, folder by folder; None for what is no notebook."""
+    """Yield every entry, folder by folder; None for an entry that is no notebook."""
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -87,9 +87,9 @@ def _shelved(entry: os.DirEntry[str], path: str) -> Shelved | None:
 
 
 def as_spelt(folder: Path, path: PurePosixPath) -> PurePosixPath:
-    """A path of the library as it is written there: an accented letter is one character or two.
+    """Return a library path as the library spells it: an accented letter is one character or two.
 
-    macOS writes two (Unicode's NFD), most others one. What is not found stays as it is.
+    macOS writes two (Unicode's NFD), most others one. A missing path stays as it is.
     """
     if str(path).isascii() or os.path.lexists(folder / path):
         return path
@@ -114,7 +114,7 @@ def _spelling(folder: Path, name: str) -> str:
 
 
 def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
-    """Reads notebooks below `folder`, and nothing outside of it."""
+    """Make a reader of notebooks below `folder`, and nothing outside of it."""
 
     def read(path: str) -> bytes:
         pure = library_path(path)
@@ -150,7 +150,7 @@ def _not_read(folder: Path, path: PurePosixPath, error: OSError) -> str:
 
 
 def probably_meant(folder: Path, path: PurePosixPath) -> str:
-    """A question, where there is a notebook of that name elsewhere, or one of a similar path."""
+    """Ask whether a notebook of that name elsewhere, or one of a similar path, was meant."""
     near = _nearest(folder, path)
     return f" (did you mean {near!r}?)" if near else ""
 

@@ -1,6 +1,6 @@
-"""Reads files that strangers wrote, some of them made to be slow or huge, in a process with limits.
+"""Reads untrusted files, some of them made to be slow or huge, in a process with limits.
 
-As a program this is that process.
+Run as a program, this module is that process.
 """
 
 import gc
@@ -25,7 +25,7 @@ class Reader:
         return self._process.pids
 
     def read(self, raw: bytes, syntax: Syntax) -> Contents:
-        """What a file says.
+        """Return the contents of a file.
 
         Raises:
             CannotAnswer: it takes more time or memory than it may.

@@ -1,7 +1,7 @@
-"""What lies in the inbox and is not taken: each file, why, since when, and what to do about it.
+"""The list of files that stay in the inbox: why, since when, and what to do about each.
 
-Owns the reasons with their words, and the small file of the state folder that tells them to whoever
-asks. Looks at no inbox and decides nothing.
+Owns the reasons with their words, and the small file of the state folder that holds the list. Looks
+at no inbox and decides nothing.
 """
 
 import json
@@ -16,23 +16,23 @@ WAITING_FILE = "inbox.json"
 MAX_LISTED = 1_000
 MAX_TEXT = 300
 LONG_SECONDS = 60.0
-"""What waits for so long, and should not, is told without being asked."""
+"""A file that should not wait this long is reported."""
 MAX_NOTES = 5
 
 
 class Care(Enum):
-    """Whether somebody should look at what waits."""
+    """How urgently somebody should look at a file."""
 
     STUCK = "stuck"
-    """The runner would take it and cannot: told at once."""
+    """The runner would take it and cannot: reported at once."""
     LATE = "late"
-    """It is on its way: told when it waits for long."""
+    """It is on its way: reported after a long wait."""
     KNOWN = "known"
-    """It waits for something that health tells already."""
+    """It waits for something that health reports already."""
     LEFT = "left"
-    """It may have been meant as a request: told when it lies there for long."""
+    """It may have been meant as a request: reported after a long wait."""
     QUIET = "quiet"
-    """It asks for nothing: told to whoever asks."""
+    """It asks for nothing: listed only."""
 
 
 class Reason(StrEnum):
@@ -69,7 +69,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Words:
-    """What a reason means, and what whoever put the file there can do."""
+    """The meaning of a reason, and advice for the owner of the file."""
 
     care: Care
     text: str
@@ -192,7 +192,7 @@ WORDS: dict[Reason, Words] = {
 class Waiting:
     """A file of the inbox, or a folder with a slash at its end, that is not taken.
 
-    `since` is UTC in ISO form; `detail` is what is known beyond the reason.
+    `since` is UTC in ISO form; `detail` adds facts to the reason.
     """
 
     path: str
@@ -200,17 +200,17 @@ class Waiting:
     since: str
     detail: str = ""
     is_late: bool = False
-    """Whether it waits for longer than a minute already, as far as this runner saw."""
+    """Whether this runner has seen it wait for more than a minute."""
 
     @property
     def text(self) -> str:
-        """Why, as the end of a sentence."""
+        """The reason, as the end of a sentence."""
         words = WORDS[self.reason].text
         return f"{words}: {self.detail}" if self.detail else words
 
     @property
     def advice(self) -> str:
-        """What to do."""
+        """The advice on it."""
         return f"{WORDS[self.reason].advice}."
 
     @property
@@ -222,9 +222,9 @@ class Waiting:
 
 @dataclass(frozen=True)
 class WaitingList:
-    """What is not taken; `count` says how many there are where not all are listed.
+    """The files that are not taken; `count` also counts those not listed.
 
-    `at` is when that was last different.
+    `at` is the time of the last change.
     """
 
     files: tuple[Waiting, ...] = ()
@@ -233,7 +233,7 @@ class WaitingList:
 
 
 class Collector:
-    """What one look at the inbox finds, bounded: what may need somebody goes first."""
+    """Collects the files of one look, bounded: urgent ones go first."""
 
     def __init__(self) -> None:
         self._files: dict[str, Waiting] = {}
@@ -241,7 +241,7 @@ class Collector:
         self._count = 0
 
     def add(self, path: str, reason: Reason, since_ns: int = 0, detail: str = "") -> None:
-        """Note one; a later word on the same path replaces an earlier one."""
+        """Note a file; a later note on the same path replaces an earlier one."""
         if path not in self._files:
             self._count += 1
             if not self.has_room(reason):
@@ -253,21 +253,21 @@ class Collector:
             self._files[path] = one
 
     def has_room(self, reason: Reason) -> bool:
-        """Whether one more is listed, and not only counted."""
+        """Return whether one more is listed, and not only counted."""
         is_quiet = WORDS[reason].care is Care.QUIET
         return len(self._quiet if is_quiet else self._files) < MAX_LISTED
 
     def knows(self, path: str) -> bool:
-        """Whether something is noted of it."""
+        """Return whether a path is noted."""
         return path in self._files
 
     def drop(self, path: str) -> None:
-        """It is taken after all."""
+        """Drop the note of a file that is taken after all."""
         if self._files.pop(path, None) is not None:
             self._count -= 1
 
     def result(self, late: Iterable[str] = ()) -> WaitingList:
-        """All of it; `late` are the paths that wait for longer than a minute."""
+        """Return the list; `late` are the paths that wait for longer than a minute."""
         known = frozenset(late)
         files = [_late(one) if path in known else one for path, one in self._files.items()]
         files.sort(key=_order)
@@ -275,17 +275,17 @@ class Collector:
 
     @property
     def reasons(self) -> dict[str, Reason]:
-        """By path, without those that ask for nothing."""
+        """The reasons by path, without files that ask for nothing."""
         return {path: one.reason for path, one in self._files.items()}
 
 
 def readable(path: str) -> str:
-    """A path as text that every reader can take: bytes that are no UTF-8 are written out."""
+    """Write a path as text for every reader: bytes that are no UTF-8 are spelt out."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def notes_of(found: WaitingList) -> Iterator[str]:
-    """What health says of it: those that are stuck by name, then how many more lie there."""
+    """Return health's notes on the list: stuck files by name, then a count of the others."""
     named = [one for one in found.files if one.needs_care]
     stuck = [one for one in named if WORDS[one.reason].care is not Care.LEFT]
     for one in stuck[:MAX_NOTES]:
@@ -303,7 +303,7 @@ def notes_of(found: WaitingList) -> Iterator[str]:
 
 
 def write(state: Path, found: WaitingList) -> None:
-    """Replace the file; it is not synced, since the next look finds the same.
+    """Replace the file; it is not synced, because the next look writes the same.
 
     Raises:
         OSError
@@ -319,7 +319,7 @@ def write(state: Path, found: WaitingList) -> None:
 
 
 def read(state: Path) -> WaitingList | None:
-    """The last word, however old; None if there is none, or nobody may read it."""
+    """Read the last list, however old; None if there is none, or it may not be read."""
     try:
         content = json.loads((state / WAITING_FILE).read_bytes())
         files = tuple(
@@ -331,7 +331,7 @@ def read(state: Path) -> WaitingList | None:
 
 
 def remove(state: Path) -> None:
-    """The daemon is gone, and knows no more.
+    """Remove the list, because the daemon is gone.
 
     Raises:
         OSError
@@ -340,7 +340,7 @@ def remove(state: Path) -> None:
 
 
 def content_of(found: WaitingList) -> dict[str, object]:
-    """The list as JSON, for every face."""
+    """Return the list as JSON, for every face."""
     return {"at": found.at, "count": found.count, "files": [_content(one) for one in found.files]}
 
 

@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class Lease(Enum):
-    """What came of asking for a lease."""
+    """The answer to the question for a lease."""
 
     TAKEN = "taken"
     WRITER = "somebody has the file open for writing"
@@ -21,7 +21,7 @@ class Lease(Enum):
 
 
 def ignore_breaks() -> None:
-    """A lease that breaks sends SIGIO, which would end the process. Main thread only."""
+    """Ignore SIGIO of a broken lease, which would end the process. Main thread only."""
     signal.signal(signal.SIGIO, signal.SIG_IGN)
 
 
@@ -37,7 +37,7 @@ def take(fd: int) -> Lease:
 
 
 def is_held(fd: int) -> bool:
-    """Whether the lease stands; it breaks as soon as a writer opens the file."""
+    """Return whether the lease stands; it breaks as soon as a writer opens the file."""
     return fcntl.fcntl(fd, fcntl.F_GETLEASE) == fcntl.F_RDLCK
 
 

@@ -1,1 +1,1 @@
-"""Scans the inbox: what lies there, which of it is whole, and which files make a drop."""
+"""Scans the inbox: lists its files, finds the whole ones, and groups them into drops."""

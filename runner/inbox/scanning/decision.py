@@ -1,4 +1,4 @@
-"""Decides of one group of files: the drops they make now, or how long to wait for more."""
+"""Decides on one group of files: the drops they make now, or how long to wait for more."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ or less: now). None if there is no such request."""
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one group at one look."""
+    """The decision on one group at one look."""
 
     drops: tuple[Drop, ...] = ()
     waits: tuple[float, ...] = ()
     """Seconds after which to look again."""
     lone_settings: tuple[tuple[str, str], ...] = ()
-    """See `Scan`."""
+    """As in `Scan`."""
 
 
 class Decisions:
-    """Decides of the groups of one inbox; held files never leak."""
+    """Decides on the groups of one inbox; held files never leak."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Decisions:
         return self._combine(group, held, trust)
 
     def _combine(self, group: Group, held: Sequence[Held], trust: Trust) -> Decision:
-        """Make drops of files that are whole, all of the group."""
+        """Make drops of the group's whole files."""
         made = list(
             drops_of(group, held, lambda path, one: self._wait_for_notebook(path, one, trust))
         )

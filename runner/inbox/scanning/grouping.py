@@ -1,6 +1,6 @@
-"""The rules by which files make a drop: which belong together, and what they ask for.
+"""The rules by which files make a drop: their groups, and their requests.
 
-Pure: over files that were listed and read.
+Pure, over files that were listed and read.
 """
 
 import unicodedata
@@ -51,7 +51,7 @@ def groups_of(
 def drops_of(
     group: Group, held: Sequence[Held], settings_wait: NotebookWait
 ) -> Iterator[Drop | Wait]:
-    """Decide which of a stem's files make which request. Those in no drop stay where they are.
+    """Decide which of a stem's files make which request. The other files stay where they are.
 
     A `.cancel` takes effect in the order of arrival: before a request that came later.
     """
@@ -97,7 +97,7 @@ def _is_cancel(held: Held) -> bool:
 
 
 def why_unused(held: Held) -> Stays:
-    """Say why a file that is whole makes no request."""
+    """Say why a whole file makes no request."""
     contents = held.contents
     if held.sighting.suffix == ".cancel":
         return Stays(Reason.NO_CANCEL)
@@ -107,10 +107,10 @@ def why_unused(held: Held) -> Stays:
 
 
 def _pair_spellings(files: Files) -> None:
-    """Bring a notebook and its settings together whose names are the same letters.
+    """Bring a notebook and its settings together if their names differ only in encoding.
 
     An accented letter is one character or two: macOS writes two (Unicode's NFD), most others one.
-    Two notebooks whose names differ only so stay two, and one that has settings keeps its own.
+    Two such notebooks stay two, and one that has settings keeps its own.
     """
     spellings: dict[Key, list[Key]] = {}
     for path, claim in files:

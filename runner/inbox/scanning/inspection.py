@@ -1,4 +1,4 @@
-"""Inspects one file: whether it is whole, and what it says. A file that is whole is held open."""
+"""Inspects one file: whether it is whole, and its contents. Holds a whole file open."""
 
 import hashlib
 import os
@@ -29,10 +29,10 @@ QUIET_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Trust:
-    """How far the file system under the inbox can be relied on."""
+    """How far to rely on the file system under the inbox."""
 
     leases: bool = True
-    """Whether leases, and inode numbers, are what they are on a local disk."""
+    """Whether leases and inode numbers work as on a local disk."""
     settle_seconds: float = LOOK_SECONDS
     """How long a file without a lease must be unchanged."""
     yaml_seconds: float = YAML_SECONDS
@@ -40,21 +40,21 @@ class Trust:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How large a notebook may be, and how long to wait for one that may still change."""
+    """How large a notebook may be, and how long to wait for a file that may still change."""
 
     max_bytes: int
     broken_seconds: float
-    """How long a file that is not whole must be unchanged before it is taken for broken."""
+    """How long a broken file must be unchanged before it counts as broken."""
     quiet_seconds: float = QUIET_SECONDS
     """How long a notebook without code must be unchanged."""
 
 
 Look = Held | Wait | Stays | None
-"""A file that is whole, how long to wait, why it stays where it is, or nothing: it is gone."""
+"""A whole file, how long to wait, why it stays where it is, or None: it is gone."""
 
 
 class Inspection:
-    """Looks into the files of one inbox, each of them again and again until it is whole."""
+    """Looks into the files of one inbox, each again and again until it is whole."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Inspection:
         memory: Memory,
         is_downloaded: Callable[[Sighting], bool],
     ) -> None:
-        """`is_downloaded` tells whether an empty file is only the name of a download."""
+        """Set it up. `is_downloaded`: whether an empty file only reserves a download's name."""
         self._folder = folder
         self._bounds = bounds
         self._clocks = clocks
@@ -74,7 +74,7 @@ class Inspection:
 
     @property
     def pids(self) -> set[int]:
-        """Give the process that reads what is slow to read, if there is one."""
+        """The process that reads slow files, if there is one."""
         return self._documents.pids
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class Inspection:
         self._documents.close()
 
     def inspect(self, seen: Sighting, trust: Trust) -> Look:
-        """Look into one file. A descriptor stays open only in what is held."""
+        """Look into one file. A descriptor stays open only for a held file."""
         memo = self._memory.of(seen)
         if trust.leases and 0 <= self._clocks.wall_ns() - seen.ctime_ns < YOUNG_SECONDS * 1e9:
             return Wait(YOUNG_SECONDS, seen.path, Reason.SETTLING)
@@ -134,15 +134,16 @@ class Inspection:
         return self._why_not_yet(seen, contents, memo) or held
 
     def _unsettled(self, seen: Sighting, memo: Memo, trust: Trust) -> float:
-        """Give for how many seconds more a file without a lease must be unchanged."""
+        """Return for how many seconds more a file without a lease must be unchanged."""
         is_yaml = seen.suffix in (".yaml", ".yml")
         needed = trust.yaml_seconds if is_yaml else trust.settle_seconds
         return needed - (self._clocks.seconds() - memo.since)
 
     def _compare_bytes(self, fd: int, memo: Memo, before: Memo) -> None:
-        """Let the bytes tell whether a file changed of which only the time of change did.
+        """Compare the bytes of a file of which only the time of change is new.
 
-        `rclone mount` shows the present as the time of what it has not uploaded yet, now and then.
+        `rclone mount` sometimes shows the present as the time of a file that it has not uploaded
+        yet.
         """
         seen = memo.sighting
         if seen.size > size_limit(seen.suffix, self._bounds.max_bytes):
@@ -185,7 +186,7 @@ def _unreadable(seen: Sighting, error: OSError) -> Wait:
 
 
 def _is_notebook(seen: Sighting, contents: Contents) -> bool:
-    """Tell whether a file holds a notebook, rather than a request that names or carries one."""
+    """Tell whether a file holds a notebook, rather than a request."""
     if seen.suffix == ".ipynb":
         return contents.has_cells
     return seen.suffix == ".json" and contents.kind is Kind.NOTEBOOK

@@ -1,6 +1,6 @@
-"""Lists the inbox: which files lie there that may be requests, and which names do not say so.
+"""Lists the inbox: files that may be requests, and the others with their reason.
 
-Opens no file; what it passes over is noted with its reason.
+Opens no file.
 """
 
 import os
@@ -22,7 +22,7 @@ from runner.inbox.unclaimed import Reason
 LOCK_FILE = ".runner.lock"
 OUR_OWN = frozenset({REFUSED_FOLDER, LOCK_FILE, ".gitkeep"})
 GUIDE = "README.md"
-"""How to use the inbox; it lies there for colleagues and agents, and nobody wonders about it."""
+"""The guide to the inbox for colleagues and agents, which is left alone silently."""
 
 Entry = tuple[str, str | None, Sighting | None]
 """The request's path, its claim folder, the file; an empty claim folder has no file."""
@@ -38,7 +38,7 @@ class Lister:
         remaining: Remaining,
         wall_ns: Callable[[], int],
     ) -> None:
-        """`ignore` are the shell patterns of names that are left alone."""
+        """Set it up. `ignore` are the shell patterns of names that are left alone."""
         self._folder = folder
         self._ignore = ignore
         self._remaining = remaining
@@ -62,7 +62,7 @@ class Lister:
         yield from self._walk("", None, 0)
 
     def is_downloaded(self, seen: Sighting) -> bool:
-        """Tell whether a browser keeps the name of a download with an empty file."""
+        """Tell whether a browser reserves the name of a download with an empty file."""
         folder, _, name = seen.path.rpartition("/")
         return seen.suffix != ".cancel" and any(
             is_part_of(part, name) for part in self._unfinished.get(folder, ())
@@ -132,7 +132,7 @@ class Lister:
         )
 
     def _note_left_alone(self, entry: os.DirEntry[str], path: str, why: Reason) -> None:
-        """Note a name that is none of our business; our own are not noted."""
+        """Note a name that is left alone, except the runner's own."""
         folder, _, name = path.rstrip("/").rpartition("/")
         if name in OUR_OWN or path == GUIDE:
             return
@@ -147,13 +147,13 @@ class Lister:
             self._note(entry, path, why or (Reason.LINK if is_link else Reason.NO_FILE))
 
     def _note(self, entry: os.DirEntry[str], path: str, reason: Reason) -> None:
-        """Note an entry; what is only counted is not looked at."""
+        """Note an entry, without a look at it if it is only counted."""
         has_room = self._remaining.has_room(reason)
         since_ns = entry.stat(follow_symlinks=False).st_ctime_ns if has_room else 0
         self._remaining.note(path, reason, since_ns)
 
     def _note_lost_name(self, path: str) -> None:
-        """Note what is gone at the next moment; or always, where a share cannot say its name."""
+        """Note an entry that is gone a moment later; or always, if a share cannot say its name."""
         if len(self._lost) < REMEMBERED:
             self._lost.add(path)
         if path in self._lost_before:

@@ -1,4 +1,4 @@
-"""Remembers between two scans what was seen of each file, and which claim folders were empty."""
+"""Remembers between two scans the state of each file, and the empty claim folders."""
 
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from runner.inbox.drop import Sighting, Stays
 
 PAUSE_SECONDS = 60.0
-"""A file that cannot be taken is tried again after growing pauses, up to this."""
+"""Longest pause before a file that cannot be taken is tried again."""
 
 
 @dataclass(slots=True)
 class Memo:
-    """What is remembered of a file while it does not change."""
+    """The memory of a file while it does not change."""
 
     sighting: Sighting
     since: float
@@ -20,29 +20,29 @@ class Memo:
     failures: int = 0
     refusal: str = ""
     not_before: float = 0.0
-    """A file that could not be taken is not tried again before."""
+    """Time before which a file that could not be taken is not tried again."""
     digest: bytes | None = None
-    """Of its bytes, where the time of change alone was another one at the last look."""
+    """Digest of its bytes, if only the time of change was new at the last look."""
     before: "Memo | None" = None
-    """Of the same path and size, to be compared by the bytes."""
+    """The earlier memo of the same path and size, to be compared by the bytes."""
 
     def restart(self, now: float) -> None:
         """Count anew: somebody is writing."""
         self.since, self.broken_since = now, None
 
     def take_before(self) -> "Memo | None":
-        """Take what was remembered before the time of change became another one, once."""
+        """Take the earlier memo, once."""
         before, self.before = self.before, None
         return before
 
     def compare(self, before: "Memo", digest: bytes) -> None:
-        """Go on counting where its bytes are the same as before."""
+        """Continue the count if its bytes are the same as before."""
         self.digest = digest
         if digest == before.digest:
             self.since, self.broken_since = before.since, before.broken_since
 
     def broken_for(self, now: float) -> float:
-        """Count the seconds since it was first seen broken, and begin to."""
+        """Return the seconds since it was first seen broken, and start the count."""
         if self.broken_since is None:
             self.broken_since = now
         return now - self.broken_since
@@ -56,7 +56,7 @@ class Memo:
         self.stays = stays
 
     def put_off(self, detail: str, now: float) -> float:
-        """Note that it could not be taken; gives the seconds until it is tried again."""
+        """Note that it could not be taken; return the seconds until the next try."""
         self.failures, self.refusal = self.failures + 1, detail
         pause = min(2.0 ** (self.failures - 1), PAUSE_SECONDS)
         self.not_before = now + pause
@@ -68,7 +68,7 @@ class Memo:
 
 
 class Memory:
-    """What is remembered of the files of one inbox, by path. `clock` gives monotonic seconds."""
+    """The memory of one inbox, by path. `clock` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -76,11 +76,11 @@ class Memory:
 
     @property
     def paths(self) -> Set[str]:
-        """List the paths of which something is remembered."""
+        """The remembered paths."""
         return self._memos.keys()
 
     def of(self, seen: Sighting) -> Memo:
-        """Recall a file; one that changed is begun anew."""
+        """Recall a file; a changed one begins anew."""
         memo = self._memos.get(seen.path)
         if memo is None or not memo.sighting.is_same(seen):
             before, memo = memo, Memo(seen, self._clock())
@@ -90,12 +90,12 @@ class Memory:
         return memo
 
     def give(self, seen: Sighting) -> None:
-        """Forget a file that is given as part of a drop, unless it could not be taken before."""
+        """Forget a file that becomes part of a drop, unless it could not be taken before."""
         if not self.of(seen).failures:
             del self._memos[seen.path]
 
     def keep(self, present: Set[str]) -> None:
-        """Forget all files but those that are present."""
+        """Forget all files except the present ones."""
         for path in self._memos.keys() - present:
             del self._memos[path]
 
@@ -106,7 +106,7 @@ class Memory:
 
 
 class EmptyClaims:
-    """Claim folders with nothing in them, and when to give each of them up again."""
+    """Empty claim folders, and when to give each of them up again."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -121,6 +121,6 @@ class EmptyClaims:
         return True
 
     def keep(self, present: Iterable[str | None]) -> None:
-        """Forget all but those that are present."""
+        """Forget all except the present ones."""
         kept = set(present)
         self._next = {claim: at for claim, at in self._next.items() if claim in kept}

@@ -1,4 +1,4 @@
-"""Notes what stays in the inbox and why, and logs what nobody expects, once."""
+"""Notes which files stay in the inbox and why, and logs the unexpected ones once."""
 
 import logging
 from collections.abc import Callable, Iterable, Set
@@ -9,11 +9,11 @@ from runner.inbox.unclaimed import LONG_SECONDS, WORDS, Care, Collector, Reason,
 log = logging.getLogger(__name__)
 
 REMEMBERED = 1_000
-"""So many paths of each kind are remembered that are no requests; more are only counted."""
+"""How many non-request paths of each kind are remembered; more are only counted."""
 
 
 class Remaining:
-    """What stays in one inbox, listing by listing. `clock` gives monotonic seconds."""
+    """The files that stay in one inbox, by listing. `clock` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -21,14 +21,14 @@ class Remaining:
         self._since: dict[str, float] = {}
         self._logged: dict[str, str] = {}
         self.waiting = WaitingList()
-        """What stays, by the last listing that was worked off."""
+        """The result of the last completed listing."""
 
     def begin(self) -> None:
         """Begin a new listing."""
         self._collector = Collector()
 
     def note(self, path: str, reason: Reason, since_ns: int, detail: str = "") -> None:
-        """Note why a path stays; what the runner would take and cannot is logged, once."""
+        """Note why a path stays; log once that the runner would take it and cannot."""
         self._collector.add(path, reason, since_ns, detail)
         if WORDS[reason].care is Care.STUCK and len(self._logged) < REMEMBERED:
             line = f"{reason} {detail}"
@@ -38,7 +38,7 @@ class Remaining:
             self._logged[path] = line
 
     def note_file(self, seen: Sighting, reason: Reason, detail: str = "") -> None:
-        """Note why a file stays that was seen."""
+        """Note why a seen file stays."""
         self.note(seen.path, reason, seen.ctime_ns, detail)
 
     def has_room(self, reason: Reason) -> bool:
@@ -50,11 +50,11 @@ class Remaining:
         return self._collector.knows(path)
 
     def drop(self, path: str) -> None:
-        """Take a note back: the file is taken after all."""
+        """Drop a note: the file is taken after all."""
         self._collector.drop(path)
 
     def conclude(self, remembered: Set[str]) -> None:
-        """Say what stays, now that a listing is worked off; log once what waits for long.
+        """Complete a listing; log long waits once.
 
         `remembered` are the paths of files that are looked at again.
         """

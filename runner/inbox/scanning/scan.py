@@ -1,7 +1,6 @@
 """Scans one inbox, batch by batch. The folder is the truth; events are hints.
 
-Reads what is whole and holds it open until it is claimed. Never decides what a request means for
-a job.
+Reads whole files and holds them open until they are claimed. Never decides on the job.
 """
 
 import os
@@ -23,7 +22,7 @@ from runner.system.clocks import Clocks
 BATCH_FILES = 128
 BATCH_BYTES = 32 * 1024 * 1024
 NO_ROOM_SECONDS = 2.0
-"""While there is no room for more, cancels are looked for this often."""
+"""Pause between two looks for cancels while there is no room for more."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def never_late(_path: str, _age: float) -> float | None:
 
 
 class Inbox:
-    """One inbox, looked at again and again."""
+    """One inbox, scanned again and again."""
 
     def __init__(
         self,
@@ -53,7 +52,7 @@ class Inbox:
         trust: Trust | None = None,
         settings_wait: SettingsWait = never_late,
     ) -> None:
-        """By default, trust the file system as if it was a local disk's."""
+        """Open it. By default, trust the file system as if it was a local disk's."""
         self.folder = folder
         self._only = selection.only
         self._trust = trust or Trust()
@@ -74,12 +73,12 @@ class Inbox:
 
     @property
     def waiting(self) -> WaitingList:
-        """Give what stays in the inbox, by the last listing that was worked off."""
+        """The files that stay in the inbox, by the last completed listing."""
         return self._remaining.waiting
 
     @property
     def pids(self) -> set[int]:
-        """Give the process that reads what is slow to read, if there is one."""
+        """The process that reads slow files, if there is one."""
         return self._inspection.pids
 
     def close(self) -> None:
@@ -87,11 +86,11 @@ class Inbox:
         self._inspection.close()
 
     def scan(self, room: int) -> Scan:
-        """Look at everything; give one batch of drops, at most `room`, the first to come first.
+        """Look at everything; return one batch of drops, at most `room`, the oldest first.
 
-        A listing is worked off batch by batch before the folder is listed again, so that 100,000
-        files are listed once and not a thousand times. Claim folders come first, and abandoned
-        ones are given alone: settings in them go back before their notebook is taken.
+        One listing serves many batches, so that 100,000 files are listed once and not a thousand
+        times. Claim folders come first, and abandoned ones are returned alone: settings in them go
+        back before their notebook is taken.
 
         Raises:
             OSError: the inbox itself is not there or cannot be read.
@@ -122,7 +121,7 @@ class Inbox:
         )
 
     def _note(self, decision: Decision) -> int:
-        """Note what became of a group; gives how many bytes are held for it."""
+        """Note the decision on a group; return how many bytes are held for it."""
         self._waits.extend(decision.waits)
         self._lone_settings.extend(decision.lone_settings)
         held = [one for drop in decision.drops for one in drop.files]
@@ -142,7 +141,7 @@ class Inbox:
         return min(self._waits, default=None)
 
     def _scan_cancels(self) -> Scan:
-        """Look only for what makes room: each time, the folder is listed anew for it."""
+        """Look only for cancels, which make room: this lists the folder anew each time."""
         self._listed.clear()
         groups = self._groups()
         cancels = [g for g in groups if {s.suffix for s in g.files} == {".cancel"}]
@@ -171,7 +170,7 @@ class Inbox:
         self._memory.retry_all()
 
     def put_off(self, drop: Drop, error: OSError, claim: str | None = None) -> float:
-        """Put off a drop that is whole and cannot be taken; gives the seconds until it is tried.
+        """Put off a whole drop that cannot be taken; return the seconds until the next try.
 
         The pauses grow while nothing about its files changes. With `claim` it is in that folder,
         and cannot be taken out of it.
@@ -187,7 +186,7 @@ class Inbox:
         return pause
 
     def _moved(self, seen: Sighting, path: str) -> Sighting:
-        """See the same file at another place; a rename is a change of its own."""
+        """Return the sighting of the same file at another place; a rename changes its times."""
         try:
             changed = (self.folder / path).lstat().st_ctime_ns
         except OSError:
@@ -195,11 +194,11 @@ class Inbox:
         return replace(seen, path=path, ctime_ns=changed)
 
     def tell(self, seen: Sighting, reason: Reason, detail: str = "") -> None:
-        """Note why a file stays in the inbox; what nobody expects is logged, once."""
+        """Note why a file stays in the inbox; log the unexpected once."""
         self._remaining.note_file(seen, reason, detail)
 
     def conclude(self) -> None:
-        """Say what stays, now that a listing is worked off."""
+        """Complete a listing."""
         self._remaining.conclude(self._memory.paths)
 
     def still_has(self, drop: Drop) -> bool:
