@@ -3,11 +3,26 @@
 import errno
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from runner.system.files.disk import Disk
+
+PROGRAM = f"{os.sep}runner{os.sep}"
+Place = tuple[str | tuple[str, int], ...]
+
+
+def place_of(what: str) -> Place:
+    """Where the program makes a step: its kind, and the lines of the program that lead to it."""
+    place: list[str | tuple[str, int]] = [what]
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if PROGRAM in frame.f_code.co_filename:
+            place.append((frame.f_code.co_filename, frame.f_lineno))
+    return tuple(place)
 
 
 class Crash(BaseException):
@@ -63,7 +78,10 @@ class SteppedDisk(Disk):
 
 
 class FailAt:
-    """Counts steps. The n-th one raises `failure(what)`, before or after it takes place."""
+    """Counts steps that may fail: those for which `failure` gives an error.
+
+    The n-th one raises it, before or after it takes place.
+    """
 
     def __init__(
         self,
@@ -73,9 +91,11 @@ class FailAt:
         failure: Callable[[str], BaseException | None],
         lasting: int = 1,
     ) -> None:
-        """`lasting` steps fail from the n-th on, but for those to which `failure` gives None."""
+        """`lasting` of them fail from the n-th on."""
         self.at = at
         self.count = 0
+        self.places: list[tuple[int, Place]] = []
+        """In which act of a story and where in the program each of them was made."""
         self._lasting = lasting
         self._after = after
         self._failure = failure
@@ -86,19 +106,18 @@ class FailAt:
         return self.count < self.at
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        self.count += 1
-        mine = self.at <= self.count < self.at + self._lasting
-        if mine and not self._after:
-            self._fail(what)
-        yield
-        if mine:
-            self._fail(what)
-
-    def _fail(self, what: str) -> None:
+    def step(self, what: str, act: int = 0) -> Iterator[None]:
         error = self._failure(what)
         if error is not None:
+            self.count += 1
+            self.places.append((act, place_of(what)))
+        if error is None or not self.at <= self.count < self.at + self._lasting:
+            yield
+            return
+        if not self._after:
             raise error
+        yield
+        raise error
 
 
 class FailingDisk(SteppedDisk):

@@ -41,7 +41,7 @@ from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE
 from runner.system.clocks import Clocks
 from runner.system.files.output_folder import FileCaps
-from tests.faults.failing import Crash
+from tests.faults.failing import Crash, Place, place_of
 from tests.faults.simulated import STUCK, Model, SimulatedDisk, Tree, durable, lay_out
 
 MAX_BYTES = 8192
@@ -417,23 +417,26 @@ def crashes(life: Life, samples: int, seed: str) -> list[State]:
     """Run a life to its end; give every state in which it might have ended at each step before.
 
     Stopping after a step is stopping before the next one; the last state is that of the end. What
-    would be found alike is given once.
+    would be found alike is given once, and what a power cut leaves at the first step of each place
+    in the program, in each act of the story.
     """
     rng = random.Random(seed)
     found: dict[object, State] = {}
-    steps: list[str] = []
+    steps: list[tuple[int, Place]] = []
 
-    def look(when: str) -> None:
+    def look(when: str, *, is_new: bool) -> None:
         for state in states_of(life, when, rng, samples):
-            found.setdefault(state.as_found(), state)
+            if is_new or state.killed:
+                found.setdefault(state.as_found(), state)
 
     def around(what: str) -> Iterator[None]:
-        look(f"before step {len(steps)} ({what})")
-        steps.append(what)
+        place = life.world.done, place_of(what)
+        look(f"before step {len(steps)} ({what})", is_new=place not in steps)
+        steps.append(place)
         yield
 
     life.disk.around = around
-    life.at_end = lambda: look("at the end")
+    life.at_end = lambda: look("at the end", is_new=True)
     life.run()
     return list(found.values())
 
