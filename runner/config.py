@@ -275,7 +275,13 @@ class Settings(BaseSettings):
     gateway: Gateway = Gateway()
     mcp: Mcp = Mcp()
     jupyter: Jupyter = Jupyter()
+    journal: bool = False
     shutdown_seconds: float = Field(30, ge=0)
+
+    @property
+    def followers(self) -> tuple[str, ...]:
+        """The names of what is told of every finished job."""
+        return ("journal",) if self.journal else ()
 
     @classmethod
     def settings_customise_sources(

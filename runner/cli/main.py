@@ -17,7 +17,7 @@ def main() -> None:
 
 
 for command in (
-    *(servers.serve, servers.gateway, servers.mcp, servers.lab, servers.worker),
+    *(servers.serve, servers.gateway, servers.follow, servers.mcp, servers.lab, servers.worker),
     *(health.health, health.doctor),
     *(notebook.run, notebook.check, notebook.schema),
     *(jobs.jobs, jobs.inbox, jobs.show, jobs.cancel),

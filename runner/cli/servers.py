@@ -9,6 +9,7 @@ import click
 from runner.cli.options import Fault, with_settings
 from runner.cli.terminal import log_to_stderr
 from runner.config import MEGABYTE, Settings, available_memory
+from runner.system.companion import DaemonGone, read_greeting
 from runner.system.extras import advice_on
 from runner.system.processes.interrupts import quiet_interrupts
 
@@ -28,13 +29,11 @@ def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
         from runner.daemon.startup import Options
 
     log_to_stderr(logging.DEBUG if verbose else logging.INFO)
-    told = None
     if settings.gateway.enabled:
-        from runner.gateway.server import check_binding, for_owner
+        from runner.gateway.server import check_binding
 
         check_binding(settings)
-        told = for_owner(settings)
-    Daemon(settings, Options(gateway=told, accept_folders=accept_folders)).run()
+    Daemon(settings, Options(gateway=settings.gateway.enabled, accept_folders=accept_folders)).run()
 
 
 @click.command()
@@ -48,15 +47,34 @@ def gateway(settings: Settings, owner: int | None, host: str | None, port: int |
     `runner serve` does it as well; this is for a gateway beside it, over the same folders.
     """
     with quiet_interrupts():
-        from runner.gateway.server import read_owner, serve
+        from runner.gateway.server import serve
 
     log_to_stderr(logging.INFO)
     if owner is not None:
-        serve(read_owner(owner), owner=owner)
+        serve(_greeted(owner), owner=owner)
         return
     given = {"host": host, "port": port}
     changed = {key: value for key, value in given.items() if value is not None}
     serve(settings.model_copy(update={"gateway": settings.gateway.model_copy(update=changed)}))
+
+
+@click.command(hidden=True)
+@click.option("--owner", type=int, required=True, help="The pipe of the daemon that started it.")
+@click.option("--reports", type=int, required=True, help="The pipe in which the daemon listens.")
+def follow(owner: int, reports: int) -> None:
+    """Tell followers of finished jobs; `runner serve` starts it where there is one."""
+    with quiet_interrupts():
+        from runner.followers.serve import serve
+
+    log_to_stderr(logging.INFO)
+    serve(_greeted(owner), owner=owner, reports=reports)
+
+
+def _greeted(owner: int) -> Settings:
+    try:
+        return read_greeting(owner)
+    except DaemonGone as error:
+        raise Fault(str(error)) from error
 
 
 @click.command()

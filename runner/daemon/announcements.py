@@ -80,6 +80,7 @@ class Announcements:
         yield from parts.dispatch.notes
         if parts.reception.is_held_back:
             yield "as many requests as intake.per_minute allows were taken; more wait in the inbox"
+        yield from parts.following.notes()
         yield from unclaimed.notes_of(parts.inbox.waiting)
 
     def _write_unclaimed(self) -> None:

@@ -19,6 +19,7 @@ from runner.daemon.running.publishing import Finished
 from runner.daemon.startup import Backing, Options, Parts, Startup
 from runner.daemon.stopping import Stopping
 from runner.daemon.upkeep import Upkeep
+from runner.state.deliveries import Settlement
 from runner.state.pulse import PULSE_SECONDS
 
 log = logging.getLogger(__name__)
@@ -153,10 +154,16 @@ class Loop:
     def _keep_house(self) -> None:
         self._upkeep.tidy()
         self._parts.reception.keep_house()
-        if self._parts.gateway is not None and not self._stopping.has_begun:
-            self._parts.gateway.keep()
+        if not self._stopping.has_begun:
+            self._keep_companions()
         if self._parts.watching.is_lost:
             self._looking.look_now()
+
+    def _keep_companions(self) -> None:
+        if self._parts.gateway is not None:
+            self._parts.gateway.keep()
+        if self._options.goal is None:
+            self._parts.following.keep()
 
     def _seconds_until_due(self) -> float:
         """How long the loop may sleep, if no mail comes."""
@@ -190,6 +197,8 @@ class Loop:
                 self._dispatch.progressed(message.job_id, message.progress)
                 if self._options.on_progress is not None:
                     self._options.on_progress(message.job_id, message.progress)
+            case Settlement():
+                self._parts.following.record(message)
             case Signalled(signal.SIGHUP) if not self._hangs_up():
                 self._renew()
             case Signalled():

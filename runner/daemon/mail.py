@@ -10,6 +10,7 @@ from types import FrameType
 
 from runner.daemon.running.publishing import Finished
 from runner.execution.order import Progress
+from runner.state.deliveries import Settlement
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Signalled:
     number: int
 
 
-Message = Woken | Changed | Progressed | Signalled | Finished
+Message = Woken | Changed | Progressed | Signalled | Finished | Settlement
 
 
 class Mailbox:

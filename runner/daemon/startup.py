@@ -5,7 +5,6 @@ and outbox to each other.
 """
 
 import logging
-import os
 import secrets
 import signal
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from pathlib import Path
 
 from runner.config import MEGABYTE, Settings, available_memory, check_apart
 from runner.contract.names import job_name
+from runner.daemon.companion import Companion
 from runner.daemon.folders import Folders, InboxLock, lock_folder
-from runner.daemon.gateway_process import GatewayProcess
+from runner.daemon.following import Following
 from runner.daemon.mail import Changed, Mailbox, Progressed, Signalled, Woken
 from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance, Pace
@@ -41,6 +41,7 @@ from runner.outbox.history import History
 from runner.outbox.publish import Outbox
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
+from runner.system.companion import greeting
 from runner.system.files.disk import Disk
 from runner.system.files.output_folder import FileCaps
 from runner.system.processes.process_tree import adopt_orphans, end_marked
@@ -62,10 +63,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Options:
-    """What this start is for. `gateway` is what the gateway's process is told, if there is one."""
+    """What this start is for, and whether the gateway runs beside it."""
 
     goal: Goal | None = None
-    gateway: bytes | None = None
+    gateway: bool = False
     accept_folders: bool = False
     on_progress: Callable[[str, Progress], None] | None = None
 
@@ -94,7 +95,8 @@ class Parts:
     reception: Reception
     execution: Execution
     dispatch: Dispatch
-    gateway: GatewayProcess | None
+    gateway: Companion | None
+    following: Following
 
 
 class Startup:
@@ -192,6 +194,8 @@ class Startup:
         work = WorkFolders(settings.state, disk, clocks.seconds, has_packages=has_packages)
         dispatch = self._make_dispatch(Stores(ledger, outbox, history, work), execution)
         gateway = self._make_gateway(stack)
+        following = Following(settings, ledger, clocks, self._mailbox.put)
+        stack.callback(following.close)
         return Parts(
             ledger=ledger,
             folders=folders,
@@ -204,6 +208,7 @@ class Startup:
             execution=execution,
             dispatch=dispatch,
             gateway=gateway,
+            following=following,
         )
 
     @property
@@ -233,7 +238,7 @@ class Startup:
     def _make_dispatch(self, stores: Stores, execution: Execution) -> Dispatch:
         settings, goal, clocks = self._settings, self._options.goal, self._backing.clocks
         caps = FileCaps(int(settings.limits.files_mb * MEGABYTE), settings.limits.files)
-        publishing = Publishing(stores, caps, clocks)
+        publishing = Publishing(stores, caps, clocks, settings.followers)
         executing = Executing(
             execution=execution,
             executor=Threads("job"),
@@ -243,11 +248,10 @@ class Startup:
         )
         return Dispatch(settings, stores, executing, publishing, clocks)
 
-    def _make_gateway(self, stack: ExitStack) -> GatewayProcess | None:
-        told = self._options.gateway
-        if told is None:
+    def _make_gateway(self, stack: ExitStack) -> Companion | None:
+        if not self._options.gateway:
             return None
-        gateway = GatewayProcess(["gateway"], told, os.environ, self._backing.clocks.seconds)
+        gateway = Companion("gateway", greeting(self._settings), self._backing.clocks.seconds)
         stack.callback(gateway.close)
         return gateway
 

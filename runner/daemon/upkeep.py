@@ -49,6 +49,7 @@ class Upkeep:
         parts.ledger.pruned([job.job_id for job in jobs], self._days_ago(0))
         if jobs:
             log.info("removed %d old runs from the history", len(jobs))
+        parts.following.bound()
         rows = parts.ledger.forget(older_than=self._days_ago(history.keep_rows_days))
         return bool(jobs or rows)
 
@@ -80,7 +81,7 @@ class Upkeep:
         """
         parts = self._parts
         known = parts.execution.pids | parts.inbox.pids
-        known |= parts.gateway.pids if parts.gateway else set()
+        known |= parts.following.pids | (parts.gateway.pids if parts.gateway else set())
         strangers = set(children(os.getpid())) - known
         for child in strangers & self._strangers:
             log.info("ending a process without a parent: %d", child)

@@ -3,7 +3,6 @@
 Owns sockets, threads and limits of the server. Knows nothing of jobs.
 """
 
-import json
 import logging
 import os
 import signal
@@ -146,24 +145,6 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
     finally:
         app.arrivals.close()
         app.renderer.close()
-
-
-def read_owner(owner: int) -> Settings:
-    """The settings that a daemon writes into the pipe before anything else, on one line."""
-    line = b""
-    while not line.endswith(b"\n"):
-        chunk = os.read(owner, 65536)
-        if not chunk:
-            raise CannotListen("the daemon that started this gateway is gone")
-        line += chunk
-    return Settings(**json.loads(line))
-
-
-def for_owner(settings: Settings) -> bytes:
-    """What `read_owner` reads."""
-    content = settings.model_dump(mode="json")
-    content["gateway"] |= {"token": settings.gateway.secret, "token_file": None}
-    return json.dumps(content).encode() + b"\n"
 
 
 def _ender(app: App) -> Callable[[], None]:

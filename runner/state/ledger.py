@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from runner.contract.outcome import PublishedFile
+from runner.state import deliveries
+from runner.state.deliveries import Settlement
 from runner.state.jobs import (
     MOVES,
     Acceptance,
@@ -188,8 +190,10 @@ class Ledger(Turns):
             for warning in warnings:
                 self.warn(job_id, warning)
 
-    def published(self, job_id: str, published_at: str) -> None:
+    def published(self, job_id: str, published_at: str, followers: Iterable[str] = ()) -> None:
         """Close a sealed job. Notebook and results are in the outbox now, so their copies go.
+
+        Followers are told of it in their own time: a row for each is part of the transaction.
 
         As durable as the rest: the next job of the name moves what was published to the history,
         and a job that is sealed again by then would be published a second time.
@@ -211,6 +215,17 @@ class Ledger(Turns):
             job = self.job(job_id)
             assert job is not None
             count_durations(self._db, job)
+            deliveries.add(self._db, job_id, published_at, followers)
+
+    def settle(self, what: Settlement) -> None:
+        """Record what became of deliveries to a follower. To record it twice does no harm."""
+        with self.transaction():
+            deliveries.settle(self._db, what)
+
+    def bound_deliveries(self, followers: Iterable[str]) -> int:
+        """Forget what nobody follows any more, and what is too much; give how much was too much."""
+        with self.transaction():
+            return deliveries.bound(self._db, followers, deliveries.MOST_WAITING)
 
     def warn(self, job_id: str, warning: str) -> None:
         """Note something for the result of a job that is not sealed yet."""

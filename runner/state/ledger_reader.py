@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from runner.contract.outcome import ErrorType, Failure, Outcome, PublishedFile, Status
+from runner.state.deliveries import Backlog, Delivery, backlogs
 from runner.state.jobs import (
     ALL_JOBS,
     Bucket,
@@ -165,6 +166,20 @@ class Reading:
         """What was noted about a job beside its run."""
         rows = self._db.execute("SELECT warning FROM warnings WHERE job_id = ?", (job_id,))
         return [row["warning"] for row in rows]
+
+    def deliveries(self, follower: str, limit: int) -> list[Delivery]:
+        """What a follower is to be told of first, in the order in which jobs were closed."""
+        rows = self._db.execute(
+            f"SELECT {self._columns}, row, attempts, due_at FROM jobs JOIN "  # noqa: S608
+            "(SELECT seq AS row, job_id, attempts, due_at FROM deliveries WHERE follower = ? "
+            "ORDER BY seq LIMIT ?) USING (job_id) ORDER BY row",
+            (follower, limit),
+        )
+        return [Delivery(row["row"], _job(row), row["attempts"], row["due_at"]) for row in rows]
+
+    def backlogs(self) -> list[Backlog]:
+        """How far each follower is behind that is."""
+        return backlogs(self._db)
 
     def fact(self, key: str) -> str | None:
         """Something that the owner remembers between starts."""

@@ -89,6 +89,19 @@ ALTER TABLE jobs ADD COLUMN pruned_at TEXT;
 UPDATE jobs SET pruned_at = finished_at WHERE place = 'pruned';
 CREATE INDEX jobs_pruned ON jobs (pruned_at) WHERE place = 'pruned';
 """
+_DELIVERIES = """
+CREATE TABLE deliveries (
+    seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+    follower  TEXT NOT NULL,
+    job_id    TEXT NOT NULL REFERENCES jobs (job_id),
+    closed_at TEXT NOT NULL,
+    attempts  INTEGER NOT NULL DEFAULT 0,
+    due_at    TEXT,
+    error     TEXT
+);
+CREATE INDEX deliveries_by_follower ON deliveries (follower, seq);
+CREATE INDEX deliveries_by_job ON deliveries (job_id);
+"""
 _SUBMITTED_BY = "ALTER TABLE jobs ADD COLUMN submitted_by TEXT;"
 
 STEPS = (
@@ -96,6 +109,7 @@ STEPS = (
     _SCHEMA,  # 2: ledgers of version 1 lack what was added while that was the only version
     _TOTALS,  # 3: rows of pruned jobs leave, their counts stay
     _SUBMITTED_BY,  # 4: who or what made the request
+    _DELIVERIES,  # 5: what followers are still to be told of
 )
 """What leads from each version to the next one, as SQL; the first from no ledger at all."""
 VERSION = len(STEPS)

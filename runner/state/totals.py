@@ -8,9 +8,11 @@ from runner.state.jobs import DURATION_BOUNDS, Job, Stage, seconds_between
 _OLD = (
     "SELECT job_id FROM jobs WHERE place = 'pruned' AND pruned_at < ? "
     "AND NOT EXISTS (SELECT 1 FROM library WHERE library.job_id = jobs.job_id) "
+    "AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.job_id = jobs.job_id) "
     "ORDER BY pruned_at LIMIT ?"
 )
-"""The newest run of a library notebook is shown beside it, and stays."""
+"""The newest run of a library notebook stays, to be shown beside it, and so do jobs of which
+followers are still to be told."""
 
 
 def forget(connection: sqlite3.Connection, older_than: str, limit: int) -> int:

@@ -44,6 +44,10 @@ class SteppedDisk(Disk):
         with self.step("write", path):
             super().write(path, content, why)
 
+    def append(self, path: Path, size: int, content: bytes, why: str) -> None:
+        with self.step("append", path):
+            super().append(path, size, content, why)
+
     def create_whole(self, path: Path, content: bytes, why: str) -> None:
         with self.step("create_whole", path):
             super().create_whole(path, content, why)

@@ -8,13 +8,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from runner.config import load
 from runner.daemon.loop import Daemon
 from runner.daemon.startup import Backing
+from runner.state.deliveries import Settlement
 from runner.state.jobs import Acceptance, Seal, State
 from runner.state.ledger import Ledger
 from tests.faults.failing import SteppedDisk
@@ -56,9 +57,13 @@ class DeadlyLedger(Ledger):
         self._recorded.append("seal")
         super().seal(seal, from_state=from_state)
 
-    def published(self, job_id: str, published_at: str) -> None:
+    def published(self, job_id: str, published_at: str, followers: Iterable[str] = ()) -> None:
         self._recorded.append("published")
-        super().published(job_id, published_at)
+        super().published(job_id, published_at, followers)
+
+    def settle(self, what: Settlement) -> None:
+        self._recorded.append("settle")
+        super().settle(what)
 
     def commit(self) -> None:
         recorded = " ".join(self._recorded)

@@ -323,6 +323,9 @@ class SimulatedDisk(SteppedDisk):
                 self.notice(path)
             raise
 
+    def append(self, path: Path, size: int, content: bytes, why: str) -> None:
+        self._noticed(path, lambda: super(SimulatedDisk, self).append(path, size, content, why))
+
     def create_whole(self, path: Path, content: bytes, why: str) -> None:
         self._noticed(path, lambda: super(SimulatedDisk, self).create_whole(path, content, why))
 

@@ -10,6 +10,7 @@ import pytest
 from runner.daemon.receiving.reception import Entries, Reception
 from runner.daemon.running.dispatch import Dispatch
 from runner.daemon.running.publishing import Publishing
+from runner.followers.journal import Journal
 from runner.inbox.claim import Claim, Claims
 from runner.inbox.drop import Drop
 from runner.jobs import submissions
@@ -17,6 +18,8 @@ from runner.jobs.submit import cancel, new_job_id
 from runner.outbox.history_folders import HistoryFolders, Retirement
 from runner.outbox.layout import ERROR, RESULT
 from runner.outbox.publish import Outbox, Publication
+from runner.state import deliveries
+from runner.state.jobs import Job
 from runner.system.files.disk import Disk
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.simulated import SimulatedDisk, durable, lay_out
@@ -54,6 +57,8 @@ SYNCS = {
     "published: bytes": "a drop",
     "published: what the report names": "settings",
     "published: report": "a drop",
+    "journal: lines": "a journal",
+    "journal: name": "a journal",
     "history: folder": "dropped again",
     "history: report first": "dropped again",
     "history: of an earlier try": "dropped again",
@@ -234,16 +239,44 @@ class LazyLedger(SimulatedLedger):
 
     _lazy = False
 
-    def published(self, job_id: str, published_at: str) -> None:
+    def published(self, job_id: str, published_at: str, followers: Iterable[str] = ()) -> None:
         self._lazy = True
-        super().published(job_id, published_at)
+        super().published(job_id, published_at, followers)
         self._lazy = False
 
     def is_durable(self) -> bool:
         return super().is_durable() and not self._lazy
 
 
+class Forgetful(Journal):
+    """Does not look what is there already."""
+
+    def _tail(self) -> tuple[int, set[str]]:
+        return super()._tail()[0], set()
+
+
+class ClosedFirst(SimulatedLedger):
+    """Closes a job, and writes the rows for its followers in a transaction of its own."""
+
+    def published(self, job_id: str, published_at: str, followers: Iterable[str] = ()) -> None:
+        super().published(job_id, published_at)
+        with self.transaction():
+            deliveries.add(self._db, job_id, published_at, followers)
+
+
+class SettledFirst(Journal):
+    """Says that it was told before it writes."""
+
+    def deliver(self, jobs: Sequence[Job]) -> None:
+        self.late, late = jobs, getattr(self, "late", ())
+        if late:
+            super().deliver(late)
+
+
 SWAPPED = {
+    "a follower that forgets": ("a journal", Swaps(journal=Forgetful)),
+    "closed before its followers' rows are there": ("a journal", Swaps(ledger=ClosedFirst)),
+    "settled before it is delivered": ("a journal", Swaps(journal=SettledFirst)),
     "the report before its notebook": ("files", Swaps(outbox=ReportFirst)),
     "into the history, the report last": ("dropped again", Swaps(outbox=ReportLast)),
     "the notebook before its settings": ("settings", Swaps(claims=SettingsLast)),

@@ -10,7 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -30,6 +30,8 @@ from runner.daemon.running.publishing import Finished, Publishing, Stores
 from runner.daemon.running.starts import Executing
 from runner.daemon.running.work_folders import WorkFolders
 from runner.execution.order import Order, Progress
+from runner.followers.delivering import Delivering
+from runner.followers.journal import JOURNAL_FILE, Journal
 from runner.inbox.claim import Claims
 from runner.inbox.library import library_reader
 from runner.inbox.scanning.inspection import Bounds
@@ -37,8 +39,9 @@ from runner.inbox.scanning.scan import Inbox, Selection
 from runner.jobs.submit import NameBusy
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
+from runner.state.deliveries import Settlement
 from runner.state.ledger import Ledger
-from runner.state.ledger_reader import LEDGER_FILE
+from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
 from runner.system.clocks import Clocks
 from runner.system.files.output_folder import FileCaps
 from tests.faults.failing import Crash, Place, place_of
@@ -85,6 +88,8 @@ class Scenario:
     acts: tuple[Act, ...]
     before: Tree = field(default_factory=dict)
     concurrency: int = 1
+    journal: bool = False
+    """Whether a line of JSON is written for each job."""
 
 
 @dataclass
@@ -204,6 +209,7 @@ class Swaps:
     publishing: type[Publishing] = Publishing
     outbox: type[Outbox] = Outbox
     ledger: type[SimulatedLedger] = SimulatedLedger
+    journal: type[Journal] = Journal
     weak_ledger: bool = False
     deaf: Callable[[str], bool] = lambda _why: False
 
@@ -316,7 +322,9 @@ class Life:
         root, disk, swaps = self.root, self.disk, self.swaps
         folders = {name: root / name for name in ("inbox", "outbox", "notebooks", "state")}
         execution = Execution(concurrency=self.world.scenario.concurrency)
-        settings = default_settings().model_copy(update={**folders, "execution": execution})
+        own: dict[str, object] = {**folders, "execution": execution}
+        own["journal"] = self.world.scenario.journal
+        settings = default_settings().model_copy(update=own)
         self.settings = settings
         self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
         outbox = swaps.outbox(settings.outbox, disk)
@@ -345,8 +353,14 @@ class Life:
             tell=self._came.append,
             on_progress=lambda *_: None,
         )
-        publishing = swaps.publishing(stores, caps, clocks)
+        publishing = swaps.publishing(stores, caps, clocks, settings.followers)
         self.dispatch = swaps.dispatch(settings, stores, executing, publishing, clocks)
+        self.delivering = Delivering(
+            [swaps.journal(settings.state, disk)] if settings.journal else [],
+            lambda: LedgerReader(settings.state),
+            self._record,
+            clocks,
+        )
         self.dispatch.recover()
 
     def _live(self) -> None:
@@ -384,8 +398,14 @@ class Life:
         looks_again, came = self._scan()
         self.dispatch.turn()
         self.dispatch.write_status()
+        self.delivering.turn()
         busy = looks_again or came or self._came or self.dispatch.troubles or self.dispatch.notes
-        return not busy and not self.ledger.unclosed()
+        return not (busy or self.ledger.unclosed() or self.ledger.backlogs())
+
+    def _record(self, what: Settlement) -> None:
+        """As the daemon does: what the ledger cannot take now is said again."""
+        with suppress(sqlite3.OperationalError):
+            self.ledger.settle(what)
 
     def _finish(self) -> None:
         while self._came:
@@ -540,11 +560,24 @@ def check(tree: Tree, world: World, told: str, also: Sequence[str]) -> None:
             one.runs for one in world.expected() if (one.name, one.notebook) == (name, notebook)
         )
         _ensure(runs <= allowed, told, f"{name} ran {runs} times")
+    if world.scenario.journal:
+        _check_journal(tree.get(f"state/{JOURNAL_FILE}") or b"", [one for _, one in reports], told)
     for act in world.scenario.acts:
         for content in act.kept:
             _ensure(content in tree.values(), told, f"{content[:40]!r} is gone")
     for content in world.scenario.before.values():
         _ensure(content in tree.values(), told, f"{(content or b'')[:40]!r} is gone")
+
+
+def _check_journal(journal: bytes, reports: Sequence[dict[str, Any]], told: str) -> None:
+    """Each job has its one line, whole, and nothing else is there."""
+    _ensure(journal.endswith(b"\n"), told, "the journal's last line is not whole")
+    lines = [json.loads(line) for line in journal.splitlines()]
+    ids = Counter(line["job_id"] for line in lines)
+    _ensure(ids == Counter(one["job_id"] for one in reports), told, f"the journal has {ids}")
+    said = {one["job_id"]: one["status"] for one in reports}
+    right = all(line["status"] == said[line["job_id"]] for line in lines)
+    _ensure(right, told, "the journal tells another outcome")
 
 
 def _check_counts(

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "outbox": {"contract", "contract.text", "state", "system", "system.files"},
     "__init__": {"system"},
+    "followers": {"config", "contract.text", "state", "system", "system.files"},
     "inbox.scanning": {"contract", "inbox", "system"},
     "execution.job": {
         "contract",
@@ -161,6 +162,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "execution.job",
         "execution.limits",
         "execution.local",
+        "followers",
         "gateway.server",
         "inbox",
         "jobs",

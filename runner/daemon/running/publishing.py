@@ -5,6 +5,7 @@ Every step is recorded before the next one begins.
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +51,17 @@ class Stores:
 class Publishing:
     """The jobs that are over and not published yet. `stage` may be called from any thread."""
 
-    def __init__(self, stores: Stores, caps: FileCaps, clocks: Clocks) -> None:
+    def __init__(
+        self, stores: Stores, caps: FileCaps, clocks: Clocks, followers: Sequence[str] = ()
+    ) -> None:
+        """`followers` are told of each job that is closed; see `Ledger.published`."""
         self._ledger = stores.ledger
         self._outbox = stores.outbox
         self._history = stores.history
         self._work = stores.work
         self._caps = caps
         self._clocks = clocks
+        self._followers = followers
         self._names: dict[str, str] = {}
         """Sealed jobs that are to be published, and their names."""
         self._put_off = PutOff("publish", clocks.seconds)
@@ -150,7 +155,7 @@ class Publishing:
             new = self._publication(job, request)
         for warning in self._outbox.publish(new):
             log.warning("job %s: %s", job_id, warning)
-        self._ledger.published(job_id, self._clocks.stamp())
+        self._ledger.published(job_id, self._clocks.stamp(), self._followers)
         self._work.remove(job_id)
 
     def _publication(self, job: Job, request: Request) -> Publication:

@@ -95,6 +95,19 @@ class Disk:
         finally:
             os.close(fd)
 
+    def append(self, path: Path, size: int, content: bytes, why: str) -> None:
+        """Keep `size` bytes of a file, add `content` and sync it; it is made where it is not."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            os.ftruncate(fd, size)
+            os.lseek(fd, size, os.SEEK_SET)
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            self.sync(fd, why)
+        finally:
+            os.close(fd)
+
     def create_whole(self, path: Path, content: bytes, why: str) -> None:
         """Create a synced file that gets its name only once it is whole.
 

@@ -1,0 +1,129 @@
+"""Keeps a process beside the daemon: starts it again when it ends, and ends with it.
+
+Holds one end of a pipe for that, through which the process reads the settings first. Knows nothing
+of what the process does.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from runner.system.backoff import Backoff
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY_SECONDS = 1.0
+LAST_DELAY_SECONDS = 60.0
+STEADY_SECONDS = 60.0
+END_SECONDS = 8.0
+
+OnLine = Callable[[bytes], None]
+"""Takes a line that the process says, from any thread."""
+
+
+class Companion:
+    """One `python -m runner COMMAND --owner FD`, with `--reports FD` where somebody listens."""
+
+    def __init__(
+        self,
+        command: str,
+        greeting: bytes,
+        clock: Callable[[], float],
+        on_line: OnLine | None = None,
+    ) -> None:
+        self._command = command
+        self._greeting = greeting
+        self._clock = clock
+        self._on_line = on_line
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: int | None = None
+        self._started = 0.0
+        self._delays = Backoff(clock, FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS)
+
+    @property
+    def pids(self) -> set[int]:
+        """The process, if it runs."""
+        return set() if self._process is None else {self._process.pid}
+
+    def keep(self) -> None:
+        """Start it, or start it again after a while."""
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            self._drop()
+            if self._clock() - self._started > STEADY_SECONDS:
+                self._delays.release(self._command)
+            self._put_off(f"ended ({code})")
+        if self._delays.why_held(self._command) is None:
+            self._start()
+
+    def close(self) -> None:
+        """Let it see that its owner goes, and wait until it is gone."""
+        if self._process is None:
+            return
+        process = self._process
+        self._drop()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _put_off(self, why: str) -> None:
+        self._delays.hold(self._command, why)
+        seconds = self._delays.next_due() or 0.0
+        log.warning("the process `%s` %s; it starts again in %.0f s", self._command, why, seconds)
+
+    def _start(self) -> None:
+        with ExitStack() as theirs, ExitStack() as ours:
+            read, write = _pipe()
+            theirs.callback(os.close, read)
+            ours.callback(os.close, write)
+            arguments, passed = ["--owner", str(read)], [read]
+            lines: int | None = None
+            if self._on_line is not None:
+                lines, said = _pipe()
+                theirs.callback(os.close, said)
+                ours.callback(os.close, lines)
+                arguments, passed = [*arguments, "--reports", str(said)], [read, said]
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "runner", self._command, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=passed,
+                )
+            except OSError as error:
+                self._put_off(f"cannot be started: {error}")
+                return
+            ours.pop_all()
+        self._pipe, self._started = write, self._clock()
+        if lines is not None and self._on_line is not None:
+            listening = threading.Thread(
+                target=_listen, args=(lines, self._on_line), name=self._command, daemon=True
+            )
+            listening.start()
+        try:
+            os.write(write, self._greeting)
+        except OSError as error:
+            log.warning("the process `%s` does not listen: %s", self._command, error)
+
+    def _drop(self) -> None:
+        if self._pipe is not None:
+            os.close(self._pipe)
+        self._pipe = self._process = None
+
+
+def _pipe() -> tuple[int, int]:
+    return os.pipe2(os.O_CLOEXEC)
+
+
+def _listen(fd: int, on_line: OnLine) -> None:
+    """Give each line that comes, until the process has ended."""
+    with open(fd, "rb") as lines:
+        for line in lines:
+            on_line(line)
