@@ -3,8 +3,10 @@
 The lines of the last batch say which jobs are there already; a line that broke off is cut away.
 """
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,13 +54,18 @@ class Journal:
             OSError: it cannot be read.
         """
         try:
-            with self._file.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                start = max(size - TAIL_BYTES, 0)
-                file.seek(start)
-                tail = file.read()
+            fd = os.open(self._file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return 0, set()
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, f"{self._file} is no regular file")
+        with open(fd, "rb") as file:
+            size = status.st_size
+            start = max(size - TAIL_BYTES, 0)
+            file.seek(start)
+            tail = file.read(size - start)
         if start and b"\n" not in tail:  # nothing of ours
             return size, set()
         whole = tail[: tail.rfind(b"\n") + 1]

@@ -68,7 +68,7 @@ def test_a_journal_that_cannot_be_written_is_a_note_of_health(
 
     def note() -> "re.Match[str] | None":
         said = program.run("health").stdout + program.run("health").stderr
-        return re.search(r"the journal is 1 jobs behind since .*: Is a directory", said)
+        return re.search(r"the journal is 1 jobs behind since .*: .* is no regular file", said)
 
     wait_for(note)
     file.rmdir()
