@@ -248,8 +248,10 @@ def language_of(document: Mapping[str, Any]) -> str | None:
     if _PYTHON_SIGNS & set(_texts(metadata.get("language_info"))):
         return "python"
     spec = metadata.get("kernelspec")
-    shown = spec.get("display_name") if isinstance(spec, dict) else None
-    return "python" if isinstance(shown, str) and _NAMES_PYTHON.search(shown) else None
+    display_name = spec.get("display_name") if isinstance(spec, dict) else None
+    return (
+        "python" if isinstance(display_name, str) and _NAMES_PYTHON.search(display_name) else None
+    )
 
 
 def _texts(value: object) -> Iterable[str]:
@@ -289,22 +291,22 @@ class KernelChoice:
 
 
 def choose_kernel(
-    rules: KernelRules, *, asked: str | None, named: str | None, language: str | None
+    rules: KernelRules, *, requested: str | None, named: str | None, language: str | None
 ) -> KernelChoice:
     """Decide which kernel runs a notebook.
 
-    `asked` is the request's `kernel`; `named` and `language` are the notebook's own. A notebook's
-    kernelspec that is not installed here, of a Python notebook, becomes the first allowed Python
-    kernel: names such as `conda-env-x-py`, `venv` or `myproject` mean nothing on another machine.
+    `requested` is the request's `kernel`; `named` and `language` are the notebook's own. If the
+    kernelspec of a Python notebook is not installed here, the first allowed Python kernel runs it:
+    names such as `conda-env-x-py`, `venv` or `myproject` mean nothing on another machine.
 
     Raises:
         Refused: `kernel_not_allowed` or `language_not_allowed`, naming it and what is allowed.
     """
-    want = asked or named
+    want = requested or named
     if want is not None and want in rules.installed:
         return _allowed(rules, want, want)
-    if asked is not None:
-        raise _no_kernel(rules, f"The kernel `{asked}` is not installed here")
+    if requested is not None:
+        raise _no_kernel(rules, f"The kernel `{requested}` is not installed here")
     spoken = language or _guess_language(want)
     if want is not None and spoken != "python":
         raise _no_kernel(rules, f"The kernel `{want}` is not installed here")
@@ -315,10 +317,10 @@ def choose_kernel(
             f"The language `{spoken}` is not allowed here; allowed: {_list(rules.languages)} "
             "(kernels.languages).",
         )
-    found = next((k for k in rules.allowed if rules.installed.get(k) == spoken), None)
-    if found is None:
+    name = next((k for k in rules.allowed if rules.installed.get(k) == spoken), None)
+    if name is None:
         raise _no_kernel(rules, f"No allowed kernel for `{spoken}` is installed here")
-    return _allowed(rules, found, want)
+    return _allowed(rules, name, want)
 
 
 def _allowed(rules: KernelRules, name: str, requested: str | None) -> KernelChoice:
@@ -364,16 +366,16 @@ def _invalid(why: str) -> Exception:
 def _cells(document: object) -> list[dict[str, Any]]:
     if not isinstance(document, dict):
         return []
-    found = document.get("cells")
-    if not isinstance(found, list):
+    cells = document.get("cells")
+    if not isinstance(cells, list):
         sheets = document.get("worksheets")
-        found = [
+        cells = [
             cell
             for sheet in (sheets if isinstance(sheets, list) else [])
             if isinstance(sheet, dict) and isinstance(sheet.get("cells"), list)
             for cell in sheet["cells"]
         ]
-    return [cell for cell in found if isinstance(cell, dict)]
+    return [cell for cell in cells if isinstance(cell, dict)]
 
 
 def _upgrade(document: Notebook) -> Mapping[str, Any]:
@@ -411,8 +413,8 @@ def _major(document: Notebook) -> object:
     major = document.get("nbformat")
     if major is None:
         return 3 if "worksheets" in document else 4
-    found = _MAJOR.fullmatch(str(major))
-    return major if found is None else int(found[1])
+    match = _MAJOR.fullmatch(str(major))
+    return major if match is None else int(match[1])
 
 
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -450,8 +452,8 @@ def _cell(cell: object, index: int, taken: set[str]) -> dict[str, Any]:
     return whole
 
 
-def _cell_id(found: object, index: int, taken: set[str]) -> str:
-    cell_id = found if isinstance(found, str) and _CELL_ID.fullmatch(found) else f"cell-{index}"
+def _cell_id(value: object, index: int, taken: set[str]) -> str:
+    cell_id = value if isinstance(value, str) and _CELL_ID.fullmatch(value) else f"cell-{index}"
     count = 0
     while cell_id in taken:
         cell_id = f"cell-{index}-{count}" if count else f"cell-{index}"

@@ -139,7 +139,7 @@ def _suggestion(unknown: Collection[str], known: Collection[str]) -> str:
 
 def _of_python(source: str) -> tuple[Parameter, ...]:
     comments = _comments(source)
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target, annotation = statement.targets[0], ""
@@ -153,20 +153,20 @@ def _of_python(source: str) -> tuple[Parameter, ...]:
         comment = comments.get(statement.end_lineno or 0, "")
         typed = _TYPE.fullmatch(comment)
         kind, text = (typed[1], typed[2]) if typed else ("", comment)
-        found[target.id] = Parameter(target.id, default, annotation or kind, text.strip())
-    return tuple(found.values())
+        parameters[target.id] = Parameter(target.id, default, annotation or kind, text.strip())
+    return tuple(parameters.values())
 
 
 def _comments(source: str) -> dict[int, str]:
     """Return the comment at the end of each line, by its number from 1."""
-    found = {}
+    comments = {}
     try:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             if token.type == tokenize.COMMENT:
-                found[token.start[0]] = token.string.lstrip("#").strip()
+                comments[token.start[0]] = token.string.lstrip("#").strip()
     except tokenize.TokenError:
-        return found
-    return found
+        return comments
+    return comments
 
 
 def _by_papermill(notebook: Mapping[str, Any], source: str) -> tuple[Parameter, ...]:

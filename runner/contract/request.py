@@ -206,9 +206,9 @@ def check_parameters(parameters: object) -> None:
                 ErrorType.INVALID_PARAMETERS,
                 f"The parameter name {_shown(name)} is no Python identifier.",
             )
-        trouble = _not_json(value, budget, 0)
-        if trouble:
-            raise refuse(ErrorType.INVALID_PARAMETERS, f"The parameter {name!r} {trouble}.")
+        objection = _not_json(value, budget, 0)
+        if objection:
+            raise refuse(ErrorType.INVALID_PARAMETERS, f"The parameter {name!r} {objection}.")
 
 
 def is_text(name: str) -> bool:

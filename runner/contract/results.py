@@ -141,12 +141,12 @@ class _Sorter:
 
 def _last_of_each_name(cells: Sequence[Mapping[str, Any]]) -> dict[str, _Scrap]:
     """Keep the last scrap of each name; a displayed one never replaces a value."""
-    found: dict[str, _Scrap] = {}
+    latest: dict[str, _Scrap] = {}
     for scrap in (scrap for cell in cells for output in _outputs(cell) for scrap in _in(output)):
-        earlier = found.get(scrap.name)
+        earlier = latest.get(scrap.name)
         if earlier is None or scrap.kind != "display" or earlier.kind == "display":
-            found[scrap.name] = scrap
-    return found
+            latest[scrap.name] = scrap
+    return latest
 
 
 def _in(output: Mapping[str, Any]) -> Iterator[_Scrap]:

@@ -125,9 +125,9 @@ def _find_cgroup(settings: Settings) -> Path | None:
     if not settings.limits.use_cgroup:
         return None
     try:
-        found = take_over()
+        group = take_over()
     except NoCgroup as why:
         log.debug("runs are held to memory and processes by looking at them: %s", why)
         return None
-    log.debug("runs are held to memory and processes by cgroups below %s", found)
-    return found
+    log.debug("runs are held to memory and processes by cgroups below %s", group)
+    return group

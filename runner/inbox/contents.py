@@ -148,7 +148,7 @@ def _why_no_request(raw: bytes, syntax: Syntax, why: str) -> Failure | None:
 def _said(raw: bytes, syntax: Syntax, document: object) -> Contents:
     kind = _kind(syntax, document)
     keys = document if isinstance(document, dict) else {}
-    found = Contents(
+    contents = Contents(
         kind=kind,
         is_request="notebook" in keys,
         has_cells=isinstance(keys.get("cells"), list),
@@ -161,11 +161,11 @@ def _said(raw: bytes, syntax: Syntax, document: object) -> Contents:
     if syntax is Syntax.JSON and "notebook" in keys:
         wanted = keys.get("id")
         is_id = isinstance(wanted, str) and JOB_ID.fullmatch(wanted) is not None
-        found = replace(found, wanted_id=wanted if is_id else None)
+        contents = replace(contents, wanted_id=wanted if is_id else None)
     is_asked = kind in (Kind.REQUEST, Kind.SETTINGS) or syntax is Syntax.YAML
     if syntax is Syntax.IPYNB or not is_asked:
-        return found
-    return _with_request(found, raw, syntax, document)
+        return contents
+    return _with_request(contents, raw, syntax, document)
 
 
 def _kind(syntax: Syntax, document: object) -> Kind:

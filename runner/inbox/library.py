@@ -54,10 +54,10 @@ def listing(folder: Path) -> Listing:
     with os.scandir(folder):
         pass  # a library that is not there is no empty one
     looked = list(islice(_walk(folder), MAX_LOOKED_AT + 1))
-    found = [one for one in looked[:MAX_LOOKED_AT] if one is not None]
-    found.sort(key=lambda one: one.path)
-    is_cut = len(looked) > MAX_LOOKED_AT or len(found) > MAX_LISTED
-    return Listing(tuple(found[:MAX_LISTED]), is_cut)
+    notebooks = [one for one in looked[:MAX_LOOKED_AT] if one is not None]
+    notebooks.sort(key=lambda one: one.path)
+    is_cut = len(looked) > MAX_LOOKED_AT or len(notebooks) > MAX_LISTED
+    return Listing(tuple(notebooks[:MAX_LISTED]), is_cut)
 
 
 def _walk(root: Path) -> Iterator[Shelved | None]:
@@ -79,11 +79,11 @@ def _walk(root: Path) -> Iterator[Shelved | None]:
 def _shelved(entry: os.DirEntry[str], path: str) -> Shelved | None:
     if entry.name.startswith(".") or not entry.name.endswith(SUFFIX):
         return None
-    found = entry.stat(follow_symlinks=False)
-    if not stat.S_ISREG(found.st_mode) or not is_text(path):
+    status = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode) or not is_text(path):
         return None
-    changed = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
-    return Shelved(path, found.st_size, changed)
+    changed = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
+    return Shelved(path, status.st_size, changed)
 
 
 def as_spelt(folder: Path, path: PurePosixPath) -> PurePosixPath:

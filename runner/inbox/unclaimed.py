@@ -284,9 +284,9 @@ def readable(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def notes_of(found: WaitingList) -> Iterator[str]:
+def notes_of(waiting: WaitingList) -> Iterator[str]:
     """Return health's notes on the list: stuck files by name, then a count of the others."""
-    named = [one for one in found.files if one.needs_care]
+    named = [one for one in waiting.files if one.needs_care]
     stuck = [one for one in named if WORDS[one.reason].care is not Care.LEFT]
     for one in stuck[:MAX_NOTES]:
         yield f"{one.path!r} stays in the inbox: {one.text}. {one.advice}"
@@ -302,16 +302,16 @@ def notes_of(found: WaitingList) -> Iterator[str]:
         )
 
 
-def write(state: Path, found: WaitingList) -> None:
+def write(state: Path, waiting: WaitingList) -> None:
     """Replace the file; it is not synced, because the next look writes the same.
 
     Raises:
         OSError
     """
     content = {
-        "at": found.at,
-        "count": found.count,
-        "files": [asdict(one) for one in found.files],
+        "at": waiting.at,
+        "count": waiting.count,
+        "files": [asdict(one) for one in waiting.files],
     }
     temp, file = state / f".{WAITING_FILE}", state / WAITING_FILE
     temp.write_bytes(json.dumps(content).encode())
@@ -339,9 +339,13 @@ def remove(state: Path) -> None:
     (state / WAITING_FILE).unlink(missing_ok=True)
 
 
-def content_of(found: WaitingList) -> dict[str, object]:
+def content_of(waiting: WaitingList) -> dict[str, object]:
     """Return the list as JSON, for every face."""
-    return {"at": found.at, "count": found.count, "files": [_content(one) for one in found.files]}
+    return {
+        "at": waiting.at,
+        "count": waiting.count,
+        "files": [_content(one) for one in waiting.files],
+    }
 
 
 def _content(one: Waiting) -> dict[str, str | bool]:

@@ -64,7 +64,7 @@ def forecast(
     choice = attempt(
         lambda: choose(
             notebook,
-            asked=asked.get("kernel"),
+            requested=asked.get("kernel"),
             allowed=settings.kernels.allowed,
             languages=settings.kernels.languages,
             installed=installed,

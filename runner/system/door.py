@@ -83,12 +83,12 @@ class Door:
         name = host_name(host)
         return name is not None and (name in self._hosts or is_loopback(name))
 
-    def is_token(self, given: str | None) -> bool:
+    def is_token(self, value: str | None) -> bool:
         """Return whether the token is right or not needed; takes equally long either way."""
         if self._token is None:
             return True
-        found = (given or "").encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(found, self._token)
+        token = (value or "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(token, self._token)
 
 
 def bearer(authorization: str) -> str | None:
@@ -99,10 +99,10 @@ def bearer(authorization: str) -> str | None:
 
 def host_name(host: str) -> str | None:
     """Take the name from a Host header, without port, in lower case; None if malformed."""
-    found = _HOST.fullmatch(host)
-    if found is None or int(found["port"] or 0) > _MAX_PORT:
+    match = _HOST.fullmatch(host)
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
         return None
-    return (found["address"] or found["name"]).lower()
+    return (match["address"] or match["name"]).lower()
 
 
 def is_nameless(host: str) -> bool:
@@ -149,9 +149,9 @@ def check_binding(binding: Binding) -> None:
     Raises:
         CannotListen
     """
-    found = objection(binding, in_container=any(Path(mark).exists() for mark in _CONTAINER_MARKS))
-    if found is not None:
-        raise CannotListen(found)
+    reason = objection(binding, in_container=any(Path(mark).exists() for mark in _CONTAINER_MARKS))
+    if reason is not None:
+        raise CannotListen(reason)
 
 
 def is_foreign(headers: Mapping[str, str], host: str) -> bool:

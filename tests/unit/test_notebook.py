@@ -652,7 +652,7 @@ def test_kernel_is_the_one_asked_for_or_stands_in_for_it(
     asked: str | None, named: str | None, language: str | None, name: str
 ) -> None:
     """The request goes before the notebook; an unknown Python kernel becomes the first allowed."""
-    choice = choose_kernel(RULES, asked=asked, named=named, language=language)
+    choice = choose_kernel(RULES, requested=asked, named=named, language=language)
     assert choice == KernelChoice(name, "python", asked or named)
 
 
@@ -678,7 +678,7 @@ def test_kernel_that_may_not_run_is_refused(
 ) -> None:
     """The message names it, and what is allowed."""
     with pytest.raises(Refused) as caught:
-        choose_kernel(RULES, asked=asked, named=named, language=language)
+        choose_kernel(RULES, requested=asked, named=named, language=language)
     assert caught.value.failure.error_type is kind
     assert part in caught.value.failure.message
     assert "allowed: `" in caught.value.failure.message
@@ -688,7 +688,7 @@ def test_allowed_kernel_of_a_language_that_is_not_is_refused() -> None:
     """Both lists must agree."""
     rules = KernelRules(allowed=("ir",), languages=("python",), installed={"ir": "r"})
     with pytest.raises(Refused, match="speaks `r`") as caught:
-        choose_kernel(rules, asked=None, named="ir", language=None)
+        choose_kernel(rules, requested=None, named="ir", language=None)
     assert caught.value.failure.error_type is ErrorType.LANGUAGE_NOT_ALLOWED
 
 
@@ -697,7 +697,7 @@ def test_language_without_an_allowed_kernel_is_refused(named: str | None) -> Non
     """Nothing that is allowed is installed."""
     rules = KernelRules(allowed=("gone",), languages=("python",), installed={"python3": "python"})
     with pytest.raises(Refused, match="No allowed kernel") as caught:
-        choose_kernel(rules, asked=None, named=named, language="python")
+        choose_kernel(rules, requested=None, named=named, language="python")
     assert caught.value.failure.error_type is ErrorType.KERNEL_NOT_ALLOWED
 
 
@@ -705,7 +705,7 @@ def test_python_that_is_no_allowed_language_is_refused() -> None:
     """A machine may run other languages only."""
     rules = KernelRules(allowed=(), languages=(), installed={"python3": "python"})
     with pytest.raises(Refused, match="allowed: none") as caught:
-        choose_kernel(rules, asked=None, named="conda-env-x-py", language="python")
+        choose_kernel(rules, requested=None, named="conda-env-x-py", language="python")
     assert caught.value.failure.error_type is ErrorType.LANGUAGE_NOT_ALLOWED
 
 
@@ -716,5 +716,5 @@ def test_another_language_that_is_allowed_gets_its_kernel() -> None:
         languages=("python", "r"),
         installed={"python3": "python", "ir": "r"},
     )
-    assert choose_kernel(rules, asked=None, named=None, language="r").name == "ir"
-    assert choose_kernel(rules, asked="ir", named="python3", language="python").language == "r"
+    assert choose_kernel(rules, requested=None, named=None, language="r").name == "ir"
+    assert choose_kernel(rules, requested="ir", named="python3", language="python").language == "r"

@@ -87,16 +87,16 @@ def instant_text(value: datetime) -> str | None:
 
 
 def _expression(text: str) -> ast.expr:
-    found = _DEFAULT_DICT.match(text)
-    if found and text.endswith(")"):
-        text = text[found.end() : -1]
+    match = _DEFAULT_DICT.match(text)
+    if match and text.endswith(")"):
+        text = text[match.end() : -1]
     array = _PANDAS_ARRAY.fullmatch(text)
     if array:
         text = f"array({array[1]}, dtype={array[2]!r})"
     elif category := _CATEGORICAL.fullmatch(text):
         text = category[1]
     if "<NA>" in text:
-        text = _MISSING.sub(lambda found: "NaT" if found[0] == "<NA>" else found[0], text)
+        text = _MISSING.sub(lambda match: "NaT" if match[0] == "<NA>" else match[0], text)
     with catch_warnings():  # Python warns of escapes such as "\d"
         simplefilter("ignore")
         return ast.parse(text, mode="eval").body
@@ -252,8 +252,8 @@ def _instant(arguments: list[Any], _: Mapping[str, Any]) -> object:
         return None
     if not isinstance(text, str):
         return _no_value("time of this kind")
-    found = _FRACTION.search(text)
-    finer = found[2] if found and found[2] != "000" else ""
+    fraction = _FRACTION.search(text)
+    finer = fraction[2] if fraction and fraction[2] != "000" else ""
     if len(text) <= 7:  # numpy's 2026 and 2026-01
         text = f"{text}-01" if len(text) == 7 else f"{text}-01-01"
     moment = datetime.fromisoformat(_FRACTION.sub(r".\1", text))
@@ -277,10 +277,10 @@ def _time(arguments: list[Any], named: Mapping[str, Any]) -> str:
 
 def _zone(arguments: list[Any], _: Mapping[str, Any]) -> object:
     """Read a zone by its offset, which is a duration as `_timedelta` writes it."""
-    found = _OFFSET.fullmatch(arguments[0])
-    if found is None:
+    match = _OFFSET.fullmatch(arguments[0])
+    if match is None:
         return _no_value("zone")
-    days, hours, minutes, seconds = (int(part) for part in found.groups())
+    days, hours, minutes, seconds = (int(part) for part in match.groups())
     return timezone(timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
 
 
@@ -306,10 +306,10 @@ def _duration(arguments: list[Any], _: Mapping[str, Any]) -> object:
     """Read pandas' Timedelta: `-1 days +23:00:00`."""
     if arguments[0] in (None, "NaT"):
         return None
-    found = _DURATION.fullmatch(arguments[0])
-    if found is None:
+    match = _DURATION.fullmatch(arguments[0])
+    if match is None:
         return _no_value("duration")
-    days, hours, minutes, seconds = found.group(1, 3, 4, 5)
+    days, hours, minutes, seconds = match.group(1, 3, 4, 5)
     whole, _point, decimals = (seconds or "0").partition(".")
     fine = f".{decimals}".rstrip("0").rstrip(".")
     return f"P{int(days)}DT{int(hours or 0)}H{int(minutes or 0)}M{int(whole)}{fine}S"

@@ -167,15 +167,15 @@ def _not_finite(number: float) -> str:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
+    mapping = dict(pairs)
+    if len(mapping) == len(pairs):
+        return mapping
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
             raise StrictJsonError(f"the key {_shown(key)} stands twice in one object")
         seen.add(key)
-    return found
+    return mapping
 
 
 def _refuse_constant(name: str) -> None:

@@ -214,5 +214,5 @@ def _place(mark: Any) -> str:
 
 
 def _shown(text: object) -> str:
-    shown = str(text)
-    return repr(shown) if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]!r}..."
+    whole = str(text)
+    return repr(whole) if len(whole) <= _SHOWN_CHARS else f"{whole[:_SHOWN_CHARS]!r}..."

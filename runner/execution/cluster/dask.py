@@ -81,9 +81,9 @@ class Cluster:
     @property
     def slots(self) -> int:
         """Threads of all workers that can run notebooks, up to `execution.concurrency`."""
-        found = sum(seat.slots for seat in self._seats())
+        total = sum(seat.slots for seat in self._seats())
         most = self._bounds.most
-        return found if most is None else min(found, most)
+        return total if most is None else min(total, most)
 
     @property
     def workers(self) -> Sequence[Worker]:

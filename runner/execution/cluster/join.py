@@ -42,9 +42,9 @@ class Offer:
     @property
     def resources(self) -> dict[str, float]:
         """The same as Dask resources; a label serves as many runs as there are slots."""
-        found = {MEMORY: float(self.memory_mb), GPUS: float(self.gpus)}
-        found |= {LABEL + label: float(self.slots) for label in self.labels}
-        return {name: amount for name, amount in found.items() if amount}
+        amounts = {MEMORY: float(self.memory_mb), GPUS: float(self.gpus)}
+        amounts |= {LABEL + label: float(self.slots) for label in self.labels}
+        return {name: amount for name, amount in amounts.items() if amount}
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,17 @@ class _Stop:
     """Whether to stop, and how long runs may go on."""
 
     def __init__(self, shutdown_seconds: float) -> None:
-        self.told = asyncio.Event()
+        self.requested = asyncio.Event()
         self.at_once = asyncio.Event()
         self._seconds = shutdown_seconds
 
     def tell(self) -> None:
         """Start draining at the first call; interrupt the remaining runs at the second."""
-        if self.told.is_set():
+        if self.requested.is_set():
             self.at_once.set()
             return
         log.info("stopping; what runs has %g s, or until the next signal", self._seconds)
-        self.told.set()
+        self.requested.set()
         asyncio.get_running_loop().call_later(self._seconds, self.at_once.set)
 
 
@@ -134,18 +134,18 @@ async def _work(scheduler: Scheduler, offer: Offer, place: Place, shutdown_secon
 
 async def _keep(make: Callable[[], Nanny], address: str, stop: _Stop) -> None:
     """Run one worker process, and a new one whenever it has left the cluster."""
-    ends = asyncio.ensure_future(stop.told.wait())
+    ends = asyncio.ensure_future(stop.requested.wait())
     said = False
-    while not stop.told.is_set():
+    while not stop.requested.is_set():
         nanny = make()
         serving = asyncio.ensure_future(_serve(nanny))
         await asyncio.wait({serving, ends}, return_when=asyncio.FIRST_COMPLETED)
-        if stop.told.is_set() and not serving.done():
+        if stop.requested.is_set() and not serving.done():
             drained = asyncio.ensure_future(_drain(nanny, stop.at_once))
             await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
             drained.cancel()
         why = await _close(nanny, serving)
-        if not stop.told.is_set():
+        if not stop.requested.is_set():
             log.log(
                 logging.DEBUG if said else logging.WARNING,
                 "%s; trying again every %g s",

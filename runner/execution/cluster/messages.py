@@ -147,8 +147,8 @@ def _read(path: Path, most: int) -> bytes:
 
 
 def _left_behind(relative: str, error: OSError) -> str:
-    shown = clean(relative)
-    return f"{shown!r} of the notebook's folder did not travel with it: {error.strerror}."
+    path = clean(relative)
+    return f"{path!r} of the notebook's folder did not travel with it: {error.strerror}."
 
 
 def unpack(packed: tuple[Packed, ...], into: Path) -> None:
@@ -182,9 +182,9 @@ def collect_files(source: Path, caps: FileCaps, name: str) -> tuple[tuple[Packed
             kept.append(chunk)
             yield chunk
 
-    found = collect(source, caps, name, take)
+    staged = collect(source, caps, name, take)
     packed = tuple(Packed(path, 0o644, b"".join(parts)) for path, parts in chunks.items())
-    return packed, list(found.warnings)
+    return packed, list(staged.warnings)
 
 
 def _walk(folder: Path, warnings: list[str]) -> Iterator[tuple[str, int]]:
@@ -194,7 +194,7 @@ def _walk(folder: Path, warnings: list[str]) -> Iterator[tuple[str, int]]:
         inner = pending.pop()
         try:
             with os.scandir(folder / inner) as entries:
-                found = sorted(
+                children = sorted(
                     (entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries
                 )
         except FileNotFoundError:
@@ -202,7 +202,7 @@ def _walk(folder: Path, warnings: list[str]) -> Iterator[tuple[str, int]]:
         except OSError as error:
             warnings.append(_left_behind(inner, error))
             continue
-        for name, mode in found:
+        for name, mode in children:
             if name.startswith(".") or name in UNPUBLISHED:
                 continue
             relative = f"{inner}/{name}" if inner else name

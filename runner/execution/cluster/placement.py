@@ -32,12 +32,12 @@ class Patience:
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._asked: dict[str, tuple[float, float]] = {}
+        self._questions: dict[str, tuple[float, float]] = {}
         """Times of the first and last question, by needs."""
 
     def served(self, wanted: Resources) -> None:
         """Note that a worker serves these needs."""
-        self._asked.pop(wanted.model_dump_json(), None)
+        self._questions.pop(wanted.model_dump_json(), None)
 
     def is_over(self, wanted: Resources) -> bool:
         """Note that no worker serves these needs; return whether this has lasted too long.
@@ -46,13 +46,13 @@ class Patience:
         given up.
         """
         key, now = wanted.model_dump_json(), self._clock()
-        since, last = self._asked.get(key, (now, now))
+        since, last = self._questions.get(key, (now, now))
         if now - last > LULL_SECONDS:
             since = now
-        self._asked[key] = (since, now)
+        self._questions[key] = (since, now)
         if now - since < self._seconds:
             return False
-        del self._asked[key]
+        del self._questions[key]
         return True
 
 

@@ -111,7 +111,7 @@ class SchedulerLink:
         """Workers that are present but unusable, with the reason."""
         self._foreign_until: dict[str, float] = {}
         self.trouble: str | None = f"not connected to the scheduler at {scheduler.address} yet"
-        self._told: object = None
+        self._reported: object = None
         self._is_closing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -197,7 +197,7 @@ class SchedulerLink:
         Raises:
             OSError, TimeoutError: it is not there any more.
         """
-        client.subscribe_topic(topic_of(self._listener.session), self._asked)
+        client.subscribe_topic(topic_of(self._listener.session), self._on_question)
         self._connection = client.scheduler_comm
         self._looked_at = self._clock()
         await self._make_sure_of_the_scheduler(client)
@@ -238,20 +238,20 @@ class SchedulerLink:
             OSError, TimeoutError: the scheduler has not answered for as long as a lease.
         """
         try:
-            found = await asyncio.wait_for(client.scheduler.identity(n_workers=-1), CONNECT_SECONDS)
+            reply = await asyncio.wait_for(client.scheduler.identity(n_workers=-1), CONNECT_SECONDS)
         except TimeoutError:
             if self._clock() - self._looked_at < self._lease_seconds and self._is_connected(client):
                 return
             raise
         self._looked_at = self._clock()
-        workers: Mapping[str, Any] = found["workers"]
+        workers: Mapping[str, Any] = reply["workers"]
         for address in (set(self.known) | set(self.unable)) - set(workers):
             self.known.pop(address, None)
             self.unable.pop(address, None)
             self._foreign_until.pop(address, None)
         now = self._clock()
-        asked = [item for item in workers.items() if self._foreign_until.get(item[0], now) <= now]
-        await asyncio.gather(*(self._meet(client, *item) for item in asked))
+        due = [item for item in workers.items() if self._foreign_until.get(item[0], now) <= now]
+        await asyncio.gather(*(self._meet(client, *item) for item in due))
         self._listener.looked(workers.keys(), self.known)
 
     async def _meet(self, client: Client, address: str, info: Mapping[str, Any]) -> None:
@@ -290,7 +290,7 @@ class SchedulerLink:
             self._foreign_until[address] = self._clock() + FOREIGN_SECONDS
         self.unable[address] = f"cannot run notebooks: {said}{remedy}"
 
-    async def _asked(self, event: tuple[float, Mapping[str, str]]) -> None:
+    async def _on_question(self, event: tuple[float, Mapping[str, str]]) -> None:
         """Answer a worker that asks whether it may begin."""
         token, worker, process = (event[1][key] for key in ("token", "worker", "process"))
         is_allowed = self._listener.may_begin(token, worker, process)
@@ -331,8 +331,8 @@ class SchedulerLink:
     def _say_if_changed(self) -> None:
         slots = sum(known.seat.slots for known in self.known.values())
         now = (slots, self.trouble, tuple(self.unable))
-        if now != self._told:
-            self._told = now
+        if now != self._reported:
+            self._reported = now
             self._on_change()
 
 

@@ -150,9 +150,9 @@ class Sender:
         self._sendings.add(sending)
         lost = asyncio.ensure_future(sending.lost.wait())
         try:
-            found = await _delivered(future, lost)
-            if found is not None:
-                return found
+            delivery = await _delivered(future, lost)
+            if delivery is not None:
+                return delivery
             self._contact.begin(_cancel(client, future))
             return self._without(sending, sending.why)
         except LOST as error:

@@ -301,11 +301,11 @@ class _Side:
     def _is_heard(self, parcel: Parcel, since: float) -> bool:
         """Return whether a parcel's daemon was heard within its lease, or may still be heard."""
         with self._lock:
-            found = self._words.get(parcel.session)
+            last = self._words.get(parcel.session)
         now = lease_clock()
-        if found is None:
+        if last is None:
             return now - since < ASK_SECONDS * 5
-        at, word = found
+        at, word = last
         return now - at < word.lease_seconds
 
     def _keep_going(self) -> None:

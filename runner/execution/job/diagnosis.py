@@ -58,7 +58,7 @@ class Circumstances:
 
 
 def failure_of(
-    error: BaseException | None, run: Run, asked: Unmarked, known: Circumstances
+    error: BaseException | None, run: Run, original: Unmarked, known: Circumstances
 ) -> Failure | None:
     """Return the failure of a run that ended with `error`, or early; None if it succeeded.
 
@@ -68,7 +68,7 @@ def failure_of(
     reason = known.reason
     if error is None and reason is None:
         return None
-    place = _place_of(error, run, asked)
+    place = _place_of(error, run, original)
     if reason is not None:
         message = _why(reason, known)
         if reason == "timeout" and known.is_out_of_files:
@@ -163,7 +163,7 @@ def _no_file(path: str) -> str:
     )
 
 
-def _place_of(error: BaseException | None, run: Run, asked: Unmarked) -> dict[str, Any]:
+def _place_of(error: BaseException | None, run: Run, source: Unmarked) -> dict[str, Any]:
     """Find the failing cell in the original notebook, not in papermill's copy."""
     executed = run.notebook
     if executed is None or run.index is None:
@@ -179,13 +179,13 @@ def _place_of(error: BaseException | None, run: Run, asked: Unmarked) -> dict[st
         (i for i, c in enumerate(cells) if INJECTED_TAG in c.metadata.get("tags", [])),
         None,
     )
-    shifted = len(cells) > len(asked.notebook.cells) and injected is not None
+    shifted = len(cells) > len(source.notebook.cells) and injected is not None
     original: int | None = index
     if shifted and injected is not None:
         original = None if index == injected else index - (index > injected)
     return {
         "cell": cell.get("execution_count"),
-        "cell_index": None if original is None else asked.positions[original],
+        "cell_index": None if original is None else source.positions[original],
         "cell_source": strict_json.clean(cell.source),
     }
 

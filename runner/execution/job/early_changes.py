@@ -59,25 +59,25 @@ def files_read(sources: Iterable[str], reader: str = "") -> list[str]:
     texts = list(sources)
     places = [place.rstrip("/") for text in texts for place in _ON_PATH.findall(text)]
     paths: dict[str, None] = {}
-    for found in (found for text in texts for found in _IMPORTED.finditer(text)):
-        is_beside_reader = found["script"] or (found["module"] or "").startswith(".")
-        for path in _paths_of(found, reader):
+    for match in (match for text in texts for match in _IMPORTED.finditer(text)):
+        is_beside_reader = match["script"] or (match["module"] or "").startswith(".")
+        for path in _paths_of(match, reader):
             paths[path] = None
             for place in () if is_beside_reader else places:
                 paths[f"{place}/{path}"] = None
     return list(paths)
 
 
-def _paths_of(found: re.Match[str], reader: str) -> list[str]:
-    if found["script"]:
-        script = found["script"]
+def _paths_of(match: re.Match[str], reader: str) -> list[str]:
+    if match["script"]:
+        script = match["script"]
         return [script] if script.endswith((".py", ".ipy", ".ipynb")) else [script, f"{script}.py"]
-    if found["modules"]:
-        named = [words[0] for part in found["modules"].split(",") if (words := part.split())]
+    if match["modules"]:
+        named = [words[0] for part in match["modules"].split(",") if (words := part.split())]
         return [path for module in named for path in _paths_of_module(module)]
-    module = found["module"].lstrip(".")
-    names = [words[0] for part in found["names"].split(",") if (words := part.split())]
-    dots = len(found["module"]) - len(module)
+    module = match["module"].lstrip(".")
+    names = [words[0] for part in match["names"].split(",") if (words := part.split())]
+    dots = len(match["module"]) - len(module)
     above = reader.split("/")[:-dots] if dots else []
     inner = [f"{module}.{name}".lstrip(".") for name in names] or [module]
     paths = [path for one in inner for path in _paths_of_module(one)]

@@ -142,20 +142,20 @@ class _ByLooking(Guard):
         self._peak = 0
         self._left = self._limit_bytes()
         self._asker = ThreadPoolExecutor(1, thread_name_prefix="memory")
-        self._asked: Future[_Measured] | None = None
+        self._pending: Future[_Measured] | None = None
         self._measured: _Measured | None = None
 
     def _passed(self) -> str | None:
         tasks, limit = self._limits.processes or _NEVER, self._limit_bytes()
-        found = count(tasks + 1)
-        if found.tasks > tasks:
+        footprint = count(tasks + 1)
+        if footprint.tasks > tasks:
             return PROCESSES
-        self._seen(found.most - self._template() * len(found.pids))
-        self._left = limit - found.most
+        self._seen(footprint.most - self._template() * len(footprint.pids))
+        self._left = limit - footprint.most
         if self._left >= 0:
             return None
-        if self._asked is None and self._is_due(found, limit):
-            self._asked = self._asker.submit(_measure, found, is_forked=self._is_forked)
+        if self._pending is None and self._is_due(footprint, limit):
+            self._pending = self._asker.submit(_measure, footprint, is_forked=self._is_forked)
         measured = self._answered(ANSWER_SECONDS)
         if measured is None:
             return None
@@ -180,19 +180,19 @@ class _ByLooking(Guard):
         """Return the time in which a fast run could take the rest."""
         return min(max(self._left / GROWTH, LEAST_SECONDS), LOOK_SECONDS)
 
-    def _is_due(self, found: Footprint, limit: int) -> bool:
+    def _is_due(self, footprint: Footprint, limit: int) -> bool:
         """Return whether the last measurement is too old or too low."""
         last = self._measured
-        if last is None or found.most - last.most > limit - last.own:
+        if last is None or footprint.most - last.most > limit - last.own:
             return True
         return time.monotonic() - last.at > last.seconds / LOOK_SHARE
 
     def _answered(self, seconds: float) -> _Measured | None:
         """Return the last measurement; None before the first."""
-        if self._asked is not None:
+        if self._pending is not None:
             with suppress(TimeoutError):
-                self._measured = self._asked.result(seconds)
-                self._asked = None
+                self._measured = self._pending.result(seconds)
+                self._pending = None
         return self._measured
 
     def _template(self) -> int:
@@ -213,10 +213,10 @@ class _ByLooking(Guard):
         return self._peak
 
 
-def _measure(found: Footprint, *, is_forked: bool) -> _Measured:
+def _measure(footprint: Footprint, *, is_forked: bool) -> _Measured:
     began = time.thread_time()
-    own = own_memory(found.pids, is_forked=is_forked)
-    return _Measured(own, found.most, time.monotonic(), time.thread_time() - began)
+    own = own_memory(footprint.pids, is_forked=is_forked)
+    return _Measured(own, footprint.most, time.monotonic(), time.thread_time() - began)
 
 
 _NEVER = 1 << 40
@@ -245,9 +245,9 @@ def _system_kills() -> int:
 def _signal_of(pidfd: int) -> int | None:
     """Return the signal that ended a child, and leave the child to be waited for."""
     try:
-        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return None
-    if found is None or found.si_code not in (os.CLD_KILLED, os.CLD_DUMPED):
+    if status is None or status.si_code not in (os.CLD_KILLED, os.CLD_DUMPED):
         return None
-    return found.si_status
+    return status.si_status

@@ -59,10 +59,10 @@ def missing_in(
         raise EnvironmentNotAnswering(python, f"no answer in {timeout_seconds:g} s") from error
     except (OSError, ValueError) as error:
         raise EnvironmentNotAnswering(python, str(error)) from error
-    found = _read_answer(ended.stdout)
-    if found is None:
+    missing = _read_answer(ended.stdout)
+    if missing is None:
         raise EnvironmentNotAnswering(python, _why(ended.returncode, ended.stderr))
-    return found
+    return missing
 
 
 def _read_answer(output: bytes) -> list[str] | None:
@@ -71,10 +71,10 @@ def _read_answer(output: bytes) -> list[str] | None:
     if not mark:
         return None
     try:
-        found = json.loads(rest.partition(b"\n")[0])
+        names = json.loads(rest.partition(b"\n")[0])
     except ValueError:
         return None
-    return [str(name) for name in found] if isinstance(found, list) else None
+    return [str(name) for name in names] if isinstance(names, list) else None
 
 
 def _why(code: int, errors: bytes) -> str:

@@ -50,7 +50,7 @@ Installed = Mapping[str, InstalledKernel]
 
 def installed_kernels() -> Installed:
     """Return every kernelspec by its name."""
-    found = KernelSpecManager().get_all_specs()
+    specs = KernelSpecManager().get_all_specs()
     return {
         name: InstalledKernel(
             name,
@@ -58,5 +58,5 @@ def installed_kernels() -> Installed:
             list(one["spec"].get("argv", [])),
             dict(one["spec"].get("env") or {}),
         )
-        for name, one in found.items()
+        for name, one in specs.items()
     }

@@ -31,11 +31,11 @@ target = "{packages}"
 
 def make_packages(base: str) -> str:
     """Make the folder for packages below a user base; Python looks only if it exists."""
-    found = sysconfig.get_path("purelib", "posix_user", vars={"userbase": base})
-    Path(found).mkdir(parents=True, exist_ok=True)
-    Path(found, "pip-of-this-run.pth").write_text(_HOOK)
-    Path(base, "uv.toml").write_text(_UV.format(packages=found))
-    return found
+    packages = sysconfig.get_path("purelib", "posix_user", vars={"userbase": base})
+    Path(packages).mkdir(parents=True, exist_ok=True)
+    Path(packages, "pip-of-this-run.pth").write_text(_HOOK)
+    Path(base, "uv.toml").write_text(_UV.format(packages=packages))
+    return packages
 
 
 def with_packages(environment: Mapping[str, str], base: str, packages: str) -> dict[str, str]:

@@ -32,9 +32,9 @@ Become = Callable[[], None]
 class _Server:
     """The server itself: one thread, one loop."""
 
-    def __init__(self, requests: socket.socket, asked: Preload, template: KernelTemplate) -> None:
+    def __init__(self, requests: socket.socket, preload: Preload, template: KernelTemplate) -> None:
         self._requests = requests
-        self._asked = asked
+        self._preload = preload
         self._template = template
         self._children: set[int] = set()
         self._wake, self._waker = os.pipe()
@@ -77,7 +77,7 @@ class _Server:
         os.close(self._wake)
         os.close(self._waker)
         template = self._template if what == FORK else None
-        return lambda: _run_job(fd, self._asked, template)
+        return lambda: _run_job(fd, self._preload, template)
 
     def _reap(self) -> None:
         """Collect dead children, and end the orphans of a dead job process."""
@@ -104,7 +104,7 @@ def _drain(fd: int) -> bool:
         return False
 
 
-def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
+def _run_job(fd: int, preload: Preload, template: KernelTemplate | None) -> None:
     """Be the job process, or after a second fork the kernel. Both end here.
 
     If the daemon is gone meanwhile, it needs no outcome any more.
@@ -113,7 +113,7 @@ def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
 
     try:
         with Connection(fd) as connection:
-            become = serve_one(connection, asked, template)
+            become = serve_one(connection, preload, template)
     except (EOFError, ConnectionError):
         end_descendants()
         os._exit(1)
@@ -122,7 +122,7 @@ def _run_job(fd: int, asked: Preload, template: KernelTemplate | None) -> None:
     os._exit(0)
 
 
-def _prepare(asked: Preload) -> KernelTemplate | Become:
+def _prepare(preload: Preload) -> KernelTemplate | Become:
     """Import the modules of every kernel and job process, and those that the settings name.
 
     The kernel's own modules come first, so that the template knows them. Garbage collection stays
@@ -135,18 +135,20 @@ def _prepare(asked: Preload) -> KernelTemplate | Become:
         from runner.execution.job.serve import rehearse
 
         register()
-        found = rehearse(Path(asked.runtime_folder) / "0", template, asked.kernel_start_seconds)
-        if not isinstance(found, list):
-            return found
+        rehearsed = rehearse(
+            Path(preload.runtime_folder) / "0", template, preload.kernel_start_seconds
+        )
+        if not isinstance(rehearsed, list):
+            return rehearsed
         with template.as_in_a_cell():
-            for name in found:
+            for name in rehearsed:
                 _import(name)
     # matplotlib takes its default from the environment when it is imported.
     with _environment("MPLBACKEND", INLINE_BACKEND), template.as_in_a_cell():
-        for name in asked.modules:
-            trouble = _import(name)
-            if trouble is not None:
-                log.warning("not preloaded: %s (%s)", name, trouble)
+        for name in preload.modules:
+            failure = _import(name)
+            if failure is not None:
+                log.warning("not preloaded: %s (%s)", name, failure)
     forget()  # a kernel's modules are what they seem
     template.settle()
     gc.collect()
@@ -179,9 +181,9 @@ def _import(module: str) -> Exception | None:
 def _log_to_stderr() -> None:
     """Log the runner's own lines only: a kernel's root logger belongs to the notebook."""
     runner = logging.getLogger("runner")
-    shown = logging.StreamHandler()
-    shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    runner.addHandler(shown)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    runner.addHandler(handler)
     runner.setLevel(logging.INFO)
     runner.propagate = False
 
@@ -189,15 +191,15 @@ def _log_to_stderr() -> None:
 def main(arguments: Sequence[str]) -> None:
     """Serve the daemon over SOCKET, as PRELOAD says. Only `PreloadServer` calls it."""
     _log_to_stderr()
-    asked = Preload.model_validate_json(arguments[1])
+    preload = Preload.model_validate_json(arguments[1])
     sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     adopt_orphans()
-    signal.signal(signal.SIGTERM, lambda *_: _end(asked))
+    signal.signal(signal.SIGTERM, lambda *_: _end(preload))
     requests = socket.socket(fileno=int(arguments[0]))
-    template = _prepare(asked)
+    template = _prepare(preload)
     if not isinstance(template, KernelTemplate):
         requests.close()
         template()
@@ -205,17 +207,17 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # a daemon that is gone is seen at once
         requests.send(PREPARED)
-    become = _Server(requests, asked, template).serve()
+    become = _Server(requests, preload, template).serve()
     if become is not None:
         become()
         return
-    _end(asked)
+    _end(preload)
 
 
-def _end(asked: Preload) -> NoReturn:
+def _end(preload: Preload) -> NoReturn:
     """End everything that was started, and remove its folder."""
     end_descendants()
-    Disk().discard_tree(Path(asked.runtime_folder))
+    Disk().discard_tree(Path(preload.runtime_folder))
     with contextlib.suppress(OSError):
-        Path(asked.runtime_folder).parent.rmdir()
+        Path(preload.runtime_folder).parent.rmdir()
     os._exit(0)

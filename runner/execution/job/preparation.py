@@ -57,7 +57,7 @@ def read_notebook(raw: bytes) -> Unmarked:
 def choose(
     notebook: NotebookNode,
     *,
-    asked: str | None,
+    requested: str | None,
     allowed: Sequence[str],
     languages: Sequence[str],
     installed: Installed,
@@ -69,7 +69,7 @@ def choose(
     """
     return choose_kernel(
         KernelRules(allowed, languages, {name: one.language for name, one in installed.items()}),
-        asked=asked,
+        requested=requested,
         named=kernel_of(notebook),
         language=language_of(notebook),
     )
@@ -111,10 +111,10 @@ def startup_files(environment: Mapping[str, str]) -> list[Path]:
     home = Path(environment.get("HOME") or Path.home())
     base = Path(environment.get("IPYTHONDIR") or home / ".ipython").expanduser()
     profile = base / "profile_default"
-    found = [*profile.glob("startup/*.py"), *profile.glob("startup/*.ipy")]
+    files = [*profile.glob("startup/*.py"), *profile.glob("startup/*.ipy")]
     for place in (profile, *map(Path, _CONFIG_FOLDERS)):
-        found += [*place.glob("ipython*_config.py"), *place.glob("ipython*_config.json")]
-    return sorted(found)
+        files += [*place.glob("ipython*_config.py"), *place.glob("ipython*_config.json")]
+    return sorted(files)
 
 
 def runs_code_first(environment: Mapping[str, str]) -> bool:

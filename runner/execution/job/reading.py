@@ -58,9 +58,9 @@ def read_results(executed: Mapping[str, Any], written: int, sought: Sought) -> F
     end_at = time.monotonic() + sought.seconds
     for decodes, share in ((True, 0.6), (False, 1.0)):
         left = (end_at - time.monotonic()) * share
-        found = _read_apart(executed, sought, decodes=decodes, seconds=left)
-        if found is not None:
-            return found
+        apart = _read_apart(executed, sought, decodes=decodes, seconds=left)
+        if apart is not None:
+            return apart
     warning = (
         f"The results could not be read within {sought.seconds:g} s and the run's memory; they "
         "are in the executed notebook."
@@ -151,11 +151,13 @@ def _tell(
     try:
         die_with_parent(parent)
         gc.disable()
-        found = _read(executed, sought, decodes=decodes)
-        head = json.dumps({"problems": list(map(asdict, found.problems)), "said": found.warnings})
+        results = _read(executed, sought, decodes=decodes)
+        head = json.dumps(
+            {"problems": list(map(asdict, results.problems)), "said": results.warnings}
+        )
         with open(outlet, "wb") as pipe:
             pipe.write(f"{len(head)}\n{head}".encode())
-            pipe.write(found.results.encode())
+            pipe.write(results.results.encode())
             pipe.write(b"\n")
     finally:
         os._exit(0)
@@ -175,9 +177,9 @@ def _heard(fd: int, pid: int, most: int | None, seconds: float) -> Iterator[byte
             return
 
 
-def _understood(told: bytes) -> Found | None:
-    size, line, rest = told.partition(b"\n")
-    if not line or not told.endswith(b"\n"):
+def _understood(answer: bytes) -> Found | None:
+    size, line, rest = answer.partition(b"\n")
+    if not line or not answer.endswith(b"\n"):
         return None
     head, results = rest[: int(size)], rest[int(size) : -1]
     about = json.loads(head)

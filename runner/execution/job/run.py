@@ -505,14 +505,14 @@ def _exit_code(reply: Mapping[str, Any]) -> str | None:
 
 
 def _payloads(reply: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    found = reply.get("payload")
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    payloads = reply.get("payload")
+    return [one for one in payloads if isinstance(one, dict)] if isinstance(payloads, list) else []
 
 
 def _parent_of(msg: Mapping[str, Any]) -> str | None:
     parent = msg.get("parent_header")
-    found = parent.get("msg_id") if isinstance(parent, dict) else None
-    return found if isinstance(found, str) else None
+    parent_id = parent.get("msg_id") if isinstance(parent, dict) else None
+    return parent_id if isinstance(parent_id, str) else None
 
 
 def _kept(outputs: Iterable[Mapping[str, Any]]) -> int:

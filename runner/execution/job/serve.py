@@ -136,9 +136,9 @@ class _Forked:
         """
         if self._kernel is None:
             raise KernelNotReady(self.trouble)
-        trouble = forked.assign(self._channel, setting)
-        if trouble is not None:
-            raise KernelNotReady(trouble)
+        failure = forked.assign(self._channel, setting)
+        if failure is not None:
+            raise KernelNotReady(failure)
         return self._kernel
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ def _fork(folder: Path, template: KernelTemplate, cgroup: Cgroup | None) -> _For
 
 
 def serve_one(
-    connection: Connection, asked: Preload, template: KernelTemplate | None
+    connection: Connection, preload: Preload, template: KernelTemplate | None
 ) -> Become | None:
     """Execute the one order that comes over `connection`.
 
@@ -177,15 +177,15 @@ def serve_one(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wire.send(connection, "hello", pid=os.getpid())
     key = str(os.getpid())
-    folder, limits = Path(asked.runtime_folder) / key, asked.limits
-    cgroup = _make_cgroup(asked, key)
+    folder, limits = Path(preload.runtime_folder) / key, preload.limits
+    cgroup = _make_cgroup(preload, key)
     ready = _fork(folder, template, cgroup) if template is not None else None
     if ready is not None and not isinstance(ready, _Forked):
         return ready
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if ready is not None:
-        ready.bring_up(asked.kernel_start_seconds, limits)
+        ready.bring_up(preload.kernel_start_seconds, limits)
     else:
         folder.mkdir(mode=0o700, exist_ok=True)
     surroundings = Surroundings(folder, ready, installed_kernels(), limits, cgroup)
@@ -197,13 +197,13 @@ def serve_one(
     return None
 
 
-def _make_cgroup(asked: Preload, key: str) -> Cgroup | None:
+def _make_cgroup(preload: Preload, key: str) -> Cgroup | None:
     """Make the control group for this run's kernel, if the settings have one."""
-    if asked.cgroup is None:
+    if preload.cgroup is None:
         return None
-    memory = asked.limits.memory_mb
+    memory = preload.limits.memory_mb
     with_kernel = None if memory is None else memory + KERNEL_MB
-    return Cgroup.make(Path(asked.cgroup), key, with_kernel, asked.limits.processes)
+    return Cgroup.make(Path(preload.cgroup), key, with_kernel, preload.limits.processes)
 
 
 def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become | list[str]:
@@ -230,8 +230,8 @@ def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become |
     if outcome.failure is not None:
         log.warning("the rehearsal failed: %s", outcome.failure.message)
         return []
-    found: Any = json.loads(outcome.results)["modules"]
-    return list(found)
+    modules: Any = json.loads(outcome.results)["modules"]
+    return list(modules)
 
 
 def _rehearsed() -> bytes:
@@ -273,16 +273,16 @@ class _Job:
     def execute(self, raw: bytes) -> tuple[Outcome, bytes | None]:
         """Run the whole order. A notebook that fails, or will not run, is an outcome."""
         try:
-            given = read_notebook(raw)
-            notebook = given.notebook
-            if given.note is not None and not self._order.parameters:
-                self._warnings.append(given.note)
+            unmarked = read_notebook(raw)
+            notebook = unmarked.notebook
+            if unmarked.note is not None and not self._order.parameters:
+                self._warnings.append(unmarked.note)
             total = sum(1 for cell in notebook.cells if is_executed(cell) and not is_injected(cell))
             self._cells = CellCount(total=total, executed=0)
             choice = self._choose(notebook)
             self._check_parameters(notebook)
             kernel = self._start_kernel(notebook, choice)
-            return self._run(given, choice, kernel)
+            return self._run(unmarked, choice, kernel)
         except Refused as refused:
             return self._outcome(refused.failure), None
         except KernelNotReady as error:
@@ -307,7 +307,7 @@ class _Job:
         self._used = KernelUsed(name=None, requested=order.kernel or kernel_of(notebook))
         choice = choose(
             notebook,
-            asked=order.kernel,
+            requested=order.kernel,
             allowed=order.allowed_kernels,
             languages=order.languages,
             installed=self._surroundings.installed,
@@ -334,7 +334,7 @@ class _Job:
         self._warnings.append(unknown)
 
     def _start_kernel(self, notebook: NotebookNode, choice: KernelChoice) -> RunningKernel:
-        order, found = self._order, self._surroundings.installed[choice.name]
+        order, spec = self._order, self._surroundings.installed[choice.name]
         folder = order.folder or order.output_folder
         environment = {
             **os.environ,
@@ -342,9 +342,9 @@ class _Job:
             "RUNNER_NAME": order.name,
             "RUNNER_OUTPUT_DIR": order.output_folder,
         }
-        if found.prefix is not None:
-            environment = activated(environment, found.prefix)
-        check_modules(notebook, choice, found.python, folder, environment)
+        if spec.prefix is not None:
+            environment = activated(environment, spec.prefix)
+        check_modules(notebook, choice, spec.python, folder, environment)
         packages = None
         if order.packages_folder is not None:
             packages = make_packages(order.packages_folder)
@@ -383,9 +383,9 @@ class _Job:
         return kernel
 
     def _run(
-        self, given: Unmarked, choice: KernelChoice, kernel: RunningKernel
+        self, unmarked: Unmarked, choice: KernelChoice, kernel: RunningKernel
     ) -> tuple[Outcome, bytes]:
-        order, notebook = self._order, given.notebook
+        order, notebook = self._order, unmarked.notebook
         self._send("ready")
         run = Run(kernel, order.output_bytes, self._report)
         guard = guard_of(kernel, self._limits, self._surroundings.cgroup)
@@ -422,7 +422,7 @@ class _Job:
         before = list(self._warnings)
         is_changed = False
         try:
-            failure = failure_of(error, run, given, known)
+            failure = failure_of(error, run, unmarked, known)
             outcome = self._finished(executed, failure, run.written)
         finally:
             ending = kernel.end(run.drain)
@@ -437,9 +437,9 @@ class _Job:
     def _finished(
         self, executed: NotebookNode, failure: Failure | None, written: int
     ) -> tuple[Outcome, bytes]:
-        found = read_results(executed, written, self._sought())
-        self._warnings.extend(found.warnings)
-        problems = [f"{problem.name}: {problem.message}" for problem in found.problems]
+        extracted = read_results(executed, written, self._sought())
+        self._warnings.extend(extracted.warnings)
+        problems = [f"{problem.name}: {problem.message}" for problem in extracted.problems]
         if problems and failure is None:
             failure = Failure(
                 error_type=ErrorType.RESULT_EXTRACTION_ERROR,
@@ -453,7 +453,7 @@ class _Job:
             if cell.cell_type == "code" and cell.execution_count and not is_injected(cell)
         )
         self._cells = CellCount(total=self._cells.total, executed=count)
-        return self._outcome(failure, found.results), _to_bytes(executed)
+        return self._outcome(failure, extracted.results), _to_bytes(executed)
 
     def _sought(self) -> Sought:
         order, memory_mb = self._order, self._limits.memory_mb

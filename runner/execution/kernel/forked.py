@@ -425,8 +425,8 @@ def _modules_in(folder: str) -> Iterator[str]:
 def _look_in(packages: str) -> None:
     """Put a folder of packages before the environment's own, as the module site does."""
     places = {*site.getsitepackages(), site.getusersitepackages()}
-    found = (index for index, entry in enumerate(sys.path) if entry in places)
-    sys.path.insert(next(found, len(sys.path)), packages)
+    positions = (index for index, entry in enumerate(sys.path) if entry in places)
+    sys.path.insert(next(positions, len(sys.path)), packages)
 
 
 def _set_environment(environment: Mapping[str, str]) -> None:
@@ -485,7 +485,7 @@ def _let_go(shell: Any) -> None:
     shell.user_ns.clear()
     shell.displayhook.flush()
     gc.collect()
-    for found in gc.get_objects():
-        if issubclass(type(found), io.IOBase):  # a proxy asks what is gone already
+    for thing in gc.get_objects():
+        if issubclass(type(thing), io.IOBase):  # a proxy asks what is gone already
             with contextlib.suppress(Exception):
-                found.flush()
+                thing.flush()

@@ -152,8 +152,8 @@ def _base(mounts: tuple[Path, ...], own: Path) -> Path:
     paths = [line[3:] for line in _read(own).splitlines() if line.startswith("0::")]
     for mount in mounts:
         if paths and (mount / "cgroup.controllers").exists():
-            found = mount / paths[0].lstrip("/")
-            return found.parent if found.name == OWN else found
+            group = mount / paths[0].lstrip("/")
+            return group.parent if group.name == OWN else group
     raise NoCgroup("there is no cgroup of version 2")
 
 

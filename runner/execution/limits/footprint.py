@@ -59,11 +59,11 @@ def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
     """
     if not _HAS_PROC:
         return sum(_unique_by_psutil(pid) for pid in pids)
-    found = sum(_pages(pid).part for pid in pids)
+    total = sum(_pages(pid).part for pid in pids)
     if not is_forked:
-        return found
+        return total
     mine = _pages(os.getpid())
-    return max(found - min(mine.inherited_part * len(pids), mine.inherited), 0)
+    return max(total - min(mine.inherited_part * len(pids), mine.inherited), 0)
 
 
 def held_memory(pid: int) -> int:
@@ -145,14 +145,14 @@ def _pages(pid: int) -> _Pages:
 
 def _fields(path: str) -> dict[bytes, int]:
     """Read a file of lines like `VmRSS:  1234 kB`, times 1024; empty if it is gone."""
-    found: dict[bytes, int] = {}
+    numbers: dict[bytes, int] = {}
     with contextlib.suppress(OSError), open(path, "rb") as file:
         for line in file.read().splitlines():
             name, _, rest = line.partition(b":")
             words = rest.split()
             if words and words[0].isdigit():
-                found[name] = int(words[0]) * _KILOBYTE
-    return found
+                numbers[name] = int(words[0]) * _KILOBYTE
+    return numbers
 
 
 def _unique_by_psutil(pid: int) -> int:

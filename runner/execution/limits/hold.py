@@ -44,8 +44,8 @@ def limits_of(limits: RunLimits, resources: Resources) -> RunLimits:
     """Return the limits of one run: its own request where it names one, else the general ones."""
     if resources.memory_mb is None:
         return limits
-    asked = {"memory_mb": resources.memory_mb, "memory_key": "resources.memory_mb"}
-    return limits.model_copy(update=asked)
+    own = {"memory_mb": resources.memory_mb, "memory_key": "resources.memory_mb"}
+    return limits.model_copy(update=own)
 
 
 def hold(pid: int, limits: RunLimits, user_tasks: int | None) -> None:

@@ -111,14 +111,14 @@ def _wait_for(pids: Collection[int]) -> None:
 
 
 def _trackers() -> list[int]:
-    found = []
+    trackers = []
     for number, pid in enumerate(_below(os.getpid())):
         if number >= MANY:
             return []
         with contextlib.suppress(OSError):
             if _TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return found
+                trackers.append(pid)
+    return trackers
 
 
 def _below(pid: int) -> Iterator[int]:
@@ -136,19 +136,19 @@ def _all_pids() -> Iterator[int]:
 def _used_by(pid: int, folder: Path) -> set[str]:
     """List the paths below `folder` that a process has mapped or open, as far as it may be read."""
     start = f"{folder}/"
-    found = set()
+    paths = set()
     with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
         for line in file:
             _, mark, rest = line.partition(start.encode())
             if mark:
-                found.add(start + os.fsdecode(rest.rstrip(b"\n")))
+                paths.add(start + os.fsdecode(rest.rstrip(b"\n")))
     with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with contextlib.suppress(OSError):
                 path = str(Path(f"/proc/{pid}/fd/{name}").readlink())
                 if path.startswith(start):
-                    found.add(path)
-    return found
+                    paths.add(path)
+    return paths
 
 
 def _entries(folder: Path, *, is_inner: bool = False) -> Iterator[_Entry]:

@@ -226,8 +226,8 @@ class Pool:
         self._servers += 1
         folder = Path(self._preload.runtime_folder) / str(self._servers)
         folder.mkdir(mode=0o700)
-        asked = self._preload.model_copy(update={"runtime_folder": str(folder)})
-        return self._start_server(asked)
+        preload = self._preload.model_copy(update={"runtime_folder": str(folder)})
+        return self._start_server(preload)
 
     def _renew(self) -> None:
         old = self._server
@@ -274,11 +274,11 @@ class Pool:
                 self._put_off(now)
                 self._renew()
             return
-        found = self._installed()
-        if found == self._fingerprint:
+        current = self._installed()
+        if current == self._fingerprint:
             self._changed_at = None
-        elif self._changed_at is None or found != self._last_seen:
-            self._changed_at, self._last_seen = now, found
+        elif self._changed_at is None or current != self._last_seen:
+            self._changed_at, self._last_seen = now, current
         elif now - self._changed_at >= SETTLED_SECONDS:
             log.info("installed packages have changed; starting another preload server")
             self._renew()

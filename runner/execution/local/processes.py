@@ -164,7 +164,7 @@ class JobProcesses:
                 limits=limits,
                 cgroup=None if cgroup is None else str(cgroup),
             ),
-            start_server=lambda asked: PreloadServer(asked, environment, instance),
+            start_server=lambda config: PreloadServer(config, environment, instance),
             installed=lambda: fingerprint(environment),
             size=warm,
             clock=clock,

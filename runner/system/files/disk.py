@@ -302,8 +302,8 @@ class _Removal:
     def _remove_files(self, cursor: Cursor) -> list[str]:
         """Remove everything in one folder except folders; return the names of those."""
         folders: list[str] = []
-        with os.scandir(cursor.fd) as found:
-            entries = list(found)
+        with os.scandir(cursor.fd) as listing:
+            entries = list(listing)
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
@@ -315,15 +315,15 @@ class _Removal:
             self._unlink(cursor.fd, entry.name, _shown(cursor, entry.name))
         return folders
 
-    def _unlink(self, above: int, name: str, shown: str) -> None:
+    def _unlink(self, above: int, name: str, path: str) -> None:
         try:
             os.unlink(name, dir_fd=above)
         except FileNotFoundError:
             return
         except OSError as error:
-            self._note(error, shown)
+            self._note(error, path)
 
-    def _remove_folder(self, above: int, name: str, shown: str) -> None:
+    def _remove_folder(self, above: int, name: str, path: str) -> None:
         try:
             os.rmdir(name, dir_fd=above)
         except FileNotFoundError:
@@ -331,10 +331,10 @@ class _Removal:
         except OSError as error:
             # What stays in it has been noted already.
             if self._first is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                self._note(error, shown)
+                self._note(error, path)
 
-    def _note(self, error: OSError, shown: str) -> None:
-        self._first = self._first or (error, shown[-SHOWN_PATH:])
+    def _note(self, error: OSError, path: str) -> None:
+        self._first = self._first or (error, path[-SHOWN_PATH:])
         self._left += 1
 
 
@@ -385,10 +385,10 @@ def read_regular(path: Path) -> bytes:
 def same_file(path: Path, content: bytes) -> bool:
     """Return whether a regular file with exactly this content lies at `path`."""
     try:
-        found = path.lstat()
+        status = path.lstat()
         return (
-            stat.S_ISREG(found.st_mode)
-            and found.st_size == len(content)
+            stat.S_ISREG(status.st_mode)
+            and status.st_size == len(content)
             and path.read_bytes() == content
         )
     except OSError:

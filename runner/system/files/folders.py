@@ -222,8 +222,8 @@ def _list(cursor: Cursor, folders: list[str], skips: Callable[[str], bool]) -> I
     """List one folder; the names of its folders go into `folders`."""
     above = "".join(f"{part}/" for part in cursor.parts)
     try:
-        with os.scandir(cursor.fd) as found:
-            entries = list(found)
+        with os.scandir(cursor.fd) as listing:
+            entries = list(listing)
     except OSError as error:
         yield Entry(above.rstrip("/"), Kind.CLOSED, reason_of(error))
         return
@@ -259,8 +259,8 @@ def reason_of(error: OSError) -> str:
 
 
 def _identity(fd: int) -> tuple[int, int]:
-    found = os.fstat(fd)
-    return found.st_dev, found.st_ino
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 def _mount_of(fd: int) -> tuple[int, str]:

@@ -52,11 +52,11 @@ def mount_of(folder: Path, table: str | None = None) -> Mount:
     `table` is the text of mountinfo; by default, this process's own.
     """
     real = os.path.realpath(folder)
-    found = Mount("/", "unknown")
+    deepest = Mount("/", "unknown")
     for mount in _mounts(read_table() if table is None else table):
-        if _is_below(real, mount.point) and len(mount.point) >= len(found.point):
-            found = mount
-    return found
+        if _is_below(real, mount.point) and len(mount.point) >= len(deepest.point):
+            deepest = mount
+    return deepest
 
 
 def least_trusted(folder: Path, table: str | None = None) -> Mount:

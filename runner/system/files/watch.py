@@ -103,11 +103,11 @@ class Watch:
 
     def _identity(self) -> tuple[int, int] | None:
         try:
-            found = self._folder.stat()
+            status = self._folder.stat()
         except OSError as error:
             self.trouble = f"{self._folder} is not there: {error.strerror}"
             return None
-        return (found.st_dev, found.st_ino)
+        return (status.st_dev, status.st_ino)
 
     def _is_settled(self, identity: tuple[int, int]) -> bool:
         if identity != self._tried or (self._observer is not None and not self._observer.sees):
@@ -131,8 +131,8 @@ class Watch:
         self.trouble = None
         return True
 
-    def _say(self, trouble: str) -> bool:
-        reason = f"{trouble}; polling instead"
+    def _say(self, cause: str) -> bool:
+        reason = f"{cause}; polling instead"
         if reason != self.trouble:
             log.warning("%s: %s", self._folder, reason)
         self.trouble = reason

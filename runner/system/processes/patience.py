@@ -95,16 +95,16 @@ def ask_apart(looks: Mapping[str, Callable[[], T]], seconds: float) -> dict[str,
     """
     began = time.monotonic()
     reading = {key: _fork(look) for key, look in looks.items()}
-    found: dict[str, T | NoAnswer] = {}
+    answers: dict[str, T | NoAnswer] = {}
     for key, fd in reading.items():
         answer = _read(fd, began + seconds)
         if answer is None:
-            found[key] = NoAnswer(time.monotonic() - began)
+            answers[key] = NoAnswer(time.monotonic() - began)
         elif answer.error is not None:
             raise answer.error
         else:
-            found[key] = cast(T, answer.value)
-    return found
+            answers[key] = cast(T, answer.value)
+    return answers
 
 
 def _fork(look: Callable[[], object]) -> int:

@@ -59,18 +59,18 @@ def end_descendants(
 
 def _signal_descendants(number: int, keep: Collection[int], spare: Collection[int]) -> list[int]:
     """Signal each process before looking for its children: so it starts no more meanwhile."""
-    found: list[int] = []
+    signalled: list[int] = []
     pending = children(os.getpid())
     while pending:
         pid = pending.pop()
         if pid in spare:
             continue
         if pid not in keep:
-            found.append(pid)
+            signalled.append(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
         pending.extend(children(pid))
-    return found
+    return signalled
 
 
 def _freeze(keep: Collection[int], spare: Collection[int], deadline: float) -> None:
@@ -81,10 +81,10 @@ def _freeze(keep: Collection[int], spare: Collection[int], deadline: float) -> N
     """
     known: set[int] = set()
     while time.monotonic() < deadline:
-        found = set(_signal_descendants(signal.SIGSTOP, keep, spare))
-        if found <= known:
+        stopped = set(_signal_descendants(signal.SIGSTOP, keep, spare))
+        if stopped <= known:
             break
-        known |= found
+        known |= stopped
 
 
 def come_before_others() -> None:
@@ -101,12 +101,12 @@ def end_marked(instance: str) -> list[int]:
 
     The one owner calls it before it starts anything itself.
     """
-    found = [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark(p) == instance]
-    for process in found:
+    marked = [p for p in psutil.process_iter() if p.pid != os.getpid() and _mark(p) == instance]
+    for process in marked:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(found, timeout=5)
-    return [process.pid for process in found]
+    psutil.wait_procs(marked, timeout=5)
+    return [process.pid for process in marked]
 
 
 def _mark(process: psutil.Process) -> str | None:
@@ -127,13 +127,13 @@ def children(pid: int) -> list[int]:
             return [child.pid for child in psutil.Process(pid).children()]
         except psutil.Error:
             return []
-    found: list[int] = []
+    pids: list[int] = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 lines = Path(f"/proc/{pid}/task/{thread}/children").read_bytes()
-                found.extend(map(int, lines.split()))
-    return found
+                pids.extend(map(int, lines.split()))
+    return pids
 
 
 def cpu_seconds(pid: int) -> float:
