@@ -1,4 +1,4 @@
-"""The command line's beginning: `runner`, and `python -m runner`. Nothing else."""
+"""The start of the command line: `runner`, and `python -m runner`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The gateway for Python callers: submits, waits as long as it takes, and gives typed results.
+"""The gateway for Python callers: submits, waits as long as it takes, and returns typed results.
 
 Speaks HTTP only; it needs no folder, and imports nothing of the runner but its values.
 """
@@ -16,7 +16,7 @@ import requests
 from runner.contract.outcome import ErrorResult, Result
 
 WAIT_SECONDS = 25.0
-"""One request waits so long; the next one goes on waiting. Proxies cut off longer ones."""
+"""How long one request waits before the next continues. Proxies cut off longer ones."""
 AGAIN_SECONDS = 0.5
 LAST_AGAIN_SECONDS = 10.0
 
@@ -33,7 +33,7 @@ class JobFailed(Exception):
 
 
 class RequestRefused(Exception):
-    """The gateway made no job of it: `status, error_type, message`."""
+    """The gateway made no job of a request: `status, error_type, message`."""
 
     def __init__(self, status: int, error_type: str, message: str) -> None:
         super().__init__(status, error_type, message)
@@ -53,10 +53,10 @@ class Client:
     token: str | None = None
     options: Mapping[str, Any] | None = None
     give_up_seconds: float = 60.0
-    """How long a gateway that cannot be reached is tried again."""
+    """How long to try a gateway that cannot be reached."""
 
     def __post_init__(self) -> None:
-        """Look at the address, before it is used.
+        """Check the address before it is used.
 
         Raises:
             ValueError: it has no scheme.
@@ -68,7 +68,7 @@ class Client:
             )
 
     def having(self, **options: Any) -> "Client":
-        """The same gateway with options.
+        """Return the same gateway with other options.
 
         They are `timeout_seconds`, `kernel`, `retries`, `resources`, and `name`.
         """
@@ -88,7 +88,7 @@ class Client:
         return self.result(self.submit(notebook, **parameters))
 
     def submit(self, notebook: str | Path | Mapping[str, Any], /, **parameters: Any) -> str:
-        """Submit a notebook and give its job's id.
+        """Submit a notebook and return its job's id.
 
         Raises:
             RequestRefused, requests.ConnectionError: see `run`.
@@ -118,7 +118,7 @@ class Client:
             return Result.model_validate(found)
 
     def job(self, job_id: str, wait_seconds: float = 0) -> dict[str, Any]:
-        """A job's state, progress and result; waits for the latter up to `wait_seconds`.
+        """Return a job's state, progress and result; wait for the result up to `wait_seconds`.
 
         Raises:
             RequestRefused, requests.ConnectionError: see `run`.
@@ -134,7 +134,7 @@ class Client:
         self._ask("DELETE", f"/jobs/{job_id}")
 
     def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        """Ask until there is an answer; every request here may be repeated."""
+        """Repeat a request until there is an answer; every request here may be repeated."""
         headers = dict(more.pop("headers", {}))
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"

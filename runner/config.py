@@ -60,7 +60,7 @@ SHORT_NAMES = (
 MEGABYTE = 1024 * 1024
 
 DEFAULT_TOKEN = "changeme"  # noqa: S105 - the one that everybody knows
-"""What JupyterLab asks for where nobody chose a token: only this machine can reach it then."""
+"""JupyterLab's token if nobody chose one: only this machine can reach it then."""
 
 
 class ConfigError(Exception):
@@ -68,13 +68,13 @@ class ConfigError(Exception):
 
 
 class Section(BaseModel):
-    """A part of the settings; keys that nobody declared are errors."""
+    """A part of the settings; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Limits(Section):
-    """What one request may take."""
+    """The limits of one request."""
 
     notebook_mb: float = Field(5, gt=0)
     run_seconds: float = Field(300, gt=0)
@@ -102,7 +102,7 @@ class Limits(Section):
 
 
 class Kernels(Section):
-    """Which kernels run notebooks, and how they come to be."""
+    """Which kernels run notebooks, and how they start."""
 
     allowed: tuple[str, ...] = ("python3",)
     languages: tuple[str, ...] = ("python",)
@@ -114,7 +114,7 @@ class Kernels(Section):
 
 
 class Tls(Section):
-    """The files (PEM) with which scheduler, workers and runner know each other."""
+    """The files (PEM) with which scheduler, workers and runner recognise each other."""
 
     ca_file: Path
     cert_file: Path
@@ -122,7 +122,7 @@ class Tls(Section):
 
 
 class Dask(Section):
-    """The cluster that runs notebooks where `executor` is `dask`."""
+    """The cluster that runs notebooks if `executor` is `dask`."""
 
     address: str | None = Field(None, pattern=r"^[a-z]+://.+")
     tls: Tls | None = None
@@ -164,7 +164,7 @@ class Intake(Section):
 
 
 class Results(Section):
-    """What of an executed notebook is reported."""
+    """Which parts of an executed notebook are reported."""
 
     scrapbook: bool = True
     tag: str = Field("results", min_length=1)
@@ -179,7 +179,7 @@ class History(Section):
 
 
 class Listening(Section):
-    """What every server of the house has: an address, and who gets in."""
+    """The settings that every server has: its address, and who gets in."""
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(0, ge=0, le=65535)
@@ -192,7 +192,7 @@ class Listening(Section):
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _by_comma(cls, value: object) -> object:
-        """In the environment a list of names is easier to write than JSON."""
+        """Split a list of names at commas: that is easier to write in the environment than JSON."""
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
@@ -296,7 +296,7 @@ class Settings(BaseSettings):
 
     @property
     def rules(self) -> Rules:
-        """What requests are held to."""
+        """The rules for requests."""
         limits = self.limits
         return Rules(limits.max_run_seconds, limits.memory_mb, self.execution.is_cluster)
 
@@ -314,9 +314,9 @@ class Settings(BaseSettings):
 def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = None) -> Settings:
     """Read the settings, once.
 
-    `config` is a file that must exist; without it, `config.yaml` of the current folder is read
-    where there is one. `flags` are folders from the command line, relative to the current folder.
-    All other relative folders count from the config file.
+    `config` is a file that must exist; without it, `config.yaml` of the current folder is read if
+    it exists. `flags` are folders from the command line, relative to the current folder. All other
+    relative folders count from the config file.
 
     Raises:
         ConfigError: an unknown key, a wrong type, an unreadable file.
@@ -357,7 +357,7 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
 
 
 def _place(base: Path, written: Path) -> Path:
-    """A path of the settings: `~` is a home folder, and a relative one counts from `base`."""
+    """Resolve a path of the settings: `~` is a home folder, others count from `base`."""
     return Path(os.path.normpath(base / os.path.expanduser(written)))  # noqa: PTH111
 
 
@@ -365,9 +365,9 @@ FOLDERS = ("inbox", "outbox", "notebooks", "state")
 
 
 def check_apart(settings: Settings) -> None:
-    """Refuse folders of which one is, or lies in, another: what goes out would come in again.
+    """Refuse folders that are, or lie in, one another: outputs would come in again.
 
-    Also through links, and where one folder is mounted at two places.
+    This includes links, and one folder mounted at two places.
 
     Raises:
         ConfigError
@@ -380,7 +380,7 @@ def check_apart(settings: Settings) -> None:
 
 
 def _check_names_apart(settings: Settings) -> None:
-    """The same by the paths alone, which asks no disk: one of them may be away.
+    """Do the same by the paths alone, without the disk: one of them may be away.
 
     Raises:
         ConfigError
@@ -406,7 +406,7 @@ def _not_apart(settings: Settings, inner: str, outer: str) -> ConfigError:
 
 
 def _ancestry(folder: Path) -> list[tuple[int, int] | str]:
-    """What tells a folder and each above it apart; its name while it is not there."""
+    """Identify a folder and each above it; by name while it is missing."""
     real = Path(os.path.realpath(folder))
     found: list[tuple[int, int] | str] = []
     for place in (real, *real.parents):
@@ -420,7 +420,7 @@ def _ancestry(folder: Path) -> list[tuple[int, int] | str]:
 
 
 def _with_token(name: str, server: Listening, base: Path) -> Listening:
-    """A server's settings with the token out of its file, if one is named.
+    """Read a server's token from its file, if one is named.
 
     Raises:
         ConfigError: the file cannot be read or is empty, or there is a token beside it.
@@ -442,7 +442,7 @@ def _with_token(name: str, server: Listening, base: Path) -> Listening:
 
 
 def available_cores() -> int:
-    """Cores by CPU affinity and by the cgroup's quota, whichever is less; at least 1."""
+    """Count cores by CPU affinity and by the cgroup's quota, whichever is less; at least 1."""
     by_affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     cores = by_affinity or os.cpu_count() or 1
     quota = _cgroup_quota()
@@ -450,7 +450,7 @@ def available_cores() -> int:
 
 
 def _cgroup_quota() -> float | None:
-    """CPUs by cgroup v2 `cpu.max` or v1 `cpu.cfs_quota_us`; None without a limit."""
+    """Read CPUs from cgroup v2 `cpu.max` or v1 `cpu.cfs_quota_us`; None without a limit."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)
@@ -465,10 +465,10 @@ def _cgroup_quota() -> float | None:
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that this process and its children may have; None where that is unknown.
+    """Return the bytes of memory that this process and its children may have; None if unknown.
 
-    The machine's, or less if the container or service has a limit (cgroup v2 `memory.max`, v1
-    `memory.limit_in_bytes`).
+    This is the machine's memory, or less if the container or service has a limit (cgroup v2
+    `memory.max`, v1 `memory.limit_in_bytes`).
     """
     if "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
@@ -480,7 +480,7 @@ def available_memory() -> int | None:
 
 
 def _memory_limits() -> Iterator[Path]:
-    """Of the group that this process is in, and of all above it as far as they can be seen."""
+    """Yield the limits of this process's group, and of all visible ones above it."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -510,7 +510,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _without_nulls(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A key without a value means its default, in every section."""
+    """Drop keys without a value, in every section: they mean their default."""
     return {
         key: _without_nulls(value) if isinstance(value, dict) else value
         for key, value in section.items()
@@ -534,7 +534,7 @@ def _environment() -> dict[str, Any]:
 
 
 def _no_json(error: SettingsError) -> str:
-    """Which variable holds no list or mapping; the error itself names its section alone."""
+    """Name the variable that holds no list or mapping; the error itself names only its section."""
     text = getattr(error.__cause__, "doc", None)
     named = (
         name
@@ -559,7 +559,7 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known_beside(place: Sequence[str | int]) -> str:
-    """The settings that there are where an unknown one was written."""
+    """List the known settings beside an unknown one."""
     section: type[BaseModel] = Settings
     for part in place[:-1]:
         kind = section.model_fields[str(part)].annotation
@@ -576,7 +576,7 @@ _EXPECTED = {
     "model_type": "This is a section; its settings go below it, each as `key: value`",
     "tuple_type": "Input should be a list, such as `[one, two]`",
 }
-"""Where pydantic speaks of Python's types, which a settings file does not have."""
+"""Words for pydantic's Python types, which a settings file does not have."""
 
 
 def _sentence(error: ValidationError) -> str:

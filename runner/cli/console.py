@@ -1,6 +1,6 @@
-"""What a person sees in a terminal: tables, and the summary of a finished job.
+"""Formats tables and the summary of a finished job for a terminal.
 
-Pure rules over values; whatever comes from elsewhere leaves here without control characters.
+Pure; foreign text leaves here without control characters.
 """
 
 import re
@@ -17,21 +17,21 @@ from runner.contract.text.strict_json import JsonValue, dumps_compact
 NARROWEST = 12
 GAP = "  "
 VALUES = 12
-"""Results that a summary names; of more it tells the number."""
+"""Most results that a summary names; it counts the others."""
 VALUE_CHARACTERS = 60
 TRACEBACK_LINES = 12
 FRAME_LINES = 8
 CELL = re.compile(r"(Cell In|Input In ?)\[\d+\]")
-"""How a traceback begins the lines of a cell, by IPython's version."""
+"""Matches the beginning of a cell's lines in a traceback, by IPython's version."""
 
 
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, cut: Sequence[int] = ()
 ) -> list[str]:
-    """A line for each row, whatever its width is.
+    """Format one line for each row.
 
-    In a terminal of `width` the columns `cut`, in that order, give way until it fits: the last of
-    them first. What else there is, such as an id, stays whole.
+    In a terminal of `width`, the columns `cut` shrink until the table fits: the last of them first.
+    Other columns, such as an id, stay whole.
     """
     cells = [[one_line(cell) for cell in row] for row in (header, *rows)]
     widths = [max(cell_len(row[n]) for row in cells) for n in range(len(header))]
@@ -44,7 +44,7 @@ def table(
 
 
 def hanging(before: str, text: str, width: int | None) -> list[str]:
-    """Text behind `before`, in a terminal of `width` wrapped between words and below itself."""
+    """Put text after `before`, wrapped between words and indented in a terminal of `width`."""
     if width is None or width < len(before) + NARROWEST:
         return [before + text]
     lines = wrap(text, width - len(before), break_long_words=False, break_on_hyphens=False)
@@ -58,9 +58,9 @@ def _fit(text: str, width: int) -> str:
 
 
 def summary(report: Mapping[str, JsonValue], paths: Mapping[str, Path]) -> str:
-    """A finished job in a few lines: how it ended, its values, where the rest lies.
+    """Summarise a finished job in a few lines: how it ended, its values, where the rest lies.
 
-    `paths` are files to look at, by what they are.
+    `paths` are files to look at, by description.
     """
     lines = [_headline(report)]
     if report.get("message") is not None:
@@ -84,7 +84,7 @@ def summary(report: Mapping[str, JsonValue], paths: Mapping[str, Path]) -> str:
 
 
 def _traceback(lines: Sequence[str]) -> list[str]:
-    """Its end, and before that the cell's own line, where the error arose in what it called."""
+    """Keep its end, and before that the cell's own line if the error arose below it."""
     left_out = len(lines) - TRACEBACK_LINES
     if left_out <= 0:
         return list(lines)
@@ -95,7 +95,7 @@ def _traceback(lines: Sequence[str]) -> list[str]:
 
 
 def _headline(report: Mapping[str, JsonValue]) -> str:
-    """`loan succeeded in 0.7 s, 5 of 5 cells, job 9a1023f7`."""
+    """Write `loan succeeded in 0.7 s, 5 of 5 cells, job 9a1023f7`."""
     said = f"{report['name']} {report['status']} in {report['duration_seconds']} s"
     cells = report.get("cells")
     if isinstance(cells, dict):
@@ -104,7 +104,7 @@ def _headline(report: Mapping[str, JsonValue]) -> str:
 
 
 def _brief(value: JsonValue) -> str:
-    """A result on one line: a value, the size of a table, or the kinds of what a cell showed."""
+    """Describe a result on one line: a value, the size of a table, or a cell's kinds of output."""
     if isinstance(value, dict) and {"columns", "data"} <= value.keys():
         columns, rows = value["columns"], value["data"]
         if isinstance(columns, list) and isinstance(rows, list):

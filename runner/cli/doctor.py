@@ -1,7 +1,7 @@
-"""Tries out everything that the runner will need, and says in plain words what to change.
+"""Checks everything that the runner will need, and says in plain words what to change.
 
-Writes one hidden canary folder into each of the four folders and takes it away again. Mends
-nothing, takes no lock, and may be asked while a runner works.
+Writes one hidden canary folder into each of the four folders and removes it again. Repairs nothing,
+takes no lock, and may run beside a runner.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """Severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -67,7 +67,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what is so, and what to do about it."""
+    """One check: its result, and what to do about it."""
 
     check: str
     level: Level
@@ -131,7 +131,7 @@ def _apart(settings: Settings) -> Iterator[Finding]:
 
 
 def _limits(use_cgroup: bool) -> Finding:
-    """How runs are held to what they may take; both ways do."""
+    """Check how runs are held to their limits; both ways do."""
     why = "as limits.use_cgroup says"
     if use_cgroup:
         try:
@@ -157,7 +157,7 @@ def _silent(settings: Settings, name: str, no_answer: NoAnswer) -> Finding:
 
 
 def _of_the_runner(settings: Settings) -> Iterator[Finding]:
-    """What a runner that works says of itself, of single jobs and names too."""
+    """Repeat a working runner's own reports, also on single jobs and names."""
     told = pulse.read(settings.state)
     if told is None or pulse.is_stale(told, time.monotonic()):
         return
@@ -168,7 +168,7 @@ def _of_the_runner(settings: Settings) -> Iterator[Finding]:
 
 
 def _missing(settings: Settings, name: str) -> Finding | None:
-    """Why a folder cannot be looked at: not made yet, gone, or only its empty mount point left."""
+    """Say why a folder cannot be checked: never made, gone, or an empty mount point."""
     folder: Path = getattr(settings, name)
     point = _fact(settings.state, mount_fact(folder))
     trouble = Anchor(folder, point).trouble()
@@ -225,7 +225,7 @@ def _may_write(folder: Path) -> bool:
 def _canary(
     folder: Path, name: str, kind: str, disk: Disk, wall: Callable[[], float]
 ) -> Iterator[Finding]:
-    """Create, sync, rename, as each result does; then the clock."""
+    """Create, sync and rename, as each result does; then check the clock."""
     place = folder / f"{CANARY_PREFIX}{secrets.token_hex(8)}"
     step = "make a folder"
     try:
@@ -271,7 +271,7 @@ def _canary(
 
 
 def _remove(place: Path, disk: Disk) -> None:
-    """Nothing is left behind; what cannot be removed could not be made either."""
+    """Remove the canary; an entry that cannot be removed could not be made either."""
     try:
         disk.remove_tree(place)
     except OSError:
@@ -279,7 +279,7 @@ def _remove(place: Path, disk: Disk) -> None:
 
 
 def advice_for(folder: Path, error: OSError) -> str:
-    """What to do where a folder cannot be used."""
+    """Say what to do about a folder that cannot be used."""
     user = f"user {os.geteuid()}"
     try:
         owner = folder.stat()
@@ -316,7 +316,7 @@ def _space(folder: Path, name: str, free_mb: float) -> Iterator[Finding]:
 
 
 def _others(inbox: Path) -> Iterator[Finding]:
-    """Whether what others drop can be taken away from them."""
+    """Check whether the runner can take the files of others."""
     found = inbox.stat()
     us = os.geteuid()
     if found.st_mode & stat.S_ISVTX and us not in (0, found.st_uid):
@@ -329,7 +329,7 @@ def _others(inbox: Path) -> Iterator[Finding]:
 
 
 def _entries(inbox: Path) -> Iterator[Finding]:
-    """Files that lie in the inbox and cannot be read, of the first couple of thousand."""
+    """List unreadable files of the inbox, among the first couple of thousand."""
     refused = []
     for folder, _, files in itertools.islice(os.walk(inbox), LOOKED_THROUGH):
         for name in files[:LOOKED_THROUGH]:
@@ -346,7 +346,7 @@ def _entries(inbox: Path) -> Iterator[Finding]:
 
 
 def _watching(settings: Settings, disk: Disk) -> Iterator[Finding]:
-    """Which way of watching is used, why, and whether it works."""
+    """Check which way of watching is used, why, and whether it works."""
     inbox, intake = settings.inbox, settings.intake
     mount = least_trusted(inbox)
     where = f"the {mount.kind} mount at {mount.point}"
@@ -408,7 +408,7 @@ def _try_events(inbox: Path, disk: Disk) -> Iterator[Finding]:
 
 
 def _lease(path: Path) -> Finding:
-    """On a file of our own; one of another user needs the right to it besides (CAP_LEASE)."""
+    """Check a lease on a file of our own; another user's file also needs the right CAP_LEASE."""
     lease.ignore_breaks()
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -445,7 +445,7 @@ def _locks(settings: Settings) -> Iterator[Finding]:
 
 
 def machine_memory_mb(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """What this machine or container has."""
+    """Return the memory of this machine or container."""
     found = [psutil.virtual_memory().total]
     for name in _CGROUP_LIMITS:
         try:
@@ -504,7 +504,7 @@ def _kernels(settings: Settings) -> Iterator[Finding]:
 
 
 def _environment(source: Mapping[str, str], passed: Sequence[str]) -> Finding:
-    """Which variables notebooks do not see. Their names may be told, their values not."""
+    """List the variables that notebooks do not see: by name, never by value."""
     names = withheld(source, passed)
     if not names:
         return _ok("environment", "notebooks see every variable of this environment")
@@ -517,7 +517,7 @@ def _environment(source: Mapping[str, str], passed: Sequence[str]) -> Finding:
 
 
 def _cluster(dask: Dask) -> Iterator[Finding]:
-    """Whether the scheduler answers, and who works for it. Of this machine's memory nothing."""
+    """Check whether the scheduler answers, and list its workers."""
     if importlib.util.find_spec("distributed") is None:
         yield _problem(
             "cluster",
@@ -570,7 +570,7 @@ def _scheduler(address: str, tls: Tls | None) -> Iterator[Finding]:
 
 
 async def _ask(address: str, tls: Tls | None) -> tuple[dict[str, int], list[str]]:
-    """The workers' slots by address, and the packages that are not the same everywhere.
+    """Return the workers' slots by address, and the packages that differ.
 
     Raises:
         Exception: nobody answers (OSError), or not in a way that we understand.
@@ -597,5 +597,5 @@ async def _ask(address: str, tls: Tls | None) -> tuple[dict[str, int], list[str]
 
 
 def differing_packages(warning: str) -> list[str]:
-    """The packages in the table of Dask's warning of mismatched versions."""
+    """Read the packages in the table of Dask's warning of mismatched versions."""
     return [name for name in re.findall(r"^\| (\S+) +\|", warning, re.M) if name != "Package"]

@@ -1,4 +1,4 @@
-"""JupyterLab over the same folders: its command line, and whether it may start like this.
+"""Builds JupyterLab's command line over the same folders, and checks whether it may start.
 
 Becomes that process, and has no rules of its own about notebooks.
 """
@@ -19,9 +19,10 @@ log = logging.getLogger(__name__)
 
 
 def folder_of(settings: Settings) -> Path:
-    """What the file browser shows: as the settings say, or what inbox, outbox and library share.
+    """Return the file browser's folder: the setting, or else the parent of the three folders.
 
-    The library alone, if they share nothing but the root.
+    These are inbox, outbox and library; if they share nothing but the root, it is the library
+    alone.
     """
     if settings.jupyter.folder is not None:
         return settings.jupyter.folder
@@ -30,10 +31,10 @@ def folder_of(settings: Settings) -> Path:
 
 
 def command(settings: Settings, data: Path, *, is_root: bool) -> list[str]:
-    """The arguments of `jupyter lab`. The token is not among them: everybody may read these.
+    """Return the arguments of `jupyter lab`. The token is not among them: everybody may read these.
 
-    `data` is Jupyter's data folder. What people and agents do to a notebook is kept there, and not
-    in the current folder, as jupyter-collaboration has it, which may be read-only.
+    `data` is Jupyter's data folder. It keeps the history of edits; jupyter-collaboration would use
+    the current folder, which may be read-only.
     """
     own = settings.jupyter
     return [
@@ -52,7 +53,7 @@ def command(settings: Settings, data: Path, *, is_root: bool) -> list[str]:
 
 
 def _trusting(outbox: Path) -> list[str]:
-    """What makes JupyterLab show all outputs of executed notebooks."""
+    """Make JupyterLab show all outputs of executed notebooks."""
     return [
         "--ServerApp.contents_manager_class=runner.cli.lab_contents.ResultsTrusted",
         f"--ResultsTrusted.outbox={outbox}",

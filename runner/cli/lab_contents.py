@@ -1,7 +1,7 @@
-"""JupyterLab's files, where the runner's own results are trusted: their plots and tables are shown.
+"""JupyterLab's files, where the runner's own results are trusted: it shows their plots and tables.
 
-Trusts what lies in the outbox, because the runner has run it, as JupyterLab trusts what it has run
-itself. Whatever lies elsewhere is trusted by Jupyter's own rules.
+The runner has run the notebooks in the outbox, so they are trusted as JupyterLab trusts its own.
+Jupyter's rules hold for all other files.
 """
 
 import os
@@ -12,18 +12,18 @@ from traitlets import Unicode
 
 
 class ResultsTrusted(AsyncLargeFileManager):  # type: ignore[misc]
-    """The usual manager of files, which trusts executed notebooks."""
+    """The usual manager of files, but it trusts executed notebooks."""
 
     outbox = Unicode(help="The folder whose notebooks are trusted.").tag(config=True)
 
     def mark_trusted_cells(self, nb: Any, path: str = "") -> None:
-        """Mark the cells of a notebook that is opened, as far as it is trusted."""
+        """Mark the cells of an opened notebook, as far as it is trusted."""
         if self._is_result(path):
             self.notary.mark_cells(nb, True)
         else:
             super().mark_trusted_cells(nb, path)
 
     def _is_result(self, path: str) -> bool:
-        """Whether the file itself lies in the outbox; a link in there to another place does not."""
+        """Return whether the file itself lies in the outbox, not only a link to it."""
         real = os.path.realpath(self._get_os_path(path))
         return bool(self.outbox) and real.startswith(os.path.realpath(self.outbox) + os.sep)

@@ -1,4 +1,4 @@
-"""Commands on one notebook: run it, check it, and the schemas of what goes in and comes out."""
+"""Commands on one notebook: run it, check it, and print the schemas of requests and results."""
 
 import json
 import os
@@ -153,7 +153,7 @@ def schema(what: str) -> None:
 
 
 def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
-    """The content of a file, or the path of a library notebook, which runs where it lies.
+    """Return the content of a file, or the path of a library notebook, which runs where it lies.
 
     Raises:
         Refused: there is no such notebook, it is too large, or it is not JSON.

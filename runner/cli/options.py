@@ -1,4 +1,4 @@
-"""Options that several commands share, and how what is known to go wrong becomes one line."""
+"""Options that several commands share, and the one line that a known exception becomes."""
 
 import os
 import sqlite3
@@ -23,9 +23,9 @@ from runner.system.door import CannotListen
 P = ParamSpec("P")
 R = TypeVar("R")
 FAULT = 70
-"""Exit code (sysexits.h, EX_SOFTWARE) where it is the runner or its machine."""
+"""Exit code (sysexits.h, EX_SOFTWARE) for a fault of the runner or its machine."""
 _VOLUMES = {"/var/lib/inbox-runner": "inbox-runner-state", "/home/jovyan/work": "jupyter-data"}
-"""Where the image has its named volumes, by compose.yaml."""
+"""Places of the image's named volumes, by compose.yaml."""
 _FOLDERS = ("state", "notebooks", "outbox", "inbox")
 
 
@@ -39,7 +39,7 @@ class Fault(click.ClickException):
 
 
 def plainly(command: Callable[P, R]) -> Callable[P, R]:
-    """Known troubles become one line."""
+    """Turn known exceptions into one line."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -60,7 +60,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def _what_to_do(error: PermissionError) -> str:
-    """Whose the folder is, as far as it can be seen: the usual trouble of a first start."""
+    """Say who owns the folder, if that can be seen: the usual problem of a first start."""
     from runner.cli.doctor import advice_for
 
     if not error.filename:
@@ -80,7 +80,7 @@ def _what_to_do(error: PermissionError) -> str:
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """A command on the folders: their options, the settings file, known troubles as one line."""
+    """Give a command the options of the folders, and make known exceptions one line."""
 
     @wraps(command)
     def wrapped(config_file: Path | None, **rest: Any) -> None:
@@ -100,7 +100,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_resources(command: Callable[..., None]) -> Callable[..., None]:
-    """Options for what a run needs of its machine; the command gets them as a request has them."""
+    """Add options for a run's resources; the command gets them in the form of a request."""
 
     @click.option("--memory-mb", type=int, help="Memory that the run may hold, in MB.")
     @click.option("--gpus", type=int, help="GPUs of a worker; clusters only.")
@@ -122,7 +122,7 @@ def with_resources(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
-    """Options for a notebook's parameters; the command gets their values by name."""
+    """Add options for a notebook's parameters; the command gets their values by name."""
 
     @click.option(
         "-p",
@@ -160,7 +160,7 @@ def _parameters(
     raw: tuple[tuple[str, str], ...],
     files: tuple[Path, ...],
 ) -> dict[str, Any]:
-    """From files first, then from `-p` by the table of scalars, then from `-r` as they stand."""
+    """Collect parameters: from files first, then from `-p` by the table, then from `-r`."""
     named: dict[str, Any] = {}
     for file in files:
         form = Form.JSON if file.suffix == ".json" else Form.YAML

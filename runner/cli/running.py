@@ -1,4 +1,4 @@
-"""Runs one notebook for `run`: by the daemon that serves the folders, else by one of its own."""
+"""Runs one notebook for `run`: by the daemon that serves the folders, or else by one of its own."""
 
 import sys
 import tempfile
@@ -30,7 +30,7 @@ FACE = "cli"
 
 @contextmanager
 def temporary(settings: Settings, names: Sequence[str]) -> Iterator[Settings]:
-    """The same settings, those folders only for one run; they are gone afterwards."""
+    """Yield the same settings with temporary folders for one run."""
     folder = tempfile.mkdtemp(prefix="runner-")
     try:
         library = [] if settings.notebooks.is_dir() else ["notebooks"]
@@ -45,7 +45,7 @@ def temporary(settings: Settings, names: Sequence[str]) -> Iterator[Settings]:
 
 
 def passing(report: Report) -> Report:
-    """The report of a run whose folders go: it names nothing that is not there any more."""
+    """Remove from a report everything that will be gone with the run's folders."""
     content = report.content
     said: list[JsonValue] = []
     files = content.get("files")
@@ -66,7 +66,7 @@ def passing(report: Report) -> Report:
 
 
 def print_report(report: Report, as_json: bool) -> NoReturn:
-    """On standard output; ends the command with the code of its status."""
+    """Print a report on standard output, and end the command with the code of its status."""
     status = Status(str(report.content["status"]))
     if sys.stdout.isatty() and not as_json:
         click.echo(summary(report.content, _paths(report)))
@@ -78,7 +78,7 @@ def print_report(report: Report, as_json: bool) -> NoReturn:
 
 
 def _paths(report: Report) -> dict[str, Path]:
-    """What of a run is there to look at, from here; nothing where its folders go."""
+    """List the files of a run that one can look at; none if its folders go."""
     executed = report.content.get("output_nb")
     if executed is None:
         return {}
@@ -147,7 +147,7 @@ def _await(
     show: Callable[[int, int], None],
     wait: Callable[[], None],
 ) -> Report | None:
-    """The report of a job that a daemon runs; None if there is no daemon any more."""
+    """Wait for the report of a job that a daemon runs; None if the daemon is gone."""
     try:
         for seen in looks:
             if seen.report is not None:

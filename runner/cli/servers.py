@@ -1,4 +1,4 @@
-"""Commands that go on until they are told to stop: serve, gateway, mcp, lab, worker."""
+"""Commands that run until they are told to stop: serve, gateway, mcp, lab, worker."""
 
 import logging
 import os
@@ -113,7 +113,7 @@ def lab(settings: Settings) -> None:
 
 
 def _check_ports(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
-    """What Dask would only say when the worker starts."""
+    """Check the ports at once; Dask would complain only when the worker starts."""
     if given is not None and not re.fullmatch(r"\d{1,5}(:\d{1,5})?", given):
         raise click.BadParameter(f"{given!r} is neither a port nor a range such as 9000:9003")
     return given

@@ -1,4 +1,4 @@
-"""What commands write: results on standard output, all else on standard error."""
+"""Prints the output of commands: results on standard output, all else on standard error."""
 
 import json
 import logging
@@ -16,19 +16,19 @@ errors = Console(stderr=True, highlight=False)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], cut: Sequence[int]) -> None:
-    """A line a row; in a terminal as wide as that, in a pipe as wide as it is."""
+    """Print one line a row, fitted to a terminal's width, or unfitted into a pipe."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in table(header, rows, width, cut):
         click.echo(line)
 
 
 def print_json(content: object) -> None:
-    """For people to read and for programs to parse; nothing in it can steer a terminal."""
+    """Print JSON for people and programs; nothing in it can steer a terminal."""
     click.echo(visible_json(json.dumps(content, ensure_ascii=False, indent=2)))
 
 
 def remark(text: str) -> None:
-    """To a person, beside the result."""
+    """Print a remark for a person, beside the result."""
     errors.print(visible(text), markup=False, soft_wrap=True)
 
 
@@ -37,7 +37,7 @@ def complain(text: str) -> None:
 
 
 class _VisibleLog(logging.Formatter):
-    """One line an event; nothing in it can steer a terminal, a traceback keeps its lines."""
+    """Formats one line an event, which cannot steer a terminal; a traceback keeps its lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         record.message = one_line(record.message)

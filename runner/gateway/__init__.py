@@ -1,1 +1,1 @@
-"""The HTTP face: one more client of inbox and outbox. It executes nothing, and keeps nothing."""
+"""The HTTP interface: one more client of inbox and outbox. It executes and keeps nothing."""

@@ -1,6 +1,6 @@
-"""Who gets in: the house's rules of a door, and a cookie for pages, in the gateway's words.
+"""Decides who gets in: the common rules of a door, and a cookie for pages.
 
-Pure rules over header values. Reads no request and never gives a token away.
+Pure, over header values. Never gives a token away.
 """
 
 import time
@@ -15,7 +15,7 @@ from runner.system import door as access
 from runner.system.door import Door, bearer, is_foreign, is_nameless, is_origin
 
 NAMED = ("the gateway", "gateway")
-"""It, in messages and in the settings."""
+"""The gateway's name in messages and in the settings."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -23,8 +23,8 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class IncomingRequest:
     """A request at the door. `headers` have lower-case names.
 
-    `is_open`: it needs no token. `is_health`: it asks how we are. `is_form`: pages alone send it.
-    `wants_page`: a browser asks. `is_page`: it does, at the address of a page.
+    `is_open`: it needs no token. `is_health`: it asks for health. `is_form`: only pages send it.
+    `wants_page`: a browser asks. `is_page`: it asks for the address of a page.
     """
 
     headers: Mapping[str, str]
@@ -38,7 +38,7 @@ class IncomingRequest:
 
     @property
     def is_visit(self) -> bool:
-        """Whether somebody follows a link to a page: a browser's own word for it."""
+        """Whether somebody follows a link to a page: a browser says so itself."""
         found = [self.headers.get(f"sec-fetch-{name}", "").lower() for name in ("mode", "dest")]
         return self.is_page and self.method == "GET" and found == ["navigate", "document"]
 
@@ -71,7 +71,7 @@ class Access:
             raise _foreign()
 
     def check_form(self, coming: IncomingRequest) -> None:
-        """Take a form at the API's addresses from programs and from pages of ours.
+        """Accept a form at the API's addresses from programs and from our own pages.
 
         Any page can make a browser send one; such a browser says where it comes from.
 
@@ -83,18 +83,18 @@ class Access:
             raise _foreign()
 
     def is_in(self, coming: IncomingRequest) -> bool:
-        """Whether a request would get in where a token is needed."""
+        """Return whether a request has the token that others need."""
         if not self._door.knows(coming.headers.get("host", "")):
             return False
         by_token = self.is_token(bearer(coming.headers.get("authorization", "")))
         return by_token or self._has_cookie(coming)
 
     def is_token(self, given: str | None) -> bool:
-        """Whether this is the token, or none is needed; takes as long for right and for wrong."""
+        """Return whether the token is right or not needed; takes equally long either way."""
         return self._door.is_token(given)
 
     def cookie(self) -> str | None:
-        """What a browser that has shown the token gets to keep; None where there is no token."""
+        """Make the cookie of a browser that has shown the token; None without a token."""
         return None if self._secret is None else session.issue(self._secret, self._clock())
 
     def _has_cookie(self, coming: IncomingRequest) -> bool:
@@ -104,12 +104,12 @@ class Access:
 
 
 def objection_to_binding(gateway: Gateway, *, in_container: bool) -> str | None:
-    """Why the gateway may not listen where it is told to; None if it may."""
+    """Say why the gateway may not listen at its address; None if it may."""
     return access.objection(access.binding_of(*NAMED, gateway), in_container=in_container)
 
 
 def not_authorized() -> Problem:
-    """401 for who has shown neither token nor cookie."""
+    """Make the 401 for a request with neither token nor cookie."""
     return Problem(
         401,
         ProblemType.UNAUTHORIZED,
@@ -130,7 +130,7 @@ def _unknown_host(host: str) -> Problem:
 
 
 def _is_own(headers: Mapping[str, str], host: str) -> bool:
-    """Whether the browser says itself that a page of ours sent it; one or the other always does."""
+    """Return whether the browser says that a page of ours sent it."""
     if headers.get("sec-fetch-site", "same-origin").lower() != "same-origin":
         return False
     origin = headers.get("origin")

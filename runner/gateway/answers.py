@@ -1,6 +1,6 @@
-"""How the gateway answers: JSON, downloads, events, and what becomes of known troubles.
+"""Builds the gateway's answers: JSON, downloads, events, and the response to known exceptions.
 
-Knows bottle and nothing of jobs. Which answer is due, the routes decide.
+Knows bottle and nothing of jobs. The routes decide which answer is due.
 """
 
 import json
@@ -34,30 +34,30 @@ HEADERS = {
 def json_answer(
     status: int, content: object, headers: Mapping[str, str] | None = None
 ) -> HTTPResponse:
-    """Strict JSON with the headers that everything has."""
+    """Answer with strict JSON and the common headers."""
     return text_answer(status, dumps(content), headers)
 
 
 def text_answer(status: int, text: bytes, headers: Mapping[str, str] | None = None) -> HTTPResponse:
-    """The same, of what is strict JSON already."""
+    """Do the same with text that is strict JSON already."""
     own = {**HEADERS, **VARY, "Content-Type": "application/json"}
     return HTTPResponse(text.rstrip() + b"\n", status, {**own, **(headers or {})})
 
 
 def see_other(url: str) -> HTTPResponse:
-    """Go there next, with a GET: after a form."""
+    """Redirect with a GET, after a form."""
     return HTTPResponse(b"", 303, {**HEADERS, **VARY, "Location": url})
 
 
 def told(problem: Problem) -> HTTPResponse:
-    """A problem as programs read it."""
+    """Answer with a problem as programs read it."""
     return json_answer(problem.status, problem.content, problem.headers)
 
 
 def plainly(
     answer: Callable[..., HTTPResponse], tell: Callable[[Problem], HTTPResponse] = told
 ) -> Callable[..., HTTPResponse]:
-    """Known troubles become their answer, as `tell` puts it; all others are our fault."""
+    """Turn known exceptions into a response, as `tell` makes it; anything else becomes a 500."""
 
     def wrapped(**arguments: str) -> HTTPResponse:
         try:
@@ -75,7 +75,7 @@ def plainly(
 
 
 def problem_of(error: HTTPError) -> Problem:
-    """Bottle's own errors: no such route, no such method, a fault of ours, which is logged."""
+    """Turn bottle's own errors into a problem: no route, no method, or a fault, which is logged."""
     status = error.status_code
     if status >= 500 and error.exception is not None:
         log.error("%s %s failed", request.method, request.path, exc_info=error.exception)
@@ -97,7 +97,7 @@ def _hint_of_case(path: str) -> str:
 
 
 def instead(error: HTTPError, answer: HTTPResponse) -> str | bytes:
-    """An answer in place of bottle's own error page."""
+    """Replace bottle's own error page with an answer."""
     for name, value in answer.headers.items():
         error.set_header(name, value)
     body: str | bytes = answer.body
@@ -105,7 +105,7 @@ def instead(error: HTTPError, answer: HTTPResponse) -> str | bytes:
 
 
 def without_route(status: int, reason: str, limit_mb: float) -> bytes:
-    """The JSON for what the server refuses before any route is asked: bad HTTP, a huge body."""
+    """Write the JSON for requests refused before any route: bad HTTP, a huge body."""
     sentence = f"This is no valid HTTP request: {reason.rstrip('.')}."
     problem = Problem(status, ProblemType.BAD_HTTP, sentence)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -114,12 +114,12 @@ def without_route(status: int, reason: str, limit_mb: float) -> bytes:
 
 
 def bad(message: str) -> Problem:
-    """400 for a question that makes no sense."""
+    """Make a 400 for a senseless question."""
     return Problem(400, ErrorType.INVALID_REQUEST, message)
 
 
 def download(path: Path, media_type: str) -> HTTPResponse:
-    """A regular file as an attachment; links are not followed."""
+    """Send a regular file as an attachment; links are not followed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -147,23 +147,23 @@ def _chunks(fd: int, size: int) -> Iterable[bytes]:
 
 
 def has_left() -> Callable[[], bool]:
-    """Tells whether the client has closed its connection; False where the server cannot."""
+    """Return whether the client has closed its connection; False if the server cannot tell."""
     found: Callable[[], bool] = request.environ.get("waitress.client_disconnected", lambda: False)
     return found
 
 
 def forget() -> None:
-    """Let go of what this thread has answered last; to be called when all of it is written.
+    """Release this thread's last answer; call it after the answer is written.
 
     Bottle's `request` and `response` hold the last ones of each thread, bodies of megabytes and
-    all, for as long as that thread has no other: with many threads, hundreds of megabytes.
+    all, until the thread has another one: with many threads, hundreds of megabytes.
     """
     request.bind({})
     response.bind()
 
 
 def event(kind: str, content: object) -> bytes:
-    """One server-sent event."""
+    """Format one server-sent event."""
     return b"event: " + kind.encode() + b"\ndata: " + dumps_compact(content) + b"\n\n"
 
 
@@ -178,7 +178,7 @@ class Seated:
         return self._stream
 
     def close(self) -> None:
-        """As WSGI servers do at the end of every answer (PEP 3333)."""
+        """Give the seat back; WSGI servers call this at the end of every answer (PEP 3333)."""
         close = getattr(self._stream, "close", None)
         if close is not None:
             close()

@@ -1,6 +1,6 @@
-"""The Bottle app: routes, headers and status codes over what the other modules know.
+"""The Bottle app: routes, headers and status codes for the other modules.
 
-Every answer is JSON but for downloads, rendered notebooks, events, Prometheus' text, and the pages
+Every answer is JSON except downloads, rendered notebooks, events, Prometheus' text, and the pages
 of `page/`, which a browser gets at `/`, at `/jobs/ID` and below `/ui/`.
 """
 
@@ -52,16 +52,16 @@ from runner.system.files.disk import Disk, read_regular
 from runner.system.processes.side_process import SideProcess
 
 FACE = "http"
-"""Submits what says nothing else of who made it."""
+"""The submitter of requests that name no other."""
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")
 MAX_COOKIE_CHARS = 8_000
-"""A longer header is no browser's of ours; Python's parser may take a minute for one."""
+"""Longest header of a browser of ours; Python's parser may take a minute for a longer one."""
 _JOB = re.compile(r"/jobs/[^/]+")
 TYPED = {"/library": "/ui/library", "/run": "/ui/library"}
-"""What people type into a browser, and the page that they want."""
+"""Addresses that people type into a browser, and their pages."""
 HEARTBEAT_LOOKS = 15
-"""A comment goes down a quiet stream of events after so many looks, to see who is still there."""
+"""Looks between two comments on a quiet stream of events, which detect clients that left."""
 
 
 class App:
@@ -133,11 +133,11 @@ class App:
         return instead(error, self._tell_any(problem_of(error)))
 
     def _tell_any(self, problem: Problem) -> HTTPResponse:
-        """A problem as who asks reads it: a page for a browser, JSON for all others."""
+        """Answer with a problem: a page for a browser, JSON for all others."""
         return (self._pages.tell if _wants_page() else told)(problem)
 
     def _home(self) -> HTTPResponse:
-        """The page for who asks for one; for all others health, which alone needs no token."""
+        """Answer a browser with the page, and others with health, which needs no token."""
         coming = _coming()
         if not coming.is_page:
             return self._health()
@@ -203,7 +203,7 @@ class App:
         return seconds_to_wait(request.query.get("wait"), request.get_header("prefer"), default)
 
     def _body(self) -> bytes:
-        """The body, counted as it is read: waitress has it in memory or in a temp file by now."""
+        """Read the body and count it: waitress has it in memory or in a temp file by now."""
         limit = int(self._settings.limits.notebook_mb * MEGABYTE)
         raw: bytes = request.environ["wsgi.input"].read(limit + 1)
         if len(raw) > limit:
@@ -264,7 +264,7 @@ class App:
         return HTTPResponse(stream, 200, headers)
 
     def _tell(self, name: str, job_id: str, has_left: Callable[[], bool]) -> Iterator[bytes]:
-        """Server-sent events: `state` as it changes, `progress`, and at last `result`."""
+        """Stream server-sent events: `state` as it changes, `progress`, and at last `result`."""
         said: dict[str, Any] = {}
         quiet = 0
         with self.arrivals.listen(name) as next_look:
@@ -298,9 +298,10 @@ class App:
 
 
 def _read_as_text() -> None:
-    """Headers in Latin-1, as Node.js and Python's clients send them, become UTF-8 for bottle.
+    """Turn headers in Latin-1, as Node.js and Python's clients send them, into UTF-8 for bottle.
 
-    It knows no other, and fails at a name or at another program's cookie that has a letter of it.
+    Bottle knows no other encoding, and fails at a name or at another program's cookie with such a
+    letter.
     """
     environ = request.environ
     for name, value in list(environ.items()):
@@ -312,7 +313,7 @@ def _read_as_text() -> None:
 
 
 def _tidy_path() -> None:
-    """`//run` and `/run/` are `/run`: a base address that ends in a slash makes the former."""
+    """Turn `//run` and `/run/` into `/run`: a base address with a final slash makes the former."""
     raw = request.environ.get("bottle.raw_path", "")
     try:
         raw.encode("latin-1").decode()
@@ -326,7 +327,7 @@ def _wants_page() -> bool:
 
 
 def _cookie(header: str) -> str | None:
-    """The value of our cookie; of no header that is long or has escapes, which ours never has."""
+    """Return our cookie's value; skip long headers and escapes, which ours never has."""
     if len(header) > MAX_COOKIE_CHARS or "\\" in header:
         return None
     cookie: str | None = request.get_cookie(COOKIE)
@@ -334,7 +335,7 @@ def _cookie(header: str) -> str | None:
 
 
 def _coming() -> IncomingRequest:
-    """The request at the door."""
+    """Describe the request at the door."""
     names = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "user-agent")
     headers = {name: request.get_header(name) for name in (*names, "authorization")}
     path = request.path
@@ -353,7 +354,7 @@ def _coming() -> IncomingRequest:
 
 
 def _report(report: Report) -> HTTPResponse:
-    """A result, or an error with the status that the contract gives its type."""
+    """Answer with a result, or with an error and the status of its type."""
     content = report.head
     error_type = content.get("error_type")
     status = 200 if error_type is None else ERROR_RULES[ErrorType(str(error_type))].http

@@ -1,4 +1,4 @@
-"""Reads forms that were posted, within their bounds: of the pages, and of who sends a file.
+"""Reads posted forms within their bounds: those of pages, and those of programs that send a file.
 
 Knows bottle and nothing of jobs.
 """
@@ -10,7 +10,7 @@ from runner.gateway.answers import bad
 from runner.jobs.submissions import too_large
 
 FORM_BYTES = 1 * MEGABYTE
-"""What a form may hold beside its notebook."""
+"""Most bytes of a form beside its notebook."""
 
 
 class _Form(BaseRequest):  # type: ignore[misc]
@@ -21,7 +21,7 @@ class _Form(BaseRequest):  # type: ignore[misc]
 
 
 def posted(settings: Settings) -> BaseRequest:
-    """The form that was posted, within its bounds.
+    """Read the posted form, within its bounds.
 
     Raises:
         Problem: 400 where it cannot be taken apart, 413.
@@ -42,7 +42,7 @@ def posted(settings: Settings) -> BaseRequest:
 
 
 def texts(form: BaseRequest) -> dict[str, str]:
-    """The last text of each field: what is ticked comes after what stands for not ticked.
+    """Return the last text of each field: a ticked box comes after the field of an empty one.
 
     Raises:
         Problem: 400, they are no UTF-8.
@@ -55,5 +55,5 @@ def texts(form: BaseRequest) -> dict[str, str]:
 
 
 def uploads(form: BaseRequest) -> list[bytes]:
-    """The bytes of each file in the form."""
+    """Return the bytes of each file in the form."""
     return [upload.file.read() for _, upload in form.files.allitems()]

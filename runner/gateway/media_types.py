@@ -1,7 +1,7 @@
-"""Which kinds of body a `POST /run` may have, and what to say about all others.
+"""Decides which kinds of body `POST /run` takes, and what to say about all others.
 
-Pure rules over header values. What a page of another site can send without being asked first (plain
-text, a form of texts, nothing named) is not taken, whatever is in it.
+Pure, over header values. A page of another site can send some types without asking first (plain
+text, a form of texts, no type): these are never taken.
 """
 
 from enum import StrEnum
@@ -26,14 +26,14 @@ _HINTS = {
 
 
 class BodyKind(StrEnum):
-    """How a body is read."""
+    """Ways to read a body."""
 
     JSON = "json"
     FORM = "form"
 
 
 def body_kind(content_type: str | None, content_encoding: str | None) -> BodyKind:
-    """How a body is read by what its headers say.
+    """Choose how to read a body, by its headers.
 
     Raises:
         Problem: 415, with the type that came and those that are taken.

@@ -1,6 +1,6 @@
-"""Figures of the gateway and the jobs behind it, as JSON or in Prometheus' text format.
+"""Figures of the gateway and its jobs, as JSON or in Prometheus' text format.
 
-Counts come from the ledger at each scrape, so that they outlive the gateway. Counts nothing itself.
+Counts come from the ledger at each scrape, so they outlive the gateway. Counts nothing itself.
 """
 
 import time
@@ -40,7 +40,7 @@ _STAGES = {
 
 
 class Metrics(Collector):
-    """What `/metrics` tells. Safe for many threads."""
+    """The content of `/metrics`. Safe for many threads."""
 
     def __init__(self, settings: Settings, record: Record) -> None:
         self._settings = settings
@@ -52,7 +52,7 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def as_json(self) -> dict[str, Any]:
-        """For people and for programs; what the ledger knows is null where it cannot be read."""
+        """Return JSON; the ledger's figures are null if it cannot be read."""
         settings = self._settings
         try:
             with self._record.ledger() as ledger:
@@ -79,12 +79,12 @@ class Metrics(Collector):
         }
 
     def as_text(self, accept: str) -> tuple[bytes, str]:
-        """Prometheus' text and its media type, in the version that the client prefers."""
+        """Return Prometheus' text and its media type, in the version that the client prefers."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
 
     def collect(self) -> Iterator[Metric]:
-        """One scrape, as prometheus_client asks for it."""
+        """Yield one scrape, in the form of prometheus_client."""
         health = examine(self._settings)
         yield _gauge(
             "inbox_runner_healthy", "1 if requests would be run now.", float(not health.reasons)

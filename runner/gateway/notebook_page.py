@@ -1,6 +1,6 @@
-"""An executed notebook as a page: rendered beside the gateway, or why it cannot be.
+"""Shows an executed notebook as a page, rendered beside the gateway, or the reason why not.
 
-Remembers for a while which ones take too long, so that each look does not take as long again.
+Remembers slow notebooks for a while, so that each look does not take as long again.
 """
 
 import html
@@ -37,10 +37,10 @@ LINK = '<p><a href="{address}" download>Download the notebook</a></p>'
 
 
 class Renders(Protocol):
-    """Makes a page of a notebook."""
+    """Renders a notebook as a page."""
 
     def ask(self, question: bytes) -> bytes:
-        """The page."""
+        """Return the page."""
         ...
 
 
@@ -60,7 +60,7 @@ class NotebookPages:
         self._given_up: OrderedDict[tuple[int, ...], tuple[float, str]] = OrderedDict()
 
     def show(self, path: Path) -> HTTPResponse:
-        """The notebook in that file.
+        """Answer with the notebook of that file.
 
         Raises:
             Problem: it cannot be rendered, or not now.
@@ -100,7 +100,7 @@ def _not_rendered(why: str, seconds: int) -> Problem:
 
 
 def framed(problem: Problem, address: str) -> HTTPResponse:
-    """A problem as a page in the frame of a notebook, whose file is at `address`."""
+    """Show a problem in the frame of a notebook, whose file is at `address`."""
     is_there = problem.status not in (404, 410)
     link = LINK.format(address=html.escape(address, quote=True)) if is_there else ""
     page = TROUBLE_PAGE.format(sentence=html.escape(problem.message), link=link)

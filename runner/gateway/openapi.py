@@ -1,4 +1,4 @@
-"""The description of the HTTP face that programs read: OpenAPI 3.1, from the schemas we check by.
+"""Describes the HTTP interface for programs: OpenAPI 3.1, from the schemas that check requests.
 
 Owns one document. Answers nothing itself, and knows neither folders nor ledger.
 """
@@ -205,7 +205,7 @@ _ANSWERS = (Problem, Health, Inbox, Accepted, Jobs, Job, Submitted, Files, Figur
 
 @cache
 def document(*, with_token: bool) -> Json:
-    """The OpenAPI document; `with_token`: whether this gateway demands one."""
+    """Return the OpenAPI document; `with_token`: whether this gateway demands one."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -438,7 +438,7 @@ def _operation(
 
 
 def _job_errors() -> Json:
-    """The answers with which a job's own error comes, by the contract's table."""
+    """Describe the answers of a job's own errors, by the contract's table."""
     statuses = sorted({rule.http for rule in ERROR_RULES.values()})
     return {
         str(status): _json(
@@ -478,7 +478,7 @@ def _schemas() -> Json:
 
 
 def _leave_defaults_to_words(properties: Json) -> None:
-    """openapi-typescript demands of a caller each key that has a `default`."""
+    """Remove each `default`: openapi-typescript would demand its key of every caller."""
     for schema in properties.values():
         default = schema.pop("default", None)
         if default is not None:
@@ -493,7 +493,7 @@ def _metrics() -> Json:
 
 
 def _linked(answer: Json) -> Json:
-    """Where a client goes on with the `job_id` of an answer."""
+    """Describe where a client continues with the `job_id` of an answer."""
     parameters = {"parameters": {"job_id": "$response.body#/job_id"}}
     following = ("showJob", "result", "notebook", "listFiles", "events", "cancelJob", "retryJob")
     return {**answer, "links": {name: {"operationId": name, **parameters} for name in following}}

@@ -1,7 +1,7 @@
-"""An executed notebook as a page to look at, in light and dark, with formulas as MathML.
+"""Renders an executed notebook as a page, in light and dark, with formulas as MathML.
 
-No script of it may ever run: the page goes out under a policy that forbids all of them. As a
-program this is the process that renders for the gateway, since a notebook may be made to be slow.
+No script of it may ever run: the page has a policy that forbids all of them. Run as a program, this
+module is the gateway's rendering process, because a notebook may be made to be slow.
 """
 
 import html
@@ -29,9 +29,9 @@ RENDER_SECONDS = 60.0
 MEMORY_BYTES = 2 * 1024**3
 MAX_FORMULA_CHARS = 4_000
 MAX_TEXT_CHARS = 500_000
-"""Of one output's text; a browser lays out a longer one for minutes, or gives up."""
+"""Longest text of one output; a browser lays out a longer one for minutes, or gives up."""
 MARKER_TAGS = {"papermill-error-cell-tag", "papermill-error-cell"}
-"""Tags of the banners that papermill puts into a failed notebook; the page tells it above."""
+"""Tags of the banners that papermill adds to a failed notebook; the page shows the error above."""
 TEMPLATE = """
 {%- extends 'index.html.j2' -%}
 {% block html_head_js %}{% endblock %}
@@ -73,7 +73,7 @@ def to_html(notebook: bytes) -> str:
 
 
 def to_mathml(source: str, *, is_block: bool) -> str | None:
-    """A LaTeX formula as MathML; None where it is too long, or is not understood."""
+    """Turn a LaTeX formula into MathML; None if it is too long, or is not understood."""
     from latex2mathml.converter import convert
 
     if len(source) > MAX_FORMULA_CHARS:
@@ -86,8 +86,7 @@ def to_mathml(source: str, *, is_block: bool) -> str | None:
 
 
 def _prepare(notebook: "NotebookNode") -> None:
-    """Take out papermill's banners and what scrapbook stored, cut what is too long to be seen, and
-    show formulas that cells gave."""
+    """Remove banners and stored values, cut long text, and show formulas."""
     notebook.cells = [
         cell for cell in notebook.cells if not MARKER_TAGS & set(cell.metadata.get("tags", ()))
     ]
@@ -107,7 +106,7 @@ def _prepare(notebook: "NotebookNode") -> None:
 
 
 def _shortened(text: str) -> str:
-    """Its beginning and its end, where it is longer than a browser can show."""
+    """Keep the beginning and the end of a text that is too long for a browser."""
     if len(text) <= MAX_TEXT_CHARS:
         return text
     half = MAX_TEXT_CHARS // 2
@@ -116,7 +115,7 @@ def _shortened(text: str) -> str:
 
 
 def _is_stored(output: "NotebookNode") -> bool:
-    """Whether an output only stores a value for programs."""
+    """Return whether an output only stores a value for programs."""
     bundle = output.get("data") or {}
     return bool(bundle) and all(kind.startswith("application/scrapbook.") for kind in bundle)
 
@@ -144,7 +143,7 @@ def _exporter() -> Any:
 
         @pass_context
         def markdown2html(self, context: Any, source: str) -> str:
-            """As nbconvert does, with our renderer."""
+            """Render as nbconvert does, with our renderer."""
             renderer = Renderer(
                 escape=False,
                 attachments=context.get("cell", {}).get("attachments", {}),

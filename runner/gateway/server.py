@@ -1,4 +1,4 @@
-"""Runs the app in waitress, until a signal or until the daemon that started it is gone.
+"""Runs the app in waitress, until a signal, or until the daemon that started it is gone.
 
 Owns sockets, threads and limits of the server. Knows nothing of jobs.
 """
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 FIRST_THREADS = 4
 QUICK_THREADS = 16
-"""For health, metrics and submits, beside those in which clients wait."""
+"""Threads for health, metrics and submits, beside those in which clients wait."""
 SPARE_CONNECTIONS = 500
 LAST_ANSWERS_SECONDS = 0.3
 LOOK_SECONDS = 5.0
@@ -36,7 +36,7 @@ DRAINED_BYTES = 64 * MEGABYTE
 
 
 class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """A thread for each request up to `most`, made when none is free: idle, it holds a few."""
+    """Makes a thread for each request up to `most` if none is free; idle, it holds a few."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
         self.set_thread_count(min(FIRST_THREADS, most))
 
     def add_task(self, task: object) -> None:
-        """Never raises: where the system gives no more threads, those that are there go on."""
+        """Queue a task; never raises: if no more threads can be had, the present ones do it."""
         with self.lock:
             self.queue.append(task)
             self.queue_cv.notify()
@@ -77,7 +77,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     error_task_class = _JsonErrorTask
 
     def service(self) -> None:
-        """Answer one request to the end of its stream; who waits then for another holds nothing."""
+        """Answer one request to the end of its stream; hold nothing while waiting for another."""
         try:
             super().service()
         finally:
@@ -96,7 +96,7 @@ def check_binding(settings: Settings) -> None:
 def serve(settings: Settings, *, owner: int | None = None) -> None:
     """Answer until SIGTERM or SIGINT, or, beside a daemon, until `owner` reads to its end.
 
-    `owner` is the descriptor of a pipe whose other end the daemon alone holds.
+    `owner` is the descriptor of a pipe whose other end only the daemon holds.
 
     Raises:
         CannotListen: the address is in use, not ours, or not allowed.
@@ -148,7 +148,7 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
 
 
 def _ender(app: App) -> Callable[[], None]:
-    """Lets those who wait go with a job id, and ends the loop when they have had their answer."""
+    """Make a function that answers waiting clients with a job id, and then ends the loop."""
 
     def leave(*_: object) -> None:
         raise SystemExit
@@ -163,7 +163,7 @@ def _ender(app: App) -> Callable[[], None]:
 
 
 def _keep_small(allocator: Allocator) -> None:
-    """Reports of megabytes pass through; nothing of them stays."""
+    """Keep no memory of the reports of megabytes that pass through."""
     while True:
         allocator.look()
         time.sleep(LOOK_SECONDS)

@@ -1,7 +1,6 @@
-"""What a browser keeps instead of the token: a cookie that only who knows the token can make.
+"""The cookie that a browser keeps instead of the token; making one needs the token.
 
-Pure rules over values; nothing is stored, so it outlives a restart and ends with the token. Never
-holds the token itself.
+Pure. Nothing is stored, so it outlives a restart and ends with the token.
 """
 
 import hashlib
@@ -13,13 +12,13 @@ _PURPOSE = b"inbox-runner page session 1 "
 
 
 def issue(token: str, now: float) -> str:
-    """The cookie's value for a browser that has just shown the token; `now` since the epoch."""
+    """Make the cookie's value for a browser that has shown the token; `now` since the epoch."""
     issued = str(int(now))
     return f"{issued}.{_seal(token, issued)}"
 
 
 def is_valid(token: str, value: str, now: float) -> bool:
-    """Whether `issue` made this value for this token, not longer ago than it may last."""
+    """Return whether `issue` made this value for this token, not too long ago."""
     issued, _, seal = value.partition(".")
     if not (issued.isascii() and issued.isdigit() and len(issued) <= 12):
         return False

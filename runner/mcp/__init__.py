@@ -1,1 +1,1 @@
-"""The face for agents: tools over the live notebooks of JupyterLab, and over inbox and outbox."""
+"""The interface for agents: tools over JupyterLab's live notebooks, and over inbox and outbox."""

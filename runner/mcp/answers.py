@@ -1,6 +1,6 @@
-"""What every tool answers with: text and pictures, a value, or an error that says what to do.
+"""Builds the answers of tools: text and pictures, a value, or an error that says what to do.
 
-Known troubles become such an error; others are left to the protocol's library, which logs them.
+Known exceptions become such an error; the protocol's library handles and logs all others.
 """
 
 import inspect
@@ -21,11 +21,11 @@ READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 RUNS_CODE = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True
 )
-"""What clients are told of a tool, so that they know when to ask their user."""
+"""Hints to clients on a tool, so that they know when to ask their user."""
 
 
 class ToolError(Exception):
-    """A tool cannot do what it was called for; the text says what to do."""
+    """A tool cannot do its work; the text says what to do."""
 
 
 KNOWN = (Refused, Problem, OSError, ToolError)
@@ -34,7 +34,7 @@ KNOWN = (Refused, Problem, OSError, ToolError)
 def answer(
     pieces: Iterable[Piece], value: BaseModel | None = None, *, is_error: bool = False
 ) -> CallToolResult:
-    """A tool's result: what a model reads, and the same as a value."""
+    """Make a tool's result: text for a model, and the same as a value."""
     return CallToolResult(
         content=[_block(piece) for piece in pieces],
         structured_content=None if value is None else value.model_dump(mode="json"),
@@ -43,7 +43,7 @@ def answer(
 
 
 def plainly(tool: Callable[P, Awaitable[CallToolResult]]) -> Callable[P, Awaitable[CallToolResult]]:
-    """A tool whose known troubles are answers."""
+    """Turn a tool's known exceptions into answers."""
 
     @wraps(tool)
     async def wrapped(*args: P.args, **kwargs: P.kwargs) -> CallToolResult:
@@ -57,7 +57,7 @@ def plainly(tool: Callable[P, Awaitable[CallToolResult]]) -> Callable[P, Awaitab
 
 
 def said(trouble: BaseException) -> str:
-    """The sentence of a known trouble."""
+    """Return the sentence of a known exception."""
     if isinstance(trouble, Refused):
         return f"{trouble.failure.error_type}: {trouble.failure.message}"
     if isinstance(trouble, Problem):

@@ -1,6 +1,6 @@
-"""What a cell gives: from the kernel's messages to a notebook's outputs, and to what a model sees.
+"""Turns a kernel's messages into a notebook's outputs, and these into text for a model.
 
-Pure rules over values. Talks to no kernel and writes no notebook.
+Pure. Talks to no kernel and writes no notebook.
 """
 
 import json
@@ -13,15 +13,15 @@ from runner.contract.text.plain_text import excerpt, plain_text
 Json = dict[str, Any]
 
 STREAM_CHARACTERS = 1_000_000
-"""A cell that prints without end fills neither the shared notebook nor the memory."""
+"""Longest stream, so that an endless print fills neither the shared notebook nor the memory."""
 CUT = "\n[what this cell printed beyond a million characters is left out]\n"
 TEXT_CHARACTERS = 8_000
-"""Of one output, for a model."""
+"""Longest text of one output, for a model."""
 TEXTS_CHARACTERS = 16_000
-"""Of all outputs of a cell together."""
+"""Longest text of all outputs of a cell together."""
 PICTURES = 4
 PICTURE_CHARACTERS = 4_000_000
-"""Of base64."""
+"""Longest picture, in base64."""
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _TEXTS = ("text/markdown", "text/plain", "text/latex", "application/json", "text/html")
 
@@ -39,7 +39,7 @@ Piece = str | Picture
 
 @dataclass
 class Outputs:
-    """The outputs of a cell that runs, as its notebook holds them (nbformat 4)."""
+    """The outputs of a running cell, as its notebook holds them (nbformat 4)."""
 
     found: list[Json] = field(default_factory=list)
     _displays: dict[str, list[int]] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Outputs:
     _clear_next: bool = False
 
     def add(self, message: Mapping[str, Any]) -> bool:
-        """Take a message from the kernel; tells whether it changed something."""
+        """Take a message from the kernel; return whether it changed something."""
         kind, content = message["header"]["msg_type"], message["content"]
         if kind == "clear_output":
             self._clear_next = bool(content.get("wait"))
@@ -68,7 +68,7 @@ class Outputs:
         return True
 
     def _print(self, output: Json) -> bool:
-        """Consecutive pieces of a stream are one output, as in JupyterLab."""
+        """Append to the last output of the same stream, as JupyterLab does."""
         left = STREAM_CHARACTERS - self._printed
         if left <= 0:
             return False
@@ -117,7 +117,7 @@ def _output_of(kind: str, content: Mapping[str, Any]) -> Json | None:
 
 
 def pieces_of(outputs: Iterable[Mapping[str, Any]]) -> list[Piece]:
-    """What a model sees of outputs: plain text, cut where it is long, and pictures."""
+    """Convert outputs for a model: plain text, cut if it is long, and pictures."""
     found: list[Piece] = []
     left, pictures = TEXTS_CHARACTERS, 0
     for output in outputs:
@@ -164,6 +164,6 @@ def _joined(text: str | list[str]) -> str:
 
 
 def _as_shown(text: str) -> str:
-    """Of a line that was written over and over, such as a progress bar, the last state."""
+    """Keep only the last state of a line that was written over, such as a progress bar."""
     lines = text.replace("\r\n", "\n").split("\n")
     return plain_text("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))

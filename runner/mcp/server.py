@@ -39,13 +39,13 @@ SERVICE = "jupyter-mcp-server"
 PROTOCOL_PATH = "/mcp"
 HEALTH_PATH = "/health"
 OTHER_BYTES = MEGABYTE
-"""Of a request, beside the notebook in it."""
+"""Most bytes of a request beside the notebook in it."""
 PLAIN_BYTES = 64 * 1024
 LAST_ANSWERS_SECONDS = 1
 NAMES_TOLD = 12
 NAME_CHARACTERS = 80
 _LINK = re.compile(r"\n\s*For further information visit https://errors\.pydantic\.dev/\S*")
-"""To a page on the rule; what is wrong stands before it."""
+"""Matches a link to a page on the rule; the error stands before it."""
 NOISY = (
     "mcp",
     "uvicorn",
@@ -64,9 +64,9 @@ what works, and whatever is long, with run_notebook."""
 
 
 class ToolServer(MCPServer):
-    """Takes calls as models and their programs send them, and says what of a call it did not use.
+    """Accepts calls as models and programs send them, and names the arguments it did not use.
 
-    Models send null for what they leave out; n8n adds arguments of its own (`toolCallId`).
+    Models send null for arguments that they leave out; n8n adds one of its own (`toolCallId`).
     """
 
     async def call_tool(
@@ -115,7 +115,7 @@ class Service:
         )
 
     def app(self) -> ASGIApp:
-        """All of it for HTTP, behind the door."""
+        """Build the HTTP app, behind the door."""
         self.server.custom_route(HEALTH_PATH, methods=["GET"])(self._health)
         self.server.custom_route("/", methods=["GET"])(self._greet)
         self.server.custom_route("/", methods=["POST"])(self._plain)
@@ -130,11 +130,11 @@ class Service:
         return Doorkeeper(app, self._settings.mcp)
 
     def close(self) -> None:
-        """Let everybody go who waits."""
+        """End all waits."""
         self._closing.set()
 
     async def _health(self, _: Request) -> Response:
-        """503 while the tools on live notebooks would fail. The runner is told beside it."""
+        """Answer 503 while the tools on live notebooks would fail; report the runner beside it."""
         trouble = await self._jupyter.trouble()
         runner = await self._jobs.health()
         content: dict[str, Any] = {
@@ -152,7 +152,7 @@ class Service:
         return JSONResponse({"service": SERVICE, "version": __version__, **where})
 
     async def _plain(self, request: Request) -> Response:
-        """The list of tools for whoever asks without the protocol's handshake."""
+        """List the tools for clients without the protocol's handshake."""
         body = b""
         async for chunk in request.stream():
             body += chunk
@@ -175,28 +175,28 @@ class Service:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, with a word to those who wait before it closes their connections."""
+    """uvicorn, with a last word to waiting clients before it closes their connections."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's; what it cuts off then is no fault to be logged."""
+        """Shut down as uvicorn does; connections cut off then are no fault to be logged."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._service.close()
         await super().shutdown(sockets)
 
 
 class Doorkeeper:
-    """Asks the house's rules about every request before anything else does."""
+    """Applies the rules of the door to every request before anything else."""
 
     def __init__(self, app: ASGIApp, settings: Mcp) -> None:
         self._app = app
         self._door = Door(settings.host, settings.allowed_hosts, settings.secret)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI wants it."""
+        """Handle one request, in ASGI's form."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

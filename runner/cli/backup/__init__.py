@@ -1,1 +1,1 @@
-"""Backup and restore of what the runner itself keeps."""
+"""Backup and restore of the runner's own record."""

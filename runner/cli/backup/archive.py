@@ -1,4 +1,4 @@
-"""One tar file with a ledger and the settings beside it: written whole, read with suspicion."""
+"""Writes and reads one tar file with a ledger and the settings; the reader distrusts it."""
 
 import io
 import os
@@ -25,7 +25,7 @@ class BadArchive(Exception):
 
 @dataclass(frozen=True)
 class Content:
-    """What was unpacked: the ledger's file, and the settings' text if they were in it."""
+    """The unpacked files: the ledger's file, and the settings' text if there is one."""
 
     ledger: Path
     settings: bytes | None
@@ -34,7 +34,7 @@ class Content:
 def write(target: Path, state: Path, settings: Path | None) -> None:
     """Put the ledger below `state`, which may be in use, and the settings into one tar file.
 
-    It is for its owner's eyes alone, since settings may hold tokens, and replaces an earlier one.
+    Only its owner can read it, because settings may hold tokens. It replaces an earlier one.
 
     Raises:
         OSError, sqlite3.Error: it cannot be written, or there is no ledger.
@@ -54,7 +54,7 @@ def write(target: Path, state: Path, settings: Path | None) -> None:
 
 
 def unpack(file: Path, folder: Path) -> Content:
-    """Unpack a backup into a folder, and look whether its ledger is sound.
+    """Unpack a backup into a folder, and check its ledger.
 
     Raises:
         BadArchive: it is none, is damaged, or was made by a newer runner.
@@ -95,7 +95,7 @@ def _copy_ledger(state: Path, target: Path) -> None:
 
 
 def _create(path: Path) -> IO[bytes]:
-    """Open a file that is made now, for its owner alone."""
+    """Create a file for its owner alone."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
@@ -117,7 +117,7 @@ def _extract(tar: tarfile.TarFile, name: str, target: Path) -> None:
 
 
 def _objection(ledger: Path) -> str | None:
-    """Say what is wrong with a ledger, if anything is."""
+    """Say what is wrong with a ledger; None if nothing is."""
     with closing(sqlite3.connect(ledger)) as db, suppress(sqlite3.DatabaseError):
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version > VERSION:

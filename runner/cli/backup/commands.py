@@ -1,4 +1,4 @@
-"""Commands that save and bring back what the runner itself keeps: backup, restore."""
+"""Commands that save and restore the runner's own record: backup, restore."""
 
 import os
 import shutil
@@ -64,13 +64,13 @@ def restore(settings: Settings, file: Path) -> None:
 
 
 def _settings_file() -> Path:
-    """The settings file that this command reads, or would."""
+    """Return the settings file that this command reads, or would."""
     given: Path | None = click.get_current_context().params.get("config_file")
     return given or Path(CONFIG_FILE)
 
 
 def _settings_of(content: archive.Content, written: Path) -> Settings:
-    """Read the settings of a backup as they will count at their place."""
+    """Read a backup's settings as they will count at their place."""
     params = click.get_current_context().params
     fd, name = tempfile.mkstemp(prefix=".restore.", suffix=".yaml", dir=written.parent)
     try:

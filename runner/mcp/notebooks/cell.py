@@ -1,4 +1,4 @@
-"""Runs one cell's code in a Jupyter kernel and tells what it says, message by message.
+"""Runs one cell's code in a Jupyter kernel and passes on its messages one by one.
 
 The library's client is for threads, so one of them talks to the kernel. Starts and ends no kernel.
 """
@@ -23,18 +23,18 @@ LOOK_SECONDS = 0.2
 CONNECT_SECONDS = 10
 REPLY_SECONDS = 10
 ASK_SECONDS = 5.0
-"""Whether the kernel is free is asked again: what the one before it was asked is lost."""
+"""Pause before asking again whether the kernel is free: a question to its predecessor is lost."""
 HEAR_SECONDS = 0.5
 _GONE = frozenset({"restarting", "autorestarting", "dead"})
 
 
 class KernelGone(Exception):
-    """The kernel, or the way to it, ended in the middle; the message says which."""
+    """The kernel or the connection ended in the middle; the message says which."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """How a cell ended, by the kernel's word."""
+    """How a cell ended, as the kernel says."""
 
     status: str
     """`ok`, `error` or `aborted`."""
@@ -45,22 +45,22 @@ class Execution:
     """One cell in one kernel."""
 
     def __init__(self, url: str, headers: Mapping[str, str], code: str) -> None:
-        """`url` is the kernel's channels' socket."""
+        """Set it up. `url` is the socket of the kernel's channels."""
         self._url = url
         self._headers = dict(headers)
         self._code = code
         self._given_up = threading.Event()
         self._sending = threading.Lock()
         self.is_free = asyncio.Event()
-        """The kernel has nothing else to do, and gets the code."""
+        """Set once the kernel is free and gets the code."""
         self.sent_at: float | None = None
         self.has_begun = False
-        """Whether the kernel has come to this cell; before, it runs somebody else's."""
+        """Set once the kernel has come to this cell; before, it runs somebody else's."""
 
     async def run(self, tell: Callable[[Message], None]) -> Reply:
-        """Run it to its end, once the kernel is free. `tell` is called in the loop, in order.
+        """Run it to its end, once the kernel is free. Calls `tell` in the loop, in order.
 
-        Cancelled, it stops listening; what the kernel has got goes on.
+        If cancelled, it stops listening; the kernel finishes the code it has.
 
         Raises:
             KernelGone
@@ -108,7 +108,7 @@ class Execution:
             self._given_up.set()
 
     def give_up(self) -> bool:
-        """Do not send the code any more; False when the kernel has got it already."""
+        """Keep back the code; False if the kernel has it already."""
         with self._sending:
             if self.sent_at is None:
                 self._given_up.set()
@@ -120,10 +120,10 @@ class Execution:
             raise KernelGone("the kernel's channels cannot be reached")
 
     def _wait_until_free(self, client: KernelWebSocketClient) -> None:
-        """Until the kernel answers, and what it publishes arrives here.
+        """Wait until the kernel answers, and its messages arrive here.
 
-        Jupyter's own word for it is no help: it is `busy` for ever when a kernel has died in a cell
-        and its successor had nothing to do yet. And what a new kernel publishes may be lost until
+        Jupyter's own state does not help: it is `busy` for ever when a kernel has died in a cell
+        and its successor had nothing to do yet. And messages of a new kernel may be lost until
         Jupyter is connected to it.
         """
         while not self._given_up.is_set():
@@ -131,7 +131,7 @@ class Execution:
                 return
 
     def _answers(self, client: KernelWebSocketClient, asked: str) -> bool:
-        """Whether both are seen; False when it is time to ask again."""
+        """Wait for both; False when it is time to ask again."""
         until = time.monotonic() + ASK_SECONDS
         answered = heard = False
 
@@ -156,7 +156,7 @@ class Execution:
         return False
 
     def _send(self, client: KernelWebSocketClient) -> str:
-        """Give it the code, unless nobody waits for it any more."""
+        """Send the code, unless nobody waits for it any more."""
         with self._sending:
             if self._given_up.is_set():
                 raise KernelGone("nobody waits for this cell any more")
@@ -167,7 +167,7 @@ class Execution:
     def _listen(
         self, client: KernelWebSocketClient, asked: str, tell: Callable[[Message], None]
     ) -> None:
-        """Until the kernel is idle again after this cell."""
+        """Listen until the kernel is idle again after this cell."""
         while not self._given_up.is_set():
             try:
                 message = client.get_iopub_msg(timeout=LOOK_SECONDS)

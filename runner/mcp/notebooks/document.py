@@ -1,7 +1,7 @@
-"""A notebook that is open in JupyterLab, as one more client of its collaboration room sees it.
+"""A notebook that is open in JupyterLab, as one more client of its collaboration room.
 
-Owns the connection and loses nothing in silence: what was edited is at the server, and saved there,
-when `settle` returns. Runs no code.
+Owns the connection and never loses an edit silently: when `settle` returns, the server has the
+edits and has saved them. Runs no code.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from runner.mcp.answers import ToolError
 Json = dict[str, Any]
 
 RAW = 2
-"""Of jupyter-collaboration's own: a JSON message, such as a wish to save and its answer."""
+"""Message type of jupyter-collaboration's own: JSON, such as a wish to save and its answer."""
 SYNC_SECONDS = 20
 SAVE_LOOKS = 50
 SAVE_LOOK_SECONDS = 0.1
@@ -44,18 +44,17 @@ AGENT = {
     "initials": "AI",
     "color": "var(--jp-collaborator-color1)",
 }
-"""As whom people in JupyterLab see this client."""
+"""Name under which people in JupyterLab see this client."""
 
 
 class DocumentLost(ToolError):
-    """The room hung up or does not answer; the message says which."""
+    """The room closed the connection or does not answer; the message says which."""
 
 
 class Document(NotebookModel):  # type: ignore[misc]
-    """The shared notebook while connected. All of it belongs to the event loop's thread.
+    """The shared notebook while connected. Use it in the event loop's thread only.
 
-    The client of the library would do, did it not take a room that hung up, or never answered, for
-    an empty notebook.
+    The library's client would take a room that closed, or never answers, for an empty notebook.
     """
 
     def __init__(self, websocket: ClientConnection) -> None:
@@ -90,20 +89,20 @@ class Document(NotebookModel):  # type: ignore[misc]
             await asyncio.sleep(SAVE_LOOK_SECONDS)  # it was writing already
 
     def index_of(self, cell_id: str) -> int | None:
-        """Where a cell is now; None when somebody removed it."""
+        """Return a cell's present place; None if somebody removed it."""
         ids = (cell.get("id") for cell in self._doc.ycells)
         return next((index for index, found in enumerate(ids) if found == cell_id), None)
 
     def begin(self, cell_id: str) -> None:
-        """Show that a code cell runs."""
+        """Mark a code cell as running."""
         self._change(cell_id, execution_state="running", execution_count=None)
 
     def end(self, cell_id: str, execution_count: int | None) -> None:
-        """Show that it does not run any more."""
+        """Mark it as no longer running."""
         self._change(cell_id, execution_state="idle", execution_count=execution_count)
 
     def show(self, cell_id: str, outputs: list[Json]) -> None:
-        """Make a code cell's outputs these, touching only what is different."""
+        """Set a code cell's outputs, and touch only the different ones."""
         index = self.index_of(cell_id)
         if index is None:
             return
@@ -130,7 +129,7 @@ class Document(NotebookModel):  # type: ignore[misc]
         return found
 
     async def _answer(self, kind: str) -> str:
-        """The next answer of the room.
+        """Return the room's next answer.
 
         Raises:
             DocumentLost: there is none.
@@ -200,7 +199,7 @@ class Document(NotebookModel):  # type: ignore[misc]
                 self._answers["save"].put_nowait(str(answer.get("status")))
 
     async def _send(self) -> None:
-        """In order: an answer to a message that was sent last is one to all before it."""
+        """Send messages in order: an answer to the last one answers all before it."""
         with suppress(WebSocketException):  # the receiver tells why
             while True:
                 await self._websocket.send(await self._outgoing.get())
@@ -215,7 +214,7 @@ class Document(NotebookModel):  # type: ignore[misc]
 
 @asynccontextmanager
 async def joined(url: str, headers: Mapping[str, str]) -> AsyncIterator[Document]:
-    """The document of a room, there in full; left again at the end.
+    """Join a room, and yield its document once it is complete; leave at the end.
 
     Raises:
         DocumentLost: it cannot be joined.
@@ -240,7 +239,7 @@ async def joined(url: str, headers: Mapping[str, str]) -> AsyncIterator[Document
 
 
 def _grow(shown: Map[Any], output: Json) -> bool:
-    """Whether an output that is shown is this one, or became it by what was printed since."""
+    """Return whether a shown output is this one, or became it by later prints."""
     if output["output_type"] == "stream" and shown.get("name") == output["name"]:
         text: Text = shown["text"]
         had = str(text)

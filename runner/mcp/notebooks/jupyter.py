@@ -1,7 +1,7 @@
 """Jupyter's REST API, as far as the tools need it: files, kernels of notebooks, rooms.
 
-Every failure becomes a sentence that says what to do. Never writes to a notebook that is there:
-a room that has it open would lose that in silence.
+Every failure becomes a sentence that says what to do. Never writes to an existing notebook: a room
+that has it open would lose that silently.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ PYTHON3 = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language"
 
 
 class JupyterAway(ToolError):
-    """Jupyter cannot be reached; the message says where it was looked for."""
+    """Jupyter cannot be reached; the message names the address."""
 
 
 class JupyterRefused(ToolError):
-    """Jupyter does not do what it is asked: `status, message`."""
+    """Jupyter refuses a request: `status, message`."""
 
     def __str__(self) -> str:
         return str(self.args[1])
@@ -47,7 +47,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Listing:
-    """The notebooks that were found, and whether there may be more."""
+    """A list of notebooks, and whether there may be more."""
 
     notebooks: tuple[Found, ...]
     is_cut: bool
@@ -55,7 +55,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Session:
-    """The kernel that a notebook has, the same for people and agents."""
+    """A notebook's kernel, the same for people and agents."""
 
     kernel_id: str
     kernel: str
@@ -66,27 +66,27 @@ class Server:
     """One Jupyter server."""
 
     def __init__(self, url: str, token: str | None, setting: str) -> None:
-        """`setting` names what is wrong when `url` is."""
+        """Set it up. `setting` names the setting to correct if `url` is wrong."""
         self.url = url.rstrip("/")
         self.headers = {"Authorization": f"token {token}"} if token else {}
         self._setting = setting
 
     @property
     def shown(self) -> str:
-        """Its address, without what may be a secret in it."""
+        """Its address, without a possible secret in it."""
         parts = urlsplit(self.url)
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
     def websocket(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """The address of a socket of its API."""
+        """Return the address of a socket of its API."""
         asked = f"?{urlencode(query)}" if query else ""
         return f"ws{self.url.removeprefix('http')}/api/{path}{asked}"
 
     async def ask(
         self, method: str, path: str, body: object = None, *, seconds: float = ANSWER_SECONDS
     ) -> Any:
-        """The JSON of an answer; None where it has none.
+        """Return the JSON of an answer; None if it has none.
 
         Raises:
             JupyterAway, JupyterRefused
@@ -113,7 +113,7 @@ class Server:
 
 
 class Jupyter:
-    """The server of the notebooks, and that of their kernels; most often the same one."""
+    """The server of the notebooks, and the server of their kernels; mostly the same one."""
 
     def __init__(self, settings: Mcp) -> None:
         self.room = Server(settings.room_url, settings.room_secret, "ROOM_URL")
@@ -122,7 +122,7 @@ class Jupyter:
         )
 
     async def trouble(self) -> str | None:
-        """Why the tools on live notebooks would fail now; None if they would not."""
+        """Say why the tools on live notebooks would fail now; None if they would not."""
         same = (self.room.url, self.room.headers) == (self.runtime.url, self.runtime.headers)
         try:
             for server in (self.room,) if same else (self.room, self.runtime):
@@ -132,7 +132,7 @@ class Jupyter:
         return None
 
     async def exists(self, path: str) -> bool:
-        """Whether there is a notebook at a path.
+        """Return whether there is a notebook at a path.
 
         Raises:
             JupyterAway, JupyterRefused: also for a folder.
@@ -174,7 +174,7 @@ class Jupyter:
             await self.room.ask("PUT", f"contents/{quote(path)}", {"type": "directory"})
 
     async def list(self, folder: str = "") -> Listing:
-        """The notebooks below a folder, by path; hidden folders are left out.
+        """List the notebooks below a folder, by path, without hidden folders.
 
         Raises:
             JupyterAway, JupyterRefused
@@ -197,7 +197,7 @@ class Jupyter:
         return Listing(tuple(shown), is_cut)
 
     async def sessions(self) -> dict[str, Session]:
-        """The notebooks that have a kernel now, by path.
+        """Return the notebooks that have a kernel now, by path.
 
         Raises:
             JupyterAway, JupyterRefused
@@ -206,7 +206,7 @@ class Jupyter:
         return {one["path"]: _session(one) for one in answer if one.get("kernel")}
 
     async def session(self, path: str, kernel: str) -> Session:
-        """The kernel of a notebook, a person's too; started if it has none.
+        """Return a notebook's kernel, a person's too; start one if it has none.
 
         Raises:
             JupyterAway, JupyterRefused
@@ -220,7 +220,7 @@ class Jupyter:
         return _session(await self.runtime.ask("POST", "sessions", body))
 
     async def interrupt(self, kernel_id: str) -> None:
-        """Interrupt what a kernel runs.
+        """Interrupt a kernel.
 
         Raises:
             JupyterAway, JupyterRefused
@@ -228,7 +228,7 @@ class Jupyter:
         await self.runtime.ask("POST", f"kernels/{quote(kernel_id)}/interrupt")
 
     async def room_of(self, path: str) -> str:
-        """The address of a notebook's room.
+        """Return the address of a notebook's room.
 
         Raises:
             JupyterAway, JupyterRefused: also where jupyter-collaboration is missing.

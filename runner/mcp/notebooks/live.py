@@ -1,7 +1,7 @@
-"""What agents do with live notebooks: look at them, add cells, run them in the notebook's kernel.
+"""The work of agents on live notebooks: look, add cells, run them in the notebook's kernel.
 
-People who have the notebook open see it happen, and their kernel is the agents' too. Edits of one
-notebook go one at a time, and so do cells that run.
+People who have the notebook open see it happen, and share their kernel with the agents. Edits of
+one notebook go one at a time, and so do running cells.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from runner.mcp.outputs import Outputs, Piece, pieces_of
 Json = dict[str, Any]
 T = TypeVar("T")
 Progress = Callable[[float], Awaitable[None]]
-"""Told now and then, with the seconds that a cell runs."""
+"""Receives now and then the seconds that a cell has run."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _NOT_RUN = "this cell is in the notebook and was not run"
 
 
 class BadCall(ToolError):
-    """A tool was called with something that cannot be; the message says what to give instead."""
+    """A tool was called with an impossible argument; the message says what to give instead."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Ran:
 
     notebook: str
     index: int | None
-    """None when somebody removed it meanwhile."""
+    """Its place; None if somebody removed it meanwhile."""
     cell_id: str
     status: str
     """`ok`, `error`, `timed_out`, `kernel_died` or `not_run`."""
@@ -85,7 +85,7 @@ class LiveNotebooks:
     """The notebooks of one JupyterLab. Belongs to one event loop."""
 
     def __init__(self, settings: Mcp, jupyter: Jupyter, closing: asyncio.Event) -> None:
-        """Once `closing` is set, nobody waits any more."""
+        """Set it up. Once `closing` is set, nobody waits any more."""
         self._settings = settings
         self._closing = closing
         self._jupyter = jupyter
@@ -94,7 +94,7 @@ class LiveNotebooks:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def list(self, folder: str) -> tuple[Listing, dict[str, Session]]:
-        """The notebooks below a folder, and which of all have a kernel.
+        """List the notebooks below a folder, and those that have a kernel.
 
         Raises:
             JupyterAway, JupyterRefused
@@ -102,7 +102,7 @@ class LiveNotebooks:
         return await self._jupyter.list(_folder(folder)), await self._jupyter.sessions()
 
     async def info(self, notebook: str | None) -> tuple[str, Json, Session | None]:
-        """A notebook's path, its content, and its kernel if it has one.
+        """Return a notebook's path, its content, and its kernel if it has one.
 
         Raises:
             BadCall, JupyterAway, JupyterRefused, DocumentLost
@@ -112,7 +112,7 @@ class LiveNotebooks:
         return path, content, (await self._jupyter.sessions()).get(path)
 
     async def content(self, path: str) -> Json:
-        """A notebook as everybody sees it now.
+        """Return a notebook as everybody sees it now.
 
         Raises:
             BadCall: there is none. JupyterAway, JupyterRefused, DocumentLost
@@ -123,7 +123,7 @@ class LiveNotebooks:
             return document.content
 
     async def read(self, index: int, notebook: str | None) -> Read:
-        """One cell; -1 is the last one.
+        """Return one cell; -1 is the last one.
 
         Raises:
             BadCall, JupyterAway, JupyterRefused, DocumentLost
@@ -165,7 +165,7 @@ class LiveNotebooks:
     ) -> Ran:
         """Add a code cell at a place (-1: the end) and run it in the notebook's kernel.
 
-        A client that leaves does not end it.
+        It goes on even if the client leaves.
 
         Raises:
             BadCall, JupyterAway, JupyterRefused, DocumentLost
@@ -212,7 +212,7 @@ class LiveNotebooks:
             return ran
 
     async def _insert(self, path: str, source: str, index: int) -> str:
-        """The id of a new code cell that has its place."""
+        """Insert a code cell, and return its id."""
         async with self._edited(path) as document:
             cells = len(document)
             if not -1 <= index <= cells:
@@ -273,7 +273,7 @@ class LiveNotebooks:
         session: Session,
         limit: float,
     ) -> tuple[str, str | None]:
-        """How it ended. It may wait for as long as it may run.
+        """Wait for a cell's end, as long as it may run, and return how it ended.
 
         Past its time it is interrupted, if the kernel has come to it.
         """
@@ -314,7 +314,7 @@ class LiveNotebooks:
 
     @asynccontextmanager
     async def _prepared(self, path: str) -> AsyncIterator[Document]:
-        """The document of a notebook that is there and names its kernel, made where it is not."""
+        """Open the document of a notebook that names its kernel; make it if it is missing."""
         is_new = not await self._jupyter.exists(path)
         if is_new:
             await self._jupyter.make(path)
@@ -336,7 +336,7 @@ class LiveNotebooks:
             yield found
 
     def path_of(self, notebook: str | None) -> str:
-        """The path that is meant, below Jupyter's root.
+        """Return the intended path below Jupyter's root.
 
         Raises:
             BadCall
@@ -350,7 +350,7 @@ class LiveNotebooks:
         return str(pure)
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Something that goes to its end, also when whoever awaits it is cancelled."""
+        """Start work that goes to its end, even if its caller is cancelled."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._forget)
@@ -369,7 +369,7 @@ class LiveNotebooks:
 async def _show(
     document: Document, cell_id: str, outputs: Outputs, has_news: asyncio.Event
 ) -> None:
-    """Outputs as they come, a few times a second."""
+    """Show outputs as they come, a few times a second."""
     while True:
         await has_news.wait()
         has_news.clear()

@@ -16,7 +16,7 @@ from runner.mcp.notebooks.live import LiveNotebooks, Ran
 from runner.mcp.outputs import Picture, Piece
 
 SOURCE_CHARACTERS = 300
-"""Of each cell where many are listed."""
+"""Longest source of each cell in a list."""
 LISTED_CELLS = 200
 
 Notebook = Annotated[

@@ -1,6 +1,6 @@
-"""What agents do with the runner: submit, wait, look, cancel, check; a client of the folders.
+"""The work of agents on the runner: submit, wait, look, cancel, check; a client of the folders.
 
-The rules are those of `POST /run` and `/jobs`, and so is the code. Executes nothing.
+It follows the rules of `POST /run` and `/jobs`, by the same code. Executes nothing.
 """
 
 import asyncio
@@ -36,13 +36,13 @@ from runner.system.files.disk import Disk, read_regular
 Json = dict[str, Any]
 T = TypeVar("T")
 Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
-"""Told what the status file tells, when it changed."""
+"""Receives the content of the status file when it changed."""
 
 FACE = "mcp"
 FIRST_LOOK_SECONDS = 0.05
 LOOK_SECONDS = 0.5
 QUIET_SECONDS = 5.0
-"""Progress is told this often though nothing changed, so that a client sees that we live."""
+"""Pause between two reports without a change, which show a client that we live."""
 REMEMBERED_NAMES = 1000
 LISTED_NOTEBOOKS = 1000
 LOOKED_ENTRIES = 20_000
@@ -52,7 +52,7 @@ class Jobs:
     """The runner behind one set of folders. Never blocks the event loop."""
 
     def __init__(self, settings: Settings, closing: asyncio.Event, disk: Disk) -> None:
-        """Once `closing` is set, nobody waits any more."""
+        """Set it up. Once `closing` is set, nobody waits any more."""
         self._settings = settings
         self._closing = closing
         self._disk = disk
@@ -62,7 +62,7 @@ class Jobs:
         self._names: dict[str, str] = {}
 
     async def submit(self, source: Source, keys: Mapping[str, Any]) -> Submitted:
-        """Bring a request into the inbox. `keys` are those of a request that are not None.
+        """Submit a request. `keys` are its keys that are not None.
 
         Raises:
             Refused, Problem, OSError
@@ -74,7 +74,7 @@ class Jobs:
         return job
 
     async def wait(self, job: Submitted, seconds: float, tell: Progress) -> Json:
-        """What is known of a job once it is over, or when time is up."""
+        """Wait for a job's end or the end of the time, and describe the job."""
         deadline = time.monotonic() + seconds
         pause = FIRST_LOOK_SECONDS
         said: object = None
@@ -95,7 +95,7 @@ class Jobs:
             pause = min(pause * 1.5, LOOK_SECONDS)
 
     async def _unfinished(self, job: Submitted, progress: Mapping[str, Any] | None) -> Json:
-        """Of the folders alone, since the ledger may be out of reach."""
+        """Describe it from the folders alone, because the ledger may be out of reach."""
         status = (progress or {}).get("status", Status.QUEUED)
         known = await _aside(self._record.find, job.job_id)
         if progress is None and known is not None:
@@ -106,7 +106,7 @@ class Jobs:
         return found
 
     async def show(self, job_id: str) -> Json:
-        """See `Record.show`; of a job that was submitted here, also without a ledger.
+        """Describe a job, as `Record.show` does; one that was submitted here also without a ledger.
 
         Raises:
             Problem
@@ -123,7 +123,7 @@ class Jobs:
         return content_of(self._record.look(name, job_id), name, job_id)
 
     def _made_name(self, job_id: str) -> str | None:
-        """The name of a job that nobody named, as long as something of it lies in the outbox."""
+        """Return the name of a job that nobody named, while the outbox holds something of it."""
         if not JOB_ID.fullmatch(job_id):
             return None
         folder = self._settings.outbox / MADE_NAMES
@@ -131,7 +131,7 @@ class Jobs:
         return None if place is None else f"{MADE_NAMES}/{place.parent.name}/{job_id}"
 
     async def listing(self, asked: Question) -> list[Json]:
-        """Rows, the newest first.
+        """List rows, the newest first.
 
         Raises:
             Problem
@@ -140,7 +140,7 @@ class Jobs:
         return found
 
     async def cancel(self, job_id: str) -> Json:
-        """Ask for a job's end; gives what is known of it now.
+        """Cancel a job, and describe it.
 
         Raises:
             Problem, OSError
@@ -151,12 +151,12 @@ class Jobs:
         return found
 
     async def forecast(self, source: Source, keys: Mapping[str, Any]) -> Forecast:
-        """Everything for which the runner would refuse it or warn of it."""
+        """List all reasons for which the runner would refuse it or warn of it."""
         asked = {key: value for key, value in keys.items() if key != "name"}
         return await _aside(forecast, asked, lambda: source, self._settings)
 
     async def executed_notebook(self, job_id: str) -> str:
-        """The executed notebook's text.
+        """Return the executed notebook's text.
 
         Raises:
             Problem, OSError
@@ -164,7 +164,7 @@ class Jobs:
         return await _aside(lambda: read_regular(self._executed(job_id)).decode("utf-8", "replace"))
 
     async def cell_outputs(self, job_id: str) -> list[Json]:
-        """The outputs of all cells of an executed notebook, in order.
+        """Return the outputs of all cells of an executed notebook, in order.
 
         Raises:
             Problem, OSError
@@ -172,7 +172,7 @@ class Jobs:
         return await _aside(lambda: _outputs_in(read_regular(self._executed(job_id))))
 
     def _executed(self, job_id: str) -> Path:
-        """Beside the report where that is found by its name, else by the record."""
+        """Find the executed notebook beside the report by its name, else by the record."""
         name = str(self._shown(job_id)["name"])
         report = self._record.outbox.of_job(name, job_id)
         if report is None or report.content.get("output_nb") is None:
@@ -180,11 +180,11 @@ class Jobs:
         return report.path.with_name(f"{name.rpartition('/')[2]}.ipynb")
 
     async def library(self) -> tuple[list[Json], bool]:
-        """The notebooks of the library, by path; and whether there are more."""
+        """List the notebooks of the library, by path; and whether there are more."""
         return await _aside(_listed, self._settings.notebooks)
 
     async def library_notebook(self, path: str) -> str:
-        """A notebook's text.
+        """Return a notebook's text.
 
         Raises:
             Refused
@@ -194,7 +194,7 @@ class Jobs:
         return raw.decode("utf-8", "replace")
 
     async def is_in_library(self, path: str) -> bool:
-        """Whether a request may name it.
+        """Return whether a request may name it.
 
         Raises:
             Refused: no path could be meant.
@@ -203,12 +203,12 @@ class Jobs:
         return await _aside(lambda: (folder / as_spelt(folder, pure)).is_file())
 
     async def waiting(self) -> Json:
-        """What stays in the inbox, and why."""
+        """List the files that stay in the inbox, and why."""
         found = await _aside(waiting.read, self._settings.state)
         return waiting.content_of(found or waiting.WaitingList())
 
     async def health(self) -> Health:
-        """Whether a request that came now would be run."""
+        """Return whether a request that came now would be run."""
         return await _aside(examine, self._settings)
 
     def _asked(self, source: Source, keys: Mapping[str, Any]) -> Asked:
@@ -217,9 +217,9 @@ class Jobs:
 
 
 def notebook_of(cells: list[Any], tag: str) -> Json:
-    """A notebook of these cells; a text is the source of a code cell.
+    """Make a notebook of these cells; a text is the source of a code cell.
 
-    What the last one gives is the result, where it is a text.
+    The value of the last cell is the result, if that cell is a text.
 
     Raises:
         Refused
@@ -240,7 +240,7 @@ def notebook_of(cells: list[Any], tag: str) -> Json:
 
 
 def without_outputs(content: Mapping[str, Any]) -> Json:
-    """A notebook as it would be run: what it showed before only makes it large."""
+    """Remove the outputs of a notebook before its run: they only make it large."""
     cells = [
         {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
         for cell in content["cells"]
@@ -249,7 +249,7 @@ def without_outputs(content: Mapping[str, Any]) -> Json:
 
 
 def _outputs_in(raw: bytes) -> list[Json]:
-    """Of what may be no notebook, none."""
+    """Return the outputs of a notebook; none of anything else."""
     try:
         found = json.loads(raw)
     except ValueError:
@@ -259,7 +259,7 @@ def _outputs_in(raw: bytes) -> list[Json]:
 
 
 async def _aside(call: Callable[..., T], *given: object) -> T:
-    """Call what may block, away from the event loop."""
+    """Make a blocking call away from the event loop."""
     return await to_thread.run_sync(partial(call, *given), abandon_on_cancel=True)
 
 

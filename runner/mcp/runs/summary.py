@@ -1,6 +1,6 @@
-"""What of a job a model sees: its state, its results cut to what fits, and its pictures.
+"""Summarises a job for a model: its state, its results cut to a size, and its pictures.
 
-Pure rules over the JSON that the record gives. What is cut is told, and where all of it is.
+Pure, over the JSON of the record. Says where it cut, and where all of it is.
 """
 
 import json
@@ -58,7 +58,7 @@ class JobShown(BaseModel):
 
 
 def shown(found: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
-    """What is known of a job (see `Record.show`), for a model; and the pictures of its results."""
+    """Summarise a job (see `Record.show`) for a model, with the pictures of its results."""
     job_id = str(found["job_id"])
     report: Mapping[str, Any] | None = found.get("result")
     if report is None:
@@ -109,7 +109,7 @@ def _without_report(found: Mapping[str, Any], job_id: str) -> JobShown:
 
 
 def progress_line(progress: Mapping[str, Any] | None) -> str | None:
-    """How far a job is, by its status file."""
+    """Say how far a job is, by its status file."""
     if progress is None or progress.get("status") != "running":
         return None
     line = f"cell {progress.get('cell')} of {progress.get('cells')}"
@@ -120,7 +120,7 @@ def progress_line(progress: Mapping[str, Any] | None) -> str | None:
 
 
 def sentence(job: JobShown) -> str:
-    """The job in text, for clients that show nothing else."""
+    """Write the job as text, for clients that show nothing else."""
     lines = [f"Job {job.job_id} ({job.name}): {job.status}"]
     if job.duration_seconds is not None:
         lines[0] += f" after {job.duration_seconds:g} s"
@@ -180,7 +180,7 @@ def _results(results: Mapping[str, Any]) -> tuple[Json, list[Picture], list[str]
 
 
 def _bundle(name: str, bundle: Json, pictures: list[Picture], left_out: list[str]) -> Json:
-    """A cell's MIME bundle without its pictures, and without what says the same once more."""
+    """Return a cell's MIME bundle without its pictures and repetitions."""
     kept: Json = {}
     has_text = "text/plain" in bundle or "application/json" in bundle
     for media_type, value in bundle.items():

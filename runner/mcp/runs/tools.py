@@ -1,6 +1,6 @@
 """The five tools on the runner, and its runs and library as resources.
 
-Holds no rules; `jobs` does the work, and `shown` says what of it a model sees.
+Holds no rules; `jobs` does the work, and `summary` chooses the text for a model.
 """
 
 import json
