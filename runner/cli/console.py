@@ -11,6 +11,7 @@ from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
+from runner.contract.outcome import cells_in_words
 from runner.contract.text.plain_text import one_line, visible
 from runner.contract.text.strict_json import JsonValue, dumps_compact
 
@@ -97,9 +98,9 @@ def _traceback(lines: Sequence[str]) -> list[str]:
 def _headline(report: Mapping[str, JsonValue]) -> str:
     """Write `loan succeeded in 0.7 s, 5 of 5 cells, job 9a1023f7`."""
     said = f"{report['name']} {report['status']} in {report['duration_seconds']} s"
-    cells = report.get("cells")
-    if isinstance(cells, dict):
-        said += f", {cells['executed']} of {cells['total']} cells"
+    how_far = cells_in_words(report)
+    if how_far:
+        said += f", {how_far}"
     return one_line(f"{said}, job {str(report['job_id'])[:8]}")
 
 

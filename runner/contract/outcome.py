@@ -3,9 +3,10 @@
 Owns these values and the tables that belong to them. Pure.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -168,7 +169,21 @@ class CellCount(Value):
     """The progress of execution, in code cells that are not empty."""
 
     total: int
-    executed: int
+    executed: int = Field(description="Those that were begun: also the one that failed or was cut.")
+
+
+def cells_in_words(report: Mapping[str, Any]) -> str:
+    """How far a reported job got: `5 of 5 cells`, `cell 2 of 5 failed`, `cell 2 of 5 was running`.
+
+    Empty where that is not known.
+    """
+    cells = report.get("cells") or {}
+    total, executed = cells.get("total", 0), cells.get("executed", 0)
+    if not total:
+        return "no code cells" if report.get("status") == Status.SUCCEEDED else ""
+    if report.get("cell_index") is None or report.get("error_type") is None:
+        return f"{executed} of {total} cells"
+    return f"cell {executed} of {total} {'failed' if report.get('ename') else 'was running'}"
 
 
 class Outcome(Value):

@@ -164,6 +164,32 @@ def test_a_run_has_its_memory(desk: Desk) -> None:
     assert outcome.failure.error_type is ErrorType.OUT_OF_MEMORY
 
 
+def test_what_was_running_is_named_where_a_run_is_cut(desk: Desk) -> None:
+    """By its number and its first line, whatever has ended it."""
+    slow = "\nimport time; time.sleep(60)\nprint(1)"
+    timed_out, _ = desk.run("1", slow, "2", timeout_seconds=1)
+    greedy, _ = desk.run("1", "x = bytearray(600_000_000)\nimport time; time.sleep(60)")
+    loud, _ = desk.run("print('x' * 200_000)")
+    order = desk.order()
+    desk.progress.clear()
+    running = desk.begin(order, "1", slow)
+    wait_for(lambda: any(one.cell == 2 for one in desk.progress))
+    desk.execution.stop(order.job_id, ErrorType.CANCELLED)
+    cancelled, _ = running.result(60)
+    for outcome, number, line in (
+        (timed_out, 2, "was running: `import time; time.sleep(60)`"),
+        (cancelled, 2, "was running: `import time; time.sleep(60)`"),
+        (greedy, 2, "was running: `x = bytearray(600_000_000)`"),
+        (loud, 1, "wrote the last of it: `print('x' * 200_000)`"),
+    ):
+        assert outcome.failure is not None
+        # A kernel may be killed before it has said which number the cell has.
+        which = f"Cell [{number}]", f"The cell at position {number - 1}"
+        ends = tuple(f" {one} {line}." for one in which)
+        assert outcome.failure.message.endswith(ends)
+        assert outcome.cells.executed == number
+
+
 @pytest.mark.parametrize(("asked", "ends"), [(150, ErrorType.OUT_OF_MEMORY), (900, None)])
 def test_a_request_may_have_less_memory_and_where_there_is_more_more(
     desk: Desk, asked: int, ends: ErrorType | None

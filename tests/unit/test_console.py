@@ -43,6 +43,9 @@ def test_a_summary_says_how_it_ended_and_where_the_rest_lies() -> None:
         "job_id": "298854c0" * 4,
         "duration_seconds": 0.7,
         "cells": {"total": 5, "executed": 3},
+        "cell_index": 3,
+        "error_type": "papermill_execution_error",
+        "ename": "ValueError",
         "message": "In cell [3]: ValueError: \u202eno",
         "traceback": [*(f"line {n}" for n in range(30)), "----> 1 x = 1 / 0"],
         "results": {
@@ -54,7 +57,7 @@ def test_a_summary_says_how_it_ended_and_where_the_rest_lies() -> None:
         "warnings": ["something"],
     }
     said = summary(report, {"result": Path("outbox/loan.error.json")}).splitlines()
-    assert said[0] == "loan failed in 0.7 s, 3 of 5 cells, job 298854c0"
+    assert said[0] == "loan failed in 0.7 s, cell 3 of 5 failed, job 298854c0"
     assert said[1] == "In cell [3]: ValueError: \N{REPLACEMENT CHARACTER}no"
     assert "----> 1 x = 1 / 0" in said
     assert "line 3" not in said

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from runner.contract.outcome import (
     Refused,
     Result,
     Status,
+    cells_in_words,
     exit_code,
     failed,
     interrupted,
@@ -212,3 +214,26 @@ def test_defaults_are_not_shared() -> None:
 def test_error_has_a_results_fields_and_a_failures() -> None:
     """An error's readers find everything that a result's readers find."""
     assert set(ErrorResult.model_fields) == set(Result.model_fields) | set(Failure.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ({"status": "succeeded"}, "2 of 3 cells"),
+        (
+            {"status": "failed", "error_type": "x", "cell_index": 4},
+            "cell 2 of 3 was running",
+        ),
+        (
+            {"status": "failed", "error_type": "x", "cell_index": 4, "ename": "E"},
+            "cell 2 of 3 failed",
+        ),
+        ({"status": "timed_out", "error_type": "timeout"}, "2 of 3 cells"),
+        ({"status": "timed_out", "error_type": "timeout", "cell_source": "x = 1"}, "2 of 3 cells"),
+        ({"status": "succeeded", "cells": {"total": 0, "executed": 0}}, "no code cells"),
+        ({"status": "rejected", "error_type": "x", "cells": {"total": 0, "executed": 0}}, ""),
+    ],
+)
+def test_a_cell_that_was_begun_is_not_called_complete(report: dict[str, Any], said: str) -> None:
+    """Where a cell ended the run, it is named; that of injected parameters counts as none."""
+    assert cells_in_words({"cells": {"total": 3, "executed": 2}, **report}) == said

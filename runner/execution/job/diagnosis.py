@@ -5,6 +5,7 @@ Pure, over an exception and the notebook as far as it got. Ends nothing, and run
 
 import re
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
 from runner.contract.outcome import ErrorType, Failure
 from runner.contract.required_modules import PROVIDED, advice_on_missing
 from runner.contract.text import strict_json
-from runner.contract.text.plain_text import plain_text
+from runner.contract.text.plain_text import one_line, plain_text
 from runner.execution.job.guard import MACHINE_MEMORY, MEMORY, PROCESSES
 from runner.execution.job.run import OutputLimit, Run
 from runner.execution.limits.hold import RunLimits
@@ -32,6 +33,8 @@ _REASONS = {
 MOST_CHARS = 20_000
 """Longest text of an exception, and longest line of its traceback, in a report."""
 MOST_LINES = 400
+LINE_CHARS = 80
+"""Of the first line of a cell, in a message."""
 _NO_MEMORY = "[Errno 12]"
 _NO_THREAD = "can't start new thread"
 _NO_FILE = re.compile(r"\[Errno 2\] [^:]*: '([^/'][^']*)'")
@@ -70,7 +73,7 @@ def failure_of(
         return None
     place = _place_of(error, run, original)
     if reason is not None:
-        message = _why(reason, known)
+        message = f"{_why(reason, known)}{_cut_off(place, run)}"
         if reason == "timeout" and known.is_out_of_files:
             message = f"{message} {_files(known)}"
         return Failure(error_type=_REASONS[reason], message=message, **place)
@@ -80,7 +83,8 @@ def failure_of(
         return Failure(
             error_type=ErrorType.OUTPUT_LIMIT,
             message=f"The notebook's outputs are larger than {error.args[0]} bytes "
-            "(limits.output_mb); write large results to files instead.",
+            f"(limits.output_mb); write large results to files instead."
+            f"{_of_cell(place, 'wrote the last of it')}",
             **place,
         )
     if isinstance(error, DeadKernelError):
@@ -104,6 +108,28 @@ def _why(reason: str, known: Circumstances) -> str:
         PROCESSES: "The notebook was ended because it started more processes and threads than the "
         f"{known.limits.processes} that a run may have (limits.processes).",
     }[reason]
+
+
+def _cut_off(place: Mapping[str, Any], run: Run) -> str:
+    """Which cell was running; nothing, where the run was ended between two cells or after all."""
+    if run.index is None or run.replies.get(run.index, {}).get("status") == "ok":
+        return ""
+    return _of_cell(place, "was running")
+
+
+def _of_cell(place: Mapping[str, Any], what: str) -> str:
+    """Return a sentence about a cell, with its first line; none, if it is not known or empty."""
+    lines = [line for line in map(one_line, str(place.get("cell_source", "")).splitlines()) if line]
+    if not lines:
+        return ""
+    line = lines[0] if len(lines[0]) <= LINE_CHARS else f"{lines[0][: LINE_CHARS - 1]}…"
+    number, position = place["cell"], place["cell_index"]
+    which = "The cell of the parameters"
+    if number is not None:
+        which = f"Cell [{number}]"
+    elif position is not None:
+        which = f"The cell at position {position}"
+    return f" {which} {what}: `{line}`."
 
 
 def _memory(known: Circumstances) -> str:

@@ -423,7 +423,7 @@ class _Job:
         is_changed = False
         try:
             failure = failure_of(error, run, unmarked, known)
-            outcome = self._finished(executed, failure, run.written)
+            outcome = self._finished(executed, failure, run)
         finally:
             ending = kernel.end(run.drain)
             has_flushed, is_changed = ensure_event_loop().run_until_complete(ending)
@@ -431,13 +431,13 @@ class _Job:
                 self._flushed.add(kernel.pid)
         if is_changed:  # by what has gone on after the last cell
             self._warnings = before
-            return self._finished(executed, failure, run.written)
+            return self._finished(executed, failure, run)
         return outcome
 
     def _finished(
-        self, executed: NotebookNode, failure: Failure | None, written: int
+        self, executed: NotebookNode, failure: Failure | None, run: Run
     ) -> tuple[Outcome, bytes]:
-        extracted = read_results(executed, written, self._sought())
+        extracted = read_results(executed, run.written, self._sought())
         self._warnings.extend(extracted.warnings)
         problems = [f"{problem.name}: {problem.message}" for problem in extracted.problems]
         if problems and failure is None:
@@ -447,12 +447,7 @@ class _Job:
             )
         elif problems:
             self._warnings.extend(f"A result cannot be read: {problem}." for problem in problems)
-        count = sum(
-            1
-            for cell in executed.cells
-            if cell.cell_type == "code" and cell.execution_count and not is_injected(cell)
-        )
-        self._cells = CellCount(total=self._cells.total, executed=count)
+        self._cells = CellCount(total=self._cells.total, executed=run.cell)
         return self._outcome(failure, extracted.results), _to_bytes(executed)
 
     def _sought(self) -> Sought:

@@ -62,6 +62,7 @@ class _Live:
     is_begun: bool = False
     is_over: bool = False
     """Whether the process has sent its outcome."""
+    progress: Progress | None = None
     late: str = ""
     """Message if `limit` passes now."""
 
@@ -315,7 +316,8 @@ class JobProcesses:
                             live.limit = self._clock() + wire.READ_SECONDS + GRACE_SECONDS
                     case "progress":
                         message.pop("kind")
-                        on_progress(order.job_id, Progress.model_validate(message))
+                        live.progress = Progress.model_validate(message)
+                        on_progress(order.job_id, live.progress)
         except (EOFError, OSError) as error:
             if not live.is_begun:
                 raise NotBegun(f"its process ended before it began ({error!r})") from error
@@ -359,8 +361,10 @@ def _lost(live: _Live, order: Order, notebook: bytes, late: ErrorType) -> Outcom
     }
     error_type = live.reason or late
     assert error_type in ERROR_RULES
+    far = live.progress
+    where = f" Code cell {far.cell} of {far.cells} was running." if far and far.cell else ""
     return failed(
-        Failure(error_type=error_type, message=messages[error_type]),
+        Failure(error_type=error_type, message=f"{messages[error_type]}{where}"),
         kernel=KernelUsed(name=None, requested=_kernel_named(order, notebook)),
         host=socket.gethostname(),
     )

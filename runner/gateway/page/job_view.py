@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from runner.contract.outcome import ErrorType, Status
+from runner.contract.outcome import ErrorType, Status, cells_in_words
 from runner.contract.request import Kind, kind_of
 from runner.contract.text.strict_json import StrictJsonError, loads
 from runner.gateway.page.format import duration, shown_name
@@ -146,7 +146,7 @@ def sight_of(
         results=shown(content.get("results") or {}),
         files=_files(job, content.get("files") or ()),
         warnings=tuple(content.get("warnings") or ()),
-        cells=_cells(content),
+        cells=cells_in_words(content).removesuffix(" cells"),
         kernel=str((content.get("kernel") or {}).get("name") or ""),
         host=str(content.get("host") or ""),
         has_report=report is not None,
@@ -223,12 +223,6 @@ def _files(job: Job, files: Sequence[Mapping[str, Any]]) -> tuple[File, ...]:
         url = f"/jobs/{job.job_id}/files/{quote(name)}"
         found.append(File(name, url, int(one["bytes"]), one["media_type"] in _PICTURES))
     return tuple(found)
-
-
-def _cells(content: Mapping[str, Any]) -> str:
-    cells = content.get("cells") or {}
-    total = cells.get("total", 0)
-    return f"{cells.get('executed', 0)} of {total}" if total else ""
 
 
 def _word(value: Any) -> str:
