@@ -1,9 +1,10 @@
-"""Says what a person can do about an error of the file system.
+"""Says what a person can do about an error of the file system, or of a notebook.
 
-Pure, over error numbers. Touches no disk.
+Pure, over error numbers and what exceptions say. Touches no disk.
 """
 
 import errno
+import re
 
 _REMEDIES = {
     errno.EPERM: "look for an immutable file (`lsattr`; `chattr -i` undoes it), or for its owner",
@@ -25,6 +26,25 @@ _REMEDIES = {
     errno.ESTALE: "mount it anew",
     errno.ETIMEDOUT: "look after its server",
 }
+
+_IN_CELLS = (
+    (
+        re.compile(r"StdinNotImplementedError"),
+        "A run has nobody who could answer. Make what is asked for a parameter: set it in a cell "
+        "tagged `parameters`, and give its value with the request.",
+    ),
+    (
+        re.compile(r"ImportError: IProgress not found"),
+        "Install ipywidgets for the kernel: `pip install ipywidgets`. Or use `from tqdm import "
+        "tqdm`, which needs none.",
+    ),
+)
+"""By what an exception of a cell says; a module that is missing has its advice in `packages`."""
+
+
+def remedy_of_exception(text: str) -> str | None:
+    """Return what to do about a cell's exception, `NAME: TEXT`; None where that is not known."""
+    return next((remedy for pattern, remedy in _IN_CELLS if pattern.match(text)), None)
 
 
 def with_remedy(error: BaseException) -> str:

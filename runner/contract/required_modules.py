@@ -13,8 +13,12 @@ from pathlib import PurePosixPath
 
 from IPython.core.inputtransformer2 import TransformerManager
 
+from runner.contract.packages import PROVIDED
+
 MAX_SOURCE_CHARS = 1_000_000
 MAX_NESTING = 10
+MAX_PARTS = 100
+"""Of one package, of which a notebook may import any number of modules."""
 MAX_COST = 20_000
 """Most lines of a cell times its magics; beyond it reading takes seconds."""
 
@@ -46,16 +50,6 @@ _INSTALL = re.compile(
 )
 _HARMLESS_EXTENSIONS = frozenset({"autoreload", "tensorboard", "sql", "memory_profiler"})
 _ENDING_CALLS = frozenset({"exit", "quit", "sys.exit", "os._exit", "os.abort"})
-PROVIDED = {
-    "google.colab": "Google Colab",
-    "kaggle_secrets": "Kaggle",
-    "kaggle_datasets": "Kaggle",
-    "dbruntime": "Databricks",
-    "pyodide": "JupyterLite",
-    "pyodide_js": "JupyterLite",
-    "piplite": "JupyterLite",
-}
-"""Modules that a hosted service brings; no package of that name could be installed."""
 _SHELL = frozenset({"system", "getoutput"})
 
 
@@ -64,13 +58,28 @@ class Requirements:
     """Top-level names that running the cells will surely import, in their order."""
 
     ordered: tuple[str, ...]
-    provided: tuple[str, ...] = ()
-    """Those of `PROVIDED` among them, with their dots."""
+    dotted: tuple[str, ...] = ()
+    """Everything that is imported, with its dots."""
+
+    def imported_as(self, module: str) -> tuple[str, ...]:
+        """Return a module as it is imported: with its dots, once for each part that is used."""
+        inner = [name for name in self.dotted if f"{name}.".startswith(f"{module}.")][:MAX_PARTS]
+        leaves = [n for n in inner if not any(other.startswith(f"{n}.") for other in inner)]
+        return tuple(leaves) or (module,)
+
+    @property
+    def provided(self) -> tuple[str, ...]:
+        """Modules of `PROVIDED` that are imported, with their dots."""
+        return tuple(one for one in PROVIDED if any(_is_in(name, one) for name in self.dotted))
 
     @property
     def modules(self) -> frozenset[str]:
         """The same without an order."""
         return frozenset(self.ordered)
+
+
+def _is_in(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
 
 
 class _Unknowable(Exception):
@@ -80,7 +89,7 @@ class _Unknowable(Exception):
 @dataclass
 class _Reader:
     modules: dict[str, None] = field(default_factory=dict)
-    provided: dict[str, None] = field(default_factory=dict)
+    dotted: dict[str, None] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
     """Modules that the notebook writes itself."""
 
@@ -98,23 +107,7 @@ def required_modules(sources: Sequence[str]) -> Requirements:
             _read_cell(source, reader, 0)
     except _Unknowable:
         pass
-    return Requirements(tuple(reader.modules), tuple(reader.provided))
-
-
-def advice_on_missing(missing: Sequence[str]) -> str:
-    """Say what to do about modules that are not installed, by their names with dots."""
-    services = {name: PROVIDED[name] for name in missing if name in PROVIDED}
-    said = [
-        f"`{name}` exists only in {service}: remove what needs it, or put it into a `try`."
-        for name, service in services.items()
-    ]
-    if len(services) < len(missing):
-        said.insert(
-            0,
-            "Install what brings these modules, or let the notebook do it in its first cell "
-            "(%pip install).",
-        )
-    return " ".join(said)
+    return Requirements(tuple(reader.modules), tuple(reader.dotted))
 
 
 def _read_cell(source: str, reader: _Reader, depth: int) -> None:
@@ -201,7 +194,7 @@ def _name(module: str, reader: _Reader) -> None:
     if name in reader.made or name in _HOOKING_MODULES:
         raise _Unknowable
     reader.modules[name] = None
-    reader.provided |= {one: None for one in PROVIDED if f"{module}.".startswith(f"{one}.")}
+    reader.dotted[module] = None
 
 
 def _look_for_changes(statement: ast.AST, reader: _Reader, depth: int) -> None:

@@ -232,6 +232,25 @@ def test_what_is_missing_is_seen_where_it_would_run(desk: Desk) -> None:
     assert outcome.failure.missing_modules == ["no_such_module_anywhere"]
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import cv2", "`pip install opencv-python`"),
+        ("if True: import cv2", "ModuleNotFoundError: No module named 'cv2'. Install for the"),
+        ("if True: from google.cloud import storage", "`pip install google-cloud-storage`"),
+        ("from tqdm.notebook import tqdm\ntqdm(range(3))", "`pip install ipywidgets`"),
+        ("input('which region? ')", "Make what is asked for a parameter"),
+    ],
+)
+def test_what_a_cell_lacks_is_told_with_what_to_do(
+    local: Execution, tmp_path: Path, source: str, said: str
+) -> None:
+    """The package by the name that pip knows, before and while it runs; nobody to ask."""
+    outcome, _ = Desk(local, tmp_path).run(source)
+    assert outcome.failure is not None
+    assert said in outcome.failure.message
+
+
 def test_what_is_no_notebook_is_refused(desk: Desk) -> None:
     """Whatever its bytes are."""
     outcome, executed = desk.begin_raw(desk.order(), b'{"cells": 3}').result(60)

@@ -6,11 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.contract.required_modules import (
-    MAX_SOURCE_CHARS,
-    advice_on_missing,
-    required_modules,
-)
+from runner.contract.required_modules import MAX_SOURCE_CHARS, required_modules
 
 
 def modules(*sources: str) -> set[str]:
@@ -429,11 +425,22 @@ def test_what_only_a_service_brings_is_known_by_its_dotted_name(source: str) -> 
     assert required_modules(["import google.cloud, google.colaboratory"]).provided == ()
 
 
-def test_nobody_is_told_to_install_what_only_a_service_brings() -> None:
-    """What can be installed beside it still is."""
-    alone = advice_on_missing(["google.colab"])
-    assert "Google Colab" in alone
-    assert "nstall" not in alone
-    both = advice_on_missing(["google.colab", "cv2"])
-    assert "%pip install" in both
-    assert "Google Colab" in both
+@pytest.mark.parametrize(
+    ("source", "module", "parts"),
+    [
+        ("import sklearn", "sklearn", ("sklearn",)),
+        ("import os", "yaml", ("yaml",)),
+        ("from google.cloud import storage", "google", ("google.cloud.storage",)),
+        (
+            "import google.auth\nfrom google.cloud import bigquery",
+            "google",
+            ("google.auth", "google.cloud.bigquery"),
+        ),
+        ("import googleapiclient.discovery", "google", ("google",)),
+    ],
+)
+def test_a_module_is_known_by_all_of_its_dots(
+    source: str, module: str, parts: tuple[str, ...]
+) -> None:
+    """Of several packages with one first name the dots tell which it is."""
+    assert required_modules([source]).imported_as(module) == parts

@@ -15,7 +15,9 @@ from papermill.exceptions import PapermillExecutionError
 
 from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
 from runner.contract.outcome import ErrorType, Failure
-from runner.contract.required_modules import PROVIDED, advice_on_missing
+from runner.contract.packages import advice_on_missing, can_be_installed
+from runner.contract.remedies import remedy_of_exception
+from runner.contract.required_modules import required_modules
 from runner.contract.text import strict_json
 from runner.contract.text.plain_text import one_line, plain_text
 from runner.execution.job.guard import MACHINE_MEMORY, MEMORY, PROCESSES
@@ -39,6 +41,8 @@ _NO_MEMORY = "[Errno 12]"
 _NO_THREAD = "can't start new thread"
 _NO_FILE = re.compile(r"\[Errno 2\] [^:]*: '([^/'][^']*)'")
 """Matches a missing path that counts from the working folder."""
+_IMPORT = re.compile(r"\b(?:from[ \t]+[\w.]+[ \t]+import[ \t]+\w+|(?<!\w[ \t])import[ \t]+[\w.]+)")
+"""Wherever it stands in a cell: also behind a condition, and in a function."""
 _MEGABYTE = 1024 * 1024
 
 
@@ -238,8 +242,10 @@ def _cell_failure(
     message = f"{_during(place).capitalize()}: {text[:500]}"
     if error.ename == "ModuleNotFoundError":
         module = _quoted(error.evalue)
-        if module in PROVIDED:
-            message = f"{message}. {advice_on_missing([module])}"
+        if module is not None and can_be_installed(module):
+            imports = _IMPORT.findall(str(place.get("cell_source", ""))[:MOST_CHARS])
+            advice = advice_on_missing(required_modules(imports).imported_as(module))
+            message = f"{message}. {advice}"
         return Failure(
             error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
         )
@@ -254,6 +260,9 @@ def _cell_failure(
         )
     if known.is_out_of_files:
         message = f"{message.rstrip(' .:')}. {_files(known)}"
+    remedy = remedy_of_exception(text)
+    if remedy is not None:
+        message = f"{message.rstrip(' .:')}. {remedy}"
     missing = _NO_FILE.search(text) if known.has_own_folder else None
     if missing is not None:
         message = f"{message.rstrip(' .:')}. {_no_file(missing[1])}"

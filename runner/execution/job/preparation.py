@@ -25,7 +25,8 @@ from runner.contract.notebook import (
     unmark,
 )
 from runner.contract.outcome import ErrorType, Failure, Refused, refuse
-from runner.contract.required_modules import advice_on_missing, required_modules
+from runner.contract.packages import advice_on_missing
+from runner.contract.required_modules import required_modules
 from runner.execution.job.early_changes import changes_imports, files_read
 from runner.execution.job.importable import EnvironmentNotAnswering, missing_here, missing_in
 from runner.execution.job.kernelspecs import Installed
@@ -181,13 +182,14 @@ def check_modules(
             log.info("modules are not checked: %s", error)
             return
     if missing:
+        advice = advice_on_missing([one for name in missing for one in required.imported_as(name)])
         provided = {name.partition(".")[0]: name for name in required.provided}
         missing = [provided.get(name, name) for name in missing]
         raise Refused(
             Failure(
                 error_type=ErrorType.MISSING_DEPENDENCIES,
                 message=f"Not installed for the kernel `{choice.name}`: {', '.join(missing)}. "
-                f"{advice_on_missing(missing)}",
+                f"{advice}",
                 missing_modules=missing,
             )
         )

@@ -1,0 +1,69 @@
+"""Promises of the advice on missing modules: what pip installs, or why nothing can be installed."""
+
+import pytest
+
+from runner.contract.packages import PACKAGES, advice_on_missing, can_be_installed, package_of
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [
+        ("sklearn", "scikit-learn"),
+        ("sklearn.linear_model.Ridge", "scikit-learn"),
+        ("cv2", "opencv-python"),
+        ("PIL.Image", "pillow"),
+        ("yaml", "PyYAML"),
+        ("bs4.BeautifulSoup", "beautifulsoup4"),
+        ("dotenv", "python-dotenv"),
+        ("fitz", "PyMuPDF"),
+        ("pandas", "pandas"),
+        ("plotly.express", "plotly"),
+        ("google.cloud.storage", "google-cloud-storage"),
+        ("google.cloud.secretmanager_v1", "google-cloud-secretmanager"),
+        ("google.protobuf.message", "protobuf"),
+        ("google", None),
+        ("google.cloud", None),
+        ("azure.storage.blob.BlobClient", "azure-storage-blob"),
+        ("größe", None),
+    ],
+)
+def test_what_pip_installs_is_named(module: str, package: str | None) -> None:
+    """By the longest part of its name that is known; nothing is guessed of shared first names."""
+    assert package_of(module) == package
+
+
+def test_the_advice_is_a_command() -> None:
+    """Each package once; a module that is no known package may be somebody's own."""
+    known = advice_on_missing(["sklearn.svm", "sklearn.tree", "cv2"])
+    assert "`pip install scikit-learn opencv-python`" in known
+    assert "`%pip install scikit-learn opencv-python`" in known
+    assert "own" not in known
+    own = advice_on_missing(["cv2", "my_module"])
+    assert "pip install opencv-python my_module" in own
+    assert "A module of your own has to lie beside the notebook" in own
+    assert "pip install google" not in advice_on_missing(["google.cloud"])
+
+
+def test_nobody_is_told_to_install_what_only_a_service_brings() -> None:
+    """Nor what Python has lost. What can be installed beside it still is."""
+    alone = advice_on_missing(["google.colab.drive", "google.colab.files"])
+    assert alone.count("Google Colab") == 1
+    assert "nstall" not in alone
+    both = advice_on_missing(["google.colab", "cv2"])
+    assert "%pip install opencv-python" in both
+    assert "Google Colab" in both
+    assert "exists only in Python before 3.12" in advice_on_missing(["imp"])
+
+
+def test_a_part_of_a_package_that_is_there_is_not_to_be_installed() -> None:
+    """`sklearn.nothing` is missing where scikit-learn is installed; `google.cloud` is a package."""
+    assert not can_be_installed("sklearn.nothing")
+    assert can_be_installed("google.cloud")
+    assert can_be_installed("sklearn")
+
+
+def test_no_module_is_in_the_table_for_nothing() -> None:
+    """pip takes `_`, `-` and `.` for one, and large letters for small ones (PEP 503)."""
+    same = {"Levenshtein", "graphviz", "igraph"}
+    plain = {one for one, package in PACKAGES.items() if one.lower() == package.lower()}
+    assert {one for one in plain if "." not in one} - same - {"netCDF4"} == set()
