@@ -110,12 +110,12 @@ class Client:
             JobFailed, RequestRefused, requests.ConnectionError: see `run`.
         """
         while True:
-            found = self.job(job_id, wait_seconds=WAIT_SECONDS).get("result")
-            if found is None:
+            report = self.job(job_id, wait_seconds=WAIT_SECONDS).get("result")
+            if report is None:
                 continue
-            if "error_type" in found:
-                raise JobFailed(ErrorResult.model_validate(found))
-            return Result.model_validate(found)
+            if "error_type" in report:
+                raise JobFailed(ErrorResult.model_validate(report))
+            return Result.model_validate(report)
 
     def job(self, job_id: str, wait_seconds: float = 0) -> dict[str, Any]:
         """Return a job's state, progress and result; wait for the result up to `wait_seconds`.
@@ -160,12 +160,12 @@ class Client:
 
 def _content(answer: requests.Response) -> dict[str, Any]:
     try:
-        found = answer.json()
+        content = answer.json()
     except requests.JSONDecodeError:
-        found = {}
-    if isinstance(found, dict) and ("job_id" in found or answer.ok):
-        return found
-    error = found if isinstance(found, dict) else {}
+        content = {}
+    if isinstance(content, dict) and ("job_id" in content or answer.ok):
+        return content
+    error = content if isinstance(content, dict) else {}
     raise RequestRefused(
         answer.status_code,
         str(error.get("error_type", "bad_http")),

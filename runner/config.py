@@ -326,9 +326,11 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
         file = None  # type: ignore[assignment]
     base = file.resolve().parent if file else Path.cwd()
     written = _read(file) if file else {}
-    given = {key: str(_place(Path.cwd(), v)) for key, v in (flags or {}).items() if v is not None}
+    from_flags = {
+        key: str(_place(Path.cwd(), v)) for key, v in (flags or {}).items() if v is not None
+    }
     merged = _merge(written, _environment())
-    merged = _merge(merged, given)
+    merged = _merge(merged, from_flags)
     try:
         settings = Settings(**merged)
     except ValidationError as error:
@@ -408,15 +410,15 @@ def _not_apart(settings: Settings, inner: str, outer: str) -> ConfigError:
 def _ancestry(folder: Path) -> list[tuple[int, int] | str]:
     """Identify a folder and each above it; by name while it is missing."""
     real = Path(os.path.realpath(folder))
-    found: list[tuple[int, int] | str] = []
+    places: list[tuple[int, int] | str] = []
     for place in (real, *real.parents):
         try:
             seen = place.stat()
         except OSError:
-            found.append(str(place))
+            places.append(str(place))
         else:
-            found.append((seen.st_dev, seen.st_ino))
-    return found
+            places.append((seen.st_dev, seen.st_ino))
+    return places
 
 
 def _with_token(name: str, server: Listening, base: Path) -> Listening:
@@ -472,11 +474,11 @@ def available_memory() -> int | None:
     """
     if "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
-    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    least = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for file in _memory_limits():
         with contextlib.suppress(OSError, ValueError):  # "max" is no limit
-            found = min(found, int(file.read_text()))
-    return found
+            least = min(least, int(file.read_text()))
+    return least
 
 
 def _memory_limits() -> Iterator[Path]:

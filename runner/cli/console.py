@@ -68,8 +68,8 @@ def summary(report: Mapping[str, JsonValue], paths: Mapping[str, Path]) -> str:
         lines.append(visible(str(report["message"])))
     traceback = report.get("traceback")
     if isinstance(traceback, list):
-        shown = [visible(str(line)) for line in traceback]
-        lines.extend(_traceback(shown))
+        visible_lines = [visible(str(line)) for line in traceback]
+        lines.extend(_traceback(visible_lines))
     results = report.get("results")
     named = list(results.items()) if isinstance(results, dict) else []
     facts = [(one_line(name), _brief(value)) for name, value in named[:VALUES]]

@@ -158,12 +158,12 @@ def _silent(settings: Settings, name: str, no_answer: NoAnswer) -> Finding:
 
 def _of_the_runner(settings: Settings) -> Iterator[Finding]:
     """Repeat a working runner's own reports, also on single jobs and names."""
-    told = pulse.read(settings.state)
-    if told is None or pulse.is_stale(told, time.monotonic()):
+    beat = pulse.read(settings.state)
+    if beat is None or pulse.is_stale(beat, time.monotonic()):
         return
-    for trouble in told.troubles:
-        yield Finding("runner", Level.PROBLEM, trouble)
-    for note in told.notes:
+    for reason in beat.troubles:
+        yield Finding("runner", Level.PROBLEM, reason)
+    for note in beat.notes:
         yield Finding("runner", Level.WARNING, note)
 
 
@@ -171,8 +171,8 @@ def _missing(settings: Settings, name: str) -> Finding | None:
     """Say why a folder cannot be checked: never made, gone, or an empty mount point."""
     folder: Path = getattr(settings, name)
     point = _fact(settings.state, mount_fact(folder))
-    trouble = Anchor(folder, point).trouble()
-    if trouble is None:
+    reason = Anchor(folder, point).trouble()
+    if reason is None:
         return None
     if point is None and not folder.exists():
         return _warning(
@@ -181,7 +181,7 @@ def _missing(settings: Settings, name: str) -> Finding | None:
             "`runner serve` makes it at its first start; ask again after that.",
         )
     return _problem(
-        name, f"{folder} {trouble}", "Mount it or make it; a running runner then goes on by itself."
+        name, f"{folder} {reason}", "Mount it or make it; a running runner then goes on by itself."
     )
 
 
@@ -297,11 +297,11 @@ def advice_for(folder: Path, error: OSError) -> str:
 
 def _space(folder: Path, name: str, free_mb: float) -> Iterator[Finding]:
     try:
-        found = os.statvfs(folder)
+        space = os.statvfs(folder)
     except OSError as error:
         yield _problem(name, f"the space of {folder} cannot be asked: {error.strerror}", "")
         return
-    free = found.f_bavail * found.f_frsize // MEGABYTE
+    free = space.f_bavail * space.f_frsize // MEGABYTE
     if name != "notebooks" and free < free_mb:
         yield _problem(
             name,
@@ -309,7 +309,7 @@ def _space(folder: Path, name: str, free_mb: float) -> Iterator[Finding]:
             "Make room, or lower `limits.free_mb`. Until then health is red"
             + (" and requests stay in the inbox." if name == "state" else "."),
         )
-    elif found.f_files and not found.f_favail:
+    elif space.f_files and not space.f_favail:
         yield _problem(name, f"no inode is left on the disk of {folder}", "Remove files there.")
     else:
         yield _ok(name, f"{free} MB are free")
@@ -317,12 +317,12 @@ def _space(folder: Path, name: str, free_mb: float) -> Iterator[Finding]:
 
 def _others(inbox: Path) -> Iterator[Finding]:
     """Check whether the runner can take the files of others."""
-    found = inbox.stat()
+    status = inbox.stat()
     us = os.geteuid()
-    if found.st_mode & stat.S_ISVTX and us not in (0, found.st_uid):
+    if status.st_mode & stat.S_ISVTX and us not in (0, status.st_uid):
         yield _problem(
             "inbox",
-            f"{inbox} is sticky (mode {stat.S_IMODE(found.st_mode):04o}) and not the runner's: "
+            f"{inbox} is sticky (mode {stat.S_IMODE(status.st_mode):04o}) and not the runner's: "
             "files of others cannot be taken out of it",
             f"`chmod -t` it, or give it to user {us}.",
         )
@@ -446,23 +446,23 @@ def _locks(settings: Settings) -> Iterator[Finding]:
 
 def machine_memory_mb(root: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the memory of this machine or container."""
-    found = [psutil.virtual_memory().total]
+    limits = [psutil.virtual_memory().total]
     for name in _CGROUP_LIMITS:
         try:
-            found.append(int((root / name).read_text()))
+            limits.append(int((root / name).read_text()))
         except (OSError, ValueError):
             continue
-    return min(found) // MEGABYTE
+    return min(limits) // MEGABYTE
 
 
 def _memory(concurrency: int, memory_mb: int, have_mb: int) -> Finding:
     needed = concurrency * memory_mb
     notebooks = "notebook" if concurrency == 1 else "notebooks"
-    told = f"{concurrency} {notebooks} at a time may take {needed} MB of {have_mb}"
+    need = f"{concurrency} {notebooks} at a time may take {needed} MB of {have_mb}"
     if needed <= have_mb:
-        return _ok("memory", told)
+        return _ok("memory", need)
     return _warning(
-        "memory", told, "Lower `execution.concurrency` or `limits.memory_mb`, or add memory."
+        "memory", need, "Lower `execution.concurrency` or `limits.memory_mb`, or add memory."
     )
 
 
@@ -553,8 +553,8 @@ def _scheduler(address: str, tls: Tls | None) -> Iterator[Finding]:
         )
         return
     if workers:
-        told = f"workers: {len(workers)}, slots: {sum(workers.values())}"
-        yield _ok("cluster", f"the scheduler at {address} answers; {told}")
+        answer = f"workers: {len(workers)}, slots: {sum(workers.values())}"
+        yield _ok("cluster", f"the scheduler at {address} answers; {answer}")
     else:
         yield _problem(
             "cluster",
@@ -588,8 +588,8 @@ async def _ask(address: str, tls: Tls | None) -> tuple[dict[str, int], list[str]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             await client
-        told = client.scheduler.identity(n_workers=-1)
-        workers = (await asyncio.wait_for(told, SCHEDULER_SECONDS))["workers"]
+        identity = client.scheduler.identity(n_workers=-1)
+        workers = (await asyncio.wait_for(identity, SCHEDULER_SECONDS))["workers"]
     finally:
         await client.close()
     slots = {name: int(worker["nthreads"]) for name, worker in workers.items()}

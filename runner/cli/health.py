@@ -33,11 +33,11 @@ def health(settings: Settings) -> None:
     from runner.jobs.health import examine
     from runner.system.processes.patience import NoAnswer, ask_apart
 
-    found = ask_apart({"health": lambda: examine(settings)}, HEALTH_SECONDS)["health"]
-    if isinstance(found, NoAnswer):
-        raise Fault(f"the state folder {settings.state} {found}")
-    click.echo(json.dumps(found.content, indent=2))
-    raise click.exceptions.Exit(1 if found.reasons else 0)
+    answer = ask_apart({"health": lambda: examine(settings)}, HEALTH_SECONDS)["health"]
+    if isinstance(answer, NoAnswer):
+        raise Fault(f"the state folder {settings.state} {answer}")
+    click.echo(json.dumps(answer.content, indent=2))
+    raise click.exceptions.Exit(1 if answer.reasons else 0)
 
 
 @click.command()
@@ -51,15 +51,15 @@ def doctor(settings: Settings, as_json: bool) -> None:
     from runner.cli.doctor import Level, examine
 
     logging.getLogger("runner").addHandler(logging.NullHandler())
-    found = []
+    findings = []
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for finding in examine(settings, Disk()):
-        found.append(finding)
+        findings.append(finding)
         if not as_json:
             _say(console, finding)
-    healthy = all(finding.level is not Level.PROBLEM for finding in found)
+    healthy = all(finding.level is not Level.PROBLEM for finding in findings)
     if as_json:
-        content = {"healthy": healthy, "findings": [asdict(finding) for finding in found]}
+        content = {"healthy": healthy, "findings": [asdict(finding) for finding in findings]}
         print_json(content)
     raise click.exceptions.Exit(0 if healthy else 1)
 

@@ -78,8 +78,8 @@ def become_lab(settings: Settings, environment: Mapping[str, str]) -> None:
         )
     from jupyter_core.paths import jupyter_data_dir
 
-    shown = "" if chosen else f"?token={DEFAULT_TOKEN}"
-    log.info("JupyterLab at http://%s:%d/lab%s", own.host, own.port, shown)
+    query = "" if chosen else f"?token={DEFAULT_TOKEN}"
+    log.info("JupyterLab at http://%s:%d/lab%s", own.host, own.port, query)
     data = Path(jupyter_data_dir())
     data.mkdir(parents=True, exist_ok=True)
     own_arguments = command(settings, data, is_root=os.getuid() == 0)

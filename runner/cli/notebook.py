@@ -78,14 +78,14 @@ def run(
     Exit codes: 0 succeeded, 1 the notebook failed, 2 wrong usage, 3 the request was refused,
     4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble.
     """
-    asked: dict[str, Any] = {"parameters": parameters, "retries": retries}
-    asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
-    asked |= {"kernel": kernel} if kernel is not None else {}
-    asked |= {"resources": resources} if resources else {}
+    request: dict[str, Any] = {"parameters": parameters, "retries": retries}
+    request |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
+    request |= {"kernel": kernel} if kernel is not None else {}
+    request |= {"resources": resources} if resources else {}
     job_id = submit.new_job_id()
     try:
-        asked["notebook"] = _notebook(notebook, settings)
-        checked = read_request(asked | {"id": job_id}, Form.JSON)
+        request["notebook"] = _notebook(notebook, settings)
+        checked = read_request(request | {"id": job_id}, Form.JSON)
         settings.rules.check(checked)
     except Refused as refused:
         _refuse(refused.failure)
@@ -97,10 +97,10 @@ def run(
     named = click.get_current_context().params
     is_served = holder_of(settings.inbox) is not None or holder_of(settings.state) is not None
     if keep or is_served:
-        print_report(run_job(settings, job, job_id, asked | {"id": job_id}), as_json)
+        print_report(run_job(settings, job, job_id, request | {"id": job_id}), as_json)
     going = [folder for folder in ("inbox", "outbox", "state") if not named.get(folder)]
     with temporary(settings, going) as own:
-        report = run_job(own, job, job_id, asked | {"id": job_id})
+        report = run_job(own, job, job_id, request | {"id": job_id})
         print_report(passing(report) if "outbox" in going else report, as_json)
 
 
@@ -125,18 +125,18 @@ def check(
     """
     from runner.jobs.refusals import forecast
 
-    asked: dict[str, Any] = {"parameters": parameters}
-    asked |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
-    asked |= {"kernel": kernel} if kernel is not None else {}
-    asked |= {"resources": resources} if resources else {}
-    found = forecast(asked, lambda: _notebook(notebook, settings), settings)
-    for failure in found.refusals:
+    request: dict[str, Any] = {"parameters": parameters}
+    request |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
+    request |= {"kernel": kernel} if kernel is not None else {}
+    request |= {"resources": resources} if resources else {}
+    prospect = forecast(request, lambda: _notebook(notebook, settings), settings)
+    for failure in prospect.refusals:
         click.echo(visible(f"{failure.error_type}: {failure.message}"))
-    for warning in found.warnings:
+    for warning in prospect.warnings:
         click.echo(visible(f"warning: {warning}"))
-    if not found.refusals:
+    if not prospect.refusals:
         errors.print("nothing to refuse", style="green")
-    raise click.exceptions.Exit(exit_code(Status.REJECTED) if found.refusals else 0)
+    raise click.exceptions.Exit(exit_code(Status.REJECTED) if prospect.refusals else 0)
 
 
 @click.command()
@@ -144,29 +144,29 @@ def check(
 def schema(what: str) -> None:
     """Print the JSON Schema of requests or results."""
     if what == "request":
-        found = Request.model_json_schema()
+        document = Request.model_json_schema()
     else:
-        found = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
-        found["title"] = "Inbox Runner result"
-    found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    click.echo(json.dumps(found, indent=2))
+        document = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
+        document["title"] = "Inbox Runner result"
+    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    click.echo(json.dumps(document, indent=2))
 
 
-def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
+def _notebook(wanted: str, settings: Settings) -> dict[str, Any] | str:
     """Return the content of a file, or the path of a library notebook, which runs where it lies.
 
     Raises:
         Refused: there is no such notebook, it is too large, or it is not JSON.
     """
-    path = Path(given)
+    path = Path(wanted)
     if not path.is_file():
-        if (settings.notebooks / given).is_file():
-            return given
-        hint = probably_meant(settings.notebooks, PurePosixPath(given))
+        if (settings.notebooks / wanted).is_file():
+            return wanted
+        hint = probably_meant(settings.notebooks, PurePosixPath(wanted))
         raise Refused(
             Failure(
                 error_type=ErrorType.INVALID_REQUEST,
-                message=f"There is no notebook {given!r}, neither as a file nor in the library "
+                message=f"There is no notebook {wanted!r}, neither as a file nor in the library "
                 f"{str(settings.notebooks)!r}{hint}.",
             )
         )
@@ -177,17 +177,17 @@ def _notebook(given: str, settings: Settings) -> dict[str, Any] | str:
     size = path.stat().st_size
     if size > settings.limits.notebook_mb * MEGABYTE:
         message = (
-            f"{given!r} has {size} bytes, above the limit of {settings.limits.notebook_mb:g} MB "
+            f"{wanted!r} has {size} bytes, above the limit of {settings.limits.notebook_mb:g} MB "
             "(limits.notebook_mb)."
         )
         raise Refused(Failure(error_type=ErrorType.NOTEBOOK_TOO_LARGE, message=message))
     try:
         document = parse(path.read_bytes())
     except ValueError as error:
-        message = f"{given!r} is no notebook: it is not JSON ({error})."
+        message = f"{wanted!r} is no notebook: it is not JSON ({error})."
         raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message)) from error
     if not isinstance(document, dict):
-        message = f"{given!r} is no notebook: its top level is no mapping."
+        message = f"{wanted!r} is no notebook: its top level is no mapping."
         raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message))
     return document
 

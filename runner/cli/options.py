@@ -87,16 +87,16 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         folders = {name: rest.pop(name) for name in _FOLDERS}
         command(config.load(config_file, folders), **rest)
 
-    found: Callable[..., None] = plainly(wrapped)
+    decorated: Callable[..., None] = plainly(wrapped)
     for name in _FOLDERS:
         path = click.Path(path_type=Path)
-        found = click.option(f"--{name}", type=path, help=f"The {name} folder.")(found)
+        decorated = click.option(f"--{name}", type=path, help=f"The {name} folder.")(decorated)
     return click.option(
         "--config",
         "config_file",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="Settings file; config.yaml of the current folder if there is one.",
-    )(found)
+    )(decorated)
 
 
 def with_resources(command: Callable[..., None]) -> Callable[..., None]:
@@ -114,8 +114,8 @@ def with_resources(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(
         *args: Any, memory_mb: int | None, gpus: int | None, labels: tuple[str, ...], **rest: Any
     ) -> None:
-        given = {"memory_mb": memory_mb, "gpus": gpus, "labels": list(labels) or None}
-        resources = {key: value for key, value in given.items() if value is not None}
+        chosen = {"memory_mb": memory_mb, "gpus": gpus, "labels": list(labels) or None}
+        resources = {key: value for key, value in chosen.items() if value is not None}
         command(*args, resources=resources, **rest)
 
     return wrapped

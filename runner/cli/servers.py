@@ -53,8 +53,8 @@ def gateway(settings: Settings, owner: int | None, host: str | None, port: int |
     if owner is not None:
         serve(_greeted(owner), owner=owner)
         return
-    given = {"host": host, "port": port}
-    changed = {key: value for key, value in given.items() if value is not None}
+    flags = {"host": host, "port": port}
+    changed = {key: value for key, value in flags.items() if value is not None}
     serve(settings.model_copy(update={"gateway": settings.gateway.model_copy(update=changed)}))
 
 
@@ -97,8 +97,8 @@ def mcp(settings: Settings, stdio: bool, host: str | None, port: int | None) -> 
     if stdio:
         serve_stdio(settings)
         return
-    given = {"host": host, "port": port}
-    changed = {key: value for key, value in given.items() if value is not None}
+    flags = {"host": host, "port": port}
+    changed = {key: value for key, value in flags.items() if value is not None}
     serve(settings.model_copy(update={"mcp": settings.mcp.model_copy(update=changed)}))
 
 
@@ -112,11 +112,11 @@ def lab(settings: Settings) -> None:
     become_lab(settings, os.environ)
 
 
-def _check_ports(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+def _check_ports(_: click.Context, __: click.Parameter, ports: str | None) -> str | None:
     """Check the ports at once; Dask would complain only when the worker starts."""
-    if given is not None and not re.fullmatch(r"\d{1,5}(:\d{1,5})?", given):
-        raise click.BadParameter(f"{given!r} is neither a port nor a range such as 9000:9003")
-    return given
+    if ports is not None and not re.fullmatch(r"\d{1,5}(:\d{1,5})?", ports):
+        raise click.BadParameter(f"{ports!r} is neither a port nor a range such as 9000:9003")
+    return ports
 
 
 @click.command()

@@ -48,7 +48,7 @@ class _VisibleLog(logging.Formatter):
 
 
 def log_to_stderr(level: int) -> None:
-    shown = logging.StreamHandler(sys.stderr)
-    shown.setFormatter(_VisibleLog("%(asctime)s %(levelname)-7s %(message)s"))
-    logging.basicConfig(level=level, handlers=[shown])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_VisibleLog("%(asctime)s %(levelname)-7s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("watchdog").setLevel(logging.WARNING)

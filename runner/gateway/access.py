@@ -39,8 +39,8 @@ class IncomingRequest:
     @property
     def is_visit(self) -> bool:
         """Whether somebody follows a link to a page: a browser says so itself."""
-        found = [self.headers.get(f"sec-fetch-{name}", "").lower() for name in ("mode", "dest")]
-        return self.is_page and self.method == "GET" and found == ["navigate", "document"]
+        purpose = [self.headers.get(f"sec-fetch-{name}", "").lower() for name in ("mode", "dest")]
+        return self.is_page and self.method == "GET" and purpose == ["navigate", "document"]
 
 
 class Access:
@@ -89,9 +89,9 @@ class Access:
         by_token = self.is_token(bearer(coming.headers.get("authorization", "")))
         return by_token or self._has_cookie(coming)
 
-    def is_token(self, given: str | None) -> bool:
+    def is_token(self, token: str | None) -> bool:
         """Return whether the token is right or not needed; takes equally long either way."""
-        return self._door.is_token(given)
+        return self._door.is_token(token)
 
     def cookie(self) -> str | None:
         """Make the cookie of a browser that has shown the token; None without a token."""

@@ -125,18 +125,18 @@ def download(path: Path, media_type: str) -> HTTPResponse:
     except OSError as error:
         message = "It is not in the outbox any more."
         raise Problem(410, ProblemType.GONE, message) from error
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
         os.close(fd)
         raise Problem(410, ProblemType.GONE, "It is no regular file any more.")
     headers = {
         **HEADERS,
         "Content-Type": media_type,
-        "Content-Length": str(found.st_size),
+        "Content-Length": str(status.st_size),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.name)}",
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }
-    return HTTPResponse(_chunks(fd, found.st_size), 200, headers)
+    return HTTPResponse(_chunks(fd, status.st_size), 200, headers)
 
 
 def _chunks(fd: int, size: int) -> Iterable[bytes]:
@@ -148,8 +148,8 @@ def _chunks(fd: int, size: int) -> Iterable[bytes]:
 
 def has_left() -> Callable[[], bool]:
     """Return whether the client has closed its connection; False if the server cannot tell."""
-    found: Callable[[], bool] = request.environ.get("waitress.client_disconnected", lambda: False)
-    return found
+    ask: Callable[[], bool] = request.environ.get("waitress.client_disconnected", lambda: False)
+    return ask
 
 
 def forget() -> None:

@@ -164,17 +164,17 @@ class App:
         return json_answer(200, self._metrics.as_json())
 
     def _show_inbox(self) -> HTTPResponse:
-        found = waiting.read(self._settings.state) or waiting.WaitingList()
-        return json_answer(200, waiting.content_of(found))
+        files = waiting.read(self._settings.state) or waiting.WaitingList()
+        return json_answer(200, waiting.content_of(files))
 
     def _describe(self) -> HTTPResponse:
         return json_answer(200, document(with_token=self._settings.gateway.secret is not None))
 
     def _run(self) -> HTTPResponse:
-        asked = self._read_asked()
-        job_id = with_key(asked, request.get_header("idempotency-key"))
+        body = self._read_asked()
+        job_id = with_key(body, request.get_header("idempotency-key"))
         seconds = self._wait_seconds(self._settings.gateway.wait_seconds)
-        return self._await(self._runs.submit(asked.submitted_by(FACE), job_id), seconds)
+        return self._await(self._runs.submit(body.submitted_by(FACE), job_id), seconds)
 
     def _read_asked(self) -> Asked:
         kind = body_kind(request.get_header("content-type"), request.get_header("content-encoding"))
@@ -222,9 +222,9 @@ class App:
 
     def _cancel(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
-        found = self._record.show(job_id)
-        if found["status"] not in (Status.QUEUED, Status.RUNNING):
-            return json_answer(200, found)
+        job = self._record.show(job_id)
+        if job["status"] not in (Status.QUEUED, Status.RUNNING):
+            return json_answer(200, job)
         cancel(self._settings.inbox, name, job_id, self._disk)
         return self._come_again(Submitted(job_id, name))
 

@@ -102,8 +102,8 @@ class Metrics(Collector):
         free = GaugeMetricFamily(
             "inbox_runner_disk_free_bytes", "Space left below a folder.", labels=["folder"]
         )
-        for name, found in health.free.items():
-            free.add_metric([name], found)
+        for name, free_bytes in health.free.items():
+            free.add_metric([name], free_bytes)
         yield free
         if health.warm is not None:
             yield _gauge(
@@ -156,15 +156,15 @@ def _of_jobs(ledger: LedgerReader) -> Iterator[Metric]:
     )
 
 
-def _histogram(name: str, documentation: str, found: list[Bucket]) -> Metric:
-    jobs = {bucket.bound: bucket.jobs for bucket in found}
+def _histogram(name: str, documentation: str, buckets: list[Bucket]) -> Metric:
+    jobs = {bucket.bound: bucket.jobs for bucket in buckets}
     sums = accumulate(jobs.get(bound, 0) for bound in DURATION_BOUNDS)
     bounds = map(floatToGoString, DURATION_BOUNDS)
     return HistogramMetricFamily(
         name,
         documentation,
         buckets=list(zip(bounds, sums, strict=True)),
-        sum_value=sum(bucket.seconds for bucket in found),
+        sum_value=sum(bucket.seconds for bucket in buckets),
     )
 
 

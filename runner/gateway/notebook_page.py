@@ -67,10 +67,10 @@ class NotebookPages:
             OSError: it cannot be read.
         """
         try:
-            found = path.stat(follow_symlinks=False)
+            status = path.stat(follow_symlinks=False)
         except FileNotFoundError as error:
             raise gone("It is not in the outbox any more.") from error
-        key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         with self._lock:
             until, why = self._given_up.get(key, (0.0, ""))
         if self._clock() < until:

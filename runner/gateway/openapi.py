@@ -461,11 +461,11 @@ def _schemas() -> Json:
         (Notebook, "validation"),
         *((model, "serialization") for model in (*_RESULTS, *_ANSWERS)),
     ]
-    _, found = models_json_schema(models, ref_template="#/components/schemas/{model}")
-    schemas: Json = found["$defs"]
-    asked = schemas["RunRequest"]
-    asked["required"] = ["notebook"]
-    asked["properties"]["notebook"] = {
+    _, described = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    schemas: Json = described["$defs"]
+    run = schemas["RunRequest"]
+    run["required"] = ["notebook"]
+    run["properties"]["notebook"] = {
         "description": "Path of a notebook below `notebooks/`, or the notebook itself.",
         "anyOf": [{"type": "string", "minLength": 1}, {"type": "object", **_ANYTHING}],
     }
@@ -473,7 +473,7 @@ def _schemas() -> Json:
     for name in ("RunRequest", "Resources"):
         _leave_defaults_to_words(schemas[name]["properties"])
     for key in ("id", "kernel"):
-        asked["properties"][key]["anyOf"].append({"type": "string", "maxLength": 0})  # as null
+        run["properties"][key]["anyOf"].append({"type": "string", "maxLength": 0})  # as null
     return schemas
 
 
@@ -522,10 +522,10 @@ def _in_query(name: str, schema: Json, description: str) -> Json:
 
 
 def _in_path(name: str, schema: Json, description: str) -> Json:
-    found = {"name": name, "in": "path", "required": True, "schema": schema}
-    return {**found, "description": description}
+    parameter = {"name": name, "in": "path", "required": True, "schema": schema}
+    return {**parameter, "description": description}
 
 
 def _in_header(name: str, description: str, **limits: int) -> Json:
-    found = {"name": name, "in": "header", "schema": {"type": "string", **limits}}
-    return {**found, "description": description}
+    parameter = {"name": name, "in": "header", "schema": {"type": "string", **limits}}
+    return {**parameter, "description": description}

@@ -176,5 +176,5 @@ def _await_end(owner: int, end: Callable[[], None]) -> None:
 
 
 def _addresses(server: Any) -> list[tuple[str, int]]:
-    found = getattr(server, "effective_listen", None)
-    return found or [(server.effective_host, server.effective_port)]
+    addresses = getattr(server, "effective_listen", None)
+    return addresses or [(server.effective_host, server.effective_port)]

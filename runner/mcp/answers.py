@@ -49,22 +49,22 @@ def plainly(tool: Callable[P, Awaitable[CallToolResult]]) -> Callable[P, Awaitab
     async def wrapped(*args: P.args, **kwargs: P.kwargs) -> CallToolResult:
         try:
             return await tool(*args, **kwargs)
-        except KNOWN as trouble:
-            return answer([said(trouble)], is_error=True)
+        except KNOWN as error:
+            return answer([said(error)], is_error=True)
 
     wrapped.__doc__ = inspect.cleandoc(tool.__doc__ or "")  # it is what a model reads
     return wrapped
 
 
-def said(trouble: BaseException) -> str:
+def said(error: BaseException) -> str:
     """Return the sentence of a known exception."""
-    if isinstance(trouble, Refused):
-        return f"{trouble.failure.error_type}: {trouble.failure.message}"
-    if isinstance(trouble, Problem):
-        return f"{trouble.error_type}: {trouble.message}"
-    if isinstance(trouble, OSError):
-        return f"The runner's folders cannot be used: {trouble}"
-    return str(trouble)
+    if isinstance(error, Refused):
+        return f"{error.failure.error_type}: {error.failure.message}"
+    if isinstance(error, Problem):
+        return f"{error.error_type}: {error.message}"
+    if isinstance(error, OSError):
+        return f"The runner's folders cannot be used: {error}"
+    return str(error)
 
 
 def _block(piece: Piece) -> ContentBlock:

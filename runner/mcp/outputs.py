@@ -41,7 +41,7 @@ Piece = str | Picture
 class Outputs:
     """The outputs of a running cell, as its notebook holds them (nbformat 4)."""
 
-    found: list[Json] = field(default_factory=list)
+    items: list[Json] = field(default_factory=list)
     _displays: dict[str, list[int]] = field(default_factory=dict)
     _printed: int = 0
     _clear_next: bool = False
@@ -63,8 +63,8 @@ class Outputs:
             return self._print(output)
         display = (content.get("transient") or {}).get("display_id")
         if display is not None:
-            self._displays.setdefault(display, []).append(len(self.found))
-        self.found.append(output)
+            self._displays.setdefault(display, []).append(len(self.items))
+        self.items.append(output)
         return True
 
     def _print(self, output: Json) -> bool:
@@ -75,24 +75,24 @@ class Outputs:
         if len(output["text"]) > left:
             output["text"] = output["text"][:left] + CUT
         self._printed += len(output["text"])
-        last = self.found[-1] if self.found else {}
+        last = self.items[-1] if self.items else {}
         if last.get("output_type") == "stream" and last["name"] == output["name"]:
             last["text"] += output["text"]
         else:
-            self.found.append(output)
+            self.items.append(output)
         return True
 
     def _update(self, content: Mapping[str, Any]) -> bool:
         display = (content.get("transient") or {}).get("display_id", "")
         places = self._displays.get(display, [])
         for place in places:
-            self.found[place]["data"] = dict(content["data"])
-            self.found[place]["metadata"] = dict(content.get("metadata") or {})
+            self.items[place]["data"] = dict(content["data"])
+            self.items[place]["metadata"] = dict(content.get("metadata") or {})
         return bool(places)
 
     def _clear(self) -> bool:
-        had = bool(self.found)
-        self.found.clear()
+        had = bool(self.items)
+        self.items.clear()
         self._displays.clear()
         self._printed, self._clear_next = 0, False
         return had
@@ -118,7 +118,7 @@ def _output_of(kind: str, content: Mapping[str, Any]) -> Json | None:
 
 def pieces_of(outputs: Iterable[Mapping[str, Any]]) -> list[Piece]:
     """Convert outputs for a model: plain text, cut if it is long, and pictures."""
-    found: list[Piece] = []
+    pieces: list[Piece] = []
     left, pictures = TEXTS_CHARACTERS, 0
     for output in outputs:
         piece = _piece(output)
@@ -130,13 +130,13 @@ def pieces_of(outputs: Iterable[Mapping[str, Any]]) -> list[Piece]:
                 piece = f"[a picture of {len(piece.data)} characters of base64, left out]"
         if isinstance(piece, str) and piece:
             if left <= 0:
-                found.append("[more outputs, left out; the notebook has them]")
+                pieces.append("[more outputs, left out; the notebook has them]")
                 break
             piece = excerpt(piece, min(TEXT_CHARACTERS, left))
             left -= len(piece)
         if piece:
-            found.append(piece)
-    return found
+            pieces.append(piece)
+    return pieces
 
 
 def _piece(output: Mapping[str, Any]) -> Piece:

@@ -135,17 +135,17 @@ class Service:
 
     async def _health(self, _: Request) -> Response:
         """Answer 503 while the tools on live notebooks would fail; report the runner beside it."""
-        trouble = await self._jupyter.trouble()
+        reason = await self._jupyter.trouble()
         runner = await self._jobs.health()
         content: dict[str, Any] = {
-            "status": "healthy" if trouble is None else "unhealthy",
+            "status": "healthy" if reason is None else "unhealthy",
             "service": SERVICE,
             "version": __version__,
-            "reasons": [] if trouble is None else [trouble],
-            "jupyter": {"url": self._jupyter.room.shown, "reachable": trouble is None},
+            "reasons": [] if reason is None else [reason],
+            "jupyter": {"url": self._jupyter.room.shown, "reachable": reason is None},
             "runner": {"status": runner.content["status"], "reasons": list(runner.reasons)},
         }
-        return JSONResponse(content, 200 if trouble is None else 503)
+        return JSONResponse(content, 200 if reason is None else 503)
 
     async def _greet(self, _: Request) -> Response:
         where = {"protocol": PROTOCOL_PATH, "health": HEALTH_PATH}
@@ -159,19 +159,21 @@ class Service:
             if len(body) > PLAIN_BYTES:
                 return _rpc_error(None, -32600, "This is more than a list of tools needs.", 413)
         try:
-            asked = json.loads(body)
+            question = json.loads(body)
         except (ValueError, RecursionError):
-            asked = None
-        if not isinstance(asked, dict):
+            question = None
+        if not isinstance(question, dict):
             return _rpc_error(None, -32700, "Send a JSON object, such as {method, params}.", 400)
-        if asked.get("method") != "tools/list":
+        if question.get("method") != "tools/list":
             text = f"Only tools/list is answered here; the protocol is at {PROTOCOL_PATH}."
-            return _rpc_error(asked.get("id"), -32601, text, 404)
+            return _rpc_error(question.get("id"), -32601, text, 404)
         tools = [
             tool.model_dump(mode="json", by_alias=True, exclude_none=True)
             for tool in await self.server.list_tools()
         ]
-        return JSONResponse({"jsonrpc": "2.0", "id": asked.get("id"), "result": {"tools": tools}})
+        return JSONResponse(
+            {"jsonrpc": "2.0", "id": question.get("id"), "result": {"tools": tools}}
+        )
 
 
 class HttpServer(uvicorn.Server):
@@ -220,7 +222,7 @@ def serve(settings: Settings) -> None:
     service = Service(settings)
     listening = _listen(settings.mcp)
     host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+    name = f"[{host}]" if ":" in host else host
     config = uvicorn.Config(
         service.app(),
         log_config=None,
@@ -231,7 +233,7 @@ def serve(settings: Settings) -> None:
     # uvicorn gives its signals back when it has ended; then they mean nothing any more.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    log.info("MCP at http://%s:%s%s", shown, port, PROTOCOL_PATH)
+    log.info("MCP at http://%s:%s%s", name, port, PROTOCOL_PATH)
     HttpServer(config, service).run([listening])
 
 
@@ -252,10 +254,10 @@ def _hush() -> None:
 
 def _listen(settings: Mcp) -> socket.socket:
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        family, _, _, _, address = found[0]
+        family, _, _, _, address = addresses[0]
         return socket.create_server(address[:2], family=family, backlog=256)
     except OSError as error:
         raise CannotListen(

@@ -33,7 +33,7 @@ def collected(*messages: Json) -> list[Json]:
     outputs = Outputs()
     for one in messages:
         outputs.add(one)
-    return outputs.found
+    return outputs.items
 
 
 def test_pieces_of_a_stream_are_one_output() -> None:
@@ -92,7 +92,7 @@ def test_a_cell_that_prints_without_end_is_cut() -> None:
     chunk = "x" * 300_000
     for _ in range(10):
         outputs.add(printed(chunk))
-    (found,) = outputs.found
+    (found,) = outputs.items
     assert STREAM_CHARACTERS < len(found["text"]) < STREAM_CHARACTERS + 200
     assert "left out" in found["text"]
     assert not outputs.add(printed("more"))

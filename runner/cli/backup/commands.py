@@ -65,8 +65,8 @@ def restore(settings: Settings, file: Path) -> None:
 
 def _settings_file() -> Path:
     """Return the settings file that this command reads, or would."""
-    given: Path | None = click.get_current_context().params.get("config_file")
-    return given or Path(CONFIG_FILE)
+    chosen: Path | None = click.get_current_context().params.get("config_file")
+    return chosen or Path(CONFIG_FILE)
 
 
 def _settings_of(content: archive.Content, written: Path) -> Settings:

@@ -77,9 +77,9 @@ class Execution:
                 assert reply is not None
                 ended.set_result(reply)
 
-        def in_loop(call: Callable[..., None], *given: object) -> None:
+        def in_loop(call: Callable[..., None], *arguments: object) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                loop.call_soon_threadsafe(call, *given)
+                loop.call_soon_threadsafe(call, *arguments)
 
         def work() -> None:
             client = KernelWebSocketClient(
@@ -88,10 +88,10 @@ class Execution:
             try:
                 self._connect(client)
                 self._wait_until_free(client)
-                asked = self._send(client)
+                message_id = self._send(client)
                 in_loop(self.is_free.set)
-                self._listen(client, asked, lambda message: in_loop(tell, message))
-                reply = self._reply(client, asked)
+                self._listen(client, message_id, lambda message: in_loop(tell, message))
+                reply = self._reply(client, message_id)
             except KernelGone as gone:
                 in_loop(settle, None, gone)
             except Exception as error:  # the library's sockets raise whatever they trip over
@@ -130,7 +130,7 @@ class Execution:
             if self._answers(client, client.kernel_info()):
                 return
 
-    def _answers(self, client: KernelWebSocketClient, asked: str) -> bool:
+    def _answers(self, client: KernelWebSocketClient, message_id: str) -> bool:
         """Wait for both; False when it is time to ask again."""
         until = time.monotonic() + ASK_SECONDS
         answered = heard = False
@@ -141,14 +141,14 @@ class Execution:
         while goes_on():
             with suppress(queue.Empty):
                 reply = client.get_shell_msg(timeout=0 if answered else LOOK_SECONDS)
-                if not answered and reply["parent_header"].get("msg_id") == asked:
+                if not answered and reply["parent_header"].get("msg_id") == message_id:
                     answered, until = True, time.monotonic() + HEAR_SECONDS
             with suppress(queue.Empty):
                 while not heard and goes_on():
                     message = client.get_iopub_msg(timeout=LOOK_SECONDS if answered else 0)
                     if message["content"].get("execution_state") == "dead":
                         raise KernelGone("the kernel died, and could not be started again")
-                    heard = message["parent_header"].get("msg_id") == asked
+                    heard = message["parent_header"].get("msg_id") == message_id
             if answered and heard:
                 return True
             if not client.channels_running:
@@ -161,11 +161,11 @@ class Execution:
             if self._given_up.is_set():
                 raise KernelGone("nobody waits for this cell any more")
             self.sent_at = time.monotonic()
-            asked: str = client.execute(self._code, allow_stdin=False, stop_on_error=False)
-            return asked
+            message_id: str = client.execute(self._code, allow_stdin=False, stop_on_error=False)
+            return message_id
 
     def _listen(
-        self, client: KernelWebSocketClient, asked: str, tell: Callable[[Message], None]
+        self, client: KernelWebSocketClient, message_id: str, tell: Callable[[Message], None]
     ) -> None:
         """Listen until the kernel is idle again after this cell."""
         while not self._given_up.is_set():
@@ -181,18 +181,18 @@ class Execution:
                 raise KernelGone(
                     "the kernel died (it may have had too little memory); its variables are lost"
                 )
-            if message["parent_header"].get("msg_id") != asked:
+            if message["parent_header"].get("msg_id") != message_id:
                 continue
             self.has_begun = True
             if state == "idle":
                 return
             tell(message)
 
-    def _reply(self, client: KernelWebSocketClient, asked: str) -> Reply:
+    def _reply(self, client: KernelWebSocketClient, message_id: str) -> Reply:
         try:
             while not self._given_up.is_set():
                 message = client.get_shell_msg(timeout=REPLY_SECONDS)
-                if message["parent_header"].get("msg_id") == asked:
+                if message["parent_header"].get("msg_id") == message_id:
                     content = message["content"]
                     return Reply(content["status"], content.get("execution_count"))
         except queue.Empty:

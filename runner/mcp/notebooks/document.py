@@ -91,7 +91,7 @@ class Document(NotebookModel):  # type: ignore[misc]
     def index_of(self, cell_id: str) -> int | None:
         """Return a cell's present place; None if somebody removed it."""
         ids = (cell.get("id") for cell in self._doc.ycells)
-        return next((index for index, found in enumerate(ids) if found == cell_id), None)
+        return next((index for index, present in enumerate(ids) if present == cell_id), None)
 
     def begin(self, cell_id: str) -> None:
         """Mark a code cell as running."""
@@ -106,15 +106,15 @@ class Document(NotebookModel):  # type: ignore[misc]
         index = self.index_of(cell_id)
         if index is None:
             return
-        shown: Array[Any] = self._doc.ycells[index]["outputs"]
+        present: Array[Any] = self._doc.ycells[index]["outputs"]
         with self._doc.ydoc.transaction():
             for place, output in enumerate(outputs):
-                if place < len(shown) and _grow(shown[place], output):
+                if place < len(present) and _grow(present[place], output):
                     continue
-                del shown[place:]
-                shown.extend(self._doc._create_youtputs(outputs[place:]))
+                del present[place:]
+                present.extend(self._doc._create_youtputs(outputs[place:]))
                 return
-            del shown[len(outputs) :]
+            del present[len(outputs) :]
 
     def _change(self, cell_id: str, **values: object) -> None:
         index = self.index_of(cell_id)
@@ -125,8 +125,8 @@ class Document(NotebookModel):  # type: ignore[misc]
     @property
     def content(self) -> Json:
         """The notebook as it is now (nbformat)."""
-        found: Json = self._doc.source
-        return found
+        content: Json = self._doc.source
+        return content
 
     async def _answer(self, kind: str) -> str:
         """Return the room's next answer.
@@ -238,17 +238,17 @@ async def joined(url: str, headers: Mapping[str, str]) -> AsyncIterator[Document
         await websocket.close()
 
 
-def _grow(shown: Map[Any], output: Json) -> bool:
+def _grow(present: Map[Any], output: Json) -> bool:
     """Return whether a shown output is this one, or became it by later prints."""
-    if output["output_type"] == "stream" and shown.get("name") == output["name"]:
-        text: Text = shown["text"]
+    if output["output_type"] == "stream" and present.get("name") == output["name"]:
+        text: Text = present["text"]
         had = str(text)
         if not output["text"].startswith(had):
             return False
         if len(output["text"]) > len(had):
             text += output["text"][len(had) :]
         return True
-    return bool(shown.to_py() == output)
+    return bool(present.to_py() == output)
 
 
 def _wish_to_save(number: int) -> bytes:

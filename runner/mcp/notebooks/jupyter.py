@@ -80,8 +80,8 @@ class Server:
 
     def websocket(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """Return the address of a socket of its API."""
-        asked = f"?{urlencode(query)}" if query else ""
-        return f"ws{self.url.removeprefix('http')}/api/{path}{asked}"
+        suffix = f"?{urlencode(query)}" if query else ""
+        return f"ws{self.url.removeprefix('http')}/api/{path}{suffix}"
 
     async def ask(
         self, method: str, path: str, body: object = None, *, seconds: float = ANSWER_SECONDS
@@ -138,13 +138,13 @@ class Jupyter:
             JupyterAway, JupyterRefused: also for a folder.
         """
         try:
-            found = await self.room.ask("GET", f"contents/{quote(path)}?content=0")
+            entry = await self.room.ask("GET", f"contents/{quote(path)}?content=0")
         except JupyterRefused as refused:
             if refused.args[0] == 404:
                 return False
             raise
-        if found["type"] != "notebook":
-            raise JupyterRefused(400, f"{path!r} is a {found['type']}, not a notebook")
+        if entry["type"] != "notebook":
+            raise JupyterRefused(400, f"{path!r} is a {entry['type']}, not a notebook")
         return True
 
     async def make(self, path: str) -> None:
@@ -179,22 +179,22 @@ class Jupyter:
         Raises:
             JupyterAway, JupyterRefused
         """
-        found: list[Found] = []
+        notebooks: list[Found] = []
         pending = [folder.strip("/")]
         looked = 0
-        while pending and looked < LOOKED_FOLDERS and len(found) < LISTED_NOTEBOOKS:
+        while pending and looked < LOOKED_FOLDERS and len(notebooks) < LISTED_NOTEBOOKS:
             here = pending.pop(0)
             looked += 1
             answer = await self.room.ask("GET", f"contents/{quote(here)}?content=1&type=directory")
             for entry in answer["content"] or []:
                 name = entry["name"]
                 if entry["type"] == "notebook":
-                    found.append(Found(entry["path"], entry["last_modified"], entry["size"]))
+                    notebooks.append(Found(entry["path"], entry["last_modified"], entry["size"]))
                 elif entry["type"] == "directory" and not _is_skipped(name):
                     pending.append(entry["path"])
-        is_cut = bool(pending) or len(found) > LISTED_NOTEBOOKS
-        shown = sorted(found, key=lambda one: one.path)[:LISTED_NOTEBOOKS]
-        return Listing(tuple(shown), is_cut)
+        is_cut = bool(pending) or len(notebooks) > LISTED_NOTEBOOKS
+        listed = sorted(notebooks, key=lambda one: one.path)[:LISTED_NOTEBOOKS]
+        return Listing(tuple(listed), is_cut)
 
     async def sessions(self) -> dict[str, Session]:
         """Return the notebooks that have a kernel now, by path.
@@ -233,9 +233,9 @@ class Jupyter:
         Raises:
             JupyterAway, JupyterRefused: also where jupyter-collaboration is missing.
         """
-        asked = {"format": "json", "type": "notebook"}
+        body = {"format": "json", "type": "notebook"}
         try:
-            found = await self.room.ask("PUT", f"collaboration/session/{quote(path)}", asked)
+            session = await self.room.ask("PUT", f"collaboration/session/{quote(path)}", body)
         except JupyterRefused as refused:
             if refused.args[0] in (404, 405):
                 raise JupyterRefused(
@@ -244,8 +244,8 @@ class Jupyter:
                     "in its own environment",
                 ) from refused
             raise
-        room = f"{found['format']}:{found['type']}:{found['fileId']}"
-        query = {"sessionId": found["sessionId"]}
+        room = f"{session['format']}:{session['type']}:{session['fileId']}"
+        query = {"sessionId": session["sessionId"]}
         return self.room.websocket(f"collaboration/room/{quote(room, safe=':')}", query)
 
 
@@ -260,7 +260,7 @@ def _session(answer: Mapping[str, Any]) -> Session:
 
 def _reason(answer: httpx2.Response) -> str:
     try:
-        found = answer.json().get("message")
+        message = answer.json().get("message")
     except (ValueError, AttributeError):
-        found = None
-    return f"Jupyter says {answer.status_code}: {found or answer.reason_phrase}"
+        message = None
+    return f"Jupyter says {answer.status_code}: {message or answer.reason_phrase}"

@@ -253,7 +253,7 @@ class LiveNotebooks:
             status, note = await self._await(execution, take, session, limit)
         finally:
             showing.cancel()
-            document.show(cell_id, outputs.found)
+            document.show(cell_id, outputs.items)
             document.end(cell_id, counts[-1] if counts else None)
         return Ran(
             path,
@@ -263,7 +263,7 @@ class LiveNotebooks:
             note,
             counts[-1] if counts else None,
             0.0 if execution.sent_at is None else round(time.monotonic() - execution.sent_at, 2),
-            tuple(pieces_of(outputs.found)),
+            tuple(pieces_of(outputs.items)),
         )
 
     async def _await(
@@ -332,8 +332,10 @@ class LiveNotebooks:
 
     @asynccontextmanager
     async def _joined(self, path: str) -> AsyncIterator[Document]:
-        async with joined(await self._jupyter.room_of(path), self._jupyter.room.headers) as found:
-            yield found
+        async with joined(
+            await self._jupyter.room_of(path), self._jupyter.room.headers
+        ) as document:
+            yield document
 
     def path_of(self, notebook: str | None) -> str:
         """Return the intended path below Jupyter's root.
@@ -341,12 +343,12 @@ class LiveNotebooks:
         Raises:
             BadCall
         """
-        given = (notebook or self._settings.room_id).strip().strip("/")
-        pure = PurePosixPath(given)
-        if not given or ".." in pure.parts or "\0" in given:
+        wanted = (notebook or self._settings.room_id).strip().strip("/")
+        pure = PurePosixPath(wanted)
+        if not wanted or ".." in pure.parts or "\0" in wanted:
             raise BadCall(f"{notebook!r} is no path of a notebook below JupyterLab's folder.")
         if pure.suffix != ".ipynb":
-            raise BadCall(f"{given!r} is no notebook; its name must end in .ipynb.")
+            raise BadCall(f"{wanted!r} is no notebook; its name must end in .ipynb.")
         return str(pure)
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -373,7 +375,7 @@ async def _show(
     while True:
         await has_news.wait()
         has_news.clear()
-        document.show(cell_id, outputs.found)
+        document.show(cell_id, outputs.items)
         await asyncio.sleep(SHOW_SECONDS)
 
 

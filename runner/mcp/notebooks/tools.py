@@ -228,12 +228,12 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
         listing, sessions = await live.list(folder)
         lines = [
             NotebookLine(
-                path=found.path,
-                last_modified=found.last_modified,
-                bytes=found.bytes,
-                kernel_state=sessions[found.path].state if found.path in sessions else None,
+                path=one.path,
+                last_modified=one.last_modified,
+                bytes=one.bytes,
+                kernel_state=sessions[one.path].state if one.path in sessions else None,
             )
-            for found in listing.notebooks
+            for one in listing.notebooks
         ]
         value = NotebookList(notebooks=lines, is_complete=not listing.is_cut)
         text = "\n".join(

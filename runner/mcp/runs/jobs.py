@@ -100,10 +100,10 @@ class Jobs:
         known = await _aside(self._record.find, job.job_id)
         if progress is None and known is not None:
             status = str(known.status)
-        found = {"job_id": job.job_id, "name": job.name, "status": status, "progress": progress}
+        shape = {"job_id": job.job_id, "name": job.name, "status": status, "progress": progress}
         if status == Status.QUEUED and (reasons := (await self.health()).reasons):
-            found["message"] = f"It waits: {'; '.join(reasons)}."
-        return found
+            shape["message"] = f"It waits: {'; '.join(reasons)}."
+        return shape
 
     async def show(self, job_id: str) -> Json:
         """Describe a job, as `Record.show` does; one that was submitted here also without a ledger.
@@ -130,14 +130,14 @@ class Jobs:
         place = next(folder.glob(f"*/{job_id}.*"), None)
         return None if place is None else f"{MADE_NAMES}/{place.parent.name}/{job_id}"
 
-    async def listing(self, asked: Question) -> list[Json]:
+    async def listing(self, question: Question) -> list[Json]:
         """List rows, the newest first.
 
         Raises:
             Problem
         """
-        found: list[Json] = (await _aside(self._record.list, asked))["jobs"]
-        return found
+        rows: list[Json] = (await _aside(self._record.list, question))["jobs"]
+        return rows
 
     async def cancel(self, job_id: str) -> Json:
         """Cancel a job, and describe it.
@@ -145,15 +145,15 @@ class Jobs:
         Raises:
             Problem, OSError
         """
-        found = await self.show(job_id)
-        if found["status"] in (Status.QUEUED, Status.RUNNING):
-            await _aside(cancel, self._settings.inbox, found["name"], job_id, self._disk)
-        return found
+        job = await self.show(job_id)
+        if job["status"] in (Status.QUEUED, Status.RUNNING):
+            await _aside(cancel, self._settings.inbox, job["name"], job_id, self._disk)
+        return job
 
     async def forecast(self, source: Source, keys: Mapping[str, Any]) -> Forecast:
         """List all reasons for which the runner would refuse it or warn of it."""
-        asked = {key: value for key, value in keys.items() if key != "name"}
-        return await _aside(forecast, asked, lambda: source, self._settings)
+        request = {key: value for key, value in keys.items() if key != "name"}
+        return await _aside(forecast, request, lambda: source, self._settings)
 
     async def executed_notebook(self, job_id: str) -> str:
         """Return the executed notebook's text.
@@ -204,8 +204,8 @@ class Jobs:
 
     async def waiting(self) -> Json:
         """List the files that stay in the inbox, and why."""
-        found = await _aside(waiting.read, self._settings.state)
-        return waiting.content_of(found or waiting.WaitingList())
+        files = await _aside(waiting.read, self._settings.state)
+        return waiting.content_of(files or waiting.WaitingList())
 
     async def health(self) -> Health:
         """Return whether a request that came now would be run."""
@@ -224,19 +224,19 @@ def notebook_of(cells: list[Any], tag: str) -> Json:
     Raises:
         Refused
     """
-    found: list[Json] = []
+    code: list[Json] = []
     for cell in cells:
         if isinstance(cell, str):
-            found.append({"cell_type": "code", "source": cell, "metadata": {}})
+            code.append({"cell_type": "code", "source": cell, "metadata": {}})
         elif isinstance(cell, dict):
-            found.append({"metadata": {}, **cell})
+            code.append({"metadata": {}, **cell})
         else:
             raise refuse(
                 ErrorType.INVALID_NOTEBOOK, "A cell is a text, or an object of a notebook."
             )
     if cells and isinstance(cells[-1], str):
-        found[-1]["metadata"] = {"tags": [tag]}
-    return {"cells": found, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+        code[-1]["metadata"] = {"tags": [tag]}
+    return {"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
 
 
 def without_outputs(content: Mapping[str, Any]) -> Json:
@@ -251,20 +251,20 @@ def without_outputs(content: Mapping[str, Any]) -> Json:
 def _outputs_in(raw: bytes) -> list[Json]:
     """Return the outputs of a notebook; none of anything else."""
     try:
-        found = json.loads(raw)
+        document = json.loads(raw)
     except ValueError:
         return []
-    cells = found.get("cells", []) if isinstance(found, dict) else []
+    cells = document.get("cells", []) if isinstance(document, dict) else []
     return [output for cell in cells for output in cell.get("outputs") or []]
 
 
-async def _aside(call: Callable[..., T], *given: object) -> T:
+async def _aside(call: Callable[..., T], *arguments: object) -> T:
     """Make a blocking call away from the event loop."""
-    return await to_thread.run_sync(partial(call, *given), abandon_on_cancel=True)
+    return await to_thread.run_sync(partial(call, *arguments), abandon_on_cancel=True)
 
 
 def _listed(library: Path) -> tuple[list[Json], bool]:
-    found: list[Json] = []
+    notebooks: list[Json] = []
     looked = 0
     for folder, folders, files in os.walk(library):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -272,10 +272,10 @@ def _listed(library: Path) -> tuple[list[Json], bool]:
         for name in sorted(files):
             if not name.endswith(".ipynb") or name.startswith("."):
                 continue
-            if len(found) >= LISTED_NOTEBOOKS:
-                return found, True
+            if len(notebooks) >= LISTED_NOTEBOOKS:
+                return notebooks, True
             path = PurePosixPath(Path(folder, name).relative_to(library))
-            found.append({"path": str(path), "uri": f"runner://notebooks/{path}"})
+            notebooks.append({"path": str(path), "uri": f"runner://notebooks/{path}"})
         if looked > LOOKED_ENTRIES:
-            return found, True
-    return found, False
+            return notebooks, True
+    return notebooks, False

@@ -57,12 +57,12 @@ class JobShown(BaseModel):
     next_step: str | None = Field(None, description="what to do while it is not over")
 
 
-def shown(found: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
+def shown(record: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
     """Summarise a job (see `Record.show`) for a model, with the pictures of its results."""
-    job_id = str(found["job_id"])
-    report: Mapping[str, Any] | None = found.get("result")
+    job_id = str(record["job_id"])
+    report: Mapping[str, Any] | None = record.get("result")
     if report is None:
-        return _without_report(found, job_id), []
+        return _without_report(record, job_id), []
     results, pictures, left_out = _results(report.get("results") or {})
     files = [str(file["path"]) for file in report.get("files") or []]
     if len(files) > LISTED_FILES:
@@ -89,8 +89,8 @@ def shown(found: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
     ), pictures
 
 
-def _without_report(found: Mapping[str, Any], job_id: str) -> JobShown:
-    is_over = found["status"] not in ("queued", "running")
+def _without_report(record: Mapping[str, Any], job_id: str) -> JobShown:
+    is_over = record["status"] not in ("queued", "running")
     step = (
         "Its files are not in the outbox any more."
         if is_over
@@ -98,11 +98,11 @@ def _without_report(found: Mapping[str, Any], job_id: str) -> JobShown:
     )
     return JobShown(
         job_id=job_id,
-        name=str(found["name"]),
-        status=str(found["status"]),
-        error_type=found.get("error_type"),
-        message=found.get("message"),
-        progress=progress_line(found.get("progress")),
+        name=str(record["name"]),
+        status=str(record["status"]),
+        error_type=record.get("error_type"),
+        message=record.get("message"),
+        progress=progress_line(record.get("progress")),
         resources=[f"runner://jobs/{job_id}"],
         next_step=step,
     )
@@ -162,7 +162,7 @@ def _traceback(lines: list[str] | None) -> str | None:
 
 
 def _results(results: Mapping[str, Any]) -> tuple[Json, list[Picture], list[str]]:
-    found: Json = {}
+    kept: Json = {}
     pictures: list[Picture] = []
     left_out: list[str] = []
     budget = RESULTS_CHARACTERS
@@ -175,8 +175,8 @@ def _results(results: Mapping[str, Any]) -> tuple[Json, list[Picture], list[str]
             left_out.append(f"{name} ({size} characters)")
             continue
         budget -= size
-        found[name] = value
-    return found, pictures, left_out
+        kept[name] = value
+    return kept, pictures, left_out
 
 
 def _bundle(name: str, bundle: Json, pictures: list[Picture], left_out: list[str]) -> Json:

@@ -162,10 +162,10 @@ def register(
 
         With wait_seconds it waits for the end, so that there is no need to ask in a loop.
         """
-        found = await jobs.show(job_id)
-        if found.get("result") is None and wait_seconds and _is_open(found):
-            found = await wait(Submitted(job_id, str(found["name"])), wait_seconds, ctx)
-        return await job_answer(found, failed_is_error=False)
+        record = await jobs.show(job_id)
+        if record.get("result") is None and wait_seconds and _is_open(record):
+            record = await wait(Submitted(job_id, str(record["name"])), wait_seconds, ctx)
+        return await job_answer(record, failed_is_error=False)
 
     @server.tool(
         title="List jobs",
@@ -205,9 +205,9 @@ def register(
 
         It ends within seconds; get_job tells when it has.
         """
-        found = await jobs.cancel(job_id)
-        job, _ = shown(found)
-        word = "is over already" if not _is_open(found) else "is asked to end"
+        record = await jobs.cancel(job_id)
+        job, _ = shown(record)
+        word = "is over already" if not _is_open(record) else "is asked to end"
         return answer([f"Job {job_id} ({job.name}) {word}: {job.status}."], job)
 
     @server.tool(
@@ -229,42 +229,42 @@ def register(
         run.
         """
         keys = _keys(parameters, timeout_seconds, kernel, resources)
-        found = await jobs.forecast(await source_of(notebook), keys)
+        prospect = await jobs.forecast(await source_of(notebook), keys)
         reasons = [
-            Reason(error_type=str(one.error_type), message=one.message) for one in found.refusals
+            Reason(error_type=str(one.error_type), message=one.message) for one in prospect.refusals
         ]
         lines = [f"{one.error_type}: {one.message}" for one in reasons]
         lines = lines or ["Nothing to refuse: the runner would run it."]
-        lines += [f"warning: {one}" for one in found.warnings]
+        lines += [f"warning: {one}" for one in prospect.warnings]
         return answer(
             ["\n".join(lines)],
-            Check(would_run=not reasons, reasons=reasons, warnings=list(found.warnings)),
+            Check(would_run=not reasons, reasons=reasons, warnings=list(prospect.warnings)),
         )
 
-    async def source_of(given: str | dict[str, Any] | list[Any]) -> Source:
+    async def source_of(source: str | dict[str, Any] | list[Any]) -> Source:
         """What a request carries: the path of a library notebook, or a notebook."""
-        if isinstance(given, list):
-            return notebook_of(given, tag)
-        if isinstance(given, dict) or await jobs.is_in_library(given):
-            return given
+        if isinstance(source, list):
+            return notebook_of(source, tag)
+        if isinstance(source, dict) or await jobs.is_in_library(source):
+            return source
         try:
-            return without_outputs(await live.content(live.path_of(given)))
-        except (BadCall, JupyterAway, JupyterRefused) as trouble:
+            return without_outputs(await live.content(live.path_of(source)))
+        except (BadCall, JupyterAway, JupyterRefused) as error:
             raise refuse(
                 ErrorType.INVALID_REQUEST,
-                f"There is no notebook {given!r} in the runner's library (runner://notebooks), "
-                f"nor in JupyterLab: {trouble}",
-            ) from trouble
+                f"There is no notebook {source!r} in the runner's library (runner://notebooks), "
+                f"nor in JupyterLab: {error}",
+            ) from error
 
-    async def job_answer(found: dict[str, Any], *, failed_is_error: bool) -> CallToolResult:
-        job, pictures = shown(found)
+    async def job_answer(record: dict[str, Any], *, failed_is_error: bool) -> CallToolResult:
+        job, pictures = shown(record)
         if job.status == Status.SUCCEEDED and not job.results:
             with suppress(Problem, OSError):  # it is not kept any more
                 pieces = pieces_of(await jobs.cell_outputs(job.job_id))
                 pictures = [piece for piece in pieces if isinstance(piece, Picture)]
                 texts = [piece for piece in pieces if isinstance(piece, str)]
                 job = job.model_copy(update={"outputs": texts})
-        is_failed = not _is_open(found) and job.status != Status.SUCCEEDED
+        is_failed = not _is_open(record) and job.status != Status.SUCCEEDED
         return answer([sentence(job), *pictures], job, is_error=failed_is_error and is_failed)
 
     async def wait(job: Submitted, seconds: float, ctx: Context) -> dict[str, Any]:
@@ -313,8 +313,8 @@ def _register_resources(server: MCPServer, jobs: Jobs) -> None:
     async def job_notebook(job_id: str) -> str:
         try:
             return await jobs.executed_notebook(job_id)
-        except (Problem, OSError) as trouble:
-            raise ResourceNotFoundError(said(trouble)) from trouble
+        except (Problem, OSError) as error:
+            raise ResourceNotFoundError(said(error)) from error
 
     @server.resource(
         "runner://inbox",
@@ -332,8 +332,8 @@ def _register_resources(server: MCPServer, jobs: Jobs) -> None:
         mime_type="application/json",
     )
     async def library() -> str:
-        found, is_cut = await jobs.library()
-        return _json({"notebooks": found, "is_complete": not is_cut})
+        notebooks, is_cut = await jobs.library()
+        return _json({"notebooks": notebooks, "is_complete": not is_cut})
 
     @server.resource(
         "runner://notebooks/{+path}",
@@ -348,8 +348,8 @@ def _register_resources(server: MCPServer, jobs: Jobs) -> None:
             raise ResourceNotFoundError(said(refused)) from refused
 
 
-def _is_open(found: dict[str, Any]) -> bool:
-    return found["status"] in (Status.QUEUED, Status.RUNNING)
+def _is_open(record: dict[str, Any]) -> bool:
+    return record["status"] in (Status.QUEUED, Status.RUNNING)
 
 
 def _keys(
