@@ -12,11 +12,10 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ERROR_RULES, ErrorType, Status
-from runner.gateway.access import Access, IncomingRequest, not_authorized
-from runner.gateway.answers import (
+from runner.gateway.http.access import Access, IncomingRequest, not_authorized
+from runner.gateway.http.answers import (
     HEADERS,
     Seated,
-    bad,
     download,
     event,
     has_left,
@@ -28,16 +27,17 @@ from runner.gateway.answers import (
     text_answer,
     told,
 )
-from runner.gateway.forms import posted, texts, uploads
-from runner.gateway.media_types import BodyKind, body_kind
+from runner.gateway.http.forms import posted, texts, uploads
+from runner.gateway.http.media_types import BodyKind, body_kind
+from runner.gateway.http.negotiation import VARY, wants_metrics_text, wants_page
+from runner.gateway.http.problems import bad
+from runner.gateway.http.session import COOKIE
 from runner.gateway.metrics import Metrics
-from runner.gateway.negotiation import VARY, wants_metrics_text, wants_page
 from runner.gateway.notebook_page import NotebookPages, framed
 from runner.gateway.openapi import document
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.rendering import MODULE, RENDER_SECONDS
-from runner.gateway.session import COOKIE
 from runner.inbox import unclaimed as waiting
 from runner.jobs.body import Asked, read_body, read_form, seconds_to_wait, with_key
 from runner.jobs.health import examine

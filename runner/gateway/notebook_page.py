@@ -14,7 +14,8 @@ from typing import Protocol
 from bottle import HTTPResponse
 
 from runner.contract.outcome import ErrorType
-from runner.gateway.answers import HEADERS
+from runner.gateway.http.answers import HEADERS
+from runner.gateway.http.problems import HttpProblem, headers_of, status_of
 from runner.gateway.rendering import POLICY
 from runner.jobs.problem import Problem, ProblemType, gone
 from runner.system.processes.side_process import Busy, CannotAnswer, TookTooMuch
@@ -84,7 +85,7 @@ class NotebookPages:
             raise _not_rendered(str(error), BUSY_SECONDS) from error
         except CannotAnswer as error:
             text = f"It cannot be rendered: {error}."
-            raise Problem(422, ErrorType.INVALID_NOTEBOOK, text) from error
+            raise HttpProblem(ErrorType.INVALID_NOTEBOOK, text, 422) from error
         return _page(200, page, POLICY)
 
     def _remember(self, key: tuple[int, ...], why: str) -> None:
@@ -96,16 +97,16 @@ class NotebookPages:
 
 def _not_rendered(why: str, seconds: int) -> Problem:
     text = f"It is not rendered: {why}."
-    return Problem(503, ProblemType.UNAVAILABLE, text, {"Retry-After": str(seconds)})
+    return Problem(ProblemType.UNAVAILABLE, text, seconds)
 
 
 def framed(problem: Problem, address: str) -> HTTPResponse:
     """Show a problem in the frame of a notebook, whose file is at `address`."""
-    is_there = problem.status not in (404, 410)
+    is_there = problem.error_type not in (ProblemType.NOT_FOUND, ProblemType.GONE)
     link = LINK.format(address=html.escape(address, quote=True)) if is_there else ""
     page = TROUBLE_PAGE.format(sentence=html.escape(problem.message), link=link)
-    answer = _page(problem.status, page.encode(), TROUBLE_POLICY)
-    for name, value in problem.headers.items():
+    answer = _page(status_of(problem), page.encode(), TROUBLE_POLICY)
+    for name, value in headers_of(problem).items():
         answer.set_header(name, value)
     return answer
 

@@ -21,6 +21,7 @@ from runner.contract.outcome import (
     Status,
 )
 from runner.contract.request import Request
+from runner.gateway.http.problems import HttpProblemType
 from runner.inbox.unclaimed import Reason
 from runner.jobs.body import MAX_WAIT_SECONDS
 from runner.jobs.problem import ProblemType
@@ -40,7 +41,7 @@ class Problem(_Answer):
     """An answer to a request that never became a job, or that HTTP itself refuses."""
 
     status: Literal["rejected"]
-    error_type: ErrorType | ProblemType
+    error_type: ErrorType | ProblemType | HttpProblemType
     message: str
 
 

@@ -16,9 +16,9 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
 from runner.config import MEGABYTE, Settings
-from runner.gateway.access import NAMED
-from runner.gateway.answers import forget, without_route
 from runner.gateway.app import App
+from runner.gateway.http.access import NAMED
+from runner.gateway.http.answers import forget, without_route
 from runner.system import door as access
 from runner.system.door import CannotListen
 from runner.system.processes.allocator import Allocator

@@ -1,41 +1,36 @@
-"""What the gateway answers when it cannot do what was asked: a status, a type and a sentence.
+"""Why something that was asked of the runner cannot be done: a type and a sentence, for every face.
 
-The types of failed jobs are the contract's own (`ErrorType`); those here are HTTP's.
+The types of failed jobs are the contract's own (`ErrorType`); those here are of requests that never
+became a job. Which HTTP status that is, the gateway knows.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 
-from runner.contract.outcome import ERROR_RULES, Failure, Refused
+from runner.contract.outcome import Refused
 from runner.contract.text.strict_json import JsonValue
 
 
 class ProblemType(StrEnum):
     """Error types beside the contract's, for requests that never became a job."""
 
-    UNAUTHORIZED = "unauthorized"
-    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
-    METHOD_NOT_ALLOWED = "method_not_allowed"
     NAME_BUSY = "name_busy"
     GONE = "gone"
-    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     QUEUE_FULL = "queue_full"
     UNAVAILABLE = "unavailable"
-    BAD_HTTP = "bad_http"
 
 
 class Problem(Exception):
-    """An answer that ends a request: `status, error_type, message, headers`."""
+    """An answer that ends a request: `error_type, message, retry_seconds`.
 
-    def __init__(
-        self, status: int, error_type: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(status, error_type, message, headers)
-        self.status = status
+    `retry_seconds`: after how long it may work; None where waiting does not help.
+    """
+
+    def __init__(self, error_type: str, message: str, retry_seconds: int | None = None) -> None:
+        super().__init__(error_type, message, retry_seconds)
         self.error_type = error_type
         self.message = message
-        self.headers = dict(headers or {})
+        self.retry_seconds = retry_seconds
 
     @property
     def content(self) -> dict[str, JsonValue]:
@@ -44,21 +39,20 @@ class Problem(Exception):
 
 
 def not_found(what: str) -> Problem:
-    """404 for something that is not there."""
-    return Problem(404, ProblemType.NOT_FOUND, what)
+    """Something is not there."""
+    return Problem(ProblemType.NOT_FOUND, what)
 
 
 def gone(what: str) -> Problem:
-    """410 for something that was there and is pruned."""
-    return Problem(410, ProblemType.GONE, what)
+    """Something was there and is pruned."""
+    return Problem(ProblemType.GONE, what)
 
 
 def unavailable(why: str) -> Problem:
-    """503 for something that may work again in a moment."""
-    return Problem(503, ProblemType.UNAVAILABLE, why, {"Retry-After": "5"})
+    """Something may work again in a moment."""
+    return Problem(ProblemType.UNAVAILABLE, why, 5)
 
 
 def refused(refusal: Refused) -> Problem:
     """The contract's answer to a request that cannot become a job."""
-    failure: Failure = refusal.failure
-    return Problem(ERROR_RULES[failure.error_type].http, failure.error_type, failure.message)
+    return Problem(refusal.failure.error_type, refusal.failure.message)

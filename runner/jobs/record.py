@@ -18,7 +18,7 @@ from runner.contract.outcome import ErrorType, Status
 from runner.contract.text.strict_json import dumps
 from runner.jobs import submit
 from runner.jobs.look import Look, look, progress_of
-from runner.jobs.problem import Problem, gone, not_found, unavailable
+from runner.jobs.problem import Problem, ProblemType, gone, not_found, unavailable
 from runner.outbox.reader import OutboxReader, Report
 from runner.outbox.report import row_of
 from runner.state.jobs import Job, JobFilter, Place, State
@@ -54,7 +54,7 @@ class Record:
         """The ledger for one short read.
 
         Raises:
-            Problem: 503, it cannot be read.
+            Problem: `unavailable`, it cannot be read.
         """
         try:
             reader = LedgerReader(self._settings.state)
@@ -79,7 +79,7 @@ class Record:
         """The job of an id.
 
         Raises:
-            Problem: 404, 503.
+            Problem: `not_found`, `unavailable`.
         """
         if not JOB_ID.fullmatch(job_id):
             raise not_found("A job's id has 32 hex digits, in lower case.")
@@ -93,7 +93,7 @@ class Record:
         """`{"jobs": [rows], "before": id or null}`; the latter asks for those that follow.
 
         Raises:
-            Problem: 400 for an unknown `before`, 503.
+            Problem: `invalid_request` for an unknown `before`, `unavailable`.
         """
         with self.ledger() as ledger:
             found, before = listed(ledger, asked)
@@ -103,7 +103,7 @@ class Record:
         """The name of a job, or of a request that no daemon has accepted yet.
 
         Raises:
-            Problem: 404, 503.
+            Problem: `not_found`, `unavailable`.
         """
         found = self._job_or_name(job_id)
         return found if isinstance(found, str) else found.name
@@ -112,7 +112,7 @@ class Record:
         """A job's row, how far it is, and its result once there.
 
         Raises:
-            Problem: 404, 503.
+            Problem: `not_found`, `unavailable`.
         """
         job = self._job_or_name(job_id)
         if isinstance(job, str):
@@ -124,7 +124,7 @@ class Record:
         """The same as JSON; what may be large of it is nowhere read.
 
         Raises:
-            Problem: 404, 503.
+            Problem: `not_found`, `unavailable`.
         """
         job = self.find(job_id)
         if job is None:
@@ -152,7 +152,7 @@ class Record:
         """A job's report.
 
         Raises:
-            Problem: 404 while there is none, 410 when it is pruned, 503.
+            Problem: `not_found` while there is none, `gone` when it is pruned, `unavailable`.
         """
         job = self.job(job_id)
         found = self.outbox.of_job(job.name, job_id)
@@ -168,7 +168,7 @@ class Record:
         `wanted` is looked up among the files that the report names.
 
         Raises:
-            Problem: 404, 410, 503.
+            Problem: `not_found`, `gone`, `unavailable`.
         """
         job, report = self.report(job_id)
         last = job.name.rpartition("/")[2]
@@ -186,7 +186,7 @@ class Record:
         """What was asked for a job: its request's keys, and the notebook's bytes.
 
         Raises:
-            Problem: 410 once it is pruned, 503.
+            Problem: `gone` once it is pruned, `unavailable`.
         """
         with self.ledger() as ledger:
             found = ledger.input_of(job.job_id)
@@ -199,12 +199,12 @@ class Record:
         """A job's request; None once it is pruned.
 
         Raises:
-            Problem: 404, 503.
+            Problem: `not_found`, `unavailable`.
         """
         try:
             return self.input_of(self.job(job_id))[0]
         except Problem as problem:
-            if problem.status == 410:
+            if problem.error_type == ProblemType.GONE:
                 return None
             raise
 
@@ -220,7 +220,7 @@ class Record:
         """A job, or the name of a request that waits; the ledger has what left the inbox since.
 
         Raises:
-            Problem: 404, 503.
+            Problem: `not_found`, `unavailable`.
         """
         try:
             return self.job(job_id)
@@ -238,14 +238,14 @@ def listed(ledger: LedgerReader, asked: Question) -> tuple[Sequence[Job], str | 
     """The jobs of one page, and the id that asks for the next one, if there is more.
 
     Raises:
-        Problem: 400 for an unknown `before`.
+        Problem: `invalid_request` for an unknown `before`.
     """
     before = None
     if asked.before is not None:
         last = ledger.job(asked.before)
         if last is None:
             message = "`before` is no job's id; take it from the last answer."
-            raise Problem(400, ErrorType.INVALID_REQUEST, message)
+            raise Problem(ErrorType.INVALID_REQUEST, message)
         before = last.seq
     which = JobFilter(asked.status, asked.name, asked.part, asked.is_over)
     found = ledger.jobs(which, limit=asked.limit + 1, before=before)

@@ -41,11 +41,10 @@ class Submitted:
 
 
 class NotebookChanged(Problem):
-    """410: the library has another notebook at the place of the one that a job ran."""
+    """The library has another notebook at the place of the one that a job ran."""
 
     def __init__(self, path: str, job_id: str) -> None:
         super().__init__(
-            410,
             ProblemType.GONE,
             f"The library's notebook {path!r} has changed since job {job_id}. POST /run "
             "with its path and the same parameters runs it as it is now.",
@@ -68,7 +67,8 @@ class Runs:
         """Bring a request into the inbox, once for each id. Durable when this returns.
 
         Raises:
-            Problem: 400 where the id belongs to other bytes, 409, 410, 413, 429.
+            Problem: `invalid_request` where the id belongs to other bytes, `name_busy`, `gone`,
+                `notebook_too_large`, `queue_full`, `unavailable`.
             OSError: the inbox cannot be written.
         """
         if job_id is None:
@@ -84,7 +84,8 @@ class Runs:
 
         Raises:
             ValueError: the cause is no line of 1 to 200 characters.
-            Problem: 409 while another request of its name waits in the inbox, 413, 429, 503.
+            Problem: `name_busy` while another request of its name waits in the inbox,
+                `notebook_too_large`, `queue_full`, `unavailable`.
             OSError: the inbox cannot be written.
         """
         job_id = id_of_cause(cause)
@@ -126,8 +127,8 @@ class Runs:
         A notebook of the library has to be what it was, unless it may run `as_it_is_now`.
 
         Raises:
-            Problem: 400 where it never was a notebook, 404, 409, 413, 429, 503; 410 where it is not
-                kept.
+            Problem: `invalid_notebook` where it never was one, `gone` where it is not kept,
+                `not_found`, and those of `submit`.
             NotebookChanged: the library has another notebook at its place by now.
         """
         job = self._record.job(job_id)
@@ -139,7 +140,7 @@ class Runs:
                 request["notebook"] = None
             if not isinstance(request["notebook"], dict):
                 message = f"Job {job_id} never had a notebook that could run; drop it anew."
-                raise Problem(400, ErrorType.INVALID_NOTEBOOK, message)
+                raise Problem(ErrorType.INVALID_NOTEBOOK, message)
         else:
             self._check_library(job, str(request["notebook"]), as_it_is_now)
         request.pop("id", None)
@@ -152,7 +153,7 @@ class Runs:
 
         Raises:
             NotebookChanged: it is another one by now, and that may not run.
-            Problem: 410, it is gone.
+            Problem: `gone`, it is gone.
         """
         limits = self._settings.limits
         try:
@@ -186,7 +187,7 @@ class Runs:
         """Compare with a request that has this id. Earlier versions did not say who submitted it.
 
         Raises:
-            Problem: 400, it is another one.
+            Problem: `invalid_request`, it is another one.
         """
         unsigned = {key: value for key, value in asked.request.items() if key != "submitted_by"}
         contents = (submit.encode(job_id, one) for one in (asked.request, unsigned))
@@ -194,7 +195,6 @@ class Runs:
         if same and asked.name in (None, name):
             return
         raise Problem(
-            400,
             ErrorType.INVALID_REQUEST,
             f"The id {job_id} belongs to another request, with another body or name. "
             "Use a new Idempotency-Key or id.",
@@ -206,7 +206,7 @@ class Runs:
         if self._record.queue_is_full():
             limit = self._settings.limits.queue
             message = f"{limit} requests wait already (limits.queue). Try again later."
-            raise Problem(429, ProblemType.QUEUE_FULL, message, {"Retry-After": "10"})
+            raise Problem(ProblemType.QUEUE_FULL, message, 10)
         if is_astray(self._settings.inbox, self._settings.state):
             raise unavailable("The runner waits for its inbox, which may be a lost mount.")
         job = Submitted(job_id, asked.name or _made_name(job_id))
@@ -217,8 +217,7 @@ class Runs:
             except submit.NameBusy as error:
                 if time.monotonic() > deadline:
                     message = f"Another request named {job.name!r} waits in the inbox."
-                    headers = {"Retry-After": "5"}
-                    raise Problem(409, ProblemType.NAME_BUSY, message, headers) from error
+                    raise Problem(ProblemType.NAME_BUSY, message, 5) from error
                 time.sleep(BUSY_LOOK_SECONDS)
             else:
                 return job
@@ -235,9 +234,8 @@ def _made_name(job_id: str) -> str:
 
 
 def too_large(limit_mb: float) -> Problem:
-    """413: the body is above the limit."""
+    """The body is above the limit."""
     return Problem(
-        413,
         ErrorType.NOTEBOOK_TOO_LARGE,
         f"The request is above the limit of {limit_mb:g} MB (limits.notebook_mb).",
     )

@@ -21,7 +21,7 @@ from runner.contract.text.literals import value_of
 from runner.contract.text.plain_text import plain_text
 from runner.contract.text.scalars import scalar_of
 from runner.contract.text.strict_json import clean
-from runner.gateway.negotiation import wants_page
+from runner.gateway.http.negotiation import wants_page
 from runner.gateway.page.form import fields_of
 from runner.gateway.page.job_view import _source
 from runner.gateway.page.result_views import html_table, view_of

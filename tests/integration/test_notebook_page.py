@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.gateway.http.problems import headers_of, status_of
 from runner.gateway.notebook_page import REMEMBERED_SECONDS, NotebookPages, framed
 from runner.gateway.rendering import POLICY
 from runner.jobs.problem import Problem
@@ -44,11 +45,11 @@ def test_what_takes_too_long_is_slow_and_not_invalid_and_is_not_tried_at_each_lo
     """503 with the time after which it is tried again; a changed file is tried at once."""
     world = World(tmp_path, TookTooMuch("it takes longer than 60 s"), TookTooMuch("it does so"))
     first = world.problem()
-    assert (first.status, first.headers["Retry-After"]) == (503, "600")
+    assert (status_of(first), headers_of(first)["Retry-After"]) == (503, "600")
     assert "longer than 60 s" in first.message
     world.now = 60
     again = world.problem()
-    assert (again.message, again.headers["Retry-After"]) == (first.message, "541")
+    assert (again.message, headers_of(again)["Retry-After"]) == (first.message, "541")
     assert world.renderer.count == 1
     world.now += REMEMBERED_SECONDS
     world.problem()
@@ -62,13 +63,13 @@ def test_what_takes_too_long_is_slow_and_not_invalid_and_is_not_tried_at_each_lo
 def test_other_troubles_are_not_remembered(tmp_path: Path, error: Exception, status: int) -> None:
     """The next look asks again."""
     world = World(tmp_path, error)
-    assert world.problem().status == status
+    assert status_of(world.problem()) == status
     assert world.pages.show(world.file).status_code == 200
 
 
 def test_the_frame_says_why_and_offers_the_file(tmp_path: Path) -> None:
     """A page may show it in a frame, and nothing in it is taken for HTML."""
-    answer = framed(Problem(503, "unavailable", "Too <long>.", {"Retry-After": "9"}), "/jobs/1/n")
+    answer = framed(Problem("unavailable", "Too <long>.", 9), "/jobs/1/n")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "9")
     assert b"Too &lt;long&gt;." in answer.body
     assert b'href="/jobs/1/n"' in answer.body
@@ -84,5 +85,5 @@ def test_what_is_gone_offers_nothing(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.file.unlink()
     gone = world.problem()
-    assert gone.status == 410
+    assert status_of(gone) == 410
     assert b"href" not in framed(gone, "/jobs/1/n").body

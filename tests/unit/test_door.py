@@ -5,8 +5,9 @@ from contextlib import nullcontext
 import pytest
 
 from runner.config import Gateway
-from runner.gateway import session
-from runner.gateway.access import Access, IncomingRequest, objection_to_binding
+from runner.gateway.http import session
+from runner.gateway.http.access import Access, IncomingRequest, objection_to_binding
+from runner.gateway.http.problems import status_of as status_of_problem
 from runner.jobs.problem import Problem
 
 NOW = 1_800_000_000.0
@@ -19,7 +20,7 @@ def status_of(gateway: Gateway, coming: IncomingRequest) -> int | None:
     try:
         Access(gateway, clock=lambda: NOW).check(coming)
     except Problem as problem:
-        return problem.status
+        return status_of_problem(problem)
     return None
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from runner.gateway.media_types import BodyKind, body_kind
+from runner.gateway.http.media_types import BodyKind, body_kind
+from runner.gateway.http.problems import headers_of, status_of
 from runner.jobs.problem import Problem
 
 
@@ -49,8 +50,8 @@ def test_what_does_not_is_named_with_what_does(
     with pytest.raises(Problem) as caught:
         body_kind(content_type, coding)
     problem = caught.value
-    assert problem.status == 415
+    assert status_of(problem) == 415
     assert said in problem.message
     assert "application/json, application/x-ipynb+json" in problem.message
     assert len(problem.message) < 500
-    assert "multipart/form-data" in problem.headers["Accept-Post"]
+    assert "multipart/form-data" in headers_of(problem)["Accept-Post"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.gateway.negotiation import is_browser, wants_metrics_text, wants_page
+from runner.gateway.http.negotiation import is_browser, wants_metrics_text, wants_page
 from tests.clients import CLIENTS, Client
 
 

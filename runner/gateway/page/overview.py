@@ -11,7 +11,7 @@ from runner.config import Settings
 from runner.contract.outcome import Status
 from runner.gateway.page.format import duration, plural, shown_name
 from runner.jobs.health import Health, examine
-from runner.jobs.problem import Problem
+from runner.jobs.problem import Problem, ProblemType
 from runner.jobs.record import Question, Record, listed
 from runner.state.jobs import Hour, Job, JobFilter
 from runner.state.pulse import Worker
@@ -160,7 +160,7 @@ class Overview:
         try:
             now, jobs = self._of_ledger(asked)
         except Problem as problem:
-            if problem.status != 503:
+            if problem.error_type != ProblemType.UNAVAILABLE:
                 raise
             return OverviewSnapshot(health, cluster, Now(), Jobs(), problem.message, space)
         return OverviewSnapshot(health, cluster, now, jobs, space=space)

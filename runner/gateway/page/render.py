@@ -14,8 +14,8 @@ from bottle import HTTPResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runner import __version__
-from runner.gateway.answers import HEADERS
-from runner.gateway.negotiation import VARY
+from runner.gateway.http.answers import HEADERS
+from runner.gateway.http.negotiation import VARY
 from runner.gateway.page import format as words
 
 FOLDER = Path(__file__).parent

@@ -17,10 +17,11 @@ from bottle import HTTPResponse, request
 
 from runner.config import Settings
 from runner.contract.outcome import ErrorType, Status
-from runner.gateway import session
-from runner.gateway.access import Access, IncomingRequest
-from runner.gateway.answers import HEADERS, Seated, bad, has_left, plainly, see_other
-from runner.gateway.forms import posted, texts
+from runner.gateway.http import session
+from runner.gateway.http.access import Access, IncomingRequest
+from runner.gateway.http.answers import HEADERS, Seated, has_left, plainly, see_other
+from runner.gateway.http.forms import posted, texts
+from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, headers_of, status_of
 from runner.gateway.page import render
 from runner.gateway.page.format import shown_name
 from runner.gateway.page.job_view import JobView, sight_of, submitted
@@ -29,7 +30,7 @@ from runner.gateway.page.result_views import Grid, grid_of, json_text
 from runner.gateway.page.run_form import FACE, Asking
 from runner.gateway.page.stream import Live, stream_url
 from runner.inbox import unclaimed as waiting
-from runner.jobs.problem import Problem, not_found, unavailable
+from runner.jobs.problem import Problem, ProblemType, not_found, unavailable
 from runner.jobs.record import Question, Record
 from runner.jobs.submissions import NotebookChanged, Runs
 from runner.jobs.submit import cancel
@@ -87,12 +88,12 @@ class Pages:
 
     def tell(self, problem: Problem) -> HTTPResponse:
         """A problem as a page."""
-        headers = {name: value for name, value in problem.headers.items() if name != "Location"}
-        return self._page("problem.html", problem.status, headers, problem=problem, here="")
+        headers = {name: value for name, value in headers_of(problem).items() if name != "Location"}
+        return self._page("problem.html", status_of(problem), headers, problem=problem, here="")
 
     def refuse(self, problem: Problem, coming: IncomingRequest) -> HTTPResponse:
         """What a browser gets that may not come in: the page that asks for the token."""
-        if problem.status != 401 or coming.method != "GET":
+        if problem.error_type != HttpProblemType.UNAUTHORIZED or coming.method != "GET":
             return self.tell(problem)
         here = request.path + (f"?{request.query_string}" if request.query_string else "")
         if coming.headers.get("sec-fetch-site") == "cross-site":
@@ -138,7 +139,7 @@ class Pages:
         try:
             found = self._record.job(job_id)
         except Problem as problem:
-            if problem.status == 503:
+            if problem.error_type == ProblemType.UNAVAILABLE:
                 raise
             return submitted(job_id, self._record.name_of(job_id))
         report = self._record.outbox.of_job(found.name, job_id)
@@ -150,7 +151,7 @@ class Pages:
         try:
             return sight_of(found, content, *self._record.input_of(found))
         except Problem as problem:
-            if problem.status != 410:
+            if problem.error_type != ProblemType.GONE:
                 raise
             return sight_of(found, content, None)
 
@@ -167,7 +168,12 @@ class Pages:
         except NotebookChanged as changed:
             name = shown_name(self._record.name_of(job_id))
             return self._page(
-                "changed.html", changed.status, here="", job_id=job_id, name=name, path=changed.path
+                "changed.html",
+                status_of(changed),
+                here="",
+                job_id=job_id,
+                name=name,
+                path=changed.path,
             )
         return see_other(f"/jobs/{job.job_id}")
 
@@ -205,7 +211,7 @@ class Pages:
             left_out = (
                 f"{len(job_ids) - len(problems)} of {len(job_ids)} done. {' '.join(problems)}"
             )
-            raise Problem(409, ErrorType.INVALID_REQUEST, left_out)
+            raise HttpProblem(ErrorType.INVALID_REQUEST, left_out, 409)
         return see_other("/")
 
     # The library

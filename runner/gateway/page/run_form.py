@@ -16,8 +16,9 @@ from runner.contract.notebook import check, parse
 from runner.contract.outcome import ErrorType, Refused, refuse
 from runner.contract.parameters import parameters_of
 from runner.contract.text.strict_json import dumps_compact
-from runner.gateway.answers import see_other
-from runner.gateway.forms import posted, texts
+from runner.gateway.http.answers import see_other
+from runner.gateway.http.forms import posted, texts
+from runner.gateway.http.problems import status_of
 from runner.gateway.page import form
 from runner.gateway.page.form import Typed
 from runner.gateway.page.overview import JobLine, line_of
@@ -185,7 +186,7 @@ class Asking:
         except Refused as refusal:
             return None, form.blamed(read, refusal.failure.message)
         except Problem as problem:
-            if problem.status >= 500:
+            if status_of(problem) >= 500:
                 raise
             return None, form.blamed(read, problem.message)
 

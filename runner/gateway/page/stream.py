@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from runner.gateway.answers import event
+from runner.gateway.http.answers import event
 from runner.gateway.page import render
 from runner.gateway.page.overview import Overview, OverviewSnapshot
 from runner.jobs.health import Health

@@ -6,7 +6,8 @@ text, a form of texts, no type): these are never taken.
 
 from enum import StrEnum
 
-from runner.jobs.problem import Problem, ProblemType
+from runner.gateway.http.problems import HttpProblem, HttpProblemType
+from runner.jobs.problem import Problem
 
 ACCEPTED = (
     "application/json",
@@ -65,6 +66,5 @@ def _charset(parameters: str) -> str:
 def _unsupported(why: str) -> Problem:
     message = f"{why} The types that work are {', '.join(ACCEPTED[:-1])}, and {ACCEPTED[-1]} "
     headers = {"Accept-Post": ", ".join(ACCEPTED), "Accept-Encoding": "identity"}
-    return Problem(
-        415, ProblemType.UNSUPPORTED_MEDIA_TYPE, f"{message}with the notebook as a file.", headers
-    )
+    message += "with the notebook as a file."
+    return HttpProblem(HttpProblemType.UNSUPPORTED_MEDIA_TYPE, message, headers=headers)

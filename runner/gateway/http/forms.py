@@ -6,7 +6,7 @@ Knows bottle and nothing of jobs.
 from bottle import BaseRequest, HTTPError, request
 
 from runner.config import MEGABYTE, Settings
-from runner.gateway.answers import bad
+from runner.gateway.http.problems import bad
 from runner.jobs.submissions import too_large
 
 FORM_BYTES = 1 * MEGABYTE

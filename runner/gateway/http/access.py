@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runner.config import Gateway
-from runner.gateway import session
-from runner.gateway.negotiation import is_browser
-from runner.jobs.problem import Problem, ProblemType
+from runner.gateway.http import session
+from runner.gateway.http.negotiation import is_browser
+from runner.gateway.http.problems import HttpProblem, HttpProblemType
+from runner.jobs.problem import Problem
 from runner.system import door as access
 from runner.system.door import Door, bearer, is_foreign, is_nameless, is_origin
 
@@ -109,12 +110,11 @@ def objection_to_binding(gateway: Gateway, *, in_container: bool) -> str | None:
 
 
 def not_authorized() -> Problem:
-    """Make the 401 for a request with neither token nor cookie."""
-    return Problem(
-        401,
-        ProblemType.UNAUTHORIZED,
+    """Refuse a request with neither token nor cookie."""
+    return HttpProblem(
+        HttpProblemType.UNAUTHORIZED,
         "Send the gateway's token: `Authorization: Bearer TOKEN`.",
-        {"WWW-Authenticate": 'Bearer realm="inbox-runner"'},
+        headers={"WWW-Authenticate": 'Bearer realm="inbox-runner"'},
     )
 
 
@@ -126,7 +126,7 @@ def _unknown_host(host: str) -> Problem:
             f"The Host {host[:200]!r} is not known here. Add its name to "
             "gateway.allowed_hosts (GATEWAY_ALLOWED_HOSTS)."
         )
-    return Problem(403, ProblemType.FORBIDDEN, text)
+    return HttpProblem(HttpProblemType.FORBIDDEN, text)
 
 
 def _is_own(headers: Mapping[str, str], host: str) -> bool:
@@ -138,6 +138,6 @@ def _is_own(headers: Mapping[str, str], host: str) -> bool:
 
 
 def _foreign() -> Problem:
-    return Problem(
-        403, ProblemType.FORBIDDEN, "Requests from pages of other sites are not answered."
+    return HttpProblem(
+        HttpProblemType.FORBIDDEN, "Requests from pages of other sites are not answered."
     )

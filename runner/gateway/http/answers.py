@@ -16,8 +16,9 @@ from bottle import HTTPError, HTTPResponse, request, response
 
 from runner.contract.outcome import ErrorType, Refused
 from runner.contract.text.strict_json import dumps, dumps_compact
-from runner.gateway.negotiation import VARY
-from runner.jobs.problem import Problem, ProblemType, refused, unavailable
+from runner.gateway.http.negotiation import VARY
+from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, headers_of, status_of
+from runner.jobs.problem import Problem, ProblemType, gone, refused, unavailable
 from runner.jobs.submissions import too_large
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def see_other(url: str) -> HTTPResponse:
 
 def told(problem: Problem) -> HTTPResponse:
     """Answer with a problem as programs read it."""
-    return json_answer(problem.status, problem.content, problem.headers)
+    return json_answer(status_of(problem), problem.content, headers_of(problem))
 
 
 def plainly(
@@ -81,14 +82,14 @@ def problem_of(error: HTTPError) -> Problem:
         log.error("%s %s failed", request.method, request.path, exc_info=error.exception)
     if status == 404:
         text = "There is nothing at this address; GET /openapi.json lists those there are."
-        return Problem(404, ProblemType.NOT_FOUND, f"{text}{_hint_of_case(request.path)}")
+        return Problem(ProblemType.NOT_FOUND, f"{text}{_hint_of_case(request.path)}")
     if status == 405:
         text = f"This address knows other methods: {error.get_header('Allow')}."
-        return Problem(405, ProblemType.METHOD_NOT_ALLOWED, text)
+        return HttpProblem(HttpProblemType.METHOD_NOT_ALLOWED, text)
     if status == 400:
         return bad("This is no valid HTTP request.")
     text = "The gateway itself failed; its log says why."
-    return Problem(status, ErrorType.GATEWAY_ERROR, text)
+    return HttpProblem(ErrorType.GATEWAY_ERROR, text, status)
 
 
 def _hint_of_case(path: str) -> str:
@@ -107,15 +108,10 @@ def instead(error: HTTPError, answer: HTTPResponse) -> str | bytes:
 def without_route(status: int, reason: str, limit_mb: float) -> bytes:
     """Write the JSON for requests refused before any route: bad HTTP, a huge body."""
     sentence = f"This is no valid HTTP request: {reason.rstrip('.')}."
-    problem = Problem(status, ProblemType.BAD_HTTP, sentence)
+    problem: Problem = HttpProblem(HttpProblemType.BAD_HTTP, sentence, status)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         problem = too_large(limit_mb)
     return json.dumps(problem.content).encode() + b"\n"
-
-
-def bad(message: str) -> Problem:
-    """Make a 400 for a senseless question."""
-    return Problem(400, ErrorType.INVALID_REQUEST, message)
 
 
 def download(path: Path, media_type: str) -> HTTPResponse:
@@ -123,12 +119,11 @@ def download(path: Path, media_type: str) -> HTTPResponse:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        message = "It is not in the outbox any more."
-        raise Problem(410, ProblemType.GONE, message) from error
+        raise gone("It is not in the outbox any more.") from error
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
-        raise Problem(410, ProblemType.GONE, "It is no regular file any more.")
+        raise gone("It is no regular file any more.")
     headers = {
         **HEADERS,
         "Content-Type": media_type,
