@@ -53,9 +53,11 @@ def hanging(before: str, text: str, width: int | None) -> list[str]:
 
 
 def _fit(text: str, width: int) -> str:
+    """The text in so many columns, cut in its middle: of names the end tells as much."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
-    return set_cell_size(text, width - 1) + "…"
+    end = (width - 1) // 2
+    return set_cell_size(text, width - 1 - end) + "…" + set_cell_size(text[::-1], end)[::-1]
 
 
 def summary(report: Mapping[str, JsonValue], paths: Mapping[str, Path]) -> str:

@@ -30,6 +30,7 @@ from runner.state.locks import holder_of
 from runner.system.files.disk import Disk
 
 MAX_JOBS = 1_000_000
+LISTED = 20
 
 
 class NoSuchJob(Fault):
@@ -47,36 +48,46 @@ class NoSuchJob(Fault):
 @click.option(
     "--status", type=click.Choice([str(s) for s in Status]), help="Only jobs of this status."
 )
-@click.option("--name", help="Only jobs of this name.")
+@click.option(
+    "--name",
+    help="Only jobs whose name begins like that, or fits a pattern such as 'sales/*-report'.",
+)
 @click.option(
     "-n",
     "--limit",
     type=click.IntRange(0, MAX_JOBS, clamp=True),
-    default=20,
-    show_default=True,
-    help="How many at most.",
+    help=f"How many at most; {LISTED} by default.",
 )
+@click.option("--all", "lists_all", is_flag=True, help="All of them.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_settings
 def jobs(
     settings: Settings,
     status: str | None,
     name: str | None,
-    limit: int,
+    limit: int | None,
+    lists_all: bool,
     as_json: bool,
 ) -> None:
     """List jobs, the newest first."""
     reader = _reader(settings)
-    found: Sequence[Job] = ()
+    listed: Sequence[Job] = ()
     if name is None or is_text(name):
-        which = JobFilter(status=Status(status) if status else None, name=name)
-        found = reader.jobs(which, limit=limit)
+        which = JobFilter(status=Status(status) if status else None, pattern=name)
+        most = MAX_JOBS if lists_all else LISTED if limit is None else limit
+        listed = reader.jobs(which, limit=most)
     if as_json:
-        for job in found:
+        for job in listed:
             click.echo(json.dumps(_row(job)))
-        return
+    else:
+        _print_rows(listed)
+    if limit is None and len(listed) == LISTED and (count := reader.count(which)) > LISTED:
+        remark(f"the newest {LISTED} of {count}; --limit N or --all for more")
+
+
+def _print_rows(listed: Sequence[Job]) -> None:
     rows = []
-    for job in found:
+    for job in listed:
         row = _row(job)
         rows.append(
             [

@@ -147,13 +147,17 @@ class Seal:
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs are listed. `part` is what a name has in it somewhere, in any case."""
+    """Which jobs are listed. `part` is what a name has in it somewhere, in any case.
+
+    `pattern` is what a name begins with, or, where it has `*`, `?` or `[…]`, what the whole fits.
+    """
 
     status: Status | None = None
     name: str | None = None
     part: str | None = None
     is_over: bool = False
     """Whether only those with an outcome are."""
+    pattern: str | None = None
 
 
 ALL_JOBS = JobFilter()

@@ -74,6 +74,12 @@ class Reading:
         where = " AND ".join(clauses)
         return self._many(f"{where} ORDER BY seq DESC LIMIT ?", *values, limit)
 
+    def count(self, which: JobFilter = ALL_JOBS) -> int:
+        """How many jobs there are."""
+        clauses, values = _conditions(which)
+        query = f"SELECT count(*) FROM jobs WHERE {' AND '.join(clauses)}"  # noqa: S608 - constants
+        return int(self._db.execute(query, values).fetchone()[0])
+
     def unclosed(self, name: str | None = None) -> list[Job]:
         """Jobs queued, running or sealed, in the order accepted; of one name, or of all."""
         if name is None:
@@ -235,6 +241,10 @@ def _conditions(which: JobFilter) -> tuple[list[str], list[object]]:
     if which.part is not None:
         clauses.append("name LIKE ? ESCAPE '!'")
         values.append("%" + re.sub("([!%_])", r"!\1", which.part) + "%")
+    if which.pattern is not None:
+        has_marks = set(which.pattern) & set("*?[")
+        clauses.append("(name = ? OR name GLOB ?)")
+        values += [which.pattern, which.pattern if has_marks else f"{which.pattern}*"]
     if which.is_over:
         clauses.append("status IS NOT NULL")
     return clauses, values

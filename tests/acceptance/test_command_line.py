@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from runner.state.jobs import Acceptance
+from runner.state.ledger import Ledger
 from tests.conftest import Program, Serving, code, notebook, wait_for
 
 Make = Callable[..., Program]
@@ -183,6 +185,32 @@ def test_jobs_show_and_cancel(serving: Serving) -> None:
     assert "six digits" in program.run("show", "8e8f").stderr
     odd = program.run("jobs", "--name", "\udcff", "-n", "9" * 30)
     assert odd.returncode == 0, odd.stderr
+
+
+def test_the_list_of_jobs_tells_what_it_leaves_out(make_program: Make) -> None:
+    """How many there are beside the newest; a name may be a beginning, or a pattern."""
+    program = make_program()
+    program.root.joinpath("state").mkdir()
+    ledger = Ledger(program.root / "state")
+    for number in range(25):
+        name = f"sales/{number}-report" if number % 2 else f"stock/{number}"
+        accepted_at = f"2026-11-24T04:16:{number:02}.000+00:00"
+        ledger.accept(Acceptance(f"{number:032x}", name, "{}", b"{}", "", "", accepted_at))
+    ledger.close()
+    first = program.run("jobs")
+    assert first.returncode == 0, first.stderr
+    assert len(first.stdout.splitlines()) == 1 + 20
+    assert "the newest 20 of 25; --limit N or --all for more" in first.stderr
+    for options, count in (
+        (("--all",), 25),
+        (("-n", "20"), 20),
+        (("--name", "stock"), 13),
+        (("--name", "sales/1*-report"), 6),
+        (("--name", "*/3-*"), 1),
+        (("--name", "report"), 0),
+    ):
+        listed = program.run("jobs", "--json", *options)
+        assert (len(listed.stdout.splitlines()), listed.stderr) == (count, "")
 
 
 def test_check_says_all_that_would_be_refused(make_program: Make) -> None:
@@ -376,7 +404,7 @@ def test_a_person_sees_a_summary_and_rows_that_fit(serving: Serving) -> None:
         seen = read()
     assert process.returncode == 1
     assert "failed in" in seen
-    assert "2 of 2 cells" in seen
+    assert "cell 2 of 2 failed" in seen
     assert "OSError" in seen
     assert f"outbox/{long}.error.json" in seen
     assert "\x9b" not in seen

@@ -35,6 +35,17 @@ def test_a_row_is_a_line_and_its_id_is_whole(width: int | None) -> None:
         assert "報告書" * 20 in lines[2]
 
 
+def test_a_long_name_is_cut_in_its_middle() -> None:
+    """Names of one folder begin alike, and their ends tell them apart."""
+    rows = [("298854c0", "sales/2026-11-24/europe/north/daily-report", "failed", "", "", "")]
+    line = table(HEADER, rows, 60, cut=(1, 3))[1]
+    assert line.startswith("298854c0  sales/")
+    assert "…" in line
+    assert "-report  failed" in line
+    wide = table(HEADER, [("298854c0", "報告書" * 20, "failed", "", "", "")], 61, cut=(1, 3))
+    assert cell_len(wide[1]) <= 61
+
+
 def test_a_summary_says_how_it_ended_and_where_the_rest_lies() -> None:
     """Values on one line each, a table by its size, the failing line of a failure."""
     report: dict[str, JsonValue] = {
