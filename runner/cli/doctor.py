@@ -427,7 +427,7 @@ def _lease(path: Path) -> Finding:
 
 def _locks(settings: Settings) -> Iterator[Finding]:
     holders = {name: holder_of(getattr(settings, name)) for name in ("state", "inbox")}
-    # Without the times: each lock has its own, since a runner may get its inbox later.
+    # Compare without the times: each lock has its own, because the inbox may come later.
     processes = {holder and holder.partition(", since ")[0] for holder in holders.values()}
     if len(processes) == 1:
         yield _ok("lock", f"held by {holders['state']}" if holders["state"] else "no runner works")

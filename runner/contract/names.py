@@ -69,7 +69,7 @@ def is_job_name(name: str) -> bool:
 def _safe(component: str, *, is_folder: bool) -> str:
     if not _needs_change(component, is_folder=is_folder):
         return component
-    start = component[:MAX_NORMALISED_CHARS]  # of marks without end, normalising takes for ever
+    start = component[:MAX_NORMALISED_CHARS]  # normalising endless combining marks takes for ever
     plain = unicodedata.normalize("NFC", "".join("_" if _is_unsafe(c) else c for c in start))
     plain = plain.strip(" .") or "_"
     plain = re.sub(r"^[-.~#]", "_", plain)

@@ -148,7 +148,7 @@ def normalise(document: Notebook) -> "NotebookNode":
 
 
 def _normalise(document: Notebook) -> "NotebookNode":
-    import nbformat  # here and below: half a second that only who runs notebooks should wait
+    import nbformat  # imported here: it takes half a second, which only a run should cost
 
     upgraded = _upgrade(document)
     cells = upgraded.get("cells")

@@ -69,7 +69,9 @@ def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> s
         return None
     source = _tagged_source(notebook)
     if source is None:
-        source = _tagged_source(notebook, INJECTED_TAG)  # of an executed one, papermill replaces it
+        source = _tagged_source(
+            notebook, INJECTED_TAG
+        )  # papermill replaces the one of an executed notebook
     if source is None:
         return (
             f"The notebook has no cell tagged `{PARAMETERS_TAG}`: {_list(names)} replaced nothing, "
@@ -172,7 +174,7 @@ def _comments(source: str) -> dict[int, str]:
 def _by_papermill(notebook: Mapping[str, Any], source: str) -> tuple[Parameter, ...]:
     if len(source) > MAX_CHARS or any(len(line) > MAX_LINE_CHARS for line in source.splitlines()):
         return ()  # its patterns need time in proportion to the square of a line
-    with _importing:  # 0.6 s, once, and only for who needs it
+    with _importing:  # takes 0.6 s, once, and only if needed
         from papermill.exceptions import PapermillException
         from papermill.translators import papermill_translators
     spec = kernel_of(notebook) or ""

@@ -260,7 +260,7 @@ def _frame(encoded: object) -> JsonValue:
         raise _UnreadableError("its DataFrame is no base64 text")
     try:
         return _split(base64.b64decode(encoded))
-    except Exception as error:  # whatever pyarrow raises for the bytes of a stranger
+    except Exception as error:  # whatever pyarrow raises for untrusted bytes
         raise _unreadable_frame(error) from error
 
 

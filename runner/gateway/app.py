@@ -124,7 +124,7 @@ class App:
 
     def _in_trouble(self, error: HTTPError) -> str | bytes:
         if error.status_code == 405 and request.method == "OPTIONS":
-            response.status = 204  # which methods there are says `Allow`
+            response.status = 204  # `Allow` lists the methods
             return b""
         page = TYPED.get(request.path)
         if page is not None and request.method == "GET" and _wants_page():
@@ -317,7 +317,7 @@ def _tidy_path() -> None:
     raw = request.environ.get("bottle.raw_path", "")
     try:
         raw.encode("latin-1").decode()
-    except UnicodeError:  # of which bottle leaves out what it cannot read
+    except UnicodeError:  # bottle drops the unreadable parts
         raise told(not_found("The address is no UTF-8.")) from None
     request.environ["PATH_INFO"] = "/" + request.environ.get("PATH_INFO", "").strip("/")
 

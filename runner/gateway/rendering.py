@@ -58,14 +58,14 @@ def to_html(notebook: bytes) -> str:
     Raises:
         ValueError: it cannot be read as a notebook.
     """
-    import nbformat  # only where a notebook is looked at: they take longer than all the rest
+    import nbformat  # imported here: they take longer than everything else
 
     try:
         content = nbformat.reads(notebook.decode("utf-8"), as_version=4)
         _prepare(content)
         page: str = _exporter().from_notebook_node(content)[0]
     except Exception as error:  # nbformat and nbconvert raise whatever they trip over
-        tamed = notebook.replace(b"<![", b"&lt;![")  # which Python's HTML parser refuses
+        tamed = notebook.replace(b"<![", b"&lt;![")  # Python's HTML parser refuses it
         if tamed == notebook:
             raise ValueError(f"{type(error).__name__}: {error}") from error
         return to_html(tamed)

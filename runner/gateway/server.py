@@ -102,7 +102,7 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
         CannotListen: the address is in use, not ours, or not allowed.
     """
     check_binding(settings)
-    # Below a warning it tells of every client that leaves before it has read all.
+    # Below a warning, it logs every client that leaves early.
     logging.getLogger("waitress").setLevel(logging.WARNING)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     gateway = settings.gateway

@@ -40,7 +40,7 @@ class Documents:
         if is_quick(raw, syntax):
             try:
                 return read_contents(raw, syntax)
-            except Exception as error:  # nobody thought of it; others go on
+            except Exception as error:  # unexpected; the other files go on
                 log.exception("%r cannot be read", path)
                 return unreadable(syntax, f"{type(error).__name__}: {error}")
         digest = hashlib.sha256(raw).digest()
@@ -51,7 +51,7 @@ class Documents:
         if not future.done():
             return None
         contents = future.result()
-        if not contents.broken:  # else it is looked at again and again, and kept, since it is small
+        if not contents.broken:  # a broken file is looked at often: keep its small result
             del self._pending[path]
         return contents
 

@@ -52,7 +52,7 @@ def listing(folder: Path) -> Listing:
         OSError: the folder cannot be read.
     """
     with os.scandir(folder):
-        pass  # a library that is not there is no empty one
+        pass  # a missing library is not an empty one
     looked = list(islice(_walk(folder), MAX_LOOKED_AT + 1))
     notebooks = [one for one in looked[:MAX_LOOKED_AT] if one is not None]
     notebooks.sort(key=lambda one: one.path)

@@ -52,7 +52,7 @@ def plainly(tool: Callable[P, Awaitable[CallToolResult]]) -> Callable[P, Awaitab
         except KNOWN as error:
             return answer([said(error)], is_error=True)
 
-    wrapped.__doc__ = inspect.cleandoc(tool.__doc__ or "")  # it is what a model reads
+    wrapped.__doc__ = inspect.cleandoc(tool.__doc__ or "")  # a model reads this
     return wrapped
 
 

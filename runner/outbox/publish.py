@@ -116,7 +116,7 @@ class Outbox:
             moved = self._clear_the_way(new, base)
             self._place_what_it_names(new, base)
             self._staging.place(new.job_id, "report", new.report, report)
-        # If it was there already, who put it there may have been killed before this.
+        # An earlier start may have put it there and been killed before this.
         self._disk.sync_folder(base.parent, "published: report")
         self._staging.remove(new.job_id)
         return moved

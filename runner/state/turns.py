@@ -42,7 +42,7 @@ class Turns(Reading):
 
         Jobs of the names in `held` are passed over.
         """
-        # Told which index: most often there is none, and a queue of 100,000 to find that out.
+        # Names the index: most often no row fits, and a scan would read a queue of 100,000.
         return self._next(
             "jobs INDEXED BY jobs_to_settle", "(refused OR cancelled)", only, held=held
         )

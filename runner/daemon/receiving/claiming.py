@@ -84,7 +84,7 @@ class Claiming:
         attempts = [self._claim_one(drop) for drop in scan.drops]
         claims = tuple(claim for claim in attempts if claim is not None)
         if len(claims) < len(scan.drops) and scan.look_again != 0:
-            self._inbox.conclude()  # what was told of the others belongs to this listing
+            self._inbox.conclude()  # the notes on the others belong to this listing
         self._claims.sync(claims)
         return claims
 

@@ -78,7 +78,7 @@ def work(scheduler: Scheduler, offer: Offer, place: Place, shutdown_seconds: flo
     # looks at every thread a hundred times a second, and ours only wait.
     dask.config.set(
         {
-            # What lies in the current folder is none of a worker's modules.
+            # A worker must not import modules of the current folder.
             "distributed.nanny.pre-spawn-environ": {"PYTHONSAFEPATH": "1"},
             "distributed.worker.profile.enabled": False,
         }

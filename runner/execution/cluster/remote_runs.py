@@ -147,7 +147,7 @@ class RemoteRuns:
             until = self._began + self._bounds.fence_seconds
         return until is not None and self._clock() < until
 
-    # What the contact asks, and tells
+    # Called by the scheduler link
 
     def word_for(self, worker: str, *, denied: str | None, is_last: bool) -> Word:
         """Build the word that tells a worker which runs it may have now."""

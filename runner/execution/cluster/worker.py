@@ -154,7 +154,7 @@ class _Run:
         try:
             return processes.execute(order, self.parcel.notebook, progressed)
         finally:
-            # What is said of it from now on would be taken for its next attempt's.
+            # A later word would be taken for the next attempt's.
             with self.changing:
                 self.processes = None
 

@@ -104,7 +104,7 @@ def _find_missing(modules: "list[str]", folder: "str | None") -> "list[str]":
         return sorted(name for name in {m.partition(".")[0] for m in modules} if not is_there(name))
     finally:
         sys.path[:] = before
-        # A folder that is not there yet would stay unimportable for whoever asks next.
+        # Otherwise a folder that comes later would stay unimportable.
         for path in set(sys.path_importer_cache) - known:
             sys.path_importer_cache.pop(path, None)
 

@@ -149,7 +149,7 @@ def _prepare(preload: Preload) -> KernelTemplate | Become:
             failure = _import(name)
             if failure is not None:
                 log.warning("not preloaded: %s (%s)", name, failure)
-    forget()  # a kernel's modules are what they seem
+    forget()  # so that a kernel sees the real module
     template.settle()
     gc.collect()
     gc.disable()

@@ -362,7 +362,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         try:
             return super().process_message(msg, cell, cell_index)
         except _ODD as error:
-            # What widgets say to each other is theirs, and nbclient takes it as it comes.
+            # Widgets' own messages go to nbclient unchanged.
             self._leave_out(error)
             return None
         finally:

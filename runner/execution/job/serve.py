@@ -429,7 +429,7 @@ class _Job:
             has_flushed, is_changed = ensure_event_loop().run_until_complete(ending)
             if has_flushed:
                 self._flushed.add(kernel.pid)
-        if is_changed:  # by what has gone on after the last cell
+        if is_changed:  # by code that ran on after the last cell
             self._warnings = before
             return self._finished(executed, failure, run)
         return outcome

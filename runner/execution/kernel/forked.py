@@ -207,7 +207,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
         BaseIPythonApplication.initialize(self, ["--HistoryManager.hist_file=:memory:"])
         self.kernel_class = _Kernel
         self.init_pdb()
-        # A kernel takes the shell that is there (traitlets' SingletonConfigurable.instance).
+        # A kernel takes the existing shell (traitlets' SingletonConfigurable.instance).
         shell = ZMQInteractiveShell.instance(
             parent=self, profile_dir=self.profile_dir, compiler_class=XCachingCompiler
         )
@@ -486,6 +486,6 @@ def _let_go(shell: Any) -> None:
     shell.displayhook.flush()
     gc.collect()
     for thing in gc.get_objects():
-        if issubclass(type(thing), io.IOBase):  # a proxy asks what is gone already
+        if issubclass(type(thing), io.IOBase):  # a proxy would touch an object that is gone
             with contextlib.suppress(Exception):
                 thing.flush()

@@ -241,7 +241,7 @@ async def start_cold(
         ip=str(Path(runtime_folder) / "k"),
         connection_file=str(Path(runtime_folder) / "kernel.json"),
     )
-    # Else every kernel writes into one file of the user's.
+    # Otherwise every kernel writes into one file of the user's.
     history = ["--HistoryManager.hist_file=:memory:"] if km.ipykernel else []
     try:
         await km.start_kernel(

@@ -206,7 +206,7 @@ class LiveNotebooks:
                 turn.release()
             try:
                 await document.settle()
-            except DocumentLost as lost:  # what it gave is known all the same
+            except DocumentLost as lost:  # its outputs are known all the same
                 said = f"the notebook may not show it: {lost}"
                 return replace(ran, note=f"{ran.note}; {said}" if ran.note else said)
             return ran

@@ -354,7 +354,7 @@ def _enter_own(above: int, name: str) -> int:
         _open_up(above, name)
         fd = enter(above, name)
     if os.fstat(fd).st_mode & stat.S_IRWXU != stat.S_IRWXU:
-        with suppress(OSError):  # what follows says what cannot be done
+        with suppress(OSError):  # the next call raises the error
             os.fchmod(fd, stat.S_IRWXU)
     return fd
 

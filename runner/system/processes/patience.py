@@ -116,7 +116,7 @@ def _fork(look: Callable[[], object]) -> int:
     try:
         os.setsid()
         nowhere = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):  # whoever waits for our caller's output must not wait for us
+        for fd in (0, 1, 2):  # a reader of our caller's output must not wait for us
             os.dup2(nowhere, fd)
         os.close(ours)
         with open(theirs, "wb") as file:

@@ -76,7 +76,7 @@ class SideProcess:
             self._end()
 
     def _ask(self, question: bytes, deadline: float) -> bytes:
-        for _ in range(2):  # one that has just ended, since nobody asked, is started again
+        for _ in range(2):  # restart one that has just ended for lack of questions
             process = self._running()
             try:
                 self._write(process, FRAME.pack(False, len(question)) + question, deadline)

@@ -13,7 +13,7 @@ def open_missing() -> None:
     Otherwise Python has None in their place, and the next opened file gets their number.
     """
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)  # what is started has them too
+        os.set_inheritable(fd, True)  # children get them too
     os.close(fd)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
