@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,8 +19,9 @@ from runner.contract.outcome import Status, exit_code
 from runner.contract.text.plain_text import one_line
 from runner.contract.text.strict_json import JsonValue, dumps
 from runner.jobs import submit
-from runner.jobs.look import Look, watch
-from runner.outbox.reader import OutboxReader, Report
+from runner.jobs.look import Look
+from runner.jobs.waiting import Arrivals
+from runner.outbox.reader import Report
 from runner.state.locks import Owned, holder_of, is_astray
 from runner.system.files.disk import Disk
 from runner.system.processes.interrupts import quiet_interrupts
@@ -109,8 +110,8 @@ def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any])
         raise Fault(f"the runner waits for its inbox {settings.inbox}, which may be a lost mount")
     content = submit.encode(job_id, {"submitted_by": FACE, **request})
     submit.submit(settings.inbox, name, content, Disk())
-    reader = OutboxReader(settings.outbox)
-    with _progress() as bar:
+    arrivals = Arrivals(settings.outbox)
+    with closing(arrivals), _progress() as bar:
         task = bar.add_task(one_line(name), total=None, how_far="starts")
 
         def show(cell: int, cells: int) -> None:
@@ -131,11 +132,12 @@ def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any])
                     Daemon(settings, options).run()
                 except Owned:
                     continue
-                report = reader.of_job(name, job_id)
+                report = arrivals.reader.of_job(name, job_id)
                 if report is None:
                     raise click.exceptions.Exit(130)
                 return report
-            report = _await(settings, watch(reader, name, job_id), job_id, show, wait)
+            looks = arrivals.looks(name, job_id)
+            report = _await(settings, looks, job_id, show, wait)
             if report is not None:
                 return report
 

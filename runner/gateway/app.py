@@ -5,7 +5,7 @@ of `page/`, which a browser gets at `/`, at `/jobs/ID` and below `/ui/`.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, response
@@ -17,13 +17,13 @@ from runner.gateway.http.answers import (
     HEADERS,
     Seated,
     download,
-    event,
     has_left,
     instead,
     json_answer,
     plainly,
     problem_of,
     see_other,
+    stream,
     text_answer,
     told,
 )
@@ -60,7 +60,6 @@ MAX_COOKIE_CHARS = 8_000
 _JOB = re.compile(r"/jobs/[^/]+")
 TYPED = {"/library": "/ui/library", "/run": "/ui/library"}
 """Addresses that people type into a browser, and their pages."""
-HEARTBEAT_LOOKS = 15
 """Looks between two comments on a quiet stream of events, which detect clients that left."""
 
 
@@ -260,34 +259,24 @@ class App:
         if not self._runs.take_seat():
             raise unavailable("Too many clients wait already (gateway.max_waiting).")
         headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
-        stream = Seated(self._tell(name, job_id, has_left()), self._runs.leave_seat)
-        return HTTPResponse(stream, 200, headers)
+        news = Seated(stream(self._news(name, job_id, has_left())), self._runs.leave_seat)
+        return HTTPResponse(news, 200, headers)
 
-    def _tell(self, name: str, job_id: str, has_left: Callable[[], bool]) -> Iterator[bytes]:
-        """Stream server-sent events: `state` as it changes, `progress`, and at last `result`."""
-        said: dict[str, Any] = {}
-        quiet = 0
-        with self.arrivals.listen(name) as next_look:
-            yield b"retry: 2000\n\n"
-            while not self.arrivals.is_closed and not has_left():
-                seen = self._record.look(name, job_id)
-                if seen.report is not None:
-                    yield event("state", {"job_id": job_id, "status": seen.report.head["status"]})
-                    yield event("result", seen.report.content)
-                    return
-                progress = seen.progress
-                status = self._status(job_id, progress)
-                quiet += 1
-                if said.get("state") != status:
-                    said["state"], quiet = status, 0
-                    yield event("state", {"job_id": job_id, "status": status})
-                if progress is not None and said.get("progress") != progress:
-                    said["progress"], quiet = progress, 0
-                    yield event("progress", progress)
-                if quiet >= HEARTBEAT_LOOKS:
-                    quiet = 0
-                    yield b": still here\n\n"
-                next_look(1.0)
+    def _news(
+        self, name: str, job_id: str, has_left: Callable[[], bool]
+    ) -> Iterator[list[tuple[str, object]]]:
+        """Give what each look tells: `state` as it changes, `progress`, and at last `result`."""
+        said: Mapping[str, object] = {}
+        for seen in self.arrivals.looks(name, job_id, has_left=has_left):
+            if seen.report is not None:
+                status = seen.report.head["status"]
+                state = {"job_id": job_id, "status": status}
+                yield [("state", state), ("result", seen.report.content)]
+                return
+            state = {"job_id": job_id, "status": self._status(job_id, seen.progress)}
+            parts = {"state": state, "progress": seen.progress}
+            yield [(kind, one) for kind, one in parts.items() if one not in (None, said.get(kind))]
+            said = parts
 
     def _status(self, job_id: str, progress: dict[str, Any] | None) -> str:
         if progress is not None:

@@ -1,14 +1,10 @@
 """What the outbox tells of one job: its report once it is over, before that how far it is."""
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from runner.contract.outcome import Status
 from runner.outbox.reader import OutboxReader, Report
-
-LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -23,16 +19,6 @@ def look(outbox: OutboxReader, name: str, job_id: str) -> Look:
     """Look once."""
     report = outbox.of_job(name, job_id)
     return Look(report, None if report is not None else progress_of(outbox, name, job_id))
-
-
-def watch(outbox: OutboxReader, name: str, job_id: str) -> Iterator[Look]:
-    """Look again and again; the last look is the one that has the report."""
-    while True:
-        seen = look(outbox, name, job_id)
-        yield seen
-        if seen.report is not None:
-            return
-        time.sleep(LOOK_SECONDS)
 
 
 def progress_of(outbox: OutboxReader, name: str, job_id: str) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 A look once a second stands behind the events, for mounts that have none. Reads the outbox alone.
 """
 
+import math
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runner.jobs.look import Look, look
 from runner.outbox.layout import ERROR, RESULT, STATUS
 from runner.outbox.reader import OutboxReader, Report
 from runner.system.files.watch import Watch
@@ -39,14 +41,32 @@ class Arrivals:
     def wait(
         self, name: str, job_id: str, seconds: float, has_left: Callable[[], bool]
     ) -> Report | None:
-        """The report of a job once it is there; None when the time is over or the client left."""
+        """Wait for a job's report; None when the time is over or the client left."""
+        report = None
+        for seen in self.looks(name, job_id, seconds, has_left):
+            report = seen.report
+        return report
+
+    def looks(
+        self,
+        name: str,
+        job_id: str,
+        seconds: float = math.inf,
+        has_left: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Look]:
+        """Look at a job whenever there may be news of it, and once a second.
+
+        The last look is the one with the report, or the one after which the time was over, the
+        client had left, or waiting came to an end for everybody.
+        """
         deadline = time.monotonic() + seconds
         with self.listen(name) as next_look:
             while True:
-                report = self.reader.of_job(name, job_id)
+                seen = look(self.reader, name, job_id)
+                yield seen
                 left = deadline - time.monotonic()
-                if report is not None or left <= 0 or self._closed or has_left():
-                    return report
+                if seen.report is not None or left <= 0 or self._closed or has_left():
+                    return
                 next_look(left)
 
     @contextmanager

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
@@ -24,6 +24,8 @@ from runner.jobs.submissions import too_large
 log = logging.getLogger(__name__)
 
 CHUNK = 64 * 1024
+HEARTBEAT_LOOKS = 15
+"""So many looks without news, and a stream shows that it lives."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -160,6 +162,19 @@ def forget() -> None:
 def event(kind: str, content: object) -> bytes:
     """Format one server-sent event."""
     return b"event: " + kind.encode() + b"\ndata: " + dumps_compact(content) + b"\n\n"
+
+
+def stream(news: Iterable[Sequence[tuple[str, object]]]) -> Iterator[bytes]:
+    """Send the events of each look, by kind and content; when all is quiet, signs of life."""
+    yield b"retry: 2000\n\n"
+    quiet = 0
+    for events in news:
+        for kind, content in events:
+            yield event(kind, content)
+        quiet = 0 if events else quiet + 1
+        if quiet >= HEARTBEAT_LOOKS:
+            quiet = 0
+            yield b": still here\n\n"
 
 
 class Seated:

@@ -19,7 +19,7 @@ from runner.config import Settings
 from runner.contract.outcome import ErrorType, Status
 from runner.gateway.http import session
 from runner.gateway.http.access import Access, IncomingRequest
-from runner.gateway.http.answers import HEADERS, Seated, has_left, plainly, see_other
+from runner.gateway.http.answers import HEADERS, Seated, has_left, plainly, see_other, stream
 from runner.gateway.http.forms import posted, texts
 from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, headers_of, status_of
 from runner.gateway.page import render
@@ -130,8 +130,8 @@ class Pages:
         if not self._runs.take_seat():
             raise unavailable("Too many clients wait already (gateway.max_waiting).")
         headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
-        stream = Seated(self._live.tell(asked, has_left()), self._runs.leave_seat)
-        return HTTPResponse(stream, 200, headers)
+        news = Seated(stream(self._live.news(asked, has_left())), self._runs.leave_seat)
+        return HTTPResponse(news, 200, headers)
 
     # A job
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from runner.gateway.http.answers import event
 from runner.gateway.page import render
 from runner.gateway.page.overview import Overview, OverviewSnapshot
 from runner.jobs.health import Health
@@ -19,7 +18,6 @@ LOOK_SECONDS = 1.0
 REST = 20
 """A stream rests so many times as long as its look took: a slow ledger is not looked at always."""
 DAY_SECONDS = 30.0
-HEARTBEAT_LOOKS = 15
 
 
 class Live:
@@ -49,12 +47,13 @@ class Live:
             "day": render.fragment("_day.html", day=self._overview.day(now)),
         }
 
-    def tell(self, asked: Question, has_left: Callable[[], bool]) -> Iterator[bytes]:
-        """Server-sent events: a part of the page, rendered, when what it tells has changed."""
+    def news(
+        self, asked: Question, has_left: Callable[[], bool]
+    ) -> Iterator[list[tuple[str, object]]]:
+        """Give the parts of the page, rendered, of which a look tells something new."""
         seen: OverviewSnapshot | None = None
-        quiet, day_at = 0, 0.0
+        day_at = 0.0
         with self._arrivals.listen(None) as next_look:
-            yield b"retry: 2000\n\n"
             while not self._arrivals.is_closed and not has_left():
                 began = time.monotonic()
                 look = self._overview.look(asked)
@@ -63,13 +62,8 @@ class Live:
                     parts.pop("day", None)
                 elif parts:
                     day_at = began
-                for name in _changed(seen, look) & set(parts):
-                    yield event(name, parts[name])
-                quiet = 0 if parts else quiet + 1
+                yield [(name, parts[name]) for name in _changed(seen, look) & set(parts)]
                 seen = look
-                if quiet >= HEARTBEAT_LOOKS:
-                    quiet = 0
-                    yield b": still here\n\n"
                 time.sleep(min(REST * (time.monotonic() - began), LOOK_SECONDS))
                 next_look(LOOK_SECONDS)
 

@@ -6,14 +6,14 @@ It follows the rules of `POST /run` and `/jobs`, by the same code. Executes noth
 import asyncio
 import json
 import os
+import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, from_thread, to_thread
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import JOB_ID
@@ -24,7 +24,7 @@ from runner.inbox.library import as_spelt, library_reader
 from runner.inbox.made_folders import MADE_NAMES
 from runner.jobs.body import Asked, read_body
 from runner.jobs.health import Health, examine
-from runner.jobs.look import content_of
+from runner.jobs.look import Look, content_of
 from runner.jobs.problem import Problem
 from runner.jobs.record import Question, Record
 from runner.jobs.refusals import Forecast, Source, forecast
@@ -35,12 +35,12 @@ from runner.system.files.disk import Disk, read_regular
 
 Json = dict[str, Any]
 T = TypeVar("T")
-Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
+Progress = Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]]
 """Receives the content of the status file when it changed."""
 
 FACE = "mcp"
-FIRST_LOOK_SECONDS = 0.05
-LOOK_SECONDS = 0.5
+WAITING = 250
+"""Calls that wait at a time; the others wait for one of these to end."""
 QUIET_SECONDS = 5.0
 """Pause between two reports without a change, which show a client that we live."""
 REMEMBERED_NAMES = 1000
@@ -57,8 +57,9 @@ class Jobs:
         self._closing = closing
         self._disk = disk
         self._record = Record(settings)
-        arrivals = Arrivals(settings.outbox)
-        self._runs = Runs(settings, self._record, arrivals, self._disk)
+        self._arrivals = Arrivals(settings.outbox)
+        self._runs = Runs(settings, self._record, self._arrivals, self._disk)
+        self._waiting = CapacityLimiter(WAITING)
         self._names: dict[str, str] = {}
 
     async def submit(self, source: Source, keys: Mapping[str, Any]) -> Submitted:
@@ -75,24 +76,30 @@ class Jobs:
 
     async def wait(self, job: Submitted, seconds: float, tell: Progress) -> Json:
         """Wait for a job's end or the end of the time, and describe the job."""
-        deadline = time.monotonic() + seconds
-        pause = FIRST_LOOK_SECONDS
-        said: object = None
-        told_at = time.monotonic()
-        while True:
-            seen = await _aside(self._record.look, job.name, job.job_id)
-            if seen.report is not None:
-                return content_of(seen, job.name, job.job_id)
-            progress = seen.progress
-            now = time.monotonic()
-            if now >= deadline or self._closing.is_set():
-                return await self._unfinished(job, progress)
-            if progress is not None and (progress != said or now - told_at > QUIET_SECONDS):
-                said, told_at = progress, now
-                await tell(progress)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), min(pause, deadline - now))
-            pause = min(pause * 1.5, LOOK_SECONDS)
+        left = threading.Event()
+
+        def watch() -> Look:
+            """Wait in a thread, and tell from there."""
+            seen = Look(None, None)
+            said, told_at = None, time.monotonic()
+            for seen in self._arrivals.looks(job.name, job.job_id, seconds, has_left):
+                now = time.monotonic()
+                is_news = seen.progress != said or now - told_at > QUIET_SECONDS
+                if seen.progress is not None and is_news:
+                    said, told_at = seen.progress, now
+                    from_thread.run(tell, seen.progress)
+            return seen
+
+        def has_left() -> bool:
+            return left.is_set() or self._closing.is_set()
+
+        try:
+            last = await to_thread.run_sync(watch, abandon_on_cancel=True, limiter=self._waiting)
+        finally:
+            left.set()
+        if last.report is not None:
+            return content_of(last, job.name, job.job_id)
+        return await self._unfinished(job, last.progress)
 
     async def _unfinished(self, job: Submitted, progress: Mapping[str, Any] | None) -> Json:
         """Describe it from the folders alone, because the ledger may be out of reach."""
