@@ -115,7 +115,7 @@ def inbox(settings: Settings, as_json: bool) -> None:
     known = waiting.read(settings.state)
     if holder_of(settings.inbox) is None:
         errors.print(
-            "no runner watches the inbox, so what lies there is not known; start `runner serve`"
+            "no runner watches the inbox, so its files are not known; start `runner serve`"
         )
     elif known is None:
         errors.print("the runner has not looked yet, or its state cannot be read")

@@ -123,8 +123,12 @@ def _check_ports(_: click.Context, __: click.Parameter, ports: str | None) -> st
 @click.option("--scheduler", help="The scheduler's address, tcp://HOST:8786; from the settings.")
 @click.option("--slots", type=click.IntRange(1), help="Notebooks at a time in each process.")
 @click.option("--processes", type=click.IntRange(1), default=1, help="Worker processes; 1.")
-@click.option("--memory-mb", type=click.IntRange(1), help="Memory to be asked for; all by default.")
-@click.option("--gpus", type=click.IntRange(0), default=0, help="GPUs to be asked for; none.")
+@click.option(
+    "--memory-mb", type=click.IntRange(1), help="Memory that requests may reserve; all of it."
+)
+@click.option(
+    "--gpus", type=click.IntRange(0), default=0, help="GPUs that requests may reserve; none."
+)
 @click.option("--label", "labels", multiple=True, help="A label that requests may ask for.")
 @click.option("--host", help="The address under which this machine is reached.")
 @click.option("--port", callback=_check_ports, help="Its port, or a range (9000:9003); any.")

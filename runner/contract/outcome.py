@@ -161,7 +161,7 @@ class ReportedFile(PublishedFile):
 class KernelUsed(Value):
     """The kernel that ran the notebook, and the one it asked for."""
 
-    name: str | None = Field(description="The kernelspec that ran it; null where nothing ran.")
+    name: str | None = Field(description="The kernelspec that ran it; null if nothing ran.")
     requested: str | None = Field(description="The kernelspec that the notebook or request named.")
 
 
@@ -192,7 +192,7 @@ class Outcome(Value):
     status: Status
     failure: Failure | None = None
     results: str = Field(
-        "{}", description="A strict JSON object, as text: nobody on the way has to read it."
+        "{}", description="A strict JSON object, as text: no step on the way parses it."
     )
     kernel: KernelUsed = KernelUsed(name=None, requested=None)
     cells: CellCount = CellCount(total=0, executed=0)
@@ -237,7 +237,7 @@ class Result(Value):
     kernel: KernelUsed
     cells: CellCount
     attempt: int = Field(
-        description="How often it was started; 0 where it was refused or cancelled before."
+        description="How often it was started; 0 if it was refused or cancelled before."
     )
     submitted_by: str | None = Field(
         None,
@@ -247,12 +247,12 @@ class Result(Value):
     accepted_at: str = Field(description="UTC, ISO 8601, like all times here.")
     started_at: str | None
     finished_at: str
-    duration_seconds: float = Field(description="From started to finished; 0 where nothing ran.")
+    duration_seconds: float = Field(description="From started to finished; 0 if nothing ran.")
     host: str | None = Field(
-        None, description="Name of the machine where it was tried; null where it never was."
+        None, description="Name of the machine that ran it; null if it never ran."
     )
     input_sha256: str | None = Field(
-        description="Of the notebook's bytes, or of the request's; null where they were not read."
+        description="Of the notebook's bytes, or of the request's; null if they were not read."
     )
     warnings: list[str]
 

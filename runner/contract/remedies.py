@@ -15,7 +15,7 @@ _REMEDIES = {
     errno.EEXIST: "move away what lies there",
     errno.ENOTDIR: "move away the file that lies where a folder belongs",
     errno.EISDIR: "move away the folder that lies where a file belongs",
-    errno.ENOTEMPTY: "look what still writes there",
+    errno.ENOTEMPTY: "find the program that still writes there",
     errno.ENAMETOOLONG: "use a shorter name, or a folder with a shorter path",
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room there",
@@ -30,7 +30,7 @@ _REMEDIES = {
 _IN_CELLS = (
     (
         re.compile(r"StdinNotImplementedError"),
-        "A run has nobody who could answer. Make what is asked for a parameter: set it in a cell "
+        "Nobody can answer a run. Make the question a parameter: set it in a cell "
         "tagged `parameters`, and give its value with the request.",
     ),
     (

@@ -32,7 +32,7 @@ class Order(Value):
     folder: str | None = Field(None, description="Where the kernel runs; the output folder if not.")
     output_folder: str = Field(description="Exists and is empty.")
     packages_folder: str | None = Field(
-        None, description="What `%pip install` adds; not there yet. The environment's, if none."
+        None, description="Folder for `%pip install`, not made yet; None: the environment."
     )
     allowed_kernels: tuple[str, ...] = ("python3",)
     languages: tuple[str, ...] = ("python",)
@@ -44,7 +44,7 @@ class Order(Value):
     tag: str = "results"
     scrapbook: bool = True
     lease_seconds: float | None = Field(
-        None, description="Ends the run when nothing is heard for so long; never, if none."
+        None, description="Silence after which the run ends; None: never."
     )
 
 
@@ -53,7 +53,7 @@ class Progress(Value):
 
     cell: int = Field(description="The code cell that runs, from 1.")
     cells: int
-    tail: str = Field("", description="The end of what the notebook printed.")
+    tail: str = Field("", description="The end of the notebook's printed text.")
 
 
 class Stop(Value):

@@ -63,7 +63,7 @@ class Health(_Answer):
     version: str
     slots: int | None = Field(description="Of all workers; null while no daemon tells.")
     running: int | None = Field(description="On all workers; null while no daemon tells.")
-    workers: list[Worker] = Field([], description="Told with the token only, where one is set.")
+    workers: list[Worker] = Field([], description="With the token only, if one is set.")
     reasons: list[str] = []
     notes: list[str] = []
 
@@ -250,7 +250,10 @@ def _service_paths() -> dict[str, dict[str, Json]]:
         "/": {"get": {"id": "health", "answers": health, "is_open": True}},
         "/healthz": {"get": {"id": "healthz", "answers": health, "is_open": True}},
         "/inbox": {
-            "get": {"id": "inbox", "answers": {"200": _json("What is not taken, and why.", Inbox)}}
+            "get": {
+                "id": "inbox",
+                "answers": {"200": _json("The files that are not taken, and why.", Inbox)},
+            }
         },
         "/openapi.json": {
             "get": {

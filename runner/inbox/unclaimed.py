@@ -101,7 +101,7 @@ WORDS: dict[Reason, Words] = {
     Reason.HELD_BACK: Words(Care.KNOWN, "the runner takes no more now", _NOTHING),
     Reason.BLOCKED: Words(
         Care.KNOWN,
-        "what lies in the outbox under its name cannot be moved into the history",
+        "the files in the outbox under its name cannot be moved into the history",
         "Mend that, or move it away by hand; it is tried again at least once a minute",
     ),
     Reason.WRITER: Words(
@@ -131,7 +131,7 @@ WORDS: dict[Reason, Words] = {
     ),
     Reason.NO_CANCEL: Words(
         Care.LEFT,
-        "it holds something else than a job's id",
+        "it holds something other than a job's id",
         "Empty it to cancel all of that name, or write one job id into it",
     ),
     Reason.SETTINGS: Words(
@@ -183,7 +183,7 @@ WORDS: dict[Reason, Words] = {
     Reason.OTHER: Words(
         Care.QUIET,
         "its name does not end like a request's (.ipynb, .json, .yaml, .yml, .cancel)",
-        "If it is a request, rename it; else let it lie",
+        "If it is a request, rename it; otherwise leave it",
     ),
 }
 

@@ -235,7 +235,7 @@ def _parsed(key: str, text: str) -> JsonValue:
     try:
         return load_json(text.encode())
     except (StrictJsonError, UnicodeError) as error:
-        message = f"`{key}` is a text that begins as JSON and is none: {error}."
+        message = f"`{key}` is a text that begins as JSON but is not valid: {error}."
         raise refuse(ErrorType.INVALID_REQUEST, message) from error
 
 

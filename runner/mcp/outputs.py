@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 STREAM_CHARACTERS = 1_000_000
 """Longest stream, so that an endless print fills neither the shared notebook nor the memory."""
-CUT = "\n[what this cell printed beyond a million characters is left out]\n"
+CUT = "\n[this cell's text beyond a million characters is left out]\n"
 TEXT_CHARACTERS = 8_000
 """Longest text of one output, for a model."""
 TEXTS_CHARACTERS = 16_000

@@ -239,7 +239,7 @@ def test_what_is_missing_is_seen_where_it_would_run(desk: Desk) -> None:
         ("if True: import cv2", "ModuleNotFoundError: No module named 'cv2'. Install for the"),
         ("if True: from google.cloud import storage", "`pip install google-cloud-storage`"),
         ("from tqdm.notebook import tqdm\ntqdm(range(3))", "`pip install ipywidgets`"),
-        ("input('which region? ')", "Make what is asked for a parameter"),
+        ("input('which region? ')", "Make the question a parameter"),
     ],
 )
 def test_what_a_cell_lacks_is_told_with_what_to_do(

@@ -99,7 +99,7 @@ class _Stop:
         if self.requested.is_set():
             self.at_once.set()
             return
-        log.info("stopping; what runs has %g s, or until the next signal", self._seconds)
+        log.info("stopping; present runs have %g s, or until the next signal", self._seconds)
         self.requested.set()
         asyncio.get_running_loop().call_later(self._seconds, self.at_once.set)
 

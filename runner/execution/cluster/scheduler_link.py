@@ -303,7 +303,7 @@ class SchedulerLink:
         try:
             await self._exchange(client, worker, denied=denied)
         except Exception as error:  # noqa: BLE001 - the next look finds out
-            log.debug("the worker %s was not told: %r", worker, error)
+            log.debug("no word reached the worker %s: %r", worker, error)
 
     async def _exchange(
         self, client: Client, worker: str, *, denied: str | None = None, is_last: bool = False

@@ -187,7 +187,7 @@ def _files(known: Circumstances) -> str:
 
 def _no_file(path: str) -> str:
     return (
-        "The notebook ran in an empty folder of its own; what lay beside it did not come along. "
+        "The notebook ran in an empty folder of its own; the files beside it did not come along. "
         f"Put it into the library (notebooks/) together with {path[:200]!r} and run it there, "
         "or read the file by an absolute path."
     )

@@ -84,7 +84,7 @@ class _Live:
             if now > min(self.forked_by, self.limit, until or math.inf):
                 self.late = (
                     "There was no process for the run in time: the one that processes are forked "
-                    "from still imported what kernels need. Look at the machine's load."
+                    "from still imported the modules of kernels. Look at the machine's load."
                     if until is None
                     else "There was no process for the run in time: the one that processes are "
                     "forked from does not answer. Look at the machine's load."
@@ -207,7 +207,7 @@ class JobProcesses:
         if self._pool.imports_for() <= TOLD_SECONDS:
             return ()
         return (
-            "the process that kernels are forked from still imports what they need; jobs wait for "
+            "the process that kernels are forked from still imports their modules; jobs wait for "
             "it, and it takes a minute or two on a busy machine or after an installation",
         )
 
@@ -353,7 +353,7 @@ def _lost(live: _Live, order: Order, notebook: bytes, late: ErrorType) -> Outcom
     """Return the outcome of a run whose process could send none."""
     messages = {
         ErrorType.TIMEOUT: f"The run passed its limit of {order.timeout_seconds:g} s and did not "
-        "end when told to; what it had done is lost.",
+        "end when told to; its work is lost.",
         ErrorType.KERNEL_STARTUP: live.late,
         ErrorType.KERNEL_DIED: "The process that ran the notebook was killed.",
         ErrorType.CANCELLED: "The job was cancelled and did not end when told to.",

@@ -120,7 +120,7 @@ def not_authorized() -> Problem:
 
 def _unknown_host(host: str) -> Problem:
     if not host:
-        text = "The request names no Host. Only health is told to such; send a Host header."
+        text = "The request names no Host. Only health answers without one; send a Host header."
     else:
         text = (
             f"The Host {host[:200]!r} is not known here. Add its name to "

@@ -109,7 +109,7 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
         cell_source: Annotated[str, Field(description="The code. Magics and `!` work.")],
         ctx: Context,
         cell_index: Annotated[
-            int, Field(ge=-1, description="Where it goes, from 0; -1: at the end.")
+            int, Field(ge=-1, description="Its place, from 0; -1: at the end.")
         ] = -1,
         notebook: Notebook = None,
         timeout_seconds: Annotated[

@@ -43,15 +43,15 @@ class JobShown(BaseModel):
         None, description="glued values by name, and cells tagged `results` as cell_N"
     )
     outputs: list[str] = Field(
-        default_factory=list, description="what its cells showed, where it gave no results"
+        default_factory=list, description="its cells' outputs, if it gave no results"
     )
     files: list[str] = Field(
-        default_factory=list, description="what it wrote, as paths in the outbox"
+        default_factory=list, description="the files that it wrote, as paths in the outbox"
     )
     duration_seconds: float | None = None
     warnings: list[str] = Field(default_factory=list)
     left_out: list[str] = Field(
-        default_factory=list, description="what is cut here; the resources have all of it"
+        default_factory=list, description="the parts cut here; the resources have all of it"
     )
     resources: list[str] = Field(default_factory=list, description="resources to read for more")
     next_step: str | None = Field(None, description="what to do while it is not over")
