@@ -1,5 +1,6 @@
 """A Dask cluster of real processes for tests: a scheduler, and workers that come and go."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -78,6 +79,7 @@ class Cluster:
         self.folder = folder
         self.tls = tls
         self.workers: list[Daemon] = []
+        self._numbers = itertools.count()
         self._port = 0
         self.start_scheduler()
 
@@ -103,7 +105,7 @@ class Cluster:
 
     def add_worker(self, *options: str, slots: int = 2) -> Daemon:
         """A plain `dask worker`, as somebody who knows Dask starts it."""
-        number = len(self.workers)
+        number = next(self._numbers)
         place = self.folder / f"worker{number}"
         place.mkdir()
         command = ("-m", "distributed.cli.dask_worker", self.address, "--no-dashboard")
@@ -116,9 +118,17 @@ class Cluster:
         """All that was said."""
         return "\n".join(f"{p.name}:\n{p.read_text()}" for p in sorted(self.folder.glob("*.log")))
 
+    def end_workers(self) -> None:
+        """All at a time; the next ones have folders of their own."""
+        for daemon in self.workers:
+            if daemon.process.poll() is None:
+                daemon.process.terminate()
+        while self.workers:
+            self.workers.pop().end()
+
     def end(self) -> None:
-        for daemon in (*self.workers, self.scheduler):
-            daemon.end()
+        self.end_workers()
+        self.scheduler.end()
 
 
 @contextmanager

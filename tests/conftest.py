@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from runner.system.processes.process_tree import INSTANCE
+from tests.forked_command import COMMANDS, forked_command
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # also a busy one
 hypothesis.settings.load_profile("any machine")
@@ -181,7 +182,9 @@ class Program:
         return self.process.wait(seconds)
 
     def run(self, *arguments: str, seconds: float = 90) -> "subprocess.CompletedProcess[str]":
-        """Another `runner` command in the same folder."""
+        """Another `runner` command in the same folder; see `forked_command` for most of them."""
+        if arguments and arguments[0] in COMMANDS and "PYTHONPATH" not in self.environment:
+            return forked_command(self.root, self.environment, arguments, seconds)
         return subprocess.run(
             [sys.executable, "-m", "runner", *arguments],
             cwd=self.root,
@@ -249,7 +252,7 @@ class Program:
         return str(row[0]) if row else None
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def end(process: "subprocess.Popen[bytes]") -> None:
     """Stop at once: the second signal does. Two that are pending together would count as one."""
     for patience in (2, 20):
         process.send_signal(signal.SIGTERM)
@@ -341,7 +344,7 @@ def programs(folder: Path) -> Iterator[Callable[..., Program]]:
     left: list[psutil.Process] = []
     for one in made:
         if one.process is not None and one.process.poll() is None:
-            _end(one.process)
+            end(one.process)
         deadline = time.monotonic() + 10
         while one.processes() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -349,6 +352,25 @@ def programs(folder: Path) -> Iterator[Callable[..., Program]]:
     for process in left:
         process.kill()
     assert not left, f"left running: {left}"
+
+
+@pytest.fixture(scope="session")
+def standing_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Who keeps the program of `standing`."""
+    from tests.standing import Standing
+
+    with contextmanager(programs)(tmp_path_factory.mktemp("standing")) as make:
+        yield Standing(make)
+
+
+@pytest.fixture
+def standing(standing_program: Any) -> Iterator[Program]:
+    """A program with the usual settings that runs, for tests that only give it work.
+
+    They share it, so that what it said and knows may be of other tests; its folders are empty.
+    """
+    yield standing_program.get()
+    standing_program.tidy()
 
 
 @pytest.fixture

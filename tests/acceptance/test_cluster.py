@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ import pytest
 from distributed import Client
 
 import runner
+from runner.config import load
+from runner.jobs.health import examine
 from runner.system.extras import advice_on
 from tests.cluster import Cluster, cluster
-from tests.conftest import Json, Program, notebook, tool, wait_for
+from tests.conftest import Json, Program, alive, notebook, programs, tool, wait_for
 
 LEASE = 5
 NOTE = """
@@ -29,6 +32,7 @@ import os
 fd = os.open({log!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 os.write(fd, (os.environ["RUNNER_NAME"] + "\\n").encode())
 os.close(fd)
+open({log!r} + "." + os.environ["RUNNER_NAME"], "w").write(str(os.getpid()))
 """
 """Notes that it has begun, whole lines from many processes."""
 
@@ -62,8 +66,7 @@ def seats(program: Program) -> int:
 
 def health(program: Program) -> Json:
     """What `runner health` says."""
-    found: Json = json.loads(program.run("health").stdout)
-    return found
+    return examine(load(program.root / "config.yaml")).content
 
 
 class Runs:
@@ -75,6 +78,11 @@ class Runs:
     @property
     def begun(self) -> Counter[str]:
         return Counter(self.log.read_text().split()) if self.log.exists() else Counter()
+
+    def kernel(self, name: str) -> psutil.Process:
+        """The newest one in which a notebook of this name has begun."""
+        noted = self.log.with_name(f"{self.log.name}.{name}")
+        return psutil.Process(int(wait_for(lambda: noted.exists() and noted.read_text())))
 
     def note(self) -> str:
         return NOTE.format(log=str(self.log))
@@ -91,14 +99,52 @@ def runs(tmp_path: Path) -> Runs:
 Make = Callable[..., Program]
 
 
-def test_200_notebooks_while_a_worker_is_killed_and_the_daemon_restarted(
+@dataclass(frozen=True)
+class Site:
+    """A cluster, and a program in front of it, that several tests share."""
+
+    cluster: Cluster
+    program: Program
+
+
+def sites(folder: Path, **dask: Any) -> Iterator[Site]:
+    """One such site, without workers."""
+    (folder / "cluster").mkdir()
+    with cluster(folder / "cluster") as made, contextmanager(programs)(folder) as make:
+        yield Site(made, make(settings_of(made, **dask)).start())
+
+
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """For tests that bring their own workers and end them, see `site`."""
+    yield from sites(tmp_path_factory.mktemp("site"), patience_seconds=1)
+
+
+@pytest.fixture
+def site(shared_site: Site) -> Iterator[Site]:
+    """Without workers, before and after."""
+    yield shared_site
+    shared_site.cluster.end_workers()
+    wait_for(lambda: seats(shared_site.program) == 0)
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One worker of two slots, for tests that leave it as it was."""
+    with contextmanager(sites)(tmp_path_factory.mktemp("steady")) as made:
+        made.cluster.add_worker(slots=2)
+        wait_for(lambda: seats(made.program) == 2)
+        yield made
+
+
+def test_40_notebooks_while_a_worker_is_killed_and_the_daemon_restarted(
     running: Cluster, make_program: Make, runs: Runs
 ) -> None:
     """Every request has exactly one result; none runs twice unless it asks for that."""
     first, _ = running.add_worker(), running.add_worker()
     program = make_program(settings_of(running)).start()
     wait_for(lambda: seats(program) == 4)
-    names = [f"n{number}" for number in range(200)]
+    names = [f"n{number}" for number in range(40)]
     for number, name in enumerate(names):
         if number % 2:
             program.drop(f"{name}.yaml", "retries: 2")
@@ -107,20 +153,20 @@ def test_200_notebooks_while_a_worker_is_killed_and_the_daemon_restarted(
     def results(count: int) -> None:
         wait_for(lambda: sum(1 for name in names if program.report(name)) >= count, 200)
 
-    results(20)
+    results(5)
     wait_for(lambda: len(runs.begun) > len([n for n in names if program.report(n)]))
     first.kill()
-    results(60)
+    results(15)
     assert program.process is not None
     program.process.kill()
     program.process.wait()
     program.start()
-    results(200)
+    results(40)
 
     reports = [program.await_report(name) for name in names]
     statuses = Counter(report["status"] for report in reports)
     assert set(statuses) <= {"succeeded", "interrupted"}, statuses
-    assert statuses["succeeded"] >= 190, statuses
+    assert statuses["succeeded"] >= 32, statuses
     for number, report in enumerate(reports):
         begun = runs.begun[report["name"]]
         assert begun <= (report["attempt"] if number % 2 else 1), report
@@ -128,47 +174,44 @@ def test_200_notebooks_while_a_worker_is_killed_and_the_daemon_restarted(
     assert not (program.outbox / ".history").exists()
     with sqlite3.connect(program.root / "state" / "ledger.sqlite3") as db:
         rows = db.execute("SELECT count(*), count(DISTINCT name) FROM jobs WHERE state = 'closed'")
-        assert rows.fetchone() == (200, 200)
+        assert rows.fetchone() == (40, 40)
     assert len({report["host"] for report in reports if report["host"]}) == 1
 
 
 def test_a_worker_that_is_killed_interrupts_and_only_who_asks_runs_again(
-    running: Cluster, make_program: Make, runs: Runs
+    site: Site, runs: Runs
 ) -> None:
     """Its nanny, process and kernels go at once, as a machine does. Then another worker comes."""
-    worker = running.add_worker()
-    program = make_program(settings_of(running)).start()
-    program.drop("once.ipynb", runs.cells())
-    program.drop("again.yaml", "retries: 1")
-    program.drop("again.ipynb", runs.cells(seconds=1))
-    wait_for(lambda: runs.begun["once"] and runs.begun["again"])
+    worker = site.cluster.add_worker()
+    program = site.program
+    program.drop("killed-once.ipynb", runs.cells())
+    program.drop("killed-again.yaml", "retries: 1")
+    program.drop("killed-again.ipynb", runs.cells(seconds=1))
+    wait_for(lambda: runs.begun["killed-once"] and runs.begun["killed-again"])
     worker.kill()
-    once = program.await_report("once")
+    once = program.await_report("killed-once")
     assert once["error_type"] == "interrupted"
     assert "worker" in once["message"]
-    running.add_worker()
-    again = program.await_report("again")
+    site.cluster.add_worker()
+    again = program.await_report("killed-again")
     assert (again["status"], again["attempt"]) == ("succeeded", 2)
-    assert runs.begun == {"once": 1, "again": 2}
+    assert runs.begun == {"killed-once": 1, "killed-again": 2}
 
 
-def test_what_dask_does_again_by_itself_does_not_run_again(
-    running: Cluster, make_program: Make, runs: Runs
-) -> None:
+def test_what_dask_does_again_by_itself_does_not_run_again(site: Site, runs: Runs) -> None:
     """The nanny starts the worker's process anew, and the scheduler sends its task once more."""
-    running.add_worker(slots=1), running.add_worker(slots=1)
-    program = make_program(settings_of(running)).start()
+    site.cluster.add_worker(slots=1), site.cluster.add_worker(slots=1)
+    program = site.program
     wait_for(lambda: seats(program) == 2)
-    program.drop("job.ipynb", runs.cells())
-    wait_for(lambda: runs.begun["job"])
-    busy = [
-        w for w in running.workers if len(w.tree()) == max(len(v.tree()) for v in running.workers)
-    ]
-    busy[0].worker().kill()
-    assert program.await_report("job")["error_type"] == "interrupted"
-    program.drop("next.ipynb", runs.cells(seconds=0))
-    assert program.await_report("next")["status"] == "succeeded"
-    assert runs.begun == {"job": 1, "next": 1}
+    program.drop("dask-job.ipynb", runs.cells())
+    wait_for(lambda: runs.begun["dask-job"])
+    above = {process.pid for process in runs.kernel("dask-job").parents()}
+    [busy] = [one for one in site.cluster.workers if one.process.pid in above]
+    busy.worker().kill()
+    assert program.await_report("dask-job")["error_type"] == "interrupted"
+    program.drop("dask-next.ipynb", runs.cells(seconds=0))
+    assert program.await_report("dask-next")["status"] == "succeeded"
+    assert runs.begun == {"dask-job": 1, "dask-next": 1}
 
 
 @contextmanager
@@ -192,52 +235,50 @@ def polite_worker(program: Program, seconds: float) -> Iterator["subprocess.Pope
         assert worker.wait(60) == 0, log.read_text()
 
 
-def test_a_worker_that_is_told_to_stop_ends_what_it_has_begun(
-    running: Cluster, make_program: Make, runs: Runs
-) -> None:
+def test_a_worker_that_is_told_to_stop_ends_what_it_has_begun(site: Site, runs: Runs) -> None:
     """What comes meanwhile runs elsewhere, and waits until there is an elsewhere."""
-    program = make_program(settings_of(running)).start()
+    program = site.program
     with polite_worker(program, 60) as worker:
         go = program.root / "go"
         waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
-        program.drop("begun.ipynb", notebook(runs.note(), waits))
-        wait_for(lambda: runs.begun["begun"])
+        program.drop("told-begun.ipynb", notebook(runs.note(), waits))
+        wait_for(lambda: runs.begun["told-begun"])
         os.killpg(worker.pid, signal.SIGINT)  # as a terminal does
         wait_for(
             lambda: any("is being stopped" in note for note in health(program).get("notes", []))
         )
-        program.drop("next.ipynb", runs.cells(seconds=0))
-        wait_for(lambda: not (program.inbox / "next.ipynb").exists())
+        program.drop("told-next.ipynb", runs.cells(seconds=0))
+        wait_for(lambda: not (program.inbox / "told-next.ipynb").exists())
         go.touch()
-        begun = program.await_report("begun")
+        begun = program.await_report("told-begun")
         assert (begun["status"], begun["attempt"]) == ("succeeded", 1)
         assert worker.wait(60) == 0
-    assert program.report("next") is None
-    running.add_worker()
-    assert program.await_report("next")["status"] == "succeeded"
-    assert runs.begun == {"begun": 1, "next": 1}
+    assert program.report("told-next") is None
+    site.cluster.add_worker()
+    assert program.await_report("told-next")["status"] == "succeeded"
+    assert runs.begun == {"told-begun": 1, "told-next": 1}
 
 
 @pytest.mark.parametrize("again", [False, True])
 def test_what_does_not_end_in_time_comes_home_as_far_as_it_got(
-    running: Cluster, make_program: Make, runs: Runs, *, again: bool
+    site: Site, runs: Runs, *, again: bool
 ) -> None:
     """After `shutdown_seconds`, or at the second signal."""
-    program = make_program(settings_of(running)).start()
+    program, name = site.program, f"long-{again}"
     with polite_worker(program, 600 if again else 1) as worker:
         cells = notebook("print('as far as here')", runs.note(), "import time; time.sleep(600)")
-        program.drop("long.ipynb", cells)
-        wait_for(lambda: runs.begun["long"])
+        program.drop(f"{name}.ipynb", cells)
+        wait_for(lambda: runs.begun[name])
         worker.terminate()
         if again:
             wait_for(
                 lambda: any("is being stopped" in note for note in health(program).get("notes", []))
             )
             worker.terminate()
-        report = program.await_report("long")
+        report = program.await_report(name)
         assert report["error_type"] == "interrupted"
         assert report["host"]
-        assert "as far as here" in (program.outbox / "long.ipynb").read_text()
+        assert "as far as here" in (program.outbox / f"{name}.ipynb").read_text()
         assert worker.wait(60) == 0
 
 
@@ -297,73 +338,64 @@ def test_a_scheduler_that_comes_back_unseen_is_a_new_one(
     assert runs.begun == {"before": 1, "after": 1}
 
 
-def test_a_worker_ends_what_nobody_waits_for(
-    running: Cluster, make_program: Make, runs: Runs
-) -> None:
+def test_a_worker_ends_what_nobody_waits_for(steady: Site, runs: Runs) -> None:
     """The daemon is killed and does not come back: its run is over when its lease is."""
-    worker = running.add_worker()
-    program = make_program(settings_of(running)).start()
-    program.drop("job.ipynb", runs.cells())
-    wait_for(lambda: runs.begun["job"])
-    below = worker.tree()
+    program = steady.program
+    program.drop("orphan.ipynb", runs.cells())
+    kernel = runs.kernel("orphan")
     assert program.process is not None
     program.process.kill()
     program.process.wait()
-    wait_for(lambda: f"{len(worker.tree())}" < f"{len(below)}" or _kernels(worker.tree()) == 0)
+    wait_for(lambda: not alive([kernel]))
     program.start()
-    assert program.await_report("job")["error_type"] == "interrupted"
-    assert runs.begun == {"job": 1}
-
-
-def _kernels(processes: list[psutil.Process]) -> int:
-    """Processes that sleep in a notebook: children of a job process."""
-    return sum("runner.execution.job.preload" in " ".join(p.cmdline()) for p in processes) - 1
+    assert program.await_report("orphan")["error_type"] == "interrupted"
+    assert runs.begun == {"orphan": 1}
 
 
 def test_a_silent_worker_is_given_up_and_ends_its_runs_when_it_speaks_again(
-    running: Cluster, make_program: Make, runs: Runs
+    site: Site, runs: Runs
 ) -> None:
     """As when the network is cut: the other half must not run it a second time beside."""
-    worker = running.add_worker(slots=1)
-    program = make_program(settings_of(running)).start()
-    program.drop("job.ipynb", runs.cells())
-    wait_for(lambda: runs.begun["job"])
+    worker = site.cluster.add_worker(slots=1)
+    program = site.program
+    program.drop("silent-job.ipynb", runs.cells())
+    wait_for(lambda: runs.begun["silent-job"])
     process = worker.worker()
     process.suspend()
     try:
-        assert program.await_report("job")["error_type"] == "interrupted"
+        assert program.await_report("silent-job")["error_type"] == "interrupted"
     finally:
         process.resume()
-    program.drop("next.ipynb", runs.cells(seconds=0))
-    assert program.await_report("next")["status"] == "succeeded"
-    assert program.await_report("job")["error_type"] == "interrupted"
-    assert runs.begun == {"job": 1, "next": 1}
+    program.drop("silent-next.ipynb", runs.cells(seconds=0))
+    assert program.await_report("silent-next")["status"] == "succeeded"
+    assert program.await_report("silent-job")["error_type"] == "interrupted"
+    assert runs.begun == {"silent-job": 1, "silent-next": 1}
 
 
 def test_a_retry_does_not_run_beside_the_attempt_before(
-    running: Cluster, make_program: Make, runs: Runs, tmp_path: Path
+    site: Site, runs: Runs, tmp_path: Path
 ) -> None:
     """Though the worker's own process stands still, and only its kernels go on."""
-    first = running.add_worker(slots=1)
-    program = make_program(settings_of(running)).start()
+    first = site.cluster.add_worker(slots=1)
+    program = site.program
     pids = tmp_path / "pids.txt"
     note = f"import os; open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n')"
-    program.drop("job.yaml", "retries: 1")
-    program.drop("job.ipynb", notebook(note, runs.note(), "import time; time.sleep(600)"))
-    wait_for(lambda: runs.begun["job"] == 1)
+    program.drop("beside-job.yaml", "retries: 1")
+    program.drop("beside-job.ipynb", notebook(note, runs.note(), "import time; time.sleep(600)"))
+    wait_for(lambda: runs.begun["beside-job"] == 1)
     kernel = psutil.Process(int(pids.read_text()))
     process = first.worker()
     process.suspend()
     try:
-        running.add_worker(slots=1)
+        site.cluster.add_worker(slots=1)
         wait_for(lambda: len(pids.read_text().split()) == 2)
         assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
     finally:
         process.resume()
-    wait_for(lambda: runs.begun["job"] == 2)
-    program.drop("job.cancel", "")
-    assert program.await_report("job")["attempt"] == 2
-    assert runs.begun == {"job": 2}
+    wait_for(lambda: runs.begun["beside-job"] == 2)
+    program.drop("beside-job.cancel", "")
+    assert program.await_report("beside-job")["attempt"] == 2
+    assert runs.begun == {"beside-job": 2}
 
 
 def test_a_scheduler_that_stands_still_for_a_while_costs_nothing(
@@ -400,20 +432,18 @@ def test_a_scheduler_without_the_runner_is_of_no_use(
         assert program.await_report("job")["status"] == "succeeded"
 
 
-def test_a_worker_that_can_begin_nothing_costs_no_job(
-    running: Cluster, make_program: Make, runs: Runs
-) -> None:
+def test_a_worker_that_can_begin_nothing_costs_no_job(site: Site, runs: Runs) -> None:
     """Its disk is full, say, or somebody has cleaned up its folder: others take over."""
-    running.add_worker()
-    program = make_program(settings_of(running)).start()
+    first = site.cluster.add_worker()
+    program = site.program
     wait_for(lambda: seats(program) == 2)
-    shutil.rmtree(running.folder / "worker0")
-    running.add_worker()
+    shutil.rmtree(first.log.with_suffix(""))
+    site.cluster.add_worker()
     wait_for(lambda: seats(program) == 4)
-    for number in range(12):
-        program.drop(f"n{number}.ipynb", runs.cells(seconds=0))
-    for number in range(12):
-        assert program.await_report(f"n{number}")["status"] == "succeeded"
+    for number in range(6):
+        program.drop(f"full-n{number}.ipynb", runs.cells(seconds=0))
+    for number in range(6):
+        assert program.await_report(f"full-n{number}")["status"] == "succeeded"
     assert set(runs.begun.values()) == {1}
     assert "No such file" in str(health(program).get("notes", []))
 
@@ -427,11 +457,10 @@ def without_the_runner(folder: Path) -> Path:
 
 
 def test_a_stopped_daemon_brings_home_what_there_is(
-    running: Cluster, make_program: Make, runs: Runs
+    steady: Site, make_program: Make, runs: Runs
 ) -> None:
     """SIGTERM: the run is interrupted, and its notebook published as far as it got."""
-    running.add_worker()
-    program = make_program({**settings_of(running), "shutdown_seconds": 0}).start()
+    program = make_program({**settings_of(steady.cluster), "shutdown_seconds": 0}).start()
     program.drop(
         "job.ipynb", notebook("print('begun')", runs.note(), "import time; time.sleep(600)")
     )
@@ -444,32 +473,28 @@ def test_a_stopped_daemon_brings_home_what_there_is(
 
 
 def test_a_job_on_a_worker_can_be_cancelled_and_tells_how_far_it_is(
-    running: Cluster, make_program: Make, runs: Runs
+    steady: Site, runs: Runs
 ) -> None:
     """By a file in the inbox, like any other; its status file has told of it."""
-    running.add_worker()
-    program = make_program(settings_of(running)).start()
-    program.drop("job.ipynb", notebook("print('so far')", "import time; time.sleep(600)"))
-    status = program.outbox / "job.status.json"
+    program = steady.program
+    program.drop("cancel-job.ipynb", notebook("print('so far')", "import time; time.sleep(600)"))
+    status = program.outbox / "cancel-job.status.json"
     wait_for(
         lambda: status.exists() and "so far" in json.loads(status.read_text()).get("log_tail", "")
     )
-    program.drop("job.cancel", "")
-    assert program.await_report("job")["error_type"] == "cancelled"
+    program.drop("cancel-job.cancel", "")
+    assert program.await_report("cancel-job")["error_type"] == "cancelled"
 
 
-def test_a_full_cluster_queues_in_the_ledger(
-    running: Cluster, make_program: Make, runs: Runs
-) -> None:
+def test_a_full_cluster_queues_in_the_ledger(steady: Site, runs: Runs) -> None:
     """Never more in Dask than there are slots."""
-    running.add_worker(slots=2)
-    program = make_program(settings_of(running)).start()
+    program = steady.program
     wait_for(lambda: seats(program) == 2)
-    for number in range(30):
-        program.drop(f"n{number}.ipynb", runs.cells(seconds=0.2))
+    for number in range(10):
+        program.drop(f"queue-n{number}.ipynb", runs.cells(seconds=0.2))
     most = 0
-    with Client(running.address, timeout=10) as client:
-        while not all(program.report(f"n{number}") for number in range(30)):
+    with Client(steady.cluster.address, timeout=10) as client:
+        while not all(program.report(f"queue-n{number}") for number in range(10)):
             most = max(most, client.run_on_scheduler(_count_tasks))
     assert 1 <= most <= 2
     assert set(runs.begun.values()) == {1}
@@ -479,13 +504,13 @@ def _count_tasks(dask_scheduler: Any) -> int:
     return len(dask_scheduler.tasks)
 
 
-def test_needs_become_dask_resources(running: Cluster, make_program: Make, runs: Runs) -> None:
+def test_needs_become_dask_resources(site: Site, runs: Runs) -> None:
     """They lead to the worker that has it, hold nobody else up, and are refused if nobody has."""
-    running.add_worker("--name", "plain", slots=1)
-    running.add_worker("--resources", "gpus=1,memory_mb=2000,label:ssd=2", slots=2)
-    program = make_program(settings_of(running, patience_seconds=1)).start()
+    site.cluster.add_worker("--name", "plain", slots=1)
+    site.cluster.add_worker("--resources", "gpus=1,memory_mb=2000,label:ssd=2", slots=2)
+    program = site.program
     wait_for(lambda: seats(program) == 3)
-    (gpu,) = [w for w in running.workers if "--resources" in w.command]
+    (gpu,) = [w for w in site.cluster.workers if "--resources" in w.command]
     where = notebook(runs.note(), "import os, time; time.sleep(1); os.getcwd()")
     where["cells"][-1]["metadata"]["tags"] = ["results"]
     for number in range(3):
@@ -513,33 +538,31 @@ def test_needs_become_dask_resources(running: Cluster, make_program: Make, runs:
 
 
 def test_a_worker_without_the_runner_is_seen_and_not_used(
-    running: Cluster,
-    make_program: Make,
+    site: Site,
     runs: Runs,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The note says which, and why; jobs go to the others."""
     monkeypatch.setenv("PYTHONPATH", str(without_the_runner(tmp_path)))
-    running.add_worker()
+    site.cluster.add_worker()
     monkeypatch.delenv("PYTHONPATH")
     began = time.monotonic()
-    program = make_program(settings_of(running)).start()
+    program = site.program
     wait_for(lambda: "no runner here" in str(health(program).get("notes")))
     assert "install inbox-runner there" in str(health(program)["notes"])
     assert health(program)["status"] == "unhealthy"
-    running.add_worker()
+    site.cluster.add_worker()
     for number in range(4):
-        program.drop(f"n{number}.ipynb", runs.cells(seconds=0))
-        assert program.await_report(f"n{number}")["status"] == "succeeded"
-    said = running.workers[0].log.read_text().count("\nImportError: there is no runner here")
+        program.drop(f"without-n{number}.ipynb", runs.cells(seconds=0))
+        assert program.await_report(f"without-n{number}")["status"] == "succeeded"
+    said = site.cluster.workers[0].log.read_text().count("\nImportError: there is no runner here")
     minutes = 1 + (time.monotonic() - began) // 60
     assert 2 <= said <= 2 * minutes, "asked once a minute; Dask tells it twice"
 
 
 def test_a_worker_of_another_version_is_seen_and_not_used(
-    running: Cluster,
-    make_program: Make,
+    site: Site,
     runs: Runs,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -550,30 +573,32 @@ def test_a_worker_of_another_version_is_seen_and_not_used(
     init = (older / "__init__.py").read_text()
     (older / "__init__.py").write_text(init.replace(runner.__version__, "0.0.1"))
     monkeypatch.setenv("PYTHONPATH", str(older.parent))
-    running.add_worker()
+    site.cluster.add_worker()
     monkeypatch.delenv("PYTHONPATH")
-    program = make_program(settings_of(running)).start()
+    program = site.program
     said = f"runs inbox-runner 0.0.1, not {runner.__version__}"
     wait_for(lambda: said in str(health(program).get("notes")))
     assert health(program)["slots"] == 0
-    program.drop("job.ipynb", runs.cells(seconds=0))
-    wait_for(lambda: not (program.inbox / "job.ipynb").exists())
+    program.drop("version-job.ipynb", runs.cells(seconds=0))
+    wait_for(lambda: not (program.inbox / "version-job.ipynb").exists())
     assert health(program)["status"] == "unhealthy"
     assert not runs.begun
-    running.add_worker()
-    assert program.await_report("job")["status"] == "succeeded"
+    site.cluster.add_worker()
+    assert program.await_report("version-job")["status"] == "succeeded"
 
 
-def test_two_inboxes_share_a_cluster(running: Cluster, make_program: Make, runs: Runs) -> None:
+def test_two_inboxes_share_a_cluster(steady: Site, make_program: Make, runs: Runs) -> None:
     """Neither ends what the other runs, also when one of them comes anew."""
-    running.add_worker(slots=2)
-    one, other = (make_program(settings_of(running)).start() for _ in range(2))
-    one.drop("long.ipynb", runs.cells(seconds=8))
+    one, other = steady.program, make_program(settings_of(steady.cluster)).start()
+    go = one.root / "go"
+    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    one.drop("long.ipynb", notebook(runs.note(), waits))
     wait_for(lambda: runs.begun["long"])
     other.drop("short.ipynb", runs.cells(seconds=0))
     assert other.await_report("short")["status"] == "succeeded"
     other.stop()
     other.start()
+    go.touch()
     assert one.await_report("long")["status"] == "succeeded"
 
 
@@ -629,11 +654,10 @@ def test_without_dask_the_settings_say_what_is_missing(make_program: Make, tmp_p
 
 
 def test_one_notebook_from_the_command_line_runs_there_too(
-    running: Cluster, make_program: Make, runs: Runs
+    steady: Site, make_program: Make, runs: Runs
 ) -> None:
     """`runner run` without a daemon."""
-    running.add_worker()
-    program = make_program(settings_of(running))
+    program = make_program(settings_of(steady.cluster))
     (program.root / "job.ipynb").write_text(json.dumps(runs.cells(seconds=0)))
     began = time.monotonic()
     ended = program.run("run", "job.ipynb")

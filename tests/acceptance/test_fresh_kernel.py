@@ -117,11 +117,23 @@ VARYING = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     (re.compile(r"Thread-\d+"), "Thread"),
 )
-PAPERMILL = (
-    "from runner.system.lazy_grammar import put_off; put_off()\n"
-    "from papermill.__main__ import papermill; papermill()"
-)
-"""The command, without a second and a half for a grammar that no notebook needs."""
+PAPERMILL = """
+import os, sys
+from runner.system.lazy_grammar import put_off
+put_off()
+from papermill.__main__ import papermill
+
+folders, sys.argv[1:] = sys.argv[1:], ["in.ipynb", "out.ipynb"]
+for folder in folders:
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        os.chdir(folder)
+        papermill()
+    os.waitpid(pid, 0)
+"""
+"""The command in each of these folders: a process of its own, though forked, since the kernel is
+what counts. And without a second and a half for a grammar that no notebook needs."""
 
 
 @pytest.fixture(scope="module")
@@ -136,23 +148,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 def by_papermill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Json]]:
     """What each probe says in a kernel that is started as Jupyter starts one, four at a time."""
     folder = tmp_path_factory.mktemp("papermill")
-    found: dict[str, list[Json]] = {}
-    names = list(PROBES)
-    for start in range(0, len(names), 4):
-        started = {name: _papermill(folder, name) for name in names[start : start + 4]}
-        for name, process in started.items():
-            process.wait(180)
-            found[name] = _outputs(folder / name.replace(" ", "_") / "out.ipynb")
-    return found
+    _papermill(folder, *PROBES).wait(500)
+    return {name: _outputs(folder / name.replace(" ", "_") / "out.ipynb") for name in PROBES}
 
 
-def _papermill(folder: Path, name: str) -> "subprocess.Popen[bytes]":
-    work = folder / name.replace(" ", "_")
-    work.mkdir()
-    (work / "in.ipynb").write_text(json.dumps(notebook(PROBES[name])))
+def _papermill(folder: Path, *names: str) -> "subprocess.Popen[bytes]":
+    works = [folder / name.replace(" ", "_") for name in names]
+    for name, work in zip(names, works, strict=True):
+        work.mkdir()
+        (work / "in.ipynb").write_text(json.dumps(notebook(PROBES[name])))
     return subprocess.Popen(
-        [sys.executable, "-c", PAPERMILL, "in.ipynb", "out.ipynb"],
-        cwd=work,
+        [sys.executable, "-c", PAPERMILL, *map(str, works)],
         env=activated(clean_environment(os.environ), sys.prefix),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -270,10 +276,10 @@ def test_what_one_run_changes_the_next_does_not_see(served: Program) -> None:
     assert report["results"]["cell_1"]["application/json"] == [False] * 6
 
 
-@pytest.fixture
-def user_python(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def user_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Python with all that this one has, and with packages of the user, as in the image."""
-    folder = tmp_path / "venv"
+    folder = tmp_path_factory.mktemp("user") / "venv"
     venv.create(folder, system_site_packages=True, with_pip=True)
     places = [path for path in sys.path if path.endswith("site-packages")]
     [own] = folder.glob("lib/*/site-packages")

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import AS_INSTALLED, Json, Serving, code, notebook, results_in_order, wait_for
+from tests.conftest import (
+    AS_INSTALLED,
+    Json,
+    Program,
+    Serving,
+    code,
+    notebook,
+    results_in_order,
+    wait_for,
+)
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "samples"
 LIBRARY = Path(__file__).resolve().parents[2] / "notebooks"
@@ -42,9 +51,9 @@ def test_a_dropped_notebook_comes_back_with_its_results(serving: Serving) -> Non
     assert seen == ["report.ipynb", "report.result.json"]
 
 
-def test_the_last_value_of_a_tagged_cell_comes_as_json(serving: Serving) -> None:
+def test_the_last_value_of_a_tagged_cell_comes_as_json(standing: Program) -> None:
     """As data people end their cells, and the executed notebook shows what it always did."""
-    program = serving()
+    program = standing
     ends = {
         "df['score'].mean()": 91.0,
         "{'n': np.int64(2), 'best': df['score'].max()}": {"n": 2, "best": 95},
@@ -70,9 +79,9 @@ def test_the_last_value_of_a_tagged_cell_comes_as_json(serving: Serving) -> None
     assert [list(data) for data in shown] == [["text/plain"]] * len(ends)
 
 
-def test_settings_beside_a_notebook_are_taken_with_it(serving: Serving) -> None:
+def test_settings_beside_a_notebook_are_taken_with_it(standing: Program) -> None:
     """Parameters keep their types, and the settings file is consumed."""
-    program = serving()
+    program = standing
     program.drop("daily.yaml", "parameters: {factor: 3, region: US}\ntimeout_seconds: 60\n")
     program.drop("daily.ipynb", SCRAPS)
     report = program.await_report("daily")
@@ -82,9 +91,9 @@ def test_settings_beside_a_notebook_are_taken_with_it(serving: Serving) -> None:
     assert not (program.inbox / "daily.yaml").exists()
 
 
-def test_a_request_runs_a_notebook_of_the_library_where_it_lies(serving: Serving) -> None:
+def test_a_request_runs_a_notebook_of_the_library_where_it_lies(standing: Program) -> None:
     """Its neighbours can be imported and read; its files go to an output folder of the job."""
-    program = serving()
+    program = standing
     folder = program.library / "reports"
     folder.mkdir(parents=True)
     (folder / "helper.py").write_text("VALUE = 41\n")
@@ -108,9 +117,9 @@ def test_a_request_runs_a_notebook_of_the_library_where_it_lies(serving: Serving
     assert left == ["daily.ipynb", "data.txt", "helper.py"]
 
 
-def test_a_sparse_notebook_in_a_json_request_runs(serving: Serving) -> None:
+def test_a_sparse_notebook_in_a_json_request_runs(standing: Program) -> None:
     """Cells with type and source are enough; the request's id is the job's."""
-    program = serving()
+    program = standing
     cells = [{"cell_type": "code", "source": "6*7", "metadata": {"tags": ["results"]}}]
     job_id = os.urandom(16).hex()
     program.drop("bare.json", {"notebook": {"cells": cells}, "id": job_id})
@@ -119,9 +128,9 @@ def test_a_sparse_notebook_in_a_json_request_runs(serving: Serving) -> None:
     assert report["job_id"] == job_id
 
 
-def test_a_failing_cell_gives_an_error_that_a_program_can_act_on(serving: Serving) -> None:
+def test_a_failing_cell_gives_an_error_that_a_program_can_act_on(standing: Program) -> None:
     """Which cell, which exception, and what the finished cells gave."""
-    program = serving()
+    program = standing
     program.drop(
         "undefined.ipynb",
         notebook(
@@ -144,9 +153,9 @@ def test_a_failing_cell_gives_an_error_that_a_program_can_act_on(serving: Servin
     assert executed["cells"][-1]["execution_count"] is None
 
 
-def test_the_run_as_a_whole_has_a_limit(serving: Serving) -> None:
+def test_the_run_as_a_whole_has_a_limit(standing: Program) -> None:
     """Cells that each take less than the limit, but together more, end as timeout."""
-    program = serving()
+    program = standing
     cells = ["import time, scrapbook as sb"]
     cells += [f"time.sleep(1.2)\nsb.glue('step{n}', {n})" for n in range(6)]
     program.drop("slow.json", {"notebook": notebook(*cells), "timeout_seconds": 4})
@@ -158,9 +167,9 @@ def test_the_run_as_a_whole_has_a_limit(serving: Serving) -> None:
     assert 3.5 < report["duration_seconds"] < 12
 
 
-def test_files_of_the_work_folder_are_published(serving: Serving) -> None:
+def test_files_of_the_work_folder_are_published(standing: Program) -> None:
     """What a notebook leaves, flushed or not, is in the outbox and in the list; links are not."""
-    program = serving()
+    program = standing
     source = (
         "import os\nopen('table.csv', 'w').write('a,b\\n1,2\\n')\n"
         "left_open = open('open.txt', 'w'); left_open.write('not closed')\n"
@@ -174,17 +183,17 @@ def test_files_of_the_work_folder_are_published(serving: Serving) -> None:
     assert not (program.outbox / "files.files" / "link.txt").exists()
 
 
-def test_200_notebooks_at_once_come_back_each_once(serving: Serving) -> None:
+def test_40_notebooks_at_once_come_back_each_once(serving: Serving) -> None:
     """All of them, and never more at a time than `concurrency` allows."""
     program = serving({"execution": {"concurrency": 2}})
-    for number in range(200):
+    for number in range(40):
         program.drop(f"batch/n{number:03}.ipynb", notebook(code(f"{number}", "results")))
     folder = program.outbox / "batch"
-    wait_for(lambda: folder.exists() and len(list(folder.glob("*.result.json"))) == 200, 180)
-    reports = [program.report(f"batch/n{number:03}") or {} for number in range(200)]
+    wait_for(lambda: folder.exists() and len(list(folder.glob("*.result.json"))) == 40, 180)
+    reports = [program.report(f"batch/n{number:03}") or {} for number in range(40)]
     values = [report["results"]["cell_1"]["application/json"] for report in reports]
-    assert values == list(range(200))
-    assert len({report["job_id"] for report in reports}) == 200
+    assert values == list(range(40))
+    assert len({report["job_id"] for report in reports}) == 40
     moments = sorted(
         moment
         for report in reports
@@ -198,10 +207,10 @@ def test_200_notebooks_at_once_come_back_each_once(serving: Serving) -> None:
 
 
 def test_a_name_dropped_three_times_has_one_result_and_two_in_the_history(
-    serving: Serving,
+    standing: Program,
 ) -> None:
     """One current result, the last; the earlier ones in order; nobody sees an old one as new."""
-    program = serving()
+    program = standing
     for number in (1, 2, 3):
         program.drop("again.ipynb", notebook(code(str(number), "results")))
         wait_for(lambda: not (program.inbox / "again.ipynb").exists())
@@ -212,9 +221,9 @@ def test_a_name_dropped_three_times_has_one_result_and_two_in_the_history(
     assert [_value(r) for r in sorted(earlier, key=lambda r: r["accepted_at"])] == [1, 2]
 
 
-def test_whoever_sees_the_request_gone_sees_no_older_result(serving: Serving) -> None:
+def test_whoever_sees_the_request_gone_sees_no_older_result(standing: Program) -> None:
     """The old files move to the history before the request leaves the inbox."""
-    program = serving()
+    program = standing
     program.drop("fresh.ipynb", notebook(code("1", "results")))
     first = program.await_report("fresh")
     program.drop("fresh.ipynb", notebook(code("import time; time.sleep(1); 2", "results")))
@@ -225,9 +234,9 @@ def test_whoever_sees_the_request_gone_sees_no_older_result(serving: Serving) ->
     assert json.loads(kept.read_bytes()) == first
 
 
-def test_status_is_told_while_a_notebook_runs(serving: Serving) -> None:
+def test_status_is_told_while_a_notebook_runs(standing: Program) -> None:
     """State, cell k of n and the log's tail; gone when the result is there."""
-    program = serving()
+    program = standing
     go = program.root / "go"
     wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
     program.drop("long.ipynb", notebook("print('hello from the notebook')", wait))
@@ -247,9 +256,9 @@ def _in_cell(status: Path, cell: int) -> Json | None:
     return found if found["cell"] == cell else None
 
 
-def test_the_sample_notebooks_of_the_library_do_what_they_say(serving: Serving) -> None:
+def test_the_sample_notebooks_of_the_library_do_what_they_say(standing: Program) -> None:
     """Parameters and scraps, a plot and a file, and one that fails."""
-    program = serving()
+    program = standing
     for path in sorted(LIBRARY.glob("*.ipynb")):
         program.drop(path.name, path.read_bytes())
     program.drop("disk_usage.yaml", "parameters: {folder: .}\n")
@@ -275,9 +284,9 @@ def test_ctrl_c_ends_the_program_cleanly(serving: Serving) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared samples are not beside the project")
-def test_the_shared_samples_give_what_they_must(serving: Serving) -> None:
+def test_the_shared_samples_give_what_they_must(standing: Program) -> None:
     """The table that comes with the samples, row by row."""
-    program = serving()
+    program = standing
     (program.library).mkdir(exist_ok=True)
     (program.library / "scraps.ipynb").write_bytes((SHARED / "scraps.ipynb").read_bytes())
     program.drop("asked.yaml", (SHARED / "library_request.yaml").read_bytes())
@@ -343,9 +352,9 @@ def _value(report: dict[str, object] | None) -> object:
     return results["cell_1"]["application/json"]
 
 
-def test_a_scrap_that_cannot_be_read_is_named_and_all_else_kept(serving: Serving) -> None:
+def test_a_scrap_that_cannot_be_read_is_named_and_all_else_kept(standing: Program) -> None:
     """`result_extraction_error`: the notebook ran, and what can be read of it is there."""
-    program = serving()
+    program = standing
     broken = (
         "from IPython.display import display\nimport scrapbook as sb\nsb.glue('good', 1)\n"
         "display({'application/scrapbook.scrap.pandas+json': {'name': 'frame', 'data': 'AAAA',"
@@ -368,9 +377,9 @@ def test_without_scrapbook_only_tagged_cells_are_reported(serving: Serving) -> N
     assert list(results) == ["cell_2"]
 
 
-def test_retries_are_for_machinery_and_never_for_a_cell(serving: Serving) -> None:
+def test_retries_are_for_machinery_and_never_for_a_cell(standing: Program) -> None:
     """A kernel that died runs again as often as was asked for; an exception does not."""
-    program = serving()
+    program = standing
     marker = program.root / "died-once"
     dies_once = (
         f"import os, pathlib\nmarker = pathlib.Path({str(marker)!r})\n"
