@@ -6,9 +6,10 @@ Owns sockets, threads and limits of the server. Knows nothing of jobs.
 import logging
 import os
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from waitress import create_server
@@ -29,6 +30,8 @@ FIRST_THREADS = 4
 QUICK_THREADS = 16
 """Threads for health, metrics and submits, beside those in which clients wait."""
 SPARE_CONNECTIONS = 500
+ROOM_CONNECTIONS = 100
+"""Idle connections are closed so long before no more are accepted."""
 LAST_ANSWERS_SECONDS = 0.3
 LOOK_SECONDS = 5.0
 DRAINED_BYTES = 64 * MEGABYTE
@@ -74,14 +77,91 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection. A client may close its own half of it after its request, and is answered.
+
+    From here one that has closed all of it looks the same. What is sent to that one is answered
+    with a reset, so it is sent a `100 Continue` (RFC 9110, 15.2), which others pass over.
+    """
+
     error_task_class = _JsonErrorTask
+    _is_half_closed = False
+    _has_begun_answer = False
+    _has_left = False
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        _make_room(self.server.adj.connection_limit, self._map.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost that was asked for."""
+        return not (self.requests or self.total_outbufs_len or self.will_close)
+
+    def readable(self) -> bool:
+        return not self._is_half_closed and bool(super().readable())
+
+    def handle_read(self) -> None:
+        if self.requests and self._is_at_end():
+            self._is_half_closed = True
+            self._probe()
+            if not self.requests:  # answered meanwhile
+                self.close_when_flushed = True
+            return
+        super().handle_read()
+
+    def write_soon(self, data: Any) -> int:
+        with self.outbuf_lock:
+            self._has_begun_answer = True
+        return int(super().write_soon(data))
+
+    def check_client_disconnected(self) -> bool:
+        """Whether nobody is there to read the answer."""
+        if self._is_half_closed and not self._has_left and self.connected:
+            try:
+                self._has_left = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+            except OSError:
+                self._has_left = True
+        return self._has_left or bool(super().check_client_disconnected())
+
+    def _is_at_end(self) -> bool:
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK) == b"")
+        except OSError:
+            return False
+
+    def _probe(self) -> None:
+        """Find out who is still there; one that cannot be asked need not be waited for."""
+        with self.outbuf_lock:
+            current = self.requests[:1]
+            if self._has_begun_answer or not current or current[0].version != "1.1":
+                self._has_left = True
+                return
+            try:
+                self.socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            except OSError:
+                self._has_left = True
 
     def service(self) -> None:
         """Answer one request to the end of its stream; hold nothing while waiting for another."""
+        self._has_begun_answer = False
         try:
             super().service()
         finally:
             forget()
+        if self._is_half_closed and not self.requests:
+            self.close_when_flushed = True
+            self.server.pull_trigger()
+
+
+def _make_room(most: int, open_now: Iterable[object]) -> None:
+    """Close the connections that are idle for longest, so that who comes next finds room."""
+    channels = [one for one in open_now if isinstance(one, _Channel) and not one.will_close]
+    too_many = len(channels) - (most - ROOM_CONNECTIONS)
+    if too_many <= 0:
+        return
+    idle = sorted((one for one in channels if one.is_idle), key=lambda one: one.last_activity)
+    for channel in idle[:too_many]:
+        channel.will_close = True
 
 
 def check_binding(settings: Settings) -> None:

@@ -930,6 +930,47 @@ def test_an_outbox_that_cannot_be_written_turns_health_red(
     wait_for(lambda: get(program, "/").status_code == 200)
 
 
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_who_closes_its_own_half_after_the_request_is_answered(
+    program: Program, version: str
+) -> None:
+    """As `nc -N` does: with the result, where it can be told from one who has left."""
+    body = json.dumps({"notebook": notebook("import time; time.sleep(1)", RESULT)}).encode()
+    head = f"POST /run HTTP/{version}\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    for raw, status in (
+        (f"GET /healthz HTTP/{version}\r\nHost: localhost\r\n\r\n".encode(), 200),
+        (f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body, 200),
+    ):
+        host, _, port = program.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), 60) as connection:
+            connection.sendall(raw)
+            connection.shutdown(socket.SHUT_WR)
+            said = b""
+            while chunk := connection.recv(65536):
+                said += chunk
+        answer = said.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+        wanted = 202 if version == "1.0" and b"/run" in raw else status
+        assert answer.startswith(f"HTTP/{version} {wanted} ".encode()), said
+
+
+def test_idle_connections_shut_nobody_out(serving: Serving) -> None:
+    """Those that are idle for longest go first; who waits for a result stays."""
+    program = serving({"gateway": {**GATEWAY, "max_waiting": 1}})
+    host, _, port = program.url.removeprefix("http://").partition(":")
+    waiter = http.client.HTTPConnection(host, int(port), 90)
+    slow = {"notebook": notebook("import time; time.sleep(3)", RESULT)}
+    waiter.request("POST", "/run", json.dumps(slow), {"Content-Type": "application/json"})
+    idle = [socket.create_connection((host, int(port)), 30) for _ in range(600)]
+    try:
+        for _ in range(3):
+            assert requests.get(f"{program.url}/healthz", timeout=30).status_code == 200
+        assert waiter.getresponse().status == 200
+    finally:
+        waiter.close()
+        for one in idle:
+            one.close()
+
+
 def test_a_client_that_leaves_frees_its_seat(serving: Serving) -> None:
     """While its job still runs, another client can wait in its place."""
     program = serving({"gateway": {**GATEWAY, "max_waiting": 1}, "execution": {"concurrency": 2}})
