@@ -8,7 +8,7 @@ from typing import Any
 import click
 from pydantic import TypeAdapter
 
-from runner.cli.options import with_parameters, with_resources, with_settings
+from runner.cli.options import with_request, with_settings
 from runner.cli.running import passing, print_report, run_job, temporary
 from runner.cli.terminal import complain, errors
 from runner.config import MEGABYTE, Settings
@@ -38,31 +38,18 @@ from runner.state.locks import holder_of
 
 @click.command()
 @click.argument("notebook")
-@with_parameters
+@with_request
 @click.option("--name", help="The job's name; the notebook's own by default.")
-@click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
-@click.option("--kernel", help="Kernelspec to run with.")
-@click.option(
-    "--retries",
-    type=int,
-    default=0,
-    help="Runs again if interrupted, or if the kernel died or did not start.",
-)
 @click.option("--keep", is_flag=True, help="Keep all of it in the folders of the settings.")
 @click.option("--json", "as_json", is_flag=True, help="All of the result, also in a terminal.")
-@with_resources
 @with_settings
 def run(
     settings: Settings,
     notebook: str,
-    parameters: dict[str, Any],
+    request: dict[str, Any],
     name: str | None,
-    timeout_seconds: float | None,
-    kernel: str | None,
-    retries: int,
     keep: bool,
     as_json: bool,
-    resources: dict[str, Any],
 ) -> None:
     """Run NOTEBOOK and print its result.
 
@@ -78,10 +65,6 @@ def run(
     Exit codes: 0 succeeded, 1 the notebook failed, 2 wrong usage, 3 the request was refused,
     4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble.
     """
-    request: dict[str, Any] = {"parameters": parameters, "retries": retries}
-    request |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
-    request |= {"kernel": kernel} if kernel is not None else {}
-    request |= {"resources": resources} if resources else {}
     job_id = submit.new_job_id()
     try:
         request["notebook"] = _notebook(notebook, settings)
@@ -106,29 +89,15 @@ def run(
 
 @click.command()
 @click.argument("notebook")
-@with_parameters
-@click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
-@click.option("--kernel", help="Kernelspec to run with.")
-@with_resources
+@with_request
 @with_settings
-def check(
-    settings: Settings,
-    notebook: str,
-    parameters: dict[str, Any],
-    timeout_seconds: float | None,
-    kernel: str | None,
-    resources: dict[str, Any],
-) -> None:
+def check(settings: Settings, notebook: str, request: dict[str, Any]) -> None:
     """Say why the runner would refuse NOTEBOOK, without running it.
 
     And of what it would warn. Ends with 0, or with 3 if it would refuse.
     """
     from runner.jobs.refusals import forecast
 
-    request: dict[str, Any] = {"parameters": parameters}
-    request |= {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
-    request |= {"kernel": kernel} if kernel is not None else {}
-    request |= {"resources": resources} if resources else {}
     prospect = forecast(request, lambda: _notebook(notebook, settings), settings)
     for failure in prospect.refusals:
         click.echo(visible(f"{failure.error_type}: {failure.message}"))

@@ -99,9 +99,16 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     )(decorated)
 
 
-def with_resources(command: Callable[..., None]) -> Callable[..., None]:
-    """Add options for a run's resources; the command gets them in the form of a request."""
+def with_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each key of a request; the command gets those that are set as `request`."""
 
+    @click.option("--timeout", type=float, help="Limit of the run in seconds.")
+    @click.option("--kernel", help="Kernelspec to run with.")
+    @click.option(
+        "--retries",
+        type=int,
+        help="Runs again if interrupted, or if the kernel died or did not start.",
+    )
     @click.option("--memory-mb", type=int, help="Memory that the run may hold, in MB.")
     @click.option("--gpus", type=int, help="GPUs of a worker; clusters only.")
     @click.option(
@@ -112,16 +119,30 @@ def with_resources(command: Callable[..., None]) -> Callable[..., None]:
     )
     @wraps(command)
     def wrapped(
-        *args: Any, memory_mb: int | None, gpus: int | None, labels: tuple[str, ...], **rest: Any
+        *args: Any,
+        parameters: dict[str, Any],
+        timeout: float | None,
+        kernel: str | None,
+        retries: int | None,
+        memory_mb: int | None,
+        gpus: int | None,
+        labels: tuple[str, ...],
+        **rest: Any,
     ) -> None:
-        chosen = {"memory_mb": memory_mb, "gpus": gpus, "labels": list(labels) or None}
-        resources = {key: value for key, value in chosen.items() if value is not None}
-        command(*args, resources=resources, **rest)
+        resources = _set(memory_mb=memory_mb, gpus=gpus, labels=list(labels) or None)
+        keys = _set(
+            timeout_seconds=timeout, kernel=kernel, retries=retries, resources=resources or None
+        )
+        command(*args, request={"parameters": parameters, **keys}, **rest)
 
-    return wrapped
+    return _with_parameters(wrapped)
 
 
-def with_parameters(command: Callable[..., None]) -> Callable[..., None]:
+def _set(**keys: Any) -> dict[str, Any]:
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def _with_parameters(command: Callable[..., None]) -> Callable[..., None]:
     """Add options for a notebook's parameters; the command gets their values by name."""
 
     @click.option(

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -118,6 +119,21 @@ class Request(BaseModel):
         description="Who or what made the request, shown beside the job; by default the way it "
         "came: `file`, `http`, `page`, `mcp` or `cli`.",
     )
+
+
+def keys_with(model: type[BaseModel], *types: type) -> tuple[str, ...]:
+    """List the keys of a schema that take a value of one of these types."""
+    return tuple(
+        name for name, field in model.model_fields.items() if _takes(field.annotation, types)
+    )
+
+
+def _takes(annotation: Any, types: tuple[type, ...]) -> bool:
+    """Tell whether a value of one of the types may be what is annotated so."""
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_takes(one, types) for one in get_args(annotation))
+    plain = get_origin(annotation) or annotation
+    return isinstance(plain, type) and issubclass(plain, types)
 
 
 _OTHER_KEYS = {"name": "is not needed; the file's name is the request's name"}

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from runner.config import Settings
 from runner.contract.job_ids import id_of_key
 from runner.contract.names import MAX_NAME_BYTES, is_job_name, job_name
@@ -17,7 +19,9 @@ from runner.contract.outcome import ErrorType, refuse
 from runner.contract.request import (
     Form,
     Request,
+    Resources,
     hint_of_key,
+    keys_with,
     library_path,
     read_document,
     read_request,
@@ -29,9 +33,9 @@ from runner.inbox.ignore import objection_to_name
 MAX_WAIT_SECONDS = 86_400
 _ITEM_KEYS = frozenset({"json", "binary", "pairedItem", "index", "error", "executionStatus"})
 _MAX_PACKINGS = 5
-_MAPPINGS = ("notebook", "parameters", "resources")
-_NUMBERS = ("timeout_seconds", "retries")
-_NEEDS = ("memory_mb", "gpus")
+_MAPPINGS = keys_with(Request, dict, BaseModel)
+_NUMBERS = keys_with(Request, int, float)
+_NEEDS = keys_with(Resources, int, float)
 _EMPTY_IS_NONE = Request.model_fields.keys() - {"notebook"} | {"name"}
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
 

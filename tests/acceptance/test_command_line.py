@@ -230,6 +230,8 @@ def test_check_says_all_that_would_be_refused(make_program: Make) -> None:
     assert "no_such_a" in bad.stdout
     assert "timeout_seconds" in bad.stdout
     assert not (one.root / "ran").exists()
+    often = one.run("check", "good.ipynb", "--retries", "11")
+    assert (often.returncode, "`retries`" in often.stdout) == (3, True)
 
 
 @pytest.mark.parametrize("kind", ["request", "result"])

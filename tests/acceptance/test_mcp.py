@@ -16,6 +16,7 @@ import anyio
 import pytest
 import requests
 
+from runner.contract.request import Request
 from runner.system.extras import advice_on
 from tests.agents import (
     Agents,
@@ -106,7 +107,8 @@ def test_the_tools_say_what_a_run_may_need(server: Agents) -> None:
         if tool.name in ("run_notebook", "check_notebook"):
             needs = tool.input_schema["$defs"]["Resources"]
             assert set(needs["properties"]) == {"memory_mb", "gpus", "labels"}
-            assert "resources" in tool.input_schema["properties"]
+            keys = Request.model_fields.keys() - {"id", "submitted_by"}
+            assert keys <= tool.input_schema["properties"].keys()
 
 
 def test_an_agent_limits_the_memory_of_a_run(server: Agents) -> None:

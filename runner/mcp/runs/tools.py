@@ -138,8 +138,14 @@ def register(
         wait_seconds, gives back the job's id: ask again with get_job. For trying things out step
         by step use insert_execute_code_cell.
         """
-        keys = _keys(parameters, timeout_seconds, kernel, resources)
-        keys |= _given(name=name, retries=retries)
+        keys = _keys(
+            parameters=parameters,
+            timeout_seconds=timeout_seconds,
+            name=name,
+            kernel=kernel,
+            retries=retries,
+            resources=resources,
+        )
         job = await jobs.submit(await source_of(notebook), keys)
         return await job_answer(await wait(job, wait_seconds, ctx), failed_is_error=True)
 
@@ -220,6 +226,7 @@ def register(
         parameters: Parameters = None,
         timeout_seconds: RunSeconds = None,
         kernel: Kernel = None,
+        retries: Retries = None,
         resources: Needs = None,
     ) -> Annotated[CallToolResult, Check]:
         """Say everything for which the runner would refuse a notebook, without running it.
@@ -228,7 +235,13 @@ def register(
         warning of values that no parameter takes. Quick, and changes nothing; useful before a long
         run.
         """
-        keys = _keys(parameters, timeout_seconds, kernel, resources)
+        keys = _keys(
+            parameters=parameters,
+            timeout_seconds=timeout_seconds,
+            kernel=kernel,
+            retries=retries,
+            resources=resources,
+        )
         prospect = await jobs.forecast(await source_of(notebook), keys)
         reasons = [
             Reason(error_type=str(one.error_type), message=one.message) for one in prospect.refusals
@@ -352,20 +365,13 @@ def _is_open(record: dict[str, Any]) -> bool:
     return record["status"] in (Status.QUEUED, Status.RUNNING)
 
 
-def _keys(
-    parameters: dict[str, Any] | None,
-    timeout_seconds: float | None,
-    kernel: str | None,
-    resources: Resources | None,
-) -> dict[str, Any]:
-    needs = None if resources is None else resources.model_dump(exclude_unset=True)
-    return _given(
-        parameters=parameters, timeout_seconds=timeout_seconds, kernel=kernel, resources=needs
-    )
-
-
-def _given(**keys: Any) -> dict[str, Any]:
-    return {key: value for key, value in keys.items() if value is not None}
+def _keys(**keys: Any) -> dict[str, Any]:
+    """Give those that are set, in the form of a request."""
+    return {
+        key: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+        for key, value in keys.items()
+        if value is not None
+    }
 
 
 def _json(value: Any) -> str:
