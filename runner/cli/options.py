@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -13,7 +13,7 @@ from runner import config
 from runner.cli.terminal import errors
 from runner.config import ConfigError
 from runner.contract.outcome import Refused
-from runner.contract.request import Form, read_document
+from runner.contract.request import Form, Request, Resources, read_document
 from runner.contract.text.plain_text import visible
 from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
 from runner.jobs import submit
@@ -100,9 +100,12 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each key of a request; the command gets those that are set as `request`."""
+    """Add an option for each key of a request; the command gets those that are set as `request`.
 
-    @click.option("--timeout", type=float, help="Limit of the run in seconds.")
+    An option has the name of its key.
+    """
+
+    @click.option("--timeout", "timeout_seconds", type=float, help="Limit of the run in seconds.")
     @click.option("--kernel", help="Kernelspec to run with.")
     @click.option(
         "--retries",
@@ -118,28 +121,23 @@ def with_request(command: Callable[..., None]) -> Callable[..., None]:
         help="A label of its worker; may be given again; clusters only.",
     )
     @wraps(command)
-    def wrapped(
-        *args: Any,
-        parameters: dict[str, Any],
-        timeout: float | None,
-        kernel: str | None,
-        retries: int | None,
-        memory_mb: int | None,
-        gpus: int | None,
-        labels: tuple[str, ...],
-        **rest: Any,
-    ) -> None:
-        resources = _set(memory_mb=memory_mb, gpus=gpus, labels=list(labels) or None)
-        keys = _set(
-            timeout_seconds=timeout, kernel=kernel, retries=retries, resources=resources or None
-        )
-        command(*args, request={"parameters": parameters, **keys}, **rest)
+    def wrapped(*args: Any, parameters: dict[str, Any], **options: Any) -> None:
+        needs = _take(options, Resources.model_fields)
+        keys = _take(options, Request.model_fields.keys() - {"notebook"})
+        request = {"parameters": parameters, **keys, **({"resources": needs} if needs else {})}
+        command(*args, request=request, **options)
 
     return _with_parameters(wrapped)
 
 
-def _set(**keys: Any) -> dict[str, Any]:
-    return {key: value for key, value in keys.items() if value is not None}
+def _take(options: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Take the options that are keys out of the others; give those that are set."""
+    taken = {key: options.pop(key) for key in keys if key in options}
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in taken.items()
+        if value not in (None, ())
+    }
 
 
 def _with_parameters(command: Callable[..., None]) -> Callable[..., None]:
