@@ -51,4 +51,3 @@ def log_to_stderr(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_VisibleLog("%(asctime)s %(levelname)-7s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("watchdog").setLevel(logging.WARNING)

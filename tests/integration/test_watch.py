@@ -132,6 +132,24 @@ def test_a_watch_that_was_refused_is_tried_again_after_a_while(tmp_path: Path) -
         watch.stop()
 
 
+def test_watchdog_says_nothing_of_its_own(tmp_path: Path) -> None:
+    """It calls an error what comes whenever a watch ends between two of its steps."""
+    script = """
+        import sys
+        from runner.cli.terminal import log_to_stderr
+        from runner.system.files.inotify import Observer
+        from watchdog.events import FileSystemEventHandler
+        log_to_stderr(20)
+        observer = Observer(lambda: None)
+        observer.schedule(FileSystemEventHandler(), sys.argv[1], recursive=True)
+        (emitter,) = observer.emitters
+        emitter.queue_events(0)  # as after its end
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_lost_events_are_one_event(make_program: Callable[..., Program]) -> None:
     """After an overflow the inbox is looked at, though no event of a drop came through."""
     program = make_program({"intake": {"rescan_seconds": NEVER}})

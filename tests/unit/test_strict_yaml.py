@@ -106,3 +106,21 @@ def test_any_text_is_a_value_or_one_kind_of_error(text: str) -> None:
     else:
         said = ""
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            b'a: 1\nparameters:\n  x: "\\ud83d\\ude00"\n',
+            'as \\ud83d\\ude00 is in JSON: write "\U0001f600" or "\\U0001F600" (line 3,',
+        ),
+        (b'a: "\\ud83d"', "as \\ud83d is in JSON: write the character itself (line 1, column 7)"),
+        (b'a: "\\ude00\\ud83d"', "as \\ude00 is in JSON: write the character itself (line 1,"),
+    ],
+)
+def test_half_a_character_is_told_with_what_to_write(raw: bytes, said: str) -> None:
+    """JSON writes an emoji as two escapes, and YAML as one."""
+    with pytest.raises(StrictYamlError) as caught:
+        loads(raw)
+    assert said in str(caught.value)

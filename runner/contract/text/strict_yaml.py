@@ -5,6 +5,7 @@ text, and stops at a number of values and at a depth. Refuses aliases, merges, t
 keys that stand twice or are no texts, and more than one document. Pure.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,9 @@ MAX_DIRECTIVES = 100
 _LINE_ENDS = "\n\r\x85\u2028\u2029"
 _TAG = "tag:yaml.org,2002:"
 _SHOWN_CHARS = 80
+_HALF = re.compile(r"\\u([dD][89a-fA-F][0-9a-fA-F]{2})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?")
+"""An escape of half a character outside of the first 65,536, and the other half."""
+_LONE = re.compile("[\ud800-\udfff]")
 
 
 class StrictYamlError(ValueError):
@@ -129,8 +133,6 @@ def loads(raw: bytes) -> JsonValue:
         raise StrictYamlError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise StrictYamlError(f"it is nested more than {MAX_DEPTH} deep (recursion)") from error
-    except UnicodeError as error:
-        raise StrictYamlError("a text in it is half of a surrogate pair") from error
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -166,7 +168,8 @@ def _scalar(event: Any) -> Scalar:
     """Read a scalar by its tag, or without one by the table if it is not in quotes."""
     text: str = event.value
     tag: str | None = event.tag
-    text.encode()
+    if _LONE.search(text):
+        raise _at(event, "a text in it is half of a surrogate pair; write the character itself")
     if tag is None and not event.implicit[0]:
         return text
     if tag in ("!", _TAG + "str"):
@@ -202,7 +205,20 @@ def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
         return words
     if text[mark.index : mark.index + 1] == "\t":
         words = "YAML is indented by spaces, and here is a tab"
+    half = _HALF.match(text, max(mark.index - 2, 0))
+    if half is not None:
+        words = _of_half(half[1], half[2])
     return f"{words} ({_place(mark)})"
+
+
+def _of_half(high: str, low: str | None) -> str:
+    """Say what to write for what JSON writes as two escapes; `low` is the second, if it is one."""
+    what = "write the character itself"
+    if low is not None and int(high, 16) < 0xDC00:
+        code = 0x10000 + ((int(high, 16) - 0xD800) << 10) + (int(low, 16) - 0xDC00)
+        what = f'write "{chr(code)}" or "\\U{code:08X}"'
+    pair = f"\\u{high}" + ("" if low is None else f"\\u{low}")
+    return f"YAML has no surrogate pairs, as {pair} is in JSON: {what}"
 
 
 def _at(event: Any, what: str) -> StrictYamlError:

@@ -4,6 +4,7 @@ Owns our use of watchdog's internals. Decides nothing.
 """
 
 import errno
+import logging
 from collections.abc import Callable
 
 from watchdog.observers.api import DEFAULT_OBSERVER_TIMEOUT, BaseObserver
@@ -18,6 +19,10 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
+
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)
+"""What it says is no news: of lost events and refused folders we are told here, and it calls an
+error what happens whenever a watch ends."""
 
 
 class _Queue(InotifyFD):

@@ -138,8 +138,16 @@ class Watch:
         self.trouble = reason
         return False
 
+    def _look_at_all(self) -> None:
+        log.info(
+            "%s: events were lost (fs.inotify.max_queued_events is how many may wait); "
+            "all of it is looked at",
+            self._folder,
+        )
+        self._wake(str(self._folder))
+
     def _observe(self) -> Observer:
-        observer = Observer(lambda: self._wake(str(self._folder)))
+        observer = Observer(self._look_at_all)
         try:
             observer.schedule(
                 _Wake(self._wake),
