@@ -2,8 +2,9 @@
 
 import json
 import os
+import sys
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 from pydantic import TypeAdapter
@@ -35,6 +36,8 @@ from runner.inbox.library import probably_meant
 from runner.jobs import submit
 from runner.state.locks import holder_of
 
+STDIN = "-"
+
 
 @click.command()
 @click.argument("notebook")
@@ -53,7 +56,8 @@ def run(
 ) -> None:
     """Run NOTEBOOK and print its result.
 
-    NOTEBOOK is a file or a path in the library. The result is JSON, or, in a terminal, a few lines.
+    NOTEBOOK is a file, a path in the library, or - for standard input. The result is JSON, or, in a
+    terminal, a few lines.
 
     A daemon that serves these folders runs it. Without one it is run here, in temporary folders
     that are gone afterwards. With --keep it uses the folders of the settings instead; a folder
@@ -72,7 +76,7 @@ def run(
         settings.rules.check(checked)
     except Refused as refused:
         _refuse(refused.failure)
-    job = job_name(name or Path(notebook).stem)
+    job = job_name(name or _name_of(notebook))
     objection = objection_to_name(job, settings.intake.ignore)
     if objection is not None:
         message = f"the inbox leaves the name {job!r} alone: {objection}; choose another --name"
@@ -92,7 +96,7 @@ def run(
 @with_request
 @with_settings
 def check(settings: Settings, notebook: str, request: dict[str, Any]) -> None:
-    """Say why the runner would refuse NOTEBOOK, without running it.
+    """Say why the runner would refuse NOTEBOOK, without running it; - is standard input.
 
     And of what it would warn. Ends with 0, or with 3 if it would refuse.
     """
@@ -127,6 +131,9 @@ def _notebook(wanted: str, settings: Settings) -> dict[str, Any] | str:
     Raises:
         Refused: there is no such notebook, it is too large, or it is not JSON.
     """
+    piped = _piped(wanted, settings)
+    if piped is not None:
+        return piped
     path = Path(wanted)
     if not path.is_file():
         if (settings.notebooks / wanted).is_file():
@@ -143,22 +150,56 @@ def _notebook(wanted: str, settings: Settings) -> dict[str, Any] | str:
     real = Path(os.path.realpath(path))
     if real.is_relative_to(library):
         return real.relative_to(library).as_posix()
-    size = path.stat().st_size
-    if size > settings.limits.notebook_mb * MEGABYTE:
-        message = (
-            f"{wanted!r} has {size} bytes, above the limit of {settings.limits.notebook_mb:g} MB "
-            "(limits.notebook_mb)."
-        )
+    with path.open("rb") as file:
+        return _read(file, repr(wanted), settings)
+
+
+def _read(file: BinaryIO, shown_as: str, settings: Settings) -> dict[str, Any]:
+    """Return the notebook in an open file, which may be a pipe.
+
+    Raises:
+        Refused: it is too large, or it is not JSON.
+    """
+    limit = settings.limits.notebook_mb
+    raw = file.read(int(limit * MEGABYTE) + 1)
+    if len(raw) > limit * MEGABYTE:
+        message = f"{shown_as} is above the limit of {limit:g} MB (limits.notebook_mb)."
         raise Refused(Failure(error_type=ErrorType.NOTEBOOK_TOO_LARGE, message=message))
     try:
-        document = parse(path.read_bytes())
+        document = parse(raw)
     except ValueError as error:
-        message = f"{wanted!r} is no notebook: it is not JSON ({error})."
+        message = f"{shown_as} is no notebook: it is not JSON ({error})."
         raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message)) from error
     if not isinstance(document, dict):
-        message = f"{wanted!r} is no notebook: its top level is no mapping."
+        message = f"{shown_as} is no notebook: its top level is no mapping."
         raise Refused(Failure(error_type=ErrorType.INVALID_NOTEBOOK, message=message))
     return document
+
+
+def _piped(wanted: str, settings: Settings) -> dict[str, Any] | None:
+    """Return a notebook that comes through a pipe; None where it is a file.
+
+    Raises:
+        Refused: it is no notebook.
+        UsageError: nothing is piped.
+    """
+    if wanted == STDIN:
+        if sys.stdin is None or sys.stdin.isatty():
+            hint = "standard input is a terminal: `… | runner run -`, or `runner run - < FILE`"
+            raise click.UsageError(hint)
+        return _read(sys.stdin.buffer, "standard input", settings)
+    path = Path(wanted)
+    if not (path.is_fifo() or path.is_char_device()):
+        return None
+    with path.open("rb") as file:
+        return _read(file, repr(wanted), settings)
+
+
+def _name_of(wanted: str) -> str:
+    """Return a job's name where none is chosen; what a shell calls a pipe is no name."""
+    if wanted == STDIN or wanted.startswith(("/dev/", "/proc/")):
+        return "stdin"
+    return Path(wanted).stem
 
 
 def _refuse(failure: Failure) -> None:

@@ -187,6 +187,29 @@ def test_jobs_show_and_cancel(serving: Serving) -> None:
     assert odd.returncode == 0, odd.stderr
 
 
+def test_a_notebook_may_come_through_a_pipe(make_program: Make, tmp_path: Path) -> None:
+    """As standard input, or as what a shell makes of `<(command)`; a terminal is none."""
+    program = make_program()
+    (tmp_path / "n.ipynb").write_text(json.dumps(ADD))
+    runner = shlex.join([sys.executable, "-m", "runner"])
+    file = shlex.quote(str(tmp_path / "n.ipynb"))
+    for line in (f"cat {file} | {runner} run -", f"{runner} run <(cat {file})"):
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=program.root, capture_output=True, text=True, timeout=90
+        )
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert (result["name"], result["status"]) == ("stdin", "succeeded")
+    empty = program.run("check", "-")
+    assert empty.returncode == 3
+    assert "standard input is no notebook" in empty.stdout
+    with terminal(80) as (side, _):
+        command = [sys.executable, "-m", "runner", "run", "-"]
+        typed = subprocess.run(command, stdin=side, capture_output=True, text=True, timeout=60)
+    assert typed.returncode == 2
+    assert "standard input is a terminal" in typed.stderr
+
+
 def test_the_list_of_jobs_tells_what_it_leaves_out(make_program: Make) -> None:
     """How many there are beside the newest; a name may be a beginning, or a pattern."""
     program = make_program()
