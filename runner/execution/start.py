@@ -13,7 +13,7 @@ from runner.execution.environment import clean_environment
 from runner.execution.interface import Execution, Incarnation
 from runner.execution.limits.cgroup import NoCgroup, take_over
 from runner.execution.limits.hold import RunLimits
-from runner.execution.local.processes import JobProcesses
+from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.system.extras import advice_on
 from runner.system.files.output_folder import FileCaps
 
@@ -36,14 +36,16 @@ def start_execution(
     if settings.execution.is_cluster:
         return _cluster(settings, own, forks, on_change)
     return JobProcesses(
-        environment=clean_environment(os.environ, settings.kernels.pass_environment),
-        instance=own.instance,
-        slots=settings.concurrency,
-        preload=settings.kernels.preload,
-        kernel_start_seconds=settings.limits.kernel_start_seconds,
-        warm=settings.warm if forks else 0,
-        limits=_run_limits(settings),
-        cgroup=_find_cgroup(settings),
+        ProcessSettings(
+            environment=clean_environment(os.environ, settings.kernels.pass_environment),
+            instance=own.instance,
+            slots=settings.concurrency,
+            preload=settings.kernels.preload,
+            kernel_start_seconds=settings.limits.kernel_start_seconds,
+            warm=settings.warm if forks else 0,
+            limits=_run_limits(settings),
+            cgroup=_find_cgroup(settings),
+        )
     )
 
 

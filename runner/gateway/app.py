@@ -39,13 +39,13 @@ from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.rendering import MODULE, RENDER_SECONDS
 from runner.inbox import unclaimed as waiting
+from runner.jobs.backend import backend_of
 from runner.jobs.body import Asked, read_body, read_form, seconds_to_wait, with_key
 from runner.jobs.health import examine
 from runner.jobs.problem import Problem, not_found, unavailable
-from runner.jobs.record import MAX_LIMIT, Question, Record
-from runner.jobs.submissions import Runs, Submitted, accepted, too_large
+from runner.jobs.record import MAX_LIMIT, Question
+from runner.jobs.submissions import Submitted, accepted, too_large
 from runner.jobs.submit import cancel
-from runner.jobs.waiting import Arrivals
 from runner.outbox.reader import Report
 from runner.outbox.report import with_url
 from runner.system.files.disk import Disk, read_regular
@@ -67,18 +67,17 @@ class App:
     """One gateway over one set of folders."""
 
     def __init__(self, settings: Settings, disk: Disk | None = None) -> None:
+        backend = backend_of(settings, disk)
         self._settings = settings
-        self._disk = disk or Disk()
+        self._disk = backend.disk
         self._access = Access(settings.gateway)
-        self._record = Record(settings)
-        self.arrivals = Arrivals(settings.outbox)
-        self._runs = Runs(settings, self._record, self.arrivals, self._disk)
+        self._record = backend.record
+        self.arrivals = backend.arrivals
+        self._runs = backend.runs
         self._metrics = Metrics(settings, self._record)
         self.renderer = SideProcess(MODULE, RENDER_SECONDS)
         self._notebooks = NotebookPages(self.renderer, read_regular)
-        self._pages = Pages(
-            settings, self._access, self._record, self._runs, self.arrivals, self._disk
-        )
+        self._pages = Pages(self._access, backend)
         self.wsgi = self._routes()
 
     def _routes(self) -> Bottle:

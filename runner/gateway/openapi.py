@@ -3,7 +3,6 @@
 Owns one document. Answers nothing itself, and knows neither folders nor ledger.
 """
 
-from collections.abc import Iterable
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Literal
@@ -216,7 +215,7 @@ def document(*, with_token: bool) -> Json:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": {
-            path: {method: _operation(**one, with_token=with_token) for method, one in ways.items()}
+            path: {method: _operation(one, with_token=with_token) for method, one in ways.items()}
             for path, ways in _paths().items()
         },
         "components": {
@@ -241,6 +240,7 @@ def _paths() -> dict[str, dict[str, Json]]:
         **_run_paths(submitted),
         **_job_paths(job, submitted, come_again),
         **_report_paths(job, report),
+        **_file_paths(job),
     }
 
 
@@ -383,6 +383,11 @@ def _report_paths(job: list[Json], report: Json) -> dict[str, dict[str, Json]]:
                 "errors": (400, 404, 410, 422, 503),
             }
         },
+    }
+
+
+def _file_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
+    return {
         "/jobs/{job_id}/files": {
             "get": {
                 "id": "listFiles",
@@ -419,23 +424,18 @@ def _report_paths(job: list[Json], report: Json) -> dict[str, dict[str, Json]]:
     }
 
 
-def _operation(
-    *,
-    id: str,  # noqa: A002 - as OpenAPI names it
-    answers: Json,
-    with_token: bool,
-    parameters: Iterable[Json] = (),
-    errors: Iterable[int] = (),
-    is_open: bool = False,
-    **more: Any,
-) -> Json:
-    refusals = [*errors, 403, 500, *([401] if with_token and not is_open else [])]
+def _operation(way: Json, *, with_token: bool) -> Json:
+    """Describe one way in as OpenAPI does; errors that every way may have are added."""
+    own = dict(way)
+    name, answers = own.pop("id"), own.pop("answers")
+    parameters, is_open = own.pop("parameters", ()), own.pop("is_open", False)
+    refusals = [*own.pop("errors", ()), 403, 500, *([401] if with_token and not is_open else [])]
     known = {str(status): _json(HTTPStatus(status).phrase, Problem) for status in sorted(refusals)}
     described = known | answers
     return {
-        "operationId": id,
+        "operationId": name,
         "parameters": list(parameters),
-        **more,
+        **own,
         "responses": {status: described[status] for status in sorted(described)},
         **({"security": []} if is_open else {}),
     }

@@ -20,7 +20,7 @@ from runner.execution.cluster.scheduler_link import Scheduler
 from runner.execution.environment import clean_environment
 from runner.execution.interface import Execution, Incarnation
 from runner.execution.limits.hold import RunLimits
-from runner.execution.local.processes import JobProcesses
+from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order, Progress
 from runner.system.files.output_folder import FileCaps
 from tests.cluster import cluster
@@ -35,10 +35,12 @@ Executed = tuple[Outcome, bytes | None]
 def local() -> Iterator[Execution]:
     """This machine."""
     made = JobProcesses(
-        environment=clean_environment({**os.environ, "PASSED": "by the worker"}, ["PASSED"]),
-        instance="contract-local",
-        slots=2,
-        limits=LIMITS,
+        ProcessSettings(
+            environment=clean_environment({**os.environ, "PASSED": "by the worker"}, ["PASSED"]),
+            instance="contract-local",
+            slots=2,
+            limits=LIMITS,
+        )
     )
     yield made
     made.close()

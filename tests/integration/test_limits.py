@@ -21,7 +21,7 @@ from runner.execution.environment import clean_environment
 from runner.execution.limits.cgroup import NoCgroup, take_over
 from runner.execution.limits.hold import KERNEL_MB, RunLimits
 from runner.execution.local import processes
-from runner.execution.local.processes import JobProcesses
+from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order
 from runner.system.processes.process_tree import INSTANCE
 from tests.conftest import Json, code, notebook, wait_for
@@ -131,12 +131,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     ) -> Runs:
         mark = os.urandom(8).hex()
         processes = JobProcesses(
-            environment=environment or clean_environment(os.environ),
-            instance=mark,
-            preload=["numpy"],
-            kernel_start_seconds=START_SECONDS,
-            limits=limits,
-            cgroup=cgroup,
+            ProcessSettings(
+                environment=environment or clean_environment(os.environ),
+                instance=mark,
+                preload=["numpy"],
+                kernel_start_seconds=START_SECONDS,
+                limits=limits,
+                cgroup=cgroup,
+            )
         )
         started.append(Runs(tmp_path_factory.mktemp("runs"), processes, mark))
         return started[-1]

@@ -13,7 +13,7 @@ from runner.contract.outcome import ErrorType, Outcome, Status
 from runner.execution.environment import clean_environment
 from runner.execution.local import processes
 from runner.execution.local.preload_server import ImportLimits
-from runner.execution.local.processes import JobProcesses
+from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order
 from tests.conftest import notebook, wait_for
 
@@ -43,10 +43,12 @@ class Bench:
         (modules / "slow_one.py").write_text(text)
         own = {"PYTHONPATH": str(modules), "PYTHONDONTWRITEBYTECODE": "1"}
         made = JobProcesses(
-            environment={**clean_environment(os.environ, []), **own},
-            instance=f"preload-{self.folder.name}",
-            preload=["slow_one"],
-            import_limits=import_limits,
+            ProcessSettings(
+                environment={**clean_environment(os.environ, []), **own},
+                instance=f"preload-{self.folder.name}",
+                preload=["slow_one"],
+                import_limits=import_limits,
+            ),
             clock=lambda: time.monotonic() + self.ahead,
         )
         self._made.append(made)

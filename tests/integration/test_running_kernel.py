@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.execution.kernel.forked import KernelSetting
-from runner.execution.kernel.running import RunningKernel, start_cold
+from runner.execution.kernel.running import ColdStart, RunningKernel, start_cold
 
 CODE = "import time; time.sleep(0.3)"
 
@@ -21,7 +21,7 @@ def test_a_reply_is_heard_though_a_send_took_its_announcement(tmp_path: Path) ->
 
 async def _hear_reply(folder: Path) -> None:
     setting = KernelSetting(str(folder), dict(os.environ))
-    kernel = await start_cold("python3", setting, str(folder), 90, None, None)
+    kernel = await start_cold(ColdStart("python3", setting, folder), 90)
     try:
         await _hear_it(kernel)
     finally:

@@ -16,7 +16,7 @@ import pytest
 from runner.contract.outcome import ErrorType, Outcome, Status
 from runner.execution.environment import clean_environment
 from runner.execution.limits.hold import RunLimits
-from runner.execution.local.processes import JobProcesses
+from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order
 from tests.conftest import Json, code, notebook
 
@@ -39,11 +39,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processes() -> Iterator[JobProcesses]:
     """Kernels with a limit that each of these libraries reserves more than."""
     made = JobProcesses(
-        environment=clean_environment(os.environ),
-        instance=os.urandom(8).hex(),
-        preload=[],
-        kernel_start_seconds=600,
-        limits=RunLimits(memory_mb=LIMIT_MB, processes=512, open_files=4096),
+        ProcessSettings(
+            environment=clean_environment(os.environ),
+            instance=os.urandom(8).hex(),
+            preload=[],
+            kernel_start_seconds=600,
+            limits=RunLimits(memory_mb=LIMIT_MB, processes=512, open_files=4096),
+        )
     )
     yield made
     made.close()

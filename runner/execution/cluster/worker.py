@@ -33,7 +33,7 @@ from runner.execution.cluster.messages import (
     unpack,
 )
 from runner.execution.environment import clean_environment
-from runner.execution.local.processes import JobProcesses
+from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order, Progress, lease_clock
 from runner.system.files.disk import Disk
 
@@ -389,13 +389,15 @@ def _is_same_job(one: _Run, other: _Run) -> bool:
 def _start(terms: Terms, slots: int) -> JobProcesses:
     """Start job processes without control groups: those of one machine have one owner."""
     return JobProcesses(
-        environment=clean_environment(os.environ, terms.pass_environment),
-        instance=f"worker-{secrets.token_hex(8)}",
-        slots=slots,
-        preload=terms.modules,
-        kernel_start_seconds=terms.kernel_start_seconds,
-        warm=slots if terms.warm is None else terms.warm,
-        limits=terms.limits,
+        ProcessSettings(
+            environment=clean_environment(os.environ, terms.pass_environment),
+            instance=f"worker-{secrets.token_hex(8)}",
+            slots=slots,
+            preload=terms.modules,
+            kernel_start_seconds=terms.kernel_start_seconds,
+            warm=slots if terms.warm is None else terms.warm,
+            limits=terms.limits,
+        )
     )
 
 

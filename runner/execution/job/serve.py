@@ -57,6 +57,7 @@ from runner.execution.job.run import Run, is_executed, is_injected
 from runner.execution.kernel import forked
 from runner.execution.kernel.forked import KernelSetting, KernelTemplate
 from runner.execution.kernel.running import (
+    ColdStart,
     Connections,
     KernelNotReady,
     RunningKernel,
@@ -370,15 +371,10 @@ class _Job:
             return ready.take(setting)
         if ready is not None:
             ready.close()
-        start = start_cold(
-            choice.name,
-            setting,
-            str(around.folder),
-            self._order.kernel_start_seconds,
-            around.limits.message_bytes,
-            around.cgroup,
-        )
-        kernel = ensure_event_loop().run_until_complete(start)
+        folder, most = Path(around.folder), around.limits.message_bytes
+        start = ColdStart(choice.name, setting, folder, most, around.cgroup)
+        starting = start_cold(start, self._order.kernel_start_seconds)
+        kernel = ensure_event_loop().run_until_complete(starting)
         hold(kernel.pid, self._limits, count_user_tasks())
         return kernel
 

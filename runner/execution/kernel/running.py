@@ -222,42 +222,49 @@ async def connect(
     return await _wait_until_ready(kernel, greeted, seconds)
 
 
-async def start_cold(
-    name: str,
-    setting: KernelSetting,
-    runtime_folder: str,
-    seconds: float,
-    message_bytes: int | None,
-    cgroup: Cgroup | None,
-) -> RunningKernel:
-    """Start a kernel by its kernelspec as jupyter_client does, in `cgroup` if given.
+@dataclass(frozen=True)
+class ColdStart:
+    """A kernel that is to be started by its kernelspec `name`, in `cgroup` if there is one.
+
+    Its connection file lies in `runtime_folder`; a message has at most `message_bytes`.
+    """
+
+    name: str
+    setting: KernelSetting
+    runtime_folder: Path
+    message_bytes: int | None = None
+    cgroup: Cgroup | None = None
+
+
+async def start_cold(start: ColdStart, seconds: float) -> RunningKernel:
+    """Start a kernel as jupyter_client does.
 
     Raises:
-        KernelNotReady: it could not be started, died, or did not answer in time.
+        KernelNotReady: it could not be started, died, or did not answer within `seconds`.
     """
     km = AsyncKernelManager(
-        kernel_name=name,
+        kernel_name=start.name,
         transport="ipc",
-        ip=str(Path(runtime_folder) / "k"),
-        connection_file=str(Path(runtime_folder) / "kernel.json"),
+        ip=str(start.runtime_folder / "k"),
+        connection_file=str(start.runtime_folder / "kernel.json"),
     )
     # Otherwise every kernel writes into one file of the user's.
     history = ["--HistoryManager.hist_file=:memory:"] if km.ipykernel else []
     try:
         await km.start_kernel(
-            cwd=setting.folder,
-            env=setting.environment,
+            cwd=start.setting.folder,
+            env=start.setting.environment,
             stdin=None,
             extra_arguments=history,
-            preexec_fn=None if cgroup is None else cgroup.enter,
+            preexec_fn=None if start.cgroup is None else start.cgroup.enter,
         )
     except Exception as error:
-        raise KernelNotReady(f"{name!r} could not be started: {error}") from error
+        raise KernelNotReady(f"{start.name!r} could not be started: {error}") from error
     assert km.provisioner is not None
     pid = int(km.provisioner.pid)  # type: ignore[attr-defined]
     client = km.client()
     kernel = RunningKernel(pid, client, {}, os.pidfd_open(pid))
-    kernel.monitors = _start_channels(client, message_bytes)
+    kernel.monitors = _start_channels(client, start.message_bytes)
     kernel.manager = km  # type: ignore[attr-defined]
     return await _wait_until_ready(kernel, _answered, seconds)
 

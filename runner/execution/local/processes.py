@@ -125,49 +125,55 @@ class _Live:
                 return False
 
 
+@dataclass(frozen=True)
+class ProcessSettings:
+    """What job processes are like.
+
+    Notebooks see `environment`; `instance` marks every process that is started. The caller keeps
+    at most `slots` orders in flight. Up to `warm` processes wait with a ready kernel. `cgroup` is a
+    group that may hold one for each run (`cgroup.take_over`); without it, a guard watches `limits`.
+    """
+
+    environment: Mapping[str, str]
+    instance: str
+    slots: int = 1
+    preload: Sequence[str] = ()
+    kernel_start_seconds: float = 60
+    warm: int = 0
+    limits: RunLimits = UNLIMITED
+    cgroup: Path | None = None
+    import_limits: ImportLimits | None = None
+
+
 class JobProcesses:
     """The job processes of one runner."""
 
     def __init__(
-        self,
-        *,
-        environment: Mapping[str, str],
-        instance: str,
-        slots: int = 1,
-        preload: Sequence[str] = (),
-        kernel_start_seconds: float = 60,
-        warm: int = 0,
-        limits: RunLimits = UNLIMITED,
-        cgroup: Path | None = None,
-        import_limits: ImportLimits | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, settings: ProcessSettings, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start the pool. Notebooks see `environment`; `instance` marks every started process.
-
-        The caller keeps at most `slots` orders in flight. Up to `warm` processes wait with a ready
-        kernel. `cgroup` is a group that may hold one for each run (`cgroup.take_over`); without it,
-        a guard watches `limits`.
-        """
+        """Start the pool."""
+        environment = settings.environment
         self._folder = _make_runtime_folder()
-        self.slots = slots
+        self.slots = settings.slots
         self.troubles: Sequence[str] = ()
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self._early: dict[str, ErrorType] = {}
         self._stopping = threading.Lock()
-        self._import_limits = import_limits or ImportLimits.beside(kernel_start_seconds)
+        seconds = settings.kernel_start_seconds
+        self._import_limits = settings.import_limits or ImportLimits.beside(seconds)
         self._pool = Pool(
             preload=Preload(
                 runtime_folder=self._folder,
-                modules=tuple(preload),
-                kernel_start_seconds=kernel_start_seconds,
+                modules=tuple(settings.preload),
+                kernel_start_seconds=seconds,
                 import_limits=self._import_limits,
-                limits=limits,
-                cgroup=None if cgroup is None else str(cgroup),
+                limits=settings.limits,
+                cgroup=None if settings.cgroup is None else str(settings.cgroup),
             ),
-            start_server=lambda config: PreloadServer(config, environment, instance),
+            start_server=lambda config: PreloadServer(config, environment, settings.instance),
             installed=lambda: fingerprint(environment),
-            size=warm,
+            size=settings.warm,
             clock=clock,
         )
 

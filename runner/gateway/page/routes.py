@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 from bottle import HTTPResponse, request
 
-from runner.config import Settings
 from runner.contract.outcome import ErrorType, Status
 from runner.gateway.http import session
 from runner.gateway.http.access import Access, IncomingRequest
@@ -30,13 +29,12 @@ from runner.gateway.page.result_views import Grid, grid_of, json_text
 from runner.gateway.page.run_form import FACE, Asking
 from runner.gateway.page.stream import Live, stream_url
 from runner.inbox import unclaimed as waiting
+from runner.jobs.backend import Backend
 from runner.jobs.problem import Problem, ProblemType, not_found, unavailable
-from runner.jobs.record import Question, Record
-from runner.jobs.submissions import NotebookChanged, Runs
+from runner.jobs.record import Question
+from runner.jobs.submissions import NotebookChanged
 from runner.jobs.submit import cancel
-from runner.jobs.waiting import Arrivals
 from runner.state.jobs import State
-from runner.system.files.disk import Disk
 
 JOBS_A_PAGE = 25
 CLOSING_SECONDS = 1.0
@@ -49,23 +47,15 @@ _NEXT = re.compile(r"/(?![/\\])[^\s\\]{0,1000}", re.ASCII)
 class Pages:
     """The pages of one gateway."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        access: Access,
-        record: Record,
-        runs: Runs,
-        arrivals: Arrivals,
-        disk: Disk,
-    ) -> None:
-        self._settings = settings
+    def __init__(self, access: Access, backend: Backend) -> None:
+        self._settings = backend.settings
         self._access = access
-        self._record = record
-        self._runs = runs
-        self._disk = disk
-        self._overview = Overview(settings, record)
-        self._live = Live(self._overview, arrivals)
-        self._asking = Asking(settings, record, runs, self._page)
+        self._record = backend.record
+        self._runs = backend.runs
+        self._disk = backend.disk
+        self._overview = Overview(backend.settings, backend.record)
+        self._live = Live(self._overview, backend.arrivals)
+        self._asking = Asking(backend.settings, backend.record, backend.runs, self._page)
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """Method, path and answer of each."""

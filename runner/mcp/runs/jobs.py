@@ -22,15 +22,15 @@ from runner.contract.request import library_path
 from runner.inbox import unclaimed as waiting
 from runner.inbox.library import as_spelt, library_reader
 from runner.inbox.made_folders import MADE_NAMES
+from runner.jobs.backend import backend_of
 from runner.jobs.body import Asked, read_body
 from runner.jobs.health import Health, examine
 from runner.jobs.look import Look, content_of
 from runner.jobs.problem import Problem
-from runner.jobs.record import Question, Record
+from runner.jobs.record import Question
 from runner.jobs.refusals import Forecast, Source, forecast
-from runner.jobs.submissions import Runs, Submitted
+from runner.jobs.submissions import Submitted
 from runner.jobs.submit import cancel
-from runner.jobs.waiting import Arrivals
 from runner.system.files.disk import Disk, read_regular
 
 Json = dict[str, Any]
@@ -56,9 +56,10 @@ class Jobs:
         self._settings = settings
         self._closing = closing
         self._disk = disk
-        self._record = Record(settings)
-        self._arrivals = Arrivals(settings.outbox)
-        self._runs = Runs(settings, self._record, self._arrivals, self._disk)
+        backend = backend_of(settings, disk)
+        self._record = backend.record
+        self._arrivals = backend.arrivals
+        self._runs = backend.runs
         self._waiting = CapacityLimiter(WAITING)
         self._names: dict[str, str] = {}
 
