@@ -20,6 +20,7 @@ from typing import Any
 from runner.contract.notebook import (
     INJECTED_TAG,
     PARAMETERS_TAG,
+    code_sources,
     kernel_of,
     language_of,
     source_of,
@@ -29,6 +30,7 @@ from runner.contract.notebook import (
 _TYPE = re.compile(r"type:\s*(\S+)\s*(.*)", re.DOTALL)
 _FROM_MAGIC = re.compile(r"^([ \t]*\w+)[ \t]*=[ \t]*[!%].*$", re.MULTILINE)
 _RUNS_FILE = re.compile(r"^[ \t]*%(run|load|macro)\b", re.MULTILINE)
+_CONVERSIONS = ("int", "float", "complex", "Decimal", "Fraction", "to_numeric", "literal_eval")
 SHOWN_NAMES = 10
 SHOWN_CHARS = 80
 COMPARED_NAMES = 200
@@ -89,6 +91,44 @@ def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> s
     are = "are no parameters" if len(unknown) > 1 else "is no parameter"
     have = f"It has {_list(known)}." if known else "Its tagged cell has none."
     return f"{_list(unknown)} {are} of the notebook{_suggestion(unknown, known)}. {have}"
+
+
+def texts_for_numbers(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> str | None:
+    """Warn about texts for parameters whose defaults are numbers; None if there are none.
+
+    None as well where the notebook makes a number of it, or names another type.
+    """
+    texts = {name for name, value in values.items() if isinstance(value, str)}
+    if not texts or language_of(notebook) not in (None, "python"):
+        return None
+    code = "\n".join(code_sources(notebook))[:MAX_CHARS]
+    wrong = [
+        one.name
+        for one in parameters_of(notebook)
+        if one.name in texts and _is_number(one) and not _is_converted(one.name, code)
+    ]
+    if not wrong:
+        return None
+    are = "are numbers" if len(wrong) > 1 else "is a number"
+    return (
+        f"{_list(wrong)} {are} in the notebook, and a text in the request, which stays a text. "
+        "Send the number without quotes."
+    )
+
+
+def _is_number(parameter: Parameter) -> bool:
+    if parameter.type not in ("", "int", "float"):
+        return False
+    try:
+        default = ast.literal_eval(parameter.default)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    return isinstance(default, int | float) and not isinstance(default, bool)
+
+
+def _is_converted(name: str, code: str) -> bool:
+    call = rf"\b(?:{'|'.join(_CONVERSIONS)})\(\s*{re.escape(name)}\b"
+    return re.search(call, code) is not None
 
 
 def _tagged_source(notebook: Mapping[str, Any], tag: str = PARAMETERS_TAG) -> str | None:

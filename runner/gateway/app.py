@@ -53,6 +53,8 @@ from runner.system.processes.side_process import SideProcess
 
 FACE = "http"
 """The submitter of requests that name no other."""
+PAGES = frozenset({"/", "/inbox"})
+"""What a browser gets as a page, beside `/jobs/ID` and what is below `/ui/`."""
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")
 MAX_COOKIE_CHARS = 8_000
@@ -162,6 +164,9 @@ class App:
         return json_answer(200, self._metrics.as_json())
 
     def _show_inbox(self) -> HTTPResponse:
+        """The list as a page for who asks for one, and as JSON for programs."""
+        if _coming().is_page:
+            return self._pages.inbox()
         files = waiting.read(self._settings.state) or waiting.WaitingList()
         return json_answer(200, waiting.content_of(files))
 
@@ -327,7 +332,8 @@ def _coming() -> IncomingRequest:
     names = ("host", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "user-agent")
     headers = {name: request.get_header(name) for name in (*names, "authorization")}
     path = request.path
-    is_form, has_page = path.startswith("/ui/"), path == "/" or _JOB.fullmatch(path) is not None
+    is_form = path.startswith("/ui/")
+    has_page = path in PAGES or _JOB.fullmatch(path) is not None
     is_wanted = _wants_page()
     return IncomingRequest(
         headers={name: value for name, value in headers.items() if value is not None},

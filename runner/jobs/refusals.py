@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ErrorType, Failure, Refused
-from runner.contract.parameters import unknown_parameters
+from runner.contract.parameters import texts_for_numbers, unknown_parameters
 from runner.contract.request import Form, read_request
 from runner.execution.environment import clean_environment
 from runner.execution.job.kernelspecs import installed_kernels
@@ -79,7 +79,8 @@ def forecast(
     if unknown is not None and settings.execution.unknown_parameters == "refuse":
         found.append(Failure(error_type=ErrorType.INVALID_PARAMETERS, message=unknown))
         unknown = None
-    return Forecast(tuple(found), () if unknown is None else (unknown,))
+    text = None if checked is None else texts_for_numbers(notebook, checked.parameters)
+    return Forecast(tuple(found), tuple(one for one in (text, unknown) if one is not None))
 
 
 def _bytes_of(given: Source, settings: Settings) -> bytes:

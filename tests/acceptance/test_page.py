@@ -131,11 +131,13 @@ def test_a_program_still_gets_json(program: Program, accept: str | None) -> None
 def test_a_browser_gets_the_page(program: Program) -> None:
     """At `/` and at a job; health stays JSON at its own address."""
     job_id = run(program, notebook=notebook("1"))
-    for path in ("/", f"/jobs/{job_id}", "/ui/library", "/ui/run"):
+    for path in ("/", f"/jobs/{job_id}", "/ui/library", "/ui/run", "/inbox", "/ui/inbox"):
         answer = ask(program, path)
         assert (answer.status_code, path) == (200, path)
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert ask(program, "/healthz").headers["Content-Type"] == "application/json"
+    assert "Nothing stays in the inbox" in ask(program, "/inbox").text
+    assert requests.get(f"{program.url}/inbox", timeout=30).json()["files"] == []
 
 
 def test_an_address_that_was_typed_without_ui_leads_to_the_page(program: Program) -> None:

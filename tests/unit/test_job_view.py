@@ -204,3 +204,19 @@ def test_of_many_workers_the_first_are_shown_and_all_are_counted() -> None:
     assert found is not None
     assert (found.in_all, found.slots, found.running) == (57, 114, 57)
     assert [one.host for one in found.workers] == [f"node-{n:03}" for n in range(SHOWN_WORKERS)]
+
+
+@pytest.mark.parametrize(
+    ("status", "titles"),
+    [
+        (Status.FAILED, ("What went wrong", "Notebook, as far as it ran")),
+        (Status.TIMED_OUT, ("What went wrong", "Notebook, as far as it ran")),
+        (Status.CANCELLED, ("Why it ended", "Notebook, as far as it ran")),
+        (Status.REJECTED, ("Why it was not run", "Notebook (it did not run)")),
+        (Status.SUCCEEDED, ("What went wrong", "Executed notebook")),
+    ],
+)
+def test_headings_fit_what_became_of_it(status: Status, titles: tuple[str, str]) -> None:
+    """A job that was refused in its process has been started, and was not run all the same."""
+    view = sight_of(replace(JOB, status=status), REPORT, {})
+    assert (view.trouble_title, view.notebook_title) == titles

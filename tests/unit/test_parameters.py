@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runner.contract.parameters import SHOWN_NAMES, unknown_parameters
+from runner.contract.parameters import SHOWN_NAMES, texts_for_numbers, unknown_parameters
 
 SOURCE = "factor = 2  # times\nregion: str = 'EU'\nwhole: int\nlow, high = 1, 2"
 
@@ -90,3 +90,26 @@ def test_a_thousand_unknown_names_are_one_short_sentence() -> None:
     said = unknown_parameters(notebook("a = 1"), names) or ""
     assert f"{len(names) - SHOWN_NAMES} more" in said
     assert len(said) < 1_500
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "is_told"),
+    [
+        ("n = 3", "5", True),
+        ("n: float = -0.5", "many", True),
+        ("n = 3", 5, False),
+        ("n = '3'", "5", False),
+        ("n: str = 3", "5", False),
+        ("n = True", "5", False),
+        ("n = None", "5", False),
+        ("n = len('x')", "5", False),
+        ("n = 3\nn = int(n)", "5", False),
+        ("m = 3", "5", False),
+    ],
+)
+def test_a_text_for_a_number_is_told(source: str, value: object, is_told: bool) -> None:
+    """Where nothing makes a number of it: `"5" * 2` is no error, and no ten."""
+    said = texts_for_numbers(notebook(source), {"n": value})
+    assert (said is not None) is is_told
+    assert said is None or "`n` is a number in the notebook" in said
+    assert texts_for_numbers(notebook("n <- 3", "r"), {"n": "5"}) is None

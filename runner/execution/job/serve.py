@@ -36,7 +36,7 @@ from runner.contract.outcome import (
     failed,
     refuse,
 )
-from runner.contract.parameters import unknown_parameters
+from runner.contract.parameters import texts_for_numbers, unknown_parameters
 from runner.contract.text import strict_json
 from runner.execution import order as wire
 from runner.execution.environment import activated
@@ -229,7 +229,11 @@ def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become |
     ensure_event_loop().close()
     asyncio.set_event_loop(None)
     if outcome.failure is not None:
-        log.warning("the rehearsal failed: %s", outcome.failure.message)
+        log.warning(
+            "a small notebook that is tried before the first job did not run (%s); jobs may start "
+            "more slowly, and `runner doctor` says whether they run",
+            outcome.failure.message,
+        )
         return []
     modules: Any = json.loads(outcome.results)["modules"]
     return list(modules)
@@ -327,6 +331,8 @@ class _Job:
         Raises:
             Refused: `invalid_parameters`.
         """
+        text = texts_for_numbers(notebook, self._order.parameters)
+        self._warnings.extend(() if text is None else (text,))
         unknown = unknown_parameters(notebook, self._order.parameters)
         if unknown is None:
             return

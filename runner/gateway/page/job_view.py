@@ -101,6 +101,22 @@ class JobView:
         return self.status not in (Status.QUEUED, Status.RUNNING)
 
     @property
+    def trouble_title(self) -> str:
+        """Heading above why it did not succeed: not all of it is anything wrong."""
+        if self.status is Status.REJECTED:
+            return "Why it was not run"
+        is_ended = self.status in (Status.CANCELLED, Status.INTERRUPTED)
+        return "Why it ended" if is_ended else "What went wrong"
+
+    @property
+    def notebook_title(self) -> str:
+        """Heading above the notebook, which may have run to its end, in part, or not at all."""
+        if not self.has_run:
+            return "Notebook (it did not run)"
+        is_whole = self.status is Status.SUCCEEDED
+        return "Executed notebook" if is_whole else "Notebook, as far as it ran"
+
+    @property
     def url(self) -> str:
         """Where its parts lie."""
         return f"/jobs/{self.job_id}"
@@ -152,7 +168,7 @@ def sight_of(
         has_report=report is not None,
         has_notebook=bool(content.get("output_nb")) and is_paper,
         has_bytes=bool(content.get("output_nb")) and not is_paper,
-        has_run=job.started_at is not None,
+        has_run=job.started_at is not None and job.status is not Status.REJECTED,
         is_pruned=report is None and job.state is State.CLOSED,
         can_run_again=asked is not None and job.place is not Place.PRUNED and not was_none,
     )

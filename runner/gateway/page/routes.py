@@ -35,6 +35,7 @@ from runner.jobs.record import Question
 from runner.jobs.submissions import NotebookChanged
 from runner.jobs.submit import cancel
 from runner.state.jobs import State
+from runner.state.locks import holder_of
 
 JOBS_A_PAGE = 25
 CLOSING_SECONDS = 1.0
@@ -62,7 +63,7 @@ class Pages:
         ways: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "/ui/events", self._events),
             ("GET", "/ui/library", self._show_library),
-            ("GET", "/ui/inbox", self._show_inbox),
+            ("GET", "/ui/inbox", self.inbox),
             *self._asking.routes(),
             ("POST", "/ui/jobs/<job_id>/cancel", self._cancel),
             ("POST", "/ui/jobs/<job_id>/retry", self._retry),
@@ -108,9 +109,17 @@ class Pages:
         """One job."""
         return self._page("job.html", here="", job=self._sight(job_id), now=datetime.now(UTC))
 
-    def _show_inbox(self) -> HTTPResponse:
-        found = waiting.read(self._settings.state) or waiting.WaitingList()
-        return self._page("inbox.html", here="inbox", found=found, now=datetime.now(UTC))
+    def inbox(self) -> HTTPResponse:
+        """What stays in the inbox, and what to do about it."""
+        known = waiting.read(self._settings.state)
+        return self._page(
+            "inbox.html",
+            here="inbox",
+            found=known or waiting.WaitingList(),
+            is_known=known is not None,
+            is_watched=holder_of(self._settings.inbox) is not None,
+            now=datetime.now(UTC),
+        )
 
     # The overview
 
