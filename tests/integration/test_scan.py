@@ -32,7 +32,7 @@ class World:
     now: float = 0.0
 
     def scan(self, room: int = 1000) -> Scan:
-        found = self.inbox.scan(room)
+        found = self.inbox.scan(room) if room else self.inbox.scan_cancels()
         for drop in found.drops:
             drop.release()
         return found

@@ -77,7 +77,8 @@ class Reception:
             OSError: the inbox is not there.
             OutboxGone: nothing may leave the inbox while its results have nowhere to go.
         """
-        scan = self._inbox.scan(0 if only_cancels else self._allowance.left())
+        room = 0 if only_cancels else self._allowance.left()
+        scan = self._inbox.scan(room) if room > 0 else self._inbox.scan_cancels()
         try:
             self._late_settings.warn(scan.lone_settings)
             claims = self._claiming.claim(scan)

@@ -86,7 +86,7 @@ class Inbox:
         self._inspection.close()
 
     def scan(self, room: int) -> Scan:
-        """Look at everything; return one batch of drops, at most `room`, the oldest first.
+        """Look at everything; return one batch of drops, the oldest first: at most `room`, above 0.
 
         One listing serves many batches, so that 100,000 files are listed once and not a thousand
         times. Claim folders come first, and abandoned ones are returned alone: settings in them go
@@ -95,8 +95,6 @@ class Inbox:
         Raises:
             OSError: the inbox itself is not there or cannot be read.
         """
-        if room <= 0:
-            return self._scan_cancels()
         if not self._listed:
             self._list()
         drops: list[Drop] = []
@@ -140,8 +138,12 @@ class Inbox:
         self.conclude()
         return min(self._waits, default=None)
 
-    def _scan_cancels(self) -> Scan:
-        """Look only for cancels, which make room: this lists the folder anew each time."""
+    def scan_cancels(self) -> Scan:
+        """Look only for cancels, which make room: this lists the folder anew each time.
+
+        Raises:
+            OSError: the inbox itself is not there or cannot be read.
+        """
         self._listed.clear()
         groups = self._groups()
         cancels = [g for g in groups if {s.suffix for s in g.files} == {".cancel"}]
