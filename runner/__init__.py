@@ -2,6 +2,6 @@
 
 from runner.system.lazy_grammar import put_off
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 put_off()
