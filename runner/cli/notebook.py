@@ -96,9 +96,10 @@ def run(
 @with_request
 @with_settings
 def check(settings: Settings, notebook: str, request: dict[str, Any]) -> None:
-    """Say why the runner would refuse NOTEBOOK, without running it; - is standard input.
+    """Say why the runner would refuse NOTEBOOK, without running it.
 
-    And of what it would warn. Ends with 0, or with 3 if it would refuse.
+    Say also of what it would warn. NOTEBOOK may be - for standard input. Ends with 0, or with 3 if
+    the runner would refuse it.
     """
     from runner.jobs.refusals import forecast
 
