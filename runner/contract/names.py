@@ -6,6 +6,7 @@ Plain names stay as they are, all others become safe, short and distinct. Never 
 import hashlib
 import re
 import unicodedata
+from datetime import date
 
 MAX_COMPONENT_BYTES = 200
 """A folder or file name has 255 bytes; suffixes such as `.result.json` need room beside it."""
@@ -25,8 +26,11 @@ _DEVICE = re.compile(
 
 _OF_HISTORY = re.compile(r"([0-9a-f]{32}|unknown-\d{8}T\d{6})", re.IGNORECASE)
 """Names of runs in the history: no job's name may be one, nor lie in one."""
-_UNNAMED = re.compile(r"http/\d{4}-\d\d-\d\d(/[0-9a-f]{32})?")
-"""Name of an HTTP request without one: `http/DATE/JOB_ID`; no job may be `http/DATE`."""
+MADE_NAMES = "http"
+"""The folder of requests to which nobody gave a name: their jobs are `http/DATE/JOB_ID`."""
+_DAY = "/[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_MADE_FOLDER = re.compile(rf"{MADE_NAMES}({_DAY})?")
+_MADE_NAME = re.compile(rf"({MADE_NAMES}{_DAY}/[0-9a-f]{{8}})[0-9a-f]{{24}}")
 
 
 def job_name(path: str) -> str:
@@ -38,10 +42,9 @@ def job_name(path: str) -> str:
     job's output. So do names below another one that look like one of its earlier runs in the
     history.
     """
-    unnamed = _UNNAMED.fullmatch(path)
-    if unnamed and unnamed[1]:
+    if is_made_name(path):
         return path
-    if unnamed:
+    if is_made_folder(path) and "/" in path:
         return f"{path}-{_digest(path)}"
     *folders, last = path.split("/")
     safe = [*(_safe(part, is_folder=True) for part in folders), _safe(last, is_folder=False)]
@@ -50,6 +53,27 @@ def job_name(path: str) -> str:
     if len(name.encode()) <= MAX_NAME_BYTES:
         return name
     return f"{_cut(safe[-1], KEPT_BYTES)}-{_digest(path)}"
+
+
+def made_name(day: date, job_id: str) -> str:
+    """Name a job to which nobody gave a name, by the day of its request in UTC."""
+    return f"{MADE_NAMES}/{day:%Y-%m-%d}/{job_id}"
+
+
+def is_made_name(name: str) -> bool:
+    """Tell whether nobody gave a job its name."""
+    return _MADE_NAME.fullmatch(name) is not None
+
+
+def is_made_folder(path: str) -> bool:
+    """Tell whether this is a folder of such names: `http` or `http/DATE`."""
+    return _MADE_FOLDER.fullmatch(path) is not None
+
+
+def shown_name(name: str) -> str:
+    """Cut a name that nobody chose to what tells it from others."""
+    match = _MADE_NAME.fullmatch(name)
+    return name if match is None else f"{match[1]}…"
 
 
 def job_names(path: str) -> tuple[str, ...]:

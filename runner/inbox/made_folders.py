@@ -6,19 +6,16 @@ keeps no marks, only the folders of requests without a name (`http/DATE`) are kn
 
 import logging
 import os
-import re
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from runner.contract.names import MADE_NAMES, is_made_folder
 from runner.system.files.disk import Disk
 
 log = logging.getLogger(__name__)
 
-MADE_NAMES = "http"
-"""The folder of requests to which nobody gave a name; in it there is one for each day."""
 MARK = "user.inbox_runner.made"
-_OURS = re.compile(rf"{MADE_NAMES}(/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})?")
 
 
 def make(inbox: Path, folder: Path, why: str, disk: Disk) -> None:
@@ -69,6 +66,6 @@ class MadeFolders:
             folder = folder.parent
 
     def _is_ours(self, folder: Path) -> bool:
-        if _OURS.fullmatch(folder.relative_to(self._inbox).as_posix()):
+        if is_made_folder(folder.relative_to(self._inbox).as_posix()):
             return folder.is_dir() and not folder.is_symlink()
         return self._disk.has_mark(folder, MARK)

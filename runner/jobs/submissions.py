@@ -14,10 +14,10 @@ from typing import Any
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import id_of_cause
+from runner.contract.names import is_made_name, made_name
 from runner.contract.outcome import ErrorType, Refused
 from runner.contract.request import Request
 from runner.inbox.library import library_reader
-from runner.inbox.made_folders import MADE_NAMES
 from runner.jobs import submit
 from runner.jobs.body import Asked
 from runner.jobs.problem import Problem, ProblemType, gone, unavailable
@@ -145,8 +145,8 @@ class Runs:
             self._check_library(job, str(request["notebook"]), as_it_is_now)
         request.pop("id", None)
         request["submitted_by"] = face
-        made = job.name.startswith(f"{MADE_NAMES}/") and job.name.endswith(job_id)
-        return self._write(Asked(request, None if made else job.name, None), submit.new_job_id())
+        name = None if is_made_name(job.name) else job.name
+        return self._write(Asked(request, name, None), submit.new_job_id())
 
     def _check_library(self, job: Job, path: str, as_it_is_now: bool) -> None:
         """A retry runs what the job ran. A notebook of the library runs where it lies, or not.
@@ -209,7 +209,7 @@ class Runs:
             raise Problem(ProblemType.QUEUE_FULL, message, 10)
         if is_astray(self._settings.inbox, self._settings.state):
             raise unavailable("The runner waits for its inbox, which may be a lost mount.")
-        job = Submitted(job_id, asked.name or _made_name(job_id))
+        job = Submitted(job_id, asked.name or made_name(datetime.now(UTC), job_id))
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -226,11 +226,6 @@ class Runs:
         limit = self._settings.limits.notebook_mb
         if len(content) > limit * MEGABYTE:
             raise too_large(limit)
-
-
-def _made_name(job_id: str) -> str:
-    """The name of a job to which nobody gave one."""
-    return f"{MADE_NAMES}/{datetime.now(UTC):%Y-%m-%d}/{job_id}"
 
 
 def too_large(limit_mb: float) -> Problem:

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from runner.contract.names import shown_name
 from runner.contract.outcome import Status
-from runner.gateway.page.format import STATUS_WORDS, age, duration, plural, shown_name, size, when
+from runner.gateway.page.format import STATUS_WORDS, age, duration, plural, size, when
 
 NOW = datetime.fromisoformat("2026-11-25T12:00:00+00:00")
 

@@ -3,7 +3,6 @@
 Pure rules over values. Renders nothing, and reads no clock.
 """
 
-import re
 from datetime import UTC, datetime
 
 from runner.contract.outcome import Status
@@ -18,18 +17,11 @@ STATUS_WORDS = {
     Status.INTERRUPTED: "Interrupted",
     Status.REJECTED: "Rejected",
 }
-_MADE_NAME = re.compile(r"(http/\d{4}-\d\d-\d\d/[0-9a-f]{8})[0-9a-f]{24}")
 
 
 def status_word(status: str) -> str:
     """What a status is called."""
     return STATUS_WORDS[Status(status)]
-
-
-def shown_name(name: str) -> str:
-    """A job's name; one that nobody chose is cut to what tells it from others."""
-    found = _MADE_NAME.fullmatch(name)
-    return name if found is None else f"{found[1]}…"
 
 
 def duration(seconds: float | None) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from runner.contract.names import is_made_name, shown_name
 from runner.contract.outcome import ErrorType, Status, cells_in_words
 from runner.contract.request import Kind, kind_of
 from runner.contract.text.strict_json import StrictJsonError, loads
-from runner.gateway.page.format import duration, shown_name
+from runner.gateway.page.format import duration
 from runner.gateway.page.result_views import Shown, json_text, shown
 from runner.state.jobs import Job, Place, State, seconds_between
 
@@ -89,6 +90,11 @@ class JobView:
     has_run: bool = False
     is_pruned: bool = False
     can_run_again: bool = False
+
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody chose its name, so that there may be other runs of it."""
+        return not is_made_name(self.name)
 
     @property
     def shown_name(self) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from runner.config import Settings
+from runner.contract.names import shown_name
 from runner.contract.outcome import Status
-from runner.gateway.page.format import duration, plural, shown_name
+from runner.gateway.page.format import duration, plural
 from runner.jobs.health import Health, examine
 from runner.jobs.problem import Problem, ProblemType
 from runner.jobs.record import Question, Record, listed

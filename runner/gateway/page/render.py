@@ -14,6 +14,7 @@ from bottle import HTTPResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runner import __version__
+from runner.contract.names import shown_name
 from runner.gateway.http.answers import HEADERS
 from runner.gateway.http.negotiation import VARY
 from runner.gateway.page import format as words
@@ -67,7 +68,7 @@ def _environment() -> Environment:
         "size": words.size,
         "word": words.status_word,
         "plural": words.plural,
-        "shown_name": words.shown_name,
+        "shown_name": shown_name,
     }
     environment.globals |= {
         "version": __version__,

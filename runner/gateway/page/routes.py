@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from bottle import HTTPResponse, request
 
+from runner.contract.names import shown_name
 from runner.contract.outcome import ErrorType, Status
 from runner.gateway.http import session
 from runner.gateway.http.access import Access, IncomingRequest
@@ -22,7 +23,6 @@ from runner.gateway.http.answers import HEADERS, Seated, has_left, plainly, see_
 from runner.gateway.http.forms import posted, texts
 from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, headers_of, status_of
 from runner.gateway.page import render
-from runner.gateway.page.format import shown_name
 from runner.gateway.page.job_view import JobView, sight_of, submitted
 from runner.gateway.page.overview import Overview
 from runner.gateway.page.result_views import Grid, grid_of, json_text

@@ -11,7 +11,7 @@ from typing import Any
 from bottle import HTTPResponse, request
 
 from runner.config import MEGABYTE, Settings
-from runner.contract.names import job_name
+from runner.contract.names import is_made_name, job_name
 from runner.contract.notebook import check, parse
 from runner.contract.outcome import ErrorType, Refused, refuse
 from runner.contract.parameters import parameters_of
@@ -148,7 +148,7 @@ class Asking:
         if job_id is None:
             return ""
         name = self._record.name_of(job_id)
-        return "" if name.startswith("http/") and name.endswith(job_id) else name
+        return "" if is_made_name(name) else name
 
     def _document(self, source: Mapping[str, str]) -> Mapping[str, Any]:
         """The notebook that a form is about: of the library, of a job, or in the form itself.

@@ -17,11 +17,11 @@ from anyio import CapacityLimiter, from_thread, to_thread
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import JOB_ID
+from runner.contract.names import MADE_NAMES
 from runner.contract.outcome import ErrorType, Status, refuse
 from runner.contract.request import library_path
 from runner.inbox import unclaimed as waiting
 from runner.inbox.library import as_spelt, library_reader
-from runner.inbox.made_folders import MADE_NAMES
 from runner.jobs.backend import backend_of
 from runner.jobs.body import Asked, read_body
 from runner.jobs.health import Health, examine
