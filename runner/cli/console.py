@@ -99,7 +99,10 @@ def _traceback(lines: Sequence[str]) -> list[str]:
 
 def _headline(report: Mapping[str, JsonValue]) -> str:
     """Write `loan succeeded in 0.7 s, 5 of 5 cells, job 9a1023f7`."""
-    said = f"{report['name']} {report['status']} in {report['duration_seconds']} s"
+    seconds = report["duration_seconds"]
+    if isinstance(seconds, int | float):
+        seconds = f"{seconds:.2g}" if seconds < 1 else f"{seconds:.1f}"
+    said = f"{report['name']} {report['status']} in {seconds} s"
     how_far = cells_in_words(report)
     if how_far:
         said += f", {how_far}"

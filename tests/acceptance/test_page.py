@@ -430,6 +430,21 @@ def test_a_failing_job_shows_its_cell_and_traceback(page: "Page", program: Progr
     assert "before" in page.locator(".result").inner_text()
 
 
+def test_a_long_margin_leaves_no_gap_above_the_notebook(
+    browser: "Browser", program: Program
+) -> None:
+    """What stands beside it may be longer than a short error; the notebook follows the error."""
+    job_id = run(program, notebook=notebook("import no_such_module_q"))
+    for page in pages(browser, program, viewport={"width": 1280, "height": 800}):
+        page.goto(f"/jobs/{job_id}")
+        assert page.get_by_role("heading", name="Why it was not run").is_visible()
+        gap = page.evaluate(
+            "document.querySelector('.paper').getBoundingClientRect().top"
+            " - document.querySelector('.trouble').getBoundingClientRect().bottom"
+        )
+        assert 0 < gap < 30
+
+
 def test_a_long_line_widens_no_page(browser: "Browser", program: Program) -> None:
     """A failing line, a name and a message of any length stay within 360 pixels."""
     line = "raise KeyError('" + "k" * 150 + "')  # " + "and so on " * 30

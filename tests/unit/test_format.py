@@ -6,7 +6,15 @@ import pytest
 
 from runner.contract.names import shown_name
 from runner.contract.outcome import Status
-from runner.gateway.page.format import STATUS_WORDS, age, duration, plural, size, when
+from runner.gateway.page.format import (
+    STATUS_WORDS,
+    age,
+    duration,
+    plural,
+    size,
+    when,
+    with_code,
+)
 
 NOW = datetime.fromisoformat("2026-11-25T12:00:00+00:00")
 
@@ -15,7 +23,8 @@ NOW = datetime.fromisoformat("2026-11-25T12:00:00+00:00")
     ("seconds", "text"),
     [
         (None, "–"),
-        (0, "0.00 s"),
+        (0, "0 s"),
+        (0.006, "0.01 s"),
         (0.654, "0.65 s"),
         (1, "1.0 s"),
         (9.94, "9.9 s"),
@@ -87,3 +96,9 @@ def test_counts_agree_with_their_noun() -> None:
     """One run, two runs."""
     assert [plural(n, "run") for n in (0, 1, 1200)] == ["0 runs", "1 run", "1,200 runs"]
     assert plural(2, "entry", "entries") == "2 entries"
+
+
+def test_what_stands_in_backticks_is_code_and_nothing_is_markup() -> None:
+    """A message quotes what a notebook says; one tick alone stays what it is."""
+    assert with_code("`a<b>` is <no> tag") == "<code>a&lt;b&gt;</code> is &lt;no&gt; tag"
+    assert with_code("it's `odd <") == "it&#39;s `odd &lt;"

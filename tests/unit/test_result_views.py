@@ -17,6 +17,7 @@ from runner.gateway.page.result_views import (
     Table,
     Text,
     Value,
+    figure,
     html_table,
     shown,
     view_of,
@@ -202,3 +203,23 @@ def test_cells_are_told_from_scraps() -> None:
 def test_whatever_json_is_shown(value: object) -> None:
     """Nothing that a notebook gives breaks its page."""
     assert view_of(value).kind
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1 / 3, "0.333333"),
+        (0.1 + 0.2, "0.3"),
+        (12.0, "12.0"),
+        (1.5, "1.5"),
+        (-1234567.891, "-1234567.891"),
+        (1e-9 / 3, "3.33333e-10"),
+        (2.5e16, "2.5e+16"),
+        (3, "3"),
+        (True, "true"),
+        (None, "null"),
+    ],
+)
+def test_a_figure_has_six_decimals_at_most(value: object, text: str) -> None:
+    """The result JSON has all of them."""
+    assert figure(value) == text

@@ -5,6 +5,8 @@ Pure rules over values. Renders nothing, and reads no clock.
 
 from datetime import UTC, datetime
 
+from markupsafe import Markup, escape
+
 from runner.contract.outcome import Status
 
 STATUS_WORDS = {
@@ -25,9 +27,11 @@ def status_word(status: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.65 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 1 h`; a dash for none."""
+    """`0 s`, `0.65 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 1 h`; a dash for none."""
     if seconds is None:
         return "–"
+    if seconds < 0.005:
+        return "0 s"
     if seconds < 9.95:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = round(seconds)
@@ -69,6 +73,18 @@ def size(count: int) -> str:
         if amount < 999.5 or unit == "GB":
             return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
     raise AssertionError
+
+
+def with_code(text: str) -> Markup:
+    """A text whose words in backticks are code; where they do not pair, as it is."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    pieces = (
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
+    return Markup("").join(pieces)
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -66,6 +66,7 @@ def _environment() -> Environment:
         "age": words.age,
         "when": words.when,
         "size": words.size,
+        "with_code": words.with_code,
         "word": words.status_word,
         "plural": words.plural,
         "shown_name": shown_name,

@@ -23,6 +23,8 @@ MAX_FIGURE_CHARS = 50
 MAX_WORDS_CHARS = 4_000
 MAX_DECIMALS = 6
 SMALL = 0.001
+LARGE = 1e15
+"""From here on a figure has an exponent."""
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[T ]00:00:00(\.0+)?", re.ASCII)
 _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII
@@ -145,7 +147,7 @@ def view_of(value: Any) -> View:
     if isinstance(value, str):
         is_long = len(value) > 80 or "\n" in value
         return text_view(value) if is_long else Value(value or '""')
-    return Value(_scalar(value), is_figure=isinstance(value, int | float))
+    return Value(figure(value), is_figure=isinstance(value, int | float))
 
 
 def text_view(text: str, most: int = MAX_CHARS) -> Text:
@@ -278,6 +280,16 @@ def _cell(value: Any) -> str:
     return text if len(text) <= MAX_CELL_CHARS else f"{text[:MAX_CELL_CHARS]}…"
 
 
+def figure(value: Any) -> str:
+    """A value as people read it, with six decimals at most; the result JSON has all of them."""
+    if not isinstance(value, float) or abs(value) >= LARGE:
+        return _scalar(value)
+    if 0 < abs(value) < SMALL:
+        return f"{value:.6g}"
+    text = f"{value:.6f}".rstrip("0")
+    return f"{text}0" if text.endswith(".") else text
+
+
 def _scalar(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
@@ -292,7 +304,7 @@ def _fields(value: Mapping[str, Any]) -> Fields | None:
         return None
     return Fields(
         tuple(
-            (str(key), part if isinstance(part, str) else _scalar(part))
+            (str(key), part if isinstance(part, str) else figure(part))
             for key, part in value.items()
         )
     )
