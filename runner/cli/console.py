@@ -53,7 +53,7 @@ def hanging(before: str, text: str, width: int | None) -> list[str]:
 
 
 def _fit(text: str, width: int) -> str:
-    """The text in so many columns, cut in its middle: of names the end tells as much."""
+    """Fit a text into so many columns, cut in its middle: the end of a name matters as much."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     end = (width - 1) // 2

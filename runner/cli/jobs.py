@@ -119,11 +119,11 @@ def inbox(settings: Settings, as_json: bool) -> None:
         )
     elif known is None:
         errors.print("the runner has not looked yet, or its state cannot be read")
-    found = known or waiting.WaitingList()
+    files = known or waiting.WaitingList()
     if as_json:
-        print_json(waiting.content_of(found))
+        print_json(waiting.content_of(files))
         return
-    for one in found.files:
+    for one in files.files:
         path, since = one_line(one.path), one.since[:19].replace("T", " ")
         if sys.stdout.isatty():
             click.echo(f"{click.style(path, bold=True)}  since {since}")
@@ -133,9 +133,9 @@ def inbox(settings: Settings, as_json: bool) -> None:
             click.echo(
                 "\t".join((path, since, str(one.reason), one_line(one.text), one_line(one.advice)))
             )
-    if found.count > len(found.files):
-        errors.print(f"and {found.count - len(found.files)} more")
-    elif known is not None and not found.files:
+    if files.count > len(files.files):
+        errors.print(f"and {files.count - len(files.files)} more")
+    elif known is not None and not files.files:
         errors.print("nothing stays in the inbox")
 
 
@@ -151,10 +151,10 @@ def show(settings: Settings, what: str) -> None:
         content: dict[str, Any]
         content = seen.report.content if seen.report is not None else seen.progress or _row(job)
     else:
-        found = outbox.current(what)
-        if found is None:
+        report = outbox.current(what)
+        if report is None:
             raise NoSuchJob(what)
-        content = found.content
+        content = report.content
     print_json(content)
 
 
@@ -186,16 +186,16 @@ def _reader(settings: Settings) -> LedgerReader:
 
 
 def _find(settings: Settings, what: str) -> Job | None:
-    """The job of an id, of the beginning of one, or the latest of a name."""
+    """Find the job of an id, of the beginning of one, or the latest of a name."""
     reader = _reader(settings)
     if not is_text(what):
         return None
     if JOB_ID.fullmatch(what):
         return reader.job(what)
-    found = reader.latest(what)
-    if found is None and re.fullmatch(r"[0-9a-f]{6,31}", what):
+    job = reader.latest(what)
+    if job is None and re.fullmatch(r"[0-9a-f]{6,31}", what):
         return reader.by_prefix(what)
-    return found
+    return job
 
 
 def _row(job: Job) -> dict[str, Any]:

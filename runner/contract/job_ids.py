@@ -1,7 +1,7 @@
-"""The ids of jobs: what one looks like, and how it follows from a client's key or a job's cause.
+"""Job ids: their form, and their derivation from a client's key or a job's cause.
 
-Ids are derived, never stored beside what they stand for, so the same key or cause gives the same
-job at every start.
+Ids are derived, never stored beside their source, so the same key or cause gives the same job at
+every start.
 """
 
 import hashlib

@@ -173,7 +173,7 @@ class CellCount(Value):
 
 
 def cells_in_words(report: Mapping[str, Any]) -> str:
-    """How far a reported job got: `5 of 5 cells`, `cell 2 of 5 failed`, `cell 2 of 5 was running`.
+    """Say how far a job got: `5 of 5 cells`, `cell 2 of 5 failed`, `cell 2 of 5 was running`.
 
     Empty where that is not known.
     """

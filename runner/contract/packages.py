@@ -1,4 +1,4 @@
-"""What to install for a module that is missing, and what nobody can install.
+"""Names the package to install for a missing module, and modules that nobody can install.
 
 The names are those of each project's own instructions, checked against its metadata on PyPI. A
 module that is not in the table is taken for a package of its own name.
@@ -123,7 +123,7 @@ PACKAGES = {
     "yaml": "PyYAML",
     "zmq": "pyzmq",
 }
-"""By module, with its dots where packages share a first name: what pip installs."""
+"""Package names for pip, by module; with dots if packages share a first name."""
 
 _CLOUD = re.compile(r"google\.cloud\.(\w+)")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")

@@ -39,7 +39,7 @@ _IN_CELLS = (
         "tqdm`, which needs none.",
     ),
 )
-"""By what an exception of a cell says; a module that is missing has its advice in `packages`."""
+"""Advice by the text of a cell's exception; `packages` has the advice on missing modules."""
 
 
 def remedy_of_exception(text: str) -> str | None:

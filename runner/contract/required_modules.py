@@ -18,7 +18,7 @@ from runner.contract.packages import PROVIDED
 MAX_SOURCE_CHARS = 1_000_000
 MAX_NESTING = 10
 MAX_PARTS = 100
-"""Of one package, of which a notebook may import any number of modules."""
+"""Most modules of one package that are noted; a notebook may import any number."""
 MAX_COST = 20_000
 """Most lines of a cell times its magics; beyond it reading takes seconds."""
 

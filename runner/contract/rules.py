@@ -9,7 +9,7 @@ from runner.contract.request import Request
 
 @dataclass(frozen=True)
 class Rules:
-    """Limits of one runner. `memory_mb` is what a run may hold on one machine.
+    """Limits of one runner. `memory_mb` is the most that a run may hold on one machine.
 
     A cluster (`is_cluster`) looks at its workers when there is a job.
     """

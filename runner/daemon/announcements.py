@@ -1,4 +1,4 @@
-"""The daemon's own word on how it is: its pulse, and what stays in the inbox and why."""
+"""Announces the daemon's state: its pulse, and the files that stay in the inbox."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from runner.system.clocks import utc_now
 log = logging.getLogger(__name__)
 
 MOST = 10
-"""So many troubles and notes are named."""
+"""Most troubles and notes that are named."""
 
 
 class Announcements:
@@ -27,7 +27,7 @@ class Announcements:
         self._written: unclaimed.WaitingList | None = None
 
     def write(self, *, is_stopping: bool, inbox_trouble: str | None) -> None:
-        """Say how the daemon is. `inbox_trouble` is why it cannot take requests."""
+        """Write how the daemon is. `inbox_trouble` is why it cannot take requests."""
         parts = self._parts
         workers = parts.execution.workers
         word = pulse.Pulse(
@@ -46,7 +46,7 @@ class Announcements:
             log.debug("no pulse: %s", error)
 
     def remove(self) -> None:
-        """Take both back: the daemon is gone, and knows no more.
+        """Remove both, because the daemon is gone.
 
         Raises:
             OSError
@@ -55,7 +55,7 @@ class Announcements:
         pulse.remove(self._settings.state)
 
     def _troubles(self, is_stopping: bool, inbox_trouble: str | None) -> Iterator[str]:
-        """Why requests are not run and answered as they should be."""
+        """Yield reasons why requests are not run and answered as they should be."""
         parts = self._parts
         if is_stopping:
             yield "it is stopping; requests wait for its start"
@@ -72,7 +72,7 @@ class Announcements:
             yield f"the library {library} {lost}; requests that name it wait"
 
     def _notes(self) -> Iterator[str]:
-        """What others may want to mend, though the runner does its part."""
+        """Yield shortcomings that others may mend, though the runner does its part."""
         parts = self._parts
         if parts.watching.trouble is not None:
             yield parts.watching.trouble
@@ -84,7 +84,7 @@ class Announcements:
         yield from unclaimed.notes_of(parts.inbox.waiting)
 
     def _write_unclaimed(self) -> None:
-        """Say what stays in the inbox, when that is different.
+        """Write the list of the inbox when it has changed.
 
         Raises:
             OSError

@@ -22,11 +22,11 @@ STEADY_SECONDS = 60.0
 END_SECONDS = 8.0
 
 OnLine = Callable[[bytes], None]
-"""Takes a line that the process says, from any thread."""
+"""Receives a line that the process writes, from any thread."""
 
 
 class Companion:
-    """One `python -m runner COMMAND --owner FD`, with `--reports FD` where somebody listens."""
+    """One `python -m runner COMMAND --owner FD`, with `--reports FD` if its lines are read."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Companion:
             self._start()
 
     def close(self) -> None:
-        """Let it see that its owner goes, and wait until it is gone."""
+        """Close its pipe, and wait until it is gone."""
         if self._process is None:
             return
         process = self._process
@@ -123,7 +123,7 @@ def _pipe() -> tuple[int, int]:
 
 
 def _listen(fd: int, on_line: OnLine) -> None:
-    """Give each line that comes, until the process has ended."""
+    """Pass on each line until the process has ended."""
     with open(fd, "rb") as lines:
         for line in lines:
             on_line(line)

@@ -1,7 +1,7 @@
-"""The inbox, the outbox and the library: found at the start, and looked after from then on.
+"""Finds the inbox, the outbox and the library at the start, and checks them from then on.
 
-A lost mount must not be filled underneath, so a folder that was there at an earlier start is waited
-for and never made again.
+A lost mount must not be filled underneath, so the runner waits for a known folder and never makes
+it again.
 """
 
 import logging
@@ -33,10 +33,10 @@ class FolderMissing(Exception):
 
 
 class InboxLock:
-    """The lock of the inbox; taken anew where the folder or its lock file was made anew."""
+    """The lock of the inbox; taken anew if the folder or its lock file was made anew."""
 
     def __init__(self, inbox: Path, what: str, clocks: Clocks) -> None:
-        """`what` says in the lock what this process is.
+        """Lock the inbox. `what` describes this process in the lock.
 
         Raises:
             Owned: another runner has it.
@@ -48,7 +48,7 @@ class InboxLock:
         self._lock = lock_folder(inbox, what, clocks)
 
     def ensure(self) -> None:
-        """Make sure that the inbox that is there now is ours.
+        """Make sure that the present inbox is ours.
 
         Raises:
             Owned, OSError: nothing is taken until it is.
@@ -74,10 +74,10 @@ def lock_folder(folder: Path, what: str, clocks: Clocks) -> Ownership:
 
 
 class Folders:
-    """Knows where the folders were found, and whether they are still there."""
+    """Knows where the folders lay, and whether they are still there."""
 
     def __init__(self, settings: Settings, ledger: Ledger, *, accept: bool) -> None:
-        """With `accept` they are taken where they lie now, whatever mount they were on."""
+        """Recall the folders. With `accept` they are taken where they lie now, on any mount."""
         self._settings = settings
         self._ledger = ledger
         self._accept = accept
@@ -85,10 +85,10 @@ class Folders:
         self._looks = Looks()
 
     def find(self, pause: Callable[[float], bool] | None) -> bool:
-        """Make the folders at the first start; later, wait for one that is missing.
+        """Make the folders at the first start; later, wait for a missing one.
 
-        `pause` waits for some seconds and says whether to go on waiting; without it nothing is
-        waited for. Gives whether all are there.
+        `pause` waits for some seconds and says whether to go on waiting; without it there is no
+        waiting. Returns whether all are there.
 
         Raises:
             FolderMissing: one is not there, and there is no `pause`.
@@ -98,7 +98,7 @@ class Folders:
         return all(self._find(folder, pause) for folder in folders)
 
     def point_of(self, folder: Path) -> str:
-        """Where the mount is on which a folder was found."""
+        """Return the mount point of a folder."""
         return self._anchors[folder].point
 
     def trouble(self, folder: Path) -> str | None:
@@ -106,7 +106,7 @@ class Folders:
         return self._anchors[folder].trouble()
 
     def library_trouble(self) -> str | None:
-        """Say the same of the library by a look made aside: its mount may never answer."""
+        """Say the same of the library, by a call made aside: its mount may never answer."""
         anchor = self._anchors[self._settings.notebooks]
         try:
             return self._looks.ask("library", anchor.trouble, LIBRARY_SECONDS)
@@ -114,7 +114,7 @@ class Folders:
             return str(no_answer)
 
     def remember_mounts(self) -> None:
-        """Keep for the next start where each folder is now, should its mount be late then."""
+        """Record the mount of each folder for the next start, when it may be late."""
         for anchor in self._anchors.values():
             if anchor.trouble() is None:
                 self._remember(anchor)
@@ -148,7 +148,7 @@ class Folders:
 
 
 def _seek(folder: Path, point: str | None, is_new: bool) -> tuple[Anchor, str | None]:
-    """Find a folder's mount, and why it is not to be used now. One that is new is made."""
+    """Find a folder's mount, and why it cannot be used now. Make a new folder."""
     if is_new:
         folder.mkdir(parents=True, exist_ok=True)
     anchor = Anchor(folder, point)

@@ -1,6 +1,6 @@
-"""The daemon's part in telling followers: keeps their companion, and records what it says.
+"""The daemon's part for followers: keeps their companion, and records its settlements.
 
-The companion does the telling; nothing that a follower does can hold up the loop.
+The companion delivers; nothing that a follower does can hold up the loop.
 """
 
 import logging
@@ -22,7 +22,7 @@ BEHIND_SECONDS = 60.0
 
 
 class Following:
-    """Whatever follows this ledger. `put` takes a settlement to the loop, from any thread."""
+    """Keeps the followers of this ledger. `put` takes a settlement to the loop, from any thread."""
 
     def __init__(
         self,
@@ -44,30 +44,30 @@ class Following:
         return self._companion.pids
 
     def keep(self) -> None:
-        """Have the companion run while there is somebody to tell."""
+        """Keep the companion running while there is something to deliver."""
         if self._followers:
             self._companion.keep()
 
     def close(self) -> None:
-        """End the companion; what is not delivered waits for the next start."""
+        """End the companion; undelivered rows wait for the next start."""
         self._companion.close()
 
     def record(self, what: Settlement) -> None:
-        """Record a settlement; one that the ledger cannot take now is said again."""
+        """Record a settlement; the companion repeats one that the ledger cannot take now."""
         try:
             self._ledger.settle(what)
         except sqlite3.OperationalError as error:
             log.debug("a settlement is not recorded: %s", error)
 
     def bound(self) -> None:
-        """Forget what nobody follows any more, and what is too much."""
+        """Drop rows of former followers, and the surplus of all others."""
         lost = self._ledger.bound_deliveries(self._followers)
         if lost:
             self._lost += lost
             log.warning("%s", _lost_in_words(lost))
 
     def notes(self) -> Iterator[str]:
-        """Which followers are behind, and why."""
+        """Notes on the followers that are behind, and why."""
         if self._followers:
             for backlog in self._ledger.backlogs():
                 if self._is_behind(backlog):

@@ -1,4 +1,4 @@
-"""Looks into the inbox when it is time, and has what is there accepted and started."""
+"""Looks into the inbox when it is time, and has its drops accepted and started."""
 
 import logging
 import shutil
@@ -16,11 +16,11 @@ from runner.system.clocks import Clocks
 log = logging.getLogger(__name__)
 
 BURST_SECONDS = 0.01
-"""A burst of events is one scan, this long after the first."""
+"""A burst of events is one scan, this long after the first event."""
 
 
 class DiskFull(Exception):
-    """There is too little space for more requests: `folder, needed_mb`."""
+    """The disk has too little space for more requests: `folder, needed_mb`."""
 
     def __str__(self) -> str:
         return (
@@ -30,7 +30,7 @@ class DiskFull(Exception):
 
 
 class Looking:
-    """When to look, and the look itself. Events, the timer and the start all lead to the same."""
+    """Decides when to look, and looks. Events, the timer and the start all lead to one scan."""
 
     def __init__(self, settings: Settings, parts: Parts, clocks: Clocks) -> None:
         self._settings = settings
@@ -40,10 +40,10 @@ class Looking:
         self._look_at = 0.0
         self._has_backlog = False
         self.trouble: str | None = None
-        """Why no request can be taken now."""
+        """Reason why no request can be taken now."""
 
     def wake(self) -> None:
-        """Something may have changed."""
+        """Note that something may have changed."""
         self._woken_at = self._woken_at or self._clocks.seconds()
 
     def look_now(self) -> None:
@@ -51,7 +51,7 @@ class Looking:
         self._look_at = self._clocks.seconds()
 
     def due(self) -> Iterator[float]:
-        """When to look, on the clock."""
+        """Return the times of the next looks, on the clock."""
         yield self._look_at
         if self._woken_at is not None:
             yield self._woken_at + BURST_SECONDS
@@ -59,8 +59,8 @@ class Looking:
     def look(self) -> None:
         """Take one batch out of the inbox.
 
-        Nobody listens for events while there is another batch, since each claim would be five of
-        them. What came meanwhile is found by one more look, made when somebody listens again.
+        While there is another batch, nobody listens for events, because each claim would be five of
+        them. One more look, after listening begins again, finds the meantime's drops.
         """
         self._woken_at = None
         began = self._clocks.seconds()
@@ -85,7 +85,7 @@ class Looking:
         self._plan(received, regular, began)
 
     def _plan(self, received: Received, regular: float, began: float) -> None:
-        """Say when to look again; a look that took long is not repeated at once."""
+        """Decide when to look again; a slow look is not repeated at once."""
         again = received.batch.look_again
         had_backlog, self._has_backlog = self._has_backlog, again == 0
         if self._has_backlog:
@@ -95,9 +95,9 @@ class Looking:
         at_once = self._has_backlog or had_backlog
         self._look_at = now + (0.0 if at_once else max(soon, now - began))
 
-    def _say(self, trouble: Exception | None) -> None:
-        """Log it once; what is said last stands in the pulse."""
-        text = None if trouble is None else str(trouble)
+    def _say(self, error: Exception | None) -> None:
+        """Log a reason once; the pulse has the last one."""
+        text = None if error is None else str(error)
         if text is None and self.trouble is not None:
             log.info("taking requests again")
         if text is not None and text != self.trouble:
@@ -105,7 +105,7 @@ class Looking:
         self.trouble = text
 
     def _disk_full(self) -> DiskFull | None:
-        """While there is space left, what was accepted has a place for its outcome."""
+        """Check for space, so that every accepted job has a place for its outcome."""
         state, needed = self._settings.state, self._settings.limits.free_mb
         free = shutil.disk_usage(state).free
         return DiskFull(str(state), needed) if free < needed * MEGABYTE else None

@@ -1,6 +1,6 @@
-"""The one loop of a runner: takes what came, starts what may, publishes what is over, and waits.
+"""The one loop of a runner: accepts, starts, publishes, and waits.
 
-Owns the order of these. Knows none of the rules of what it calls.
+Owns the order of these. Knows none of the rules of its parts.
 """
 
 import logging
@@ -62,14 +62,14 @@ class Daemon:
 
 @dataclass
 class _Timer:
-    """What is due every so many seconds."""
+    """A chore that is due every so many seconds."""
 
     clock: Callable[[], float]
     seconds: float
     at: float = 0.0
 
     def is_due(self) -> bool:
-        """Say whether it is time, and count from now on anew."""
+        """Say whether it is time, and restart the count."""
         now = self.clock()
         if now < self.at:
             return False
@@ -78,7 +78,7 @@ class _Timer:
 
 
 class Loop:
-    """Goes round until it is over."""
+    """Repeats its work until it is over."""
 
     def __init__(
         self, settings: Settings, options: Options, backing: Backing, parts: Parts, mailbox: Mailbox
@@ -102,18 +102,18 @@ class Loop:
         self._tidy = _Timer(self._clock, TIDY_SECONDS)
 
     def run(self) -> None:
-        """Go round until told to stop, or until the goal is reached."""
+        """Repeat until told to stop, or until the goal is reached."""
         while not self._is_over():
             self._go_round()
 
     def announce(self) -> None:
-        """Say how the runner is."""
+        """Announce how the runner is."""
         self._announcements.write(
             is_stopping=self._stopping.has_begun, inbox_trouble=self._looking.trouble
         )
 
     def fall_silent(self) -> None:
-        """Take back what was said: the runner is gone.
+        """Remove the announcements, because the runner is gone.
 
         Raises:
             OSError
@@ -121,7 +121,7 @@ class Loop:
         self._announcements.remove()
 
     def _go_round(self) -> None:
-        """One round. Nothing that goes wrong in it may end the daemon."""
+        """Do one iteration. No error in it may end the daemon."""
         try:
             self._turn()
             if not self._is_over():
@@ -166,7 +166,7 @@ class Loop:
             self._parts.following.keep()
 
     def _seconds_until_due(self) -> float:
-        """How long the loop may sleep, if no mail comes."""
+        """Return how long the loop may sleep, if no mail comes."""
         now = self._clock()
         due = [self._tidy.at - now]
         if self._finished:
@@ -206,17 +206,17 @@ class Loop:
                 self._pulse.at = 0.0
 
     def _hangs_up(self) -> bool:
-        """Whether SIGHUP is to end this runner, rather than to renew what kernels come from."""
+        """Return whether SIGHUP ends this runner, rather than renewing the kernels' template."""
         return self._options.goal is not None or self._mailbox.is_left_alone
 
     def _renew(self) -> None:
-        """SIGHUP: import everything anew that kernels are forked from."""
+        """On SIGHUP, import everything anew for the kernels to come."""
         if not self._stopping.has_begun:
             log.info("SIGHUP: importing everything anew for the kernels to come")
             self._execution.renew()
 
     def _finish(self) -> None:
-        """Seal what has come back; while the ledger cannot take it, it is kept and tried again."""
+        """Seal the finished jobs; if the ledger cannot take one, keep it and try again."""
         while self._finished:
             try:
                 self._dispatch.finish(self._finished[0])

@@ -1,4 +1,4 @@
-"""What the loop is told by other threads and by signals, and how it waits for that."""
+"""The messages of other threads and of signals to the loop, and the wait for them."""
 
 import os
 import queue
@@ -20,12 +20,12 @@ class Woken:
 
 @dataclass(frozen=True)
 class Changed:
-    """There may be other workers, or other troubles."""
+    """The workers or the troubles may have changed."""
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """A job is so far."""
+    """A job has made progress."""
 
     job_id: str
     progress: Progress
@@ -50,7 +50,7 @@ class Mailbox:
 
     @property
     def is_left_alone(self) -> bool:
-        """Whether the terminal has closed in which this was started: nobody can stop us later."""
+        """Whether the starting terminal has closed, so that nobody can stop us later."""
         return self._in_terminal and not os.isatty(2)
 
     def put(self, message: Message) -> None:
@@ -58,7 +58,7 @@ class Mailbox:
         self._queue.put(message)
 
     def read(self, seconds: float) -> list[Message]:
-        """Wait for a message so long, then give all there are."""
+        """Wait so long for a message, then return all of them."""
         messages: list[Message] = []
         with suppress(queue.Empty):
             first = self._queue.get(timeout=seconds) if seconds else self._queue.get_nowait()
@@ -69,7 +69,7 @@ class Mailbox:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Make SIGTERM, SIGINT and SIGHUP messages, for as long as this runs."""
+        """Turn SIGTERM, SIGINT and SIGHUP into messages within this block."""
 
         def tell(number: int, _frame: FrameType | None) -> None:
             self.put(Signalled(number))

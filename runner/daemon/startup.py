@@ -1,7 +1,7 @@
-"""Opens everything that the loop works with, in the order in which it is safe to.
+"""Opens everything that the loop works with, in a safe order.
 
-Owns the folders, ends what an earlier start left behind, and introduces inbox, ledger, execution
-and outbox to each other.
+Owns the folders, ends processes of an earlier start, and connects inbox, ledger, execution and
+outbox.
 """
 
 import logging
@@ -50,12 +50,12 @@ from runner.system.processes.threads import Threads
 log = logging.getLogger(__name__)
 
 SYNCS = 8
-"""Folders that are synced at a time: a disk waits for several as long as for one."""
+"""How many folders are synced at a time: a disk waits for several as long as for one."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What an embedded runner is for: one job, by its path in the inbox; it ends with that job."""
+    """The goal of an embedded runner: one job, by its path in the inbox; it ends with that job."""
 
     path: str
     job_id: str
@@ -63,7 +63,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Options:
-    """What this start is for, and whether the gateway runs beside it."""
+    """The purpose of this start, and whether the gateway runs beside it."""
 
     goal: Goal | None = None
     gateway: bool = False
@@ -73,7 +73,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Backing:
-    """What the runner stands on: disk, ledger, execution and clocks, which tests replace."""
+    """The basis of the runner, which tests replace: disk, ledger, execution and clocks."""
 
     disk: Disk = field(default_factory=Disk)
     open_ledger: Callable[[Path], Ledger] = Ledger
@@ -83,7 +83,7 @@ class Backing:
 
 @dataclass(frozen=True)
 class Parts:
-    """All that the loop works with."""
+    """The parts that the loop works with."""
 
     ledger: Ledger
     folders: Folders
@@ -100,7 +100,7 @@ class Parts:
 
 
 class Startup:
-    """One start of a runner. What it opens is closed by the stack that `open` is given."""
+    """One start of a runner. The stack given to `open` closes everything."""
 
     def __init__(
         self, settings: Settings, options: Options, backing: Backing, mailbox: Mailbox
@@ -112,7 +112,7 @@ class Startup:
         self._what = "runner serve" if options.goal is None else "runner run"
 
     def open(self, stack: ExitStack) -> Parts | None:
-        """Open everything; None if it was told to stop meanwhile.
+        """Open everything; None if told to stop meanwhile.
 
         Raises:
             Owned: another runner has the folders.
@@ -141,7 +141,7 @@ class Startup:
         return parts
 
     def say_ready(self) -> None:
-        """Log where it watches, and what may be too much for this machine."""
+        """Log the folders, and a warning if this machine may be too small."""
         settings = self._settings
         if settings.execution.is_cluster:
             where = f"on the cluster at {settings.execution.dask.address}"
@@ -153,7 +153,7 @@ class Startup:
         log.info("watching %s, results go to %s, %s", settings.inbox, settings.outbox, where)
 
     def _pause(self, seconds: float) -> bool:
-        """Wait; gives whether nobody said to stop. A terminal that closes says so by SIGHUP."""
+        """Wait; return whether to go on. A terminal that closes sends SIGHUP."""
         numbers = [one.number for one in self._mailbox.read(seconds) if isinstance(one, Signalled)]
         is_left_alone = self._mailbox.is_left_alone
         return not any(number != signal.SIGHUP or is_left_alone for number in numbers)
@@ -257,7 +257,7 @@ class Startup:
 
 
 def new_incarnation(ledger: Ledger) -> Incarnation:
-    """Begin the next start of this ledger's instance."""
+    """Count the next start of this ledger's instance."""
     with ledger.transaction():
         instance = ledger.fact("instance") or secrets.token_hex(8)
         start = int(ledger.fact("starts") or 0) + 1

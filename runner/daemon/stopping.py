@@ -1,4 +1,4 @@
-"""The end of a runner: the first signal lets running jobs end, the second does not."""
+"""Ends a runner: the first signal lets running jobs end, the second does not."""
 
 import logging
 import signal
@@ -12,7 +12,7 @@ LAST_WORDS_SECONDS = 15.0
 
 
 class Stopping:
-    """Knows whether the runner is to stop, and until when it waits for its jobs."""
+    """Knows whether the runner must stop, and how long it waits for its jobs."""
 
     def __init__(self, dispatch: Dispatch, patience_seconds: float, clocks: Clocks) -> None:
         self._dispatch = dispatch
@@ -23,12 +23,12 @@ class Stopping:
 
     @property
     def has_begun(self) -> bool:
-        """Whether nothing more is to start."""
+        """Whether nothing more may start."""
         return self._at is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether the loop is to end: no job runs any more, or nobody waits for one."""
+        """Whether the loop must end: no job runs, or nobody waits for one."""
         if self._at_once:
             return True
         if self._at is None:
@@ -56,5 +56,5 @@ class Stopping:
         self._at = self._clocks.seconds() + self._patience
 
     def seconds_left(self) -> float | None:
-        """How long to wait for running jobs; None while nobody has said to stop."""
+        """Return how long to wait for running jobs; None before a stop."""
         return None if self._at is None else self._at - self._clocks.seconds()

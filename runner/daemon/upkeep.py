@@ -1,4 +1,4 @@
-"""What is done now and then: prunes the history, shrinks the ledger, ends orphans."""
+"""Does the regular chores: prunes the history, shrinks the ledger, ends orphans."""
 
 import logging
 import os
@@ -19,13 +19,13 @@ from runner.system.processes.process_tree import children
 log = logging.getLogger(__name__)
 
 SHRINK_SECONDS = 0.05
-"""At a time, for the ledger to give back what is free."""
+"""Time for one step in which the ledger frees disk space."""
 FETCH_DAYS = 1 / 24
-"""A result that nobody gave a name stays so long at least, so that its client can fetch it."""
+"""A result without a chosen name stays this long at least, so that its client can fetch it."""
 
 
 class Upkeep:
-    """Keeps the house in order. The loop says when."""
+    """Does the chores when the loop says so."""
 
     def __init__(self, settings: Settings, parts: Parts, clocks: Clocks) -> None:
         self._settings = settings
@@ -35,7 +35,7 @@ class Upkeep:
         self._allocator = Allocator()
 
     def prune(self) -> bool:
-        """Keep the history within its limits; gives whether there may be more to remove."""
+        """Keep the history within its limits; return whether there may be more to remove."""
         history, parts = self._settings.history, self._parts
         older_than = self._days_ago(history.keep_days)
         fetched_by = self._days_ago(max(history.keep_days, FETCH_DAYS))
@@ -54,7 +54,7 @@ class Upkeep:
         return bool(jobs or rows)
 
     def tidy(self) -> None:
-        """Give back memory and disk that nobody needs, and end processes that nobody knows."""
+        """Free unused memory and disk space, and end unknown processes."""
         self._reap()
         self._allocator.look()
         try:
@@ -66,7 +66,7 @@ class Upkeep:
         return (self._clocks.now() - timedelta(days=days)).isoformat(timespec="milliseconds")
 
     def _prune_one(self, job: Job, step: Callable[[Job], None]) -> bool:
-        """Make one step for one job; one that cannot be moved or removed keeps no other."""
+        """Do one step for one job; a failure holds up no other."""
         try:
             step(job)
         except (OSError, OutboxGone) as error:
@@ -75,9 +75,9 @@ class Upkeep:
         return True
 
     def _reap(self) -> None:
-        """End orphans that came up to us because the preload server was gone.
+        """End orphans that became our children because the preload server was gone.
 
-        Only what was there at the last look too: a new child may not be known yet.
+        Only those of the last look too: a new child may not be known yet.
         """
         parts = self._parts
         known = parts.execution.pids | parts.inbox.pids

@@ -1,4 +1,4 @@
-"""How changes in the inbox are noticed: by events where mounts can be trusted, else by looks."""
+"""Notices changes in the inbox: by events if its mounts can be trusted, else by looks."""
 
 import logging
 from collections.abc import Callable
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Watching:
-    """Watches one inbox. `wake` is called from another thread when something may have changed."""
+    """Watches one inbox. Another thread calls `wake` when something may have changed."""
 
     def __init__(self, settings: Settings, inbox: Inbox, wake: Callable[[], None]) -> None:
         self._settings = settings
@@ -28,16 +28,16 @@ class Watching:
 
     @property
     def trouble(self) -> str | None:
-        """Why there are no events where there should be, if so."""
+        """Reason why events are missing; None if they are not."""
         return None if self._polls else self._watch.trouble
 
     @property
     def is_lost(self) -> bool:
-        """Whether events are not to be had any more, so that somebody has to look."""
+        """Whether events have stopped, so that somebody must look."""
         return not self._polls and not self._watch.is_current()
 
     def begin(self) -> float:
-        """Listen for events before a look; gives the seconds until the next look without one."""
+        """Listen for events before a look; return the seconds until the next look without one."""
         intake = self._settings.intake
         listens = not self._polls and self._watch.ensure()
         return intake.rescan_seconds if listens else intake.poll_seconds
@@ -52,11 +52,11 @@ class Watching:
         self._watch.stop()
 
     def has_other_mounts(self) -> bool:
-        """Whether the mount table is another one than when it was chosen by."""
+        """Return whether the mount table has changed since the choice."""
         return read_table() != self._table
 
     def choose(self) -> None:
-        """Choose by the mounts as they are now: what is under the inbox may have changed."""
+        """Choose between events and looks by the present mounts."""
         self._table = read_table()
         intake = self._settings.intake
         mount = least_trusted(self._settings.inbox, self._table)
@@ -73,6 +73,6 @@ class Watching:
         self._kind = kind
 
     def _on_event(self, path: str) -> None:
-        """Wake; what the runner does itself in claim folders is no reason to look."""
+        """Wake, except for the runner's own changes in claim folders."""
         if not is_of_claim(path):
             self._wake()

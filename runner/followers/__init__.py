@@ -1,1 +1,1 @@
-"""What wants to know how jobs ended: a companion of the daemon tells it, in its own time."""
+"""Tells followers how jobs ended: in a companion of the daemon, at its own pace."""

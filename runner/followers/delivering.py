@@ -1,7 +1,7 @@
-"""Tells followers of closed jobs: takes their rows in order, and says what became of them.
+"""Delivers closed jobs to followers: takes their rows in order, and reports the result.
 
-Reads the ledger and never writes: the daemon records each settlement. Until it has, the next rows
-wait, so at most one batch for each follower is delivered and not recorded, whatever crashes.
+Reads the ledger and never writes: the daemon records each settlement. Until then the next rows
+wait, so a crash repeats at most one batch for each follower.
 """
 
 import logging
@@ -21,31 +21,30 @@ FIRST_SECONDS = 1.0
 LAST_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 RECORDED_SECONDS = 0.05
-"""After a settlement: how soon to look whether it is recorded."""
+"""Pause after a settlement before checking that it is recorded."""
 REPEAT_SECONDS = 5.0
-"""A settlement that is not recorded by then is said again."""
+"""Time after which an unrecorded settlement is sent again."""
 
 
 class Follower(Protocol):
-    """What wants to know of jobs."""
+    """A receiver of closed jobs."""
 
     @property
     def name(self) -> str:
-        """By this its rows are known."""
+        """Name of its rows."""
 
     def deliver(self, jobs: Sequence[Job]) -> None:
-        """Tell it of these jobs, at most `BATCH` of them, in the order in which they were closed.
+        """Take these jobs, at most `BATCH` of them, in the order in which they were closed.
 
-        It was told of the same jobs before, as far as they go, if a crash came in between: it
-        knows them by their ids.
+        After a crash some of them may come again; their ids tell.
 
         Raises:
-            OSError: it cannot be told now, and is told of all of these later.
+            OSError: it cannot take them now, and gets all of these later.
         """
 
 
 class Delivering:
-    """Works off the rows of some followers. `settle` brings a settlement to the daemon."""
+    """Delivers the rows of some followers. `settle` brings a settlement to the daemon."""
 
     def __init__(
         self,
@@ -59,10 +58,10 @@ class Delivering:
         self._settle = settle
         self._clocks = clocks
         self._settled: dict[str, tuple[Settlement, int, float]] = {}
-        """By follower: its last settlement, the attempts before, and when it was said."""
+        """By follower: its last settlement, the attempts before, and when it was sent."""
 
     def turn(self) -> float:
-        """Deliver one batch to each follower that has one due; give seconds until the next turn.
+        """Deliver one due batch to each follower; return the seconds until the next turn.
 
         Raises:
             sqlite3.OperationalError: the ledger cannot be read now.
@@ -89,7 +88,7 @@ class Delivering:
         return RECORDED_SECONDS
 
     def _deliver(self, follower: Follower, jobs: Sequence[Job]) -> str | None:
-        """Give the error, if there is one."""
+        """Deliver jobs; return the error, if there is one."""
         try:
             follower.deliver(jobs)
         except OSError as error:
@@ -110,7 +109,7 @@ class Delivering:
         self._settle(what)
 
     def _until_recorded(self, name: str, first: Delivery) -> float | None:
-        """Seconds to wait while the last settlement is not in the ledger; None once it is."""
+        """Return the seconds to wait while the last settlement is not in the ledger; else None."""
         if name not in self._settled:
             return None
         what, attempts, said_at = self._settled[name]
@@ -123,7 +122,7 @@ class Delivering:
         return RECORDED_SECONDS
 
     def _until_due(self, first: Delivery) -> float:
-        """Seconds until it may be tried; at once where the clock was set back."""
+        """Return the seconds until a row is due; 0 if the clock was set back."""
         if first.due_at is None:
             return 0.0
         left = (datetime.fromisoformat(first.due_at) - self._clocks.now()).total_seconds()

@@ -19,7 +19,7 @@ from runner.system.files.disk import Disk
 JOURNAL_FILE = "journal.jsonl"
 MESSAGE_CHARACTERS = 500
 TAIL_BYTES = 2 << 20
-"""More than a batch of lines can have, whatever names and messages are in them."""
+"""Longer than a batch of lines can be, with the longest names and messages."""
 
 
 class Journal:
@@ -34,7 +34,7 @@ class Journal:
         """Whether its name is durable."""
 
     def deliver(self, jobs: Sequence[Job]) -> None:
-        """Append the jobs that are not there, and make all of them durable.
+        """Append the missing jobs, and make all of them durable.
 
         Raises:
             OSError: they cannot be written.
@@ -48,7 +48,7 @@ class Journal:
             self._is_named = True
 
     def _tail(self) -> tuple[int, set[str]]:
-        """How many bytes of the file are whole lines, and the ids in the last of them.
+        """Return the length of the whole lines, and the ids in the last of them.
 
         Raises:
             OSError: it cannot be read.
@@ -95,7 +95,7 @@ def line_of(job: Job) -> bytes:
 
 
 def _id_in(line: bytes) -> str | None:
-    """The job of a line; None where somebody else wrote it."""
+    """Return the job of a line; None if somebody else wrote it."""
     try:
         return str(json.loads(line)["job_id"])
     except (ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""The process that tells followers of closed jobs, beside a daemon and for as long as it lives."""
+"""The process that delivers closed jobs to followers, beside a daemon and only while it lives."""
 
 import fcntl
 import logging
@@ -69,7 +69,7 @@ def _is_alone(state: Path, owner: int) -> bool:
 
 
 def _is_over(owner: int, seconds: float) -> bool:
-    """Wait; give whether the daemon has gone."""
+    """Wait; return whether the daemon has gone."""
     ready, _, _ = select.select([owner], [], [], seconds)
     return bool(ready) and not os.read(owner, 65536)
 

@@ -77,7 +77,7 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
-    """A connection. A client may close its own half of it after its request, and is answered.
+    """A connection. It answers a client that has closed its own half after its request.
 
     From here one that has closed all of it looks the same. What is sent to that one is answered
     with a reset, so it is sent a `100 Continue` (RFC 9110, 15.2), which others pass over.
@@ -94,7 +94,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing would be lost that was asked for."""
+        """Whether it can be closed without the loss of an answer."""
         return not (self.requests or self.total_outbufs_len or self.will_close)
 
     def readable(self) -> bool:
@@ -115,7 +115,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         return int(super().write_soon(data))
 
     def check_client_disconnected(self) -> bool:
-        """Whether nobody is there to read the answer."""
+        """Return whether nobody is there to read the answer."""
         if self._is_half_closed and not self._has_left and self.connected:
             try:
                 self._has_left = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0

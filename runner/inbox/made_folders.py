@@ -30,7 +30,7 @@ def make(inbox: Path, folder: Path, why: str, disk: Disk) -> None:
 
 
 class MadeFolders:
-    """What was emptied in one inbox, for as long as it may be ours."""
+    """The emptied folders of one inbox that may be ours."""
 
     def __init__(self, inbox: Path, disk: Disk) -> None:
         self._inbox = inbox
@@ -48,7 +48,7 @@ class MadeFolders:
             self._climb(folder)
 
     def _noted(self) -> set[Path]:
-        """A run that was killed may have left the folders of days."""
+        """Add the folders of days, which a killed run may have left."""
         if self._emptied is None:
             made = self._inbox / MADE_NAMES
             with suppress(OSError):  # it is not there

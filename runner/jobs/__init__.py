@@ -1,1 +1,1 @@
-"""Jobs as clients see them: submit, wait, look; every face stands on it."""
+"""Jobs as clients see them: submit, wait, look; every interface uses it."""

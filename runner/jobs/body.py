@@ -1,6 +1,6 @@
-"""What a client asks for: the body, the waiting time and the idempotency key of a `POST /run`.
+"""Reads a client's request: the body, the waiting time and the idempotency key of a `POST /run`.
 
-Pure rules over what came in. Touches neither disk nor socket.
+Pure. Touches neither disk nor socket.
 """
 
 import json
@@ -42,19 +42,19 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that may be submitted: its keys, and what HTTP alone knows of it."""
+    """A request that may be submitted: its keys, and the facts that only HTTP knows."""
 
     request: Mapping[str, Any]
     name: str | None
     job_id: str | None
 
     def submitted_by(self, face: str) -> "Asked":
-        """Say by which face it came, unless the request says who made it."""
+        """Set the interface as submitter, unless the request names one."""
         return replace(self, request={"submitted_by": face, **self.request})
 
 
 def read_body(raw: bytes, settings: Settings) -> Asked:
-    """A body in any of its forms: `{"notebook": …}`, a notebook, or a list of one of them.
+    """Read a body in any of its forms: `{"notebook": …}`, a notebook, or a list of one of them.
 
     Raises:
         Refused: as the runner would, and before anything is written.
@@ -63,7 +63,7 @@ def read_body(raw: bytes, settings: Settings) -> Asked:
 
 
 def read_form(texts: Mapping[str, str], files: Sequence[bytes], settings: Settings) -> Asked:
-    """A form with a notebook as its one file, or named by its field; the other keys as texts.
+    """Read a form with a notebook as its one file, or named by its field; the other keys are texts.
 
     Raises:
         Refused: as `read_body`.
@@ -87,16 +87,16 @@ def read_form(texts: Mapping[str, str], files: Sequence[bytes], settings: Settin
 
 
 def _nameless_file(texts: Mapping[str, str]) -> str | None:
-    """The field that is a file without a file name: of .NET, and of n8n where it knows none."""
+    """Find a file field without a file name: .NET sends it, and n8n if it knows none."""
     if texts.get("file"):
         return "file"
     others = texts.keys() - Request.model_fields.keys() - {"name"}
-    found = [key for key in others if texts[key].lstrip("\ufeff \t\r\n").startswith("{")]
-    return found[0] if len(found) == 1 else None
+    candidates = [key for key in others if texts[key].lstrip("\ufeff \t\r\n").startswith("{")]
+    return candidates[0] if len(candidates) == 1 else None
 
 
 def read_asked(document: JsonValue, settings: Settings) -> Asked:
-    """What is asked for, in any of the forms that a body may have.
+    """Read a request from any of the forms that a body may have.
 
     Raises:
         Refused: as the runner would, and before anything is written.
@@ -121,7 +121,7 @@ def read_asked(document: JsonValue, settings: Settings) -> Asked:
 
 
 def with_key(asked: Asked, key: str | None) -> str | None:
-    """The job id that a request brings along: its own, or that of its Idempotency-Key.
+    """Return the job id that a request brings along: its own, or that of its Idempotency-Key.
 
     Raises:
         Refused: it brings both, or an empty key.
@@ -136,21 +136,21 @@ def with_key(asked: Asked, key: str | None) -> str | None:
 
 
 def seconds_to_wait(wait: str | None, prefer: str | None, default: float) -> float:
-    """How long the client wants to wait: `?wait=`, then `Prefer` (RFC 7240), then the default.
+    """Return the client's waiting time: `?wait=`, then `Prefer` (RFC 7240), then the default.
 
     Raises:
         Refused: `wait` is no number from 0 to a day.
     """
     if wait is not None:
         return _seconds(wait, "wait")
-    found = _preferences(prefer or "")
-    if "wait" in found:
-        return _seconds(found["wait"], "Prefer: wait")
-    return 0.0 if "respond-async" in found else default
+    preferences = _preferences(prefer or "")
+    if "wait" in preferences:
+        return _seconds(preferences["wait"], "Prefer: wait")
+    return 0.0 if "respond-async" in preferences else default
 
 
 def _preferences(prefer: str) -> dict[str, str]:
-    """What a header `Prefer` names, with its values; the first of equal ones counts."""
+    """Read the names and values of a header `Prefer`; the first of equal ones counts."""
     preferences: dict[str, str] = {}
     for part in prefer.split(","):
         name, _, value = part.partition(";")[0].partition("=")
@@ -172,7 +172,7 @@ def _seconds(text: str, what: str) -> float:
 
 
 def _unpacked(document: JsonValue) -> JsonValue:
-    """The one request in a list, in one of n8n's items (`{"json": …}`), in JSON as a text.
+    """Take the one request out of a list, one of n8n's items (`{"json": …}`), or JSON as text.
 
     Raises:
         Refused: a list of none or of several.
@@ -195,7 +195,7 @@ def _unpacked(document: JsonValue) -> JsonValue:
 
 
 def _is_item(document: Mapping[str, JsonValue]) -> bool:
-    """Whether this is how n8n hands data from node to node."""
+    """Return whether this is an item that n8n passes from node to node."""
     return isinstance(document.get("json"), dict | list) and document.keys() <= _ITEM_KEYS
 
 
@@ -206,12 +206,9 @@ def _mapping(document: JsonValue) -> dict[str, JsonValue]:
 
 
 def _from_texts(body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The same with a notebook, and numbers and mappings, that came as JSON in a text.
+    """Read a notebook, numbers and mappings that came as JSON in a text.
 
-    Forms know nothing but texts, and so do n8n's key/value bodies.
-
-    Raises:
-        Refused: a text begins as JSON and is none.
+    Forms know only texts, and so do n8n's key/value bodies.
     """
     read = {
         key: one for key, one in body.items() if key not in _EMPTY_IS_NONE or not _is_empty(one)
@@ -231,7 +228,7 @@ def _from_texts(body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def _is_empty(value: JsonValue) -> bool:
-    """What n8n makes of a field in which nothing stands, or of what the step before has not."""
+    """Return whether n8n left a field empty, or the step before lacks it."""
     return isinstance(value, str) and not value.strip()
 
 
@@ -244,7 +241,7 @@ def _parsed(key: str, text: str) -> JsonValue:
 
 
 def _keys_of(body: Mapping[str, JsonValue]) -> str:
-    """What came instead, by its keys: often the step before sends more than was meant."""
+    """List the keys of a wrong body: often the step before sends more than was meant."""
     if not body:
         return ""
     names = ", ".join(repr(key[:40]) for key in list(body)[:10])

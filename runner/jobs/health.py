@@ -1,4 +1,4 @@
-"""Whether a request that comes now would be run and answered, and if not, why.
+"""Tells whether a request that comes now would be run and answered, and if not, why.
 
 Looks at the locks, the folders and the daemon's pulse. Starts and mends nothing.
 """
@@ -28,9 +28,9 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Health:
-    """What is wrong; nothing, if healthy. Notes are of what works all the same.
+    """The reasons for ill health, empty if healthy. Notes stop nothing.
 
-    `workers`, and how many kernels are `warm`, are None while no daemon tells.
+    `workers`, and the number of `warm` kernels, are None without a daemon.
     """
 
     reasons: tuple[str, ...]
@@ -42,7 +42,7 @@ class Health:
 
     @property
     def status(self) -> int:
-        """200 or 503."""
+        """The HTTP status, 200 or 503."""
         return 503 if self.reasons else 200
 
     @property
@@ -52,12 +52,12 @@ class Health:
 
     @property
     def running(self) -> int | None:
-        """How many of them do."""
+        """How many of them run."""
         return None if self.workers is None else sum(one.running for one in self.workers)
 
     @property
     def public(self) -> dict[str, Any]:
-        """What everybody may know, who has no token either: no other machine's name or address."""
+        """The part for clients without a token: no other machine's name or address."""
         state = "unhealthy" if self.reasons else "healthy"
         said = {"reasons": list(self.reasons), "notes": list(self.notes)}
         return {
@@ -77,7 +77,7 @@ class Health:
 
 @dataclass(frozen=True)
 class _Sight:
-    """What one look at a folder tells."""
+    """The result of one look at a folder."""
 
     trouble: str | None
     free: int | None
@@ -85,25 +85,25 @@ class _Sight:
 
 
 _LOOKS = Looks()
-"""Of this process: a look that hangs is not begun a second time."""
+"""The looks of this process: one that hangs is not begun a second time."""
 
 
 def examine(settings: Settings) -> Health:
-    """Look once; whatever the folders are on, it takes about a second at most."""
+    """Look once; this takes about a second at most, on any mount."""
     sights = _sights(settings)
-    found = pulse.read(settings.state)
-    reasons = tuple(_reasons(settings, sights, found))
+    beat = pulse.read(settings.state)
+    reasons = tuple(_reasons(settings, sights, beat))
     free = {name: sight.free for name, sight in sights.items() if sight.free is not None}
-    if found is None:
+    if beat is None:
         return Health(reasons, free=free)
-    notes = tuple(found.notes)
-    if pulse.is_stale(found, time.monotonic()):
+    notes = tuple(beat.notes)
+    if pulse.is_stale(beat, time.monotonic()):
         return Health(reasons, notes, free=free)
-    return Health(reasons, notes, tuple(found.workers), found.warm, free)
+    return Health(reasons, notes, tuple(beat.workers), beat.warm, free)
 
 
 def _sights(settings: Settings) -> dict[str, _Sight]:
-    """All folders at once: each may be on a mount that never answers."""
+    """Look at all folders at once: each may be on a mount that never answers."""
     folders: dict[str, Path] = {name: getattr(settings, name) for name in LOOKED_AT}
     looks = {name: partial(_look_at, folder) for name, folder in folders.items()}
     for name, look in looks.items():
@@ -132,38 +132,38 @@ def _look_at(folder: Path) -> _Sight:
 
 
 def _reasons(
-    settings: Settings, sights: Mapping[str, _Sight], found: pulse.Pulse | None
+    settings: Settings, sights: Mapping[str, _Sight], beat: pulse.Pulse | None
 ) -> Iterator[str]:
     yield from _folder_reasons(settings, sights)
     inbox = sights["inbox"]
     if inbox.free is not None and inbox.holder is None:
-        yield _why_unwatched(settings, found)
+        yield _why_unwatched(settings, beat)
         return
-    if found is None:
+    if beat is None:
         return
-    if pulse.is_stale(found, time.monotonic()):
-        yield _why_silent(settings, found)
-    yield from found.troubles
+    if pulse.is_stale(beat, time.monotonic()):
+        yield _why_silent(settings, beat)
+    yield from beat.troubles
 
 
-def _why_silent(settings: Settings, found: pulse.Pulse) -> str:
+def _why_silent(settings: Settings, beat: pulse.Pulse) -> str:
     if not os.access(settings.state, os.W_OK):
-        return f"the state cannot be written, and the runner (pid {found.pid}) cannot say more"
-    return f"the runner (pid {found.pid}) does not move"
+        return f"the state cannot be written, and the runner (pid {beat.pid}) cannot say more"
+    return f"the runner (pid {beat.pid}) does not move"
 
 
-def _why_unwatched(settings: Settings, found: pulse.Pulse | None) -> str:
-    """A runner that lives and does not hold the inbox says itself what it waits for."""
-    if found is not None and holder_of(settings.state) is not None and found.troubles:
-        return "; ".join(found.troubles)
+def _why_unwatched(settings: Settings, beat: pulse.Pulse | None) -> str:
+    """Say what a living runner without the inbox waits for, in its own words."""
+    if beat is not None and holder_of(settings.state) is not None and beat.troubles:
+        return "; ".join(beat.troubles)
     return "no runner watches the inbox; start `runner serve`"
 
 
 def _folder_reasons(settings: Settings, sights: Mapping[str, _Sight]) -> Iterator[str]:
     for name in ("inbox", "outbox"):
-        trouble = sights[name].trouble
-        if trouble is not None:
-            yield f"the {name} {trouble}"
+        reason = sights[name].trouble
+        if reason is not None:
+            yield f"the {name} {reason}"
     for name, sight in sights.items():
         if sight.free is not None and sight.free < settings.limits.free_mb * MEGABYTE:
             yield (

@@ -1,4 +1,4 @@
-"""What the outbox tells of one job: its report once it is over, before that how far it is."""
+"""Reads one job from the outbox: its report once it is over, its progress before."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from runner.outbox.reader import OutboxReader, Report
 
 @dataclass(frozen=True)
 class Look:
-    """One look: the report, or else what the status file tells; neither where nothing is there."""
+    """One look: the report, or else the status file; neither if nothing is there."""
 
     report: Report | None
     progress: dict[str, Any] | None
@@ -22,13 +22,13 @@ def look(outbox: OutboxReader, name: str, job_id: str) -> Look:
 
 
 def progress_of(outbox: OutboxReader, name: str, job_id: str) -> dict[str, Any] | None:
-    """What the status file of a name tells of a job; None where it is about another one."""
+    """Return the status file of a name; None if it is about another job."""
     status = outbox.status(name)
     return status if status is not None and status.get("job_id") == job_id else None
 
 
 def content_of(seen: Look, name: str, job_id: str) -> dict[str, Any]:
-    """All that the outbox alone tells of a job, as one object; the report's keys once there."""
+    """Return everything that the outbox tells of a job; the report's keys once there."""
     if seen.report is not None:
         return {**seen.report.content, "result": seen.report.content}
     status = (seen.progress or {}).get("status", Status.QUEUED)

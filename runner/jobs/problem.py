@@ -1,7 +1,7 @@
-"""Why something that was asked of the runner cannot be done: a type and a sentence, for every face.
+"""Says why the runner cannot do something: a type and a sentence, for every interface.
 
-The types of failed jobs are the contract's own (`ErrorType`); those here are of requests that never
-became a job. Which HTTP status that is, the gateway knows.
+The types of failed jobs are the contract's own (`ErrorType`); those here are for requests that
+never became a job. The gateway adds the HTTP status.
 """
 
 from enum import StrEnum
@@ -23,7 +23,7 @@ class ProblemType(StrEnum):
 class Problem(Exception):
     """An answer that ends a request: `error_type, message, retry_seconds`.
 
-    `retry_seconds`: after how long it may work; None where waiting does not help.
+    `retry_seconds`: the time after which it may work; None if waiting does not help.
     """
 
     def __init__(self, error_type: str, message: str, retry_seconds: int | None = None) -> None:
@@ -39,20 +39,20 @@ class Problem(Exception):
 
 
 def not_found(what: str) -> Problem:
-    """Something is not there."""
+    """Make a problem: something is not there."""
     return Problem(ProblemType.NOT_FOUND, what)
 
 
 def gone(what: str) -> Problem:
-    """Something was there and is pruned."""
+    """Make a problem: something was there and is pruned."""
     return Problem(ProblemType.GONE, what)
 
 
 def unavailable(why: str) -> Problem:
-    """Something may work again in a moment."""
+    """Make a problem: something may work again in a moment."""
     return Problem(ProblemType.UNAVAILABLE, why, 5)
 
 
 def refused(refusal: Refused) -> Problem:
-    """The contract's answer to a request that cannot become a job."""
+    """Turn the contract's refusal into a problem."""
     return Problem(refusal.failure.error_type, refusal.failure.message)

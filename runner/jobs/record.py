@@ -1,6 +1,6 @@
-"""What the gateway tells of jobs: rows of the ledger, and what the outbox holds of them.
+"""Describes jobs for clients: rows of the ledger, and files of the outbox.
 
-Reads only. Ids are looked up and never joined to a path.
+Reads only. Looks ids up and never joins them to a path.
 """
 
 import json
@@ -31,7 +31,7 @@ MAX_LIMIT = 500
 class Question:
     """Which jobs to list: the newest first, `before` one of them.
 
-    `part` is what a name has in it somewhere; `is_over`: only those that have an outcome.
+    `part` is a part of the name; `is_over`: only those with an outcome.
     """
 
     limit: int = 50
@@ -51,7 +51,7 @@ class Record:
 
     @contextmanager
     def ledger(self) -> Iterator[LedgerReader]:
-        """The ledger for one short read.
+        """Open the ledger for one short read.
 
         Raises:
             Problem: `unavailable`, it cannot be read.
@@ -68,7 +68,7 @@ class Record:
             reader.close()
 
     def find(self, job_id: str) -> Job | None:
-        """The job of an id; None where the ledger does not know it or cannot be read."""
+        """Return the job of an id; None if it is unknown, or the ledger cannot be read."""
         try:
             with self.ledger() as ledger:
                 return ledger.job(job_id)
@@ -76,7 +76,7 @@ class Record:
             return None
 
     def job(self, job_id: str) -> Job:
-        """The job of an id.
+        """Return the job of an id.
 
         Raises:
             Problem: `not_found`, `unavailable`.
@@ -84,32 +84,32 @@ class Record:
         if not JOB_ID.fullmatch(job_id):
             raise not_found("A job's id has 32 hex digits, in lower case.")
         with self.ledger() as ledger:
-            found = ledger.job(job_id)
-        if found is None:
+            job = ledger.job(job_id)
+        if job is None:
             raise not_found(f"There is no job {job_id}.")
-        return found
+        return job
 
-    def list(self, asked: Question) -> dict[str, Any]:
-        """`{"jobs": [rows], "before": id or null}`; the latter asks for those that follow.
+    def list(self, question: Question) -> dict[str, Any]:
+        """Return `{"jobs": [rows], "before": id or null}`; the latter asks for the next page.
 
         Raises:
             Problem: `invalid_request` for an unknown `before`, `unavailable`.
         """
         with self.ledger() as ledger:
-            found, before = listed(ledger, asked)
-        return {"jobs": [row(job) for job in found], "before": before}
+            jobs, before = listed(ledger, question)
+        return {"jobs": [row(job) for job in jobs], "before": before}
 
     def name_of(self, job_id: str) -> str:
-        """The name of a job, or of a request that no daemon has accepted yet.
+        """Return the name of a job, or of a request that no daemon has accepted yet.
 
         Raises:
             Problem: `not_found`, `unavailable`.
         """
-        found = self._job_or_name(job_id)
-        return found if isinstance(found, str) else found.name
+        job = self._job_or_name(job_id)
+        return job if isinstance(job, str) else job.name
 
     def show(self, job_id: str) -> dict[str, Any]:
-        """A job's row, how far it is, and its result once there.
+        """Return a job's row, its progress, and its result once there.
 
         Raises:
             Problem: `not_found`, `unavailable`.
@@ -117,11 +117,11 @@ class Record:
         job = self._job_or_name(job_id)
         if isinstance(job, str):
             return {"job_id": job_id, "name": job, "status": "queued", "state": "submitted"}
-        found, report = self._shown(job)
-        return found if report is None else {**found, "result": report.content}
+        content, report = self._shown(job)
+        return content if report is None else {**content, "result": report.content}
 
     def show_text(self, job_id: str) -> bytes:
-        """The same as JSON; what may be large of it is nowhere read.
+        """Return the same as JSON, without parsing its large parts.
 
         Raises:
             Problem: `not_found`, `unavailable`.
@@ -129,10 +129,10 @@ class Record:
         job = self.find(job_id)
         if job is None:
             return dumps(self.show(job_id))
-        found, report = self._shown(job)
+        content, report = self._shown(job)
         if report is None:
-            return dumps(found)
-        before, line, after = dumps(found).partition(b'\n  "result": null')
+            return dumps(content)
+        before, line, after = dumps(content).partition(b'\n  "result": null')
         result = report.raw.strip().replace(b"\n", b"\n  ")
         return b"".join((before, line.removesuffix(b"null"), result, after))
 
@@ -141,29 +141,29 @@ class Record:
         return {**row(job), "progress": seen.progress, "result": None}, seen.report
 
     def look(self, name: str, job_id: str) -> Look:
-        """What the outbox tells of a job; needs no ledger."""
+        """Look at a job in the outbox; needs no ledger."""
         return look(self.outbox, name, job_id)
 
     def progress(self, name: str, job_id: str) -> dict[str, Any] | None:
-        """What the status file tells of a job."""
+        """Return the status file's content for a job."""
         return progress_of(self.outbox, name, job_id)
 
     def report(self, job_id: str) -> tuple[Job, Report]:
-        """A job's report.
+        """Return a job's report.
 
         Raises:
             Problem: `not_found` while there is none, `gone` when it is pruned, `unavailable`.
         """
         job = self.job(job_id)
-        found = self.outbox.of_job(job.name, job_id)
-        if found is not None:
-            return job, found
+        report = self.outbox.of_job(job.name, job_id)
+        if report is not None:
+            return job, report
         if job.state is State.CLOSED:
             raise gone(f"The files of job {job_id} are not in the outbox any more.")
         raise not_found(f"Job {job_id} has no result yet; it is {job.status}.")
 
     def published(self, job_id: str, wanted: str) -> tuple[Path, str]:
-        """Where the executed notebook (``""``) or a file of a job lies, and its media type.
+        """Find a job's executed notebook (``""``) or file, and its media type.
 
         `wanted` is looked up among the files that the report names.
 
@@ -183,20 +183,20 @@ class Record:
         raise not_found(f"Job {job_id} published no such file.")
 
     def input_of(self, job: Job) -> tuple[dict[str, Any], bytes | None]:
-        """What was asked for a job: its request's keys, and the notebook's bytes.
+        """Return a job's input: its request's keys, and the notebook's bytes.
 
         Raises:
             Problem: `gone` once it is pruned, `unavailable`.
         """
         with self.ledger() as ledger:
-            found = ledger.input_of(job.job_id)
-        if found is None or job.place is Place.PRUNED:
+            content = ledger.input_of(job.job_id)
+        if content is None or job.place is Place.PRUNED:
             raise gone(f"What was asked for job {job.job_id} is not kept any more.")
-        request: dict[str, Any] = json.loads(found.request)
-        return request, found.notebook
+        request: dict[str, Any] = json.loads(content.request)
+        return request, content.notebook
 
     def asked(self, job_id: str) -> dict[str, Any] | None:
-        """A job's request; None once it is pruned.
+        """Return a job's request; None once it is pruned.
 
         Raises:
             Problem: `not_found`, `unavailable`.
@@ -209,7 +209,7 @@ class Record:
             raise
 
     def queue_is_full(self) -> bool:
-        """Whether as many wait as `limits.queue` allows; False where the ledger cannot be read."""
+        """Return whether `limits.queue` jobs wait; False if the ledger cannot be read."""
         try:
             with self.ledger() as ledger:
                 return ledger.count_queued() >= self._settings.limits.queue
@@ -217,7 +217,7 @@ class Record:
             return False
 
     def _job_or_name(self, job_id: str) -> Job | str:
-        """A job, or the name of a request that waits; the ledger has what left the inbox since.
+        """Return a job, or the name of a waiting request; the ledger has those that left since.
 
         Raises:
             Problem: `not_found`, `unavailable`.
@@ -230,29 +230,29 @@ class Record:
     def _waiting(self, job_id: str) -> str | None:
         if not JOB_ID.fullmatch(job_id):
             return None
-        found = submit.waiting(self._settings.inbox, job_id)
-        return None if found is None else found[0]
+        request = submit.waiting(self._settings.inbox, job_id)
+        return None if request is None else request[0]
 
 
-def listed(ledger: LedgerReader, asked: Question) -> tuple[Sequence[Job], str | None]:
-    """The jobs of one page, and the id that asks for the next one, if there is more.
+def listed(ledger: LedgerReader, question: Question) -> tuple[Sequence[Job], str | None]:
+    """Return the jobs of one page, and the id that asks for the next one, if there is more.
 
     Raises:
         Problem: `invalid_request` for an unknown `before`.
     """
     before = None
-    if asked.before is not None:
-        last = ledger.job(asked.before)
+    if question.before is not None:
+        last = ledger.job(question.before)
         if last is None:
             message = "`before` is no job's id; take it from the last answer."
             raise Problem(ErrorType.INVALID_REQUEST, message)
         before = last.seq
-    which = JobFilter(asked.status, asked.name, asked.part, asked.is_over)
-    found = ledger.jobs(which, limit=asked.limit + 1, before=before)
-    shown = found[: asked.limit]
-    return shown, shown[-1].job_id if len(found) > asked.limit else None
+    which = JobFilter(question.status, question.name, question.part, question.is_over)
+    jobs = ledger.jobs(which, limit=question.limit + 1, before=before)
+    page = jobs[: question.limit]
+    return page, page[-1].job_id if len(jobs) > question.limit else None
 
 
 def row(job: Job) -> dict[str, Any]:
-    """A job as it is listed, now."""
+    """Describe a job for a list, now."""
     return row_of(job, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""Everything for which the runner would refuse a request or warn of it, without running it.
+"""Lists everything for which the runner would refuse a request or warn of it, without running it.
 
 Calls the rules of admission and of preparation in their order. Holds none of its own.
 """
@@ -26,74 +26,72 @@ Source = str | dict[str, Any]
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a request would meet: reasons for a refusal, and warnings."""
+    """The prospects of a request: reasons for a refusal, and warnings."""
 
     refusals: tuple[Failure, ...]
     warnings: tuple[str, ...] = ()
 
 
-def forecast(
-    asked: Mapping[str, Any], source: Callable[[], Source], settings: Settings
-) -> Forecast:
-    """Every reason for a refusal; a later one only where the earlier ones leave a notebook.
+def forecast(keys: Mapping[str, Any], source: Callable[[], Source], settings: Settings) -> Forecast:
+    """Return every reason for a refusal; a later one only if the earlier ones leave a notebook.
 
-    `asked` are a request's keys without `notebook`; `source` finds that, and may raise `Refused`.
+    `keys` are a request's keys without `notebook`; `source` finds that, and may raise `Refused`.
     """
-    found: list[Failure] = []
+    refusals: list[Failure] = []
 
     def attempt(step: Callable[[], T]) -> T | None:
         try:
             return step()
         except Refused as refused:
-            found.append(refused.failure)
+            refusals.append(refused.failure)
             return None
 
-    checked = attempt(lambda: read_request(dict(asked), Form.JSON))
+    checked = attempt(lambda: read_request(dict(keys), Form.JSON))
     if checked is not None:
-        found.extend(one.failure for one in settings.rules.refusals(checked))
-    given = attempt(source)
-    if given is None:
-        return Forecast(tuple(found))
-    raw = attempt(lambda: _bytes_of(given, settings))
+        refusals.extend(one.failure for one in settings.rules.refusals(checked))
+    notebook_source = attempt(source)
+    if notebook_source is None:
+        return Forecast(tuple(refusals))
+    raw = attempt(lambda: _bytes_of(notebook_source, settings))
     if raw is None:
-        return Forecast(tuple(found))
+        return Forecast(tuple(refusals))
     notebook = attempt(lambda: read_notebook(raw).notebook)
     if notebook is None:
-        return Forecast(tuple(found))
+        return Forecast(tuple(refusals))
     installed = installed_kernels()
     choice = attempt(
         lambda: choose(
             notebook,
-            requested=asked.get("kernel"),
+            requested=keys.get("kernel"),
             allowed=settings.kernels.allowed,
             languages=settings.kernels.languages,
             installed=installed,
         )
     )
     if choice is not None:
-        folder = _folder_of(given, settings)
+        folder = _folder_of(notebook_source, settings)
         environment = clean_environment(os.environ, settings.kernels.pass_environment)
         python = installed[choice.name].python
         attempt(lambda: check_modules(notebook, choice, python, folder, environment))
     unknown = None if checked is None else unknown_parameters(notebook, checked.parameters)
     if unknown is not None and settings.execution.unknown_parameters == "refuse":
-        found.append(Failure(error_type=ErrorType.INVALID_PARAMETERS, message=unknown))
+        refusals.append(Failure(error_type=ErrorType.INVALID_PARAMETERS, message=unknown))
         unknown = None
     text = None if checked is None else texts_for_numbers(notebook, checked.parameters)
-    return Forecast(tuple(found), tuple(one for one in (text, unknown) if one is not None))
+    return Forecast(tuple(refusals), tuple(one for one in (text, unknown) if one is not None))
 
 
-def _bytes_of(given: Source, settings: Settings) -> bytes:
-    if isinstance(given, str):
+def _bytes_of(source: Source, settings: Settings) -> bytes:
+    if isinstance(source, str):
         return library_reader(settings.notebooks, int(settings.limits.notebook_mb * MEGABYTE))(
-            given
+            source
         )
-    return json.dumps(given, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return json.dumps(source, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def _folder_of(given: Source, settings: Settings) -> str | None:
-    """Where a library notebook runs, so that its neighbours can be imported."""
-    if isinstance(given, str):
+def _folder_of(source: Source, settings: Settings) -> str | None:
+    """Return the folder in which a library notebook runs, for its neighbours' imports."""
+    if isinstance(source, str):
         folder = settings.notebooks
-        return str(folder / as_spelt(folder, PurePosixPath(given)).parent)
+        return str(folder / as_spelt(folder, PurePosixPath(source)).parent)
     return None

@@ -1,6 +1,6 @@
-"""`POST /run` and retry: one request file into the inbox, and the wait for its job's report.
+"""Submits for `POST /run` and retry: one request file into the inbox, then the wait for its report.
 
-Executes nothing and stores nothing; the folders are enough for it, the ledger helps where it can.
+Executes nothing and stores nothing; it needs only the folders, and uses the ledger if it can.
 """
 
 import hashlib
@@ -34,14 +34,14 @@ BUSY_LOOK_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that is in the inbox or further, with the name that it has there."""
+    """A submitted job, with its name."""
 
     job_id: str
     name: str
 
 
 class NotebookChanged(Problem):
-    """The library has another notebook at the place of the one that a job ran."""
+    """The library has another notebook now than the one that a job ran."""
 
     def __init__(self, path: str, job_id: str) -> None:
         super().__init__(
@@ -79,8 +79,8 @@ class Runs:
     def submit_for(self, cause: str, asked: Asked) -> Submitted:
         """Bring a request into the inbox for a cause, such as `schedule:daily@2026-11-26T06:00Z`.
 
-        One cause is one job: said again, after a restart or with another request, it gives the
-        job that is there, for as long as its row is kept (`history.keep_rows_days`).
+        One cause is one job. The same cause, after a restart or with another request, gives the
+        existing job, while its row is kept (`history.keep_rows_days`).
 
         Raises:
             ValueError: the cause is no line of 1 to 200 characters.
@@ -105,7 +105,7 @@ class Runs:
         return None if job is None else Submitted(job_id, job.name)
 
     def wait(self, job: Submitted, seconds: float, has_left: Callable[[], bool]) -> Report | None:
-        """The job's report, or None when time ran out, the client left or all seats are taken."""
+        """Wait for the job's report; None if time ran out, the client left or no seat is free."""
         if seconds <= 0 or not self._seats.acquire(blocking=False):
             return self._arrivals.reader.of_job(job.name, job.job_id)
         try:
@@ -114,7 +114,7 @@ class Runs:
             self._seats.release()
 
     def take_seat(self) -> bool:
-        """A seat for somebody who listens for long; to be given back with `leave_seat`."""
+        """Take a seat for a long wait; return it with `leave_seat`."""
         return self._seats.acquire(blocking=False)
 
     def leave_seat(self) -> None:
@@ -122,9 +122,9 @@ class Runs:
         self._seats.release()
 
     def retry(self, job_id: str, face: str, *, as_it_is_now: bool = False) -> Submitted:
-        """Submit what was asked for a job once more by a face, as a new job of the same name.
+        """Submit a job's request once more, as a new job of the same name.
 
-        A notebook of the library has to be what it was, unless it may run `as_it_is_now`.
+        A notebook of the library must be unchanged, unless it may run `as_it_is_now`.
 
         Raises:
             Problem: `invalid_notebook` where it never was one, `gone` where it is not kept,
@@ -149,7 +149,7 @@ class Runs:
         return self._write(Asked(request, name, None), submit.new_job_id())
 
     def _check_library(self, job: Job, path: str, as_it_is_now: bool) -> None:
-        """A retry runs what the job ran. A notebook of the library runs where it lies, or not.
+        """Check that a library notebook is unchanged: a retry runs what the job ran.
 
         Raises:
             NotebookChanged: it is another one by now, and that may not run.
@@ -165,14 +165,14 @@ class Runs:
             raise NotebookChanged(path, job.job_id)
 
     def _known(self, asked: Asked, job_id: str) -> Submitted | None:
-        """The job of that id, if it is one already: in the inbox, or accepted since.
+        """Find the job of that id, in the inbox, or accepted since.
 
-        In this order, since a request that moves on while we look is met at its next place.
+        The order matters: a request that moves on while we look is met at its next place.
         """
         waiting = submit.waiting(self._settings.inbox, job_id)
         if waiting is not None:
-            name, found = waiting
-            self._check_same(hashlib.sha256(found).hexdigest(), asked, name, job_id)
+            name, content = waiting
+            self._check_same(hashlib.sha256(content).hexdigest(), asked, name, job_id)
             return Submitted(job_id, name)
         job = self._record.find(job_id)
         if job is not None:
@@ -184,7 +184,7 @@ class Runs:
         return None
 
     def _check_same(self, digest: str, asked: Asked, name: str, job_id: str) -> None:
-        """Compare with a request that has this id. Earlier versions did not say who submitted it.
+        """Compare with a request of this id. Earlier versions did not name the submitter.
 
         Raises:
             Problem: `invalid_request`, it is another one.
@@ -229,7 +229,7 @@ class Runs:
 
 
 def too_large(limit_mb: float) -> Problem:
-    """The body is above the limit."""
+    """Make the problem of a body above the limit."""
     return Problem(
         ErrorType.NOTEBOOK_TOO_LARGE,
         f"The request is above the limit of {limit_mb:g} MB (limits.notebook_mb).",
@@ -237,7 +237,7 @@ def too_large(limit_mb: float) -> Problem:
 
 
 def accepted(job: Submitted, report: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The body of a 202: where to ask again."""
+    """Write the body of a 202, which says where to ask again."""
     return {
         "job_id": job.job_id,
         "name": job.name,

@@ -19,9 +19,9 @@ from runner.system.files.disk import Disk, same_file
 SUFFIXES = (".ipynb", ".json", ".yaml", ".yml")
 CLAIM = ".claim-"
 ATTEMPTS = 100
-"""To put a file into a folder that is removed each time; a hundred times is no chance."""
+"""How often to try to write into a folder that is removed each time."""
 LOOKED_THROUGH = 20_000
-"""Entries of the inbox that are looked at to find one job; beyond them it is not found."""
+"""Most entries of the inbox that are searched for one job."""
 
 
 class NameBusy(Exception):
@@ -32,12 +32,12 @@ class NameBusy(Exception):
 
 
 def new_job_id() -> str:
-    """An id for a job: 32 hex digits."""
+    """Make an id for a job: 32 hex digits."""
     return secrets.token_hex(16)
 
 
 def encode(job_id: str, request: Mapping[str, Any]) -> bytes:
-    """The bytes of a request file; its id stands first, where `waiting` looks for it."""
+    """Write the bytes of a request file; its id stands first, where `waiting` looks for it."""
     return dumps_compact({"id": job_id, **{k: v for k, v in request.items() if k != "id"}})
 
 
@@ -59,10 +59,10 @@ def submit(inbox: Path, name: str, content: bytes, disk: Disk) -> Path:
 
 
 def waiting(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
-    """Name and bytes of a request with that id which no daemon has accepted yet.
+    """Return name and bytes of a request with that id which no daemon has accepted yet.
 
-    One that is claimed meanwhile is perhaps seen neither in its folder nor in its claim, but then
-    by a second look, or it is accepted: who looks into the ledger first looks there again.
+    A request that is claimed meanwhile may be in neither place. Then a second look finds it, or it
+    is accepted: a caller that has looked into the ledger must look there again.
     """
     return _look_through(inbox, job_id) or _look_through(inbox, job_id)
 
@@ -79,10 +79,10 @@ def _look_through(inbox: Path, job_id: str) -> tuple[str, bytes] | None:
             files = [*files, *(f"{claim}/{name}" for name in _names(place / claim))]
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
-            found = _request_of(place / file, job_id) if file.endswith(".json") else None
-            if found is not None:
+            content = _request_of(place / file, job_id) if file.endswith(".json") else None
+            if content is not None:
                 stem = Path(file).name.removesuffix(".json")
-                return (place / stem).relative_to(inbox).as_posix(), found
+                return (place / stem).relative_to(inbox).as_posix(), content
     return None
 
 
@@ -94,7 +94,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _request_of(file: Path, job_id: str) -> bytes | None:
-    """The bytes of a request file as `encode` makes it, if it has that id."""
+    """Return the bytes of a request file that `encode` wrote, if it has that id."""
     try:
         with file.open("rb") as opened:
             if not re.match(rb'\{"id":"' + job_id.encode(), opened.read(64)):
@@ -120,10 +120,10 @@ def cancel(inbox: Path, name: str, job_id: str | None, disk: Disk) -> None:
 
 
 def _put(inbox: Path, target: Path, content: bytes, what: str, disk: Disk) -> bool:
-    """Put a file into the inbox, in folders that are made for it; False if its name is taken.
+    """Put a file into the inbox, and make its folders; False if its name is taken.
 
-    The runner removes such a folder when it is empty, perhaps between two of these steps: then
-    once more from the first.
+    The runner removes such a folder when it is empty, perhaps between two of these steps. Then this
+    starts again.
 
     Raises:
         OSError: it could not be written.

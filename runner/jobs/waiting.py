@@ -1,6 +1,6 @@
-"""Waits for reports: who waits for a job is woken by events in the folders where it will appear.
+"""Waits for reports: events in a job's folder wake its waiters.
 
-A look once a second stands behind the events, for mounts that have none. Reads the outbox alone.
+A look once a second stands behind the events, for mounts without any. Reads the outbox alone.
 """
 
 import math
@@ -19,7 +19,7 @@ from runner.system.files.watch import Watch
 REPORTS = (RESULT, ERROR)
 LOOK_SECONDS = 1.0
 WATCHED_FOLDERS = 64
-"""Each watch takes an inotify instance and two threads; beyond these the looks must do."""
+"""Most watched folders: each takes an inotify instance and two threads."""
 
 
 class Arrivals:
@@ -35,7 +35,7 @@ class Arrivals:
 
     @property
     def is_closed(self) -> bool:
-        """Whether waiting has come to an end for everybody."""
+        """Whether all waiting has ended."""
         return self._closed
 
     def wait(
@@ -56,8 +56,8 @@ class Arrivals:
     ) -> Iterator[Look]:
         """Look at a job whenever there may be news of it, and once a second.
 
-        The last look is the one with the report, or the one after which the time was over, the
-        client had left, or waiting came to an end for everybody.
+        The last look has the report, or comes after the end of the time, of the client, or of all
+        waiting.
         """
         deadline = time.monotonic() + seconds
         with self.listen(name) as next_look:
@@ -71,9 +71,9 @@ class Arrivals:
 
     @contextmanager
     def listen(self, name: str | None) -> Iterator[Callable[[float], None]]:
-        """Gives a function that returns when there may be news of a name, or after a second.
+        """Return a function that returns when there may be news of a name, or after a second.
 
-        None stands for all names; of those in subfolders only the looks tell.
+        None means all names; those in subfolders are found by the looks only.
         """
         woken = threading.Event()
         with self._lock:
@@ -94,7 +94,7 @@ class Arrivals:
                     del self._waiters[name]
 
     def close(self) -> None:
-        """Let everybody go."""
+        """End all waits."""
         self._closed = True
         self._wake_all()
         with self._lock:
@@ -103,9 +103,9 @@ class Arrivals:
             watch.stop()
 
     def _wake(self, path: str) -> None:
-        """Only those whose name it is: two hundred may wait while fifty results a second come.
+        """Wake only the waiters of that name: two hundred may wait for fifty results a second.
 
-        A new folder may be the one that somebody needs to watch.
+        A new folder may be one that somebody needs to watch.
         """
         relative = os.path.relpath(path, self._outbox)
         name = next((relative.removesuffix(s) for s in REPORTS if relative.endswith(s)), None)
@@ -123,7 +123,7 @@ class Arrivals:
                     woken.set()
 
     def _watch(self, name: str | None) -> None:
-        """Watch the folder where a name's files will be, or the nearest one that is there."""
+        """Watch the folder of a name's files, or the nearest existing one."""
         folder = self._outbox if name is None else (self._outbox / name).parent
         while folder != self._outbox and not folder.is_dir():
             folder = folder.parent

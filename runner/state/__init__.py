@@ -1,1 +1,1 @@
-"""What the runner remembers: the ledger of jobs, its locks, and its pulse."""
+"""The runner's memory: the ledger of jobs, its locks, and its pulse."""

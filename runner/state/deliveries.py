@@ -1,7 +1,7 @@
-"""What followers are still to be told of: rows written in the transaction that closes a job.
+"""Rows for followers, written in the transaction that closes a job.
 
 A follower wants to know of every outcome. Its rows wait here, in the order in which jobs were
-closed, until it says what became of them.
+closed, until its settlement is recorded.
 """
 
 import json
@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from runner.state.jobs import Job
 
 MOST_WAITING = 100_000
-"""So many rows wait for one follower; beyond them the oldest go, and health says how many."""
+"""Most rows that wait for one follower; beyond them the oldest go, and health counts them."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A closed job that a follower has not been told of.
+    """A closed job that was not delivered to a follower yet.
 
-    `attempts` have failed so far; `due_at`, UTC in ISO 8601, is when the next one may be made.
+    `attempts` have failed so far; `due_at`, UTC in ISO 8601, is the time of the next one.
     """
 
     seq: int
@@ -30,7 +30,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Settlement:
-    """What became of all of a follower's rows up to `through`: delivered, or an error.
+    """The result for all of a follower's rows up to `through`: delivered, or an error.
 
     After an error they are due again at `due_at`.
     """
@@ -56,7 +56,7 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Backlog:
-    """How far a follower is behind: so many jobs, since when, and the last error."""
+    """How far a follower is behind: the number of jobs, since when, and the last error."""
 
     follower: str
     jobs: int
@@ -65,7 +65,7 @@ class Backlog:
 
 
 def add(db: sqlite3.Connection, job_id: str, closed_at: str, followers: Iterable[str]) -> None:
-    """Have followers told of a job, in the transaction around it."""
+    """Add a row for each follower, in the transaction around it."""
     db.executemany(
         "INSERT INTO deliveries (follower, job_id, closed_at) VALUES (?, ?, ?)",
         [(follower, job_id, closed_at) for follower in followers],
@@ -73,7 +73,7 @@ def add(db: sqlite3.Connection, job_id: str, closed_at: str, followers: Iterable
 
 
 def settle(db: sqlite3.Connection, what: Settlement) -> None:
-    """Remove rows that are delivered, or put them off, in the transaction around it."""
+    """Remove delivered rows, or put them off, in the transaction around it."""
     rows = (what.follower, what.through)
     if what.error is None:
         db.execute("DELETE FROM deliveries WHERE follower = ? AND seq <= ?", rows)
@@ -86,9 +86,9 @@ def settle(db: sqlite3.Connection, what: Settlement) -> None:
 
 
 def bound(db: sqlite3.Connection, followers: Iterable[str], most: int) -> int:
-    """Remove rows that nobody works off, and the oldest above `most` for each follower.
+    """Remove the rows of former followers, and the oldest above `most` for each follower.
 
-    Gives how many of the latter there were; in the transaction around it.
+    Return the number of the latter; in the transaction around it.
     """
     names = json.dumps(list(followers))
     db.execute(
@@ -102,7 +102,7 @@ def bound(db: sqlite3.Connection, followers: Iterable[str], most: int) -> int:
 
 
 def backlogs(db: sqlite3.Connection) -> list[Backlog]:
-    """How far each follower is behind that is."""
+    """List the followers that are behind."""
     rows = db.execute(
         "SELECT follower, count(*), min(closed_at), max(error) FROM deliveries "
         "GROUP BY follower ORDER BY follower"

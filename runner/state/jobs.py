@@ -1,4 +1,4 @@
-"""Values of the ledger: jobs, what becomes and became of them, and the table of moves. Pure."""
+"""Values of the ledger: jobs, their outcomes, and the table of legal moves. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ MOVES: frozenset[tuple[State, State]] = frozenset(
 
 
 class Place(StrEnum):
-    """Where in the outbox a closed job's files are."""
+    """Place of a closed job's files in the outbox."""
 
     NONE = "none"
     CURRENT = "current"
@@ -45,7 +45,7 @@ class Place(StrEnum):
 
 
 class Stage(StrEnum):
-    """What a closed job spent its time with: from accepted to started to finished to published."""
+    """Stages of a closed job's time: from accepted to started to finished to published."""
 
     WAIT = "wait"
     RUN = "run"
@@ -54,7 +54,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class Bucket:
-    """Of a histogram: how many jobs took at most `bound` seconds and more than the bound below."""
+    """One bucket of a histogram: jobs that took at most `bound` seconds, above the bound below."""
 
     bound: float
     jobs: int
@@ -99,12 +99,12 @@ class Job:
     published_at: str | None
     place: Place
     submitted_by: str | None = None
-    """Who or what made the request; None for jobs of earlier versions."""
+    """Submitter of the request; None for jobs of earlier versions."""
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What becomes a job: its request as JSON, and the notebook's bytes as they were given."""
+    """A new job: its request as JSON, and the notebook's original bytes."""
 
     job_id: str
     name: str
@@ -116,18 +116,18 @@ class Acceptance:
     submitted_by: str | None = None
     retries: int = 0
     failure: Failure | None = None
-    """Why it will not run, if so; it still waits for its turn among the jobs of its name."""
+    """Reason why it will not run; it still waits for its turn among the jobs of its name."""
     awaits_settings: bool = False
-    """Whether a settings file that comes late would have belonged to it."""
+    """Whether a late settings file would belong to it."""
     library: str | None = None
-    """The path of the library's notebook that was asked for, if it was one."""
+    """Path of its notebook in the library; None if it brought its own."""
     demand: str | None = None
-    """What it needs of a machine beyond a slot, as text: equal needs have equal text."""
+    """Its needs beyond a slot, as text: equal needs have equal text."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """What was asked: the request as JSON, the notebook's bytes, and why it will not run."""
+    """A job's input: its request as JSON, the notebook's bytes, and its failure, if any."""
 
     request: str
     notebook: bytes | None
@@ -136,7 +136,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Seal:
-    """A job's final outcome, its executed notebook, and what it left in its output folder."""
+    """A job's final outcome, its executed notebook, and its published files."""
 
     job_id: str
     outcome: Outcome
@@ -147,16 +147,16 @@ class Seal:
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs are listed. `part` is what a name has in it somewhere, in any case.
+    """Which jobs to list. `part` is a part of the name, in any case.
 
-    `pattern` is what a name begins with, or, where it has `*`, `?` or `[…]`, what the whole fits.
+    `pattern` is the beginning of a name, or, with `*`, `?` or `[…]`, a pattern for all of it.
     """
 
     status: Status | None = None
     name: str | None = None
     part: str | None = None
     is_over: bool = False
-    """Whether only those with an outcome are."""
+    """Whether to list only jobs with an outcome."""
     pattern: str | None = None
 
 
@@ -164,6 +164,6 @@ ALL_JOBS = JobFilter()
 
 
 def seconds_between(start: str, end: str) -> float:
-    """Not below 0, though clocks may be set back."""
+    """Return the seconds from one time to another; never below 0, though clocks may be set back."""
     passed = datetime.fromisoformat(end) - datetime.fromisoformat(start)
     return max(passed.total_seconds(), 0.0)

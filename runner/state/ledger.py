@@ -31,9 +31,9 @@ class Ledger(Turns):
     """The one writer. Every method is a transaction, or part of the one around it."""
 
     def __init__(self, state: Path, now: Callable[[], datetime] = utc_now) -> None:
-        """Open the ledger below `state`, which exists; make it where there is none.
+        """Open the ledger below `state`, which exists; make it if there is none.
 
-        One of an earlier version is brought up to date, and copied before; see `migrate`.
+        One of an earlier version is copied, then brought up to date; see `migrate`.
 
         Raises:
             sqlite3.DatabaseError: the file is damaged or of a newer version, or cannot be copied.
@@ -51,9 +51,9 @@ class Ledger(Turns):
         super().__init__(connection)
 
     def shrink(self, seconds: float, clock: Callable[[], float]) -> bool:
-        """Give back some of what the files hold and do not need, for about that long.
+        """Free unused disk space, for about that long.
 
-        Whether there was something to do; it is no matter where a reader is in the way.
+        Return whether there was something to do; a reader in the way is no error.
 
         Raises:
             sqlite3.OperationalError: the disk does not let us.
@@ -62,7 +62,7 @@ class Ledger(Turns):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One commit for everything inside; nothing of it happens if the body raises."""
+        """Commit everything inside at once, or nothing if the body raises."""
         if self._db.in_transaction:
             yield
             return
@@ -79,7 +79,7 @@ class Ledger(Turns):
         self._db.execute("COMMIT")
 
     def _roll_back(self) -> None:
-        """After some errors SQLite has done so by itself, after others it has not."""
+        """Roll back, unless SQLite has done so itself after the error."""
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
@@ -122,7 +122,7 @@ class Ledger(Turns):
                 )
 
     def start(self, job_id: str, started_at: str) -> None:
-        """Record, before it runs, that a queued job runs."""
+        """Record that a queued job runs, before it does."""
         with self.transaction():
             self._move(
                 job_id,
@@ -133,18 +133,18 @@ class Ledger(Turns):
             )
 
     def requeue(self, job_id: str) -> None:
-        """A running job whose run is dead waits for another one."""
+        """Queue a running job again whose run is dead."""
         with self.transaction():
             self._move(job_id, State.RUNNING, State.QUEUED, "started_at = NULL")
 
     def put_back(self, job_id: str) -> None:
-        """A job of which `start` was recorded has not begun: it waits as if nothing had been."""
+        """Queue a job that did not begin after `start`, as if nothing had happened."""
         with self.transaction():
             also = "started_at = NULL, attempt = attempt - 1"
             self._move(job_id, State.RUNNING, State.QUEUED, also)
 
     def cancel(self, job_ids: Iterable[str]) -> None:
-        """Note that these are to be cancelled; a job that is sealed already stays as it is."""
+        """Mark jobs as cancelled; a sealed job stays as it is."""
         with self.transaction():
             self._db.executemany(
                 "UPDATE jobs SET cancelled = 1 WHERE job_id = ? AND state IN ('queued', 'running')",
@@ -182,7 +182,7 @@ class Ledger(Turns):
     def amend_files(
         self, job_id: str, files: Sequence[PublishedFile], warnings: Iterable[str]
     ) -> None:
-        """Correct which files a sealed job has, before they are published, and say why."""
+        """Correct the files of a sealed job before their publication, and say why."""
         with self.transaction():
             self._db.execute(
                 "UPDATE outcomes SET files = ? WHERE job_id = ?", (files_to(files), job_id)
@@ -193,10 +193,10 @@ class Ledger(Turns):
     def published(self, job_id: str, published_at: str, followers: Iterable[str] = ()) -> None:
         """Close a sealed job. Notebook and results are in the outbox now, so their copies go.
 
-        Followers are told of it in their own time: a row for each is part of the transaction.
+        The transaction adds a row for each follower.
 
-        As durable as the rest: the next job of the name moves what was published to the history,
-        and a job that is sealed again by then would be published a second time.
+        It is as durable as the rest: the next job of the name moves the published files to the
+        history, and a job that is sealed again by then would be published a second time.
         """
         with self.transaction():
             self._move(
@@ -218,26 +218,26 @@ class Ledger(Turns):
             deliveries.add(self._db, job_id, published_at, followers)
 
     def settle(self, what: Settlement) -> None:
-        """Record what became of deliveries to a follower. To record it twice does no harm."""
+        """Record a settlement of deliveries; repeating it does no harm."""
         with self.transaction():
             deliveries.settle(self._db, what)
 
     def bound_deliveries(self, followers: Iterable[str]) -> int:
-        """Forget what nobody follows any more, and what is too much; give how much was too much."""
+        """Drop rows of former followers and surplus ones; return the number of the latter."""
         with self.transaction():
             return deliveries.bound(self._db, followers, deliveries.MOST_WAITING)
 
     def warn(self, job_id: str, warning: str) -> None:
-        """Note something for the result of a job that is not sealed yet."""
+        """Add a warning to the result of a job that is not sealed yet."""
         with self.transaction():
             self._db.execute("INSERT INTO warnings VALUES (?, ?)", (job_id, warning))
 
     def retired(self, job_ids: Sequence[str]) -> None:
-        """These jobs' files are in the history now."""
+        """Record that these jobs' files are in the history now."""
         self._place(job_ids, Place.HISTORY)
 
     def pruned(self, job_ids: Sequence[str], pruned_at: str) -> None:
-        """These jobs' files are gone, and so go their inputs; the narrow rows stay for a while."""
+        """Record that these jobs' files are gone, and drop their inputs; the narrow rows stay."""
         with self.transaction():
             self._place(job_ids, Place.PRUNED)
             self._db.executemany(
@@ -251,7 +251,7 @@ class Ledger(Turns):
                 )
 
     def forget(self, *, older_than: str, limit: int = 500) -> int:
-        """Remove rows of jobs that were pruned before a time; their counts stay. Give how many."""
+        """Remove rows of jobs pruned before a time, keep their counts, return how many."""
         with self.transaction():
             return forget(self._db, older_than, limit)
 

@@ -1,4 +1,4 @@
-"""Answers what clients ask of the ledger, and never writes.
+"""Answers clients' questions on the ledger, and never writes.
 
 Any number of `LedgerReader`s read while one `Ledger` writes; every read is short.
 """
@@ -37,11 +37,11 @@ COLUMNS = (
 SUBMITTED_BY_SINCE = 4
 """The version of the ledger whose jobs say who submitted them."""
 QUEUED = "state != 'closed' AND state = 'queued'"
-"""SQLite uses a partial index only where its own condition stands in the question as well."""
+"""SQLite uses a partial index only if the question repeats the index's own condition."""
 
 
 class Reading:
-    """The questions that both faces answer."""
+    """The questions that both the writer and a reader answer."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         connection.row_factory = sqlite3.Row
@@ -51,22 +51,22 @@ class Reading:
         self._columns = f"{COLUMNS}, {by}"  # a reader may be newer than the ledger
 
     def job(self, job_id: str) -> Job | None:
-        """The job of that id."""
+        """Return the job of that id."""
         return self._one("job_id = ?", job_id)
 
     def by_prefix(self, prefix: str) -> Job | None:
-        """The one job whose id begins like that; None if there are more."""
-        found = self._many("job_id BETWEEN ? AND ? LIMIT 2", prefix, prefix + "g")
-        return found[0] if len(found) == 1 else None
+        """Return the one job whose id begins like that; None if there are more."""
+        jobs = self._many("job_id BETWEEN ? AND ? LIMIT 2", prefix, prefix + "g")
+        return jobs[0] if len(jobs) == 1 else None
 
     def latest(self, name: str) -> Job | None:
-        """The job of that name which was accepted last."""
+        """Return the job of that name that was accepted last."""
         return self._one("name = ? ORDER BY seq DESC LIMIT 1", name)
 
     def jobs(
         self, which: JobFilter = ALL_JOBS, *, limit: int = 50, before: int | None = None
     ) -> list[Job]:
-        """The newest jobs first; `before` is the `seq` below which to go on."""
+        """List the newest jobs first; `before` is the `seq` below which to continue."""
         clauses, values = _conditions(which)
         if before is not None:
             clauses.append("seq < ?")
@@ -75,29 +75,29 @@ class Reading:
         return self._many(f"{where} ORDER BY seq DESC LIMIT ?", *values, limit)
 
     def count(self, which: JobFilter = ALL_JOBS) -> int:
-        """How many jobs there are."""
+        """Count the jobs."""
         clauses, values = _conditions(which)
         query = f"SELECT count(*) FROM jobs WHERE {' AND '.join(clauses)}"  # noqa: S608 - constants
         return int(self._db.execute(query, values).fetchone()[0])
 
     def unclosed(self, name: str | None = None) -> list[Job]:
-        """Jobs queued, running or sealed, in the order accepted; of one name, or of all."""
+        """List jobs queued, running or sealed, in the order accepted; of one name, or of all."""
         if name is None:
             return self._many("state != 'closed' ORDER BY seq")
         return self._many("state != 'closed' AND name = ? ORDER BY seq", name)
 
     def queued(self, limit: int) -> list[Job]:
-        """The first jobs that wait."""
+        """List the first jobs that wait."""
         return self._many(f"{QUEUED} ORDER BY seq LIMIT ?", limit)
 
     def count_queued(self) -> int:
-        """How many wait."""
+        """Count the jobs that wait."""
         query = f"SELECT count(*) FROM jobs WHERE {QUEUED}"  # noqa: S608 - a constant
         row = self._db.execute(query).fetchone()
         return int(row[0])
 
     def finished(self) -> dict[tuple[Status, ErrorType | None], int]:
-        """How many jobs ended how, ever; those whose rows are gone are in the totals."""
+        """Count the finished jobs by status and error; totals include removed rows."""
         counts = (
             "SELECT status, coalesce(error_type, '') AS error_type, count(*) AS jobs FROM jobs "
             "WHERE status IS NOT NULL GROUP BY 1, 2"
@@ -113,14 +113,14 @@ class Reading:
         }
 
     def durations(self, stage: Stage) -> list[Bucket]:
-        """How long closed jobs took for a stage, ever; buckets in order, those with jobs only."""
+        """Return the histogram of one stage of closed jobs, in order, without empty buckets."""
         rows = self._db.execute(
             "SELECT bound, jobs, seconds FROM durations WHERE stage = ? ORDER BY bound", (stage,)
         )
         return [Bucket(*row) for row in rows]
 
     def hours(self, since: str, newest: int) -> list[Hour]:
-        """How many jobs were accepted in each hour since a time, by status, of the newest few."""
+        """Count the newest jobs accepted in each hour since a time, by status."""
         rows = self._db.execute(
             "SELECT substr(accepted_at, 1, 13) AS hour, coalesce(status, state), count(*), "
             "total(julianday(finished_at) - julianday(started_at)) * 86400 "
@@ -131,14 +131,14 @@ class Reading:
         return [Hour(hour, Status(status), jobs, seconds) for hour, status, jobs, seconds in rows]
 
     def library_runs(self) -> dict[str, Job]:
-        """The newest job of each library notebook that was ever asked for, by its path."""
+        """Return the newest job of each library notebook, by its path."""
         rows = self._db.execute(
             f"SELECT path, {self._columns} FROM library JOIN jobs USING (job_id)"  # noqa: S608
         )
         return {row["path"]: _job(row) for row in rows}
 
     def seal_of(self, job_id: str) -> Seal | None:
-        """The final outcome; its notebook is None once the job is closed."""
+        """Return the final outcome; its notebook is None once the job is closed."""
         row = self._db.execute(
             "SELECT o.*, j.finished_at FROM outcomes o JOIN jobs j USING (job_id) WHERE job_id = ?",
             (job_id,),
@@ -154,7 +154,7 @@ class Reading:
         )
 
     def input_of(self, job_id: str) -> Input | None:
-        """What was asked; None once it is pruned."""
+        """Return a job's input; None once it is pruned."""
         row = self._db.execute(
             "SELECT request, notebook, failure FROM inputs WHERE job_id = ?", (job_id,)
         ).fetchone()
@@ -164,17 +164,17 @@ class Reading:
         return Input(row["request"], row["notebook"], failure)
 
     def demand_of(self, job_id: str) -> str | None:
-        """What it needs of a machine beyond a slot; see `Acceptance.demand`."""
+        """Return its needs beyond a slot; see `Acceptance.demand`."""
         row = self._db.execute("SELECT demand FROM demands WHERE job_id = ?", (job_id,)).fetchone()
         return None if row is None else str(row["demand"])
 
     def warnings_of(self, job_id: str) -> list[str]:
-        """What was noted about a job beside its run."""
+        """Return the warnings about a job beside its run."""
         rows = self._db.execute("SELECT warning FROM warnings WHERE job_id = ?", (job_id,))
         return [row["warning"] for row in rows]
 
     def deliveries(self, follower: str, limit: int) -> list[Delivery]:
-        """What a follower is to be told of first, in the order in which jobs were closed."""
+        """Return a follower's first rows, in the order in which jobs were closed."""
         rows = self._db.execute(
             f"SELECT {self._columns}, row, attempts, due_at FROM jobs JOIN "  # noqa: S608
             "(SELECT seq AS row, job_id, attempts, due_at FROM deliveries WHERE follower = ? "
@@ -184,11 +184,11 @@ class Reading:
         return [Delivery(row["row"], _job(row), row["attempts"], row["due_at"]) for row in rows]
 
     def backlogs(self) -> list[Backlog]:
-        """How far each follower is behind that is."""
+        """List the followers that are behind."""
         return backlogs(self._db)
 
     def fact(self, key: str) -> str | None:
-        """Something that the owner remembers between starts."""
+        """Return a fact that the owner keeps between starts."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
         return None if row is None else row["value"]
 
@@ -197,13 +197,13 @@ class Reading:
         self._db.close()
 
     def _has(self, table: str) -> bool:
-        """Whether there is such a table; a reader may be newer than the ledger."""
+        """Return whether there is such a table; a reader may be newer than the ledger."""
         query = "SELECT 1 FROM sqlite_master WHERE name = ?"
         return self._db.execute(query, (table,)).fetchone() is not None
 
     def _one(self, where: str, *values: object) -> Job | None:
-        found = self._many(where, *values)
-        return found[0] if found else None
+        jobs = self._many(where, *values)
+        return jobs[0] if jobs else None
 
     def _many(self, where: str, *values: object, source: str = "jobs") -> list[Job]:
         query = f"SELECT {self._columns} FROM {source} WHERE {where}"  # noqa: S608 - constants
@@ -212,7 +212,7 @@ class Reading:
 
 
 class LedgerReader(Reading):
-    """The read-only face, for the same user on the same host."""
+    """The read-only side, for the same user on the same host."""
 
     def __init__(self, state: Path) -> None:
         """Open the ledger below `state`.
@@ -227,7 +227,7 @@ class LedgerReader(Reading):
 
 
 def _conditions(which: JobFilter) -> tuple[list[str], list[object]]:
-    """The clauses of a filter, and the values for their marks."""
+    """Build the clauses of a filter, and the values for their marks."""
     clauses, values = ["1"], list[object]()
     if which.status in (Status.QUEUED, Status.RUNNING):
         clauses.append("state != 'closed' AND state = ?")
@@ -277,7 +277,7 @@ def _job(row: sqlite3.Row) -> Job:
 
 
 def files_to(files: Iterable[PublishedFile]) -> str:
-    """The JSON that the ledger keeps of published files."""
+    """Write the ledger's JSON of published files."""
     return _FILES.dump_json(list(files)).decode()
 
 

@@ -1,4 +1,4 @@
-"""Gives back what the ledger's files hold and do not need. Knows nothing of jobs."""
+"""Frees unused space in the ledger's files. Knows nothing of jobs."""
 
 import sqlite3
 from collections.abc import Callable
@@ -8,14 +8,14 @@ from pathlib import Path
 from runner.state.ledger_reader import BUSY_MILLISECONDS
 
 KEPT_BYTES = 16 << 20
-"""What the ledger's file, and its log, may keep of what they needed once."""
+"""Free space that the ledger's file and its log may keep."""
 STEP_PAGES = 256
 REBUILT_BYTES = 256 << 20
 """A larger ledger of an earlier version keeps its free pages."""
 
 
 def shrink(connection: sqlite3.Connection, seconds: float, clock: Callable[[], float]) -> bool:
-    """Give back some of it, for about that long; see `Ledger.shrink`."""
+    """Free some space, for about that long; see `Ledger.shrink`."""
     end_at = clock() + seconds
     is_due = _free_bytes(connection) > KEPT_BYTES
     while _free_bytes(connection) > KEPT_BYTES and clock() < end_at:
@@ -30,7 +30,7 @@ def shrink(connection: sqlite3.Connection, seconds: float, clock: Callable[[], f
 
 
 def learn_to_shrink(connection: sqlite3.Connection) -> None:
-    """A ledger of an earlier version is written anew once, where that does not take long."""
+    """Rewrite a ledger of an earlier version once, if that does not take long."""
     if _pragma(connection, "auto_vacuum"):
         return
     size = _pragma(connection, "page_count") * _pragma(connection, "page_size")

@@ -1,6 +1,6 @@
-"""One runner owns a `state/` and an `inbox/`: locks, and who holds them.
+"""Locks a `state/` and an `inbox/` for one runner, and tells who holds them.
 
-Decides nothing else. A lock goes with its process, however that ended (flock(2)).
+A lock goes with its process, however that ended (flock(2)).
 """
 
 import fcntl
@@ -27,12 +27,12 @@ class Owned(Exception):
 
 @dataclass(frozen=True)
 class Ownership:
-    """The locks of this process; keep it as long as the folders are used."""
+    """The locks of this process; keep it while the folders are used."""
 
     descriptors: tuple[int, ...]
 
     def still_holds(self, folder: Path) -> bool:
-        """Whether one of the locks is the folder's own: it may have been made anew since."""
+        """Return whether a lock is the folder's own: the folder may have been made anew."""
         try:
             there = (folder / LOCK_FILE).stat()
         except OSError:
@@ -46,7 +46,7 @@ class Ownership:
 
 
 def own(folders: Sequence[Path], what: str, since: str) -> Ownership:
-    """Lock every folder, or none. `what` says in the lock what this process is.
+    """Lock every folder, or none. `what` describes this process in the lock.
 
     Raises:
         Owned: somebody else has one of them.
@@ -63,7 +63,7 @@ def own(folders: Sequence[Path], what: str, since: str) -> Ownership:
 
 
 def holder_of(folder: Path) -> str | None:
-    """Who owns a folder now, in words; None if nobody does."""
+    """Say who owns a folder now; None if nobody does."""
     try:
         fd = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -79,9 +79,9 @@ def holder_of(folder: Path) -> str | None:
 
 
 def is_astray(inbox: Path, state: Path) -> bool:
-    """Whether a runner lives that does not hold this inbox: what lies there may not be its own.
+    """Return whether a living runner does not hold this inbox, which may then not be its own.
 
-    For a second: one that starts takes its state first, and the inbox a moment later.
+    That is true for a second at a start, which takes its state first and the inbox a moment later.
     """
     for _ in range(LOOKS):
         if holder_of(inbox) is not None or holder_of(state) is None:
@@ -108,7 +108,7 @@ def _lock(folder: Path, what: str, since: str) -> int:
 
 
 def _take(fd: int) -> None:
-    """Lock, and do not mistake `holder_of`'s short look for an owner.
+    """Lock, without taking `holder_of`'s short look for an owner.
 
     Raises:
         BlockingIOError: somebody has it.
@@ -125,7 +125,9 @@ def _take(fd: int) -> None:
 
 def _describe(fd: int) -> str:
     try:
-        found = json.loads(os.pread(fd, 4096, 0))
-        return f"{found['what']} (pid {found['pid']} on {found['host']}, since {found['since']})"
+        holder = json.loads(os.pread(fd, 4096, 0))
+        return (
+            f"{holder['what']} (pid {holder['pid']} on {holder['host']}, since {holder['since']})"
+        )
     except (ValueError, KeyError, TypeError):
         return "another runner"

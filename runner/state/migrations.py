@@ -1,7 +1,7 @@
-"""Owns the ledger's tables, and brings those of an earlier version up to date, step by step.
+"""Owns the ledger's tables, and updates those of an earlier version, step by step.
 
-`PRAGMA user_version` says which steps a ledger has had. A step that has been released is never
-changed; what comes later is another step.
+`PRAGMA user_version` counts the steps of a ledger. A released step never changes; a change is
+another step.
 """
 
 import os
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 KEPT_COPIES = 2
-"""Copies that are made before an upgrade; the last ones stay."""
+"""How many copies from before upgrades are kept."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -111,7 +111,7 @@ STEPS = (
     _SUBMITTED_BY,  # 4: who or what made the request
     _DELIVERIES,  # 5: what followers are still to be told of
 )
-"""What leads from each version to the next one, as SQL; the first from no ledger at all."""
+"""The SQL from each version to the next; the first step starts from no ledger at all."""
 VERSION = len(STEPS)
 
 
@@ -126,12 +126,9 @@ def migrate(
     now: Callable[[], datetime] = utc_now,
     steps: Sequence[str] = STEPS,
 ) -> None:
-    """Take the steps that the ledger in `file` has not had, each in a transaction of its own.
+    """Take the steps that the ledger in `file` lacks, each in a transaction of its own.
 
-    A ledger that holds something is copied before.
-
-    Raises:
-        sqlite3.DatabaseError: the file is damaged or of a newer version, or cannot be copied.
+    A ledger with content is copied before.
     """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(steps):
@@ -185,7 +182,7 @@ def _copy(connection: sqlite3.Connection, file: Path, version: int, now: datetim
 
 
 def copies_of(file: Path) -> list[Path]:
-    """The copies of a ledger from before its upgrades, the oldest first."""
+    """List the copies of a ledger from before its upgrades, the oldest first."""
     return sorted(file.parent.glob(_pattern(file)), key=lambda one: one.stem.rpartition("-")[2])
 
 

@@ -1,6 +1,6 @@
-"""The daemon's own word on how it is, in a small file of the state folder, for whoever reads it.
+"""The daemon's state in a small file of the state folder, for every reader.
 
-Written every few seconds and never synced: after a crash it says nothing, and need not.
+It is written every few seconds and never synced: after a crash it is out of date anyway.
 """
 
 import errno
@@ -12,19 +12,19 @@ PULSE_FILE = "pulse.json"
 PULSE_SECONDS = 2.0
 STALE_SECONDS = 20.0
 ROOM_BYTES = 4096
-"""Padded to a block, so that there is room for news when there is none for a new file."""
+"""The file is padded to a block, so that news fit when there is no room for a new file."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """What runs notebooks: this machine, or a worker of a cluster."""
+    """A place where notebooks run: this machine, or a worker of a cluster."""
 
     host: str
     slots: int
     running: int
     warm: int
     address: str | None = None
-    """In a cluster, such as `tcp://10.0.0.7:40001`."""
+    """Its address in a cluster, such as `tcp://10.0.0.7:40001`."""
 
 
 @dataclass(frozen=True)
@@ -38,41 +38,41 @@ class Pulse:
     troubles: list[str] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What is not as it could be, though everything is done."""
+    """Shortcomings that stop nothing."""
 
 
 def write(state: Path, pulse: Pulse) -> None:
-    """Replace the file; on a full disk, write it anew where it lies: that takes no space.
+    """Replace the file; on a full disk, overwrite it in place, which takes no space.
 
     Raises:
         OSError
     """
-    told = json.dumps(asdict(pulse)).encode().ljust(ROOM_BYTES)
+    content = json.dumps(asdict(pulse)).encode().ljust(ROOM_BYTES)
     temp, file = state / f".{PULSE_FILE}", state / PULSE_FILE
     try:
-        temp.write_bytes(told)
+        temp.write_bytes(content)
         temp.replace(file)
     except OSError as error:
         temp.unlink(missing_ok=True)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         with file.open("r+b") as old:
-            old.write(told)
+            old.write(content)
             old.truncate()
 
 
 def read(state: Path) -> Pulse | None:
-    """The last word, however old; None if there is none, or nobody may read it."""
+    """Read the last pulse, however old; None if there is none, or it may not be read."""
     try:
-        found = json.loads((state / PULSE_FILE).read_bytes())
-        workers = [Worker(**worker) for worker in found.pop("workers")]
-        return Pulse(**found, workers=workers)
+        content = json.loads((state / PULSE_FILE).read_bytes())
+        workers = [Worker(**worker) for worker in content.pop("workers")]
+        return Pulse(**content, workers=workers)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def remove(state: Path) -> None:
-    """The daemon is gone.
+    """Remove the pulse, because the daemon is gone.
 
     Raises:
         OSError
@@ -81,5 +81,5 @@ def remove(state: Path) -> None:
 
 
 def is_stale(pulse: Pulse, now: float) -> bool:
-    """Whether the daemon should have written since: it hangs, or it is another start's word."""
+    """Return whether the daemon should have written since: it hangs, or was started anew."""
     return not -PULSE_SECONDS < now - pulse.at < STALE_SECONDS

@@ -1,4 +1,4 @@
-"""Counts that outlive the rows of jobs, so that what is told of all jobs never falls."""
+"""Counts that outlive the rows of jobs, so that reported totals never fall."""
 
 import bisect
 import sqlite3
@@ -11,12 +11,11 @@ _OLD = (
     "AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.job_id = jobs.job_id) "
     "ORDER BY pruned_at LIMIT ?"
 )
-"""The newest run of a library notebook stays, to be shown beside it, and so do jobs of which
-followers are still to be told."""
+"""Spares the newest run of a library notebook, and jobs with rows for followers."""
 
 
 def forget(connection: sqlite3.Connection, older_than: str, limit: int) -> int:
-    """Move the oldest pruned jobs into the totals, in the transaction around it; give how many."""
+    """Move the oldest pruned jobs into the totals, in the transaction around it; count them."""
     ids = [row[0] for row in connection.execute(_OLD, (older_than, limit))]
     for job_id in ids:
         connection.execute(
@@ -33,7 +32,7 @@ def forget(connection: sqlite3.Connection, older_than: str, limit: int) -> int:
 
 
 def count_durations(connection: sqlite3.Connection, job: Job) -> None:
-    """Count how long a job took that is closed now, in the transaction around it."""
+    """Count how long a newly closed job took, in the transaction around it."""
     ends = (
         (Stage.WAIT, job.accepted_at, job.started_at),
         (Stage.RUN, job.started_at, job.finished_at),

@@ -1,4 +1,4 @@
-"""Answers what the daemon alone asks of the ledger: whose turn it is, and what may be pruned."""
+"""Answers the daemon's own questions on the ledger: whose turn it is, and what to prune."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ _ITS_TURN = (
 
 
 class Turns(Reading):
-    """The questions of the one who writes."""
+    """The questions of the writer."""
 
     def next_to_run(
         self,
@@ -21,10 +21,10 @@ class Turns(Reading):
         without: Sequence[str] = (),
         held: Sequence[str] = (),
     ) -> Job | None:
-        """The queued job whose turn it is: jobs of one name go one at a time, in order.
+        """Return the queued job whose turn it is: jobs of one name go one at a time, in order.
 
-        `only` names those that may run; None for all. `without` are demands that cannot be met
-        now: jobs that have one of them are passed over, and so are those of the names in `held`.
+        `only` names those that may run; None for all. `without` are demands that cannot be met now:
+        jobs with one of them are skipped, and so are those of the names in `held`.
         """
         condition = "NOT refused AND NOT cancelled"
         if without:
@@ -38,9 +38,9 @@ class Turns(Reading):
     def next_to_settle(
         self, only: Iterable[str] | None = None, held: Sequence[str] = ()
     ) -> Job | None:
-        """A queued job that will not run, refused or cancelled, and whose turn it is.
+        """Return a refused or cancelled queued job whose turn it is.
 
-        Jobs of the names in `held` are passed over.
+        Jobs of the names in `held` are skipped.
         """
         # Names the index: most often no row fits, and a scan would read a queue of 100,000.
         return self._next(
@@ -48,11 +48,11 @@ class Turns(Reading):
         )
 
     def current(self, name: str) -> list[Job]:
-        """Closed jobs of a name whose files lie in the outbox itself; one at most, in peace."""
+        """Return the closed jobs of a name with files in the outbox itself; usually one at most."""
         return self._many("place = 'current' AND name = ? ORDER BY seq", name)
 
     def prunable(self, *, older_than: str, keep_runs: int, limit: int = 500) -> list[Job]:
-        """Jobs in the history that were finished before a time, or have enough newer ones."""
+        """Return jobs of the history that finished before a time, or have enough newer ones."""
         return self._many(
             "job_id IN (SELECT job_id FROM (SELECT job_id, finished_at, row_number() OVER "
             "(PARTITION BY name ORDER BY seq DESC) AS nth FROM jobs WHERE place = 'history') "
@@ -63,7 +63,7 @@ class Turns(Reading):
         )
 
     def unasked(self, *, older_than: str, limit: int = 500) -> list[Job]:
-        """Finished jobs that nobody gave a name (`http/DATE/ID`), still in the outbox itself."""
+        """Return finished jobs without a chosen name (`http/DATE/ID`) in the outbox itself."""
         return self._many(
             "place = 'current' AND name BETWEEN 'http/' AND 'http0' "
             "AND name LIKE 'http/____-__-__/' || job_id AND finished_at < ? LIMIT ?",
@@ -85,5 +85,5 @@ class Turns(Reading):
             chosen += " AND name NOT IN (SELECT value FROM json_each(?))"
             names.append(json.dumps(held))
         where = f"{QUEUED} AND {condition} AND {chosen} AND {_ITS_TURN}"
-        found = self._many(where, *values, *names, source=source)
-        return found[0] if found else None
+        jobs = self._many(where, *values, *names, source=source)
+        return jobs[0] if jobs else None

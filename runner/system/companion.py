@@ -1,4 +1,4 @@
-"""What a daemon tells a process that it starts beside itself: the settings, through a pipe.
+"""A daemon's messages to a process that it starts beside itself: the settings, through a pipe.
 
 The process reads them before anything else. The pipe stays open after that; where it reads to its
 end, the daemon is gone.

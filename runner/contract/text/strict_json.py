@@ -46,7 +46,7 @@ def dumps_compact(value: object) -> bytes:
 
 
 def clean(value: object) -> JsonValue:
-    """The nearest strict JSON value: the very same object where nothing is to be changed.
+    """Return the nearest strict JSON value: the very same object if nothing needs a change.
 
     - NaN and the infinities become "NaN", "Infinity" and "-Infinity".
     - A lone surrogate becomes U+FFFD; two that make a character become that character.

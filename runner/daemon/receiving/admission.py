@@ -1,7 +1,7 @@
-"""From a drop to a job: reads what a request asks for and decides whether it may run.
+"""Turns a drop into a job: reads its request and decides whether it may run.
 
-A request that will not run is accepted all the same, together with its failure. Touches no folder
-but the library, which it is given a way to read.
+A request that will not run is accepted all the same, with its failure. Touches no folder;
+`Admission` brings a way to read the library.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from runner.inbox.library import LibraryReader
 from runner.state.jobs import Acceptance, Job
 
 BY_FILE = "file"
-"""Submits what says nothing else: a file that somebody dropped."""
+"""The submitter of a dropped file that names no other."""
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What requests are held to: the rules, a file's size, the library that they may name."""
+    """The conditions for requests: the rules, a file's size, the library."""
 
     rules: Rules
     notebook_mb: float
@@ -35,7 +35,7 @@ class Admission:
 
 
 def digest_of(drop: Drop) -> str:
-    """SHA-256 over the drop's files: what "the same bytes" means. Empty where one was not read."""
+    """Hash the drop's files with SHA-256, to compare bytes. Empty if one was not read."""
     if any(held.too_large for held in drop.files):
         return ""
     if not drop.settings:
@@ -47,15 +47,15 @@ def digest_of(drop: Drop) -> str:
 
 
 def requested_id(drop: Drop) -> str | None:
-    """The job id that a JSON request brings along, if it is a valid one."""
+    """Return the job id that a JSON request brings along, if it is a valid one."""
     return drop.main.contents.wanted_id
 
 
 def is_same_job(drop: Drop, job: Job) -> bool:
-    """Tell whether a request that brings a job's id asks for that job once more.
+    """Tell whether a request with a job's id asks for that job once more.
 
-    It does with the same bytes. A request for a cause does with any: one cause is one job, though
-    what is wanted for it may have been edited since.
+    That holds for the same bytes. A request for a cause may have any: one cause is one job, though
+    its request may have been edited since.
     """
     request = drop.main.contents.request
     cause = request.submitted_by if request is not None else None
@@ -64,21 +64,21 @@ def is_same_job(drop: Drop, job: Job) -> bool:
 
 
 def names_library(drop: Drop) -> bool:
-    """Whether a drop asks for a notebook of the library."""
+    """Return whether a drop asks for a notebook of the library."""
     return drop.kind is DropKind.SUBMIT and drop.main.contents.names_library
 
 
 def admit(drop: Drop, job_id: str, admission: Admission, accepted_at: str) -> Acceptance:
-    """What becomes of a drop that is claimed as `job_id`."""
+    """Turn the drop claimed as `job_id` into an accepted or refused job."""
     request, notebook, failure = _read(drop, job_id, admission)
-    given = notebook if notebook is not None else drop.main.raw
+    raw = notebook if notebook is not None else drop.main.raw
     return Acceptance(
         job_id=job_id,
         name=job_name(drop.path),
         request=request.model_dump_json(exclude_defaults=True),
         notebook=notebook if notebook is not None else drop.main.raw or None,
         request_sha256=digest_of(drop),
-        input_sha256="" if drop.main.too_large else hashlib.sha256(given).hexdigest(),
+        input_sha256="" if drop.main.too_large else hashlib.sha256(raw).hexdigest(),
         accepted_at=accepted_at,
         submitted_by=request.submitted_by or BY_FILE,
         retries=request.retries,
@@ -90,7 +90,7 @@ def admit(drop: Drop, job_id: str, admission: Admission, accepted_at: str) -> Ac
 
 
 def unread(drop: Drop, job_id: str, accepted_at: str, failure: Failure) -> Acceptance:
-    """A drop of which nothing is known but its bytes, and that it will not run."""
+    """Refuse a drop of which only the bytes are known."""
     return Acceptance(
         job_id=job_id,
         name=job_name(drop.path),
@@ -105,7 +105,7 @@ def unread(drop: Drop, job_id: str, accepted_at: str, failure: Failure) -> Accep
 
 
 def refuse_taken_id(acceptance: Acceptance, taken: str) -> Acceptance:
-    """The same drop, refused because its `id` belongs to another request already."""
+    """Refuse the drop, because its `id` belongs to another request already."""
     message = f"The id {taken} belongs to another request, with other bytes. Use a new id."
     failure = Failure(error_type=ErrorType.INVALID_REQUEST, message=message)
     return replace(acceptance, failure=failure)
@@ -114,7 +114,7 @@ def refuse_taken_id(acceptance: Acceptance, taken: str) -> Acceptance:
 def _read(
     drop: Drop, job_id: str, admission: Admission
 ) -> tuple[Request, bytes | None, Failure | None]:
-    """The request as far as it could be read, the notebook's bytes, and what is wrong."""
+    """Return the request as far as it is readable, the notebook's bytes, and the failure."""
     request = Request()
     notebook: bytes | None = None
     try:
@@ -129,7 +129,7 @@ def _read(
 
 
 def _library_path(request: Request) -> str | None:
-    """Which notebook of the library was read, written in one way only."""
+    """Return the path of the library's notebook, always in one spelling."""
     if not isinstance(request.notebook, str):
         return None
     return PurePosixPath(request.notebook).as_posix()
@@ -161,7 +161,7 @@ def _request(drop: Drop) -> Request:
 
 
 def _asked(held: Held) -> Request:
-    """What a file asks for, as it was read when it was seen."""
+    """Return a file's request, as it was read during the scan."""
     contents = held.contents
     if contents.request is None:
         failure = contents.refusal or contents.flaw
@@ -171,7 +171,7 @@ def _asked(held: Held) -> Request:
 
 
 def _settings(drop: Drop) -> Request:
-    """The settings beside a dropped notebook."""
+    """Return the settings beside a dropped notebook."""
     if len(drop.settings) > 1:
         names = " and ".join(repr(Path(h.sighting.path).name) for h in drop.settings)
         raise refuse(
@@ -204,7 +204,7 @@ def _notebook_bytes(drop: Drop, request: Request, library: LibraryReader) -> byt
 
 
 def _check_notebook(drop: Drop, request: Request) -> None:
-    """One of the library is looked at where it runs."""
+    """Check a dropped notebook; one of the library is checked where it runs."""
     flaw = drop.main.contents.flaw
     if request.notebook is None and flaw is not None:
         raise Refused(flaw)

@@ -1,4 +1,4 @@
-"""How many more requests may be accepted now: by the queue's length, and by the minute."""
+"""Counts how many more requests may be accepted now: by the queue's length, and by the minute."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,9 @@ from runner.state.ledger import Ledger
 
 
 class Pace:
-    """How many requests may be accepted now, where there is a limit a minute: a token bucket.
+    """A token bucket for a limit of requests a minute.
 
-    It is full at first, so that a minute's worth may come at once.
+    It is full at first, so a minute's worth may come at once.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
@@ -26,7 +26,7 @@ class Pace:
         return max(int(self._left), 0)
 
     def spend(self, accepted: int) -> None:
-        """Take off what was accepted."""
+        """Take off the accepted requests."""
         self._left -= accepted
 
 
@@ -38,7 +38,7 @@ class Allowance:
         self._queue = queue
         self._pace = pace
         self._at_most_queued = queue
-        """To count 100,000 for every batch would take most of its time."""
+        """An upper bound: counting 100,000 for every batch would take most of its time."""
 
     def left(self) -> int:
         """Count how many more may be accepted."""
@@ -48,12 +48,12 @@ class Allowance:
         return room if self._pace is None else min(room, self._pace.allowance())
 
     def spend(self, accepted: int) -> None:
-        """Take off what was accepted."""
+        """Take off the accepted requests."""
         self._at_most_queued += accepted
         if self._pace is not None:
             self._pace.spend(accepted)
 
     @property
     def is_used_up(self) -> bool:
-        """Whether as many came in this minute as may."""
+        """Whether this minute's requests have all come."""
         return self._pace is not None and self._pace.allowance() == 0

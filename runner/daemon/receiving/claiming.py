@@ -1,4 +1,4 @@
-"""Makes drops the runner's own, one after the other; what cannot be claimed stays, and is told.
+"""Claims drops one after the other; a drop that cannot be claimed stays, with its reason.
 
 A drop's old results go to the history before it leaves the inbox, so that nobody who sees the
 request gone takes them for its own.
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Intake:
-    """The inbox, and the way out of it."""
+    """The inbox, and the claims out of it."""
 
     inbox: Inbox
     claims: Claims
@@ -36,7 +36,7 @@ class Intake:
 
 @dataclass(frozen=True)
 class Books:
-    """Where it is written what came in."""
+    """The records of incoming requests."""
 
     ledger: Ledger
     history: History
@@ -50,7 +50,7 @@ def random_id() -> str:
 
 
 class Claiming:
-    """Claims what a scan gives; `library_trouble` says why its notebooks cannot be read now."""
+    """Claims the drops of a scan; `library_trouble` says why its notebooks cannot be read now."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class Claiming:
         self._is_amid_listing = False
         self._said: dict[str, str] = {}
         self.troubles: dict[str, str] = {}
-        """Why requests stay in the inbox, by name; of the last listing."""
+        """Reasons why requests stay in the inbox, by name; of the last listing."""
         self.look_again: float | None = None
-        """Seconds until something that stays may be ready; 0 if there is another batch."""
+        """Seconds until a waiting file may be ready; 0 if there is another batch."""
 
     def claim(self, scan: Scan) -> tuple[Claim, ...]:
         """Claim the drops of one scan, and make the claims durable.
@@ -96,7 +96,7 @@ class Claiming:
         self.look_again = scan.look_again
 
     def _claim_one(self, drop: Drop) -> Claim | None:
-        """Claim a drop; one that names a notebook of a library that is gone waits for it."""
+        """Claim a drop; one that names a notebook of a lost library waits for the library."""
         if names_library(drop) and (lost := self._library_trouble()) is not None:
             self._inbox.tell(drop.main.sighting, Reason.HELD_BACK, f"the library {lost}")
             return None
@@ -109,7 +109,7 @@ class Claiming:
         return self._take(drop)
 
     def _claim_anew(self, drop: Drop, name: str) -> Claim | None:
-        """Move old results away, then claim; they come back if it cannot be claimed."""
+        """Move old results away, then claim; undo the move if that fails."""
         why = self._delays.why_held(name)
         if why is not None:
             self._hold_back(drop, name, why)
@@ -137,7 +137,7 @@ class Claiming:
         self._look_in(self._delays.next_due() or LOOK_SECONDS)
 
     def _take(self, drop: Drop) -> Claim | None:
-        """Take a drop; one that cannot be taken is put off, and delays nothing else."""
+        """Claim a drop; put off one that cannot be taken, without delay for the others."""
         try:
             claim = self._claims.take(drop, self._id_for(drop))
         except OSError as error:
@@ -168,9 +168,9 @@ class Claiming:
         return wanted is not None and self._ledger.job(wanted) is not None
 
     def _keep_settings(self, drop: Drop) -> bool:
-        """Keep settings that came too late with the job that they missed.
+        """Keep late settings with the job that they missed.
 
-        Gives whether they are, or need not be; while they cannot be, they stay in the inbox.
+        Return whether they are kept, or need not be; otherwise they stay in the inbox.
         """
         job = self._late_settings.missed(drop.path)
         if job is None:
@@ -187,7 +187,7 @@ class Claiming:
         return why is None
 
     def remove(self, claims: Iterable[Claim]) -> None:
-        """Remove the folders of claims that the ledger has; one that stays is looked at again."""
+        """Remove the folders of recorded claims; one that stays is looked at again."""
         for claim in claims:
             try:
                 self._claims.remove(claim.folder, claim.job_id)
@@ -196,10 +196,9 @@ class Claiming:
                 self._inbox.put_off(claim.drop, error, claim.folder)
 
     def clear(self, folder: str) -> None:
-        """Clear a claim folder in which no request lies.
+        """Clear a claim folder without a request.
 
-        Its job is known, as that of late settings is, which are in its history; or there never
-        was one.
+        Its job is known, as that of late settings in its history; or there never was one.
         """
         job_id = claim_id(folder)
         if job_id is None or self._ledger.job(job_id) is None:
@@ -218,5 +217,5 @@ class Claiming:
             log.warning("empty claim folders stay for now: %s", error)
 
     def remove_emptied(self) -> None:
-        """Remove the folders that the program made for names, where they are empty."""
+        """Remove the folders that the program made for names, if they are empty."""
         self._claims.remove_emptied()

@@ -1,4 +1,4 @@
-"""Settings that come without a notebook: the next one's, or too late for one that was accepted."""
+"""Handles settings without a notebook: for the next one, or too late for an accepted one."""
 
 import logging
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 LATE_SETTINGS_SECONDS = 60.0
 TOGETHER_SECONDS = 2.0
-"""Settings that come so soon after their notebook were dropped with it, and miss no other one."""
+"""Settings that come this soon after their notebook were dropped with it."""
 PATIENCE_SECONDS = 1.0
 
 
 class LateSettings:
-    """Knows the jobs that settings may have missed, and keeps such settings in their history."""
+    """Knows the jobs that missed their settings, and keeps these in the job's history."""
 
     def __init__(self, ledger: Ledger, outbox: Outbox, clocks: Clocks) -> None:
         self._ledger = ledger
@@ -35,12 +35,12 @@ class LateSettings:
         return settings_wait(self._awaiting(path), arrived=arrived, now=now)
 
     def missed(self, path: str) -> Job | None:
-        """Find the newest job of a request's path, in whatever way its letters are written."""
+        """Find the newest job of a request's path, however its letters are encoded."""
         jobs = (self._ledger.latest(name) for name in job_names(path))
         return max((job for job in jobs if job is not None), key=lambda job: job.seq, default=None)
 
     def warn(self, lone: Iterable[tuple[str, str]]) -> None:
-        """Warn of settings that may have been meant for a job, while its result can say so.
+        """Warn of settings that may belong to a job, while its result can still say so.
 
         `lone` has the request's path and the file's name of each.
         """
@@ -50,7 +50,7 @@ class LateSettings:
                 self._warn_once(job, filename)
 
     def keep(self, job: Job, drop: Drop) -> None:
-        """Put settings that came too late into their job's history, and not to the next drop.
+        """Put late settings into their job's history, instead of the next drop.
 
         Raises:
             OSError, OutboxGone: they cannot be put there now.
@@ -84,10 +84,10 @@ class LateSettings:
 def settings_wait(job: Job | None, *, arrived: datetime, now: datetime) -> float | None:
     """Say for how many seconds settings without a notebook wait for one, 0 if they are too late.
 
-    `job` is the newest of their name that was accepted without settings. Those that came within a
-    minute after it are its own, too late, or those of the next notebook, in time; only whether one
-    follows can tell. They wait for it for a minute; and for a moment only where they came together
-    with a job that was not over, so that nobody had seen a result yet. None: they are nobody's.
+    `job` is the newest of their name that was accepted without settings. Settings that come within
+    a minute after it are too late for it, or in time for the next notebook. Only the next minute
+    can tell, so they wait for that long. If they came together with a job that was not over, they
+    wait only a moment, because nobody had seen a result yet. None: they belong to no job.
     """
     if job is None:
         return None

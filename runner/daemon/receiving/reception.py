@@ -1,4 +1,4 @@
-"""From the inbox to the ledger: every drop that is whole becomes a job, a cancel or a note.
+"""Takes drops from the inbox to the ledger: each becomes a job, a cancel or a note.
 
 The steps come in one order (history, claim, sync, accept, release), so that a crash after any of
 them loses nothing.
@@ -31,21 +31,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """What one look at the inbox brought, claimed and held open."""
+    """The drops of one look at the inbox, claimed and held open."""
 
     scan: Scan
     claims: tuple[Claim, ...]
     look_again: float | None
-    """Seconds until something that stays in the inbox may be ready; 0 if there is more."""
+    """Seconds until a waiting file may be ready; 0 if there is more."""
 
 
 @dataclass(frozen=True)
 class Entries:
-    """What a batch is in the ledger."""
+    """The entries of a batch in the ledger."""
 
     accepted: tuple[Acceptance, ...] = ()
     cancelled: tuple[str, ...] = ()
-    """Ids of jobs that are to be cancelled now."""
+    """Ids of jobs to cancel now."""
 
 
 class Reception:
@@ -69,9 +69,9 @@ class Reception:
 
     @contextmanager
     def batch(self, *, only_cancels: bool = False) -> Iterator[Batch]:
-        """Claim one batch of what is whole, and hold it open.
+        """Claim one batch of whole drops, and hold it open.
 
-        With `only_cancels` all that would need room stays in the inbox.
+        With `only_cancels`, every drop that needs room stays in the inbox.
 
         Raises:
             OSError: the inbox is not there.
@@ -101,7 +101,7 @@ class Reception:
         return Entries(tuple(accepted), tuple(cancelled))
 
     def count(self, entries: Entries) -> None:
-        """Count and log what is accepted for good."""
+        """Count and log the accepted requests."""
         for new in entries.accepted:
             if new.failure is None:
                 log.info("job %s: accepted %r", new.job_id, new.name)
@@ -110,7 +110,7 @@ class Reception:
         self._allowance.spend(len(entries.accepted))
 
     def release(self, batch: Batch) -> None:
-        """Remove the claim folders of what the ledger has."""
+        """Remove the claim folders of recorded drops."""
         self._claiming.remove(batch.claims)
         for folder in batch.scan.abandoned:
             self._claiming.clear(folder)
@@ -118,7 +118,7 @@ class Reception:
             self._claiming.tidy()
 
     def keep_house(self) -> None:
-        """Leave no folder behind that the program made and that is empty."""
+        """Remove empty folders that the program made."""
         self._claiming.remove_emptied()
 
     def close(self) -> None:
@@ -129,12 +129,12 @@ class Reception:
 
     @property
     def troubles(self) -> dict[str, str]:
-        """Why requests stay in the inbox, by name."""
+        """Reasons why requests stay in the inbox, by name."""
         return self._claiming.troubles
 
     @property
     def is_held_back(self) -> bool:
-        """Whether requests wait in the inbox since too many came in a minute."""
+        """Whether requests wait in the inbox because too many came in a minute."""
         return self._allowance.is_used_up
 
     def _accept_one(self, claim: Claim) -> Iterator[Acceptance]:
@@ -191,7 +191,7 @@ def take_batch(
     *,
     only_cancels: bool = False,
 ) -> Received:
-    """Take one batch out of the inbox; what `reserve` records is in the same transaction.
+    """Take one batch out of the inbox; `reserve` records its starts in the same transaction.
 
     Raises:
         OSError, OutboxGone, sqlite3.OperationalError: what was not taken stays in the inbox.

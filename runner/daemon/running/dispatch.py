@@ -1,4 +1,4 @@
-"""From the ledger to the outbox: has jobs started, settled, sealed and published when it is time.
+"""Takes jobs from the ledger to the outbox: starts, settles, seals and publishes them.
 
 Every step is recorded before the next one begins. Never looks into the inbox.
 """
@@ -25,7 +25,7 @@ YOUNG_SECONDS = 1.0
 
 
 class Dispatch:
-    """The jobs that are in the runner's hands. The loop alone calls it."""
+    """The jobs in the runner's hands. Only the loop calls it."""
 
     def __init__(
         self,
@@ -51,10 +51,10 @@ class Dispatch:
 
     @property
     def spare(self) -> int:
-        """Slots for other work that no running job would feel.
+        """Slots for other work without harm to running jobs.
 
-        A job that has just begun counts twice: it may be one of milliseconds, and it and its
-        kernel keep two cores busy.
+        A job that has just begun counts twice: it may be one of milliseconds, and it and its kernel
+        keep two cores busy.
         """
         since = self._clocks.seconds() - YOUNG_SECONDS
         running = self._starts.jobs.at(Stage.RUNNING)
@@ -63,7 +63,7 @@ class Dispatch:
 
     @property
     def troubles(self) -> dict[str, str]:
-        """What cannot be done now, and why."""
+        """Actions that fail now, and why."""
         starts = self._starts
         return {
             **starts.starting.troubles,
@@ -73,11 +73,11 @@ class Dispatch:
 
     @property
     def notes(self) -> list[str]:
-        """What is not as it could be, though every job goes its way."""
+        """Shortcomings that stop no job."""
         return self._work.notes
 
     def recover(self) -> None:
-        """Settle what an earlier owner left: started runs are over, sealed ones are published.
+        """Settle the jobs of an earlier owner: started runs are over, sealed ones are published.
 
         Nothing of the old runs may be alive any more.
         """
@@ -90,7 +90,7 @@ class Dispatch:
         self._publishing.clean({job.job_id for job in sealed})
 
     def turn(self) -> None:
-        """Publish, settle and start whatever can be."""
+        """Publish, settle and start as many jobs as possible."""
         starts = self._starts
         starts.jobs.forget_unrecorded()
         self._publishing.publish_due()
@@ -112,15 +112,15 @@ class Dispatch:
                 starts.starting.release()
 
     def reserve(self) -> None:
-        """Record what starts now, in the transaction around it; see `Starts.reserve`."""
+        """Record the next starts, in the transaction around it; see `Starts.reserve`."""
         self._starts.reserve()
 
     def launch(self) -> None:
-        """Execute what is reserved, once that is durable; see `Starts.launch`."""
+        """Execute the reserved jobs, once that is durable; see `Starts.launch`."""
         self._starts.launch()
 
     def finish(self, finished: Finished) -> None:
-        """Seal what a job's thread brought back, or let it run again where that was asked for.
+        """Seal the outcome of a job's thread, or let it run again if its request asked for that.
 
         Raises:
             sqlite3.OperationalError: the ledger cannot take it now; to be repeated.
@@ -160,13 +160,13 @@ class Dispatch:
         )
 
     def progressed(self, job_id: str, progress: Progress) -> None:
-        """Note how far a job is."""
+        """Note a job's progress."""
         running = self._starts.jobs.get(job_id)
         if running is not None:
             running.progress = progress
 
     def cancel(self, job_ids: tuple[str, ...]) -> None:
-        """End the runs of these jobs; what only waits is settled when its turn comes."""
+        """End the runs of these jobs; waiting ones are settled when their turn comes."""
         for job_id in job_ids:
             one = self._starts.jobs.get(job_id)
             if one is not None and one.stage is Stage.RUNNING:
@@ -177,16 +177,16 @@ class Dispatch:
         self._starts.stop()
 
     def interrupt(self) -> None:
-        """End every run that is left."""
+        """End all remaining runs."""
         for one in self._starts.jobs.at(Stage.RUNNING):
             self._executing.execution.stop(one.job.job_id, ErrorType.INTERRUPTED)
 
     def write_status(self) -> None:
-        """Tell about jobs that run for more than a second, and the first that wait."""
+        """Write the status of jobs that run for more than a second, and of the first that wait."""
         self._status_files.write(self._starts.jobs)
 
     def next_due(self) -> float | None:
-        """Seconds until there is something to do without an event; None if there is not."""
+        """Return the seconds until there is work without an event; None if there is none."""
         starts = self._starts
         times = (
             self._publishing.next_due(),
@@ -213,7 +213,7 @@ class Dispatch:
             log.exception("job %s is left to the next start", job.job_id)
 
     def _settle_dead(self, job: Job) -> None:
-        """Settle a run that an earlier owner started: it is over, and nobody knows how."""
+        """Settle a run of an earlier owner: it is over, and its end is unknown."""
         if _runs_again(job, ErrorType.INTERRUPTED):
             log.info("job %s: was interrupted, runs again", job.job_id)
             self._ledger.requeue(job.job_id)
@@ -223,7 +223,7 @@ class Dispatch:
         self._publishing.seal(job, self._publishing.unrun(job, outcome), State.RUNNING)
 
     def _settle_all(self) -> None:
-        """Give their outcomes to jobs that will not run; one that cannot now holds up no other.
+        """Give outcomes to jobs that will not run; a failure for one holds up no other.
 
         Raises:
             OSError, OutboxGone, sqlite3.OperationalError: it cannot be done for any.
@@ -243,11 +243,11 @@ class Dispatch:
                 names.release(job.name)
 
     def _settle(self, job: Job) -> None:
-        """Give its outcome to a job that will not run, now that its turn has come."""
+        """Give an outcome to a job that will not run, now that its turn has come."""
         self._history.retire_known(job.name)
-        given = self._ledger.input_of(job.job_id)
-        assert given is not None
-        failure = given.failure or Failure(
+        job_input = self._ledger.input_of(job.job_id)
+        assert job_input is not None
+        failure = job_input.failure or Failure(
             error_type=ErrorType.CANCELLED, message="The job was cancelled before it ran."
         )
         self._publishing.seal(job, self._publishing.unrun(job, failed(failure)), State.QUEUED)

@@ -1,4 +1,4 @@
-"""The jobs that the runner has in its hands, and how far each of them is."""
+"""The jobs in the runner's hands, and the stage of each."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,10 +9,10 @@ from runner.state.jobs import Job
 
 
 class Stage(Enum):
-    """How far a job in hand is."""
+    """The stage of a job in hand."""
 
     RESERVED = "reserved"
-    """The ledger says that it runs, or will once the transaction is durable."""
+    """The ledger records that it runs, maybe in a transaction that is not durable yet."""
     REFUSED = "refused"
     """The same transaction seals that it cannot be started."""
     RUNNING = "running"
@@ -23,7 +23,7 @@ class Stage(Enum):
 
 @dataclass
 class InHand:
-    """One job. `order` and `notebook` are what is executed, where it is."""
+    """One job. `order` and `notebook` are set if it is to be executed."""
 
     job: Job
     stage: Stage
@@ -35,12 +35,12 @@ class InHand:
 
     @property
     def wanted(self) -> Resources:
-        """What it asks of the machine."""
+        """The resources that it needs."""
         return Resources() if self.order is None else self.order.resources
 
 
 class JobsInHand:
-    """All of them, by id, in the order in which they came."""
+    """All jobs in hand, by id, in the order in which they came."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, InHand] = {}
@@ -69,6 +69,6 @@ class JobsInHand:
         return sum(one.stage in stages for one in self._jobs.values())
 
     def forget_unrecorded(self) -> None:
-        """Let go of what was reserved in a transaction that is over: it must not run by that."""
+        """Drop jobs that were reserved in a transaction that is over: they must not run."""
         for one in self.at(Stage.RESERVED, Stage.REFUSED):
             self.drop(one.job.job_id)

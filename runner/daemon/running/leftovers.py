@@ -1,7 +1,7 @@
-"""Folders that are to be gone: removed at once, or again and again until they can be.
+"""Removes folders, at once or after further tries.
 
-One that stays delays nothing and is told. A mount that a run has left in its own folder is taken
-down, and what lies on it is not touched.
+A folder that stays delays nothing and gets a note. A mount that a run left in its folder is
+unmounted, and its content is not touched.
 """
 
 import logging
@@ -20,7 +20,7 @@ LAST_SECONDS = 600.0
 
 
 class Leftovers:
-    """What one owner has still to remove below one folder of its own."""
+    """Folders that one owner still has to remove, below one folder of its own."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Leftovers:
             log.warning("%s stays for now: %s", tree, error)
 
     def forget(self, tree: Path) -> None:
-        """It is not to be removed any more."""
+        """Forget a folder that need not be removed any more."""
         self._delays.release(str(tree))
 
     def try_to_remove(self, tree: Path) -> OSError | None:
-        """Remove a tree; gives why not."""
+        """Remove a tree; return the error if it fails."""
         try:
             self._disk.remove_tree(tree)
         except OSError as error:
@@ -65,15 +65,15 @@ class Leftovers:
         return None
 
     def try_again(self) -> None:
-        """Remove what it is time for."""
+        """Remove the folders that are due."""
         for tree in self._delays.due():
             self.remove(Path(tree))
 
     def next_due(self) -> float | None:
-        """Seconds until the next try; None if nothing is left."""
+        """Return the seconds until the next try; None if nothing is left."""
         return self._delays.next_due()
 
     @property
     def notes(self) -> list[str]:
-        """What stays, why, and what to do about it."""
+        """The folders that stay, with the reason and what to do."""
         return [f"{tree} cannot be removed: {why}" for tree, why in self._delays.reasons.items()]

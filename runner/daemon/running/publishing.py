@@ -1,4 +1,4 @@
-"""The end of a job: seals its outcome in the ledger, publishes it, and tries again until it is.
+"""Ends a job: seals its outcome in the ledger, publishes it, and tries again until it is done.
 
 Every step is recorded before the next one begins.
 """
@@ -29,7 +29,7 @@ NO_FILES = Staged((), ())
 
 @dataclass(frozen=True)
 class Finished:
-    """What a job's thread brings back; `at` is when the run was over, before its files were."""
+    """The result of a job's thread; `at` is the end of the run, before its files were copied."""
 
     job_id: str
     outcome: Outcome
@@ -40,7 +40,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Stores:
-    """Where everything of a job is: its record, its results, earlier ones, its work folder."""
+    """The places of a job's data: its record, its results, earlier ones, its work folder."""
 
     ledger: Ledger
     outbox: Outbox
@@ -49,12 +49,12 @@ class Stores:
 
 
 class Publishing:
-    """The jobs that are over and not published yet. `stage` may be called from any thread."""
+    """The jobs that are over and not published yet. Any thread may call `stage`."""
 
     def __init__(
         self, stores: Stores, caps: FileCaps, clocks: Clocks, followers: Sequence[str] = ()
     ) -> None:
-        """`followers` are told of each job that is closed; see `Ledger.published`."""
+        """Set it up. `followers` get a row for each closed job; see `Ledger.published`."""
         self._ledger = stores.ledger
         self._outbox = stores.outbox
         self._history = stores.history
@@ -63,7 +63,7 @@ class Publishing:
         self._clocks = clocks
         self._followers = followers
         self._names: dict[str, str] = {}
-        """Sealed jobs that are to be published, and their names."""
+        """Names of the sealed jobs that wait for publication."""
         self._put_off = PutOff("publish", clocks.seconds)
 
     def stage(self, order: Order) -> Staged:
@@ -80,7 +80,7 @@ class Publishing:
             return self._outbox.survey(source, self._caps, order.name)
 
     def unrun(self, job: Job, outcome: Outcome) -> Finished:
-        """Give the end of a job of which nothing was executed, or nothing is left."""
+        """Describe the end of a job without an execution, or without a trace of one."""
         return Finished(job.job_id, outcome, None, NO_FILES, self._clocks.stamp())
 
     def seal(self, job: Job, finished: Finished, from_state: State) -> None:
@@ -97,8 +97,8 @@ class Publishing:
         """Write a job's outcome into the ledger; once that is durable, `add` follows."""
         executed = finished.executed
         if executed is None:
-            given = self._ledger.input_of(job.job_id)
-            executed = given.notebook if given is not None else None
+            job_input = self._ledger.input_of(job.job_id)
+            executed = job_input.notebook if job_input is not None else None
         files = finished.staged.files
         seal = Seal(job.job_id, finished.outcome, executed, files, finished.at)
         self._ledger.seal(seal, from_state=from_state)
@@ -108,7 +108,7 @@ class Publishing:
         self._names[job.job_id] = job.name
 
     def publish_due(self) -> None:
-        """Publish what can be; what goes wrong in one publication holds up no other one."""
+        """Publish every job that is due; a failure of one holds up no other."""
         for job_id in list(self._names):
             if self._put_off.is_held(job_id):
                 continue
@@ -124,7 +124,7 @@ class Publishing:
                 self._put_off.release(job_id)
 
     def clean(self, keep: set[str]) -> None:
-        """Remove what earlier starts have left of all jobs but these."""
+        """Remove leftovers of earlier starts, of all jobs but these."""
         self._work.clean(keep)
         try:
             self._outbox.clean(keep)
@@ -133,22 +133,22 @@ class Publishing:
 
     @property
     def troubles(self) -> dict[str, str]:
-        """What cannot be published now, and why."""
+        """The publications that fail now, and why."""
         reasons = self._put_off.reasons
         return {f"publish {one} ({self._names.get(one)})": why for one, why in reasons.items()}
 
     def next_due(self) -> float | None:
-        """Seconds until something can be published without an event; None if nothing waits."""
+        """Return the seconds until a publication is due; None if none waits."""
         if self._names.keys() - self._put_off.reasons:
             return 0.0
         return self._put_off.next_due()
 
     def _publish(self, job_id: str) -> None:
-        job, given = self._ledger.job(job_id), self._ledger.input_of(job_id)
+        job, job_input = self._ledger.job(job_id), self._ledger.input_of(job_id)
         assert job is not None
-        assert given is not None
+        assert job_input is not None
         self._history.retire_known(job.name)
-        request = Request.model_validate_json(given.request)
+        request = Request.model_validate_json(job_input.request)
         new = self._publication(job, request)
         if new.files and not self._outbox.has_files(new):
             self._stage_again(new)
@@ -171,7 +171,7 @@ class Publishing:
         )
 
     def _stage_again(self, new: Publication) -> None:
-        """Bring out files that wait in the state folder; of what the outbox takes, the record."""
+        """Stage files that wait in the state folder, and record those that the outbox takes."""
         work = self._work.of(new.job_id)
         if work.is_dir():
             staged = self._outbox.stage(new.job_id, work, self._caps, new.name)
@@ -194,6 +194,6 @@ class Publishing:
 
 
 def our_fault(error: Exception) -> Outcome:
-    """Give the outcome of a job in which the runner itself failed."""
+    """Make the outcome of a job in which the runner itself failed."""
     message = f"The runner itself failed: {type(error).__name__}: {error}."
     return failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))

@@ -1,6 +1,6 @@
 """Starts jobs whose turn it is: reserves them in the ledger, then has them executed.
 
-Between the two lies the commit that says that they run.
+Between the two lies the commit that records that they run.
 """
 
 import logging
@@ -27,18 +27,17 @@ from runner.system.clocks import Clocks
 log = logging.getLogger(__name__)
 
 PASSED_OVER_SECONDS = 0.5
-"""A queue of 100,000 that cannot be served now is not gone through at each turn of the loop."""
+"""Pause before a blocked queue, of maybe 100,000, is searched again."""
 MOST_UNMET = 50
-"""How many different demands that cannot be met now, or names that are put off, are passed over in
-one look."""
+"""How many unmet demands and put-off names one search skips."""
 
 
 @dataclass(frozen=True)
 class Executing:
-    """What executes, a thread for each job, and who is told of it.
+    """The executor, a thread for each job, and the receivers of its messages.
 
-    `tell` and `on_progress` are called from those threads. `only` are the names of the jobs to
-    run; None for all.
+    Those threads call `tell` and `on_progress`. `only` are the names of the jobs to run; None for
+    all.
     """
 
     execution: Execution
@@ -49,7 +48,7 @@ class Executing:
 
 
 class _NameHeld(Exception):
-    """A job's name is put off: others go on."""
+    """A job's name is put off; other jobs go on."""
 
 
 class _Unmet(Exception):
@@ -57,7 +56,7 @@ class _Unmet(Exception):
 
 
 class Starts:
-    """From the queue to a thread. `names` are put off by themselves, each for what lies there."""
+    """Starts jobs from the queue. Each of `names` is put off for the files that lie there."""
 
     def __init__(
         self,
@@ -86,7 +85,7 @@ class Starts:
         self._is_stopping = True
 
     def look_again(self) -> None:
-        """Go through the queue at once: a slot is free."""
+        """Search the queue at once: a slot is free."""
         self._passed_over_until = 0.0
 
     @property
@@ -96,15 +95,15 @@ class Starts:
         return not self._is_stopping and taken < self._execution.slots
 
     def next_due(self) -> float | None:
-        """Seconds until the queue is gone through again; None if no job was passed over."""
+        """Return the seconds until the queue is searched again; None if no job was skipped."""
         left = self._passed_over_until - self._clocks.seconds()
         return left if left > 0 else None
 
     def reserve(self) -> None:
-        """Record that jobs whose turn it is run now, as many as there are slots.
+        """Record that jobs run now, those whose turn it is, up to the number of slots.
 
-        Part of the transaction around it, so that a drop can be accepted and started in one; what
-        an earlier one reserved and did not make durable is forgotten.
+        Part of the transaction around it, so one transaction can accept and start a drop.
+        Reservations of an earlier one that failed are forgotten.
 
         Raises:
             OSError, OutboxGone, sqlite3.OperationalError: it is not the jobs' fault.
@@ -130,9 +129,9 @@ class Starts:
             self._passed_over_until = self._clocks.seconds() + PASSED_OVER_SECONDS
 
     def launch(self) -> None:
-        """Execute what is reserved, once that is durable.
+        """Execute the reserved jobs, once that is durable.
 
-        Where the system gives no thread for it, it goes back, and is tried again later.
+        If the system gives no thread for one, it goes back, and is tried again later.
 
         Raises:
             sqlite3.OperationalError: it cannot go back now; the next turn sees to it.
@@ -149,7 +148,7 @@ class Starts:
                 return
 
     def put_back(self) -> None:
-        """Queue again what could not begin.
+        """Queue jobs again that could not begin.
 
         Raises:
             sqlite3.OperationalError: see `launch`.
@@ -159,7 +158,7 @@ class Starts:
             self.jobs.drop(one.job.job_id)
 
     def _submit(self, one: InHand) -> bool:
-        """Give a job a thread; whether there was one."""
+        """Give a job a thread; return whether there was one."""
         one.stage, one.since = Stage.RUNNING, self._clocks.seconds()
         assert one.order is not None
         try:
@@ -172,7 +171,7 @@ class Starts:
         return True
 
     def _execute(self, order: Order, notebook: bytes) -> Finished:
-        """In a thread of its own: run, then bring the files out. Never raises."""
+        """In a thread of its own, run the order and stage its files. Never raises."""
         at = None
         try:
             on_progress = self._executing.on_progress
@@ -203,7 +202,7 @@ class Starts:
             self._refuse(job, our_fault(error))
 
     def _refuse(self, job: Job, outcome: Outcome) -> None:
-        """Seal a job that was to be reserved, in the same transaction."""
+        """Seal a job instead of reserving it, in the same transaction."""
         current = self._ledger.job(job.job_id)
         assert current is not None
         self._publishing.record(current, self._publishing.unrun(job, outcome), current.state)
@@ -219,14 +218,14 @@ class Starts:
         demand = self._ledger.demand_of(job.job_id)
         if demand is not None and not self._can_be_met(Resources.model_validate_json(demand)):
             raise _Unmet(demand)
-        given = self._ledger.input_of(job.job_id)
-        assert given is not None
-        request = Request.model_validate_json(given.request)
+        job_input = self._ledger.input_of(job.job_id)
+        assert job_input is not None
+        request = Request.model_validate_json(job_input.request)
         self._make_way(job)
         work = self._work.make(job.job_id)
         order = order_of(job, request, self._settings, work, self._work.packages_of(job.job_id))
         self._ledger.start(job.job_id, self._clocks.stamp())
-        self.jobs.add(InHand(job, Stage.RESERVED, order, given.notebook or b""))
+        self.jobs.add(InHand(job, Stage.RESERVED, order, job_input.notebook or b""))
 
     def _make_way(self, job: Job) -> None:
         """Make sure that nothing of earlier runs lies where a job's files will.
@@ -262,14 +261,14 @@ class Starts:
         )
 
     def _taken(self) -> Sequence[Resources]:
-        """What jobs ask for that are in flight, or are about to be."""
+        """List the resources of jobs in flight and of reserved ones."""
         return [one.wanted for one in self.jobs.at(Stage.RUNNING, Stage.RESERVED)]
 
 
 def order_of(
     job: Job, request: Request, settings: Settings, work: Path, packages: Path | None
 ) -> Order:
-    """Say how a job is to be executed."""
+    """Describe how to execute a job."""
     folder = None
     if request.notebook is not None:
         library = settings.notebooks

@@ -23,7 +23,7 @@ QUEUED_STATUS_SECONDS = 10.0
 
 
 class StatusFiles:
-    """What people see of a job before its result."""
+    """Keeps the status files of unfinished jobs."""
 
     def __init__(self, ledger: Ledger, outbox: Outbox, clocks: Clocks) -> None:
         self._ledger = ledger
@@ -33,7 +33,7 @@ class StatusFiles:
         self._queued_at: dict[str, float] = {}
 
     def write(self, jobs: JobsInHand) -> None:
-        """Write what is due; what cannot be written now is written later, or never."""
+        """Write the status files that are due; a failed one is written later, or never."""
         now = self._clocks.seconds()
         if now < self._not_before:
             return
@@ -49,11 +49,11 @@ class StatusFiles:
         self._not_before = now + (self._clocks.seconds() - now) * STATUS_REST
 
     def next_due(self, jobs: JobsInHand) -> float | None:
-        """Seconds until there may be something to write; None if nobody runs or waits."""
+        """Return the seconds until there may be something to write; None if no job is open."""
         return STATUS_SECONDS if self._queued_at or jobs.count(Stage.RUNNING) else None
 
     def _write_queued(self, now: float, running: set[str]) -> None:
-        """Tell about the first hundred that wait; while NAME runs, its own status stays."""
+        """Write the status of the first hundred that wait, except names that run."""
         written = {}
         for place, job in enumerate(self._ledger.queued(STATUS_QUEUED)):
             waited = (self._clocks.now() - datetime.fromisoformat(job.accepted_at)).total_seconds()

@@ -1,4 +1,4 @@
-"""The folders in which notebooks run, `state/work/JOBID`: made, cleared, and removed."""
+"""Makes, clears and removes the folders in which notebooks run: `state/work/JOBID`."""
 
 import os
 import secrets
@@ -12,7 +12,7 @@ WORK = "work"
 
 
 class WorkFolders:
-    """One folder a job, and one beside it for packages where a run installs its own."""
+    """One folder a job, and one beside it for packages that the run installs itself."""
 
     def __init__(
         self, state: Path, disk: Disk, clock: Callable[[], float], *, has_packages: bool
@@ -23,11 +23,11 @@ class WorkFolders:
         self._leftovers = Leftovers(disk, clock)
 
     def of(self, job_id: str) -> Path:
-        """Name a job's work folder."""
+        """Return the path of a job's work folder."""
         return self._state / WORK / job_id
 
     def packages_of(self, job_id: str) -> Path | None:
-        """Name its packages folder, beside the work folder, whose files are published."""
+        """Return the path of its packages folder, which is not published."""
         return self._state / WORK / f"{job_id}.packages" if self._has_packages else None
 
     def make(self, job_id: str) -> Path:
@@ -42,7 +42,7 @@ class WorkFolders:
         return work
 
     def clear(self, job_id: str) -> None:
-        """Make sure that nothing of an earlier run is there; what stays is moved aside.
+        """Clear the leftovers of an earlier run; move aside those that cannot be removed.
 
         Raises:
             OSError: it cannot be moved either.
@@ -56,7 +56,7 @@ class WorkFolders:
                 self._leftovers.add(aside, error)
 
     def remove(self, job_id: str) -> None:
-        """Remove a job's folders, now or as soon as they can be."""
+        """Remove a job's folders, now or in a later try."""
         for folder in self._folders_of(job_id):
             self._leftovers.remove(folder)
 
@@ -69,16 +69,16 @@ class WorkFolders:
                     self._leftovers.remove(Path(entry.path))
 
     def try_again(self) -> None:
-        """Remove what could not be removed before, if it is time."""
+        """Try again to remove folders, if it is time."""
         self._leftovers.try_again()
 
     def next_due(self) -> float | None:
-        """Seconds until the next try; None if nothing is left."""
+        """Return the seconds until the next try; None if nothing is left."""
         return self._leftovers.next_due()
 
     @property
     def notes(self) -> list[str]:
-        """What stays, why, and what to do about it."""
+        """The folders that stay, with the reason and what to do."""
         return self._leftovers.notes
 
     def _folders_of(self, job_id: str) -> list[Path]:

@@ -79,14 +79,14 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Scheduler:
-    """Where a scheduler is, such as `tcp://scheduler:8786`, and how it and we prove who we are."""
+    """Address of a scheduler, such as `tcp://scheduler:8786`, and the certificates for it."""
 
     address: str
     security: Security | None = None
 
 
 class SchedulerLink:
-    """The workers of one scheduler. `serve` runs in a loop; what it finds may be read anywhere."""
+    """The workers of one scheduler. `serve` runs in a loop; its findings may be read anywhere."""
 
     def __init__(
         self,

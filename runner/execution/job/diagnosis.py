@@ -36,7 +36,7 @@ MOST_CHARS = 20_000
 """Longest text of an exception, and longest line of its traceback, in a report."""
 MOST_LINES = 400
 LINE_CHARS = 80
-"""Of the first line of a cell, in a message."""
+"""Longest first line of a cell in a message."""
 _NO_MEMORY = "[Errno 12]"
 _NO_THREAD = "can't start new thread"
 _NO_FILE = re.compile(r"\[Errno 2\] [^:]*: '([^/'][^']*)'")
@@ -115,7 +115,7 @@ def _why(reason: str, known: Circumstances) -> str:
 
 
 def _cut_off(place: Mapping[str, Any], run: Run) -> str:
-    """Which cell was running; nothing, where the run was ended between two cells or after all."""
+    """Name the cell that was running; empty if the run ended between two cells or after all."""
     if run.index is None or run.replies.get(run.index, {}).get("status") == "ok":
         return ""
     return _of_cell(place, "was running")

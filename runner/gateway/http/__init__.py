@@ -1,1 +1,1 @@
-"""What HTTP is for the gateway: who gets in, what is read and answered. Knows no route."""
+"""The gateway's HTTP: access, reading of requests, answers. Knows no route."""

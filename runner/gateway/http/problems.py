@@ -53,18 +53,18 @@ class HttpProblem(Problem):
 
 
 def status_of(problem: Problem) -> int:
-    """Its own status, or that of its type."""
+    """Return a problem's own status, or that of its type."""
     own = problem.status if isinstance(problem, HttpProblem) else None
     return STATUSES[problem.error_type] if own is None else own
 
 
 def headers_of(problem: Problem) -> dict[str, str]:
-    """Its own headers, and when to try again."""
+    """Return a problem's own headers, and when to try again."""
     own = dict(problem.headers) if isinstance(problem, HttpProblem) else {}
     seconds = problem.retry_seconds
     return own if seconds is None else {"Retry-After": str(seconds), **own}
 
 
 def bad(message: str) -> Problem:
-    """A question makes no sense."""
+    """Make the problem of a senseless question."""
     return Problem(ErrorType.INVALID_REQUEST, message)

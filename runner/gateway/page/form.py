@@ -1,7 +1,7 @@
-"""A notebook's parameters as fields of a form, and what was typed there as a request.
+"""Turns a notebook's parameters into fields of a form, and the typed form into a request.
 
-Pure rules over values: only what differs from the notebook's own default is asked for, so that a
-default which is computed stays so. Submits nothing.
+Pure. The request holds only values that differ from the notebook's default, so a computed default
+stays computed. Submits nothing.
 """
 
 import ast
@@ -21,7 +21,7 @@ MAX_ANNOTATION_CHARS = 200
 
 
 class Kind(StrEnum):
-    """What is typed into a field, and so how it looks."""
+    """Kinds of values, which decide how a field looks."""
 
     TRUTH = "truth"
     INTEGER = "integer"
@@ -53,12 +53,12 @@ _NOTHING = object()
 
 
 class Wrong(Exception):
-    """What was typed is no value of its field: why, as a sentence."""
+    """A typed text is no value of its field: why, as a sentence."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One parameter. `text` stands in the field, `initial` did when nothing was changed.
+    """One parameter. `text` stands in the field, `initial` before any change.
 
     `may_be_empty`: an empty field leaves the notebook's default, which is `code`.
     """
@@ -85,18 +85,18 @@ class Field:
 
     @property
     def may_be_left(self) -> bool:
-        """Whether nothing stands in it unless somebody types: its default is computed."""
+        """Whether it is empty until somebody types: its default is computed."""
         return not self.initial
 
     @property
     def is_changed(self) -> bool:
-        """Whether it says something else than the notebook itself."""
+        """Whether its value differs from the notebook's."""
         return self.text != self.initial
 
 
 @dataclass(frozen=True)
 class Typed:
-    """Everything of the form as it was typed."""
+    """The form as it was typed."""
 
     fields: tuple[Field, ...] = ()
     more: str = ""
@@ -105,34 +105,34 @@ class Typed:
     memory: str = ""
     retries: str = ""
     errors: Mapping[str, str] = field(default_factory=dict)
-    """By the names of the fields above, and `""` for what belongs to none of them."""
+    """By the names of the fields above; `""` for general ones."""
 
     @property
     def is_wrong(self) -> bool:
-        """Whether something has to be corrected."""
+        """Whether something must be corrected."""
         return bool(self.errors) or any(one.error for one in self.fields)
 
 
 def fields_of(parameters: tuple[Parameter, ...]) -> tuple[Field, ...]:
-    """Empty fields for what is computed, the defaults in all others."""
+    """Make the fields: empty for computed defaults, else with the default."""
     return tuple(_field(one) for one in parameters)
 
 
 def filled(fields: tuple[Field, ...], values: Mapping[str, Any]) -> Typed:
-    """The form as an earlier request filled it; what has no field of its own goes to the rest."""
+    """Fill the form from an earlier request; values without a field go to the rest."""
     names = {one.name for one in fields}
     more = {name: value for name, value in values.items() if name not in names}
-    shown = tuple(
+    fields_shown = tuple(
         replace(one, text=_text_of(one.kind, values[one.name])) if one.name in values else one
         for one in fields
     )
-    return Typed(shown, json.dumps(more, ensure_ascii=False, indent=2) if more else "")
+    return Typed(fields_shown, json.dumps(more, ensure_ascii=False, indent=2) if more else "")
 
 
-def named(form: Typed, asked: Mapping[str, Any], name: str) -> Typed:
-    """The form with the rest of an earlier request, of which `asked` has the keys."""
-    timeout, memory = asked.get("timeout_seconds"), asked.get("resources", {}).get("memory_mb")
-    retries = asked.get("retries")
+def named(form: Typed, request: Mapping[str, Any], name: str) -> Typed:
+    """Fill in the rest of an earlier request; `asked` has its keys."""
+    timeout, memory = request.get("timeout_seconds"), request.get("resources", {}).get("memory_mb")
+    retries = request.get("retries")
     return replace(
         form,
         timeout="" if timeout is None else f"{timeout:g}",
@@ -142,21 +142,21 @@ def named(form: Typed, asked: Mapping[str, Any], name: str) -> Typed:
     )
 
 
-def typed(fields: tuple[Field, ...], given: Callable[[str], str | None]) -> Typed:
-    """What came in. `given` has the text of a field by its name on the form, None for no such."""
-    texts = [(one, given(f"p.{one.name}")) for one in fields]
+def typed(fields: tuple[Field, ...], field_text: Callable[[str], str | None]) -> Typed:
+    """Read the posted form. `field_text` returns the text of a named field; None if missing."""
+    texts = [(one, field_text(f"p.{one.name}")) for one in fields]
     return Typed(
         tuple(one if text is None else replace(one, text=_plain(text)) for one, text in texts),
-        more=_plain(given("more") or "").strip(),
-        name=(given("name") or "").strip(),
-        timeout=(given("timeout") or "").strip(),
-        memory=(given("memory") or "").strip(),
-        retries=(given("retries") or "").strip(),
+        more=_plain(field_text("more") or "").strip(),
+        name=(field_text("name") or "").strip(),
+        timeout=(field_text("timeout") or "").strip(),
+        memory=(field_text("memory") or "").strip(),
+        retries=(field_text("retries") or "").strip(),
     )
 
 
 def request_of(form: Typed, notebook: object) -> tuple[dict[str, Any], Typed]:
-    """The request, and the form with what is wrong in it; the former counts if nothing is."""
+    """Return the request, and the form with its errors; the former counts if there are none."""
     parameters: dict[str, Any] = {}
     checked = []
     for one in form.fields:
@@ -197,7 +197,7 @@ def request_of(form: Typed, notebook: object) -> tuple[dict[str, Any], Typed]:
 
 
 def blamed(form: Typed, message: str) -> Typed:
-    """The form with a refusal beside the field that it speaks of."""
+    """Put a refusal beside the field that it concerns."""
     places = (
         ("`timeout_seconds`", "timeout"),
         ("`resources.memory_mb`", "memory"),
@@ -268,7 +268,7 @@ def _text_of(kind: Kind, value: Any) -> str:
 
 
 def _listed(value: Any) -> Any:
-    """Tuples and sets as lists, which is what JSON has."""
+    """Turn tuples and sets into lists, as JSON needs."""
     if isinstance(value, dict):
         return {key: _listed(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -279,12 +279,12 @@ def _listed(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    """Forms send the line ends of another time."""
+    """Normalise the line ends of a form."""
     return text.replace("\r\n", "\n")
 
 
 def _value(one: Field) -> Any:
-    """What a field asks for; nothing where it leaves the notebook's default.
+    """Return a field's value; nothing if it leaves the notebook's default.
 
     Raises:
         Wrong
@@ -308,7 +308,7 @@ def _value(one: Field) -> Any:
 
 
 def _any(text: str) -> Any:
-    """JSON where it is some, else what the table of scalars makes of it."""
+    """Read JSON if the text is some, else by the table of scalars."""
     try:
         return loads(text.encode())
     except StrictJsonError:
@@ -338,19 +338,19 @@ def _number(text: str) -> float:
 
 def _container(text: str, kind: Kind) -> Any:
     wanted, example = (list, '["a", 1]') if kind is Kind.LIST else (dict, '{"a": 1}')
-    found = _json(text, example)
-    if not isinstance(found, wanted):
+    value = _json(text, example)
+    if not isinstance(value, wanted):
         raise Wrong(f"Enter JSON such as {example}.")
-    return found
+    return value
 
 
 def _more(text: str) -> dict[str, Any]:
     if not text:
         return {}
-    found = _json(text, '{"region": "EU"}')
-    if not isinstance(found, dict):
+    value = _json(text, '{"region": "EU"}')
+    if not isinstance(value, dict):
         raise Wrong('Enter a JSON object, such as {"region": "EU"}.')
-    return found
+    return value
 
 
 def _json(text: str, example: str) -> Any:

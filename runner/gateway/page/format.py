@@ -1,6 +1,6 @@
-"""How figures, times and states read to a person: short, and the same on every page.
+"""Formats figures, times and states for people: short, and the same on every page.
 
-Pure rules over values. Renders nothing, and reads no clock.
+Pure. Renders nothing, and reads no clock.
 """
 
 from datetime import UTC, datetime
@@ -22,12 +22,12 @@ STATUS_WORDS = {
 
 
 def status_word(status: str) -> str:
-    """What a status is called."""
+    """Return the word for a status."""
     return STATUS_WORDS[Status(status)]
 
 
 def duration(seconds: float | None) -> str:
-    """`0 s`, `0.65 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 1 h`; a dash for none."""
+    """Write `0.65 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `3 d 1 h`; a dash for none."""
     if seconds is None:
         return "–"
     if seconds < 0.005:
@@ -47,7 +47,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(iso: str, now: datetime) -> str:
-    """How long ago a time is: `just now`, `5 min ago`, `3 h ago`, `2 days ago`."""
+    """Say how long ago a time is: `just now`, `5 min ago`, `3 h ago`, `2 days ago`."""
     passed = (now - datetime.fromisoformat(iso)).total_seconds()
     if passed < 10:
         return "just now"
@@ -58,13 +58,13 @@ def age(iso: str, now: datetime) -> str:
 
 
 def when(iso: str) -> str:
-    """A time in full, in UTC; the browser shows its own."""
-    found = datetime.fromisoformat(iso).astimezone(UTC)
-    return f"{found.day} {found:%b %Y, %H:%M:%S} UTC"
+    """Write a time in full, in UTC; the browser shows its own."""
+    time = datetime.fromisoformat(iso).astimezone(UTC)
+    return f"{time.day} {time:%b %Y, %H:%M:%S} UTC"
 
 
 def size(count: int) -> str:
-    """Bytes as people write them: `812 B`, `1.4 kB`, `23 MB`."""
+    """Write bytes as people do: `812 B`, `1.4 kB`, `23 MB`."""
     if count < 1000:
         return f"{count} B"
     amount = float(count)
@@ -88,5 +88,5 @@ def with_code(text: str) -> Markup:
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """`1 run`, `2 runs`, `1,200 runs`."""
+    """Write `1 run`, `2 runs`, `1,200 runs`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,6 +1,6 @@
-"""What the page of one job tells: its way through time, what was asked, what came out.
+"""The content of a job's page: its way through time, its request, its results.
 
-Pure rules over the ledger's row and the published report. Reads nothing itself.
+Pure, over the ledger's row and the published report.
 """
 
 import re
@@ -19,13 +19,13 @@ from runner.state.jobs import Job, Place, State, seconds_between
 
 _LINE = re.compile(r"^Cell In\[\d{1,9}\], line (\d{1,9})", re.MULTILINE)
 NEVER_NOTEBOOKS = frozenset({ErrorType.INVALID_NOTEBOOK, ErrorType.NOTEBOOK_TOO_LARGE})
-"""Errors of what is no notebook: there is nothing to render, and nothing that could run again."""
+"""Errors of inputs that are no notebook: nothing to render, nothing to run again."""
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
 @dataclass(frozen=True)
 class Step:
-    """A moment in a job's life; `note` tells how long it took to get there."""
+    """A moment in a job's life; `note` says how long it took to get there."""
 
     label: str
     at: str
@@ -43,7 +43,7 @@ class SourceLine:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a job did not succeed."""
+    """The reason why a job did not succeed."""
 
     error_type: str
     message: str
@@ -64,7 +64,7 @@ class File:
 
 @dataclass(frozen=True)
 class JobView:
-    """Everything that the page shows."""
+    """The content of the page."""
 
     job_id: str
     name: str
@@ -86,7 +86,7 @@ class JobView:
     has_report: bool = False
     has_notebook: bool = False
     has_bytes: bool = False
-    """What was dropped is published as it came, and is no notebook."""
+    """Whether the dropped bytes are published as they came, because they are no notebook."""
     has_run: bool = False
     is_pruned: bool = False
     can_run_again: bool = False
@@ -98,7 +98,7 @@ class JobView:
 
     @property
     def shown_name(self) -> str:
-        """Its name, cut where nobody chose it."""
+        """Its name, cut if nobody chose it."""
         return shown_name(self.name)
 
     @property
@@ -124,17 +124,17 @@ class JobView:
 
     @property
     def url(self) -> str:
-        """Where its parts lie."""
+        """Address of its parts."""
         return f"/jobs/{self.job_id}"
 
     @property
     def file_name(self) -> str:
-        """The last part of its name, for what is downloaded."""
+        """The last part of its name, for downloads."""
         return self.name.rpartition("/")[2]
 
 
 def submitted(job_id: str, name: str) -> JobView:
-    """A request that lies in the inbox and that no daemon has accepted yet."""
+    """Describe a request in the inbox that no daemon has accepted yet."""
     return JobView(job_id, name, Status.QUEUED, ())
 
 
@@ -144,8 +144,7 @@ def sight_of(
     asked: Mapping[str, Any] | None,
     dropped: bytes | None = None,
 ) -> JobView:
-    """A job. `report` is its published JSON, `asked` its request, and `dropped` the notebook, or
-    what came in the place of one; None where they are not kept."""
+    """Describe a job by its row, its published report, its request and its dropped input."""
     content = report or {}
     library = (asked or {}).get("notebook")
     parameters = content.get("parameters") or (asked or {}).get("parameters") or {}
@@ -181,7 +180,7 @@ def sight_of(
 
 
 def _no_paper(dropped: bytes | None) -> bool:
-    """Whether it is a request that is wrong, and no notebook whose settings are."""
+    """Return whether the request is wrong, rather than a notebook's settings."""
     try:
         return kind_of(loads(dropped or b"")) is not Kind.NOTEBOOK
     except StrictJsonError:
@@ -189,7 +188,7 @@ def _no_paper(dropped: bytes | None) -> bool:
 
 
 def _status(job: Job) -> Status:
-    """Sealed is not published yet: the page waits for the report, as for one that runs."""
+    """Return the status; a sealed job counts as running, because its report is still to come."""
     return Status.RUNNING if job.state is State.SEALED else job.status
 
 
@@ -216,7 +215,7 @@ def _steps(job: Job) -> tuple[Step, ...]:
 
 
 def _trouble(job: Job, content: Mapping[str, Any]) -> Trouble | None:
-    """From the report, or, where it is gone, what the ledger still tells."""
+    """Take the failure from the report, or from the ledger if that is gone."""
     if job.error_type is None:
         return None
     traceback = "\n".join(content.get("traceback") or ())
@@ -230,21 +229,21 @@ def _trouble(job: Job, content: Mapping[str, Any]) -> Trouble | None:
 
 
 def _source(source: str, traceback: str) -> tuple[SourceLine, ...]:
-    """The cell's lines; IPython's traceback names the one that failed."""
-    found = _LINE.search(traceback)
-    failed = int(found[1]) if found else 0
+    """Return the cell's lines; IPython's traceback names the failing one."""
+    match = _LINE.search(traceback)
+    failed = int(match[1]) if match else 0
     lines = source.rstrip("\n").split("\n") if source.strip() else []
     return tuple(SourceLine(at, text, at == failed) for at, text in enumerate(lines, 1))
 
 
 def _files(job: Job, files: Sequence[Mapping[str, Any]]) -> tuple[File, ...]:
     prefix = f"{job.name}.files/"
-    found = []
+    views = []
     for one in files:
         name = str(one["path"]).removeprefix(prefix)
         url = f"/jobs/{job.job_id}/files/{quote(name)}"
-        found.append(File(name, url, int(one["bytes"]), one["media_type"] in _PICTURES))
-    return tuple(found)
+        views.append(File(name, url, int(one["bytes"]), one["media_type"] in _PICTURES))
+    return tuple(views)
 
 
 def _word(value: Any) -> str:

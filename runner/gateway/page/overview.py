@@ -1,6 +1,6 @@
-"""What the first page tells: health, what runs and waits, the last jobs, and the last 24 hours.
+"""The content of the first page: health, open jobs, the last jobs, the last 24 hours.
 
-Looks once at ledger, outbox and pulse, and gives values that can be compared. Renders nothing.
+Looks once at ledger, outbox and pulse, and returns comparable values. Renders nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,10 +21,10 @@ SHOWN_RUNNING = 50
 SHOWN_QUEUED = 5
 SHOWN_WORKERS = 50
 DAY_JOBS = 5_000
-"""Of more jobs in a day, the picture shows the newest."""
+"""Most jobs of a day that the picture shows, the newest ones."""
 HOURS = 24
 NOT_FAILED = frozenset({Status.CANCELLED, Status.REJECTED})
-"""How jobs end that somebody stopped, or that never ran: they are told apart from failures."""
+"""Ends of jobs that were stopped or never ran: the page tells them apart from failures."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class JobLine:
 
     @property
     def url(self) -> str:
-        """Where it is shown."""
+        """Address of its page."""
         return f"/jobs/{self.job_id}"
 
     @property
     def shown_name(self) -> str:
-        """Its name, cut where nobody chose it."""
+        """Its name, cut if nobody chose it."""
         return shown_name(self.name)
 
 
 @dataclass(frozen=True)
 class Running:
-    """A job that runs: how far it is, and since when."""
+    """A running job: its progress, and since when."""
 
     job_id: str
     name: str
@@ -62,11 +62,11 @@ class Running:
 
     @property
     def shown_name(self) -> str:
-        """Its name, cut where nobody chose it."""
+        """Its name, cut if nobody chose it."""
         return shown_name(self.name)
 
     def seconds(self, now: datetime) -> float:
-        """For how long."""
+        """Return how long it has run."""
         return max((now - datetime.fromisoformat(self.started_at)).total_seconds(), 0.0)
 
 
@@ -90,7 +90,7 @@ class Day:
     runs: int
     bad: int
     other: int
-    """Jobs that were cancelled or refused: nothing of theirs went wrong while it ran."""
+    """Cancelled and refused jobs: they did not fail."""
     mean: float | None
     top: int
     """Jobs of the fullest hour: the height of the picture."""
@@ -99,7 +99,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Now:
-    """What runs and what waits."""
+    """The running and waiting jobs."""
 
     running: tuple[Running, ...] = ()
     queued: tuple[JobLine, ...] = ()
@@ -108,7 +108,7 @@ class Now:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of a cluster by name, the first of them, and what all of them do."""
+    """The first workers of a cluster by name, and sums over all of them."""
 
     workers: tuple[Worker, ...]
     in_all: int
@@ -131,7 +131,7 @@ class Jobs:
 
 @dataclass(frozen=True)
 class OverviewSnapshot:
-    """All of it at one moment. `trouble` says why the ledger's part is empty."""
+    """The whole page at one moment. `trouble` says why the ledger's part is empty."""
 
     health: Health
     cluster: Cluster | None
@@ -139,7 +139,7 @@ class OverviewSnapshot:
     jobs: Jobs
     trouble: str | None = None
     space: int | None = None
-    """Bytes free on the fullest disk of the folders, in two digits: news only when that changes."""
+    """Free bytes on the fullest disk of the folders, in two digits: news only when these change."""
 
 
 class Overview:
@@ -149,8 +149,8 @@ class Overview:
         self._settings = settings
         self._record = record
 
-    def look(self, asked: Question) -> OverviewSnapshot:
-        """Look once; a ledger that cannot be read leaves health to be told.
+    def look(self, question: Question) -> OverviewSnapshot:
+        """Look once; health shows a ledger that cannot be read.
 
         Raises:
             Problem: 400 for an unknown `before`.
@@ -159,7 +159,7 @@ class Overview:
         cluster = cluster_of(health.workers or ())
         space = _two_digits(min(health.free.values(), default=None))
         try:
-            now, jobs = self._of_ledger(asked)
+            now, jobs = self._of_ledger(question)
         except Problem as problem:
             if problem.error_type != ProblemType.UNAVAILABLE:
                 raise
@@ -167,7 +167,7 @@ class Overview:
         return OverviewSnapshot(health, cluster, now, jobs, space=space)
 
     def day(self, now: datetime) -> Day | None:
-        """The last 24 hours; None where the ledger cannot be read."""
+        """Return the last 24 hours; None if the ledger cannot be read."""
         first = _hour(now) - timedelta(hours=HOURS - 1)
         try:
             with self._record.ledger() as ledger:
@@ -176,14 +176,14 @@ class Overview:
             return None
         return day_of(hours, first)
 
-    def _of_ledger(self, asked: Question) -> tuple[Now, Jobs]:
+    def _of_ledger(self, question: Question) -> tuple[Now, Jobs]:
         with self._record.ledger() as ledger:
             running = ledger.jobs(JobFilter(status=Status.RUNNING), limit=SHOWN_RUNNING)
             queued = ledger.queued(SHOWN_QUEUED)
             count = ledger.count_queued() if len(queued) == SHOWN_QUEUED else len(queued)
-            found, before = listed(ledger, asked)
+            jobs, before = listed(ledger, question)
         now = Now(tuple(self._running(job) for job in reversed(running)), _lines(queued), count)
-        return now, Jobs(_lines(found), before)
+        return now, Jobs(_lines(jobs), before)
 
     def _running(self, job: Job) -> Running:
         said = self._record.progress(job.name, job.job_id) or {}
@@ -202,7 +202,7 @@ def _two_digits(count: int | None) -> int | None:
 
 
 def cluster_of(workers: Sequence[Worker]) -> Cluster | None:
-    """What is shown of workers; None on one machine, of which the page tells already."""
+    """Summarise the workers; None on one machine, which the page describes already."""
     if len(workers) < 2 and not any(worker.address for worker in workers):
         return None
     by_name = sorted(workers, key=lambda worker: (worker.host, worker.address or ""))
@@ -215,7 +215,7 @@ def cluster_of(workers: Sequence[Worker]) -> Cluster | None:
 
 
 def line_of(job: Job) -> JobLine:
-    """A job as a list shows it."""
+    """Describe a job for a list."""
     seconds = None
     if job.started_at is not None and job.finished_at is not None:
         passed = datetime.fromisoformat(job.finished_at) - datetime.fromisoformat(job.started_at)
@@ -226,7 +226,7 @@ def line_of(job: Job) -> JobLine:
 
 
 def day_of(hours: Iterable[Hour], first: datetime) -> Day:
-    """The picture of the hours from `first` on."""
+    """Draw the hours from `first` on."""
     good, bad, other = ([0] * HOURS for _ in range(3))
     seconds, ran = 0.0, 0
     for one in hours:
@@ -263,7 +263,7 @@ def day_of(hours: Iterable[Hour], first: datetime) -> Day:
 
 
 def _high(count: int, top: int) -> int:
-    """Height in hundredths of the fullest hour; a single job is still visible."""
+    """Return the height in hundredths of the fullest hour; a single job is still visible."""
     return max(round(100 * count / top), 4) if count else 0
 
 

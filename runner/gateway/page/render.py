@@ -1,4 +1,4 @@
-"""Pages out of templates, and the files that they load: all escaped, under one strict policy.
+"""Renders pages from templates and serves their files: all escaped, under one strict policy.
 
 Owns Jinja, the policy and the static files. Knows no job and no route.
 """
@@ -27,7 +27,7 @@ POLICY = (
 )
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _KEPT = "public, max-age=31536000, immutable"
-"""A static file's address changes with its content."""
+"""Caching header: a static file's address changes with its content."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Static:
 
 @cache
 def statics() -> Mapping[str, Static]:
-    """All of them by name, read once."""
-    found = {}
+    """Return all static files by name, read once."""
+    files = {}
     for path in sorted((FOLDER / "static").iterdir()):
         content = path.read_bytes()
         url = f"/ui/static/{path.name}?v={hashlib.sha256(content).hexdigest()[:12]}"
         if path.suffix in _TYPES:
-            found[path.name] = Static(content, _TYPES[path.suffix], url)
-    return found
+            files[path.name] = Static(content, _TYPES[path.suffix], url)
+    return files
 
 
 @cache
@@ -79,14 +79,14 @@ def _environment() -> Environment:
 
 
 def fragment(template: str, **values: Any) -> str:
-    """A part of a page."""
+    """Render a part of a page."""
     return _environment().get_template(template).render(**values)
 
 
 def page(
     template: str, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
 ) -> HTTPResponse:
-    """A whole page. Its forms tell their origin, which a stricter referrer policy would hide."""
+    """Render a whole page. A stricter referrer policy would hide the origin of its forms."""
     own = {
         "Content-Type": "text/html; charset=utf-8",
         "Content-Security-Policy": POLICY,
@@ -99,15 +99,15 @@ def page(
 
 
 def static_file(name: str) -> HTTPResponse | None:
-    """A static file; None if there is no such."""
-    found = statics().get(name)
-    if found is None:
+    """Answer with a static file; None if there is no such."""
+    file = statics().get(name)
+    if file is None:
         return None
     headers = {
         **HEADERS,
-        "Content-Type": f"{found.media_type}; charset=utf-8",
+        "Content-Type": f"{file.media_type}; charset=utf-8",
         "Cache-Control": _KEPT,
         "Content-Security-Policy": "default-src 'none'",
         "Cross-Origin-Resource-Policy": "same-origin",
     }
-    return HTTPResponse(found.content, 200, headers)
+    return HTTPResponse(file.content, 200, headers)

@@ -1,7 +1,7 @@
-"""Results as a person reads them: tables, figures, texts, folded JSON and pictures, from the JSON.
+"""Turns results into readable views: tables, figures, texts, folded JSON and pictures.
 
-Pure rules over values. All of it is text to be escaped: markup of a notebook is taken apart for the
-words in its cells, and never passed on.
+Pure, over the JSON. All of it is text to be escaped: a notebook's markup is reduced to the words in
+its cells, and never passed on.
 """
 
 import base64
@@ -31,7 +31,7 @@ _MOMENT = re.compile(
 )
 _SHAPE = re.compile(r"<p>(\d{1,12}) rows × (\d{1,12}) columns</p>", re.ASCII)
 _SHAPE_CHARS = 200
-"""How near to the end of its HTML pandas tells a DataFrame's shape, where it leaves rows out."""
+"""How near to the end of its HTML pandas writes a DataFrame's shape if it left rows out."""
 _MIME = re.compile(r"[a-z]+/[\w.+-]+", re.ASCII)
 _TAG_CHARS = 20
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -68,7 +68,7 @@ class Folded:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text. `numeric` tells which columns stand to the right; an index comes first."""
+    """Cells as text. `numeric` marks right-aligned columns; an index comes first."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -76,9 +76,9 @@ class Table:
     has_index: bool = False
     all_rows: int = 0
     all_columns: int = 0
-    """Of the value itself; an index is no column."""
+    """Columns of the value itself; an index is no column."""
     is_whole: bool = True
-    """Whether the result has all of it; False where pandas itself left out its middle."""
+    """Whether the result has all of it; False if pandas itself left out its middle."""
     kind: str = "table"
 
     @property
@@ -88,7 +88,7 @@ class Table:
 
     @property
     def listed_columns(self) -> int:
-        """How many columns are listed here, but for an index."""
+        """How many columns are listed here, without an index."""
         return len(self.columns) - self.has_index
 
 
@@ -110,14 +110,13 @@ class Image:
 
 @dataclass(frozen=True)
 class Grid:
-    """All cells of a table, as the JSON has them; an index is the first column."""
+    """All cells of a table, as in the JSON; an index is the first column."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     has_index: bool = False
     shape: tuple[int, int] | None = None
-    """Rows and columns of the DataFrame, where the notebook itself shows only its beginning and
-    its end."""
+    """Rows and columns of the DataFrame, if the notebook shows only its beginning and end."""
 
 
 View = Value | Text | Folded | Table | Fields | Image
@@ -125,7 +124,7 @@ View = Value | Text | Folded | Table | Fields | Image
 
 @dataclass(frozen=True)
 class Shown:
-    """A result by its name, or by the cell that showed it; `key` is its name in the JSON."""
+    """A result by its name, or by its cell; `key` is its name in the JSON."""
 
     name: str
     view: View
@@ -134,12 +133,12 @@ class Shown:
 
 
 def shown(results: Mapping[str, Any]) -> tuple[Shown, ...]:
-    """All results, in the order given."""
+    """Return all results, in the order given."""
     return tuple(_shown(name, value) for name, value in results.items())
 
 
 def view_of(value: Any) -> View:
-    """A JSON value in its most readable form."""
+    """Choose the most readable view of a JSON value."""
     if isinstance(value, Mapping):
         return _table(_frame(value)) or _bundle(value) or _fields(value) or _folded(value)
     if isinstance(value, list):
@@ -151,12 +150,12 @@ def view_of(value: Any) -> View:
 
 
 def text_view(text: str, most: int = MAX_CHARS) -> Text:
-    """A text, cut where it is very long."""
+    """Make a text view, cut if it is very long."""
     return Text(text[:most], max(len(text) - most, 0))
 
 
 def json_text(value: Any) -> str:
-    """A value as indented JSON."""
+    """Write a value as indented JSON."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
@@ -167,14 +166,14 @@ def _shown(name: str, value: Any) -> Shown:
 
 
 def grid_of(value: Any) -> Grid | None:
-    """All cells of what is shown as a table; None for anything else."""
+    """Return all cells of a result that is shown as a table; None for anything else."""
     if isinstance(value, Mapping):
         return _frame(value) or _grid_of_bundle(value)
     return _records(value) if isinstance(value, list) else None
 
 
 def _frame(value: Mapping[str, Any]) -> Grid | None:
-    """A DataFrame in the form that results have."""
+    """Read a DataFrame in the form of results."""
     if set(value) != {"columns", "index", "data"}:
         return None
     columns, index, data = value["columns"], value["index"], value["data"]
@@ -192,7 +191,7 @@ def _frame(value: Mapping[str, Any]) -> Grid | None:
 
 
 def _records(value: Sequence[Any]) -> Grid | None:
-    """A list of mappings that have the same keys and no depth."""
+    """Read a list of flat mappings with the same keys."""
     if not value or not all(isinstance(one, Mapping) for one in value):
         return None
     keys = list(value[0])
@@ -205,7 +204,7 @@ def _records(value: Sequence[Any]) -> Grid | None:
 
 
 def _table(grid: Grid | None) -> Table | None:
-    """The first rows and columns of a grid, as texts."""
+    """Take the first rows and columns of a grid, as texts."""
     if grid is None:
         return None
     kept = [row[:MAX_COLUMNS] for row in grid.rows[:MAX_ROWS]]
@@ -228,7 +227,7 @@ def _table(grid: Grid | None) -> Table | None:
 
 
 def _dated(texts: list[str]) -> list[str]:
-    """Times as people write them: a column of midnights is one of dates."""
+    """Write times as people do: a column of midnights is one of dates."""
     present = [text for text in texts if text]
     if present and all(_MIDNIGHT.fullmatch(text) for text in present):
         return [text[:10] for text in texts]
@@ -238,16 +237,16 @@ def _dated(texts: list[str]) -> list[str]:
 
 
 def _moment(text: str) -> str:
-    """`2026-01-01T10:30:00.000` as `2026-01-01 10:30:00`; other fractions stay."""
+    """Write `2026-01-01T10:30:00.000` as `2026-01-01 10:30:00`; other fractions stay."""
     day, clock, fraction, zone = _MOMENT.fullmatch(text).groups()  # type: ignore[union-attr]
     fraction = (fraction or "").rstrip("0").rstrip(".")
     return f"{day} {clock}{fraction}{zone or ''}"
 
 
 def _aligned(parts: Sequence[Any]) -> list[str]:
-    """Figures of one column with as many decimals as the longest, so that they can be compared.
+    """Write figures of one column with as many decimals as the longest, for comparison.
 
-    Six at most, as pandas prints them, where that leaves three digits to each; the CSV has all.
+    Six at most, as in pandas, if that leaves three digits to each; the CSV has all.
     """
     texts = [_cell(part) for part in parts]
     most = max((len(text.partition(".")[2]) for text in texts), default=0)
@@ -262,14 +261,14 @@ def _aligned(parts: Sequence[Any]) -> list[str]:
 
 
 def _is_numeric(parts: Sequence[Any]) -> bool:
-    given = [part for part in parts if part is not None]
-    return bool(given) and all(
-        isinstance(part, int | float) and not isinstance(part, bool) for part in given
+    present = [part for part in parts if part is not None]
+    return bool(present) and all(
+        isinstance(part, int | float) and not isinstance(part, bool) for part in present
     )
 
 
 def _label(value: Any) -> str:
-    """A column's or a row's name; those of several levels are lists."""
+    """Write a column's or a row's name; those of several levels are lists."""
     if isinstance(value, list):
         return " / ".join(_label(part) for part in value)
     return _cell(value)
@@ -330,7 +329,7 @@ def _folded(value: Any) -> View:
 
 
 def _bundle(value: Mapping[str, Any]) -> View | None:
-    """What a cell showed: of its forms the one that reads best, and never its markup."""
+    """Choose the most readable form of a cell's output, never its markup."""
     if not value or not all(_MIME.fullmatch(str(key)) for key in value):
         return None
     image = _image(value)
@@ -367,7 +366,7 @@ def _image(bundle: Mapping[str, Any]) -> Image | None:
 
 
 def html_table(html: str) -> Table | None:
-    """The words of the one table that a DataFrame shows itself as; None for anything else."""
+    """Read the one table of a DataFrame's HTML; None for anything else."""
     grid = _html_grid(html)
     table = _table(grid)
     if grid is None or table is None:
@@ -395,7 +394,7 @@ def _html_grid(html: str) -> Grid | None:
 
 
 def _index_name(head: Sequence[str], more: Sequence[Sequence[str]]) -> str | None:
-    """The name of the index, which pandas writes into a second row of the head, alone."""
+    """Return the name of the index, which pandas writes alone into a second head row."""
     match more:
         case [[name, *rest]] if name and len(more[0]) == len(head) and not any(rest):
             return name
@@ -403,7 +402,7 @@ def _index_name(head: Sequence[str], more: Sequence[Sequence[str]]) -> str | Non
 
 
 def _grid_of_bundle(value: Mapping[str, Any]) -> Grid | None:
-    """The table among what a cell showed, if it is what the page shows of it."""
+    """Return the table of a cell's output, if the page shows it as one."""
     if not value or not all(_MIME.fullmatch(str(key)) for key in value):
         return None
     html = value.get("text/html")
@@ -418,10 +417,10 @@ def _is_figure(text: str) -> bool:
 
 
 def _cells_of(html: str) -> tuple[list[list[str]], list[list[str]]]:
-    """The texts of `th` and `td`, row by row: those of the head, and all others.
+    """Return the texts of `th` and `td`, row by row: those of the head, and all others.
 
-    Goes once from tag to tag and drops all other markup. Python's own parser needs time in
-    proportion to the square of what was made for that, and raises for some of it.
+    Goes once from tag to tag and drops all other markup. Python's own parser needs quadratic time
+    for hostile input, and raises for some of it.
     """
     heads: list[list[str]] = []
     rows: list[list[str]] = []
@@ -450,5 +449,5 @@ def _cells_of(html: str) -> tuple[list[list[str]], list[list[str]]]:
 
 
 def _words(text: str) -> str:
-    """A cell's text without entities; cut first, since Python raises for one with a long number."""
+    """Return a cell's text without entities; cut first, because Python raises for a long one."""
     return unescape(text.strip()[:MAX_WORDS_CHARS]).strip()

@@ -1,6 +1,6 @@
-"""The pages' routes: what a browser asks for and posts, by way of what the API is made of.
+"""The routes of the pages: a browser's questions and posts, by the same code as the API.
 
-Owns `/ui/…`, and what a browser gets at `/` and `/jobs/ID`. Whatever is changed goes the API's way.
+Owns `/ui/…`, and the pages at `/` and `/jobs/ID`. Every change goes the API's way.
 """
 
 import csv
@@ -39,7 +39,7 @@ from runner.state.locks import holder_of
 
 JOBS_A_PAGE = 25
 CLOSING_SECONDS = 1.0
-"""The record of a job follows its report by a moment; its page waits for both."""
+"""A job's record follows its report by a moment; its page waits for both."""
 CLOSING_LOOK_SECONDS = 0.02
 OPEN = re.compile(r"/ui/(login|static/[\w.-]+)")
 _NEXT = re.compile(r"/(?![/\\])[^\s\\]{0,1000}", re.ASCII)
@@ -59,7 +59,7 @@ class Pages:
         self._asking = Asking(backend.settings, backend.record, backend.runs, self._page)
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
-        """Method, path and answer of each."""
+        """List method, path and answer of each route."""
         ways: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "/ui/events", self._events),
             ("GET", "/ui/library", self._show_library),
@@ -78,12 +78,12 @@ class Pages:
             yield method, path, plainly(answer, self.tell)
 
     def tell(self, problem: Problem) -> HTTPResponse:
-        """A problem as a page."""
+        """Answer with a problem as a page."""
         headers = {name: value for name, value in headers_of(problem).items() if name != "Location"}
         return self._page("problem.html", status_of(problem), headers, problem=problem, here="")
 
     def refuse(self, problem: Problem, coming: IncomingRequest) -> HTTPResponse:
-        """What a browser gets that may not come in: the page that asks for the token."""
+        """Answer a browser that may not come in with the page that asks for the token."""
         if problem.error_type != HttpProblemType.UNAUTHORIZED or coming.method != "GET":
             return self.tell(problem)
         here = request.path + (f"?{request.query_string}" if request.query_string else "")
@@ -93,20 +93,20 @@ class Pages:
         return see_other(f"/ui/login?next={quote(here, safe='')}")
 
     def home(self) -> HTTPResponse:
-        """The overview."""
-        asked = _question()
-        look = self._overview.look(asked)
+        """Answer with the overview."""
+        question = _question()
+        look = self._overview.look(question)
         return self._page(
             "overview.html",
             here="overview",
-            asked=asked,
-            stream=stream_url(asked),
-            parts=self._live.parts(look, asked),
-            is_first=asked.before is None,
+            asked=question,
+            stream=stream_url(question),
+            parts=self._live.parts(look, question),
+            is_first=question.before is None,
         )
 
     def job(self, job_id: str) -> HTTPResponse:
-        """One job."""
+        """Answer with the page of one job."""
         return self._page("job.html", here="", job=self._sight(job_id), now=datetime.now(UTC))
 
     def inbox(self) -> HTTPResponse:
@@ -124,35 +124,35 @@ class Pages:
     # The overview
 
     def _events(self) -> HTTPResponse:
-        asked = _question()
-        self._overview.look(asked)  # a wrong question is answered before there is a stream
+        question = _question()
+        self._overview.look(question)  # a wrong question is answered before there is a stream
         if not self._runs.take_seat():
             raise unavailable("Too many clients wait already (gateway.max_waiting).")
         headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
-        news = Seated(stream(self._live.news(asked, has_left())), self._runs.leave_seat)
+        news = Seated(stream(self._live.news(question, has_left())), self._runs.leave_seat)
         return HTTPResponse(news, 200, headers)
 
     # A job
 
     def _sight(self, job_id: str) -> JobView:
         try:
-            found = self._record.job(job_id)
+            job = self._record.job(job_id)
         except Problem as problem:
             if problem.error_type == ProblemType.UNAVAILABLE:
                 raise
             return submitted(job_id, self._record.name_of(job_id))
-        report = self._record.outbox.of_job(found.name, job_id)
+        report = self._record.outbox.of_job(job.name, job_id)
         deadline = time.monotonic() + CLOSING_SECONDS
-        while report is not None and found.state is State.SEALED and time.monotonic() < deadline:
+        while report is not None and job.state is State.SEALED and time.monotonic() < deadline:
             time.sleep(CLOSING_LOOK_SECONDS)
-            found = self._record.job(job_id)
+            job = self._record.job(job_id)
         content = None if report is None else report.content
         try:
-            return sight_of(found, content, *self._record.input_of(found))
+            return sight_of(job, content, *self._record.input_of(job))
         except Problem as problem:
             if problem.error_type != ProblemType.GONE:
                 raise
-            return sight_of(found, content, None)
+            return sight_of(job, content, None)
 
     def _cancel(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
@@ -177,7 +177,7 @@ class Pages:
         return see_other(f"/jobs/{job.job_id}")
 
     def _table(self, job_id: str) -> HTTPResponse:
-        """A table among the results as CSV, with all its rows."""
+        """Answer with a table of the results as CSV, with all its rows."""
         job, report = self._record.report(job_id)
         name = request.query.getunicode("result") or ""
         results: Any = report.content.get("results") or {}
@@ -187,7 +187,7 @@ class Pages:
         return csv_answer(grid, f"{job.name.rpartition('/')[2]}.{name}.csv")
 
     def _change_several(self) -> HTTPResponse:
-        """Run again or cancel the jobs that are ticked in the list."""
+        """Run again or cancel the jobs ticked in the list."""
         sent = posted(self._settings).forms
         job_ids = sent.getall("job")[:JOBS_A_PAGE]
         retry = partial(self._runs.retry, face=FACE)
@@ -216,8 +216,8 @@ class Pages:
     # The library
 
     def _show_library(self) -> HTTPResponse:
-        found = self._asking.shelf()
-        return self._page("library.html", here="library", now=datetime.now(UTC), **found)
+        shelf = self._asking.shelf()
+        return self._page("library.html", here="library", now=datetime.now(UTC), **shelf)
 
     # Who is there
 
@@ -230,14 +230,14 @@ class Pages:
         )
 
     def _login(self) -> HTTPResponse:
-        given = texts(posted(self._settings))
+        fields = texts(posted(self._settings))
         cookie = self._access.cookie()
         if cookie is None:
             return see_other("/")
-        if not self._access.is_token(given.get("token")):
+        if not self._access.is_token(fields.get("token")):
             error = "This is not the gateway's token."
-            return self._page("login.html", 401, here="login", error=error, next=_next(given))
-        answer = see_other(_next(given))
+            return self._page("login.html", 401, here="login", error=error, next=_next(fields))
+        answer = see_other(_next(fields))
         self._keep(answer, cookie, session.SECONDS)
         return answer
 
@@ -247,7 +247,7 @@ class Pages:
         return answer
 
     def _keep(self, answer: HTTPResponse, value: str, seconds: int) -> None:
-        """Set the cookie. Over https or not: the browser's own Origin tells, and no proxy."""
+        """Set the cookie, secure or not by the browser's own Origin, whatever a proxy says."""
         is_secure = (request.get_header("origin") or "").lower().startswith("https://")
         answer.set_cookie(
             session.COOKIE,
@@ -260,10 +260,10 @@ class Pages:
         )
 
     def _static(self, name: str) -> HTTPResponse:
-        found = render.static_file(name)
-        if found is None:
+        file = render.static_file(name)
+        if file is None:
             raise not_found("There is nothing at this address.")
-        return found
+        return file
 
     def _page(
         self,
@@ -283,7 +283,7 @@ class Pages:
 
 
 def csv_answer(grid: Grid, name: str) -> HTTPResponse:
-    """A table as CSV (RFC 4180) in UTF-8, to be saved under a name."""
+    """Answer with a table as CSV (RFC 4180) in UTF-8, to be saved under a name."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(grid.columns)
@@ -313,7 +313,7 @@ def _question() -> Question:
     )
 
 
-def _next(given: Mapping[str, str]) -> str:
-    """Where to go after the token was shown: an address of ours only."""
-    found = given.get("next") or "/"
-    return found if _NEXT.fullmatch(found) else "/"
+def _next(fields: Mapping[str, str]) -> str:
+    """Return the next address after the login: only one of ours."""
+    address = fields.get("next") or "/"
+    return address if _NEXT.fullmatch(address) else "/"

@@ -1,7 +1,7 @@
-"""From a notebook to a job: choose it, see its parameters as a form, run it.
+"""Leads from a notebook to a job: choose it, see its parameters as a form, run it.
 
-The notebook of a dropped file travels in the form; nothing is kept here. What is submitted goes the
-way of `POST /run`.
+The form carries the notebook of a dropped file; nothing is kept here. It submits as `POST /run`
+does.
 """
 
 import re
@@ -33,7 +33,7 @@ from runner.state.ledger_reader import LedgerReader
 
 FACE = "page"
 KEPT_KEYS = ("kernel",)
-"""What a job that is run again keeps, though the form has no field for it."""
+"""Keys that a job keeps when it runs again, without a field in the form."""
 
 _SOURCES = ("library", "job", "content", "title")
 Page = Callable[..., HTTPResponse]
@@ -53,15 +53,15 @@ class Asking:
         self._titles = Titles(self._library)
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
-        """Method, path and answer of each."""
+        """List method, path and answer of each route."""
         yield "GET", "/ui/run", self._ask
         yield "POST", "/ui/inspect", self._inspect
         yield "POST", "/ui/run", self._run
 
     def shelf(self) -> dict[str, Any]:
-        """The notebooks with their last runs, or why there is none."""
+        """Return the notebooks with their last runs, or the reason why there is none."""
         try:
-            found = listing(self._settings.notebooks)
+            listed = listing(self._settings.notebooks)
         except OSError as error:
             trouble = f"The notebooks folder cannot be read: {error.strerror}."
             return {
@@ -75,20 +75,20 @@ class Asking:
         trouble = ""
         try:
             with self._record.ledger() as ledger:
-                paths = [one.path for one in found.notebooks]
+                paths = [one.path for one in listed.notebooks]
                 runs = {path: line_of(job) for path, job in _last_runs(ledger, paths).items()}
         except Problem as problem:
             trouble = problem.message
         return {
-            "notebooks": found.notebooks,
-            "titles": self._titles.of(found.notebooks),
+            "notebooks": listed.notebooks,
+            "titles": self._titles.of(listed.notebooks),
             "runs": runs,
             "trouble": trouble,
-            "is_cut": found.is_cut,
+            "is_cut": listed.is_cut,
         }
 
     def _ask(self) -> HTTPResponse:
-        """The form for what is to be run, or the choice of it."""
+        """Answer with the form for a notebook, or with the choice of one."""
         path, job_id = request.query.getunicode("notebook"), request.query.get("job")
         if path is not None:
             return self._form({"library": path}, self._document({"library": path}))
@@ -97,13 +97,13 @@ class Asking:
         return self._choose()
 
     def _choose(self, error: str = "", status: int = 200) -> HTTPResponse:
-        found = self.shelf()
-        return self._page("choose.html", status, here="run", error=error, **found)
+        shelf = self.shelf()
+        return self._page("choose.html", status, here="run", error=error, **shelf)
 
     def _inspect(self) -> HTTPResponse:
-        """A notebook that was dropped on the page: its form, in which it travels along."""
-        given = posted(self._settings)
-        upload = given.files.get("file")
+        """Answer with the form of a notebook that was dropped on the page."""
+        posted_form = posted(self._settings)
+        upload = posted_form.files.get("file")
         raw = upload.file.read() if upload is not None else b""
         if not raw:
             return self._choose("Choose a notebook first: a file that ends in .ipynb.", 422)
@@ -144,14 +144,14 @@ class Asking:
         )
 
     def _name_of(self, job_id: str | None) -> str:
-        """The name that somebody chose for a job."""
+        """Return the name that somebody chose for a job."""
         if job_id is None:
             return ""
         name = self._record.name_of(job_id)
         return "" if is_made_name(name) else name
 
     def _document(self, source: Mapping[str, str]) -> Mapping[str, Any]:
-        """The notebook that a form is about: of the library, of a job, or in the form itself.
+        """Return the notebook of a form: of the library, of a job, or in the form itself.
 
         Raises:
             Refused, Problem: it is not there, or is no notebook.
@@ -164,12 +164,12 @@ class Asking:
         return _notebook(source.get("content", "").encode())
 
     def _run(self) -> HTTPResponse:
-        given = texts(posted(self._settings))
-        source = {name: given[name] for name in _SOURCES if given.get(name)}
+        fields = texts(posted(self._settings))
+        source = {name: fields[name] for name in _SOURCES if fields.get(name)}
         document = self._document(source)
         again = source.get("job")
         earlier = (self._record.asked(again) or {}) if again is not None else {}
-        read = form.typed(form.fields_of(parameters_of(document)), given.get)
+        read = form.typed(form.fields_of(parameters_of(document)), fields.get)
         wanted, read = form.request_of(read, _to_run(source, document, earlier))
         wanted |= _kept(earlier, wanted)
         if not read.is_wrong:
@@ -179,7 +179,7 @@ class Asking:
         return self._form(source, document, again=again, given=read, status=422)
 
     def _submit(self, wanted: Mapping[str, Any], read: Typed) -> tuple[str | None, Typed]:
-        """The job's id, or the form with what the contract has against it."""
+        """Submit, and return the job's id, or the form with the contract's objection."""
         try:
             asked = read_body(dumps_compact(wanted), self._settings)
             return self._runs.submit(asked.submitted_by(FACE), None).job_id, read
@@ -192,8 +192,7 @@ class Asking:
 
 
 def _last_runs(ledger: LedgerReader, paths: Iterable[str]) -> dict[str, Job]:
-    """The newest job of each library notebook, by path: asked for out of the library, or dropped
-    into the inbox under its name."""
+    """Return the newest job of each library notebook, requested or dropped under its name."""
     by_path = ledger.library_runs()
     runs = {}
     for path in paths:
@@ -207,13 +206,13 @@ def _last_runs(ledger: LedgerReader, paths: Iterable[str]) -> dict[str, Job]:
 def _to_run(
     source: Mapping[str, str], document: Mapping[str, Any], earlier: Mapping[str, Any]
 ) -> Any:
-    """What a request names or carries; a job of the library is run from there again."""
+    """Return a request's notebook or its path; a job of the library runs from there again."""
     path = source.get("library") or earlier.get("notebook")
     return path if isinstance(path, str) else document
 
 
 def _kept(earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """What an earlier request has and the form has no field for."""
+    """Return the values of an earlier request that have no field in the form."""
     kept = {key: earlier[key] for key in KEPT_KEYS if key in earlier}
     others = {k: v for k, v in earlier.get("resources", {}).items() if k != "memory_mb"}
     resources = {**others, **wanted.get("resources", {})}
@@ -221,7 +220,7 @@ def _kept(earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, An
 
 
 def _notebook(raw: bytes) -> Mapping[str, Any]:
-    """A notebook that was looked at from outside.
+    """Check a notebook from outside, and return it.
 
     Raises:
         Refused: `invalid_notebook`.
@@ -235,6 +234,6 @@ def _notebook(raw: bytes) -> Mapping[str, Any]:
 
 
 def _name_for(source: Mapping[str, str]) -> str:
-    """The name that a notebook would have if it was dropped into the inbox."""
+    """Return the name that a notebook would have if it was dropped into the inbox."""
     path = source.get("library") or source.get("title") or ""
     return job_name(re.sub(r"\.(ipynb|json)$", "", path, flags=re.IGNORECASE)) if path else ""

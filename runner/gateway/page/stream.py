@@ -1,6 +1,6 @@
-"""The overview's parts as they change: rendered, and sent as server-sent events to who looks on.
+"""Sends the changing parts of the overview as server-sent events, rendered.
 
-Costs a look a second at most, and less where looks are slow. Decides nothing about jobs.
+Costs a look a second at most, and less if looks are slow. Decides nothing about jobs.
 """
 
 import time
@@ -16,7 +16,7 @@ from runner.jobs.waiting import Arrivals
 
 LOOK_SECONDS = 1.0
 REST = 20
-"""A stream rests so many times as long as its look took: a slow ledger is not looked at always."""
+"""A stream pauses this many times as long as its look took: so a slow ledger gets rest."""
 DAY_SECONDS = 30.0
 
 
@@ -27,8 +27,8 @@ class Live:
         self._overview = overview
         self._arrivals = arrivals
 
-    def parts(self, look: OverviewSnapshot, asked: Question) -> dict[str, str]:
-        """The parts of the overview that change, rendered."""
+    def parts(self, look: OverviewSnapshot, question: Question) -> dict[str, str]:
+        """Render the parts of the overview that change."""
         now = datetime.now(UTC)
         return {
             "health": render.fragment("_health.html", look=look),
@@ -39,25 +39,25 @@ class Live:
                 jobs=look.jobs,
                 at=now,
                 trouble=look.trouble,
-                is_filtered=bool(asked.part or asked.status),
-                is_first=asked.before is None,
-                older=query(asked, look.jobs.before),
-                newest=query(asked, None),
+                is_filtered=bool(question.part or question.status),
+                is_first=question.before is None,
+                older=query(question, look.jobs.before),
+                newest=query(question, None),
             ),
             "day": render.fragment("_day.html", day=self._overview.day(now)),
         }
 
     def news(
-        self, asked: Question, has_left: Callable[[], bool]
+        self, question: Question, has_left: Callable[[], bool]
     ) -> Iterator[list[tuple[str, object]]]:
-        """Give the parts of the page, rendered, of which a look tells something new."""
+        """Yield the rendered parts of the page that are new since the last look."""
         seen: OverviewSnapshot | None = None
         day_at = 0.0
         with self._arrivals.listen(None) as next_look:
             while not self._arrivals.is_closed and not has_left():
                 began = time.monotonic()
-                look = self._overview.look(asked)
-                parts = self.parts(look, asked) if look != seen else {}
+                look = self._overview.look(question)
+                parts = self.parts(look, question) if look != seen else {}
                 if seen is not None and began - day_at < DAY_SECONDS:
                     parts.pop("day", None)
                 elif parts:
@@ -69,33 +69,33 @@ class Live:
 
 
 def query(asked: Question, before: str | None) -> str:
-    """The address of another page of the same list."""
-    given = {"name": asked.part, "status": asked.status, "before": before}
-    found = "&".join(f"{key}={quote(value, safe='')}" for key, value in given.items() if value)
-    return f"/?{found}" if found else "/"
+    """Build the address of another page of the same list."""
+    values = {"name": asked.part, "status": asked.status, "before": before}
+    text = "&".join(f"{key}={quote(value, safe='')}" for key, value in values.items() if value)
+    return f"/?{text}" if text else "/"
 
 
-def stream_url(asked: Question) -> str:
-    """Where the news of a list are."""
-    return query(asked, asked.before).replace("/", "/ui/events", 1)
+def stream_url(question: Question) -> str:
+    """Build the address of a list's stream."""
+    return query(question, question.before).replace("/", "/ui/events", 1)
 
 
 def _said(health: Health) -> tuple[object, ...]:
-    """What the line on health says; the workers have a part of their own."""
+    """Return the line on health; the workers have a part of their own."""
     return health.reasons, health.notes, health.warm
 
 
 def _changed(seen: OverviewSnapshot | None, look: OverviewSnapshot) -> set[str]:
-    """Which parts of the overview tell something new."""
+    """Return the parts of the overview that changed."""
     if seen is None:
         return {"health", "now", "workers", "jobs", "day"}
-    found = set()
+    changed = set()
     if (_said(seen.health), seen.space) != (_said(look.health), look.space):
-        found.add("health")
+        changed.add("health")
     if seen.cluster != look.cluster:
-        found.add("workers")
+        changed.add("workers")
     if seen.now != look.now:
-        found.add("now")
+        changed.add("now")
     if (seen.jobs, seen.trouble) != (look.jobs, look.trouble):
-        found |= {"jobs", "day"}
-    return found
+        changed |= {"jobs", "day"}
+    return changed

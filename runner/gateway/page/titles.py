@@ -1,6 +1,6 @@
-"""What the library's notebooks call themselves: the first heading of each and the paragraph below.
+"""Reads the titles of the library's notebooks: the first heading and the paragraph below.
 
-Reads each notebook once for as long as it does not change, and for a moment only at each look.
+Reads each notebook once while it does not change, and only for a moment at each look.
 """
 
 import json
@@ -21,7 +21,7 @@ MAX_CHARS = 120
 MAX_LINES = 40
 _HEADING = re.compile(r"#{1,6}[ \t]+(.{1,300})")
 _BLOCK = re.compile(r"[-*+>|] |\|\S|\d+[.)] |```|---")
-"""What begins a list's next item, a table, or another block without an empty line before it."""
+"""Matches a list item, a table, or another block that needs no empty line before it."""
 _MARKUP = re.compile(r"[*#]{1,3}|(?<!\w)_{1,3}|_{1,3}(?!\w)|<[^<>]{0,200}>")
 """CommonMark takes no underscore within a word for emphasis."""
 _CODE = re.compile(r"`{1,3}([^`]*)`{1,3}")
@@ -29,21 +29,21 @@ _CODE = re.compile(r"`{1,3}([^`]*)`{1,3}")
 
 @dataclass(frozen=True)
 class Title:
-    """A notebook's own heading, and the first words below it; empty where it has none."""
+    """A notebook's own heading, and the first words below it; both may be empty."""
 
     heading: str = ""
     summary: str = ""
 
 
 class Titles:
-    """The titles of one library. Safe for many threads: at worst something is read twice."""
+    """The titles of one library. Safe for many threads: at worst, a notebook is read twice."""
 
     def __init__(self, read: LibraryReader) -> None:
         self._read = read
         self._known: dict[Shelved, Title] = {}
 
     def of(self, notebooks: Iterable[Shelved]) -> Mapping[str, Title]:
-        """Titles by path, as far as they are known after a moment."""
+        """Return titles by path, as far as they are known after a moment."""
         deadline = time.monotonic() + LOOK_SECONDS
         present = tuple(notebooks)
         known = {one: self._known[one] for one in present if one in self._known}
@@ -64,7 +64,7 @@ class Titles:
 
 
 def title_of(document: Any) -> Title:
-    """The title of a notebook, whatever it is."""
+    """Return the title of any notebook."""
     cells = document.get("cells") if isinstance(document, Mapping) else None
     for cell in cells if isinstance(cells, list) else ():
         if not isinstance(cell, Mapping) or cell.get("cell_type") != "markdown":
@@ -85,7 +85,7 @@ def _title_of_text(text: str) -> Title:
 
 
 def _paragraph(lines: Iterable[str]) -> str:
-    """The first one, which goes over several lines; empty where a heading comes first."""
+    """Return the first paragraph, over several lines; empty if a heading comes first."""
     words: list[str] = []
     for line in dropwhile(lambda one: not one, lines):
         if not line or _HEADING.fullmatch(line) or (words and _BLOCK.match(line)):

@@ -255,7 +255,7 @@ def register(
         )
 
     async def source_of(source: str | dict[str, Any] | list[Any]) -> Source:
-        """What a request carries: the path of a library notebook, or a notebook."""
+        """Return a request's source: the path of a library notebook, or a notebook."""
         if isinstance(source, list):
             return notebook_of(source, tag)
         if isinstance(source, dict) or await jobs.is_in_library(source):

@@ -67,7 +67,7 @@ class Disk:
                 os.setxattr(folder, name, b"1", follow_symlinks=False)
 
     def has_mark(self, folder: Path, name: str) -> bool:
-        """Whether `mark` has given it to this folder."""
+        """Return whether `mark` has marked this folder."""
         if not hasattr(os, "getxattr"):
             return False
         try:
