@@ -23,7 +23,8 @@ import pytest
 from runner.system.processes.process_tree import INSTANCE
 from tests.forked_command import COMMANDS, forked_command
 
-hypothesis.settings.register_profile("any machine", deadline=None)  # also a busy one
+# Also a busy one; and what failed once is kept as a test, not in a folder.
+hypothesis.settings.register_profile("any machine", deadline=None, database=None)
 hypothesis.settings.load_profile("any machine")
 
 Json = dict[str, Any]

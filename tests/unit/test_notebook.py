@@ -386,7 +386,7 @@ def test_ids_are_valid_and_distinct(ids: list[Any], expected: list[str]) -> None
     assert [cell.id for cell in whole.cells] == expected
 
 
-@pytest.mark.timeout(0.3)
+@pytest.mark.timeout(60)
 def test_ids_that_take_every_replacement_end_as_well() -> None:
     """A notebook cannot be written so that making it whole never ends."""
     ids = ["cell-3", "cell-3-3", "x", "x"]
