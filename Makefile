@@ -2,6 +2,7 @@
 # make stack  set up and start all four: JupyterLab, runner, gateway, MCP server
 # make peers  the tests beside real Samba, JupyterLab, mounts and n8n, which it installs (2 GB, once)
 # make test   set up everything and run all tests, two at a time; TEST_PROCESSES=1 for one
+# make quick  the tests that start no kernel: unit, integration, the fault harness; two minutes
 # make check  lint, types and tests of the architecture
 # make setup-stack  .venv with the program and every extra: JupyterLab, MCP server, Dask
 # make setup  .venv with the program, every extra and the development tools
@@ -18,6 +19,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
+PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 INSTALL := $(BIN)/python scripts/install.py
 LOCKS := requirements.lock requirements-dev.lock
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -34,7 +36,7 @@ endif
 endif
 endif
 
-.PHONY: run stack setup setup-stack test unit peers check format bench bench-cluster bench-memory \
+.PHONY: run stack setup setup-stack test quick unit peers check format bench bench-cluster bench-memory \
     screenshots load soak \
     conform conform-kernel lock clean
 
@@ -50,7 +52,10 @@ setup: $(VENV)/.dev
 setup-stack: $(VENV)/.stack
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
+	$(PYTEST)
+
+quick: $(VENV)/.dev
+	$(PYTEST) -m "not kernels" tests/unit tests/integration tests/faults
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit

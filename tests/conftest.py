@@ -288,9 +288,16 @@ def _no_constant(name: str) -> None:
     raise AssertionError(f"{name} is no strict JSON")
 
 
-MACHINE = ("tests/stack", "tests/peers", "tests/integration/test_watch.py")
+MACHINE = ("tests/stack", "tests/peers/test_mounts.py", "tests/integration/test_watch.py")
 """Tests that use the machine as a whole: its engine, its mounts, its limits. First, one by one."""
-ROOMS = (*MACHINE, "tests/acceptance", "tests/faults", "tests/integration", "tests/unit")
+ROOMS = (
+    *MACHINE,
+    "tests/peers",
+    "tests/acceptance",
+    "tests/faults",
+    "tests/integration",
+    "tests/unit",
+)
 
 
 def _group(nodeid: str) -> str:

@@ -60,9 +60,9 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     wait_for(lambda: not list(work.iterdir()))
 
 
-def test_kill_9_of_everything_leaves_nothing_to_the_next_start(serving: Serving) -> None:
+def test_kill_9_of_everything_leaves_nothing_to_the_next_start(standing: Program) -> None:
     """Where the preload server dies with its daemon, the next start ends what they left."""
-    program = serving()
+    program = standing
     source = (
         "import subprocess, sys\n"
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'],"
@@ -83,42 +83,9 @@ def test_kill_9_of_everything_leaves_nothing_to_the_next_start(serving: Serving)
     wait_for(lambda: not alive(old))
 
 
-def test_the_preload_server_may_die(serving: Serving) -> None:
-    """Its loss costs speed, never a job: what runs goes on, and what comes runs too."""
-    program = serving()
-    program.drop("steady.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
-    wait_for(lambda: "started 'steady'" in program.log)
-    time.sleep(1)
-    program.children("runner.execution.job.preload")[-1].kill()
-    program.drop("next.ipynb", ONE)
-    assert program.await_report("next")["status"] == "succeeded"
-    assert program.await_report("steady")["status"] == "succeeded"
-
-
-def test_nothing_that_a_notebook_starts_survives_it(serving: Serving) -> None:
-    """Double fork and setsid do not help; the slot is free afterwards."""
-    program = serving({"execution": {"concurrency": 1}})
-    source = (
-        "import os, time\n"
-        "if os.fork() == 0:\n"
-        "    os.setsid()\n"
-        "    if os.fork() == 0:\n"
-        "        open('pid', 'w').write(str(os.getpid()))\n"
-        "        time.sleep(300)\n"
-        "    os._exit(0)\n"
-        "while not os.path.exists('pid') or not open('pid').read(): time.sleep(0.01)"
-    )
-    program.drop("forks.ipynb", notebook(source))
-    assert program.await_report("forks")["status"] == "succeeded"
-    grandchild = int((program.outbox / "forks.files" / "pid").read_text())
-    wait_for(lambda: not psutil.pid_exists(grandchild))
-    program.drop("next.ipynb", ONE)
-    assert program.await_report("next")["status"] == "succeeded"
-
-
-def test_a_kernel_that_kills_itself_or_its_parent_hurts_nobody_else(serving: Serving) -> None:
+def test_a_kernel_that_kills_itself_or_its_parent_hurts_nobody_else(standing: Program) -> None:
     """`kernel_died`, quickly, with what was glued before; other jobs go on."""
-    program = serving({"execution": {"concurrency": 3}})
+    program = standing
     glue = "import scrapbook as sb, os, signal; sb.glue('before', 1)"
     program.drop("other.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
     program.drop("exits.ipynb", notebook(glue, "os._exit(0)"))
@@ -133,9 +100,9 @@ def test_a_kernel_that_kills_itself_or_its_parent_hurts_nobody_else(serving: Ser
     assert program.await_report("other")["status"] == "succeeded"
 
 
-def test_a_notebook_that_ignores_signals_is_dead_by_its_deadline(serving: Serving) -> None:
+def test_a_notebook_that_ignores_signals_is_dead_by_its_deadline(standing: Program) -> None:
     """SIGINT and SIGTERM are ignored, SIGKILL is not; partial results are kept."""
-    program = serving()
+    program = standing
     stubborn = (
         "import signal, scrapbook as sb\nsb.glue('before', 1)\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -148,29 +115,9 @@ def test_a_notebook_that_ignores_signals_is_dead_by_its_deadline(serving: Servin
     assert report["duration_seconds"] < 2 + 10
 
 
-def test_an_endless_printer_is_cut(serving: Serving) -> None:
-    """`output_limit`, marked in the notebook; the daemon's memory stays as it is."""
-    program = serving({"limits": {"output_mb": 1}})
-    program.drop("prints.ipynb", notebook("while True: print('x' * 1000)"))
-    report = program.await_report("prints")
-    assert report["error_type"] == "output_limit"
-    executed = (program.outbox / "prints.ipynb").read_text()
-    assert "limits.output_mb" in executed
-    assert len(executed) < 3 * 1024 * 1024
-
-
-def test_memory_has_a_limit(serving: Serving) -> None:
-    """What really holds more is ended, and the message says how much it was."""
-    program = serving({"limits": {"memory_mb": 700}})
-    program.drop("greedy.ipynb", notebook("x = bytearray(2 * 1024**3)"))
-    report = program.await_report("greedy")
-    assert report["error_type"] == "out_of_memory"
-    assert "A run may hold 700 MB (limits.memory_mb)" in report["message"]
-
-
-def test_input_is_an_error_at_once(serving: Serving) -> None:
+def test_input_is_an_error_at_once(standing: Program) -> None:
     """Nobody is there to answer."""
-    program = serving()
+    program = standing
     program.drop("asks.ipynb", notebook("input('name? ')"))
     assert program.await_report("asks")["ename"] == "StdinNotImplementedError"
 
@@ -236,9 +183,9 @@ def test_a_second_sigterm_stops_at_once(serving: Serving) -> None:
     assert program.await_report("long")["error_type"] == "interrupted"
 
 
-def test_a_second_runner_refuses_and_says_who_is_there(serving: Serving) -> None:
+def test_a_second_runner_refuses_and_says_who_is_there(standing: Program) -> None:
     """On the same inbox with a state of its own, and on the same state."""
-    program = serving()
+    program = standing
     assert program.process is not None
     for arguments in ([], ["--state", str(program.root / "elsewhere")]):
         second = program.run("serve", *arguments)
@@ -280,9 +227,9 @@ def test_the_inbox_may_be_deleted_and_made_anew(serving: Serving) -> None:
     assert program.await_report("second", 20)["status"] == "succeeded"
 
 
-def test_an_outbox_that_is_gone_is_waited_for(serving: Serving) -> None:
+def test_an_outbox_that_is_gone_is_waited_for(standing: Program) -> None:
     """The result stays sealed, and is published once the outbox is there again."""
-    program = serving()
+    program = standing
     program.drop("late.ipynb", notebook("import time; time.sleep(2)", code("1", "results")))
     wait_for(lambda: "started 'late'" in program.log)
     program.outbox.rename(program.root / "away")
@@ -345,14 +292,6 @@ def test_a_cold_start_takes_the_same_way(serving: Serving) -> None:
     assert program.await_report("died")["error_type"] == "kernel_died"
 
 
-def test_polling_finds_what_events_do_not_tell(serving: Serving) -> None:
-    """With `intake.mode: poll` a drop is taken after two looks."""
-    program = serving({"intake": {"mode": "poll", "poll_seconds": 0.3}})
-    program.drop("polled.ipynb", ONE)
-    assert program.await_report("polled")["status"] == "succeeded"
-    assert "polling the inbox" in program.log
-
-
 def test_the_daemon_is_idle_when_there_is_nothing_to_do(serving: Serving) -> None:
     """It does not wake itself by its own reads: few context switches in two seconds."""
     program = serving()
@@ -378,9 +317,9 @@ def test_lines_of_a_megabyte_are_no_trouble(serving: Serving) -> None:
     assert program.await_report("many", 30)["error_type"] == "output_limit"
 
 
-def test_a_limit_that_passes_between_two_cells_ends_the_run_all_the_same(serving: Serving) -> None:
+def test_a_limit_that_passes_between_two_cells_ends_the_run_all_the_same(standing: Program) -> None:
     """A kernel that has nothing to do ignores an interrupt; the run ends nevertheless."""
-    program = serving()
+    program = standing
     for number in range(5):
         many = notebook(*["x = 1"] * 400)
         request = {"notebook": many, "timeout_seconds": 0.1 + number / 50}

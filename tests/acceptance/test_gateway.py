@@ -792,8 +792,8 @@ def test_killing_the_gateway_leaves_nothing_partial(serving: Serving) -> None:
     posting = threading.Thread(target=submit)
     posting.start()
     try:
-        for kill in range(1, 4):
-            wait_for(partial(_has, keys, 5 * kill))
+        for kill in range(1, 3):
+            wait_for(partial(_has, keys, 3 * kill))
             for child in program.children(" gateway"):
                 child.kill()
             wait_for(partial(_is_there, program, kill + 1))
@@ -840,9 +840,8 @@ def test_a_full_or_lost_outbox_turns_health_red(serving: Serving) -> None:
     Path(away).rename(program.outbox)
 
 
-def test_a_cancel_right_after_the_start_counts(serving: Serving) -> None:
+def test_a_cancel_right_after_the_start_counts(program: Program) -> None:
     """Also while the process that runs it does not know yet what to run."""
-    program = serving({"gateway": GATEWAY})
     for _ in range(3):
         job = post(program, SLOW, "?wait=0").headers["Location"]
         wait_for(partial(_runs, program, job))
@@ -856,7 +855,7 @@ def test_killing_the_daemon_leaves_nothing_partial(serving: Serving) -> None:
     program = serving({"gateway": GATEWAY})
     body = notebook(code("6 * 7", "results"))
     asked: list[str] = []
-    for round_ in range(5):
+    for round_ in range(3):
         url = program.url
 
         def ask(key: str, url: str = url) -> None:
@@ -864,12 +863,12 @@ def test_killing_the_daemon_leaves_nothing_partial(serving: Serving) -> None:
             with suppress(requests.RequestException):
                 requests.post(f"{url}/run?wait=5", json=body, headers=headers, timeout=30)
 
-        keys = [f"{round_}-{number}" for number in range(6)]
+        keys = [f"{round_}-{number}" for number in range(4)]
         asked += keys
         clients = [threading.Thread(target=ask, args=(key,)) for key in keys]
         for client in clients:
             client.start()
-        time.sleep(0.02 + 0.08 * round_)  # another moment of the same submits
+        time.sleep(0.02 + 0.15 * round_)  # another moment of the same submits
         assert program.process is not None
         program.process.kill()
         program.process.wait()
@@ -895,9 +894,8 @@ def _has_more(program: Program, gateways: int) -> bool:
     return len(program.addresses()) > gateways
 
 
-def test_a_daemon_that_hangs_turns_health_red(serving: Serving) -> None:
+def test_a_daemon_that_hangs_turns_health_red(program: Program) -> None:
     """It holds its lock, and does nothing."""
-    program = serving({"gateway": GATEWAY})
     assert get(program, "/").status_code == 200
     assert program.process is not None
     program.process.send_signal(signal.SIGSTOP)

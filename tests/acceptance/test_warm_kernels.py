@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import AS_INSTALLED, Json, Program, Serving, code, notebook, wait_for
+from tests.conftest import Json, Program, Serving, code, notebook, wait_for
 
 PID = notebook(code("import os\n[os.getpid(), os.getppid()]", "results"))
 
@@ -115,7 +115,7 @@ def test_a_notebook_is_run_though_every_waiting_process_dies_under_it(serving: S
 
 def test_a_preload_server_that_is_killed_is_replaced(serving: Serving) -> None:
     """Before anybody needs it, and a job that comes at once does not notice."""
-    program = serving(AS_INSTALLED)
+    program = serving()
     wait_for(lambda: warm(program) > 0)
     for number in range(2):
         old = preload_server(program)

@@ -29,6 +29,7 @@ NEVER_RAN = 3
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_any_point_loses_nothing(
     make_program: Callable[..., Program], point: str

@@ -1,6 +1,5 @@
 """From ledger to outbox: one result a job, whatever fails on the way; with a fake execution."""
 
-import contextlib
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 from runner.system.files.output_folder import FileCaps
-from tests.faults.failing import Crash, FailingDisk, full_ledger, no_space
+from tests.faults.failing import full_ledger
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -171,63 +170,6 @@ def test_what_no_worker_has_now_waits_and_holds_nobody_up(tmp_path: Path) -> Non
     assert (refused["error_type"], refused["status"]) == ("invalid_request", "rejected")
     assert (refused["attempt"], refused["host"]) == (0, None)
     assert "`tape`" in refused["message"]
-
-
-def fill(place: Place, ledger: Ledger) -> None:
-    """Two of one name, another one, and one that will not run."""
-    place.accept(ledger, A, "same")
-    place.accept(ledger, B, "same")
-    place.accept(ledger, C, "sub/other")
-    why = Failure(error_type=ErrorType.INVALID_REQUEST, message="no")
-    place.accept(ledger, R, "refused", failure=why)
-
-
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("failure", [Crash, no_space])
-def test_every_job_has_one_result_whatever_fails(
-    tmp_path: Path, after: bool, failure: Callable[[], BaseException]
-) -> None:
-    """Fail the n-th change to the disk, n = 1, 2, 3 …, start again, and count.
-
-    Each job has one report, whole and with its files; none ran twice; the later one of a name is
-    the current one. A crash may interrupt a run, a full disk costs nothing.
-    """
-    at, clean = 0, False
-    while not clean:
-        at += 1
-        told = f"change {at}"
-        place = Place(tmp_path / f"{after}{failure.__name__}{at}")
-        disk = FailingDisk(at, after=after, failure=failure)
-        dispatch, ledger, came = place.start(disk)
-        fill(place, ledger)
-        with contextlib.suppress(Crash):
-            place.work_off(dispatch, came)
-        clean = disk.is_clean
-        ledger.close()
-        if failure is no_space:
-            assert set(place.reports()) == {A, B, C, R}, f"{told}, before another start"
-        dispatch, ledger, came = place.start()
-        dispatch.recover()
-        place.work_off(dispatch, came)
-        ledger.close()
-        reports = place.reports()
-        assert set(reports) == {A, B, C, R}, told
-        assert len(place.processes.executed) == len(set(place.processes.executed)), told
-        assert json.loads((place.outbox / place_of(reports[B])).read_bytes())["job_id"] == B, told
-        statuses = {job_id: report["status"] for job_id, report in reports.items()}
-        interrupted = [job_id for job_id, status in statuses.items() if status == "interrupted"]
-        assert len(interrupted) <= (1 if failure is Crash and not clean else 0), told
-        for job_id, report in reports.items():
-            if report["status"] == "succeeded":
-                check_files(place, job_id, report)
-        assert not list((place.state / "work").glob("*")), told
-        assert not list((place.outbox / ".staging").glob("*")), told
-    assert at > 30
-
-
-def place_of(report: dict[str, Any]) -> str:
-    kind = "result" if report["status"] == "succeeded" else "error"
-    return f"{report['name']}.{kind}.json"
 
 
 def check_files(place: Place, job_id: str, report: dict[str, Any]) -> None:

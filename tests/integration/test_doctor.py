@@ -198,6 +198,7 @@ def test_folders_that_are_not_made_yet_are_no_problem(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.kernels
 def test_the_doctor_may_be_asked_while_a_runner_works(
     make_program: Callable[..., Program],
 ) -> None:

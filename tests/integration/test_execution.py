@@ -26,6 +26,8 @@ from runner.system.files.output_folder import FileCaps
 from tests.cluster import cluster
 from tests.conftest import notebook, wait_for
 
+pytestmark = pytest.mark.kernels
+
 LIMITS = RunLimits(memory_mb=400, processes=200, open_files=1024, message_bytes=4 << 20)
 ID = "0123456789abcdef0123456789abcdef"
 Executed = tuple[Outcome, bytes | None]

@@ -26,6 +26,8 @@ from runner.execution.order import Order
 from runner.system.processes.process_tree import INSTANCE
 from tests.conftest import Json, code, notebook, wait_for
 
+pytestmark = pytest.mark.kernels
+
 MEGABYTE = 1024 * 1024
 OUTPUT_MB = 5
 START_SECONDS = 600

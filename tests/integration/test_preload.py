@@ -17,6 +17,8 @@ from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order
 from tests.conftest import notebook, wait_for
 
+pytestmark = pytest.mark.kernels
+
 IMPORTS = """
 import pathlib, time
 pathlib.Path({began!r}).touch()

@@ -10,6 +10,8 @@ import pytest
 from runner.execution.kernel.forked import KernelSetting
 from runner.execution.kernel.running import ColdStart, RunningKernel, start_cold
 
+pytestmark = pytest.mark.kernels
+
 CODE = "import time; time.sleep(0.3)"
 
 

@@ -16,6 +16,8 @@ import pytest
 from runner.system.files.watch import RETRY_SECONDS, Watch
 from tests.conftest import Program, notebook, wait_for
 
+pytestmark = pytest.mark.kernels
+
 ONE = notebook("1")
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 NEVER = 3600

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import code, notebook, tool, wait_for
+from tests.conftest import Program, code, notebook, tool, wait_for
 from tests.peers.conftest import (
     Make,
     Mounts,
@@ -94,7 +94,7 @@ def test_a_full_state_leaves_requests_in_the_inbox(mounts: Mounts, make_program:
     await_health(program)
 
 
-@pytest.mark.parametrize("step", ["accept", "start", "seal", "publish"])
+@pytest.mark.parametrize("step", ["accept", "start", "publish"])
 def test_a_state_that_is_full_keeps_what_it_accepted(
     mounts: Mounts, make_program: Make, step: str
 ) -> None:
@@ -117,12 +117,10 @@ def test_a_state_that_is_full_keeps_what_it_accepted(
         program.drop("next.ipynb", ONE)
         wait_for(lambda: "accepted 'next'" in program.log)
         ballast[state] = fill(state)
-    elif step == "seal":
-        ballast[state] = fill(state)
     elif step == "publish":
         ballast[program.outbox] = fill(program.outbox)
     go.touch()
-    if step in ("start", "seal"):
+    if step == "start":
         wait_for(lambda: "cannot seal" in program.log)
     elif step == "publish":
         await_trouble(program, "cannot publish")
@@ -140,33 +138,40 @@ def test_a_state_that_is_full_keeps_what_it_accepted(
     assert names == (["job", "next"] if step == "start" else ["job"])
 
 
-@pytest.mark.parametrize("name", ["inbox", "outbox", "state", "notebooks"])
-def test_a_folder_may_be_read_only_for_a_while(
-    mounts: Mounts, make_program: Make, name: str
-) -> None:
-    """It is said, and all goes on by itself when it can be written again."""
+def test_a_folder_may_be_read_only_for_a_while(mounts: Mounts, make_program: Make) -> None:
+    """Each in turn: it is said, and all goes on by itself when it can be written again."""
     program = make_program(QUICK)
-    mounts.bind(program.root / "elsewhere", program.root / name)
+    names = ("inbox", "outbox", "state", "notebooks")
+    for name in names:
+        mounts.bind(program.root / f"elsewhere-{name}", program.root / name)
     program.start()
-    program.drop("before.ipynb", ONE)
-    program.await_report("before")
     (program.library / "lib.ipynb").write_text(json.dumps(ONE))
-    mounts.cover_read_only(program.root / name)
+    for name in names:
+        program.drop(f"before-{name}.ipynb", ONE)
+        program.await_report(f"before-{name}")
+        be_read_only(mounts, program, name, f"during-{name}")
+        assert program.await_report(f"during-{name}")["status"] == "succeeded"
+        await_health(program)
+
+
+def be_read_only(mounts: Mounts, program: Program, name: str, request: str) -> None:
+    """Until the trouble with a request is told, if there has to be any."""
+    folder = program.root / name
+    mounts.cover_read_only(folder)
     if name == "inbox":
         await_trouble(program, "the inbox cannot be written")
-        mounts.unmount(program.root / name)
-    program.drop("during.json", {"notebook": "lib.ipynb"})
+        mounts.unmount(folder)
+        program.drop(f"{request}.json", {"notebook": "lib.ipynb"})
+        return
+    program.drop(f"{request}.json", {"notebook": "lib.ipynb"})
     if name == "notebooks":
-        assert program.await_report("during")["status"] == "succeeded"
-    elif name != "inbox":
+        assert program.await_report(request)["status"] == "succeeded"
+    else:
         await_trouble(program, f"the {name} cannot be written")
         if name == "outbox":
-            await_trouble(program, "during stays in the inbox")
-        assert program.report("during") is None
-    if name != "inbox":
-        mounts.unmount(program.root / name)
-    assert program.await_report("during")["status"] == "succeeded"
-    await_health(program)
+            await_trouble(program, f"{request} stays in the inbox")
+        assert program.report(request) is None
+    mounts.unmount(folder)
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
