@@ -9,6 +9,7 @@
 # make bench  measure how long notebooks take, into docs/benchmarks.md
 # make bench-cluster  measure a Dask cluster on this machine, into docs/scale.md; QUICK=1 for a look
 # make bench-memory  memory of daemon and gateway over 2,000 jobs
+# make bench-mcp  what the tools for agents cost a model, in tokens
 # make screenshots  pictures of the page, into docs/page
 # make load   100,000 drops with a fake execution, 1,000 with real kernels
 # make soak   20 minutes of random drops, cancels and kills; MINUTES=5 for fewer
@@ -36,7 +37,8 @@ endif
 endif
 endif
 
-.PHONY: run stack setup setup-stack test quick unit peers check format bench bench-cluster bench-memory \
+.PHONY: run stack setup setup-stack test quick unit peers check format bench bench-cluster bench-mcp \
+    bench-memory \
     screenshots load soak \
     conform conform-kernel lock clean
 
@@ -78,6 +80,9 @@ bench: $(VENV)/.dev
 
 bench-cluster: $(VENV)/.dev
 	$(BIN)/python bench/cluster.py $(if $(QUICK),--quick,--write docs/scale.md)
+
+bench-mcp: $(VENV)/.dev
+	$(BIN)/python bench/mcp_tokens.py $(if $(URL),--url $(URL))
 
 screenshots: $(VENV)/.dev
 	$(BIN)/python bench/screenshots.py

@@ -1,6 +1,7 @@
 """The MCP server as its users start it, and the official client that calls it."""
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import pytest
@@ -133,8 +134,36 @@ def pictures(result: CallToolResult) -> list[ImageContent]:
     return [block for block in result.content if isinstance(block, ImageContent)]
 
 
-def value(result: CallToolResult) -> Json:
-    """The same as a value."""
-    found: Any = result.structured_content
-    assert isinstance(found, dict), result
-    return found
+_JOB = re.compile(r"Job (?P<job_id>[0-9a-f]{32})(?: \((?P<name>.+?)\))?: (?P<status>[a-z_]+)")
+_CELL = re.compile(
+    r"(?P<notebook>\S+) \[(?P<cell_index>.+?)\] (?P<cell_id>\S+?)(?: #(?P<hash>\w+))?: (?P<said>.+)"
+)
+_STATUS = {
+    "ran out of time": "timed_out",
+    "ran": "ok",
+    "raised": "error",
+    "lost": "kernel_died",
+    "was not run": "not_run",
+    "still running": "running",
+}
+_COUNT = re.compile(r"count (\d+)")
+
+
+def job_of(result: CallToolResult) -> Json:
+    """What an answer says of a job."""
+    said = text(result)
+    match = _JOB.match(said)
+    assert match is not None, result
+    results = re.search(r"^Results: (.+)$", said, re.M)
+    return {**match.groupdict(), "results": json.loads(results[1]) if results else {}}
+
+
+def cell_of(result: CallToolResult) -> Json:
+    """What an answer says of a cell: its headline, and below that its output."""
+    head, _, output = text(result).partition("\n")
+    match = _CELL.match(head)
+    assert match is not None, result
+    count, said = _COUNT.search(head), match["said"]
+    status = next((status for words, status in _STATUS.items() if said.startswith(words)), None)
+    found = {**match.groupdict(), "status": status, "output": output}
+    return {**found, "count": int(count[1]) if count else None}

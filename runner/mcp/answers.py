@@ -1,4 +1,6 @@
-"""Builds the answers of tools: text and pictures, a value, or an error that says what to do.
+"""Builds the answers of tools: text, then pictures; or an error that says what to do.
+
+Answers have content alone: clients that get a structured value too show that in its place.
 
 Known exceptions become such an error; the protocol's library handles and logs all others.
 """
@@ -8,12 +10,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import ParamSpec
 
-from mcp_types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
-from pydantic import BaseModel
+from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 
 from runner.contract.outcome import Refused
 from runner.jobs.problem import Problem
-from runner.mcp.outputs import Picture, Piece
+from runner.mcp.pictures import Picture
+from runner.mcp.pieces import Piece
 
 P = ParamSpec("P")
 
@@ -32,14 +34,31 @@ KNOWN = (Refused, Problem, OSError, ToolError)
 
 
 def answer(
-    pieces: Iterable[Piece], value: BaseModel | None = None, *, is_error: bool = False
+    pieces: Iterable[Piece], named: Iterable[Picture] = (), *, is_error: bool = False
 ) -> CallToolResult:
-    """Make a tool's result: text for a model, and the same as a value."""
-    return CallToolResult(
-        content=[_block(piece) for piece in pieces],
-        structured_content=None if value is None else value.model_dump(mode="json"),
-        is_error=is_error,
-    )
+    """Make a tool's result: one text that names its pictures, then these in their order.
+
+    `named` are pictures that the text names already.
+    """
+    text, pictures = with_names(pieces)
+    images = [
+        ImageContent(type="image", data=one.data, mime_type=one.media_type)
+        for one in (*pictures, *named)
+    ]
+    return CallToolResult(content=[TextContent(type="text", text=text), *images], is_error=is_error)
+
+
+def with_names(pieces: Iterable[Piece]) -> tuple[str, list[Picture]]:
+    """Join pieces to a text that names each picture where it stands, and the pictures."""
+    lines: list[str] = []
+    pictures: list[Picture] = []
+    for piece in pieces:
+        if isinstance(piece, Picture):
+            pictures.append(piece)
+            lines.append(f"[picture {len(pictures)}]")
+        elif piece:
+            lines.append(piece.removesuffix("\n"))
+    return "\n".join(lines), pictures
 
 
 def plainly(tool: Callable[P, Awaitable[CallToolResult]]) -> Callable[P, Awaitable[CallToolResult]]:
@@ -65,9 +84,3 @@ def said(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"The runner's folders cannot be used: {error}"
     return str(error)
-
-
-def _block(piece: Piece) -> ContentBlock:
-    if isinstance(piece, Picture):
-        return ImageContent(type="image", data=piece.data, mime_type=piece.media_type)
-    return TextContent(type="text", text=piece)

@@ -1,40 +1,17 @@
-"""Turns a kernel's messages into a notebook's outputs, and these into text for a model.
+"""Turns a kernel's messages into a notebook's outputs.
 
 Pure. Talks to no kernel and writes no notebook.
 """
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from runner.contract.text.plain_text import excerpt, plain_text
 
 Json = dict[str, Any]
 
 STREAM_CHARACTERS = 1_000_000
 """Longest stream, so that an endless print fills neither the shared notebook nor the memory."""
 CUT = "\n[this cell's text beyond a million characters is left out]\n"
-TEXT_CHARACTERS = 8_000
-"""Longest text of one output, for a model."""
-TEXTS_CHARACTERS = 16_000
-"""Longest text of all outputs of a cell together."""
-PICTURES = 4
-PICTURE_CHARACTERS = 4_000_000
-"""Longest picture, in base64."""
-_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-_TEXTS = ("text/markdown", "text/plain", "text/latex", "application/json", "text/html")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image, in base64."""
-
-    data: str
-    media_type: str
-
-
-Piece = str | Picture
 
 
 @dataclass
@@ -114,56 +91,3 @@ def _output_of(kind: str, content: Mapping[str, Any]) -> Json | None:
     if kind == "execute_result":
         output["execution_count"] = content.get("execution_count")
     return output
-
-
-def pieces_of(outputs: Iterable[Mapping[str, Any]]) -> list[Piece]:
-    """Convert outputs for a model: plain text, cut if it is long, and pictures."""
-    pieces: list[Piece] = []
-    left, pictures = TEXTS_CHARACTERS, 0
-    for output in outputs:
-        piece = _piece(output)
-        if isinstance(piece, Picture):
-            pictures += 1
-            if pictures > PICTURES:
-                piece = "[one more picture, left out]"
-            elif len(piece.data) > PICTURE_CHARACTERS:
-                piece = f"[a picture of {len(piece.data)} characters of base64, left out]"
-        if isinstance(piece, str) and piece:
-            if left <= 0:
-                pieces.append("[more outputs, left out; the notebook has them]")
-                break
-            piece = excerpt(piece, min(TEXT_CHARACTERS, left))
-            left -= len(piece)
-        if piece:
-            pieces.append(piece)
-    return pieces
-
-
-def _piece(output: Mapping[str, Any]) -> Piece:
-    kind = output["output_type"]
-    if kind == "stream":
-        return _as_shown(_joined(output["text"]))
-    if kind == "error":
-        return plain_text("\n".join(output.get("traceback") or [])) or (
-            f"{output.get('ename')}: {output.get('evalue')}"
-        )
-    data: Mapping[str, Any] = output.get("data") or {}
-    for media_type in _PICTURES:
-        if media_type in data:
-            return Picture(_joined(data[media_type]).replace("\n", ""), media_type)
-    for media_type in _TEXTS:
-        if media_type in data:
-            value = data[media_type]
-            is_text = isinstance(value, str | list) and media_type != "application/json"
-            return plain_text(_joined(value)) if is_text else json.dumps(value)
-    return f"[an output of {', '.join(data) or 'nothing'}]"
-
-
-def _joined(text: str | list[str]) -> str:
-    return text if isinstance(text, str) else "".join(text)
-
-
-def _as_shown(text: str) -> str:
-    """Keep only the last state of a line that was written over, such as a progress bar."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    return plain_text("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines))

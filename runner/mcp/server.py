@@ -7,18 +7,14 @@ import asyncio
 import json
 import logging
 import os
-import re
 import signal
 import socket
 from typing import Any
 
 import anyio
 import uvicorn
-from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp_types import CallToolResult, InputRequiredResult, TextContent
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,6 +26,7 @@ from runner.mcp.notebooks.jupyter import Jupyter
 from runner.mcp.notebooks.live import LiveNotebooks
 from runner.mcp.runs import tools as runner_tools
 from runner.mcp.runs.jobs import Jobs
+from runner.mcp.tool_server import ToolServer, only
 from runner.system.door import CannotListen, Denial, Door, binding_of, check_binding
 from runner.system.files.disk import Disk
 
@@ -42,10 +39,8 @@ OTHER_BYTES = MEGABYTE
 """Most bytes of a request beside the notebook in it."""
 PLAIN_BYTES = 64 * 1024
 LAST_ANSWERS_SECONDS = 1
-NAMES_TOLD = 12
-NAME_CHARACTERS = 80
-_LINK = re.compile(r"\n\s*For further information visit https://errors\.pydantic\.dev/\S*")
-"""Matches a link to a page on the rule; the error stands before it."""
+GROUPS = ("notebooks", "runs")
+"""Values of `?only=` in the server's address."""
 NOISY = (
     "mcp",
     "uvicorn",
@@ -63,37 +58,6 @@ parameters: run_notebook, get_job, list_jobs, cancel_job, check_notebook. Try th
 what works, and whatever is long, with run_notebook."""
 
 
-class ToolServer(MCPServer):
-    """Accepts calls as models and programs send them, and names the arguments it did not use.
-
-    Models send null for arguments that they leave out; n8n adds one of its own (`toolCallId`).
-    """
-
-    async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
-    ) -> CallToolResult | InputRequiredResult:
-        sent = {key: value for key, value in arguments.items() if value is not None}
-        try:
-            result = await super().call_tool(name, sent, context)
-        except ToolError as error:
-            said = _LINK.sub("", str(error))
-            if said == str(error):
-                raise
-            raise ToolError(said) from error
-        known = [
-            key
-            for tool in await self.list_tools()
-            if tool.name == name
-            for key in tool.input_schema["properties"]
-        ]
-        unknown = [key for key in sent if key not in known]
-        if not unknown or not isinstance(result, CallToolResult):
-            return result
-        note = f"Not used, since the tool has no such argument: {_names(unknown)}. "
-        note += f"It has: {_names(known)}."
-        return result.model_copy(update={"content": [*result.content, TextContent(text=note)]})
-
-
 class Service:
     """The tools over one JupyterLab and one set of folders."""
 
@@ -109,10 +73,9 @@ class Service:
             instructions=INSTRUCTIONS,
             version=__version__,
         )
-        notebook_tools.register(self.server, live)
-        runner_tools.register(
-            self.server, self._jobs, live, settings.mcp.wait_seconds, settings.results.tag
-        )
+        self.server.add_group(GROUPS[0], lambda: notebook_tools.register(self.server, live))
+        runs = runner_tools.Runs(self._jobs, live, settings.mcp.wait_seconds, settings.results.tag)
+        self.server.add_group(GROUPS[1], lambda: runner_tools.register(self.server, runs))
 
     def app(self) -> ASGIApp:
         """Build the HTTP app, behind the door."""
@@ -205,10 +168,19 @@ class Doorkeeper:
         headers = {name.lower(): value for name, value in Headers(scope=scope).items()}
         is_health = scope["path"] == HEALTH_PATH
         denial = self._door.denial(headers, is_open=is_health, is_health=is_health)
-        if denial is None:
-            await self._app(scope, receive, send)
-        else:
+        if denial is not None:
             await _denied(denial, headers)(scope, receive, send)
+            return
+        group = QueryParams(scope["query_string"]).get("only")
+        if group not in (None, *GROUPS):
+            text = f"`only` is one of {', '.join(GROUPS)}; without it all tools are listed."
+            await _rpc_error(None, -32602, text, 400)(scope, receive, send)
+            return
+        token = only.set(group)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            only.reset(token)
 
 
 def serve(settings: Settings) -> None:
@@ -277,10 +249,6 @@ def _denied(denial: Denial, headers: dict[str, str]) -> Response:
         "mcp.allowed_hosts (MCP_ALLOWED_HOSTS)."
     )
     return _rpc_error(None, -32001, text, 403)
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(f"`{name[:NAME_CHARACTERS]}`" for name in names[:NAMES_TOLD])
 
 
 def _rpc_error(

@@ -24,9 +24,9 @@ from tests.agents import (
     ask,
     connected,
     environment,
+    job_of,
     pictures,
     text,
-    value,
 )
 from tests.conftest import Json, Program, code, notebook, programs, wait_for
 
@@ -83,7 +83,7 @@ def test_a_run_whose_kernel_dies_is_tried_again(server: Agents, tmp_path: Path) 
         "'once more'",
     ]
     result = server.call("run_notebook", notebook=cells, retries=1)
-    assert value(result)["status"] == "succeeded"
+    assert job_of(result)["status"] == "succeeded"
     assert died.exists()
 
 
@@ -97,7 +97,7 @@ def test_the_tools_have_the_names_that_clients_know(server: Agents, mode: str) -
         assert "    " not in tool.description
         assert tool.annotations is not None
         assert tool.annotations.read_only_hint is not None
-        assert tool.output_schema is not None
+        assert tool.output_schema is None
 
 
 def test_the_tools_say_what_a_run_may_need(server: Agents) -> None:
@@ -105,7 +105,7 @@ def test_the_tools_say_what_a_run_may_need(server: Agents) -> None:
     tools = ask(server.url, lambda client: client.list_tools()).tools
     for tool in tools:
         if tool.name in ("run_notebook", "check_notebook"):
-            needs = tool.input_schema["$defs"]["Resources"]
+            needs = tool.input_schema["properties"]["resources"]
             assert set(needs["properties"]) == {"memory_mb", "gpus", "labels"}
             keys = Request.model_fields.keys() - {"id", "submitted_by"}
             assert keys <= tool.input_schema["properties"].keys()
@@ -114,10 +114,10 @@ def test_the_tools_say_what_a_run_may_need(server: Agents) -> None:
 def test_an_agent_limits_the_memory_of_a_run(server: Agents) -> None:
     """And reads in the error whose limit it was."""
     wanted = {"notebook": ["kept = b'x' * (400 * 2**20)"], "resources": {"memory_mb": 200}}
-    assert value(server.call("check_notebook", **wanted))["would_run"]
+    assert "would run it" in text(server.call("check_notebook", **wanted))
     result = server.call("run_notebook", **wanted)
     assert result.is_error
-    assert value(result)["error_type"] == "out_of_memory"
+    assert "out_of_memory: " in text(result)
     assert "200 MB (resources.memory_mb)" in text(result)
 
 
@@ -127,44 +127,42 @@ def test_a_notebook_of_the_library_runs_with_parameters(server: Agents, mode: st
     asked = {"notebook": "reports/daily report.ipynb", "parameters": {"region": "US"}}
     result = ask(server.url, lambda client: client.call_tool("run_notebook", asked), mode=mode)
     assert not result.is_error, result
-    found = value(result)
+    found = job_of(result)
     assert found["status"] == "succeeded"
     assert found["results"] == {"cell_3": {"application/json": ["US", 2]}}
-    assert '"US"' in text(result)
 
 
 def test_cells_are_a_notebook_too(server: Agents) -> None:
     """A text is a code cell; no kernelspec and no format are needed."""
     cells = ["x = 6", code("x * 7", "results")]
     result = server.call("run_notebook", notebook=cells, name="agent/answer")
-    assert value(result)["name"] == "agent/answer"
-    assert value(result)["results"]["cell_2"]["application/json"] == 42
+    assert job_of(result)["name"] == "agent/answer"
+    assert job_of(result)["results"]["cell_2"]["application/json"] == 42
     whole = server.call("run_notebook", notebook=notebook(code("'whole'", "results")))
-    assert value(whole)["results"]["cell_1"]["application/json"] == "whole"
+    assert job_of(whole)["results"]["cell_1"]["application/json"] == "whole"
 
 
 def test_without_results_a_model_sees_what_the_cells_showed(server: Agents) -> None:
     """Of a list of texts the last one gives the result."""
     plain = [code("print('first')"), code("import matplotlib.pyplot as p; p.plot([1]); p.show()")]
     result = server.call("run_notebook", notebook=notebook(*plain))
-    assert value(result)["outputs"] == ["first\n"]
-    assert "first" in text(result)
+    assert "Outputs of its cells:\nfirst\n[picture 1]" in text(result)
     assert len(pictures(result)) == 1
-    again = server.call("get_job", job_id=value(result)["job_id"])
-    assert value(again)["outputs"] == ["first\n"]
+    again = server.call("get_job", job_id=job_of(result)["job_id"])
+    assert text(again) == text(result)
     texts = server.call("run_notebook", notebook=["print('not this')", "6 * 7"])
-    assert value(texts)["results"] == {"cell_2": {"application/json": 42}}
+    assert job_of(texts)["results"] == {"cell_2": {"application/json": 42}}
 
 
 def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) -> None:
     """In text, too; and without the codes of a terminal."""
     result = server.call("run_notebook", notebook=["good = 1", "raise ValueError('such a day')"])
     assert result.is_error
-    found = value(result)
+    found = job_of(result)
     assert found["status"] == "failed"
-    assert found["error_type"] == "papermill_execution_error"
-    assert found["cell_index"] == 1
-    assert "such a day" in found["traceback"]
+    assert "papermill_execution_error: In cell" in text(result)
+    assert "Cell 1 of the notebook:" in text(result)
+    assert "ValueError: such a day" in text(result)
     assert "raise ValueError" in text(result)
     assert "\x1b" not in text(result)
 
@@ -203,8 +201,8 @@ def test_null_is_an_argument_left_out(server: Agents) -> None:
     """Models that have to name every argument write it for those that they do not mean."""
     left_out = dict.fromkeys(("parameters", "timeout_seconds", "name", "kernel", "wait_seconds"))
     result = server.call("run_notebook", notebook=["6 * 7"], **left_out)
-    assert value(result)["status"] == "succeeded"
-    assert value(server.call("list_jobs", status=None, limit=None))["jobs"]
+    assert job_of(result)["status"] == "succeeded"
+    assert not server.call("list_jobs", status=None, limit=None).is_error
     refused = text(server.call("run_notebook", notebook=None))
     assert "notebook\n  Field required" in refused
     assert "https://" not in refused
@@ -213,7 +211,7 @@ def test_null_is_an_argument_left_out(server: Agents) -> None:
 def test_an_argument_that_a_tool_does_not_have_is_told(server: Agents) -> None:
     """It may be a misspelt one; but n8n adds some of its own to every call."""
     result = server.call("run_notebook", notebook=["6 * 7"], params={"a": 1}, toolCallId="call_1")
-    assert value(result)["status"] == "succeeded"
+    assert job_of(result)["status"] == "succeeded"
     note = text(result).splitlines()[-1]
     assert "no such argument: `params`, `toolCallId`. It has: `notebook`, `parameters`" in note
     assert "no such argument" not in text(server.call("run_notebook", notebook=["1"]))
@@ -227,12 +225,14 @@ def test_large_results_are_cut_and_kept(server: Agents) -> None:
         "sb.glue('long', 'x' * 100_000)",
     ]
     result = server.call("run_notebook", notebook=cells)
-    found = value(result)
+    found = job_of(result)
     assert found["status"] == "succeeded", found
     assert len(text(result)) < 20_000
     assert len(found["results"]["table"]["data"]) == 20
-    assert "table: 980 of 1000 rows" in found["left_out"]
-    uri, executed = found["resources"]
+    assert "table: 980 of 1000 rows" in text(result)
+    uri = f"runner://jobs/{found['job_id']}"
+    executed = f"{uri}/notebook"
+    assert f"All of it: {uri}, and its /notebook" in text(result)
     whole = json.loads(resource(server, uri))
     assert len(whole["result"]["results"]["table"]["data"]) == 1000
     assert whole["result"]["submitted_by"] == "mcp"
@@ -263,17 +263,17 @@ def test_a_long_run_tells_progress_and_gives_back_its_job(server: Agents) -> Non
 
     result = ask(server.url, run, mode="legacy")
     assert not result.is_error
-    found = value(result)
+    found = job_of(result)
     assert found["status"] == "running"
     assert "get_job" in text(result)
     assert any("cell 1 of 2" in (line or "") for line in said), said
     job_id = found["job_id"]
     asked = server.call("get_job", job_id=job_id)
-    assert value(asked)["status"] == "running"
-    assert "cell 1 of 2" in value(asked)["progress"]
+    assert job_of(asked)["status"] == "running"
+    assert "cell 1 of 2" in text(asked)
     assert "asked to end" in text(server.call("cancel_job", job_id=job_id))
     ended = server.call("get_job", job_id=job_id, wait_seconds=60)
-    assert value(ended)["status"] == "cancelled"
+    assert job_of(ended)["status"] == "cancelled"
     assert "over already" in text(server.call("cancel_job", job_id=job_id))
 
 
@@ -281,10 +281,10 @@ def test_jobs_are_listed_the_newest_first(server: Agents) -> None:
     """By name and status."""
     for number in range(2):
         server.call("run_notebook", notebook=[f"{number}"], name="listed")
-    found = value(server.call("list_jobs", name="listed", status="succeeded", limit=5))["jobs"]
-    assert [job["status"] for job in found] == ["succeeded", "succeeded"]
-    assert found[0]["accepted_at"] > found[1]["accepted_at"]
-    assert value(server.call("list_jobs", limit=1))["jobs"]
+    listed = text(server.call("list_jobs", name="listed", status="succeeded", limit=5))
+    newest, oldest = (line.split(": succeeded, ")[1] for line in listed.splitlines())
+    assert newest > oldest
+    assert "larger `limit`" in text(server.call("list_jobs", limit=1))
     assert server.call("list_jobs", status="unheard").is_error
 
 
@@ -299,16 +299,16 @@ def test_an_unknown_job_is_an_error(server: Agents, job_id: str) -> None:
 
 def test_a_notebook_is_checked_without_running(server: Agents, program: Program) -> None:
     """With every reason for which it would be refused."""
-    good = value(server.call("check_notebook", notebook="reports/daily report.ipynb"))
-    assert good == {"would_run": True, "reasons": [], "warnings": []}
-    odd = value(server.call("check_notebook", notebook=["1"], parameters={"n": 1}))
-    assert odd["would_run"]
-    assert "no cell tagged" in odd["warnings"][0]
-    bad = value(
+    good = server.call("check_notebook", notebook="reports/daily report.ipynb")
+    assert text(good) == "Nothing to refuse: the runner would run it."
+    odd = text(server.call("check_notebook", notebook=["1"], parameters={"n": 1}))
+    assert "would run it" in odd
+    assert "warning: " in odd
+    assert "no cell tagged" in odd
+    bad = text(
         server.call("check_notebook", notebook=["import not_a_module_of_ours"], timeout_seconds=1e9)
     )
-    assert not bad["would_run"]
-    kinds = [reason["error_type"] for reason in bad["reasons"]]
+    kinds = [line.partition(":")[0] for line in bad.splitlines()]
     assert kinds == ["invalid_request", "missing_dependencies"]
 
 
@@ -345,7 +345,7 @@ def test_many_clients_at_once_each_get_their_own(server: Agents) -> None:
         asked = {"notebook": [code(f"{number}", "results")]}
         async with connected(server.url) as client:
             result = await client.call_tool("run_notebook", asked)
-        found[number] = value(result)["results"]["cell_1"]["application/json"]
+        found[number] = job_of(result)["results"]["cell_1"]["application/json"]
 
     async def all_of_them() -> None:
         async with anyio.create_task_group() as group:
@@ -362,9 +362,9 @@ def test_a_run_is_waited_for_without_a_ledger(program: Program, tmp_path: Path) 
     library = ("--notebooks", str(program.library), "--state", str(tmp_path / "none"))
     with agents(tmp_path, *folders, *library, ROOM_URL=NOWHERE) as alone:
         result = alone.call("run_notebook", notebook=[code("1", "results")])
-        assert value(result)["status"] == "succeeded"
-        job_id = value(result)["job_id"]
-        assert value(alone.call("get_job", job_id=job_id))["status"] == "succeeded"
+        assert job_of(result)["status"] == "succeeded"
+        job_id = job_of(result)["job_id"]
+        assert job_of(alone.call("get_job", job_id=job_id))["status"] == "succeeded"
         assert alone.call("list_jobs").is_error
 
 
@@ -420,6 +420,28 @@ def test_a_plain_post_lists_the_tools(server: Agents) -> None:
     other = requests.post(f"{server.url}/", '{"method": "tools/call"}', timeout=30)
     assert other.status_code == 404
     assert "/mcp" in other.json()["error"]["message"]
+
+
+def test_the_address_says_which_tools_are_listed(server: Agents) -> None:
+    """`?only=`, for clients that need one group; in both forms of the protocol."""
+
+    async def listed(group: str, mode: str) -> set[str]:
+        async with Client(f"{server.url}/mcp?only={group}", mode=mode) as client:
+            return {tool.name for tool in (await client.list_tools()).tools}
+
+    for mode in ("auto", "legacy"):
+        runs = anyio.run(listed, "runs", mode)
+        notebooks = anyio.run(listed, "notebooks", mode)
+        assert "run_notebook" in runs
+        assert "read_cell" in notebooks
+        assert runs | notebooks == NAMES
+        assert not runs & notebooks
+    body = '{"method": "tools/list"}'
+    plain = requests.post(f"{server.url}/?only=runs", body, timeout=30).json()
+    assert {tool["name"] for tool in plain["result"]["tools"]} == runs
+    wrong = requests.post(f"{server.url}/mcp?only=else", body, timeout=30)
+    assert wrong.status_code == 400
+    assert "notebooks, runs" in wrong.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -519,7 +541,7 @@ def test_it_starts_before_everything_else(tmp_path: Path) -> None:
         for folder in ("inbox", "outbox"):
             (tmp_path / folder).mkdir()
         waits = found.call("run_notebook", notebook=["1"], wait_seconds=0)
-        assert value(waits)["status"] == "queued"
+        assert job_of(waits)["status"] == "queued"
         assert "runner serve" in text(waits)
 
 
@@ -597,7 +619,7 @@ def test_the_same_tools_over_stdin_and_stdout(program: Program) -> None:
 
     names, result = anyio.run(use)
     assert names == NAMES
-    assert value(result)["status"] == "succeeded"
+    assert job_of(result)["status"] == "succeeded"
 
 
 def test_nothing_but_the_protocol_is_on_stdout(tmp_path: Path) -> None:

@@ -352,7 +352,8 @@ MOST_CLASS_LINES, MOST_PARAMETERS, MOST_BODY_LINES = 250, 5, 60
 TO_BE_SPLIT = set(
     """
     mcp.notebooks.live.LiveNotebooks
-    mcp.notebooks.live._execute mcp.notebooks.tools.register mcp.runs.tools.register
+    mcp.notebooks.live._execute
+    mcp.notebooks.tools.register
     """.split()
 )
 """What is larger than it should be; nothing comes here any more."""

@@ -1,17 +1,8 @@
-"""Promises about outputs: what a notebook holds of a cell, and what a model sees of it."""
+"""Promises about what a notebook holds of a running cell."""
 
 from typing import Any
 
-import pytest
-
-from runner.mcp.outputs import (
-    PICTURES,
-    STREAM_CHARACTERS,
-    TEXTS_CHARACTERS,
-    Outputs,
-    Picture,
-    pieces_of,
-)
+from runner.mcp.outputs import STREAM_CHARACTERS, Outputs
 
 Json = dict[str, Any]
 
@@ -96,49 +87,3 @@ def test_a_cell_that_prints_without_end_is_cut() -> None:
     assert STREAM_CHARACTERS < len(found["text"]) < STREAM_CHARACTERS + 200
     assert "left out" in found["text"]
     assert not outputs.add(printed("more"))
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain\n", "plain\n"),
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("10%\r20%\r100%\n", "100%\n"),
-        ("10%\r20%\r", "20%"),
-        ("one\r\ntwo\r\n", "one\ntwo\n"),
-        (["in ", "parts"], "in parts"),
-    ],
-)
-def test_a_model_sees_what_a_person_would(text: object, shown: str) -> None:
-    """No codes, and of a progress bar the last state."""
-    assert pieces_of([{"output_type": "stream", "name": "stdout", "text": text}]) == [shown]
-
-
-@pytest.mark.parametrize(
-    ("data", "piece"),
-    [
-        ({"image/png": "aGk=\n", "text/plain": "<Figure>"}, Picture("aGk=", "image/png")),
-        ({"text/html": "<table>", "text/plain": "a b"}, "a b"),
-        ({"text/markdown": "# m", "text/plain": "obj"}, "# m"),
-        ({"application/json": {"a": 1}}, '{"a": 1}'),
-        ({"image/svg+xml": "<svg/>", "text/plain": "<SVG>"}, "<SVG>"),
-        ({"application/x-own": "1"}, "[an output of application/x-own]"),
-    ],
-)
-def test_of_a_bundle_the_best_is_shown(data: Json, piece: object) -> None:
-    """A picture before text, plain text before HTML."""
-    assert pieces_of([{"output_type": "display_data", "data": data}]) == [piece]
-
-
-def test_a_model_is_not_drowned() -> None:
-    """In text or in pictures; what is left out is said."""
-    many = [{"output_type": "stream", "name": n, "text": "x" * 9_000} for n in "abcdef"]
-    pieces = [piece for piece in pieces_of(many) if isinstance(piece, str)]
-    assert sum(len(piece) for piece in pieces) < TEXTS_CHARACTERS + 500
-    assert "left out" in pieces[-1]
-    plots = [{"output_type": "display_data", "data": {"image/png": "aa"}}] * (PICTURES + 1)
-    found = pieces_of(plots)
-    assert sum(isinstance(piece, Picture) for piece in found) == PICTURES
-    assert found[-1] == "[one more picture, left out]"
-    huge = [{"output_type": "display_data", "data": {"image/png": "a" * 5_000_000}}]
-    assert "left out" in str(pieces_of(huge)[0])[:100]

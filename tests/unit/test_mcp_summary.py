@@ -7,6 +7,7 @@ from runner.mcp.runs.summary import RESULTS_CHARACTERS, progress_line, sentence,
 
 Json = dict[str, Any]
 ID = "0" * 31 + "1"
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC"
 
 
 def finished(results: Json | None = None, **given: object) -> Json:
@@ -28,9 +29,9 @@ def test_small_results_are_shown_as_they_are() -> None:
     """With where all of it is."""
     job, pictures = shown(finished({"total": 1.5, "who": {"a": [1, 2]}}))
     assert job.results == {"total": 1.5, "who": {"a": [1, 2]}}
-    assert job.left_out == []
+    assert job.left_out == ()
     assert pictures == []
-    assert job.resources == [f"runner://jobs/{ID}", f"runner://jobs/{ID}/notebook"]
+    assert f"All of it: runner://jobs/{ID}" in sentence(job)
     assert job.next_step is None
     assert "succeeded after 0.6 s" in sentence(job)
 
@@ -56,14 +57,14 @@ def test_what_is_cut_is_told() -> None:
 def test_a_cells_bundle_gives_its_picture_and_says_nothing_twice() -> None:
     """Text that was parsed, and HTML beside text, are left to the resource."""
     bundle = {"text/plain": "[1]", "application/json": [1], "text/html": "<p>"}
-    plot = {"image/png": "aGk=", "text/plain": "<Figure>"}
+    plot = {"image/png": DOT, "text/plain": "<Figure>"}
     job, pictures = shown(finished({"cell_2": bundle, "cell_3": plot}))
     assert job.results == {
         "cell_2": {"application/json": [1]},
-        "cell_3": {"text/plain": "<Figure>"},
+        "cell_3": {"image/png": "[picture 1]"},
     }
     assert [picture.media_type for picture in pictures] == ["image/png"]
-    assert job.left_out == ["the HTML of cell_2"]
+    assert job.left_out == ("the HTML of cell_2",)
 
 
 def test_a_failure_keeps_the_end_of_its_traceback() -> None:

@@ -27,7 +27,8 @@ from runner.mcp.notebooks.jupyter import (
     Listing,
     Session,
 )
-from runner.mcp.outputs import Outputs, Piece, pieces_of
+from runner.mcp.outputs import Outputs
+from runner.mcp.pieces import Piece, pieces_of
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from runner.contract.text.plain_text import excerpt
 from runner.mcp.answers import READS, RUNS_CODE, answer, plainly
 from runner.mcp.notebooks.live import LiveNotebooks, Ran
-from runner.mcp.outputs import Picture, Piece
 
 SOURCE_CHARACTERS = 300
 """Longest source of each cell in a list."""
@@ -28,80 +27,10 @@ Notebook = Annotated[
 ]
 
 
-class CellPlaced(BaseModel):
-    """Where a cell was added."""
-
-    notebook: str
-    cell_index: int
-    cell_id: str
-
-
-class CellRun(BaseModel):
-    """A code cell that was added and run."""
-
-    notebook: str
-    cell_index: int | None
-    cell_id: str
-    status: str = Field(description="ok, error, timed_out, kernel_died or not_run")
-    note: str | None
-    execution_count: int | None
-    seconds: float
-    outputs: list[str] = Field(description="in text; a picture is named by its type")
-
-
-class CellRead(BaseModel):
-    """One cell as it is now."""
-
-    notebook: str
-    cell_index: int
-    cell_id: str | None
-    cell_type: str
-    source: str
-    execution_count: int | None
-    outputs: list[str]
-
-
-class CellLine(BaseModel):
-    """One cell in a list."""
-
-    cell_index: int
-    cell_type: str
-    execution_count: int | None
-    outputs: int
-    source: str
-
-
-class NotebookInfo(BaseModel):
-    """A notebook and its cells, shortened."""
-
-    notebook: str
-    kernelspec: str | None
-    kernel_state: str | None = Field(description="null: no kernel runs for it")
-    cells: int
-    listed: list[CellLine]
-
-
-class NotebookLine(BaseModel):
-    """A notebook in a list."""
-
-    path: str
-    last_modified: str | None
-    bytes: int | None
-    kernel_state: str | None
-
-
-class NotebookList(BaseModel):
-    """The notebooks in JupyterLab's folder."""
-
-    notebooks: list[NotebookLine]
-    is_complete: bool
-
-
 def register(server: MCPServer, live: LiveNotebooks) -> None:
     """Add the tools to a server."""
 
     @server.tool(
-        title="Add a code cell and run it",
         annotations=RUNS_CODE,
     )
     @plainly
@@ -120,7 +49,7 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
                 "else."
             ),
         ] = None,
-    ) -> Annotated[CallToolResult, CellRun]:
+    ) -> CallToolResult:
         """Add a code cell to a live notebook in JupyterLab and run it in that notebook's kernel.
 
         For step-by-step work: the kernel is kept between calls, so variables and imports stay,
@@ -134,10 +63,9 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
             await ctx.report_progress(seconds, None, f"running for {seconds:.0f} s")
 
         ran = await live.run(cell_source, cell_index, notebook, timeout_seconds, tell)
-        return answer([_headline(ran), *ran.pieces], _cell_run(ran), is_error=ran.status != "ok")
+        return answer([_headline(ran), *ran.pieces], is_error=ran.status != "ok")
 
     @server.tool(
-        title="Add a Markdown cell",
         annotations=ToolAnnotations(
             read_only_hint=False,
             destructive_hint=False,
@@ -149,26 +77,22 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
     async def append_markdown_cell(
         cell_source: Annotated[str, Field(description="The Markdown text.")],
         notebook: Notebook = None,
-    ) -> Annotated[CallToolResult, CellPlaced]:
+    ) -> CallToolResult:
         """Add a Markdown cell at the end of a live notebook in JupyterLab.
 
         For headings and explanations between code cells. The notebook is made if it is not
         there. Gives back where the cell is.
         """
         placed = await live.append_markdown(cell_source, notebook)
-        value = CellPlaced(
-            notebook=placed.notebook, cell_index=placed.index, cell_id=placed.cell_id
-        )
-        return answer([f"Added cell {placed.index} to {placed.notebook}."], value)
+        return answer([f"{placed.notebook} [{placed.index}] {placed.cell_id}: added."])
 
     @server.tool(
-        title="Look at a notebook",
         annotations=READS,
     )
     @plainly
     async def get_notebook_info(
         notebook: Notebook = None,
-    ) -> Annotated[CallToolResult, NotebookInfo]:
+    ) -> CallToolResult:
         """Tell what is in a live notebook: its kernel, and each cell with the start of its source.
 
         Use it before you add to a notebook that you did not make. Sources are cut and outputs
@@ -176,41 +100,29 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
         """
         path, content, session = await live.info(notebook)
         cells = content["cells"]
-        info = NotebookInfo(
-            notebook=path,
-            kernelspec=((content["metadata"].get("kernelspec") or {}).get("name")) or None,
-            kernel_state=None if session is None else session.state,
-            cells=len(cells),
-            listed=[_line(index, cell) for index, cell in enumerate(cells[:LISTED_CELLS])],
-        )
-        return answer([_info_text(info)], info)
+        kernelspec = (content["metadata"].get("kernelspec") or {}).get("name")
+        kernel = f"kernel {session.state}" if session is not None else "no kernel runs"
+        head = f"{path}: {len(cells)} cells, {kernelspec or 'no kernelspec'}, {kernel}"
+        lines = [_line(index, cell) for index, cell in enumerate(cells[:LISTED_CELLS])]
+        if len(cells) > LISTED_CELLS:
+            lines.append(f"({len(cells) - LISTED_CELLS} more cells, left out; read_cell has them)")
+        return answer(["\n".join([head, *lines])])
 
     @server.tool(
-        title="Read a cell",
         annotations=READS,
     )
     @plainly
     async def read_cell(
         cell_index: Annotated[int, Field(description="From 0; -1 is the last one.")],
         notebook: Notebook = None,
-    ) -> Annotated[CallToolResult, CellRead]:
+    ) -> CallToolResult:
         """Give one cell of a live notebook: its source, and its outputs, plots as images."""
         read = await live.read(cell_index, notebook)
         cell = read.cell
-        value = CellRead(
-            notebook=read.notebook,
-            cell_index=read.index,
-            cell_id=cell.get("id"),
-            cell_type=cell["cell_type"],
-            source=cell["source"],
-            execution_count=cell.get("execution_count"),
-            outputs=_texts(read.pieces),
-        )
         head = f"Cell {read.index} of {read.notebook} ({cell['cell_type']}):\n{cell['source']}"
-        return answer([head, *read.pieces], value)
+        return answer([head, *read.pieces])
 
     @server.tool(
-        title="List notebooks in JupyterLab",
         annotations=READS,
     )
     @plainly
@@ -218,7 +130,7 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
         folder: Annotated[
             str, Field(description="Only below this folder of JupyterLab; empty: all.")
         ] = "",
-    ) -> Annotated[CallToolResult, NotebookList]:
+    ) -> CallToolResult:
         """List the notebooks in JupyterLab's folder, and which of them have a kernel now.
 
         These are the paths for `notebook` in the other tools on live notebooks, and
@@ -226,26 +138,17 @@ def register(server: MCPServer, live: LiveNotebooks) -> None:
         `runner://notebooks`.
         """
         listing, sessions = await live.list(folder)
-        lines = [
-            NotebookLine(
-                path=one.path,
-                last_modified=one.last_modified,
-                bytes=one.bytes,
-                kernel_state=sessions[one.path].state if one.path in sessions else None,
-            )
-            for one in listing.notebooks
-        ]
-        value = NotebookList(notebooks=lines, is_complete=not listing.is_cut)
+        paths = [one.path for one in listing.notebooks]
         text = "\n".join(
-            f"{line.path} (kernel {line.kernel_state})" if line.kernel_state else line.path
-            for line in lines
+            f"{path} (kernel {sessions[path].state})" if path in sessions else path
+            for path in paths
         )
         more = "\n… and more; name a folder to see them." if listing.is_cut else ""
-        return answer([f"{text or 'There are no notebooks.'}{more}"], value)
+        return answer([f"{text or 'There are no notebooks.'}{more}"])
 
 
 def _headline(ran: Ran) -> str:
-    place = "a cell that somebody removed meanwhile" if ran.index is None else f"cell {ran.index}"
+    place = "removed meanwhile" if ran.index is None else str(ran.index)
     words = {
         "ok": "ran",
         "error": "raised an error",
@@ -253,46 +156,14 @@ def _headline(ran: Ran) -> str:
         "kernel_died": "lost its kernel",
         "not_run": "was not run",
     }
-    count = "" if ran.execution_count is None else f" [{ran.execution_count}]"
-    head = f"{ran.notebook}, {place}{count} {words.get(ran.status, ran.status)}"
-    head += f" after {ran.seconds:g} s" if ran.status != "not_run" else ""
-    return f"{head}: {ran.note}." if ran.note else f"{head}."
+    count = "" if ran.execution_count is None else f", count {ran.execution_count}"
+    head = f"{ran.notebook} [{place}] {ran.cell_id}: {words.get(ran.status, ran.status)}"
+    head += f" after {ran.seconds:g} s{count}" if ran.status != "not_run" else ""
+    return f"{head}; {ran.note}" if ran.note else head
 
 
-def _cell_run(ran: Ran) -> CellRun:
-    return CellRun(
-        notebook=ran.notebook,
-        cell_index=ran.index,
-        cell_id=ran.cell_id,
-        status=ran.status,
-        note=ran.note,
-        execution_count=ran.execution_count,
-        seconds=ran.seconds,
-        outputs=_texts(ran.pieces),
-    )
-
-
-def _texts(pieces: tuple[Piece, ...]) -> list[str]:
-    return [f"[{p.media_type}]" if isinstance(p, Picture) else p for p in pieces]
-
-
-def _line(index: int, cell: Mapping[str, Any]) -> CellLine:
-    return CellLine(
-        cell_index=index,
-        cell_type=cell["cell_type"],
-        execution_count=cell.get("execution_count"),
-        outputs=len(cell.get("outputs") or []),
-        source=excerpt(cell["source"], SOURCE_CHARACTERS),
-    )
-
-
-def _info_text(info: NotebookInfo) -> str:
-    kernel = f"kernel {info.kernel_state}" if info.kernel_state else "no kernel runs"
-    head = f"{info.notebook}: {info.cells} cells, {info.kernelspec or 'no kernelspec'}, {kernel}"
-    lines = [
-        f"[{line.cell_index}] {line.cell_type}"
-        + (f", {line.outputs} outputs" if line.outputs else "")
-        + f": {line.source}"
-        for line in info.listed
-    ]
-    return "\n".join([head, *lines])
+def _line(index: int, cell: Mapping[str, Any]) -> str:
+    outputs = len(cell.get("outputs") or [])
+    head = f"[{index}] {cell.get('id') or ''} {cell['cell_type']}"
+    head += f", {outputs} outputs" if outputs else ""
+    return f"{head}: {excerpt(cell['source'], SOURCE_CHARACTERS)}"

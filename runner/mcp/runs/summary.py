@@ -6,12 +6,12 @@ Pure, over the JSON of the record. Says where it cut, and where all of it is.
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, Field
-
 from runner.contract.text.plain_text import excerpt
-from runner.mcp.outputs import PICTURE_CHARACTERS, PICTURES, Picture
+from runner.mcp.pictures import Picture, fitted
+from runner.mcp.pieces import PICTURES, text_of
 
 Json = dict[str, Any]
 
@@ -24,37 +24,33 @@ _CELL = re.compile(r"cell_\d+")
 _TABLE = {"columns", "index", "data"}
 
 
-class JobShown(BaseModel):
+@dataclass(frozen=True)
+class JobShown:
     """A job of the runner, as the tools give it."""
 
     job_id: str
     name: str
-    status: str = Field(
-        description="queued, running, succeeded, failed, timed_out, cancelled, interrupted "
-        "or rejected"
-    )
-    progress: str | None = Field(None, description="how far it is, while it runs")
+    status: str
+    progress: str | None = None
     error_type: str | None = None
-    message: str | None = Field(None, description="why it did not succeed")
-    cell_index: int | None = Field(None, description="the cell that failed, from 0")
+    message: str | None = None
+    cell_index: int | None = None
+    """The cell that failed, from 0."""
     cell_source: str | None = None
     traceback: str | None = None
-    results: dict[str, Any] | None = Field(
-        None, description="glued values by name, and cells tagged `results` as cell_N"
-    )
-    outputs: list[str] = Field(
-        default_factory=list, description="its cells' outputs, if it gave no results"
-    )
-    files: list[str] = Field(
-        default_factory=list, description="the files that it wrote, as paths in the outbox"
-    )
+    results: Json | None = None
+    """Glued values by name, and cells tagged `results` as `cell_N`."""
+    outputs: str = ""
+    """What its cells showed, if it gave no results."""
+    files: tuple[str, ...] = ()
+    """Paths in the outbox."""
     duration_seconds: float | None = None
-    warnings: list[str] = Field(default_factory=list)
-    left_out: list[str] = Field(
-        default_factory=list, description="the parts cut here; the resources have all of it"
-    )
-    resources: list[str] = Field(default_factory=list, description="resources to read for more")
-    next_step: str | None = Field(None, description="what to do while it is not over")
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """The parts that were cut; the resources have all of it."""
+    has_notebook: bool = False
+    next_step: str | None = None
+    """What to do while it is not over."""
 
 
 def shown(record: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
@@ -67,9 +63,6 @@ def shown(record: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
     files = [str(file["path"]) for file in report.get("files") or []]
     if len(files) > LISTED_FILES:
         left_out.append(f"{len(files) - LISTED_FILES} of {len(files)} files")
-    resources = [f"runner://jobs/{job_id}"]
-    if report.get("output_nb"):
-        resources.append(f"runner://jobs/{job_id}/notebook")
     source = report.get("cell_source")
     return JobShown(
         job_id=job_id,
@@ -81,11 +74,11 @@ def shown(record: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
         cell_source=None if source is None else excerpt(str(source), VALUE_CHARACTERS),
         traceback=_traceback(report.get("traceback")),
         results=results,
-        files=files[:LISTED_FILES],
+        files=tuple(files[:LISTED_FILES]),
         duration_seconds=report.get("duration_seconds"),
-        warnings=[str(warning) for warning in report.get("warnings") or []],
-        left_out=left_out,
-        resources=resources,
+        warnings=tuple(str(warning) for warning in report.get("warnings") or []),
+        left_out=tuple(left_out),
+        has_notebook=bool(report.get("output_nb")),
     ), pictures
 
 
@@ -103,7 +96,6 @@ def _without_report(record: Mapping[str, Any], job_id: str) -> JobShown:
         error_type=record.get("error_type"),
         message=record.get("message"),
         progress=progress_line(record.get("progress")),
-        resources=[f"runner://jobs/{job_id}"],
         next_step=step,
     )
 
@@ -120,8 +112,9 @@ def progress_line(progress: Mapping[str, Any] | None) -> str | None:
 
 
 def sentence(job: JobShown) -> str:
-    """Write the job as text, for clients that show nothing else."""
-    lines = [f"Job {job.job_id} ({job.name}): {job.status}"]
+    """Write the job as text."""
+    name = "" if job.name.endswith(job.job_id) else f" ({job.name})"
+    lines = [f"Job {job.job_id}{name}: {job.status}"]
     if job.duration_seconds is not None:
         lines[0] += f" after {job.duration_seconds:g} s"
     if job.progress:
@@ -133,9 +126,10 @@ def sentence(job: JobShown) -> str:
     if job.traceback:
         lines.append(job.traceback)
     if job.results:
-        lines.append(f"Results:\n{json.dumps(job.results, ensure_ascii=False, indent=1)}")
+        text = json.dumps(job.results, ensure_ascii=False, separators=(",", ":"))
+        lines.append(f"Results: {text}")
     if job.outputs:
-        lines.append("\n".join(["What its cells showed:", *job.outputs]))
+        lines.append(f"Outputs of its cells:\n{job.outputs}")
     for title, items in (
         ("Files in the outbox", job.files),
         ("Warnings", job.warnings),
@@ -145,8 +139,8 @@ def sentence(job: JobShown) -> str:
             lines.append(f"{title}: {'; '.join(items)}")
     if job.next_step:
         lines.append(job.next_step)
-    elif job.resources:
-        lines.append(f"All of it: {', '.join(job.resources)}")
+    elif job.has_notebook:
+        lines.append(f"All of it: runner://jobs/{job.job_id}, and its /notebook")
     return "\n".join(lines)
 
 
@@ -182,20 +176,21 @@ def _results(results: Mapping[str, Any]) -> tuple[Json, list[Picture], list[str]
 def _bundle(name: str, bundle: Json, pictures: list[Picture], left_out: list[str]) -> Json:
     """Return a cell's MIME bundle without its pictures and repetitions."""
     kept: Json = {}
-    has_text = "text/plain" in bundle or "application/json" in bundle
     for media_type, value in bundle.items():
         if media_type in ("image/png", "image/jpeg", "image/gif", "image/webp"):
             data = str(value).replace("\n", "")
-            if len(pictures) < PICTURES and len(data) <= PICTURE_CHARACTERS:
-                pictures.append(Picture(data, media_type))
-            else:
+            picture = fitted(Picture(data, media_type)) if len(pictures) < PICTURES else None
+            if picture is None:
                 left_out.append(f"a picture of {name}")
-        elif media_type == "text/html" and has_text:
-            left_out.append(f"the HTML of {name}")
-        elif media_type == "text/plain" and "application/json" in bundle:
-            continue
-        else:
+            else:
+                pictures.append(picture)
+                kept[media_type] = f"[picture {len(pictures)}]"
+        elif media_type not in ("text/plain", "text/html", "image/svg+xml"):
             kept[media_type] = value
+    if "application/json" not in bundle and not kept and (text := text_of(bundle)):
+        kept["text/plain"] = text
+    if "text/html" in bundle:
+        left_out.append(f"the HTML of {name}")
     return kept
 
 
