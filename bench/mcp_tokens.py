@@ -21,7 +21,7 @@ from runner.mcp.tool_server import only
 CHARACTERS_A_TOKEN = 4
 MOST_LIST_TOKENS = 5_000
 MOST_ANSWER_TOKENS = 60
-ONE_AND_ONE = {
+ONE_AND_ONE: dict[str, dict[str, Any]] = {
     "insert_execute_code_cell": {"cell_source": "1+1", "notebook": "tokens.ipynb"},
     "run_notebook": {"notebook": ["1+1"]},
 }
