@@ -18,6 +18,11 @@ NOTEBOOK = "application/x-ipynb+json"
 
 def register_resources(server: MCPServer, jobs: Jobs) -> None:
     """Add the resources to a server."""
+    _add_jobs(server, jobs)
+    _add_files(server, jobs)
+
+
+def _add_jobs(server: MCPServer, jobs: Jobs) -> None:
 
     @server.resource(
         "runner://jobs",
@@ -55,6 +60,8 @@ def register_resources(server: MCPServer, jobs: Jobs) -> None:
         except (Problem, OSError) as error:
             raise ResourceNotFoundError(said(error)) from error
 
+
+def _add_files(server: MCPServer, jobs: Jobs) -> None:
     @server.resource(
         "runner://inbox",
         title="Inbox",
