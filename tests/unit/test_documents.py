@@ -7,7 +7,7 @@ import pytest
 
 from runner.contract.outcome import ERROR_RULES, ErrorResult, Result
 from runner.contract.request import Request, Resources
-from runner.gateway.http.problems import HttpProblemType
+from runner.gateway.http.problems import STATUSES, HttpProblemType
 from runner.jobs.problem import ProblemType
 
 ROOT = Path(__file__).parents[2]
@@ -86,8 +86,10 @@ def test_each_error_type_has_its_row() -> None:
     for error_type, rule in ERROR_RULES.items():
         assert f"| {rule.http} | {rule.status} |" in rows.pop(error_type), error_type
     assert rows == {}
-    own = {*ProblemType, *HttpProblemType}
-    assert set(rows_of("errors.md", "Error types of the gateway")) == own
+    rows = rows_of("errors.md", "Error types of the gateway")
+    for own in (*ProblemType, *HttpProblemType):
+        assert f"| {STATUSES[own]} |" in rows.pop(own), own
+    assert rows == {}
 
 
 def test_each_key_of_a_request_has_its_row() -> None:
