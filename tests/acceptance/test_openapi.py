@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.conftest import Serving, code, notebook, wait_for
+from tests.conftest import Program, Serving, code, notebook, programs, wait_for
 
 TOKEN = "s3cret-token"
 SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
@@ -46,7 +48,7 @@ def test_schemathesis_finds_nothing(serving: Serving, tmp_path: Path) -> None:
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{program.url}/openapi.json"),
             *("-H", f"Authorization: Bearer {TOKEN}", "--checks", "all"),
             *("--exclude-checks", "use_after_free"),  # a cancelled job stays to be seen
-            *("--max-examples", "25", "--seed", SEED, "--generation-database", "none"),
+            *("--max-examples", "12", "--seed", SEED, "--generation-database", "none"),
         ],
         cwd=tmp_path,
         capture_output=True,
@@ -57,9 +59,15 @@ def test_schemathesis_finds_nothing(serving: Serving, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_typed_client_may_leave_out_what_has_a_default(serving: Serving) -> None:
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """One without a token, for tests that only ask."""
+    with contextmanager(programs)(tmp_path_factory.mktemp("openapi")) as make:
+        yield make({"gateway": {"enabled": True, "port": 0}}).start()
+
+
+def test_a_typed_client_may_leave_out_what_has_a_default(program: Program) -> None:
     """openapi-typescript makes a key with a `default` a must, and takes a bare object for `{}`."""
-    program = serving({"gateway": {"enabled": True, "port": 0}})
     schemas = requests.get(f"{program.url}/openapi.json", timeout=30).json()["components"][
         "schemas"
     ]
@@ -70,9 +78,8 @@ def test_a_typed_client_may_leave_out_what_has_a_default(serving: Serving) -> No
         assert one["additionalProperties"] is True
 
 
-def test_every_route_is_described(serving: Serving) -> None:
+def test_every_route_is_described(program: Program) -> None:
     """And nothing else is; without a token none is asked for."""
-    program = serving({"gateway": {"enabled": True, "port": 0}})
     found = requests.get(f"{program.url}/openapi.json", timeout=30).json()
     assert found["openapi"].startswith("3.1")
     assert found["security"] == []
@@ -103,4 +110,5 @@ def test_what_stays_in_the_inbox_is_told_by_every_face(serving: Serving) -> None
     assert "list.json\t" in program.run("inbox").stdout
     health = requests.get(f"{program.url}/healthz", timeout=30).json()
     assert health["status"] == "healthy"
-    assert ["C4E439~4" in note for note in health["notes"]] == [True]
+    stuck = [note for note in health["notes"] if "C4E439~4" in note or "list.json" in note]
+    assert ["list.json" in note for note in stuck] == [False]

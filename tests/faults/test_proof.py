@@ -83,7 +83,7 @@ TWICE = {"history: of an earlier try"}
 FAILED = {"history: of an earlier try": "litter", "brought back": "dropped again"}
 """Only needed after something else failed, and the story that needs it then."""
 RECOVERY = 20
-"""So many states from a start on belong to the recovery."""
+"""So many states from a start on belong to the recovery, of which the last act is crossed."""
 
 
 def objection(folder: Path, name: str, swaps: Swaps, *, twice: bool = False) -> str | None:
@@ -96,7 +96,7 @@ def objection(folder: Path, name: str, swaps: Swaps, *, twice: bool = False) -> 
         for number, state in enumerate(states):
             if not twice:
                 recovered(state, folder / str(number), swaps)
-            elif state.killed and "(sync)" in state.label:
+            elif state.killed and "(sync)" in state.label and state.world.done == len(story.acts):
                 again = crashes(Life(folder / f"{number}", state, swaps), 0, name)
                 for nth, second in enumerate(again[:RECOVERY]):
                     recovered(second, folder / f"{number}-{nth}", swaps)
