@@ -20,7 +20,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
-PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
+# Each of some hundred programs would compile its modules anew.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 INSTALL := $(BIN)/python scripts/install.py
 LOCKS := requirements.lock requirements-dev.lock
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
