@@ -184,7 +184,7 @@ def test_what_was_running_is_named_where_a_run_is_cut(desk: Desk) -> None:
         (timed_out, 2, "was running: `import time; time.sleep(60)`"),
         (cancelled, 2, "was running: `import time; time.sleep(60)`"),
         (greedy, 2, "was running: `x = bytearray(600_000_000)`"),
-        (loud, 1, "wrote the last of it: `print('x' * 200_000)`"),
+        (loud, 1, "wrote what was too much: `print('x' * 200_000)`"),
     ):
         assert outcome.failure is not None
         # A kernel may be killed before it has said which number the cell has.

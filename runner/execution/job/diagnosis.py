@@ -88,7 +88,7 @@ def failure_of(
             error_type=ErrorType.OUTPUT_LIMIT,
             message=f"The notebook's outputs are larger than {error.args[0]} bytes "
             f"(limits.output_mb); write large results to files instead."
-            f"{_of_cell(place, 'wrote the last of it')}",
+            f"{_of_cell(place, 'wrote what was too much')}",
             **place,
         )
     if isinstance(error, DeadKernelError):
@@ -202,6 +202,8 @@ def _place_of(error: BaseException | None, run: Run, source: Unmarked) -> dict[s
     index = run.index
     if isinstance(error, PapermillExecutionError):
         index = error.cell_index
+    elif isinstance(error, OutputLimit) and run.overflowed is not None:
+        index = run.overflowed
     if index >= len(cells):
         return {}
     cell = cells[index]

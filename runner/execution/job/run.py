@@ -69,6 +69,8 @@ class Run:
     index: int | None = None
     """Index of the running cell, in the notebook with its injected parameters."""
     written: int = 0
+    overflowed: int | None = None
+    """Index of the cell whose output was one too many; another one may be running by then."""
     is_stopped: bool = False
     """Set by another thread to end the run early."""
     replies: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -120,13 +122,16 @@ class Run:
     def overflow(self) -> None:
         """Note an output that alone is larger than the limit; its content is unknown."""
         self.written = max(self.written, self.output_bytes) + 1
+        self.overflowed = self.index
         if self.notebook is not None and self.index is not None:
             outputs = self.notebook.cells[self.index].outputs
             outputs.append(new_output("stream", name="stderr", text=f"{CUT_HERE}\n"))
 
-    def count(self, size: int) -> bool:
-        """Count output (negative if some was removed); False if it is too much."""
+    def count(self, size: int, index: int) -> bool:
+        """Count output of a cell (negative if some was removed); False if it is too much."""
         self.written = max(self.written + size, 0)
+        if self.is_over and self.overflowed is None:
+            self.overflowed = index
         return not self.is_over
 
 
@@ -355,7 +360,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             self._run.printed(msg["content"]["text"])
         else:
             size -= self._replaced(msg, cell, cell_index)
-            if not self._run.count(size):
+            if not self._run.count(size, cell_index):
                 _cut(msg)
                 self._run.kernel.kill()
         count = cell.execution_count
@@ -408,9 +413,9 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         hook = self.output_hook_stack.get(_parent_of(msg))
         if not hook and self.clear_before_next_output:
             self._close_stream(index)
-            self._run.count(-_kept(outs))
+            self._run.count(-_kept(outs), index)
         if hook and msg["msg_type"] == "stream":
-            self._run.count(_size(msg))
+            self._run.count(_size(msg), index)
         if hook or msg["msg_type"] != "stream":
             return super().output(outs, msg, display_id, index)
         stream, content = self._streams.get(index), msg["content"]
@@ -419,7 +424,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             self._close_stream(index)
             added = super().output(outs, {**msg, "content": {**content, "text": ""}}, None, index)
             stream = self._streams[index] = _Stream(added)
-        if not self._run.count(stream.write(content["text"])):
+        if not self._run.count(stream.write(content["text"]), index):
             stream.cut(self._run.written - self._run.output_bytes)
             self._run.kernel.kill()
         return added or outs[-1]
