@@ -280,7 +280,7 @@ class Settings(BaseSettings):
 
     @property
     def followers(self) -> tuple[str, ...]:
-        """The names of what is told of every finished job."""
+        """Names of the followers that the settings ask for."""
         return ("journal",) if self.journal else ()
 
     @classmethod

@@ -100,7 +100,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each key of a request; the command gets those that are set as `request`.
+    """Add an option for each key of a request; the command gets the given ones as `request`.
 
     An option has the name of its key.
     """
@@ -131,7 +131,7 @@ def with_request(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _take(options: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """Take the options that are keys out of the others; give those that are set."""
+    """Take the options that are keys out of the others, and return those with a value."""
     taken = {key: options.pop(key) for key in keys if key in options}
     return {
         key: list(value) if isinstance(value, tuple) else value

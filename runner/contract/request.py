@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 
 class Resources(BaseModel):
-    """What a run needs of the machine it runs on."""
+    """Resources that a run needs of its machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -129,7 +129,7 @@ def keys_with(model: type[BaseModel], *types: type) -> tuple[str, ...]:
 
 
 def _takes(annotation: Any, types: tuple[type, ...]) -> bool:
-    """Tell whether a value of one of the types may be what is annotated so."""
+    """Tell whether an annotation accepts values of one of these types."""
     if get_origin(annotation) in (Union, UnionType):
         return any(_takes(one, types) for one in get_args(annotation))
     plain = get_origin(annotation) or annotation

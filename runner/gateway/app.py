@@ -54,7 +54,7 @@ from runner.system.processes.side_process import SideProcess
 FACE = "http"
 """The submitter of requests that name no other."""
 PAGES = frozenset({"/", "/inbox"})
-"""What a browser gets as a page, beside `/jobs/ID` and what is below `/ui/`."""
+"""Addresses at which a browser gets a page, beside `/jobs/ID` and those below `/ui/`."""
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")
 MAX_COOKIE_CHARS = 8_000

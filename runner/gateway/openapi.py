@@ -45,7 +45,7 @@ class Problem(_Answer):
 
 
 class Worker(_Answer):
-    """What runs notebooks: this machine, or a worker of a cluster."""
+    """A place where notebooks run: this machine, or a worker of a cluster."""
 
     host: str
     address: str | None = Field(description="In a cluster; null on one machine.")
@@ -55,7 +55,7 @@ class Worker(_Answer):
 
 
 class Health(_Answer):
-    """What `/` and `/healthz` tell."""
+    """The content of `/` and `/healthz`."""
 
     status: Literal["healthy", "unhealthy"]
     service: str
@@ -79,7 +79,7 @@ class Waiting(_Answer):
 
 
 class Inbox(_Answer):
-    """What stays in the inbox, those first that somebody should look at."""
+    """The files that stay in the inbox, the urgent ones first."""
 
     at: str = Field(description="When that was last different; empty while no daemon tells.")
     count: int = Field(description="How many there are; no more than 1000 are listed.")
@@ -136,7 +136,7 @@ class Submitted(_Answer):
 
 
 class Files(_Answer):
-    """What a job left in its output folder."""
+    """The files that a job published."""
 
     files: list[ReportedFile]
 

@@ -130,7 +130,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             return False
 
     def _probe(self) -> None:
-        """Find out who is still there; one that cannot be asked need not be waited for."""
+        """Find out whether the client is still there; do not wait for one that gives no sign."""
         with self.outbuf_lock:
             current = self.requests[:1]
             if self._has_begun_answer or not current or current[0].version != "1.1":

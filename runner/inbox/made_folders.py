@@ -38,11 +38,11 @@ class MadeFolders:
         self._emptied: set[Path] | None = None
 
     def note(self, folder: Path) -> None:
-        """Something has left this folder of the inbox."""
+        """Note that something has left this folder of the inbox."""
         self._noted().add(folder)
 
     def remove_empty(self, busy: Collection[Path] = ()) -> None:
-        """Remove those that are empty and ours, with what is empty above them; `busy` ones wait."""
+        """Remove folders that are empty and ours, and their empty parents; leave `busy` ones."""
         for folder in self._noted().difference(busy):
             self._noted().discard(folder)
             self._climb(folder)

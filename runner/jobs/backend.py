@@ -1,4 +1,4 @@
-"""What every face works with: the record of jobs, submitting and waiting, over some folders."""
+"""The common base of every interface: records, submitting and waiting, over some folders."""
 
 from dataclasses import dataclass
 

@@ -31,7 +31,7 @@ _SHOWN_CHARS = 80
 
 
 class StrictJsonError(ValueError):
-    """A text is not strict JSON; the message says what is wrong, and where it is known, where."""
+    """A text is not strict JSON; the message says why, and where if that is known."""
 
 
 def dumps(value: object) -> bytes:

@@ -45,7 +45,7 @@ _LONE = re.compile("[\ud800-\udfff]")
 
 
 class StrictYamlError(ValueError):
-    """A text is no YAML that can be read here; the message says what is wrong, and where."""
+    """A text is no YAML that can be read here; the message says why, and where."""
 
 
 @dataclass

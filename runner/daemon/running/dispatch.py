@@ -120,7 +120,7 @@ class Dispatch:
         self._starts.launch()
 
     def finish(self, finished: Finished) -> None:
-        """Seal the outcome of a job's thread, or let it run again if its request asked for that.
+        """Seal the outcome of a job's thread, or let the job run again if it has retries left.
 
         Raises:
             sqlite3.OperationalError: the ledger cannot take it now; to be repeated.

@@ -32,7 +32,7 @@ CLOSE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Offer:
-    """What one worker process offers: slots, memory, GPUs and labels."""
+    """The resources of one worker process: slots, memory, GPUs and labels."""
 
     slots: int
     memory_mb: int

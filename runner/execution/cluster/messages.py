@@ -66,7 +66,7 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a worker sends back for a parcel."""
+    """A worker's answer to a parcel: outcome, executed notebook and files."""
 
     outcome: Outcome
     executed: bytes | None
@@ -74,7 +74,7 @@ class Delivery:
 
 
 class Word(Value):
-    """What the daemon says to a worker every second or so; hearing it renews the lease."""
+    """The daemon's message to a worker, every second or so; hearing it renews the lease."""
 
     version: str
     instance: str

@@ -68,7 +68,7 @@ class Cgroup:
 
     @property
     def was_full(self) -> bool:
-        """Whether it held all its memory and asked for more."""
+        """Whether it held all its memory and wanted more."""
         return self._events("memory.events").get("oom", 0) > 0
 
     @property

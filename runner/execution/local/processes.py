@@ -127,10 +127,10 @@ class _Live:
 
 @dataclass(frozen=True)
 class ProcessSettings:
-    """What job processes are like.
+    """The settings of job processes.
 
-    Notebooks see `environment`; `instance` marks every process that is started. The caller keeps
-    at most `slots` orders in flight. Up to `warm` processes wait with a ready kernel. `cgroup` is a
+    Notebooks see `environment`; `instance` marks every process that is started. The caller keeps at
+    most `slots` orders in flight. Up to `warm` processes wait with a ready kernel. `cgroup` is a
     group that may hold one for each run (`cgroup.take_over`); without it, a guard watches `limits`.
     """
 

@@ -74,7 +74,7 @@ class Field:
 
     @property
     def typed(self) -> str:
-        """What to type, in words."""
+        """Words for the value to type."""
         return _TYPED[self.kind]
 
     @property

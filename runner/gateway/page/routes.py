@@ -110,7 +110,7 @@ class Pages:
         return self._page("job.html", here="", job=self._sight(job_id), now=datetime.now(UTC))
 
     def inbox(self) -> HTTPResponse:
-        """What stays in the inbox, and what to do about it."""
+        """Answer with the files that stay in the inbox, and advice on each."""
         known = waiting.read(self._settings.state)
         return self._page(
             "inbox.html",

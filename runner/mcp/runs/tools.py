@@ -55,12 +55,12 @@ JobId = Annotated[str, Field(description="32 hex digits.")]
 
 @dataclass(frozen=True)
 class Runs:
-    """What the tools on the runner work with."""
+    """The backend of the tools on the runner."""
 
     jobs: Jobs
     live: LiveNotebooks
     wait_seconds: float
-    """How long `run_notebook` waits where the client does not say."""
+    """How long `run_notebook` waits by default."""
     tag: str
     """Marks a cell whose output is a result."""
 

@@ -21,8 +21,8 @@ from watchdog.observers.inotify_c import (
 from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)
-"""What it says is no news: of lost events and refused folders we are told here, and it calls an
-error what happens whenever a watch ends."""
+"""Its log is no news: this module reports lost events and refused folders, and the end of any watch
+looks like an error there."""
 
 
 class _Queue(InotifyFD):
