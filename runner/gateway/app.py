@@ -164,7 +164,7 @@ class App:
         return json_answer(200, self._metrics.as_json())
 
     def _show_inbox(self) -> HTTPResponse:
-        """The list as a page for who asks for one, and as JSON for programs."""
+        """Answer with the list: as a page for a browser, and as JSON for programs."""
         if _coming().is_page:
             return self._pages.inbox()
         files = waiting.read(self._settings.state) or waiting.WaitingList()

@@ -1,4 +1,4 @@
-"""Turns a cell's outputs into what a model reads: text, cut to a size, and pictures.
+"""Turns a cell's outputs into pieces for a model: text, cut to a size, and pictures.
 
 Pure. Says where it cut. The answer tells how to get the rest.
 """

@@ -1,4 +1,4 @@
-"""Shortens what `tools/list` says of arguments, since every client pays for it in each session.
+"""Shortens the arguments in `tools/list`, because every client pays for them in each session.
 
 Pure. A schema says the same before and after: titles repeat names, and null means left out.
 """

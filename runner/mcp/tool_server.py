@@ -1,4 +1,4 @@
-"""The protocol's server, with short lists of tools and patience for what models send.
+"""The protocol's server, with short lists of tools and tolerance for the calls of models.
 
 Knows no tool. Groups of tools may be listed alone.
 """

@@ -1,4 +1,4 @@
-"""The kinds of time: seconds to measure with, and the time of day, for people and for files."""
+"""Two kinds of time: seconds to measure with, and the time of day, for people and for files."""
 
 import time
 from collections.abc import Callable

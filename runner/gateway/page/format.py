@@ -76,7 +76,7 @@ def size(count: int) -> str:
 
 
 def with_code(text: str) -> Markup:
-    """A text whose words in backticks are code; where they do not pair, as it is."""
+    """Show words in backticks as code, if the backticks pair."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return escape(text)

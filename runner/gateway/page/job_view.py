@@ -247,6 +247,6 @@ def _files(job: Job, files: Sequence[Mapping[str, Any]]) -> tuple[File, ...]:
 
 
 def _word(value: Any) -> str:
-    """A parameter, as exact as anybody types it: without the noise of `0.1 + 0.2`."""
+    """Write a parameter as exactly as anybody types it: without the noise of `0.1 + 0.2`."""
     exact = float(f"{value:.12g}") if isinstance(value, float) else value
     return exact if isinstance(exact, str) else json_text(exact)

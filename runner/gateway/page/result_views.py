@@ -280,7 +280,7 @@ def _cell(value: Any) -> str:
 
 
 def figure(value: Any) -> str:
-    """A value as people read it, with six decimals at most; the result JSON has all of them."""
+    """Write a figure for people, with six decimals at most; the result JSON has all of them."""
     if not isinstance(value, float) or abs(value) >= LARGE:
         return _scalar(value)
     if 0 < abs(value) < SMALL:
