@@ -83,7 +83,7 @@ class Following:
         try:
             self._put(Settlement.from_line(line))
         except (ValueError, TypeError):
-            log.warning("the process `follow` says what nobody understands: %r", line[:200])
+            log.warning("no settlement in this line of the process `follow`: %r", line[:200])
 
 
 def _in_words(backlog: Backlog) -> str:

@@ -103,7 +103,7 @@ class Delivering:
         if error is not None:
             delay = min(FIRST_SECONDS * 2 ** min(rows[0].attempts, 30), LAST_SECONDS)
             due_at = self._at(delay)
-            log.warning("the follower %s is told again in %.0f s: %s", name, delay, error)
+            log.warning("the follower %s: trying again in %.0f s: %s", name, delay, error)
         what = Settlement(name, rows[-1].seq, error, due_at)
         self._settled[name] = (what, rows[0].attempts, self._clocks.seconds())
         self._settle(what)

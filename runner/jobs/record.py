@@ -191,7 +191,7 @@ class Record:
         with self.ledger() as ledger:
             content = ledger.input_of(job.job_id)
         if content is None or job.place is Place.PRUNED:
-            raise gone(f"What was asked for job {job.job_id} is not kept any more.")
+            raise gone(f"The request of job {job.job_id} is not kept any more.")
         request: dict[str, Any] = json.loads(content.request)
         return request, content.notebook
 
