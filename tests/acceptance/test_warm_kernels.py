@@ -216,6 +216,25 @@ def test_a_module_that_cannot_be_preloaded_costs_no_job(
     wait_for(lambda: warm(program) > 0)
 
 
+def test_modules_are_preloaded_again_once_the_one_that_failed_is_mended(
+    make_program: Serving, tmp_path: Path
+) -> None:
+    """Health says what is missing until then; a SIGHUP tries it again."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    (folder / "bad.py").write_text("import os; os._exit(3)")
+    program = make_program({"kernels": {"preload": ["bad"]}}, PYTHONPATH=str(folder)).start()
+    loaded = notebook(code("import sys; 'bad' in sys.modules", "results"))
+    assert value(program, "before", loaded) is False
+    wait_for(lambda: "without bad (kernels.preload)" in program.run("health").stdout)
+    (folder / "bad.py").write_text("")
+    assert program.process is not None
+    program.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "SIGHUP" in program.log)
+    assert value(program, "after", loaded) is True
+    wait_for(lambda: "kernels.preload" not in program.run("health").stdout)
+
+
 def test_a_closed_terminal_ends_a_runner_that_was_started_in_it(make_program: Serving) -> None:
     """Its SIGHUP is no wish for another preload server: nobody could stop the runner later."""
     program = make_program()

@@ -122,6 +122,8 @@ class Pool:
         self._last_seen: Fingerprint | None = None
         self._delay = FIRST_DELAY_SECONDS
         self._not_before = 0.0
+        self._is_without = False
+        """Whether servers import nothing, since one ended amid its imports."""
         self._server = self._start()
 
     @property
@@ -150,7 +152,7 @@ class Pool:
                 self._renew()
             elif self._installed() != self._fingerprint:
                 log.info("installed packages have changed; starting another preload server")
-                self._renew()
+                self._import_again()
             self._drop_dead()
             usable = [process for process in self._waiting if process.trouble is None]
             if bare or not usable:
@@ -184,6 +186,11 @@ class Pool:
                 self._waiting.append(self._fork(FORK))
                 warming += 1
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The modules that are not imported beforehand, since a server ended amid that."""
+        return tuple(self._preload.modules) if self._is_without else ()
+
     def imports_for(self) -> float:
         """Return how many seconds the server has imported; 0 once it is prepared."""
         with self._lock:
@@ -200,7 +207,7 @@ class Pool:
     def renew(self) -> None:
         """Replace the server, to import everything anew; running jobs keep theirs."""
         with self._lock:
-            self._renew()
+            self._import_again()
 
     def close(self) -> None:
         """End everything."""
@@ -226,18 +233,26 @@ class Pool:
         self._servers += 1
         folder = Path(self._preload.runtime_folder) / str(self._servers)
         folder.mkdir(mode=0o700)
-        preload = self._preload.model_copy(update={"runtime_folder": str(folder)})
+        modules = () if self._is_without else self._preload.modules
+        own = {"runtime_folder": str(folder), "modules": modules}
+        preload = self._preload.model_copy(update=own)
         return self._start_server(preload)
 
-    def _renew(self) -> None:
+    def _import_again(self) -> None:
+        """Start another server, with all modules: what was wrong with one may be mended."""
+        self._is_without = False
+        self._renew(is_fault=False)
+
+    def _renew(self, *, is_fault: bool = True) -> None:
         old = self._server
-        if old.has_ended and not old.is_prepared and self._preload.modules:
+        has_imports = bool(self._preload.modules) and not self._is_without
+        if is_fault and has_imports and old.has_ended and not old.is_prepared:
             log.error(
                 "a preload server ended while it imported %s (kernels.preload); the next one "
-                "goes without",
+                "goes without, until packages change or the daemon gets a SIGHUP",
                 ", ".join(self._preload.modules),
             )
-            self._preload = self._preload.model_copy(update={"modules": ()})
+            self._is_without = True
         for process in self._waiting:
             process.kill()
             process.close()
@@ -281,7 +296,7 @@ class Pool:
             self._changed_at, self._last_seen = now, current
         elif now - self._changed_at >= SETTLED_SECONDS:
             log.info("installed packages have changed; starting another preload server")
-            self._renew()
+            self._import_again()
 
     def _drop_dead(self) -> None:
         for process in list(self._waiting):

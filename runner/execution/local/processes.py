@@ -209,13 +209,20 @@ class JobProcesses:
 
     @property
     def notes(self) -> Sequence[str]:
-        """A note if jobs wait for imports unusually long."""
-        if self._pool.imports_for() <= TOLD_SECONDS:
-            return ()
-        return (
-            "the process that kernels are forked from still imports their modules; jobs wait for "
-            "it, and it takes a minute or two on a busy machine or after an installation",
-        )
+        """Say if jobs wait for imports unusually long, or if nothing is imported beforehand."""
+        notes = []
+        if self._pool.imports_for() > TOLD_SECONDS:
+            notes.append(
+                "the process that kernels are forked from still imports their modules; jobs wait "
+                "for it, and it takes a minute or two on a busy machine or after an installation"
+            )
+        if self._pool.left_out:
+            notes.append(
+                f"kernels start slowly, without {', '.join(self._pool.left_out)} "
+                "(kernels.preload): a process ended while it imported them. `runner doctor` looks "
+                "at each; a SIGHUP to the daemon tries them again"
+            )
+        return notes
 
     def keep(self, room: int) -> None:
         """Do the chores between two jobs; `room` is how many processes may be made ready now."""
