@@ -200,12 +200,7 @@ SCENARIOS: dict[str, Scenario] = {
     "client": Scenario((_client(),)),
     "a cause": Scenario(_caused()),
     "a journal": Scenario(
-        (
-            drop("a", "'one'"),
-            together(drop("b", "'two FAILS'", statuses=("failed",)), drop("c", "'three'")),
-            drop("a", "'four'"),
-        ),
-        concurrency=2,
+        (drop("a", "'one'"), drop("b", "'two FAILS'", statuses=("failed",))),
         journal=True,
     ),
     "late settings": Scenario(_late()),
