@@ -398,7 +398,8 @@ class Life:
         looks_again, came = self._scan()
         self.dispatch.turn()
         self.dispatch.write_status()
-        self.delivering.turn()
+        if self.settings.journal:
+            self.delivering.turn()
         busy = looks_again or came or self._came or self.dispatch.troubles or self.dispatch.notes
         return not (busy or self.ledger.unclosed() or self.ledger.backlogs())
 
