@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mcp import Client
+
 from runner.config import Settings
 from runner.mcp.server import GROUPS, Service
 from runner.mcp.tool_server import only
@@ -21,10 +23,6 @@ from runner.mcp.tool_server import only
 CHARACTERS_A_TOKEN = 4
 MOST_LIST_TOKENS = 5_000
 MOST_ANSWER_TOKENS = 60
-ONE_AND_ONE: dict[str, dict[str, Any]] = {
-    "insert_execute_code_cell": {"cell_source": "1+1", "notebook": "tokens.ipynb"},
-    "run_notebook": {"notebook": ["1+1"]},
-}
 
 
 def tokens(content: object) -> int:
@@ -47,13 +45,16 @@ async def list_tokens() -> Mapping[str, int]:
     return costs
 
 
-async def answer_tokens(url: str) -> Mapping[str, int]:
+async def answer_tokens(url: str, notebook: str) -> Mapping[str, int]:
     """Return what a server's answers to `1+1` cost, by tool."""
-    from mcp import Client
-
+    one_and_one: dict[str, dict[str, Any]] = {
+        "insert_cell": {"source": "1+1", "notebook": notebook},
+        "execute_code": {"code": "1+1", "notebook": notebook},
+        "run_notebook": {"notebook": ["1+1"]},
+    }
     costs: dict[str, int] = {}
     async with Client(f"{url}/mcp") as client:
-        for tool, arguments in ONE_AND_ONE.items():
+        for tool, arguments in one_and_one.items():
             result: Any = await client.call_tool(tool, arguments)
             content = [block.model_dump(exclude_none=True) for block in result.content]
             costs[tool] = tokens(content)
@@ -68,7 +69,7 @@ def main() -> None:
     for group, cost in asyncio.run(list_tokens()).items():
         print(f"{cost:6}  list of tools, {group}")
     if url:
-        for tool, cost in asyncio.run(answer_tokens(url)).items():
+        for tool, cost in asyncio.run(answer_tokens(url, "tokens.ipynb")).items():
             print(f"{cost:6}  1+1 by {tool}")
 
 

@@ -219,7 +219,7 @@ class Mcp(Listening):
     port: int = Field(4040, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = ("host.docker.internal", "jupyter-mcp-server", "mcp")
     wait_seconds: float = Field(50, ge=0, le=3600)
-    cell_seconds: float = Field(60, gt=0, le=86_400)
+    cell_seconds: float = Field(3600, gt=0, le=86_400)
     room_url: str = Field("http://localhost:8888", pattern=r"^https?://")
     room_token: SecretStr | None = None
     room_id: str = Field("notebook.ipynb", min_length=1)

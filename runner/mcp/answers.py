@@ -15,7 +15,7 @@ from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from runner.contract.outcome import Refused
 from runner.jobs.problem import Problem
 from runner.mcp.pictures import Picture
-from runner.mcp.pieces import Piece
+from runner.mcp.pieces import PICTURES, Piece
 
 P = ParamSpec("P")
 
@@ -28,6 +28,10 @@ RUNS_CODE = ToolAnnotations(
 
 class ToolError(Exception):
     """A tool cannot do its work; the text says what to do."""
+
+
+class BadCall(ToolError):
+    """A tool was called with an impossible argument; the message says what to give instead."""
 
 
 KNOWN = (Refused, Problem, OSError, ToolError)
@@ -53,7 +57,9 @@ def with_names(pieces: Iterable[Piece]) -> tuple[str, list[Picture]]:
     lines: list[str] = []
     pictures: list[Picture] = []
     for piece in pieces:
-        if isinstance(piece, Picture):
+        if isinstance(piece, Picture) and len(pictures) == PICTURES:
+            lines.append("[one more picture, left out; read_cell gives it]")
+        elif isinstance(piece, Picture):
             pictures.append(piece)
             lines.append(f"[picture {len(pictures)}]")
         elif piece:

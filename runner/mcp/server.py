@@ -21,9 +21,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner import __version__
 from runner.config import MEGABYTE, Mcp, Settings
+from runner.mcp.jupyter.api import Jupyter
+from runner.mcp.jupyter.rooms import Rooms
 from runner.mcp.notebooks import tools as notebook_tools
-from runner.mcp.notebooks.jupyter import Jupyter
-from runner.mcp.notebooks.live import LiveNotebooks
+from runner.mcp.notebooks.activities import Activities
+from runner.mcp.notebooks.editing import Editor
+from runner.mcp.notebooks.kernels import Kernels
+from runner.mcp.notebooks.live import Live, Times
 from runner.mcp.runs import tools as runner_tools
 from runner.mcp.runs.jobs import Jobs
 from runner.mcp.tool_server import ToolServer, only
@@ -52,10 +56,10 @@ NOISY = (
 )
 INSTRUCTIONS = """\
 Two groups of tools. On live notebooks in JupyterLab, whose kernel keeps its variables and where
-people see every cell appear: insert_execute_code_cell, append_markdown_cell, get_notebook_info,
-read_cell, list_notebooks. For whole notebooks that run unattended in a fresh kernel, with
-parameters: run_notebook, get_job, list_jobs, cancel_job, check_notebook. Try things out live; run
-what works, and whatever is long, with run_notebook."""
+people see every change: read_notebook, read_cell, insert_cell, edit_cell, run_cells, execute_code
+and others. For whole notebooks that run unattended in a fresh kernel, with parameters:
+run_notebook, get_job, list_jobs, cancel_job, check_notebook. Try things out live; run what works,
+and whatever is long, with run_notebook."""
 
 
 class Service:
@@ -63,19 +67,34 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._jupyter = Jupyter(settings.mcp)
+        self._jupyter = Jupyter(settings.mcp, settings.outbox.name)
         self._closing = asyncio.Event()
         self._jobs = Jobs(settings, self._closing, Disk())
-        live = LiveNotebooks(settings.mcp, self._jupyter, self._closing)
+        live = self._live(settings.mcp)
         self.server = ToolServer(
             name=SERVICE,
             title="Jupyter notebooks, live and unattended",
             instructions=INSTRUCTIONS,
             version=__version__,
         )
+        self.server.old_names = notebook_tools.OLD_NAMES
         self.server.add_group(GROUPS[0], lambda: notebook_tools.register(self.server, live))
-        runs = runner_tools.Runs(self._jobs, live, settings.mcp.wait_seconds, settings.results.tag)
+        runs = runner_tools.Runs(
+            self._jobs, live.rooms, settings.mcp.wait_seconds, settings.results.tag
+        )
         self.server.add_group(GROUPS[1], lambda: runner_tools.register(self.server, runs))
+
+    def _live(self, settings: Mcp) -> Live:
+        rooms = Rooms(self._jupyter, settings.room_id)
+        activities = Activities(rooms, self._jupyter, self._closing)
+        return Live(
+            self._jupyter,
+            rooms,
+            Editor(rooms),
+            activities,
+            Kernels(self._jupyter, rooms, activities),
+            Times(settings.wait_seconds, settings.cell_seconds),
+        )
 
     def app(self) -> ASGIApp:
         """Build the HTTP app, behind the door."""

@@ -4,8 +4,9 @@ Knows no tool. Groups of tools may be listed alone.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -23,6 +24,17 @@ only: ContextVar[str | None] = ContextVar("only", default=None)
 """The group that the present request wants listed; all where there is none."""
 
 
+@dataclass(frozen=True)
+class OldName:
+    """What a tool that has another name now is called with."""
+
+    tool: str
+    fixed: Mapping[str, object]
+    """Arguments that it did not have."""
+    arguments: Mapping[str, str]
+    """Old names of arguments, and their new ones."""
+
+
 class ToolServer(MCPServer):
     """Accepts calls as models and programs send them, and names the arguments it did not use.
 
@@ -32,6 +44,8 @@ class ToolServer(MCPServer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._groups: dict[str, str] = {}
+        self.old_names: Mapping[str, OldName] = {}
+        """Names that are not listed any more; whoever calls them is answered."""
 
     def add_group(self, group: str, register: Callable[[], None]) -> None:
         """Register tools, and remember that they belong to a group."""
@@ -54,6 +68,10 @@ class ToolServer(MCPServer):
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool of any group."""
         sent = {key: value for key, value in arguments.items() if value is not None}
+        if (old := self.old_names.get(name)) is not None:
+            name = old.tool
+            renamed = {old.arguments.get(key, key): value for key, value in sent.items()}
+            sent = {**old.fixed, **renamed}
         try:
             result = await super().call_tool(name, sent, context)
         except ToolError as error:

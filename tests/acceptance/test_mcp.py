@@ -35,8 +35,9 @@ from mcp.shared.exceptions import MCPError  # isort: skip
 from mcp_types import TextResourceContents  # isort: skip
 
 NAMES = {
-    *("insert_execute_code_cell", "append_markdown_cell", "get_notebook_info", "read_cell"),
-    *("list_notebooks", "run_notebook", "get_job", "list_jobs", "cancel_job", "check_notebook"),
+    *("list_notebooks", "read_notebook", "read_cell", "insert_cell", "edit_cell", "run_cells"),
+    *("execute_code", "list_variables", "list_kernels", "control_kernel"),
+    *("run_notebook", "get_job", "list_jobs", "cancel_job", "check_notebook"),
 }
 NOWHERE = "http://127.0.0.1:9"
 """No Jupyter: the port of `discard`, where nobody listens."""
@@ -374,10 +375,15 @@ def test_a_run_is_waited_for_without_a_ledger(program: Program, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
-        ("insert_execute_code_cell", {"cell_source": "1"}),
-        ("append_markdown_cell", {"cell_source": "1"}),
-        ("get_notebook_info", {}),
-        ("read_cell", {"cell_index": 0}),
+        ("insert_cell", {"source": "1"}),
+        ("edit_cell", {"cell": 0, "action": "delete"}),
+        ("run_cells", {}),
+        ("read_notebook", {}),
+        ("read_cell", {"cell": 0}),
+        ("execute_code", {"code": "1"}),
+        ("list_variables", {}),
+        ("list_kernels", {}),
+        ("control_kernel", {"action": "restart"}),
         ("list_notebooks", {}),
     ],
 )

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120
 TOKEN = "changeme"  # the one that JupyterLab has where nobody chose another
 TOOLS = {
-    *("insert_execute_code_cell", "append_markdown_cell", "get_notebook_info", "read_cell"),
+    *("insert_cell", "edit_cell", "read_notebook", "read_cell"),
     *("list_notebooks", "run_notebook", "get_job", "list_jobs", "cancel_job", "check_notebook"),
 }
 SCIENCE = "pandas numpy scipy matplotlib seaborn plotly sklearn requests yaml pyarrow".split()
@@ -146,12 +146,10 @@ class Scenario:
     def test_an_agent_writes_into_a_notebook_in_jupyterlab(self, stack: Stack) -> None:
         """The services find each other, with the tokens that they have by default."""
         given = {
-            "cell_source": "print(20 + 3)",
+            "source": "print(20 + 3)",
             "notebook": f"{stack.jupyter_root}notebooks/live.ipynb",
         }
-        answered = ask(
-            stack.url("mcp"), lambda client: client.call_tool("insert_execute_code_cell", given)
-        )
+        answered = ask(stack.url("mcp"), lambda client: client.call_tool("insert_cell", given))
         assert not answered.is_error, answered
         assert "23" in str(answered.content)
 

@@ -41,10 +41,19 @@ class Reply:
     execution_count: int | None
 
 
-class Execution:
-    """One cell in one kernel."""
+@dataclass(frozen=True)
+class Code:
+    """What a kernel is to run."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], code: str) -> None:
+    source: str
+    is_cell: bool = True
+    """Whether it counts as a cell, in the kernel's history too."""
+
+
+class Execution:
+    """One piece of code in one kernel."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], code: Code) -> None:
         """Set it up. `url` is the socket of the kernel's channels."""
         self._url = url
         self._headers = dict(headers)
@@ -161,7 +170,12 @@ class Execution:
             if self._given_up.is_set():
                 raise KernelGone("nobody waits for this cell any more")
             self.sent_at = time.monotonic()
-            message_id: str = client.execute(self._code, allow_stdin=False, stop_on_error=False)
+            message_id: str = client.execute(
+                self._code.source,
+                store_history=self._code.is_cell,
+                allow_stdin=False,
+                stop_on_error=False,
+            )
             return message_id
 
     def _listen(

@@ -17,9 +17,9 @@ from runner.jobs.problem import Problem
 from runner.jobs.record import MAX_LIMIT, Question
 from runner.jobs.refusals import Source
 from runner.jobs.submissions import Submitted
-from runner.mcp.answers import READS, RUNS_CODE, answer, plainly, with_names
-from runner.mcp.notebooks.jupyter import JupyterAway, JupyterRefused
-from runner.mcp.notebooks.live import BadCall, LiveNotebooks
+from runner.mcp.answers import READS, RUNS_CODE, BadCall, answer, plainly, with_names
+from runner.mcp.jupyter.api import JupyterAway, JupyterRefused
+from runner.mcp.jupyter.rooms import Rooms
 from runner.mcp.pieces import pieces_of
 from runner.mcp.runs.jobs import Jobs, notebook_of, without_outputs
 from runner.mcp.runs.resources import register_resources
@@ -58,7 +58,7 @@ class Runs:
     """The backend of the tools on the runner."""
 
     jobs: Jobs
-    live: LiveNotebooks
+    rooms: Rooms
     wait_seconds: float
     """How long `run_notebook` waits by default."""
     tag: str
@@ -75,7 +75,7 @@ class Runs:
         if isinstance(source, dict) or await self.jobs.is_in_library(source):
             return source
         try:
-            return without_outputs(await self.live.content(self.live.path_of(source)))
+            return without_outputs(await self.rooms.content(self.rooms.path_of(source)))
         except (BadCall, JupyterAway, JupyterRefused) as error:
             raise refuse(
                 ErrorType.INVALID_REQUEST,

@@ -51,12 +51,15 @@ class Listing:
 
     notebooks: tuple[Found, ...]
     is_cut: bool
+    is_outbox_hidden: bool = False
+    """Whether the runner's copies were left out."""
 
 
 @dataclass(frozen=True)
 class Session:
     """A notebook's kernel, the same for people and agents."""
 
+    id: str
     kernel_id: str
     kernel: str
     state: str
@@ -115,7 +118,9 @@ class Server:
 class Jupyter:
     """The server of the notebooks, and the server of their kernels; mostly the same one."""
 
-    def __init__(self, settings: Mcp) -> None:
+    def __init__(self, settings: Mcp, outbox: str = "") -> None:
+        """Set it up. `outbox` names a folder of copies, which are not listed."""
+        self._outbox = outbox
         self.room = Server(settings.room_url, settings.room_secret, "ROOM_URL")
         self.runtime = Server(
             settings.runtime_url or settings.room_url, settings.runtime_secret, "RUNTIME_URL"
@@ -174,7 +179,8 @@ class Jupyter:
             await self.room.ask("PUT", f"contents/{quote(path)}", {"type": "directory"})
 
     async def list(self, folder: str = "") -> Listing:
-        """List the notebooks below a folder, by path, without hidden folders.
+        """List the notebooks below a folder, by path, without hidden folders and, from
+        the root, the outbox.
 
         Raises:
             JupyterAway, JupyterRefused
@@ -182,6 +188,7 @@ class Jupyter:
         notebooks: list[Found] = []
         pending = [folder.strip("/")]
         looked = 0
+        is_outbox_hidden = False
         while pending and looked < LOOKED_FOLDERS and len(notebooks) < LISTED_NOTEBOOKS:
             here = pending.pop(0)
             looked += 1
@@ -190,11 +197,13 @@ class Jupyter:
                 name = entry["name"]
                 if entry["type"] == "notebook":
                     notebooks.append(Found(entry["path"], entry["last_modified"], entry["size"]))
+                elif entry["path"] == self._outbox:
+                    is_outbox_hidden = True
                 elif entry["type"] == "directory" and not _is_skipped(name):
                     pending.append(entry["path"])
         is_cut = bool(pending) or len(notebooks) > LISTED_NOTEBOOKS
         listed = sorted(notebooks, key=lambda one: one.path)[:LISTED_NOTEBOOKS]
-        return Listing(tuple(listed), is_cut)
+        return Listing(tuple(listed), is_cut, is_outbox_hidden)
 
     async def sessions(self) -> dict[str, Session]:
         """Return the notebooks that have a kernel now, by path.
@@ -227,6 +236,47 @@ class Jupyter:
         """
         await self.runtime.ask("POST", f"kernels/{quote(kernel_id)}/interrupt")
 
+    async def restart(self, kernel_id: str) -> None:
+        """Restart a kernel; its variables are lost.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        await self.runtime.ask("POST", f"kernels/{quote(kernel_id)}/restart")
+
+    async def shut_down(self, session: Session) -> None:
+        """End a notebook's session, with its kernel.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        await self.runtime.ask("DELETE", f"sessions/{quote(session.id)}")
+
+    async def give_kernel(self, session: Session, kernel: Mapping[str, str]) -> None:
+        """Give a session another kernel: a new one by `name`, or a running one by `id`.
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        await self.runtime.ask("PATCH", f"sessions/{quote(session.id)}", {"kernel": dict(kernel)})
+
+    async def kernels(self) -> dict[str, Json]:
+        """Return the running kernels by id (Jupyter's JSON).
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        return {one["id"]: one for one in await self.runtime.ask("GET", "kernels")}
+
+    async def kernelspecs(self) -> dict[str, Json]:
+        """Return the installed kernelspecs by name (Jupyter's JSON).
+
+        Raises:
+            JupyterAway, JupyterRefused
+        """
+        specs: dict[str, Json] = (await self.runtime.ask("GET", "kernelspecs"))["kernelspecs"]
+        return {name: one["spec"] for name, one in specs.items()}
+
     async def room_of(self, path: str) -> str:
         """Return the address of a notebook's room.
 
@@ -255,7 +305,8 @@ def _is_skipped(name: str) -> bool:
 
 def _session(answer: Mapping[str, Any]) -> Session:
     kernel = answer["kernel"]
-    return Session(kernel["id"], kernel["name"], str(kernel.get("execution_state") or "unknown"))
+    state = str(kernel.get("execution_state") or "unknown")
+    return Session(str(answer["id"]), kernel["id"], kernel["name"], state)
 
 
 def _reason(answer: httpx2.Response) -> str:

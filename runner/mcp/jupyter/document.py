@@ -116,6 +116,42 @@ class Document(NotebookModel):  # type: ignore[misc]
                 return
             del present[len(outputs) :]
 
+    def remove(self, index: int) -> None:
+        """Remove a cell."""
+        with self._doc.ydoc.transaction():
+            del self._doc.ycells[index]
+
+    def move(self, index: int, to: int) -> None:
+        """Give a cell another place: as JupyterLab does, by a copy with its id."""
+        cell = self.cells[index]
+        with self._doc.ydoc.transaction():
+            del self._doc.ycells[index]
+            self._doc.ycells.insert(to, self._doc.create_ycell(cell))
+
+    def clear(self, index: int) -> None:
+        """Remove a code cell's outputs."""
+        cell = self._doc.ycells[index]
+        if "outputs" in cell:
+            with self._doc.ydoc.transaction():
+                del cell["outputs"][:]
+                cell["execution_count"] = None
+
+    def rewrite(self, index: int, source: str) -> None:
+        """Set a cell's source, and touch only the different part: others may type in the rest."""
+        text: Text = self._doc.ycells[index]["source"]
+        before = str(text)
+        start = _same(before, source)
+        rest = min(len(before), len(source)) - start
+        end = min(_same(before[::-1], source[::-1]), rest)
+        with self._doc.ydoc.transaction():
+            # Places in a shared text count bytes.
+            first = len(before[:start].encode())
+            last = len(before[: len(before) - end].encode())
+            if last > first:
+                del text[first:last]
+            if new := source[start : len(source) - end]:
+                text.insert(first, new)
+
     def _change(self, cell_id: str, **values: object) -> None:
         index = self.index_of(cell_id)
         if index is not None:
@@ -127,6 +163,15 @@ class Document(NotebookModel):  # type: ignore[misc]
         """The notebook as it is now (nbformat)."""
         content: Json = self._doc.source
         return content
+
+    @property
+    def cells(self) -> list[Json]:
+        """Its cells (nbformat), each with its id and `execution_state`."""
+        cells: list[Json] = []
+        for cell, shared in zip(self._doc.source["cells"], self._doc.ycells, strict=True):
+            state = shared.get("execution_state")
+            cells.append({**cell, "id": shared.get("id"), "execution_state": state})
+        return cells
 
     async def _answer(self, kind: str) -> str:
         """Return the room's next answer.
@@ -236,6 +281,12 @@ async def joined(url: str, headers: Mapping[str, str]) -> AsyncIterator[Document
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await websocket.close()
+
+
+def _same(one: str, other: str) -> int:
+    """Return how many characters two texts begin with in common."""
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _grow(present: Map[Any], output: Json) -> bool:

@@ -1,0 +1,162 @@
+"""Edits cells of a live notebook: insert, overwrite, replace, delete, move, clear outputs.
+
+Each edit refuses where the cell is not as the agent read it. Runs nothing.
+"""
+
+import uuid
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Any, Literal
+
+from runner.contract.text.plain_text import excerpt
+from runner.mcp.answers import BadCall
+from runner.mcp.jupyter.cells import check_unchanged, hash_of, index_of, name_of
+from runner.mcp.jupyter.document import Document
+from runner.mcp.jupyter.rooms import Rooms
+
+Kind = Literal["code", "markdown", "raw"]
+Action = Literal["replace", "overwrite", "delete", "move", "clear_output"]
+DIFF_CHARACTERS = 4_000
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """A cell to insert."""
+
+    source: str
+    kind: Kind = "code"
+    at: str | int | None = None
+    """The cell before which it goes; None or -1: the end."""
+    make: bool | None = None
+    """Whether a missing notebook is made; None: unless its path looks misspelt."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A cell that was inserted."""
+
+    index: int
+    cell_id: str
+    hash: str
+    is_new: bool
+    """Whether the notebook was made for it."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of one cell."""
+
+    action: Action
+    source: str | None = None
+    find: str | None = None
+    replace: str | None = None
+    every: bool = False
+    to: str | int | None = None
+
+
+class Editor:
+    """Edits the notebooks; each edit goes to its end, even if the client leaves."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+
+    async def insert(self, path: str, insertion: Insertion) -> Placed:
+        """Insert a cell.
+
+        Raises:
+            BadCall, JupyterAway, JupyterRefused, DocumentLost
+        """
+        return await self._rooms.finish(self._insert(path, insertion))
+
+    async def _insert(self, path: str, insertion: Insertion) -> Placed:
+        is_new = await self._rooms.make(path, insertion.make)
+        async with self._rooms.edited(path) as document:
+            cells = document.cells
+            at = len(cells)
+            if insertion.at not in (None, -1, "-1", len(cells), str(len(cells))):
+                at = index_of(cells, insertion.at or 0, path)
+            cell = _new_cell(insertion)
+            document.insert(at, cell)
+            return Placed(at, cell["id"], hash_of(cell), is_new)
+
+    async def edit(self, path: str, cell: str | int, edit: Edit, seen: str | None) -> str:
+        """Change a cell, and say how it is now. `seen` is the hash that the agent read.
+
+        Raises:
+            BadCall, JupyterAway, JupyterRefused, DocumentLost
+        """
+        return await self._rooms.finish(self._edit(path, cell, edit, seen))
+
+    async def _edit(self, path: str, cell: str | int, edit: Edit, seen: str | None) -> str:
+        async with self._rooms.edited(path) as document:
+            if edit.action == "clear_output" and cell == "all":
+                return f"{path}: {_clear_all(document)} cells have no output any more"
+            cells = document.cells
+            index = index_of(cells, cell, path)
+            check_unchanged(cells, index, seen)
+            return f"{path} {_apply(document, index, edit, path)}"
+
+
+def _apply(document: Document, index: int, edit: Edit, path: str) -> str:
+    before = document.cells[index]
+    if edit.action == "delete":
+        document.remove(index)
+        return f"{name_of(before, index)}: deleted; {len(document)} cells are left"
+    if edit.action == "move":
+        if edit.to is None:
+            raise BadCall("`to` is missing: the index that the cell is to have.")
+        target = index_of(document.cells, edit.to, path)
+        document.move(index, target)
+        return f"{name_of(document.cells[target], target)}: moved from [{index}]"
+    if edit.action == "clear_output":
+        document.clear(index)
+        return f"{name_of(before, index)}: has no output any more"
+    source = _new_source(before["source"], edit)
+    document.rewrite(index, source)
+    after = document.cells[index]
+    return f"{name_of(after, index)}: changed\n{_diff(before['source'], after['source'])}"
+
+
+def _new_source(source: str, edit: Edit) -> str:
+    if edit.action == "overwrite":
+        if edit.source is None:
+            raise BadCall("`source` is missing: the cell's new source.")
+        return edit.source
+    if not edit.find:
+        raise BadCall("`find` is missing: a text of the cell's source.")
+    if edit.replace is None:
+        raise BadCall("`replace` is missing: the text in place of `find`; it may be empty.")
+    count = source.count(edit.find)
+    if count == 0:
+        raise BadCall(f"`find` is not in the cell. Its source:\n{excerpt(source, 2_000)}")
+    if count > 1 and not edit.every:
+        raise BadCall(
+            f"`find` is {count} times in the cell; give more of it, or `replace_all: true`."
+        )
+    return source.replace(edit.find, edit.replace)
+
+
+def _diff(before: str, after: str) -> str:
+    """Return the changed lines with one line around them."""
+    lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
+    text = "\n".join(line for line in lines if not line.startswith(("---", "+++")))
+    return excerpt(text, DIFF_CHARACTERS) or "(the same as before)"
+
+
+def _clear_all(document: Document) -> int:
+    with_output = [index for index, cell in enumerate(document.cells) if cell.get("outputs")]
+    for index in with_output:
+        document.clear(index)
+    return len(with_output)
+
+
+def _new_cell(insertion: Insertion) -> dict[str, Any]:
+    cell: dict[str, Any] = {
+        "id": uuid.uuid4().hex[:8],
+        "cell_type": insertion.kind,
+        "source": insertion.source,
+        "metadata": {},
+    }
+    if insertion.kind == "code":
+        cell |= {"outputs": [], "execution_count": None}
+    return cell

@@ -1,0 +1,61 @@
+"""Promises about names of notebooks and cells, and about kernels that lost their variables."""
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+
+from runner.mcp.jupyter.api import Session
+from runner.mcp.jupyter.cells import hash_of
+from runner.mcp.jupyter.paths import misspelt, suggestions
+from runner.mcp.notebooks.memory import GONE, Memory
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("a/quartely.ipynb", "a/quarterly.ipynb"),
+        ("a/Quartrely report.ipynb", None),
+        ("a/daily_2.ipynb", None),
+        ("a/plan_c.ipynb", None),
+        ("a/sales_america.ipynb", None),
+        ("b/quartely.ipynb", None),
+    ],
+)
+def test_a_new_name_is_told_from_a_slip(path: str, meant: str | None) -> None:
+    """Series of notebooks have similar names on purpose."""
+    names = ("quarterly", "daily_1", "plan_b", "sales_europe")
+    assert misspelt(path, [f"a/{name}.ipynb" for name in names]) == meant
+
+
+def test_a_missing_notebook_has_suggestions() -> None:
+    """The same name elsewhere first."""
+    present = ["x/other.ipynb", "work/report.ipynb", "reports.ipynb"]
+    assert suggestions("report.ipynb", present)[:2] == ["work/report.ipynb", "reports.ipynb"]
+    assert suggestions("qqqqqq.ipynb", ["abcdefgh.ipynb"]) == []
+
+
+def test_a_hash_is_of_kind_and_source() -> None:
+    """Outputs do not count: running a cell does not change it."""
+    cell = {"cell_type": "code", "source": "1"}
+    assert hash_of(cell) == hash_of({**cell, "outputs": [1], "execution_count": 5})
+    assert hash_of(cell) != hash_of({**cell, "source": "2"})
+    assert hash_of(cell) != hash_of({**cell, "cell_type": "markdown"})
+
+
+def test_a_new_kernel_is_told_once() -> None:
+    """By its id or by its count, which starts anew."""
+    first, second = (Session("s", kernel, "python3", "idle") for kernel in ("a", "b"))
+    memory = Memory()
+
+    def note(session: Session, count: int, *, is_cell: bool = True) -> str | None:
+        return memory.note("n", session, count, is_cell=is_cell)
+
+    assert [note(first, 1), note(first, 2), note(first, 2, is_cell=False)] == [None] * 3
+    assert [note(first, 1), note(first, 2)] == [GONE, None]
+    assert [note(second, 3), note(second, 4)] == [GONE, None]
+    assert [note(second, 0, is_cell=False), note(second, 1)] == [GONE, None]
+    memory.forget("n")
+    assert note(first, 1) is None
+    fresh = Memory()
+    assert fresh.note("n", first, 1, is_cell=True, ran_before=True) == GONE
+    assert fresh.note("m", first, 7, is_cell=True, ran_before=True) is None
