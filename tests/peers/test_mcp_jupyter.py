@@ -300,17 +300,14 @@ def test_large_output_is_cut_for_the_model_only(
     assert len("".join(cell["outputs"][0]["text"])) == 50_001
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_a_cancel_interrupts_its_cell(
-    server: Agents, jupyter: Lab, notebook: str, mode: str
-) -> None:
+def test_a_cancel_interrupts_its_cell(server: Agents, jupyter: Lab, notebook: str) -> None:
     """The notebook keeps what it printed, and the kernel its variables."""
     assert cell_of(run(server, notebook, "import time; kept = 1"))["status"] == "ok"
     source = "print('begun', flush=True)\nfor _ in range(600): time.sleep(0.1)"
     asked = {"notebook": notebook, "source": source}
 
     async def give_up() -> None:
-        async with connected(server.url, mode=mode) as client, person(jupyter, notebook) as other:
+        async with connected(server.url) as client, person(jupyter, notebook) as other:
             async with anyio.create_task_group() as group:
                 group.start_soon(client.call_tool, "insert_cell", asked)
                 await sees(lambda: len(other) == 2 and printed(other[1]) == "begun\n")
