@@ -122,9 +122,11 @@ class Jupyter:
         """Set it up. `outbox` names a folder of copies, which are not listed."""
         self._outbox = outbox
         self.room = Server(settings.room_url, settings.room_secret, "ROOM_URL")
-        self.runtime = Server(
-            settings.runtime_url or settings.room_url, settings.runtime_secret, "RUNTIME_URL"
-        )
+        self.runtime = self.room
+        if settings.runtime_url or settings.runtime_secret != settings.room_secret:
+            url = settings.runtime_url or settings.room_url
+            setting = "RUNTIME_URL" if settings.runtime_url else "ROOM_URL"
+            self.runtime = Server(url, settings.runtime_secret, setting)
 
     async def trouble(self) -> str | None:
         """Say why the tools on live notebooks would fail now; None if they would not."""
