@@ -63,11 +63,16 @@ class Mounts:
         return point
 
     def unmount(self, point: Path, *, lazy: bool = False) -> None:
-        """`lazy` as where somebody has a file open there, such as the inbox's lock."""
+        """`lazy` where somebody may have a file open there, such as the inbox's lock."""
         subprocess.run(["umount", *(["--lazy"] if lazy else []), point], check=True)
         self._points.reverse()
         self._points.remove(point)
         self._points.reverse()
+
+    @property
+    def points(self) -> tuple[Path, ...]:
+        """Where something is mounted, in an order that says nothing."""
+        return tuple(sorted(self._points))
 
     def close(self) -> None:
         left = list(self._points)

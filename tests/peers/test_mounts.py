@@ -1,17 +1,22 @@
-"""Disks and mounts in trouble: full, read-only, gone. Nothing is lost, and all is said."""
+"""Disks and mounts in trouble: full, read-only, gone. Nothing is lost, and all is said.
+
+Tests that need the same mounts share a program (`SharedPrograms`).
+"""
 
 import json
 import os
+import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
 
-from tests.conftest import Program, code, notebook, tool, wait_for
+from tests.conftest import Program, code, end, notebook, programs, tool, wait_for
 from tests.peers.conftest import (
     Make,
     Mounts,
@@ -22,6 +27,7 @@ from tests.peers.conftest import (
     health,
     visible,
 )
+from tests.standing import HELD
 
 ONE = notebook(code("1", "results"))
 QUICK = {
@@ -29,6 +35,140 @@ QUICK = {
     "intake": {"poll_seconds": 0.3, "rescan_seconds": 1},
     "kernels": {"warm": 0, "preload": []},
 }
+WITH_GATEWAY = {**QUICK, "gateway": {"enabled": True, "port": 0}}
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A running program, and the mounts that its folders are."""
+
+    program: Program
+    mounts: Mounts
+    points: tuple[Path, ...]
+
+    def is_as_it_was(self) -> bool:
+        """Whether another test may have it."""
+        process = self.program.process
+        runs = process is not None and process.poll() is None
+        same = self.mounts.points == self.points and not visible(self.program.inbox)
+        return runs and same and not health(self.program).reasons
+
+    def tidy(self) -> None:
+        """Empty outbox and library."""
+        for folder in (self.program.outbox, self.program.library):
+            for path in folder.iterdir() if folder.exists() else ():
+                if path.name not in HELD:
+                    path.unlink() if path.is_file() else shutil.rmtree(path)
+
+    def close(self) -> None:
+        process = self.program.process
+        if process is not None and process.poll() is None:
+            end(process)
+        self.mounts.close()
+
+
+Lay = Callable[[Program, Mounts], None]
+"""Prepares the folders of a program that is not started yet."""
+
+
+class SharedPrograms:
+    """One program for each way to lay its folders; one that a test left otherwise is replaced."""
+
+    def __init__(self, make: Make) -> None:
+        self._make = make
+        self._mounted: dict[Lay, Mounted] = {}
+
+    def get(self, lay: Lay, settings: dict[str, object]) -> Mounted:
+        if lay not in self._mounted:
+            program, mounts = self._make(settings), Mounts()
+            lay(program, mounts)
+            self._mounted[lay] = Mounted(program, mounts, mounts.points)
+            program.start()
+        return self._mounted[lay]
+
+    def give_back(self, lay: Lay) -> None:
+        mounted = self._mounted[lay]
+        if mounted.is_as_it_was():
+            mounted.tidy()
+        else:
+            self._mounted.pop(lay).close()
+
+    def close(self) -> None:
+        for mounted in self._mounted.values():
+            mounted.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedPrograms]:
+    make = programs(tmp_path_factory.mktemp("mounted"))
+    made = SharedPrograms(next(make))
+    yield made
+    made.close()
+    next(make, None)
+
+
+def lay_each(program: Program, mounts: Mounts) -> None:
+    """Each folder is small, and a mount of its own; the library a bind mount, others tmpfs."""
+    mounts.tmpfs(program.inbox, 1024)
+    mounts.tmpfs(program.outbox, 1024)
+    mounts.tmpfs(program.root / "state", 16 * 1024)
+    mounts.bind(program.root / "elsewhere-notebooks", program.library)
+
+
+@pytest.fixture
+def mounted(shared: SharedPrograms, why_no_mounts: str | None) -> Iterator[Mounted]:
+    """One job at a time, and a gateway."""
+    if why_no_mounts is not None:
+        pytest.skip(why_no_mounts)
+    yield shared.get(lay_each, {**WITH_GATEWAY, "execution": {"concurrency": 1}})
+    shared.give_back(lay_each)
+
+
+BOUND = ("inbox", "outbox", "notebooks")
+
+
+def lay_bound(program: Program, mounts: Mounts) -> None:
+    """Each on the same disk as everything else, as a bind mount."""
+    for name in BOUND:
+        mounts.bind(program.root / f"elsewhere-{name}", program.root / name)
+
+
+@pytest.fixture
+def bound(shared: SharedPrograms, why_no_mounts: str | None) -> Iterator[Mounted]:
+    if why_no_mounts is not None:
+        pytest.skip(why_no_mounts)
+    yield shared.get(lay_bound, QUICK)
+    shared.give_back(lay_bound)
+
+
+def lay_fuse(program: Program, mounts: Mounts) -> None:
+    for name in ("inbox", "outbox"):
+        mounts.bindfs(program.root / f"real-{name}", program.root / name)
+
+
+@pytest.fixture
+def on_fuse(shared: SharedPrograms, why_no_mounts: str | None) -> Iterator[Mounted]:
+    """Inbox and outbox are file systems in user space."""
+    if why_no_mounts is not None:
+        pytest.skip(why_no_mounts)
+    patient = {"poll_seconds": 0.3, "rescan_seconds": 1, "broken_seconds": 90}
+    yield shared.get(lay_fuse, {**WITH_GATEWAY, "intake": patient})
+    shared.give_back(lay_fuse)
+
+
+def lay_ordinary(program: Program, _: Mounts) -> None:
+    """Started by root, it has no more rights than others, if root may give them up here."""
+    rights = "-fowner,-dac_override,-dac_read_search,-linux_immutable"
+    prefix = (tool("setpriv"), f"--bounding-set={rights}", f"--inh-caps={rights}")
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
+        program.prefix = prefix
+
+
+@pytest.fixture
+def ordinary(shared: SharedPrograms) -> Iterator[Program]:
+    """A program that is stopped by the rights of files and folders."""
+    yield shared.get(lay_ordinary, QUICK).program
+    shared.give_back(lay_ordinary)
 
 
 def waits_for(file: Path) -> dict[str, object]:
@@ -40,11 +180,9 @@ def waits_for(file: Path) -> dict[str, object]:
     )
 
 
-def test_a_full_outbox_shows_nothing_partial(mounts: Mounts, make_program: Make) -> None:
-    """64 KiB of it: the outcome stays sealed, health is red; space freed, it is published."""
-    program = make_program(QUICK)
-    mounts.tmpfs(program.outbox, 64)
-    program.start()
+def test_a_full_outbox_shows_nothing_partial(mounted: Mounted) -> None:
+    """The outcome stays sealed, health is red; space freed, it is published."""
+    program = mounted.program
     ballast = fill(program.outbox)
     program.drop("full.ipynb", notebook(code("'x' * 3000", "results")))
     await_trouble(program, "No space left on device")
@@ -57,13 +195,9 @@ def test_a_full_outbox_shows_nothing_partial(mounts: Mounts, make_program: Make)
     await_health(program)
 
 
-def test_files_that_do_not_fit_are_published_when_they_do(
-    mounts: Mounts, make_program: Make
-) -> None:
+def test_files_that_do_not_fit_are_published_when_they_do(mounted: Mounted) -> None:
     """They wait in the state folder, also over a restart."""
-    program = make_program(QUICK)
-    mounts.tmpfs(program.outbox, 512)
-    program.start()
+    program = mounted.program
     ballast = fill(program.outbox, leave_kib=100)
     program.drop("files.ipynb", notebook("open('large.bin', 'wb').write(bytes(200_000))"))
     await_trouble(program, "No space left on device")
@@ -75,6 +209,7 @@ def test_files_that_do_not_fit_are_published_when_they_do(
     report = program.await_report("files")
     assert [file["bytes"] for file in report["files"]] == [200_000]
     assert (program.outbox / "files.files" / "large.bin").stat().st_size == 200_000
+    await_health(program)
 
 
 def test_a_full_state_leaves_requests_in_the_inbox(mounts: Mounts, make_program: Make) -> None:
@@ -95,61 +230,49 @@ def test_a_full_state_leaves_requests_in_the_inbox(mounts: Mounts, make_program:
 
 
 @pytest.mark.parametrize("step", ["accept", "start", "publish"])
-def test_a_state_that_is_full_keeps_what_it_accepted(
-    mounts: Mounts, make_program: Make, step: str
-) -> None:
+def test_a_state_that_is_full_keeps_what_it_accepted(mounted: Mounted, step: str) -> None:
     """Whatever comes next cannot be written; once it can, there is one result."""
-    program = make_program({**QUICK, "execution": {"concurrency": 1}})
-    state = mounts.tmpfs(program.root / "state", 16 * 1024)
-    mounts.tmpfs(program.outbox, 1024)
-    program.start()
-    go = program.root / "go"
+    program, job, following = mounted.program, f"job-{step}", f"next-{step}"
+    state, go, mark = program.root / "state", program.root / f"go-{step}", len(program.log)
     ballast = {}
     if step == "accept":
         ballast[state] = fill(state)
-    program.drop("job.ipynb", waits_for(go))
+    program.drop(f"{job}.ipynb", waits_for(go))
     if step == "accept":
         await_trouble(program, "cannot take requests")
-        assert program.report("job") is None
+        assert program.report(job) is None
         ballast.pop(state).unlink()
     wait_for(lambda: list(state.glob("work/*/alive")), 60)
     if step == "start":
-        program.drop("next.ipynb", ONE)
-        wait_for(lambda: "accepted 'next'" in program.log)
+        program.drop(f"{following}.ipynb", ONE)
+        wait_for(lambda: f"accepted {following!r}" in program.log)
         ballast[state] = fill(state)
     elif step == "publish":
         ballast[program.outbox] = fill(program.outbox)
     go.touch()
     if step == "start":
-        wait_for(lambda: "cannot seal" in program.log)
+        wait_for(lambda: "cannot seal" in program.log[mark:])
     elif step == "publish":
         await_trouble(program, "cannot publish")
         ballast[state] = fill(state)
     if step != "accept":
-        assert program.report("job") is None
+        assert program.report(job) is None
     for file in ballast.values():
         file.unlink()
-    assert program.await_report("job")["status"] == "succeeded"
-    if step == "start":
-        assert program.await_report("next")["status"] == "succeeded"
+    names = [job, following] if step == "start" else [job]
+    for name in names:
+        assert program.await_report(name)["status"] == "succeeded"
     await_health(program)
-    listed = program.run("jobs", "--json").stdout.splitlines()
-    names = sorted(json.loads(line)["name"] for line in listed)
-    assert names == (["job", "next"] if step == "start" else ["job"])
+    listed = program.run("jobs", "--json", "-n", "100").stdout.splitlines()
+    assert sorted(n for n in (json.loads(line)["name"] for line in listed) if step in n) == names
 
 
-def test_a_folder_may_be_read_only_for_a_while(mounts: Mounts, make_program: Make) -> None:
+def test_a_folder_may_be_read_only_for_a_while(mounted: Mounted) -> None:
     """Each in turn: it is said, and all goes on by itself when it can be written again."""
-    program = make_program(QUICK)
-    names = ("inbox", "outbox", "state", "notebooks")
-    for name in names:
-        mounts.bind(program.root / f"elsewhere-{name}", program.root / name)
-    program.start()
+    program = mounted.program
     (program.library / "lib.ipynb").write_text(json.dumps(ONE))
-    for name in names:
-        program.drop(f"before-{name}.ipynb", ONE)
-        program.await_report(f"before-{name}")
-        be_read_only(mounts, program, name, f"during-{name}")
+    for name in ("inbox", "outbox", "state", "notebooks"):
+        be_read_only(mounted.mounts, program, name, f"during-{name}")
         assert program.await_report(f"during-{name}")["status"] == "succeeded"
         await_health(program)
 
@@ -160,7 +283,7 @@ def be_read_only(mounts: Mounts, program: Program, name: str, request: str) -> N
     mounts.cover_read_only(folder)
     if name == "inbox":
         await_trouble(program, "the inbox cannot be written")
-        mounts.unmount(folder)
+        mounts.unmount(folder, lazy=True)
         program.drop(f"{request}.json", {"notebook": "lib.ipynb"})
         return
     program.drop(f"{request}.json", {"notebook": "lib.ipynb"})
@@ -171,52 +294,51 @@ def be_read_only(mounts: Mounts, program: Program, name: str, request: str) -> N
         if name == "outbox":
             await_trouble(program, f"{request} stays in the inbox")
         assert program.report(request) is None
-    mounts.unmount(folder)
+    mounts.unmount(folder, lazy=True)
 
 
-@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
-def test_an_outbox_that_is_unmounted_is_not_filled_underneath(
-    mounts: Mounts, make_program: Make, kind: str
-) -> None:
-    """A tmpfs comes back as another device, a bind mount goes and leaves the same one there."""
-    program = make_program(QUICK)
+def test_an_outbox_on_another_device_is_not_filled_underneath(mounted: Mounted) -> None:
+    """It comes back as another device than it was."""
+    program, mounts = mounted.program, mounted.mounts
+    lose_the_outbox(mounted, lambda: mounts.tmpfs(program.outbox, 1024))
 
-    def mount() -> None:
-        if kind == "tmpfs":
-            mounts.tmpfs(program.outbox, 1024)
-        else:
-            mounts.bind(program.root / "elsewhere", program.outbox)
 
-    mount()
-    program.start()
+def test_an_outbox_on_the_same_device_is_not_filled_underneath(bound: Mounted) -> None:
+    """A bind mount that goes leaves the same device there."""
+    program, mounts = bound.program, bound.mounts
+    elsewhere = program.root / "elsewhere-outbox"
+    lose_the_outbox(bound, lambda: mounts.bind(elsewhere, program.outbox))
+
+
+def lose_the_outbox(mounted: Mounted, mount: Callable[[], Path]) -> None:
+    """Take it away while a job runs, and bring it back."""
+    program, mounts, mark = mounted.program, mounted.mounts, len(mounted.program.log)
     go = program.root / "go"
-    program.drop("job.ipynb", waits_for(go))
+    program.drop("loses.ipynb", waits_for(go))
     wait_for(lambda: list((program.root / "state").glob("work/*/alive")), 60)
-    mounts.unmount(program.outbox)
+    mounts.unmount(program.outbox, lazy=True)
     go.touch()
     waiting = program.drop("waits.ipynb", ONE)
     await_trouble(program, "which is not mounted now")
-    wait_for(lambda: "cannot publish" in program.log)
+    wait_for(lambda: "cannot publish" in program.log[mark:])
     assert waiting.exists()
     assert list(program.outbox.iterdir()) == []
     mount()
-    report = program.await_report("job")
+    report = program.await_report("loses")
     assert report["status"] == "succeeded"
-    assert [file["path"] for file in report["files"]] == ["job.files/alive"]
-    assert (program.outbox / "job.files" / "alive").exists()
+    assert [file["path"] for file in report["files"]] == ["loses.files/alive"]
+    assert (program.outbox / "loses.files" / "alive").exists()
     assert program.await_report("waits")["status"] == "succeeded"
     await_health(program)
-    mounts.unmount(program.outbox)
+    mounts.unmount(program.outbox, lazy=True)
     assert list(program.outbox.iterdir()) == []
+    mount()
+    await_health(program)
 
 
-def test_an_inbox_that_is_unmounted_is_waited_for(mounts: Mounts, make_program: Make) -> None:
+def test_an_inbox_that_is_unmounted_is_waited_for(mounted: Mounted) -> None:
     """Its empty mount point is not taken for it, though it is a folder like any other."""
-    program = make_program({**QUICK, "gateway": {"enabled": True, "port": 0}})
-    mounts.tmpfs(program.inbox, 1024)
-    program.start()
-    program.drop("before.ipynb", ONE)
-    program.await_report("before")
+    program, mounts = mounted.program, mounted.mounts
     mounts.unmount(program.inbox, lazy=True)
     await_trouble(program, "which is not mounted now")
     beneath = program.drop("beneath.ipynb", ONE)
@@ -234,94 +356,89 @@ def test_an_inbox_that_is_unmounted_is_waited_for(mounts: Mounts, make_program: 
     mounts.unmount(program.inbox, lazy=True)
     assert list(program.inbox.iterdir()) == [beneath]
     assert program.report("beneath") is None
+    beneath.unlink()
+    mounts.tmpfs(program.inbox, 1024)
+    await_health(program)
 
 
-@pytest.mark.parametrize("name", ["inbox", "outbox", "notebooks"])
-def test_a_mount_that_is_late_at_the_start_is_waited_for(
-    mounts: Mounts, make_program: Make, name: str
-) -> None:
+def test_inbox_subfolder_and_outbox_may_be_mounts_of_their_own(bound: Mounted) -> None:
+    """No rename leads from one mount to another, not even between two of one disk."""
+    program, mounts = bound.program, bound.mounts
+    mounts.bind(program.root / "b", program.inbox / "sub")
+    mounts.tmpfs(program.inbox / "small", 256)
+    names = ("top", "sub/one", "small/two")
+    for name in names:
+        program.drop(f"{name}.ipynb", notebook(code("open('file', 'w').write('x')", "results")))
+    for name in names:
+        assert program.await_report(name)["status"] == "succeeded"
+        assert (program.outbox / f"{name}.files" / "file").read_text() == "x"
+    wait_for(lambda: not visible(program.inbox))
+    assert list(program.inbox.rglob(".claim-*")) == []
+    for name in ("small", "sub"):
+        mounts.unmount(program.inbox / name, lazy=True)
+    await_health(program)
+
+
+def test_a_mount_that_is_late_at_the_start_is_waited_for(bound: Mounted) -> None:
     """The next start knows where a folder lay; nothing is made where it should be mounted."""
-    program = make_program(QUICK)
-    folder, elsewhere = program.root / name, program.root / "elsewhere"
-    mounts.bind(elsewhere, folder)
-    program.start()
+    program, mounts = bound.program, bound.mounts
     assert program.stop() == 0
-    mounts.unmount(folder)
+    for name in BOUND:
+        mounts.unmount(program.root / name)
     program.launch()
-    wait_for(lambda: f"waiting: {folder} was on the mount {folder}" in program.log)
-    assert list(folder.iterdir()) == []
-    refused = program.run("doctor")
-    assert refused.returncode == 1
-    assert "which is not mounted now" in refused.stdout
-    mounts.bind(elsewhere, folder)
-    program.drop("job.ipynb", ONE)
-    assert program.await_report("job")["status"] == "succeeded"
+    for name in BOUND:  # it looks for one after the other
+        folder = program.root / name
+        waits = f"waiting: {folder} was on the mount {folder}"
+        wait_for(lambda waits=waits: waits in program.log)  # type: ignore[misc]
+        assert list(folder.iterdir()) == []
+        if name == BOUND[0]:
+            refused = program.run("doctor", "--json")
+            assert refused.returncode == 1
+            for lost in BOUND:
+                told = f"{program.root / lost} was on the mount {program.root / lost}, which is not"
+                assert told in refused.stdout
+        mounts.bind(program.root / f"elsewhere-{name}", folder)
+    program.drop("late.ipynb", ONE)
+    assert program.await_report("late")["status"] == "succeeded"
+    await_health(program)
 
 
-def test_a_folder_that_was_moved_on_purpose_can_be_accepted(
-    mounts: Mounts, make_program: Make
-) -> None:
+def test_a_folder_that_was_moved_on_purpose_can_be_accepted(bound: Mounted) -> None:
     """The message says how, and it is remembered."""
-    program = make_program(QUICK)
-    mounts.bind(program.root / "elsewhere", program.outbox)
-    program.start()
+    program, mark = bound.program, len(bound.program.log)
     assert program.stop() == 0
-    mounts.unmount(program.outbox)
+    bound.mounts.unmount(program.outbox, lazy=True)
     program.launch()
-    wait_for(lambda: "--accept-folders" in program.log)
+    wait_for(lambda: "--accept-folders" in program.log[mark:])
     assert program.stop() == 0
     program.arguments = ("--accept-folders",)
     program.start()
     assert program.stop() == 0
     program.arguments = ()
     program.start()
-    program.drop("job.ipynb", ONE)
-    assert program.await_report("job")["status"] == "succeeded"
+    program.drop("moved.ipynb", ONE)
+    assert program.await_report("moved")["status"] == "succeeded"
 
 
-def test_requests_that_name_a_lost_library_wait_for_it(mounts: Mounts, make_program: Make) -> None:
+def test_requests_that_name_a_lost_library_wait_for_it(mounted: Mounted) -> None:
     """They are not refused for a notebook that is there; others go on."""
-    program = make_program(QUICK)
-    mounts.bind(program.root / "elsewhere", program.library)
+    program, mounts = mounted.program, mounted.mounts
     (program.library / "lib.ipynb").write_text(json.dumps(ONE))
-    program.start()
-    mounts.unmount(program.library)
+    mounts.unmount(program.library, lazy=True)
     await_trouble(program, "the library")
     waiting = program.drop("named.json", {"notebook": "lib.ipynb"})
     program.drop("own.ipynb", ONE)
     assert program.await_report("own")["status"] == "succeeded"
     assert waiting.exists()
-    mounts.bind(program.root / "elsewhere", program.library)
+    mounts.bind(program.root / "elsewhere-notebooks", program.library)
     assert program.await_report("named")["status"] == "succeeded"
     await_health(program)
 
 
-def test_inbox_subfolder_and_outbox_may_be_mounts_of_their_own(
-    mounts: Mounts, make_program: Make
-) -> None:
-    """No rename leads from one mount to another, not even between two of one disk."""
-    program = make_program(QUICK)
-    mounts.bind(program.root / "a", program.inbox)
-    mounts.bind(program.root / "b", program.inbox / "sub")
-    mounts.tmpfs(program.inbox / "small", 256)
-    mounts.bind(program.root / "c", program.outbox)
-    program.start()
-    for name in ("top", "sub/one", "small/two"):
-        program.drop(f"{name}.ipynb", notebook(code("open('file', 'w').write('x')", "results")))
-    for name in ("top", "sub/one", "small/two"):
-        assert program.await_report(name)["status"] == "succeeded"
-        assert (program.outbox / f"{name}.files" / "file").read_text() == "x"
-    wait_for(lambda: not visible(program.inbox))
-    assert list(program.inbox.rglob(".claim-*")) == []
-
-
-def test_what_a_fuse_mount_does_not_tell_is_polled(mounts: Mounts, make_program: Make) -> None:
+def test_what_a_fuse_mount_does_not_tell_is_polled(on_fuse: Mounted) -> None:
     """Files that somebody drops on its other side, one of them slowly."""
-    patient = {"poll_seconds": 0.3, "rescan_seconds": 1, "broken_seconds": 90}
-    program = make_program({**QUICK, "intake": patient})
-    real = program.root / "real"
-    mounts.bindfs(real, program.inbox)
-    program.start()
+    program = on_fuse.program
+    real = program.root / "real-inbox"
     assert "polling the inbox every 0.3 s (fuse mount)" in program.log
     raw = json.dumps(ONE).encode()
     (real / "quick.ipynb").write_bytes(raw)
@@ -338,58 +455,51 @@ def test_what_a_fuse_mount_does_not_tell_is_polled(mounts: Mounts, make_program:
     assert told["healthy"]
 
 
-def test_a_fuse_mount_below_a_local_inbox_is_polled_too(mounts: Mounts, make_program: Make) -> None:
+def test_a_fuse_mount_below_a_local_inbox_is_polled_too(mounted: Mounted) -> None:
     """Also one that comes while the runner is there; its leases would lie."""
-    program = make_program(QUICK)
+    program = mounted.program
     real = program.root / "real"
-    program.start()
     assert "polling" not in program.log
-    mounts.bindfs(real, program.inbox / "nas")
+    mounted.mounts.bindfs(real, program.inbox / "nas")
     wait_for(lambda: "polling the inbox every 0.3 s (fuse mount)" in program.log)
     (real / "far.ipynb").write_bytes(json.dumps(ONE).encode())
     assert program.await_report("nas/far")["status"] == "succeeded"
-
-
-@pytest.mark.parametrize("name", ["inbox", "outbox"])
-def test_a_folder_without_any_rights_is_told_and_tried_again(make_program: Make, name: str) -> None:
-    """Mode 000, for a user who is stopped by it."""
-    program = make_program(QUICK)
-    rights = "-dac_override,-dac_read_search"
-    prefix = (tool("setpriv"), f"--bounding-set={rights}", f"--inh-caps={rights}")
-    if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
-        program.prefix = prefix
-    program.start()
-    folder = program.root / name
-    if name == "inbox":
-        program.drop("job.ipynb", ONE)
-        program.await_report("job")
-        folder.chmod(0)
-    else:
-        folder.chmod(0)
-        program.drop("job.ipynb", ONE)
-    try:
-        wait_for(lambda: "cannot take requests" in program.log)
-        assert "Permission denied" in program.log
-    finally:
-        folder.chmod(0o755)
-    program.drop("again.ipynb", ONE)
-    for job in ("job", "again"):
-        assert program.await_report(job)["status"] == "succeeded"
+    mounted.mounts.unmount(program.inbox / "nas", lazy=True)
     await_health(program)
 
 
-def test_a_drop_that_cannot_be_taken_is_quiet_and_named(make_program: Make) -> None:
+@pytest.mark.parametrize("name", ["inbox", "outbox"])
+def test_a_folder_without_any_rights_is_told_and_tried_again(ordinary: Program, name: str) -> None:
+    """Mode 000, for a user who is stopped by it."""
+    program, mark = ordinary, len(ordinary.log)
+    folder = program.root / name
+    if name == "inbox":
+        program.drop(f"job-{name}.ipynb", ONE)
+        program.await_report(f"job-{name}")
+        folder.chmod(0)
+    else:
+        folder.chmod(0)
+        program.drop(f"job-{name}.ipynb", ONE)
+    try:
+        wait_for(lambda: "cannot take requests" in program.log[mark:])
+        assert "Permission denied" in program.log[mark:]
+    finally:
+        folder.chmod(0o755)
+    program.drop(f"again-{name}.ipynb", ONE)
+    for job in ("job", "again"):
+        assert program.await_report(f"{job}-{name}")["status"] == "succeeded"
+    await_health(program)
+
+
+def test_a_drop_that_cannot_be_taken_is_quiet_and_named(ordinary: Program) -> None:
     """Someone else's file under the sticky bit, an immutable one, a folder without rights.
 
     They are tried after growing pauses, health names them, and all other drops go on as ever. When
     their rights are mended they are taken; no claim folder stays behind.
     """
-    program = make_program(QUICK)
-    rights = "-fowner,-dac_override,-dac_read_search,-linux_immutable"
-    program.prefix = (tool("setpriv"), f"--bounding-set={rights}", f"--inh-caps={rights}")
-    if subprocess.run([*program.prefix, "true"], capture_output=True).returncode:
+    program = ordinary
+    if not program.prefix:
         pytest.skip("nobody can be anybody else here")
-    program.start()
     program.inbox.chmod(0o1777)
     os.chown(program.inbox, 1, 1)
     closed = program.inbox / "closed"
@@ -455,13 +565,12 @@ def test_an_rclone_mount_gives_its_drops(mounts: Mounts, make_program: Make) -> 
     assert program.log.count("polling the inbox") == 1
 
 
-def test_a_mount_in_a_work_folder_is_left_alone(mounts: Mounts, make_program: Make) -> None:
+def test_a_mount_in_a_work_folder_is_left_alone(standing: Program, mounts: Mounts) -> None:
     """What lies on it is somebody's: it is neither published nor removed. The runner takes down
     what a run has left behind, and a folder that stays keeps no start from coming up."""
-    program = make_program(QUICK)
+    program = standing
     theirs = mounts.tmpfs(program.root / "theirs", 256)
     (theirs / "precious").write_text("kept")
-    program.start()
     mount = f"import subprocess\nsubprocess.run(['mount', '--bind', {str(theirs)!r}, 'here'])"
     program.drop(
         "mounts.ipynb",
@@ -493,10 +602,9 @@ def test_a_folder_that_cannot_be_removed_keeps_no_start_from_coming_up(
     assert "chattr -i" in program.run("doctor").stdout
 
 
-def test_a_name_whose_history_is_in_the_way_waits_alone(make_program: Make) -> None:
+def test_a_name_whose_history_is_in_the_way_waits_alone(mounted: Mounted) -> None:
     """Health says which and what to do; others run, also after a restart; mended, it goes on."""
-    program = make_program(QUICK)
-    program.start()
+    program = mounted.program
     program.drop("stray.ipynb", ONE)
     first = program.await_report("stray")["job_id"]
     history = program.outbox / ".history"
@@ -509,39 +617,39 @@ def test_a_name_whose_history_is_in_the_way_waits_alone(make_program: Make) -> N
     program.drop("beside.ipynb", ONE)
     assert program.await_report("beside")["status"] == "succeeded"
     assert again.exists()
-    (history / "stray").rename(program.root / "moved")
+    (history / "stray").unlink()
     wait_for(lambda: (program.report("stray") or {}).get("job_id") not in (None, first))
     await_health(program)
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
-def test_a_dead_mount_is_told_and_holds_up_no_word(
-    mounts: Mounts, make_program: Make, how: str
-) -> None:
+def test_a_dead_mount_is_told_and_holds_up_no_word(on_fuse: Mounted) -> None:
     """Health, metrics and doctor keep their shape, whatever the outbox's server does not say."""
-    program = make_program({**QUICK, "gateway": {"enabled": True, "port": 0}})
-    mounts.bindfs(program.root / "real", program.outbox)
-    program.start()
+    program = on_fuse.program
     server = next(
         process
         for process in psutil.process_iter(["cmdline"])
         if "bindfs" in " ".join(process.info["cmdline"] or ())
         and str(program.outbox) in (process.info["cmdline"] or ())
     )
-    server.suspend() if how == "stopped" else server.kill()
+    server.suspend()
     try:
-        told = "does not answer" if how == "stopped" else "cannot be used"
-        await_trouble(program, f"the outbox {told}")
-        answered = requests.get(f"{program.url}/healthz", timeout=60)
-        assert answered.status_code == 503
-        assert any(f"the outbox {told}" in reason for reason in answered.json()["reasons"])
-        plain = {"Accept": "text/plain"}
-        scraped = requests.get(f"{program.url}/metrics", headers=plain, timeout=60)
-        assert "inbox_runner_healthy 0" in scraped.text
-        said = program.run("health")
-        assert said.returncode == 1
-        assert f"the outbox {told}" in said.stdout
-        assert "outbox" in program.run("doctor").stdout
+        is_told_everywhere(program, "the outbox does not answer")
     finally:
-        if how == "stopped":
-            server.resume()
+        server.resume()
+    await_health(program)
+    server.kill()
+    is_told_everywhere(program, "the outbox cannot be used")
+
+
+def is_told_everywhere(program: Program, reason: str) -> None:
+    await_trouble(program, reason)
+    answered = requests.get(f"{program.url}/healthz", timeout=60)
+    assert answered.status_code == 503
+    assert any(reason in told for told in answered.json()["reasons"])
+    plain = {"Accept": "text/plain"}
+    scraped = requests.get(f"{program.url}/metrics", headers=plain, timeout=60)
+    assert "inbox_runner_healthy 0" in scraped.text
+    said = program.run("health")
+    assert said.returncode == 1
+    assert reason in said.stdout
+    assert "outbox" in program.run("doctor").stdout
