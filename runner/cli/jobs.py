@@ -30,6 +30,7 @@ from runner.state.locks import holder_of
 from runner.system.files.disk import Disk
 
 MAX_JOBS = 1_000_000
+COLUMNS = ("job id", "name", "by", "status", "error", "accepted", "seconds")
 LISTED = 20
 
 
@@ -100,8 +101,7 @@ def _print_rows(listed: Sequence[Job]) -> None:
                 "" if row["seconds"] is None else f"{row['seconds']:.1f}",
             ]
         )
-    header = ("job id", "name", "by", "status", "error", "accepted", "seconds")
-    print_table(header, rows, cut=(1, 4, 2))
+    print_table(COLUMNS, rows, cut=(1, 4, 2))
 
 
 @click.command()

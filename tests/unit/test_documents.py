@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli.jobs import COLUMNS
 from runner.contract.outcome import ERROR_RULES, ErrorResult, Result
 from runner.contract.request import Request, Resources
 from runner.gateway.http.problems import STATUSES, HttpProblemType
@@ -96,6 +97,19 @@ def test_each_key_of_a_request_has_its_row() -> None:
     """The table of keys is the schema's."""
     keys = {*Request.model_fields, *(f"resources.{name}" for name in Resources.model_fields)}
     assert set(rows_of("requests.md", "Keys")) == keys
+
+
+def test_the_inbox_lists_each_key_of_a_request() -> None:
+    """Its README says that there are no others."""
+    text = (ROOT / "inbox" / "README.md").read_text(encoding="utf-8")
+    (keys,) = re.findall(r"^Keys: (.*?) No others\.$", text, re.DOTALL | re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", keys)) == set(Request.model_fields)
+
+
+def test_the_list_of_jobs_is_that_of_the_command() -> None:
+    """With each of its columns."""
+    header = next(line for line in (DOCS / "cli.md").read_text().splitlines() if "job id  " in line)
+    assert tuple(re.split(r" {2,}", header)) == COLUMNS
 
 
 def test_each_field_of_a_report_has_its_row() -> None:
