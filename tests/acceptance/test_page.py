@@ -717,6 +717,22 @@ def test_what_is_no_notebook_is_told_where_it_was_dropped(page: "Page", tmp_path
     page.get_by_role("heading", name="Run good.ipynb").wait_for()
 
 
+def test_what_is_told_of_a_dropped_file_covers_nothing(
+    browser: "Browser", program: Program, tmp_path: Path
+) -> None:
+    """It has its own room above the list, on a wide page and on a narrow one."""
+    for width in (1280, 360):
+        for page in pages(browser, program, viewport={"width": width, "height": 800}):
+            page.goto("/")
+            drop(page, file_of(tmp_path, f"{'sales' * 9}.csv", {}))
+            page.get_by_text(".csv is no notebook").wait_for()
+            told = page.locator("[data-drop-error]").bounding_box()
+            below = page.locator(".card", has=page.locator(".filter")).bounding_box()
+            assert told is not None
+            assert below is not None
+            assert told["y"] + told["height"] <= below["y"]
+
+
 def test_everything_works_without_javascript(
     browser: "Browser", program: Program, tmp_path: Path
 ) -> None:
