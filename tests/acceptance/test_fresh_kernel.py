@@ -1,6 +1,7 @@
 """A forked kernel is as fresh as a new process: nothing of the runner or of another run is in it.
 
-Each probe runs once by the papermill command, in a process of its own, and once by the runner.
+Probes are cells of a few notebooks. Each notebook runs once by the papermill command, in a process
+of its own, and once by the runner.
 """
 
 import json
@@ -110,6 +111,23 @@ PROBES = {
     "writing to the descriptors": "import os, time\nos.write(1, b'low level\\n')\ntime.sleep(1)",
     "system": "import os, time\nos.system('echo from a shell')\ntime.sleep(1)",
 }
+NOTEBOOKS = {
+    "process": (
+        *("names", "main", "counters", "argv", "path", "files", "threads", "process", "limits"),
+        *("signals", "collector", "interpreter", "cached modules", "atexit", "temporary files"),
+        "error",
+    ),
+    "shell": (
+        *("environment", "logging", "warnings", "shell", "stream order", "async", "updates"),
+        *("comms", "input"),
+    ),
+    "children": (
+        *("child", "shell commands", "processes of a module beside it", "processes"),
+        *("writing to the descriptors", "system", "bash"),
+    ),
+    "libraries": ("figure", "settings of matplotlib", "rich output", "late traceback"),
+}
+"""The probes of each: what is changed by another comes before it, what fails is the last."""
 VARYING = (
     (re.compile(r"/tmp/ipykernel_\d+/\d+\.py"), "CELL"),
     (re.compile(r"ipykernel_\d+/\d+\.py"), "CELL"),
@@ -144,21 +162,38 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     next(make, None)
 
 
+Sides = dict[str, list[list[Json]]]
+"""By notebook, the outputs of each probe."""
+
+
 @pytest.fixture(scope="module")
-def by_papermill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Json]]:
-    """What each probe says in a kernel that is started as Jupyter starts one, four at a time."""
+def by_papermill(tmp_path_factory: pytest.TempPathFactory) -> Sides:
+    """What the probes say in kernels that are started as Jupyter starts them."""
     folder = tmp_path_factory.mktemp("papermill")
-    _papermill(folder, *PROBES).wait(500)
-    return {name: _outputs(folder / name.replace(" ", "_") / "out.ipynb") for name in PROBES}
+    _papermill(folder, *NOTEBOOKS).wait(500)
+    return {name: _outputs(folder / name / "out.ipynb") for name in NOTEBOOKS}
+
+
+@pytest.fixture(scope="module")
+def by_runner(served: Program) -> Sides:
+    """What they say in forked kernels."""
+    for name in NOTEBOOKS:
+        served.drop(f"{name}.ipynb", _probing(name))
+    for name in NOTEBOOKS:
+        served.await_report(name)
+    return {name: _outputs(served.outbox / f"{name}.ipynb") for name in NOTEBOOKS}
+
+
+def _probing(name: str) -> Json:
+    return notebook(*(PROBES[probe] for probe in NOTEBOOKS[name]))
 
 
 def _papermill(folder: Path, *names: str) -> "subprocess.Popen[bytes]":
-    works = [folder / name.replace(" ", "_") for name in names]
-    for name, work in zip(names, works, strict=True):
-        work.mkdir()
-        (work / "in.ipynb").write_text(json.dumps(notebook(PROBES[name])))
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "in.ipynb").write_text(json.dumps(_probing(name)))
     return subprocess.Popen(
-        [sys.executable, "-c", PAPERMILL, *map(str, works)],
+        [sys.executable, "-c", PAPERMILL, *(str(folder / name) for name in names)],
         env=activated(clean_environment(os.environ), sys.prefix),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -167,13 +202,16 @@ def _papermill(folder: Path, *names: str) -> "subprocess.Popen[bytes]":
     )
 
 
-def _outputs(path: Path) -> list[Json]:
-    """The outputs of the cell, with what differs from process to process taken out.
+def _outputs(path: Path) -> list[list[Json]]:
+    """The outputs of each cell, with what differs from process to process taken out.
 
     How the text of two streams alternates depends on when the kernel flushes; each is one here.
     """
     document: Any = nbformat.read(path, as_version=4)
-    cell = next(c for c in document.cells if c.cell_type == "code")
+    return [_of_cell(cell) for cell in document.cells if cell.cell_type == "code"]
+
+
+def _of_cell(cell: Any) -> list[Json]:
     found: list[Json] = [_plain(one) for one in cell.outputs if one.output_type != "stream"]
     for name in ("stdout", "stderr"):
         texts = [one.text for one in cell.outputs if one.get("name") == name]
@@ -191,23 +229,23 @@ def _plain(output: Any) -> Any:
     return [_plain(one) for one in output] if isinstance(output, list) else output
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("probe", PROBES)
 def test_the_runner_gives_what_the_papermill_command_gives(
-    name: str, served: Program, by_papermill: dict[str, list[Json]], tmp_path: Path
+    probe: str, by_runner: Sides, by_papermill: Sides, tmp_path: Path
 ) -> None:
     """Every output, as the executed notebook shows it.
 
     papermill asks for a kernel's outputs without waiting for its greeting, and on a busy machine
-    may miss the first; then it is asked once more, alone.
+    may miss the first; then it is asked once more.
     """
-    request = name.replace(" ", "_")
-    served.drop(f"{request}.ipynb", notebook(PROBES[name]))
-    served.await_report(request)
-    ours, expected = _outputs(served.outbox / f"{request}.ipynb"), by_papermill[name]
+    name = next(name for name, probes in NOTEBOOKS.items() if probe in probes)
+    place = NOTEBOOKS[name].index(probe)
+    ours, expected = by_runner[name][place], by_papermill[name][place]
     if ours != expected:
         _papermill(tmp_path, name).wait(180)
-        expected = _outputs(tmp_path / request / "out.ipynb")
+        expected = _outputs(tmp_path / name / "out.ipynb")[place]
     assert ours == expected
+    assert any(list(one.values()) != [[]] for one in ours), "a probe says something"
 
 
 def test_no_two_runs_share_random_state(served: Program) -> None:
