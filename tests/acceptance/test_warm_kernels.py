@@ -9,13 +9,14 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.conftest import Json, Program, Serving, code, notebook, wait_for
+from tests.conftest import Json, Program, Serving, code, notebook, programs, wait_for
 
 PID = notebook(code("import os\n[os.getpid(), os.getppid()]", "results"))
 
@@ -63,17 +64,31 @@ def value(program: Program, name: str, content: Json) -> object:
     return first["application/json"]
 
 
-def test_each_notebook_has_a_kernel_that_was_there_before_it(serving: Serving) -> None:
+@pytest.fixture(scope="module")
+def pair_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    make = programs(tmp_path_factory.mktemp("pair"))
+    yield next(make)({"execution": {"concurrency": 2}}).start()
+    next(make, None)
+
+
+@pytest.fixture
+def pair(pair_program: Program) -> Program:
+    """A program of two notebooks at a time, with two kernels that wait."""
+    wait_for(lambda: warm(pair_program) == 2 == len(kernels(pair_program)))
+    return pair_program
+
+
+def test_each_notebook_has_a_kernel_that_was_there_before_it(pair: Program) -> None:
     """And that nobody used before or uses again; there are as many as notebooks at a time."""
-    program = serving({"execution": {"concurrency": 2}})
+    program = pair
     used = set()
     for number in range(4):
         wait_for(lambda: warm(program) == 2)
         waiting = {kernel.pid for kernel in kernels(program)}
-        pair = value(program, f"n{number}", PID)
-        assert isinstance(pair, list)
-        assert pair[0] in waiting
-        used.add(str(pair))
+        pids = value(program, f"n{number}", PID)
+        assert isinstance(pids, list)
+        assert pids[0] in waiting
+        used.add(str(pids))
     assert len(used) == 4
 
 
@@ -86,37 +101,34 @@ def test_none_waits_where_none_is_wanted(serving: Serving) -> None:
         assert warm(program) == 0
 
 
-def test_a_waiting_kernel_that_is_killed_is_replaced(serving: Serving) -> None:
+def test_a_waiting_kernel_that_is_killed_is_replaced(pair: Program) -> None:
     """Its job process ends with it, and another pair takes its place."""
-    program = serving({"execution": {"concurrency": 1}})
-    wait_for(lambda: warm(program) == 1)
-    kernel = wait_for(lambda: kernels(program))[0]
-    kernel.kill()
-    wait_for(lambda: kernels(program) and kernel not in kernels(program))
-    pair = value(program, "one", PID)
-    assert isinstance(pair, list)
-    assert kernel.pid not in pair
+    waiting = kernels(pair)
+    for kernel in waiting:
+        kernel.kill()
+    wait_for(lambda: kernels(pair) and not set(waiting) & set(kernels(pair)))
+    pids = value(pair, "replaced", PID)
+    assert isinstance(pids, list)
+    assert not {kernel.pid for kernel in waiting} & set(pids)
 
 
-def test_a_notebook_is_run_though_every_waiting_process_dies_under_it(serving: Serving) -> None:
+def test_a_notebook_is_run_though_every_waiting_process_dies_under_it(pair: Program) -> None:
     """Until one has begun it, its order goes to the next."""
-    program = serving({"execution": {"concurrency": 2}})
-    wait_for(lambda: warm(program) == 2)
+    program = pair
     stopped = job_processes(program)
     for process in stopped:
         process.suspend()
-    program.drop("one.ipynb", PID)
-    wait_for(lambda: "started 'one'" in program.log)
+    program.drop("given-on.ipynb", PID)
+    wait_for(lambda: "started 'given-on'" in program.log)
     for process in stopped:
         process.kill()
-    report = program.await_report("one")
+    report = program.await_report("given-on")
     assert (report["status"], report["attempt"]) == ("succeeded", 1)
 
 
-def test_a_preload_server_that_is_killed_is_replaced(serving: Serving) -> None:
+def test_a_preload_server_that_is_killed_is_replaced(pair: Program) -> None:
     """Before anybody needs it, and a job that comes at once does not notice."""
-    program = serving()
-    wait_for(lambda: warm(program) > 0)
+    program = pair
     for number in range(2):
         old = preload_server(program)
         old.kill()
@@ -129,109 +141,113 @@ def test_a_preload_server_that_is_killed_is_replaced(serving: Serving) -> None:
     wait_for(lambda: warm(program) > 0 and preload_server(program).pid != old.pid)
 
 
-def test_a_running_notebook_outlives_its_preload_server(serving: Serving) -> None:
+def test_a_running_notebook_outlives_its_preload_server(pair: Program, tmp_path: Path) -> None:
     """It goes on, and its result comes."""
-    program = serving()
-    wait_for(lambda: warm(program) > 0)
-    program.drop("long.ipynb", notebook("import time; time.sleep(3)", code("40 + 2", "results")))
-    wait_for(lambda: "started 'long'" in program.log)
+    program, go = pair, str(tmp_path / "go")
+    awaits = (
+        f"import os, time\nopen('alive', 'w')\nwhile not os.path.exists({go!r}): time.sleep(0.05)"
+    )
+    program.drop("long.ipynb", notebook(awaits, code("40 + 2", "results")))
+    wait_for(lambda: list(program.root.glob("state/work/*/alive")))
     preload_server(program).kill()
+    (tmp_path / "go").touch()
     assert program.await_report("long")["results"]["cell_2"]["application/json"] == 42
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Callable[[str], Path]:
-    """Installs a module of a given version into a folder on the search path."""
-    folder = tmp_path / "packages"
-    folder.mkdir()
+@dataclass(frozen=True)
+class Packaged:
+    """A program that preloads a module `something`, and the folder where that lies."""
 
-    def install(version: str) -> Path:
+    folder: Path
+    program: Program
+
+    def install(self, version: str) -> None:
         """As pip does: what is new is written beside the old, which then goes."""
-        for old in folder.glob("something*"):
+        for old in self.folder.glob("something*"):
             old.unlink()
-        (folder / f"something-{version}.dist-info").touch()
-        (folder / "something.py").write_text(f"VERSION = {version!r}\n")
-        return folder
+        (self.folder / f"something-{version}.dist-info").touch()
+        (self.folder / "something.py").write_text(f"VERSION = {version!r}\n")
 
-    return install
+    def send(self, number: int) -> None:
+        assert self.program.process is not None
+        self.program.process.send_signal(number)
+
+
+@pytest.fixture(scope="module")
+def packaged_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Packaged]:
+    folder = tmp_path_factory.mktemp("packages")
+    make = programs(tmp_path_factory.mktemp("packaged"))
+    program = next(make)({"kernels": {"preload": ["something"]}}, PYTHONPATH=str(folder))
+    packaged = Packaged(folder, program)
+    packaged.install("1.0.0")
+    program.start()
+    yield packaged
+    next(make, None)
+
+
+@pytest.fixture
+def packaged(packaged_program: Packaged) -> Packaged:
+    """With a kernel that waits."""
+    wait_for(lambda: warm(packaged_program.program) > 0)
+    return packaged_program
 
 
 VERSION = notebook(code("import something\n[something.VERSION]", "results"))
 
 
-def test_a_package_that_is_upgraded_is_seen_by_the_next_notebook(
-    make_program: Serving, package: Callable[[str], Path]
-) -> None:
+def test_a_package_that_is_upgraded_is_seen_by_the_next_notebook(packaged: Packaged) -> None:
     """Though the old one was preloaded, and kernels that have it wait; nothing is restarted."""
-    folder = package("1.0.0")
-    program = make_program({"kernels": {"preload": ["something"]}}, PYTHONPATH=str(folder)).start()
+    program, mark = packaged.program, len(packaged.program.log)
+    text = (packaged.folder / "something.py").read_text()
+    assert value(program, "before", VERSION) == [text.split("'")[1]]
     wait_for(lambda: warm(program) > 0)
-    assert value(program, "before", VERSION) == ["1.0.0"]
-    wait_for(lambda: warm(program) > 0)
-    package("2.0.0")
+    packaged.install("2.0.0")
     assert value(program, "after", VERSION) == ["2.0.0"]
-    package("3.0.0")
-    wait_for(lambda: program.log.count("installed packages have changed") >= 2)
+    packaged.install("3.0.0")
+    wait_for(lambda: program.log[mark:].count("installed packages have changed") >= 2)
     wait_for(lambda: warm(program) > 0)
     assert value(program, "later", VERSION) == ["3.0.0"]
 
 
-def test_sighup_imports_everything_anew_and_ends_no_running_notebook(
-    make_program: Serving, package: Callable[[str], Path]
-) -> None:
+def test_sighup_imports_everything_anew_and_ends_no_running_notebook(packaged: Packaged) -> None:
     """For what no folder's time tells, such as a module that is edited in place."""
-    folder = package("1.0.0")
-    program = make_program({"kernels": {"preload": ["something"]}}, PYTHONPATH=str(folder)).start()
-    wait_for(lambda: warm(program) > 0)
+    program = packaged.program
     program.drop("long.ipynb", notebook("import time; time.sleep(4)", code("1", "results")))
     wait_for(lambda: "started 'long'" in program.log)
     old = preload_server(program)
-    (folder / "something.py").write_text("VERSION = 'edited'\n")
-    assert program.process is not None
-    program.process.send_signal(signal.SIGHUP)
+    (packaged.folder / "something.py").write_text("VERSION = 'edited'\n")
+    packaged.send(signal.SIGHUP)
     wait_for(lambda: "SIGHUP" in program.log)
     assert value(program, "edited", VERSION) == ["edited"]
     assert program.await_report("long")["status"] == "succeeded"
     wait_for(lambda: not old.is_running())
 
 
-@pytest.mark.parametrize(
-    ("source", "said"),
-    [
-        ("import os; os._exit(3)", "goes without"),
-        ("raise RuntimeError('broken')", "not preloaded: bad (broken)"),
-    ],
-)
-def test_a_module_that_cannot_be_preloaded_costs_no_job(
-    source: str, said: str, make_program: Serving, tmp_path: Path
-) -> None:
-    """One that fails is skipped; one that ends the server is left out of the next."""
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    (folder / "bad.py").write_text(source)
-    settings = {"kernels": {"preload": ["bad", "no_such_module"]}}
-    program = make_program(settings, PYTHONPATH=str(folder)).start()
-    assert value(program, "one", PID)
-    assert said in program.log
-    wait_for(lambda: warm(program) > 0)
-
-
-def test_modules_are_preloaded_again_once_the_one_that_failed_is_mended(
+def test_modules_that_cannot_be_preloaded_cost_no_job(
     make_program: Serving, tmp_path: Path
 ) -> None:
-    """Health says what is missing until then; a SIGHUP tries it again."""
+    """After one that ends the server, the next goes without any; one that fails is skipped.
+
+    Health says what is missing until it is mended; a SIGHUP tries it again.
+    """
     folder = tmp_path / "packages"
     folder.mkdir()
-    (folder / "bad.py").write_text("import os; os._exit(3)")
-    program = make_program({"kernels": {"preload": ["bad"]}}, PYTHONPATH=str(folder)).start()
-    loaded = notebook(code("import sys; 'bad' in sys.modules", "results"))
+    (folder / "ends.py").write_text("import os; os._exit(3)")
+    (folder / "fails.py").write_text("raise RuntimeError('broken')")
+    preload = ["ends", "fails", "no_such_module"]
+    program = make_program({"kernels": {"preload": preload}}, PYTHONPATH=str(folder)).start()
+    loaded = notebook(code("import sys; 'ends' in sys.modules", "results"))
     assert value(program, "before", loaded) is False
-    wait_for(lambda: "without bad (kernels.preload)" in program.run("health").stdout)
-    (folder / "bad.py").write_text("")
+    assert "goes without" in program.log
+    wait_for(lambda: warm(program) > 0)
+    missing = f"without {', '.join(preload)} (kernels.preload)"
+    wait_for(lambda: missing in " ".join(program.run("health").stdout.split()))
+    (folder / "ends.py").write_text("")
     assert program.process is not None
     program.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "SIGHUP" in program.log)
     assert value(program, "after", loaded) is True
+    assert "not preloaded: fails (broken)" in program.log
     wait_for(lambda: "kernels.preload" not in program.run("health").stdout)
 
 
