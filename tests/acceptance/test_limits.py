@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from runner.execution.limits.hold import SPARE_FILES
-from tests.conftest import Json, Program, Serving, code, notebook, tool, wait_for
+from tests.conftest import Json, Program, Serving, code, notebook, programs, tool, wait_for
 from tests.integration.test_limits import BOMB
 
 ONE = notebook(code("1", "results"))
@@ -22,14 +22,25 @@ WAITING = 24
 """Clients at the same time."""
 
 
-def test_a_fork_bomb_hurts_nobody_else(serving: Serving) -> None:
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A program with limits of every kind and a gateway; each test leaves it at rest."""
+    make = programs(tmp_path_factory.mktemp("limited"))
+    limits = {"processes": 80, "memory_mb": 500, "open_files": 300, "files": 20, "files_mb": 1}
+    gateway = {"enabled": True, "port": 0}
+    settings = {"gateway": gateway, "execution": {"concurrency": 2}, "limits": limits}
+    yield next(make)(settings).start()
+    next(make, None)
+
+
+def test_a_fork_bomb_hurts_nobody_else(limited: Program) -> None:
     """Another job runs beside it, the daemon goes on, and nothing of the bomb is left."""
-    program = serving({"execution": {"concurrency": 2}, "limits": {"processes": 150}})
+    program = limited
     program.drop("other.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
     program.drop("bomb.ipynb", notebook(BOMB.format(then="os.setsid()")))
     report = program.await_report("bomb")
     assert report["error_type"] == "kernel_died"
-    assert "150" in report["message"]
+    assert "80" in report["message"]
     assert "limits.processes" in report["message"]
     assert program.await_report("other")["status"] == "succeeded"
     program.drop("next.ipynb", ONE)
@@ -38,31 +49,31 @@ def test_a_fork_bomb_hurts_nobody_else(serving: Serving) -> None:
     assert program.process.poll() is None
 
 
-def test_a_job_out_of_memory_hurts_nobody_else(serving: Serving) -> None:
+def test_a_job_out_of_memory_hurts_nobody_else(limited: Program) -> None:
     """`out_of_memory`, with what was glued before; the other one does not notice."""
-    program = serving({"execution": {"concurrency": 2}, "limits": {"memory_mb": 300}})
-    program.drop("other.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
+    program = limited
+    program.drop("beside.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
     child = "kept = b'x' * (200 * 2**20); import time; time.sleep(60)"
     program.drop(
         "greedy.ipynb",
         notebook(
             "import scrapbook; scrapbook.glue('before', 1)",
             "import subprocess, sys, time\n"
-            f"for _ in range(3): subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+            f"for _ in range(4): subprocess.Popen([sys.executable, '-c', {child!r}])\n"
             "time.sleep(50)",
         ),
     )
     report = program.await_report("greedy")
     assert report["error_type"] == "out_of_memory"
-    assert "300 MB (limits.memory_mb); its peak was" in report["message"]
+    assert "500 MB (limits.memory_mb); its peak was" in report["message"]
     assert report["results"] == {"before": 1}
     assert report["cell_index"] == 1
-    assert program.await_report("other")["status"] == "succeeded"
+    assert program.await_report("beside")["status"] == "succeeded"
 
 
-def test_every_form_says_how_much_memory_a_run_may_hold(serving: Serving) -> None:
-    """400 MB are too much for 200 and 50 are not, though all others may hold 1024."""
-    program = serving({"gateway": {"enabled": True, "port": 0}})
+def test_every_form_says_how_much_memory_a_run_may_hold(limited: Program) -> None:
+    """400 MB are too much for 200 and 50 are not, though all others may hold 500."""
+    program = limited
     cells = [code("size = 0", "parameters"), code("kept = b'x' * (size * 2**20); size", "results")]
     (program.library / "holds.ipynb").write_text(json.dumps(notebook(*cells)))
     for form, report in _in_every_form(program).items():
@@ -83,21 +94,21 @@ def _in_every_form(program: Program) -> dict[str, Json]:
     text = "parameters: {size: 400}\nresources:\n  memory_mb: 200\n"
     program.drop("yaml.yaml", f"notebook: holds.ipynb\n{text}")
     program.drop("json.json", asking(400))
-    program.drop("beside.yaml", text)
-    program.drop("beside.ipynb", (program.library / "holds.ipynb").read_bytes())
+    program.drop("settings.yaml", text)
+    program.drop("settings.ipynb", (program.library / "holds.ipynb").read_bytes())
     answer = requests.post(f"{program.url}/run", json=asking(400), timeout=120)
     done = program.run("run", "holds.ipynb", "-p", "size", "400", "--memory-mb", "200")
     assert done.returncode == 1, done.stderr
-    dropped = {name: program.await_report(name) for name in ("yaml", "json", "beside")}
+    dropped = {name: program.await_report(name) for name in ("yaml", "json", "settings")}
     return {**dropped, "http": answer.json(), "command line": json.loads(done.stdout)}
 
 
-def test_what_one_machine_cannot_give_is_refused_in_every_form(serving: Serving) -> None:
+def test_what_one_machine_cannot_give_is_refused_in_every_form(limited: Program) -> None:
     """With the reason, and on no host; no retry and no worker would change it."""
-    program = serving({"gateway": {"enabled": True, "port": 0}, "limits": {"memory_mb": 300}})
+    program = limited
     (program.library / "one.ipynb").write_text(json.dumps(ONE))
     cases: list[tuple[Json, tuple[str, ...], str]] = [
-        ({"memory_mb": 301}, ("--memory-mb", "301"), "above the limit of 300 (limits.memory_mb)"),
+        ({"memory_mb": 501}, ("--memory-mb", "501"), "above the limit of 500 (limits.memory_mb)"),
         ({"gpus": 1}, ("--gpus", "1"), "`resources.gpus` needs a cluster (execution.executor"),
         ({"labels": ["ssd"]}, ("--label", "ssd"), "`resources.labels` needs a cluster"),
     ]
@@ -120,12 +131,19 @@ def test_what_one_machine_cannot_give_is_refused_in_every_form(serving: Serving)
     assert "`resources.gpu`" in program.await_report("typo")["message"]
 
 
-@pytest.mark.parametrize("start", ["fork", "cold"])
-def test_the_settings_reach_the_kernel(serving: Serving, start: str) -> None:
-    """Forked ahead of its order, or started as Jupyter starts one."""
-    program = serving(
-        {"kernels": {"start": start}, "limits": {"open_files": 300, "memory_mb": 500}}
+def test_the_settings_reach_a_forked_kernel(limited: Program) -> None:
+    """It was forked ahead of its order."""
+    has_its_limits(limited)
+
+
+def test_the_settings_reach_a_cold_kernel(serving: Serving) -> None:
+    """It is started as Jupyter starts one."""
+    has_its_limits(
+        serving({"kernels": {"start": "cold"}, "limits": {"open_files": 300, "memory_mb": 500}})
     )
+
+
+def has_its_limits(program: Program) -> None:
     source = (
         "import resource, pathlib\n"
         "[*resource.getrlimit(resource.RLIMIT_NOFILE),"
@@ -136,8 +154,8 @@ def test_the_settings_reach_the_kernel(serving: Serving, start: str) -> None:
     report = program.await_report("asks")
     limits = [300, 300 + SPARE_FILES, -1, 500]
     assert report["results"]["cell_1"]["application/json"] == limits
-    program.drop("greedy.ipynb", notebook("kept = bytearray(4 * 1024**3)"))
-    assert program.await_report("greedy")["error_type"] == "out_of_memory"
+    program.drop("huge.ipynb", notebook("kept = bytearray(4 * 1024**3)"))
+    assert program.await_report("huge")["error_type"] == "out_of_memory"
 
 
 def test_memory_is_given_back_after_large_results(serving: Serving, tmp_path: Path) -> None:
@@ -183,20 +201,19 @@ def _resident(process: psutil.Process) -> int:
     return int(about.rss - about.shared)
 
 
-def test_too_much_for_the_machine_is_said_at_the_start(serving: Serving) -> None:
+def test_too_much_for_the_machine_is_said_at_the_start(limited: Program, serving: Serving) -> None:
     """A warning, and no more than that: not all runs take what they may."""
-    little = {"limits": {"memory_mb": 64}, "execution": {"concurrency": 1}}
-    assert "limits.memory_mb" not in serving(little).log
+    assert "MB each" not in limited.log
     much = serving({"limits": {"memory_mb": 10_000_000}, "execution": {"concurrency": 3}})
     assert "3 runs at a time of up to 10000000 MB each" in much.log
 
 
-def test_files_are_published_within_their_caps_however_many_there_are(serving: Serving) -> None:
+def test_files_are_published_within_their_caps_however_many_there_are(limited: Program) -> None:
     """Ten thousand, one that is larger than the disk, one that grows, links, and deep folders.
 
     A result stays small, and what does not belong to the run is not in it.
     """
-    program = serving({"limits": {"files": 20, "files_mb": 1}})
+    program = limited
     secret = program.root / "secret"
     secret.write_text("secret")
     source = (
@@ -218,8 +235,8 @@ def test_files_are_published_within_their_caps_however_many_there_are(serving: S
     assert {path.name for path in published.iterdir()} <= {"b-grows"} | {
         f"n{n:05}" for n in range(10_000)
     }
-    program.drop("next.ipynb", ONE)
-    assert program.await_report("next")["status"] == "succeeded"
+    program.drop("after.ipynb", ONE)
+    assert program.await_report("after")["status"] == "succeeded"
     wait_for(lambda: not list((program.root / "state" / "work").iterdir()))
 
 
