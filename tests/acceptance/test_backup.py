@@ -1,5 +1,6 @@
 """Promises of `runner backup` and `runner restore`: whole, while it runs, and over nothing."""
 
+import gzip
 import sqlite3
 import tarfile
 from contextlib import closing
@@ -99,9 +100,11 @@ def test_nothing_is_restored_over_a_ledger(home: Path) -> None:
     """The message says what to do."""
     runner("backup", "saved.tar")
     ledger = (home / "state" / LEDGER_FILE).read_bytes()
+    for other in (".followers.lock", "a.txt"):
+        (home / "state" / other).touch()
     done = runner("restore", "saved.tar")
     assert done.exit_code == 70
-    assert "is not empty" in done.output
+    assert f"is not empty (there is {LEDGER_FILE})" in done.output
     assert (home / "state" / LEDGER_FILE).read_bytes() == ledger
 
 
@@ -134,13 +137,17 @@ def test_without_a_ledger_there_is_nothing_to_save(home: Path) -> None:
     assert not (home / "saved.tar").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"\0" * 20_000])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", b"a,b\n1,2\n", b"\0" * 20_000, gzip.compress(b"\1" * 2_000)[:20]],
+)
 def test_what_is_no_backup_is_refused(home: Path, content: bytes) -> None:
-    """In a sentence, and nothing is made."""
+    """On one line, and nothing is made."""
     Path("bad.tar").write_bytes(content)
     done = runner("restore", "bad.tar", "--state", "new")
     assert done.exit_code == 70
     assert "cannot be restored" in done.output
+    assert len(done.output.splitlines()) == 1
     assert not (home / "new").exists()
 
 

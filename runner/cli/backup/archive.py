@@ -1,10 +1,12 @@
 """Writes and reads one tar file with a ledger and the settings; the reader distrusts it."""
 
 import io
+import lzma
 import os
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +64,7 @@ def unpack(file: Path, folder: Path) -> Content:
     """
     ledger = folder / LEDGER_FILE
     try:
-        with tarfile.open(file) as tar:
+        with _opened(file) as tar:
             names = tar.getnames()
             if LEDGER_FILE not in names:
                 raise BadArchive(str(file), f"there is no {LEDGER_FILE} in it")
@@ -70,7 +72,7 @@ def unpack(file: Path, folder: Path) -> Content:
             settings = folder / SETTINGS_FILE
             if SETTINGS_FILE in names:
                 _extract(tar, SETTINGS_FILE, settings)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise BadArchive(str(file), f"it is not a whole tar file ({error})") from error
     reason = _objection(ledger)
     if reason is not None:
@@ -85,6 +87,18 @@ def sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _opened(file: Path) -> tarfile.TarFile:
+    """Open a tar file.
+
+    Raises:
+        BadArchive: it is none. The error of tarfile has a line for each compression it tried.
+    """
+    try:
+        return tarfile.open(file)
+    except tarfile.ReadError as error:
+        raise BadArchive(str(file), "it is no tar file, as every backup is") from error
 
 
 def _copy_ledger(state: Path, target: Path) -> None:

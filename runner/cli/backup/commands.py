@@ -91,11 +91,11 @@ def _put_ledger(source: Path, state: Path) -> None:
     state.mkdir(parents=True, exist_ok=True)
     lock = own([state], "runner restore", Clocks().now().isoformat(timespec="seconds"))
     try:
-        there = sorted(one.name for one in state.iterdir() if one.name != LOCK_FILE)
+        there = {one.name for one in state.iterdir() if one.name != LOCK_FILE}
         if there:
             raise Fault(
-                f"{state} is not empty (there is {there[0]}), and nothing is overwritten. Move it "
-                f"aside, or name another folder with --state."
+                f"{state} is not empty (there is {min(there, key=_telling)}), and nothing is "
+                "overwritten. Move it aside, or name another folder with --state."
             )
         part = state / f"{LEDGER_FILE}.part"
         try:
@@ -107,3 +107,8 @@ def _put_ledger(source: Path, state: Path) -> None:
         archive.sync(state)
     finally:
         lock.release()
+
+
+def _telling(name: str) -> tuple[bool, bool, str]:
+    """Order files by how much they tell: the ledger, those that `ls` lists, the hidden ones."""
+    return name != LEDGER_FILE, name.startswith("."), name
