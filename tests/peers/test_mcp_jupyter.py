@@ -263,13 +263,14 @@ def test_a_busy_kernel_is_waited_for_as_long_as_a_cell_may_run(
     server: Agents, jupyter: Lab, notebook: str
 ) -> None:
     """What waited in vain is never run: the agent was told that."""
-    run(server, notebook, "import os, time\nran = []")
+    first = run(server, notebook, "import os, time\nran = []")
+    assert cell_of(first)["status"] == "ok", text(first)
     free = jupyter.folder / "free"
     with persons_cell(
         jupyter, notebook, f"while not os.path.exists({str(free)!r}): time.sleep(0.05)"
     ):
         late = run(server, notebook, "ran.append('late')", wait_seconds=11)
-        assert cell_of(late)["status"] == "not_run"
+        assert cell_of(late)["status"] == "not_run", text(late)
         assert "busy" in text(late)
         assert "not kept" in text(late)
         assert len(sources(jupyter, notebook)) == 1

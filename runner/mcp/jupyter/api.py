@@ -4,7 +4,7 @@ Every failure becomes a sentence that says what to do. Never writes to an existi
 that has it open would lose that silently.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -194,8 +194,7 @@ class Jupyter:
         while pending and looked < LOOKED_FOLDERS and len(notebooks) < LISTED_NOTEBOOKS:
             here = pending.pop(0)
             looked += 1
-            answer = await self.room.ask("GET", f"contents/{quote(here)}?content=1&type=directory")
-            for entry in answer["content"] or []:
+            for entry in await self._entries(here, is_wanted=looked == 1):
                 name = entry["name"]
                 if entry["type"] == "notebook":
                     notebooks.append(Found(entry["path"], entry["last_modified"], entry["size"]))
@@ -206,6 +205,17 @@ class Jupyter:
         is_cut = bool(pending) or len(notebooks) > LISTED_NOTEBOOKS
         listed = sorted(notebooks, key=lambda one: one.path)[:LISTED_NOTEBOOKS]
         return Listing(tuple(listed), is_cut, is_outbox_hidden)
+
+    async def _entries(self, folder: str, *, is_wanted: bool) -> Sequence[Json]:
+        """Return what a folder has; a folder below the wanted one may go meanwhile."""
+        path = f"contents/{quote(folder)}?content=1&type=directory"
+        try:
+            entries: Sequence[Json] = (await self.room.ask("GET", path))["content"] or []
+        except JupyterRefused as refused:
+            if is_wanted or refused.args[0] != 404:
+                raise
+            return ()
+        return entries
 
     async def sessions(self) -> dict[str, Session]:
         """Return the notebooks that have a kernel now, by path.

@@ -20,7 +20,7 @@ Message = Mapping[str, Any]
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 30
 REPLY_SECONDS = 10
 ASK_SECONDS = 5.0
 """Pause before asking again whether the kernel is free: a question to its predecessor is lost."""
@@ -53,11 +53,18 @@ class Code:
 class Execution:
     """One piece of code in one kernel."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], code: Code) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        code: Code,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> None:
         """Set it up. `url` is the socket of the kernel's channels."""
         self._url = url
         self._headers = dict(headers)
         self._code = code
+        self._connect_seconds = connect_seconds
         self._given_up = threading.Event()
         self._sending = threading.Lock()
         self.is_free = asyncio.Event()
@@ -92,7 +99,7 @@ class Execution:
 
         def work() -> None:
             client = KernelWebSocketClient(
-                endpoint=self._url, headers=self._headers, timeout=CONNECT_SECONDS
+                endpoint=self._url, headers=self._headers, timeout=self._connect_seconds
             )
             try:
                 self._connect(client)

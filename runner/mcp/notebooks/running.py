@@ -111,7 +111,7 @@ async def run_code(
             step.count = reply.execution_count
             step.end("ok" if reply.status == "ok" else "error")
     except KernelGone as gone:
-        step.end("kernel_died", str(gone))
+        step.end("not_run" if execution.sent_at is None else "kernel_died", str(gone))
     finally:
         running.cancel()
         free.cancel()
