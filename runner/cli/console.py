@@ -11,7 +11,7 @@ from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
-from runner.contract.outcome import cells_in_words
+from runner.contract.outcome import ErrorType, Status, cells_in_words
 from runner.contract.text.plain_text import one_line, visible
 from runner.contract.text.strict_json import JsonValue, dumps_compact
 
@@ -86,6 +86,14 @@ def summary(report: Mapping[str, JsonValue], paths: Mapping[str, Path]) -> str:
     return "\n".join(lines)
 
 
+def title_of_notebook(report: Mapping[str, JsonValue]) -> str:
+    """Say what the file `output_nb` is: a job that never ran publishes what was sent."""
+    if report.get("error_type") == ErrorType.INVALID_REQUEST:
+        return "request"
+    has_run = report.get("started_at") is not None and report["status"] != Status.REJECTED
+    return "executed notebook" if has_run else "notebook"
+
+
 def _traceback(lines: Sequence[str]) -> list[str]:
     """Keep its end, and before that the cell's own line if the error arose below it."""
     left_out = len(lines) - TRACEBACK_LINES
@@ -94,6 +102,8 @@ def _traceback(lines: Sequence[str]) -> list[str]:
     cell = max((n for n, line in enumerate(lines) if CELL.match(line)), default=len(lines))
     frame = list(takewhile(str.strip, lines[cell:left_out]))[:FRAME_LINES]
     left_out -= len(frame)
+    if left_out <= 1:
+        return list(lines)
     return [*frame, f"[… {left_out} more lines …]", *lines[-TRACEBACK_LINES:]]
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from runner.cli.console import summary
+from runner.cli.console import summary, title_of_notebook
 from runner.cli.options import Fault
 from runner.cli.terminal import complain, errors, print_json, remark
 from runner.config import Settings
@@ -83,12 +83,10 @@ def _paths(report: Report) -> dict[str, Path]:
     executed = report.content.get("output_nb")
     if executed is None:
         return {}
-    paths = {
-        "result": report.path,
-        "executed notebook": report.path.parent / Path(str(executed)).name,
-    }
+    notebook = report.path.parent / Path(str(executed)).name
+    paths = {"result": report.path, title_of_notebook(report.content): notebook}
     if report.content.get("files"):
-        paths["files"] = paths["executed notebook"].with_suffix(".files")
+        paths["files"] = notebook.with_suffix(".files")
     return {what: _from_here(path) for what, path in paths.items()}
 
 

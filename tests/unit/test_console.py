@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from runner.cli.console import hanging, summary, table
+from runner.cli.console import hanging, summary, table, title_of_notebook
 from runner.contract.text.strict_json import JsonValue
 
 HEADER = ("job id", "name", "status", "error", "accepted", "seconds")
@@ -96,8 +96,28 @@ def test_a_long_traceback_keeps_the_line_of_the_cell() -> None:
     said = summary(report, {}).splitlines()
     assert said[2:6] == [*cell[:3], "[… 22 more lines …]"]
     assert said[-1] == "TypeError: no"
+    report["traceback"] = [*cell, *library[:12], "TypeError: no"]
+    assert summary(report, {}).splitlines()[2:6] == [*cell[:3], "[… 2 more lines …]"]
+    for few in (library[:11], library[:10]):
+        report["traceback"] = [*cell, *few, "TypeError: no"]
+        assert summary(report, {}).splitlines()[2:] == report["traceback"]
     report["traceback"] = [*library, *cell, "TypeError: no"]
     assert summary(report, {}).count("Cell In[4]") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({"status": "succeeded"}, "executed notebook"),
+        ({"status": "failed", "error_type": "timeout"}, "executed notebook"),
+        ({"status": "rejected", "error_type": "missing_dependencies"}, "notebook"),
+        ({"status": "cancelled", "error_type": "cancelled", "started_at": None}, "notebook"),
+        ({"status": "rejected", "error_type": "invalid_request", "started_at": None}, "request"),
+    ],
+)
+def test_only_what_ran_is_an_executed_notebook(changes: dict[str, JsonValue], title: str) -> None:
+    """Else it is the notebook as it was sent, or no notebook at all."""
+    assert title_of_notebook({"started_at": "2026-01-02T03:04:05Z", **changes}) == title
 
 
 @pytest.mark.parametrize("width", [40, 80, 20])
