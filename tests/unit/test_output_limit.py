@@ -14,6 +14,7 @@ def test_late_output_is_blamed_on_the_cell_that_wrote_it() -> None:
     notebook = new_notebook(cells=[new_code_cell("loud()"), new_code_cell("1")])
     notebook.cells[0].execution_count = 1
     run = Run(cast("Any", None), output_bytes=10, report=lambda _: None, notebook=notebook)
+    run.cells = 2
     run.entered(0, is_code=False)
     assert run.count(8, 0)
     run.entered(1, is_code=False)
@@ -23,4 +24,4 @@ def test_late_output_is_blamed_on_the_cell_that_wrote_it() -> None:
     failure = failure_of(OutputLimit(10), run, Unmarked(notebook, (0, 1)), known)
     assert failure is not None
     assert failure.cell_index == 0
-    assert "Cell [1] wrote what was too much: `loud()`." in failure.message
+    assert "Cell 1 of 2 wrote what was too much: `loud()`." in failure.message

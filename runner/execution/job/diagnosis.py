@@ -21,7 +21,7 @@ from runner.contract.required_modules import required_modules
 from runner.contract.text import strict_json
 from runner.contract.text.plain_text import one_line, plain_text
 from runner.execution.job.guard import MACHINE_MEMORY, MEMORY, PROCESSES
-from runner.execution.job.run import OutputLimit, Run
+from runner.execution.job.run import OutputLimit, Run, is_executed, is_injected
 from runner.execution.limits.hold import RunLimits
 
 _REASONS = {
@@ -77,7 +77,7 @@ def failure_of(
         return None
     place = _place_of(error, run, original)
     if reason is not None:
-        message = f"{_why(reason, known)}{_cut_off(place, run)}"
+        message = f"{_why(reason, known)}{_cut_off(place, error, run)}"
         if reason == "timeout" and known.is_out_of_files:
             message = f"{message} {_files(known)}"
         return Failure(error_type=_REASONS[reason], message=message, **place)
@@ -88,13 +88,13 @@ def failure_of(
             error_type=ErrorType.OUTPUT_LIMIT,
             message=f"The notebook's outputs are larger than {error.args[0]} bytes "
             f"(limits.output_mb); write large results to files instead."
-            f"{_of_cell(place, 'wrote what was too much')}",
+            f"{_of_cell(place, _which(error, run), 'wrote what was too much')}",
             **place,
         )
     if isinstance(error, DeadKernelError):
         return Failure(
             error_type=ErrorType.KERNEL_DIED,
-            message=f"The kernel died {_during(place)}{_by(known.signal)}.",
+            message=f"The kernel died {_during(_which(error, run))}{_by(known.signal)}.",
             **place,
         )
     assert error is not None
@@ -114,26 +114,46 @@ def _why(reason: str, known: Circumstances) -> str:
     }[reason]
 
 
-def _cut_off(place: Mapping[str, Any], run: Run) -> str:
+def _cut_off(place: Mapping[str, Any], error: BaseException | None, run: Run) -> str:
     """Name the cell that was running; empty if the run ended between two cells or after all."""
     if run.index is None or run.replies.get(run.index, {}).get("status") == "ok":
         return ""
-    return _of_cell(place, "was running")
+    return _of_cell(place, _which(error, run), "was running")
 
 
-def _of_cell(place: Mapping[str, Any], what: str) -> str:
+def _which(error: BaseException | None, run: Run) -> str:
+    """Name a cell as every other face does: `cell 2 of 3`, without empty and injected ones.
+
+    Empty if the run ended before its first cell.
+    """
+    index = _index_of(error, run)
+    if run.notebook is None or index is None:
+        return ""
+    cells = _asked_cells(run.notebook)[: index + 1]
+    if index >= len(cells):
+        return ""
+    if is_injected(cells[index]):
+        return "the cell of the parameters"
+    count = sum(1 for cell in cells if is_executed(cell) and not is_injected(cell))
+    return f"cell {count} of {run.cells}"
+
+
+def _index_of(error: BaseException | None, run: Run) -> int | None:
+    """Return the place of the cell that ended the run, in papermill's copy."""
+    if isinstance(error, PapermillExecutionError):
+        return int(error.cell_index)
+    if isinstance(error, OutputLimit) and run.overflowed is not None:
+        return run.overflowed
+    return run.index
+
+
+def _of_cell(place: Mapping[str, Any], which: str, what: str) -> str:
     """Return a sentence about a cell, with its first line; none, if it is not known or empty."""
     lines = [line for line in map(one_line, str(place.get("cell_source", "")).splitlines()) if line]
     if not lines:
         return ""
     line = lines[0] if len(lines[0]) <= LINE_CHARS else f"{lines[0][: LINE_CHARS - 1]}…"
-    number, position = place["cell"], place["cell_index"]
-    which = "The cell of the parameters"
-    if number is not None:
-        which = f"Cell [{number}]"
-    elif position is not None:
-        which = f"The cell at position {position}"
-    return f" {which} {what}: `{line}`."
+    return f" {which[:1].upper()}{which[1:]} {what}: `{line}`."
 
 
 def _memory(known: Circumstances) -> str:
@@ -196,14 +216,10 @@ def _no_file(path: str) -> str:
 def _place_of(error: BaseException | None, run: Run, source: Unmarked) -> dict[str, Any]:
     """Find the failing cell in the original notebook, not in papermill's copy."""
     executed = run.notebook
-    if executed is None or run.index is None:
+    index = _index_of(error, run)
+    if executed is None or index is None:
         return {}
     cells = _asked_cells(executed)
-    index = run.index
-    if isinstance(error, PapermillExecutionError):
-        index = error.cell_index
-    elif isinstance(error, OutputLimit) and run.overflowed is not None:
-        index = run.overflowed
     if index >= len(cells):
         return {}
     cell = cells[index]
@@ -241,7 +257,9 @@ def _cell_failure(
     text = f"{raised['ename']}: {raised['evalue']}"
     if not raised["evalue"] and error.ename == "CellExecutionError":
         text = _last_words(error, run) or text
-    message = f"{_during(place).capitalize()}: {text[:500]}"
+    number = place.get("cell")
+    where = _during(_which(error, run)) if number is None else f"in cell [{number}]"
+    message = f"{where.capitalize()}: {text[:500]}"
     if error.ename == "ModuleNotFoundError":
         module = _quoted(error.evalue)
         if module is not None and can_be_installed(module):
@@ -307,9 +325,5 @@ def _quoted(text: str) -> str | None:
     return parts[1] if len(parts) >= 3 else None
 
 
-def _during(place: dict[str, Any]) -> str:
-    if place.get("cell") is not None:
-        return f"in cell [{place['cell']}]"
-    if place.get("cell_index") is not None:
-        return f"in the cell at position {place['cell_index']}"
-    return "while it ran"
+def _during(which: str) -> str:
+    return f"in {which}" if which else "while it ran"

@@ -375,7 +375,7 @@ def _lost(live: _Live, order: Order, notebook: bytes, late: ErrorType) -> Outcom
     error_type = live.reason or late
     assert error_type in ERROR_RULES
     far = live.progress
-    where = f" Code cell {far.cell} of {far.cells} was running." if far and far.cell else ""
+    where = f" Cell {far.cell} of {far.cells} was running." if far and far.cell else ""
     return failed(
         Failure(error_type=error_type, message=f"{messages[error_type]}{where}"),
         kernel=KernelUsed(name=None, requested=_kernel_named(order, notebook)),
