@@ -62,6 +62,8 @@ class Run:
     kernel: RunningKernel
     output_bytes: int
     report: Callable[[Progress], None]
+    on_over: Callable[[], None] = lambda: None
+    """Called when no cell runs any more; papermill may still write for a while."""
     clock: Callable[[], float] = time.monotonic
     notebook: NotebookNode | None = None
     cells: int = 0
@@ -214,6 +216,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         try:
             self.papermill_execute_cells()
         finally:
+            self._run.on_over()
             self._close_streams()
             # papermill puts cells into a failed notebook; ours are counted without.
             self.nb: NotebookNode = NotebookNode({**self.nb, "cells": list(self.nb.cells)})

@@ -389,7 +389,7 @@ class _Job:
     ) -> tuple[Outcome, bytes]:
         order, notebook = self._order, unmarked.notebook
         self._send("ready")
-        run = Run(kernel, order.output_bytes, self._report)
+        run = Run(kernel, order.output_bytes, self._report, lambda: self._send("executed"))
         guard = guard_of(kernel, self._limits, self._surroundings.cgroup)
         lease = Lease(order.lease_seconds, self._begun_at)
         end = EarlyEnd(self._connection, run, order.timeout_seconds, guard, lease)
@@ -418,7 +418,6 @@ class _Job:
             has_own_folder=order.folder is None,
         )
         kernel.ask_to_end()
-        self._send("executed")
         executed = run.notebook if run.notebook is not None else notebook
         self._warnings.extend(_early_end_of(executed, run, reason))
         before = list(self._warnings)
