@@ -168,6 +168,9 @@ class Program:
             )
         return before
 
+    def says(self, text: str) -> bool:
+        return text in self.log
+
     @property
     def url(self) -> str:
         """Where the newest gateway listens, once it says so."""

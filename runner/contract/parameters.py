@@ -10,7 +10,7 @@ import io
 import re
 import tokenize
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -30,7 +30,12 @@ from runner.contract.notebook import (
 _TYPE = re.compile(r"type:\s*(\S+)\s*(.*)", re.DOTALL)
 _FROM_MAGIC = re.compile(r"^([ \t]*\w+)[ \t]*=[ \t]*[!%].*$", re.MULTILINE)
 _RUNS_FILE = re.compile(r"^[ \t]*%(run|load|macro)\b", re.MULTILINE)
-_CONVERSIONS = ("int", "float", "complex", "Decimal", "Fraction", "to_numeric", "literal_eval")
+_CONVERSIONS = (
+    *("int", "float", "complex", "Decimal", "Fraction", "to_numeric", "literal_eval", "loads"),
+    *("strtobool", "safe_load"),
+)
+_TEXT_METHODS = ("split", "lower", "upper", "strip", "casefold", "removeprefix", "startswith")
+"""Whoever calls one of these expects a text."""
 SHOWN_NAMES = 10
 SHOWN_CHARS = 80
 COMPARED_NAMES = 200
@@ -93,42 +98,74 @@ def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> s
     return f"{_list(unknown)} {are} of the notebook{_suggestion(unknown, known)}. {have}"
 
 
-def texts_for_numbers(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> str | None:
-    """Warn about texts for parameters whose defaults are numbers; None if there are none.
+def texts_for_values(notebook: Mapping[str, Any], values: Mapping[str, Any]) -> str | None:
+    """Warn about texts for parameters whose defaults are something else; None if there are none.
 
-    None as well where the notebook makes a number of it, or names another type.
+    Defaults that count are numbers, truth values, lists and mappings. None as well where the
+    notebook converts the text, or names another type.
     """
     texts = {name for name, value in values.items() if isinstance(value, str)}
     if not texts or language_of(notebook) not in (None, "python"):
         return None
     code = "\n".join(code_sources(notebook))[:MAX_CHARS]
-    wrong = [
-        one.name
-        for one in parameters_of(notebook)
-        if one.name in texts and _is_number(one) and not _is_converted(one.name, code)
-    ]
-    if not wrong:
-        return None
-    are = "are numbers" if len(wrong) > 1 else "is a number"
+    wrong: dict[_Expected, list[str]] = {}
+    for one in parameters_of(notebook):
+        expected = _expected(one) if one.name in texts else None
+        if expected is not None and not _is_converted(one.name, code):
+            wrong.setdefault(expected, []).append(one.name)
+    return " ".join(_for_texts(names, expected) for expected, names in wrong.items()) or None
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What a default says that a parameter is: types, words for one and for several, advice."""
+
+    types: tuple[type, ...]
+    one: str
+    many: str
+    advice: str
+
+
+_EXPECTED = (
+    _Expected(
+        (bool,),
+        "is true or false",
+        "are true or false",
+        "Send true or false without quotes; `yes`, `no`, `on` and `off` are texts.",
+    ),
+    _Expected((int, float), "is a number", "are numbers", "Send the number without quotes."),
+    _Expected((list, tuple, set), "is a list", "are lists", "Send it as a list of YAML or JSON."),
+    _Expected((dict,), "is a mapping", "are mappings", "Send it as a mapping of YAML or JSON."),
+)
+
+
+def _for_texts(names: Sequence[str], expected: _Expected) -> str:
+    are = expected.many if len(names) > 1 else expected.one
     return (
-        f"{_list(wrong)} {are} in the notebook, and a text in the request, which stays a text. "
-        "Send the number without quotes."
+        f"{_list(names)} {are} in the notebook, and a text in the request, which stays a text. "
+        f"{expected.advice}"
     )
 
 
-def _is_number(parameter: Parameter) -> bool:
-    if parameter.type not in ("", "int", "float"):
-        return False
+def _expected(parameter: Parameter) -> _Expected | None:
+    """Return what a parameter is, by its default; None where that, or its type, says less."""
     try:
         default = ast.literal_eval(parameter.default)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return False
-    return isinstance(default, int | float) and not isinstance(default, bool)
+        return None
+    found = next((one for one in _EXPECTED if isinstance(default, one.types)), None)
+    if found is None:
+        return None
+    annotated = parameter.type.partition("[")[0].lower()
+    fits = {"", *(one.__name__ for one in found.types)}
+    return found if annotated in fits else None
 
 
 def _is_converted(name: str, code: str) -> bool:
-    call = rf"\b(?:{'|'.join(_CONVERSIONS)})\(\s*{re.escape(name)}\b"
-    return re.search(call, code) is not None
+    plain = re.escape(name)
+    call = rf"\b(?:{'|'.join(_CONVERSIONS)})\(\s*{plain}\b"
+    method = rf"\b{plain}\.(?:{'|'.join(_TEXT_METHODS)})\("
+    return re.search(f"{call}|{method}", code) is not None
 
 
 def _tagged_source(notebook: Mapping[str, Any], tag: str = PARAMETERS_TAG) -> str | None:

@@ -148,7 +148,21 @@ def kind_of(document: object) -> Kind:
         return Kind.REQUEST
     if "cells" in document or "worksheets" in document:
         return Kind.NOTEBOOK
-    return Kind.SETTINGS
+    return Kind.REQUEST if _means_notebook(document) else Kind.SETTINGS
+
+
+def _means_notebook(document: Mapping[Any, object]) -> bool:
+    """Tell whether one of the keys is a misspelt `notebook`, and all others are a request's.
+
+    As settings the document would wait for ever for a notebook that nobody drops.
+    """
+    unknown = [key for key in document if key not in Request.model_fields]
+    return len(unknown) == 1 and _is_like_notebook(unknown[0])
+
+
+def _is_like_notebook(key: object) -> bool:
+    is_short = isinstance(key, str) and len(key) <= MAX_SHOWN
+    return is_short and bool(get_close_matches(str(key).lower(), ["notebook"], 1, 0.75))
 
 
 def read_document(raw: bytes, form: Form) -> JsonValue:

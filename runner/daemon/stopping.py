@@ -1,4 +1,4 @@
-"""Ends a runner: the first signal lets running jobs end, the second does not."""
+"""Ends a runner: the first signal lets running jobs end, the second interrupts them."""
 
 import logging
 import signal
@@ -19,6 +19,7 @@ class Stopping:
         self._patience = patience_seconds
         self._clocks = clocks
         self._at: float | None = None
+        self._has_interrupted = False
         self._at_once = False
 
     @property
@@ -37,23 +38,27 @@ class Stopping:
         return late or self._dispatch.running == 0
 
     def tell(self, number: int) -> None:
-        """First call: start draining. Second call: stop at once."""
-        name = signal.Signals(number).name
-        if self._at is not None:
+        """First call: start draining. Second: interrupt what runs. Third: stop at once."""
+        name, running = signal.Signals(number).name, self._dispatch.running
+        jobs = f"{running} running job{'' if running == 1 else 's'}"
+        if self._at is None:
+            self._at = self._clocks.seconds() + self._patience
+            if running:
+                log.warning(
+                    "%s: waiting up to %g s for %s; once more to interrupt",
+                    name,
+                    self._patience,
+                    jobs,
+                )
+                self._dispatch.drain()
+        elif running and not self._has_interrupted:
+            log.warning("%s again: interrupting %s; once more to stop at once", name, jobs)
+            self._has_interrupted = True
+            self._at = self._clocks.seconds()
+            self._dispatch.interrupt()
+        else:
             log.warning("%s again: stopping at once", name)
             self._at_once = True
-            return
-        running = self._dispatch.running
-        if running:
-            log.warning(
-                "%s: waiting up to %g s for %d running job%s; once more to stop at once",
-                name,
-                self._patience,
-                running,
-                "" if running == 1 else "s",
-            )
-            self._dispatch.drain()
-        self._at = self._clocks.seconds() + self._patience
 
     def seconds_left(self) -> float | None:
         """Return how long to wait for running jobs; None before a stop."""

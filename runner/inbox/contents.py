@@ -150,7 +150,7 @@ def _said(raw: bytes, syntax: Syntax, document: object) -> Contents:
     keys = document if isinstance(document, dict) else {}
     contents = Contents(
         kind=kind,
-        is_request="notebook" in keys,
+        is_request=kind is Kind.REQUEST,
         has_cells=isinstance(keys.get("cells"), list),
         has_code=has_code(document),
         is_blank=is_blank(document),
@@ -158,7 +158,7 @@ def _said(raw: bytes, syntax: Syntax, document: object) -> Contents:
         names_library=kind is Kind.REQUEST and isinstance(keys.get("notebook"), str),
         flaw=None if syntax is Syntax.YAML else _flaw_of(document),
     )
-    if syntax is Syntax.JSON and "notebook" in keys:
+    if syntax is Syntax.JSON and kind is Kind.REQUEST:
         wanted = keys.get("id")
         is_id = isinstance(wanted, str) and JOB_ID.fullmatch(wanted) is not None
         contents = replace(contents, wanted_id=wanted if is_id else None)

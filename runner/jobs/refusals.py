@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ErrorType, Failure, Refused
-from runner.contract.parameters import texts_for_numbers, unknown_parameters
+from runner.contract.parameters import texts_for_values, unknown_parameters
 from runner.contract.request import Form, read_request
 from runner.execution.environment import clean_environment
 from runner.execution.job.kernelspecs import installed_kernels
@@ -77,7 +77,7 @@ def forecast(keys: Mapping[str, Any], source: Callable[[], Source], settings: Se
     if unknown is not None and settings.execution.unknown_parameters == "refuse":
         refusals.append(Failure(error_type=ErrorType.INVALID_PARAMETERS, message=unknown))
         unknown = None
-    text = None if checked is None else texts_for_numbers(notebook, checked.parameters)
+    text = None if checked is None else texts_for_values(notebook, checked.parameters)
     return Forecast(tuple(refusals), tuple(one for one in (text, unknown) if one is not None))
 
 

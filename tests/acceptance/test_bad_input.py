@@ -37,6 +37,14 @@ def errors_of(program: Program, name: str) -> tuple[str, str]:
     return report["error_type"], report["message"]
 
 
+def test_a_misspelt_notebook_is_named(standing: Program) -> None:
+    """As settings it would wait for ever for a notebook that nobody drops."""
+    standing.drop("misspelt.yaml", "notebok: loan.ipynb\nparameters: {years: 3}\n")
+    report = standing.await_report("misspelt")
+    assert report["error_type"] == "invalid_request"
+    assert "did you mean `notebook`?" in report["message"]
+
+
 def test_what_is_not_json_is_an_invalid_notebook(program: Program) -> None:
     """The bytes come back as they were dropped."""
     program.drop("broken.ipynb", b'{"cells": [')

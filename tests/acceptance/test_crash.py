@@ -166,9 +166,9 @@ def test_sigterm_drains_and_then_interrupts(serving: Serving) -> None:
     assert program.await_report("after")["status"] == "succeeded"
 
 
-def test_a_second_sigterm_stops_at_once(serving: Serving) -> None:
-    """The run is interrupted at the next start. Between the two health is red: a request that
-    comes then waits for that start."""
+def test_a_second_sigterm_interrupts_what_runs(serving: Serving) -> None:
+    """Its result is there before the end. Until then health is red: a request that comes then
+    waits for the next start."""
     program = serving({"shutdown_seconds": 90})
     program.drop("long.ipynb", LONG)
     running(program, "long")
@@ -177,10 +177,30 @@ def test_a_second_sigterm_stops_at_once(serving: Serving) -> None:
     wait_for(lambda: "SIGTERM" in program.log)
     wait_for(lambda: "it is stopping" in (program.root / "state" / "pulse.json").read_text())
     program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait(30) == 0
+    report = program.report("long")
+    assert report is not None
+    assert report["error_type"] == "interrupted"
+    assert "Traceback" not in program.log
+    wait_for(lambda: not program.processes())
+
+
+def test_a_third_sigterm_stops_at_once(serving: Serving) -> None:
+    """Whatever the notebook does; the run is interrupted at the next start."""
+    program = serving({"shutdown_seconds": 90})
+    stubborn = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+    program.drop("stubborn.ipynb", notebook("import os; os.getpid()", stubborn))
+    wait_for(lambda: "started 'stubborn'" in program.log)
+    assert program.process is not None
+    for said in ("waiting up to", "interrupting 1 running job", "stopping at once"):
+        program.process.send_signal(signal.SIGTERM)
+        wait_for(partial(program.says, said))
     assert program.process.wait(10) == 0
+    assert program.report("stubborn") is None
+    assert "Traceback" not in program.log
     wait_for(lambda: not program.processes())
     program.start()
-    assert program.await_report("long")["error_type"] == "interrupted"
+    assert program.await_report("stubborn")["error_type"] == "interrupted"
 
 
 def test_a_second_runner_refuses_and_says_who_is_there(standing: Program) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runner.contract.parameters import SHOWN_NAMES, texts_for_numbers, unknown_parameters
+from runner.contract.parameters import SHOWN_NAMES, texts_for_values, unknown_parameters
 
 SOURCE = "factor = 2  # times\nregion: str = 'EU'\nwhole: int\nlow, high = 1, 2"
 
@@ -100,7 +100,8 @@ def test_a_thousand_unknown_names_are_one_short_sentence() -> None:
         ("n = 3", 5, False),
         ("n = '3'", "5", False),
         ("n: str = 3", "5", False),
-        ("n = True", "5", False),
+        ("n = [3]\nn = n.split(',')", "5", False),
+        ("n: 'bool' = None", "no", False),
         ("n = None", "5", False),
         ("n = len('x')", "5", False),
         ("n = 3\nn = int(n)", "5", False),
@@ -109,7 +110,24 @@ def test_a_thousand_unknown_names_are_one_short_sentence() -> None:
 )
 def test_a_text_for_a_number_is_told(source: str, value: object, is_told: bool) -> None:
     """Where nothing makes a number of it: `"5" * 2` is no error, and no ten."""
-    said = texts_for_numbers(notebook(source), {"n": value})
+    said = texts_for_values(notebook(source), {"n": value})
     assert (said is not None) is is_told
     assert said is None or "`n` is a number in the notebook" in said
-    assert texts_for_numbers(notebook("n <- 3", "r"), {"n": "5"}) is None
+    assert texts_for_values(notebook("n <- 3", "r"), {"n": "5"}) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("n = True", "`n` is true or false in the notebook"),
+        ("n: bool = False", "`no`, `on` and `off` are texts"),
+        ("n = [1, 2]", "`n` is a list in the notebook"),
+        ("n: list[int] = [1]", "`n` is a list in the notebook"),
+        ("n = {'a': 1}", "`n` is a mapping in the notebook"),
+    ],
+)
+def test_a_text_for_something_else_is_told(source: str, said: str) -> None:
+    """`verbose: no` is the text `no`, which counts as true."""
+    warning = texts_for_values(notebook(source), {"n": "no"})
+    assert warning is not None
+    assert said in warning

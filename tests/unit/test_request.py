@@ -431,13 +431,16 @@ def test_json_that_is_not_strict_is_refused(text: str | bytes, form: Form) -> No
         ({"parameters": {}}, Kind.SETTINGS),
         ({}, Kind.SETTINGS),
         ({"anything": 1}, Kind.SETTINGS),
+        ({"notebok": "a.ipynb", "parameters": {}}, Kind.REQUEST),
+        ({"Notebook": "a.ipynb"}, Kind.REQUEST),
+        ({"notebooks": ["a"], "name": "somebody's"}, Kind.SETTINGS),
         ([], Kind.FOREIGN),
         ("text", Kind.FOREIGN),
         (None, Kind.FOREIGN),
     ],
 )
 def test_kind_is_told_by_keys_alone(document: object, kind: Kind) -> None:
-    """`notebook` makes a request, `cells` a notebook; other mappings are settings."""
+    """`notebook`, also misspelt, makes a request, `cells` a notebook; others are settings."""
     assert kind_of(document) is kind
 
 

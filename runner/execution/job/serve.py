@@ -36,7 +36,7 @@ from runner.contract.outcome import (
     failed,
     refuse,
 )
-from runner.contract.parameters import texts_for_numbers, unknown_parameters
+from runner.contract.parameters import texts_for_values, unknown_parameters
 from runner.contract.text import strict_json
 from runner.execution import order as wire
 from runner.execution.environment import activated
@@ -331,7 +331,7 @@ class _Job:
         Raises:
             Refused: `invalid_parameters`.
         """
-        text = texts_for_numbers(notebook, self._order.parameters)
+        text = texts_for_values(notebook, self._order.parameters)
         self._warnings.extend(() if text is None else (text,))
         unknown = unknown_parameters(notebook, self._order.parameters)
         if unknown is None:

@@ -90,6 +90,10 @@ class JobProcess:
             self.server.remove_cgroup(self.pid)
 
 
+class PoolClosed(Exception):
+    """The daemon is at its end: nothing is started any more."""
+
+
 class Pool:
     """Hands out job processes, one for each order. Safe for many threads."""
 
@@ -122,6 +126,7 @@ class Pool:
         self._last_seen: Fingerprint | None = None
         self._delay = FIRST_DELAY_SECONDS
         self._not_before = 0.0
+        self._is_closed = False
         self._is_without = False
         """Whether servers import nothing, since one ended amid its imports."""
         self._server = self._start()
@@ -145,8 +150,11 @@ class Pool:
 
         Raises:
             OSError: there is none, and no server can be started.
+            PoolClosed
         """
         with self._lock:
+            if self._is_closed:
+                raise PoolClosed
             if self._server.has_ended:
                 log.warning("the preload server is gone; starting another")
                 self._renew()
@@ -212,6 +220,7 @@ class Pool:
     def close(self) -> None:
         """End everything."""
         with self._lock:
+            self._is_closed = True
             for server in (self._server, *self._retired):
                 server.hang_up()
             for server in (self._server, *self._retired):

@@ -16,13 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.contract.notebook import kernel_of, parse
-from runner.contract.outcome import ERROR_RULES, ErrorType, Failure, KernelUsed, Outcome, failed
+from runner.contract.outcome import (
+    ERROR_RULES,
+    ErrorType,
+    Failure,
+    KernelUsed,
+    Outcome,
+    failed,
+    interrupted,
+)
 from runner.contract.request import Resources
 from runner.execution import order as wire
 from runner.execution.interface import OnProgress, Worker
 from runner.execution.limits.hold import UNLIMITED, RunLimits
 from runner.execution.local.installed import fingerprint
-from runner.execution.local.pool import JobProcess, Pool
+from runner.execution.local.pool import JobProcess, Pool, PoolClosed
 from runner.execution.local.preload_server import ImportLimits, Preload, PreloadServer
 from runner.execution.order import Alive, Order, Progress, Stop
 from runner.system.files.disk import Disk
@@ -252,6 +260,8 @@ class JobProcesses:
                 except NotBegun as error:
                     log.warning("job %s: %s; trying once more", order.job_id, error)
             return self._try(order, notebook, on_progress, forked_by)
+        except PoolClosed:
+            return interrupted("The runner was stopped while the notebook ran."), None
         finally:
             self._early.pop(order.job_id, None)
 
