@@ -25,6 +25,8 @@ from runner.state.locks import holder_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNNER = "runner"
+GATEWAY = "papermill-gateway"
+"""What the gateway calls itself in its health."""
 LOOK_SECONDS = 0.2
 END_SECONDS = 45.0
 """Running notebooks have 30 seconds by default (`shutdown_seconds`)."""
@@ -83,6 +85,11 @@ class Running:
     @property
     def stops(self) -> bool:
         return self._stop_at is not None
+
+    def owns(self, inbox: Path) -> bool:
+        """Whether our runner holds the inbox, rather than one that was there before."""
+        process, holder = self._processes.get(RUNNER), holder_of(inbox)
+        return process is not None and holder is not None and f"(pid {process.pid} " in holder
 
     def start(self, name: str) -> None:
         process = subprocess.Popen(
@@ -172,16 +179,16 @@ def _say_where(running: Running, stack: bool) -> None:
     mcp = f"http://{_reached(settings.mcp.host)}:{settings.mcp.port}"
     token = f"?token={DEFAULT_TOKEN}" if settings.jupyter.secret in (None, DEFAULT_TOKEN) else ""
     there = {"the page": page} if stack or settings.gateway.enabled else {}
-    probes = [f"{url}/healthz" for url in there.values()]
+    probes = page_probes = [f"{url}/healthz" for url in there.values()]
     if stack:
         there |= {"JupyterLab": f"{jupyter}/lab{token}", "tools for agents (MCP)": f"{mcp}/mcp"}
         probes += [f"{jupyter}/api", f"{mcp}/health"]
     else:
         there |= {"notebooks go into": f"{settings.inbox}/", "results": f"{settings.outbox}/"}
-    while not _is_owned(settings.inbox) or probes:
+    while not running.owns(settings.inbox) or probes:
         if running.stops:
             return
-        probes = [url for url in probes if not _answers(url)]
+        probes = [url for url in probes if not _answers(url, GATEWAY if url in page_probes else "")]
         time.sleep(LOOK_SECONDS)
     there["to try"] = f"cp notebooks/loan.ipynb {shlex.quote(str(settings.inbox))}/"
     lines = [f"  {what:23} {where}\n" for what, where in there.items()]
@@ -194,19 +201,16 @@ def _reached(host: str) -> str:
     return "127.0.0.1" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
 
 
-def _is_owned(inbox: Path) -> bool:
-    return holder_of(inbox) is not None
-
-
-def _answers(url: str) -> bool:
+def _answers(url: str, word: str) -> bool:
+    """Whether it answers, and with this word: another program may have the port."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
-            answer.read()
-            return True
-    except urllib.error.HTTPError:
-        return True
+            text = answer.read()
+    except urllib.error.HTTPError as error:
+        text = error.read()
     except OSError:
         return False
+    return word.encode() in text
 
 
 if __name__ == "__main__":
