@@ -693,18 +693,39 @@ def test_without_a_token_it_binds_to_loopback_only(make_program: Callable[..., P
         assert "GATEWAY_TOKEN" in done.stderr
 
 
-def test_beyond_its_seats_a_wait_is_202_and_beyond_the_queue_429(serving: Serving) -> None:
+@pytest.fixture(scope="module")
+def crowded_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    making = programs(tmp_path_factory.mktemp("crowded"))
+    settings = {
+        "gateway": {**GATEWAY, "max_waiting": 1},
+        "limits": {"queue": 2},
+        "execution": {"concurrency": 2},
+    }
+    yield next(making)(settings).start()
+    next(making, None)
+
+
+@pytest.fixture
+def crowded(crowded_program: Program) -> Iterator[Program]:
+    """A program where one client may wait, two jobs run, and two are queued."""
+    yield crowded_program
+    for job in get(crowded_program, "/jobs?status=running").json()["jobs"]:
+        requests.delete(f"{crowded_program.url}/jobs/{job['job_id']}", timeout=30)
+    wait_for(lambda: _rests(crowded_program))
+
+
+def _rests(program: Program) -> bool:
+    metrics = get(program, "/metrics").json()
+    return bool(metrics["running"] == 0 == metrics["queue_depth"])
+
+
+def test_beyond_its_seats_a_wait_is_202_and_beyond_the_queue_429(crowded: Program) -> None:
     """Others are answered all the same."""
-    program = serving(
-        {
-            "gateway": {**GATEWAY, "max_waiting": 1},
-            "limits": {"queue": 2},
-            "execution": {"concurrency": 1},
-        }
-    )
+    program = crowded
+    post(program, SLOW, "?wait=0")
     waiting = threading.Thread(target=post, args=(program, SLOW))
     waiting.start()
-    wait_for(lambda: get(program, "/metrics").json()["running"] == 1)
+    wait_for(lambda: get(program, "/metrics").json()["running"] == 2)
     first = post(program, notebook("1"))
     assert first.status_code == 202
     post(program, notebook("1"))
@@ -712,8 +733,8 @@ def test_beyond_its_seats_a_wait_is_202_and_beyond_the_queue_429(serving: Servin
     full = post(program, notebook("1"))
     assert (full.status_code, full.json()["error_type"]) == (429, "queue_full")
     assert int(full.headers["Retry-After"]) > 0
-    running = get(program, "/jobs?status=running").json()["jobs"][0]["job_id"]
-    requests.delete(f"{program.url}/jobs/{running}", timeout=30)
+    for running in get(program, "/jobs?status=running").json()["jobs"]:
+        requests.delete(f"{program.url}/jobs/{running['job_id']}", timeout=30)
     waiting.join(60)
     wait_for(lambda: get(program, first.headers["Location"]).json()["status"] == "succeeded")
 
@@ -735,13 +756,31 @@ def test_two_hundred_wait_and_others_are_answered(serving: Serving) -> None:
     assert len({answer.json()["job_id"] for answer in answers} | {blocker}) == 201
 
 
-def test_the_gateway_ends_with_its_daemon_however_that_ends(serving: Serving) -> None:
+@pytest.fixture(scope="module")
+def mortal_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    making = programs(tmp_path_factory.mktemp("mortal"))
+    yield next(making)({"gateway": GATEWAY})
+    next(making, None)
+
+
+@pytest.fixture
+def mortal(mortal_program: Program) -> Program:
+    """A program that tests kill and stop; the next one starts it again."""
+    process = mortal_program.process
+    if process is None or process.poll() is not None:
+        before = len(mortal_program.addresses()) if process is not None else 0
+        mortal_program.start()
+        wait_for(lambda: len(mortal_program.addresses()) > before)
+    return mortal_program
+
+
+def test_the_gateway_ends_with_its_daemon_however_that_ends(mortal: Program) -> None:
     """Also after `kill -9`; killed alone, it is started again."""
-    program = serving({"gateway": GATEWAY})
+    program, before = mortal, len(mortal.addresses())
     assert get(program, "/").status_code == 200
     assert program.process is not None
     program.children(" gateway")[0].kill()
-    wait_for(lambda: len(program.addresses()) == 2)
+    wait_for(lambda: len(program.addresses()) == before + 1)
     assert get(program, "/").status_code == 200
     left = program.children(" gateway")[-1]
     program.process.kill()
@@ -775,10 +814,9 @@ def test_a_gateway_alone_tells_that_nobody_runs_anything(
         assert alone.wait(20) == 0
 
 
-def test_killing_the_gateway_leaves_nothing_partial(serving: Serving) -> None:
+def test_killing_the_gateway_leaves_nothing_partial(mortal: Program) -> None:
     """Whatever it was doing; a client that asks again with its key gets its one result."""
-    program = serving({"gateway": GATEWAY})
-    assert program.process is not None
+    program, before, addresses = mortal, _count_jobs(mortal), len(mortal.addresses())
     stop = threading.Event()
     keys: list[str] = []
 
@@ -796,22 +834,25 @@ def test_killing_the_gateway_leaves_nothing_partial(serving: Serving) -> None:
             wait_for(partial(_has, keys, 3 * kill))
             for child in program.children(" gateway"):
                 child.kill()
-            wait_for(partial(_is_there, program, kill + 1))
+            wait_for(partial(_is_there, program, addresses + kill))
     finally:
         stop.set()
         posting.join(60)
     for key in keys:
         answer = post(program, notebook(RESULT), Idempotency_Key=key)
         assert answer.status_code == 200
-    jobs = get(program, "/jobs?limit=500").json()["jobs"]
-    assert len(jobs) == len(set(keys))
+    assert _count_jobs(program) == before + len(set(keys))
     assert list(program.inbox.rglob("*.tmp")) == []
     assert inbox_files(program) == []
 
 
-def test_made_names_are_pruned(serving: Serving, make_program: Callable[..., Program]) -> None:
+def _count_jobs(program: Program) -> int:
+    return len(get(program, "/jobs?limit=500").json()["jobs"])
+
+
+def test_made_names_are_pruned(mortal: Program) -> None:
     """Nobody named them, so nobody's next run would ever move them."""
-    program = serving({"gateway": GATEWAY})
+    program, before = mortal, len(mortal.addresses())
     report = post(program, notebook(RESULT)).json()
     kept = post(program, {"notebook": notebook(RESULT), "name": "kept"}).json()
     program.stop()
@@ -820,7 +861,7 @@ def test_made_names_are_pruned(serving: Serving, make_program: Callable[..., Pro
     with sqlite3.connect(program.root / "state" / "ledger.sqlite3") as db:
         db.execute("UPDATE jobs SET finished_at = '2020-01-01T00:00:00.000+00:00'")
     program.start()
-    wait_for(lambda: len(program.addresses()) == 2)
+    wait_for(lambda: len(program.addresses()) == before + 1)
     wait_for(lambda: not (program.outbox / "http").exists())
     assert not list((program.outbox / ".history").rglob(report["job_id"]))
     gone = get(program, f"/jobs/{report['job_id']}/result")
@@ -850,9 +891,9 @@ def test_a_cancel_right_after_the_start_counts(program: Program) -> None:
         assert found["status"] == "cancelled"
 
 
-def test_killing_the_daemon_leaves_nothing_partial(serving: Serving) -> None:
+def test_killing_the_daemon_leaves_nothing_partial(mortal: Program) -> None:
     """At any moment of a submit; asked again by its key, each job has its one result."""
-    program = serving({"gateway": GATEWAY})
+    program, jobs = mortal, _count_jobs(mortal)
     body = notebook(code("6 * 7", "results"))
     asked: list[str] = []
     for round_ in range(3):
@@ -886,7 +927,7 @@ def test_killing_the_daemon_leaves_nothing_partial(serving: Serving) -> None:
         if answer.json()["status"] != "succeeded":  # it ran when the daemon was killed
             assert (answer.status_code, answer.json()["error_type"]) == (503, "interrupted")
     assert len(ids) == len(asked)
-    assert len(get(program, "/jobs?limit=500").json()["jobs"]) == len(asked)
+    assert _count_jobs(program) == jobs + len(asked)
     assert inbox_files(program) == []
 
 
@@ -907,13 +948,8 @@ def test_a_daemon_that_hangs_turns_health_red(program: Program) -> None:
     wait_for(lambda: get(program, "/").status_code == 200)
 
 
-def test_an_outbox_that_cannot_be_written_turns_health_red(
-    make_program: Callable[..., Program],
-) -> None:
+def test_an_outbox_that_cannot_be_written_turns_health_red(program: Program) -> None:
     """Mounted read-only, as a share may be."""
-    program = make_program({"gateway": GATEWAY})
-    program.outbox.mkdir()
-    program.start()
     assert get(program, "/").status_code == 200
     mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(program.outbox)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
@@ -951,9 +987,9 @@ def test_who_closes_its_own_half_after_the_request_is_answered(
         assert answer.startswith(f"HTTP/{version} {wanted} ".encode()), said
 
 
-def test_idle_connections_shut_nobody_out(serving: Serving) -> None:
+def test_idle_connections_shut_nobody_out(crowded: Program) -> None:
     """Those that are idle for longest go first; who waits for a result stays."""
-    program = serving({"gateway": {**GATEWAY, "max_waiting": 1}})
+    program = crowded
     host, _, port = program.url.removeprefix("http://").partition(":")
     waiter = http.client.HTTPConnection(host, int(port), 90)
     slow = {"notebook": notebook("import time; time.sleep(3)", RESULT)}
@@ -969,9 +1005,9 @@ def test_idle_connections_shut_nobody_out(serving: Serving) -> None:
             one.close()
 
 
-def test_a_client_that_leaves_frees_its_seat(serving: Serving) -> None:
+def test_a_client_that_leaves_frees_its_seat(crowded: Program) -> None:
     """While its job still runs, another client can wait in its place."""
-    program = serving({"gateway": {**GATEWAY, "max_waiting": 1}, "execution": {"concurrency": 2}})
+    program = crowded
     body = json.dumps(SLOW)
     host, _, port = program.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as connection:

@@ -212,9 +212,17 @@ def test_forms_of_other_pages_change_nothing(program: Program, headers: dict[str
     assert newest(program) == before
 
 
-def test_the_token_is_asked_for_once(serving: Serving) -> None:
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """A program with a token."""
+    making = programs(tmp_path_factory.mktemp("locked"))
+    yield next(making)({"gateway": {**GATEWAY, "token": TOKEN}}).start()
+    next(making, None)
+
+
+def test_the_token_is_asked_for_once(locked: Program) -> None:
     """A cookie is kept that is not the token; it opens the API too, and ends with a log-out."""
-    program = serving({"gateway": {**GATEWAY, "token": TOKEN}})
+    program = locked
     url = program.url
     own = {"Origin": url}
     health = requests.get(f"{url}/", timeout=30)
@@ -802,9 +810,9 @@ def test_a_hostile_name_and_value_are_text(page: "Page", program: Program) -> No
         assert page.locator("main img[src=x]").count() == 0
 
 
-def test_a_login_by_hand(browser: "Browser", serving: Serving) -> None:
+def test_a_login_by_hand(browser: "Browser", locked: Program) -> None:
     """The page that was asked for comes after the token; then all of it works."""
-    program = serving({"gateway": {**GATEWAY, "token": TOKEN}})
+    program = locked
     for page in pages(browser, program):
         page.goto("/ui/library?x=1")
         page.get_by_label("Token").fill("wrong")
