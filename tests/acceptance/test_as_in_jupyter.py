@@ -284,13 +284,12 @@ def test_a_failed_notebook_that_is_dropped_again_is_what_it_was(served: Program)
     assert text(outputs(served, "thrice", 1)) == "1\n"
 
 
-@pytest.mark.parametrize("spec", ["conda-env-geo-py", "venv", "myenv", ".venv (Python 3.12)"])
-def test_the_kernel_of_another_machine_is_python(spec: str, served: Program) -> None:
+def test_the_kernel_of_another_machine_is_python(served: Program) -> None:
     """Unless its name is that of another language."""
-    name = "".join(filter(str.isalnum, spec))
+    spec = ".venv (Python 3.12)"
     metadata = {"kernelspec": {"name": spec, "display_name": spec}}
-    served.drop(f"{name}.ipynb", notebook(code("1", "results"), metadata=metadata))
-    report = served.await_report(name)
+    served.drop("elsewhere.ipynb", notebook(code("1", "results"), metadata=metadata))
+    report = served.await_report("elsewhere")
     assert report["status"] == "succeeded", report
     assert report["kernel"] == {"name": "python3", "requested": spec}
     assert spec in report["warnings"][0]

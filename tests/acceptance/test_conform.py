@@ -34,7 +34,7 @@ def test_the_comparison_finds_a_planted_difference_and_nothing_else(tmp_path: Pa
     report = tmp_path / "report.md"
     report.write_text("before\n")
 
-    options = ["--cache", str(tmp_path / "cache"), "--write", str(report), "--runs", "2"]
+    options = ["--cache", str(tmp_path / "cache"), "--write", str(report), "--runs", "1"]
     options += ["--seconds", "200", "--findings", str(tmp_path / "findings.jsonl")]
     ended = conform(folder, *options)
 

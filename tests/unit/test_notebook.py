@@ -644,6 +644,7 @@ RULES = KernelRules(
         (None, "conda-env-r-stuff-py", None, "python3"),
         (None, "venv", None, "python3"),
         (None, ".venv (3.12.1)", None, "python3"),
+        (None, "myenv", None, "python3"),
         (None, "mystery", None, "python3"),
         (None, "gone", "python", "python3"),
     ],
