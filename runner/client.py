@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from runner.contract.outcome import ErrorResult, Result
+from runner.contract.outcome import ErrorResult, ErrorType, Result
 
 WAIT_SECONDS = 25.0
 """How long one request waits before the next continues. Proxies cut off longer ones."""
@@ -43,6 +43,10 @@ class RequestRefused(Exception):
 
     def __str__(self) -> str:
         return f"{self.error_type} ({self.status}): {self.message}"
+
+
+class GatewayUnreachable(requests.ConnectionError, requests.Timeout):
+    """No gateway answered in the time to try it; the message says where it was looked for."""
 
 
 @dataclass(frozen=True)
@@ -77,25 +81,35 @@ class Client:
     def run(self, notebook: str | Path | Mapping[str, Any], /, **parameters: Any) -> Result:
         """Run a notebook and wait for its result.
 
-        `notebook` is a path in the gateway's library, a `Path` of a file here, or a notebook's
-        JSON. A gateway that goes away and comes back costs time; the job is still run once.
+        `notebook` is one of these: a text, the path of a notebook in the gateway's library; a
+        `Path` or an absolute path as text, a file here, which is sent; a notebook's JSON. A
+        gateway that goes away and comes back costs time; the job is still run once.
 
         Raises:
             JobFailed: it ran, or was refused by the runner.
             RequestRefused: the gateway refused it.
-            requests.ConnectionError: no gateway for `give_up_seconds`.
+            GatewayUnreachable: no gateway for `give_up_seconds`; a `requests.ConnectionError`.
+            OSError, ValueError: the file cannot be read, or is no JSON.
         """
-        return self.result(self.submit(notebook, **parameters))
+        try:
+            return self.result(self.submit(notebook, **parameters))
+        except (JobFailed, RequestRefused) as error:
+            if isinstance(notebook, str) and _is_unknown(error) and Path(notebook).is_file():
+                error.add_note(
+                    f"{notebook!r} was looked for in the gateway's library. To send the file of "
+                    f"this folder: run(Path({notebook!r}))"
+                )
+            raise
 
     def submit(self, notebook: str | Path | Mapping[str, Any], /, **parameters: Any) -> str:
         """Submit a notebook and return its job's id.
 
         Raises:
-            RequestRefused, requests.ConnectionError: see `run`.
+            RequestRefused, GatewayUnreachable, OSError, ValueError: see `run`.
         """
         content: Any = notebook
-        if isinstance(notebook, Path):
-            content = json.loads(notebook.read_bytes())
+        if isinstance(notebook, str | Path) and _is_file_here(notebook):
+            content = json.loads(Path(notebook).read_bytes())
         body = {**(self.options or {}), "notebook": content}
         if parameters:
             body["parameters"] = parameters
@@ -107,7 +121,7 @@ class Client:
         """Wait for a job's result.
 
         Raises:
-            JobFailed, RequestRefused, requests.ConnectionError: see `run`.
+            JobFailed, RequestRefused, GatewayUnreachable: see `run`.
         """
         while True:
             report = self.job(job_id, wait_seconds=WAIT_SECONDS).get("result")
@@ -121,7 +135,7 @@ class Client:
         """Return a job's state, progress and result; wait for the result up to `wait_seconds`.
 
         Raises:
-            RequestRefused, requests.ConnectionError: see `run`.
+            RequestRefused, GatewayUnreachable: see `run`.
         """
         return self._ask("GET", f"/jobs/{job_id}?wait={wait_seconds:g}")
 
@@ -129,7 +143,7 @@ class Client:
         """Cancel a job; one that is over stays as it is.
 
         Raises:
-            RequestRefused, requests.ConnectionError: see `run`.
+            RequestRefused, GatewayUnreachable: see `run`.
         """
         self._ask("DELETE", f"/jobs/{job_id}")
 
@@ -148,14 +162,31 @@ class Client:
                     timeout=WAIT_SECONDS + 30,
                     **more,
                 )
-            except (requests.ConnectionError, requests.Timeout):
+            except (requests.ConnectionError, requests.Timeout) as error:
                 if time.monotonic() > deadline:
-                    raise
+                    raise self._unreachable() from error
             else:
                 if answer.status_code not in (429, 502, 503) or time.monotonic() > deadline:
                     return _content(answer)
             time.sleep(pause)
             pause = min(pause * 2, LAST_AGAIN_SECONDS)
+
+    def _unreachable(self) -> GatewayUnreachable:
+        return GatewayUnreachable(
+            f"no gateway answered at {self.url} for {self.give_up_seconds:g} s; is it running "
+            "(`runner serve`, with gateway.enabled), and is this its address: Client(url)?"
+        )
+
+
+def _is_file_here(notebook: str | Path) -> bool:
+    """Return whether it names a file here; no path in a library is absolute."""
+    return isinstance(notebook, Path) or Path(notebook).is_absolute()
+
+
+def _is_unknown(error: JobFailed | RequestRefused) -> bool:
+    """Return whether a request may have named a notebook that is not in the library."""
+    kind = error.report.error_type if isinstance(error, JobFailed) else error.error_type
+    return kind == ErrorType.INVALID_REQUEST
 
 
 def _content(answer: requests.Response) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Promises of the Python client, against the real program."""
 
 import json
+import pickle
 import socket
+from pathlib import Path
 
 import pytest
+import requests
 
-from runner.client import Client, JobFailed, RequestRefused
+from runner.client import Client, GatewayUnreachable, JobFailed, RequestRefused
 from runner.contract.outcome import ErrorType, Status
 from tests.conftest import Program, Serving, code, free_port, notebook, wait_for
 
@@ -29,6 +32,7 @@ def test_a_notebook_is_run_and_its_result_typed(program: Program) -> None:
     file = program.root / "here.ipynb"
     file.write_text(json.dumps(notebook(code("1 + 1", "results"))))
     assert client.run(file).results["cell_1"]["application/json"] == 2  # type: ignore[call-overload,index]
+    assert client.run(str(file)).results["cell_1"]["application/json"] == 2  # type: ignore[call-overload,index]
     named = client.having(name="by/name", timeout_seconds=30).run(notebook("1"))
     assert named.name == "by/name"
     assert named.host == socket.gethostname()
@@ -51,6 +55,33 @@ def test_what_goes_wrong_is_an_exception_of_its_kind(program: Program) -> None:
     assert refused.value.status == 401
     with pytest.raises(ValueError, match="begins with http://"):
         Client("localhost:5005")
+
+
+def test_a_file_here_is_not_taken_for_one_of_the_library(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is the library's; what sends the file instead is said."""
+    monkeypatch.chdir(program.root)
+    Path("here.ipynb").write_text(json.dumps(notebook("1")))
+    client = Client(program.url, "t0ken")
+    with pytest.raises((JobFailed, RequestRefused)) as failed:
+        client.run("here.ipynb")
+    assert "run(Path('here.ipynb'))" in failed.value.__notes__[0]
+    with pytest.raises((JobFailed, RequestRefused)) as failed:
+        client.run("nowhere.ipynb")
+    assert not hasattr(failed.value, "__notes__")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.ipynb"):
+        client.run(str(program.root / "nowhere.ipynb"))
+
+
+def test_without_a_gateway_the_client_says_where_it_looked() -> None:
+    """Callers that know `requests` catch it as before."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(requests.ConnectionError) as failed:
+        Client(url, give_up_seconds=0).run("daily.ipynb")
+    assert isinstance(failed.value, GatewayUnreachable)
+    assert f"no gateway answered at {url} for 0 s" in str(failed.value)
+    assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
 
 
 def test_a_job_can_be_cancelled(program: Program) -> None:
