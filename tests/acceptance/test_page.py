@@ -575,6 +575,23 @@ def test_several_jobs_are_run_again_at_once(page: "Page", program: Program) -> N
     assert names().count("several-3") == 1
 
 
+def test_what_is_to_be_done_with_ticked_jobs_is_in_sight(
+    browser: "Browser", program: Program
+) -> None:
+    """Whatever the length of the list, on a wide page and on a narrow one."""
+    for _ in range(2):
+        run(program, notebook=notebook("1"), name="sight")
+    job_ids = [run(program, 0, notebook="none.ipynb", name=f"sight-{n}") for n in range(20)]
+    wait_for(lambda: newest(program) == job_ids[-1])
+    for width in (1280, 360):
+        for page in pages(browser, program, viewport={"width": width, "height": 640}):
+            page.goto("/")
+            page.locator(".jobs input").first.check()
+            button = page.get_by_role("button", name="Run again").bounding_box()
+            assert button is not None
+            assert 0 <= button["y"] <= 640 - button["height"]
+
+
 def test_a_long_job_is_cancelled(page: "Page", program: Program) -> None:
     """While its log goes on; the page tells when it is over."""
     job_id = run(program, 0, notebook=notebook(SLOW), name="long")
