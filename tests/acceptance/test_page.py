@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -359,6 +360,21 @@ def test_a_dropped_notebook_runs_and_its_result_is_read(page: "Page", tmp_path: 
     assert page.locator(".title .status").inner_text() == "Succeeded"
     assert page.locator(".result .value").inner_text() == "42"
     assert "Published" in page.locator(".steps").inner_text()
+
+
+def test_the_overview_leads_to_the_files_that_wait(page: "Page", program: Program) -> None:
+    """Its note on them has a link to the page that says what to do."""
+    top = program.inbox / "deep"
+    for number in range(6):
+        deep = top.joinpath(str(number), *"d" * 33)
+        deep.mkdir(parents=True)
+        (deep / "x.ipynb").write_text("{}")
+    page.goto("/")
+    page.locator("#health").get_by_role("link", name="the Inbox page").click()
+    page.wait_for_url("**/ui/inbox")
+    page.get_by_text("it lies below more than 32 folders").first.wait_for()
+    shutil.rmtree(top)
+    wait_for(lambda: not requests.get(f"{program.url}/inbox", timeout=30).json()["files"])
 
 
 def test_the_overview_tells_the_space_that_is_left(page: "Page") -> None:

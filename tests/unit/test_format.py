@@ -14,6 +14,7 @@ from runner.gateway.page.format import (
     size,
     when,
     with_code,
+    with_inbox_link,
 )
 
 NOW = datetime.fromisoformat("2026-11-25T12:00:00+00:00")
@@ -102,3 +103,11 @@ def test_what_stands_in_backticks_is_code_and_nothing_is_markup() -> None:
     """A message quotes what a notebook says; one tick alone stays what it is."""
     assert with_code("`a<b>` is <no> tag") == "<code>a&lt;b&gt;</code> is &lt;no&gt; tag"
     assert with_code("it's `odd <") == "it&#39;s `odd &lt;"
+
+
+def test_a_note_on_the_inbox_leads_to_its_page() -> None:
+    """A file's name stays what it is, whatever it looks like."""
+    link = '<a href="/ui/inbox">the Inbox page</a>'
+    note = "left alone in the inbox: '<b>`runner inbox`'; `runner inbox` says what to do"
+    assert with_inbox_link(note).endswith(f"&lt;b&gt;`runner inbox`&#39;; {link} says what to do")
+    assert with_inbox_link("no <room>") == "no &lt;room&gt;"

@@ -87,6 +87,14 @@ def with_code(text: str) -> Markup:
     return Markup("").join(pieces)
 
 
+def with_inbox_link(note: str) -> Markup:
+    """Show health's note with a link to the inbox's page, in place of the command at its end."""
+    before, command, after = note.rpartition("`runner inbox`")
+    if not command:
+        return escape(note)
+    return Markup('{}<a href="/ui/inbox">the Inbox page</a>{}').format(before, after)
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Write `1 run`, `2 runs`, `1,200 runs`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -67,6 +67,7 @@ def _environment() -> Environment:
         "when": words.when,
         "size": words.size,
         "with_code": words.with_code,
+        "with_inbox_link": words.with_inbox_link,
         "word": words.status_word,
         "plural": words.plural,
         "shown_name": shown_name,
