@@ -132,7 +132,7 @@ def hour(after: int, status: Status, jobs: int, seconds: float = 0.0) -> Hour:
     return Hour(f"{FIRST + timedelta(hours=after):%Y-%m-%dT%H}", status, jobs, seconds)
 
 
-def test_the_day_counts_runs_and_failures_by_the_hour() -> None:
+def test_the_day_counts_jobs_and_failures_by_the_hour() -> None:
     """What still runs counts when it is over; what is older is left out."""
     day = day_of(
         [
@@ -146,14 +146,16 @@ def test_the_day_counts_runs_and_failures_by_the_hour() -> None:
         ],
         FIRST,
     )
-    assert (day.runs, day.bad, day.other, day.top) == (15, 1, 5, 10)
+    assert (day.jobs, day.bad, day.other, day.top) == (20, 1, 5, 10)
     assert day.mean == pytest.approx(8 / 15)
     heights = [(bar.x, bar.good, bar.bad, bar.other) for bar in day.bars]
     assert heights == [(0, 100, 0, 0), (HOURS - 2, 0, 0, 30), (HOURS - 1, 40, 10, 20)]
     label = "04:00 UTC: 4 succeeded, 1 failed, 2 cancelled or rejected"
     assert day.bars[-1].label == label
-    assert "15 runs, 1 failed, 0.53 s each" in day.text
-    assert "5 cancelled or rejected" in day.text
+    assert day.text == (
+        "In the last 24 hours 20 jobs ended: 1 failed, 5 cancelled or rejected; "
+        "the others and the failed took 0.53 s on average."
+    )
 
 
 def test_one_failure_among_thousands_is_seen() -> None:

@@ -87,11 +87,13 @@ class Day:
 
     bars: tuple[Bar, ...]
     text: str
-    runs: int
+    jobs: int
+    """All that ended: those that succeeded, failed, were cancelled, or were refused."""
     bad: int
     other: int
     """Cancelled and refused jobs: they did not fail."""
     mean: float | None
+    """Seconds of a run that went to its end."""
     top: int
     """Jobs of the fullest hour: the height of the picture."""
     is_cut: bool
@@ -255,11 +257,11 @@ def day_of(hours: Iterable[Hour], first: datetime) -> Day:
         if good[place] or bad[place] or other[place]
     )
     mean = seconds / ran if ran else None
-    text = f"In the last 24 hours {plural(ran, 'run')}, {sum(bad)} failed"
-    text += f", {duration(mean)} each on average" if mean is not None else ""
-    text += f"; {sum(other)} cancelled or rejected." if any(other) else "."
-    is_cut = ran + sum(other) >= DAY_JOBS
-    return Day(bars, text, ran, sum(bad), sum(other), mean, top, is_cut)
+    jobs = ran + sum(other)
+    text = f"In the last 24 hours {plural(jobs, 'job')} ended: {sum(bad)} failed"
+    text += f", {sum(other)} cancelled or rejected" if any(other) else ""
+    text += f"; the others and the failed took {duration(mean)} on average." if ran else "."
+    return Day(bars, text, jobs, sum(bad), sum(other), mean, top, is_cut=jobs >= DAY_JOBS)
 
 
 def _high(count: int, top: int) -> int:
