@@ -401,6 +401,23 @@ def test_the_overview_moves_by_itself(page: "Page", program: Program) -> None:
     assert "moving: Succeeded" in page.locator("#say").inner_text()
 
 
+@pytest.mark.parametrize("path", ["/", "/?name=no-such"])
+def test_the_day_moves_with_every_job_that_finishes(
+    page: "Page", program: Program, path: str
+) -> None:
+    """Beside any list, also one that leaves that job out."""
+    run(program, notebook=notebook("1"), name="day")
+    page.goto(path)
+    for _ in range(2):
+        before = page.locator('[data-part="day"] dd').first.inner_text()
+        run(program, notebook=notebook("import time; time.sleep(1.5)"), name="day")
+        page.wait_for_function(
+            """before => document.querySelector('[data-part="day"] dd').innerText !== before""",
+            arg=before,
+            timeout=20_000,
+        )
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_workers_of_a_cluster_are_shown_as_they_change(
     browser: "Browser", make_program: Callable[..., Program], scheme: str, width: int

@@ -4,7 +4,7 @@ Costs a look a second at most, and less if looks are slow. Decides nothing about
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -18,6 +18,8 @@ LOOK_SECONDS = 1.0
 REST = 20
 """A stream pauses this many times as long as its look took: so a slow ledger gets rest."""
 DAY_SECONDS = 30.0
+"""The day is looked at this often though nothing has finished: its hours move on."""
+PARTS = frozenset({"health", "now", "workers", "jobs", "day"})
 
 
 class Live:
@@ -27,14 +29,16 @@ class Live:
         self._overview = overview
         self._arrivals = arrivals
 
-    def parts(self, look: OverviewSnapshot, question: Question) -> dict[str, str]:
-        """Render the parts of the overview that change."""
+    def parts(
+        self, look: OverviewSnapshot, question: Question, wanted: Set[str] = PARTS
+    ) -> dict[str, str]:
+        """Render the parts of the overview that change, or some of them."""
         now = datetime.now(UTC)
-        return {
-            "health": render.fragment("_health.html", look=look),
-            "now": render.fragment("_now.html", now=look.now, at=now),
-            "workers": render.fragment("_workers.html", cluster=look.cluster),
-            "jobs": render.fragment(
+        ways: dict[str, Callable[[], str]] = {
+            "health": lambda: render.fragment("_health.html", look=look),
+            "now": lambda: render.fragment("_now.html", now=look.now, at=now),
+            "workers": lambda: render.fragment("_workers.html", cluster=look.cluster),
+            "jobs": lambda: render.fragment(
                 "_jobs.html",
                 jobs=look.jobs,
                 at=now,
@@ -44,8 +48,9 @@ class Live:
                 older=query(question, look.jobs.before),
                 newest=query(question, None),
             ),
-            "day": render.fragment("_day.html", day=self._overview.day(now)),
+            "day": lambda: render.fragment("_day.html", day=self._overview.day(now)),
         }
+        return {name: way() for name, way in ways.items() if name in wanted}
 
     def news(
         self, question: Question, has_left: Callable[[], bool]
@@ -57,12 +62,11 @@ class Live:
             while not self._arrivals.is_closed and not has_left():
                 began = time.monotonic()
                 look = self._overview.look(question)
-                parts = self.parts(look, question) if look != seen else {}
-                if seen is not None and began - day_at < DAY_SECONDS:
-                    parts.pop("day", None)
-                elif parts:
+                changed = _changed(seen, look)
+                if "day" in changed or began - day_at >= DAY_SECONDS:
+                    changed.add("day")
                     day_at = began
-                yield [(name, parts[name]) for name in _changed(seen, look) & set(parts)]
+                yield list(self.parts(look, question, changed).items())
                 seen = look
                 time.sleep(min(REST * (time.monotonic() - began), LOOK_SECONDS))
                 next_look(LOOK_SECONDS)
@@ -85,10 +89,15 @@ def _said(health: Health) -> tuple[object, ...]:
     return health.reasons, health.notes, health.warm
 
 
+def _open(look: OverviewSnapshot) -> set[str]:
+    """Return the jobs that run or wait: a list of some jobs may leave out one that finishes."""
+    return {one.job_id for one in look.now.running} | {one.job_id for one in look.now.queued}
+
+
 def _changed(seen: OverviewSnapshot | None, look: OverviewSnapshot) -> set[str]:
     """Return the parts of the overview that changed."""
     if seen is None:
-        return {"health", "now", "workers", "jobs", "day"}
+        return set(PARTS)
     changed = set()
     if (_said(seen.health), seen.space) != (_said(look.health), look.space):
         changed.add("health")
@@ -97,5 +106,7 @@ def _changed(seen: OverviewSnapshot | None, look: OverviewSnapshot) -> set[str]:
     if seen.now != look.now:
         changed.add("now")
     if (seen.jobs, seen.trouble) != (look.jobs, look.trouble):
-        changed |= {"jobs", "day"}
+        changed.add("jobs")
+    if "jobs" in changed or _open(seen) - _open(look):
+        changed.add("day")
     return changed
