@@ -4,6 +4,7 @@ Speaks HTTP only; it needs no folder, and imports nothing of the runner but its 
 """
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Mapping
@@ -94,7 +95,7 @@ class Client:
         try:
             return self.result(self.submit(notebook, **parameters))
         except (JobFailed, RequestRefused) as error:
-            if isinstance(notebook, str) and _is_unknown(error) and Path(notebook).is_file():
+            if isinstance(notebook, str) and _is_unknown(error) and _is_here_too(notebook):
                 error.add_note(
                     f"{notebook!r} was looked for in the gateway's library. To send the file of "
                     f"this folder: run(Path({notebook!r}))"
@@ -164,23 +165,29 @@ class Client:
                 )
             except (requests.ConnectionError, requests.Timeout) as error:
                 if time.monotonic() > deadline:
-                    raise self._unreachable() from error
+                    raise self._unreachable(error) from error
             else:
                 if answer.status_code not in (429, 502, 503) or time.monotonic() > deadline:
                     return _content(answer)
             time.sleep(pause)
             pause = min(pause * 2, LAST_AGAIN_SECONDS)
 
-    def _unreachable(self) -> GatewayUnreachable:
+    def _unreachable(self, error: Exception) -> GatewayUnreachable:
         return GatewayUnreachable(
-            f"no gateway answered at {self.url} for {self.give_up_seconds:g} s; is it running "
-            "(`runner serve`, with gateway.enabled), and is this its address: Client(url)?"
+            f"no gateway answered at {self.url} for {self.give_up_seconds:g} s "
+            f"({type(error).__name__}); is it running (`runner serve`, with "
+            "gateway.enabled), and is this its address: Client(url)?"
         )
 
 
 def _is_file_here(notebook: str | Path) -> bool:
     """Return whether it names a file here; no path in a library is absolute."""
     return isinstance(notebook, Path) or Path(notebook).is_absolute()
+
+
+def _is_here_too(notebook: str) -> bool:
+    """Return whether a path of the library exists here as well; a text may be no path at all."""
+    return not _is_file_here(notebook) and os.path.isfile(notebook)  # noqa: PTH113 - never raises
 
 
 def _is_unknown(error: JobFailed | RequestRefused) -> bool:

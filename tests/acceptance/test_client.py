@@ -67,9 +67,15 @@ def test_a_file_here_is_not_taken_for_one_of_the_library(
     with pytest.raises((JobFailed, RequestRefused)) as failed:
         client.run("here.ipynb")
     assert "run(Path('here.ipynb'))" in failed.value.__notes__[0]
-    with pytest.raises((JobFailed, RequestRefused)) as failed:
-        client.run("nowhere.ipynb")
-    assert not hasattr(failed.value, "__notes__")
+    wrong = client.having(retries=99)
+    for sender, path in (
+        (client, "nowhere.ipynb"),
+        (client, json.dumps(notebook("x" * 5000))),
+        (wrong, str(program.root / "here.ipynb")),
+    ):
+        with pytest.raises((JobFailed, RequestRefused)) as failed:
+            sender.run(path)
+        assert not hasattr(failed.value, "__notes__")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.ipynb"):
         client.run(str(program.root / "nowhere.ipynb"))
 
@@ -80,7 +86,7 @@ def test_without_a_gateway_the_client_says_where_it_looked() -> None:
     with pytest.raises(requests.ConnectionError) as failed:
         Client(url, give_up_seconds=0).run("daily.ipynb")
     assert isinstance(failed.value, GatewayUnreachable)
-    assert f"no gateway answered at {url} for 0 s" in str(failed.value)
+    assert f"no gateway answered at {url} for 0 s (ConnectionError)" in str(failed.value)
     assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
 
 
