@@ -511,6 +511,18 @@ def test_what_never_was_a_notebook_is_offered_as_it_was_dropped(
     assert page.get_by_text("Run again").count() == 0
 
 
+def test_a_refused_request_is_read_on_its_page(page: "Page", program: Program) -> None:
+    """As it was dropped, and escaped; without a notebook nothing is offered to run."""
+    (program.inbox / "typing.yaml").write_text("notebook: sales.ipynb\nparamters: <b>x</b>\n")
+    wait_for(lambda: (program.outbox / "typing.error.json").exists())
+    page.goto("/?name=typing")
+    page.get_by_role("link", name="typing", exact=True).first.click()
+    page.get_by_role("heading", name="Dropped file").wait_for()
+    assert "paramters: <b>x</b>" in page.locator("pre").inner_text()
+    assert page.get_by_text("Run again").count() == 0
+    assert page.get_by_text("Change and run").count() == 0
+
+
 FORMULAS = {
     **notebook(code("1 + 1", "results")),
     "cells": [

@@ -120,7 +120,8 @@ def test_a_request_that_was_wrong_is_not_shown_as_a_notebook(
     refused = replace(JOB, status=Status.REJECTED, error_type=ErrorType.INVALID_REQUEST)
     sight = sight_of(refused, REPORT, {}, dropped)
     assert (sight.has_notebook, sight.has_bytes) == (is_notebook, not is_notebook)
-    assert sight.can_run_again
+    assert sight.can_run_again == (is_notebook or dropped is None)
+    assert sight.dropped_text == ("" if is_notebook else (dropped or b"").decode())
 
 
 # The last 24 hours

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from runner.contract.names import is_made_name, shown_name
 from runner.contract.outcome import ErrorType, Status, cells_in_words
 from runner.contract.request import Kind, kind_of
+from runner.contract.text.plain_text import visible
 from runner.contract.text.strict_json import StrictJsonError, loads
 from runner.gateway.page.format import duration
 from runner.gateway.page.result_views import Shown, json_text, shown
@@ -20,6 +21,8 @@ from runner.state.jobs import Job, Place, State, seconds_between
 _LINE = re.compile(r"^Cell In\[\d{1,9}\], line (\d{1,9})", re.MULTILINE)
 NEVER_NOTEBOOKS = frozenset({ErrorType.INVALID_NOTEBOOK, ErrorType.NOTEBOOK_TOO_LARGE})
 """Errors of inputs that are no notebook: nothing to render, nothing to run again."""
+SMALL_BYTES = 100_000
+DROPPED_CHARS = 4_000
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
@@ -87,6 +90,8 @@ class JobView:
     has_notebook: bool = False
     has_bytes: bool = False
     """Whether the dropped bytes are published as they came, because they are no notebook."""
+    dropped_text: str = ""
+    """The beginning of what was dropped, where it is no notebook and text."""
     has_run: bool = False
     is_pruned: bool = False
     can_run_again: bool = False
@@ -173,10 +178,24 @@ def sight_of(
         has_report=report is not None,
         has_notebook=bool(content.get("output_nb")) and is_paper,
         has_bytes=bool(content.get("output_nb")) and not is_paper,
+        dropped_text="" if is_paper else _small_text(dropped or b""),
         has_run=job.started_at is not None and job.status is not Status.REJECTED,
         is_pruned=report is None and job.state is State.CLOSED,
-        can_run_again=asked is not None and job.place is not Place.PRUNED and not was_none,
+        can_run_again=asked is not None
+        and job.place is not Place.PRUNED
+        and (is_paper or (dropped is None and not was_none)),
     )
+
+
+def _small_text(dropped: bytes) -> str:
+    """Return the beginning of small text to be read on the page; empty for anything else."""
+    if len(dropped) > SMALL_BYTES or b"\0" in dropped:
+        return ""
+    try:
+        text = visible(dropped.decode().replace("\r\n", "\n"))
+    except UnicodeDecodeError:
+        return ""
+    return text if len(text) <= DROPPED_CHARS else f"{text[:DROPPED_CHARS]}…"
 
 
 def _no_paper(dropped: bytes | None) -> bool:
