@@ -2,7 +2,7 @@
 # make stack  set up and start all four: JupyterLab, runner, gateway, MCP server
 # make peers  the tests beside real Samba, JupyterLab, mounts and n8n, which it installs (2 GB, once)
 # make test   set up everything and run all tests, two at a time; TEST_PROCESSES=1 for one
-# make quick  the tests that start no kernel: unit, integration, the fault harness; two minutes
+# make quick  the tests that start no kernel: unit, integration, the fault harness; a few minutes
 # make check  lint, types and tests of the architecture
 # make setup-stack  .venv with the program and every extra: JupyterLab, MCP server, Dask
 # make setup  .venv with the program, every extra and the development tools
