@@ -30,7 +30,7 @@ from speed import TINY, by_drop, cpu_of_tree, drop, notebook, own_cpu
 
 from runner import __version__
 from runner.contract.outcome import CellCount, Outcome, Status
-from runner.execution.cluster.messages import Delivery, Parcel, Terms, collect_files, pack
+from runner.execution.cluster.messages import Delivery, Luggage, Parcel, Terms, collect_files, pack
 from runner.execution.order import Order
 from runner.state import pulse
 from runner.state.jobs import Acceptance, Seal, State
@@ -167,7 +167,7 @@ def clustered(workers: int, slots: int, **settings: Any) -> Iterator[Parts]:
         place.mkdir()
         with cluster(place) as made:
             for _ in range(workers):
-                made.add_worker(slots=slots)
+                made.add_worker(slots=slots, nanny=True)
             execution = {"executor": "dask", "dask": {"address": made.address}}
             with program(root, "serve", kernels=BARE, execution=execution, **settings) as running:
                 until_ready(running, workers * slots)
@@ -476,7 +476,7 @@ def _pickled(kind: Kind, running: Running) -> tuple[int, int]:
         library = running.root / "notebooks" / f"with{kind.folder_mb}"
         folder, source = pack(library, 50 * MEGABYTE)[0], (library / "run.ipynb").read_bytes()
     order = Order(job_id="0" * 32, name="n", timeout_seconds=300, output_folder="/" + "o" * 60)
-    parcel = Parcel("0" * 16, "0" * 32, Terms(), order, source, folder, caps, 30)
+    parcel = Parcel("0" * 16, "0" * 32, Terms(), order, source, Luggage(folder), caps, 30)
     result = max((running.root / "outbox").glob("*.result.json"), key=lambda p: p.stat().st_mtime)
     name = result.name.removesuffix(".result.json")
     executed = result.with_name(f"{name}.ipynb").read_bytes()

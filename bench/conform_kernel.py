@@ -51,6 +51,9 @@ def run_suite(checkout: Path, options: Sequence[str], *, forked: bool) -> Verdic
                 "-q",
                 "-p",
                 "no:cacheprovider",
+                # Of ours, and half of pytest's start.
+                "-p",
+                "no:schemathesis",
                 "--override-ini=addopts=",
                 "--override-ini=filterwarnings=",
             ),

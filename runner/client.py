@@ -25,16 +25,22 @@ LAST_AGAIN_SECONDS = 10.0
 class JobFailed(Exception):
     """A job ended without success; `report` is its error as it was published."""
 
+    hint = ""
+    """What may have been meant, for the message."""
+
     def __init__(self, report: ErrorResult) -> None:
         super().__init__(report)
         self.report = report
 
     def __str__(self) -> str:
-        return f"{self.report.error_type}: {self.report.message}"
+        return f"{self.report.error_type}: {self.report.message}{self.hint}"
 
 
 class RequestRefused(Exception):
     """The gateway made no job of a request: `status, error_type, message`."""
+
+    hint = ""
+    """What may have been meant, for the message."""
 
     def __init__(self, status: int, error_type: str, message: str) -> None:
         super().__init__(status, error_type, message)
@@ -43,7 +49,7 @@ class RequestRefused(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        return f"{self.error_type} ({self.status}): {self.message}"
+        return f"{self.error_type} ({self.status}): {self.message}{self.hint}"
 
 
 class GatewayUnreachable(requests.ConnectionError, requests.Timeout):
@@ -52,13 +58,17 @@ class GatewayUnreachable(requests.ConnectionError, requests.Timeout):
 
 @dataclass(frozen=True)
 class Client:
-    """One gateway. `options` are the keys of a request beside `notebook` and `parameters`."""
+    """One gateway. `options` are the keys of a request beside `notebook` and `parameters`.
+
+    `files` go along with each request.
+    """
 
     url: str = "http://127.0.0.1:5005"
     token: str | None = None
     options: Mapping[str, Any] | None = None
     give_up_seconds: float = 60.0
     """How long to try a gateway that cannot be reached."""
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the address before it is used.
@@ -75,9 +85,14 @@ class Client:
     def having(self, **options: Any) -> "Client":
         """Return the same gateway with other options.
 
-        They are `timeout_seconds`, `kernel`, `retries`, `resources`, and `name`.
+        They are `timeout_seconds`, `kernel`, `retries`, `resources`, `name`, and those that say
+        when it starts: `not_before`, `start_within_seconds`, `priority`, `group`, `retry`.
         """
         return replace(self, options={**(self.options or {}), **options})
+
+    def with_files(self, *files: str | Path) -> "Client":
+        """Return the same gateway; these files go along, and the notebook finds them beside it."""
+        return replace(self, files=(*self.files, *map(Path, files)))
 
     def run(self, notebook: str | Path | Mapping[str, Any], /, **parameters: Any) -> Result:
         """Run a notebook and wait for its result.
@@ -90,14 +105,15 @@ class Client:
             JobFailed: it ran, or was refused by the runner.
             RequestRefused: the gateway refused it.
             GatewayUnreachable: no gateway for `give_up_seconds`; a `requests.ConnectionError`.
-            OSError, ValueError: the file cannot be read, or is no JSON.
+            OSError: the file cannot be read.
+            ValueError: the file is no JSON, or JSON cannot express a parameter.
         """
         try:
             return self.result(self.submit(notebook, **parameters))
         except (JobFailed, RequestRefused) as error:
             if isinstance(notebook, str) and _is_unknown(error) and _is_here_too(notebook):
-                error.add_note(
-                    f"{notebook!r} was looked for in the gateway's library. To send the file of "
+                error.hint = (
+                    f" {notebook!r} was looked for in the gateway's library. To send the file of "
                     f"this folder: run(Path({notebook!r}))"
                 )
             raise
@@ -111,11 +127,16 @@ class Client:
         content: Any = notebook
         if isinstance(notebook, str | Path) and _is_file_here(notebook):
             content = json.loads(Path(notebook).read_bytes())
+        _check_values({**(self.options or {}), **parameters})
         body = {**(self.options or {}), "notebook": content}
         if parameters:
             body["parameters"] = parameters
         key = {"Idempotency-Key": uuid.uuid4().hex}
-        answer = self._ask("POST", "/run?wait=0", headers=key, json=body)
+        form: dict[str, Any] = {"json": body}
+        if self.files:
+            sent = [("file", (path.name, path.read_bytes())) for path in self.files]
+            form = {"data": {"request": json.dumps(body)}, "files": sent}
+        answer = self._ask("POST", "/run?wait=0", headers=key, **form)
         return str(answer["job_id"])
 
     def result(self, job_id: str) -> Result:
@@ -178,6 +199,22 @@ class Client:
             f"({type(error).__name__}); is it running (`runner serve`, with "
             "gateway.enabled), and is this its address: Client(url)?"
         )
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Check that JSON can carry each value.
+
+    Raises:
+        ValueError: naming the first that it cannot.
+    """
+    for name, value in values.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"JSON cannot express `{name}`, which is {repr(value)[:80]} ({error}); send None, "
+                "a text, a plain number, or lists and mappings of them"
+            ) from error
 
 
 def _is_file_here(notebook: str | Path) -> bool:

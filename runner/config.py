@@ -8,7 +8,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -19,15 +19,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
 
-from runner.contract.rules import Rules
+from runner.contract.rules import BundleLimits, Rules
 from runner.contract.text.strict_yaml import StrictYamlError
 from runner.contract.text.strict_yaml import loads as load_yaml
 
@@ -70,7 +63,7 @@ class ConfigError(Exception):
 class Section(BaseModel):
     """A part of the settings; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Limits(Section):
@@ -86,6 +79,8 @@ class Limits(Section):
     use_cgroup: bool = True
     output_mb: float = Field(50, gt=0)
     results_mb: float = Field(20, gt=0)
+    inputs_mb: float = Field(200, ge=0)
+    inputs: int = Field(1000, ge=0)
     files_mb: float = Field(200, ge=0)
     files: int = Field(1000, ge=0)
     queue: int = Field(200_000, gt=0)
@@ -213,6 +208,10 @@ class Gateway(Listening):
     max_waiting: int = Field(250, gt=0, le=2000)
 
 
+LAB_PORT = 8888
+"""Port of JupyterLab."""
+
+
 class Mcp(Listening):
     """The tools for agents, and the JupyterLab whose notebooks they edit."""
 
@@ -220,7 +219,7 @@ class Mcp(Listening):
     allowed_hosts: tuple[str, ...] = ("host.docker.internal", "jupyter-mcp-server", "mcp")
     wait_seconds: float = Field(50, ge=0, le=3600)
     cell_seconds: float = Field(3600, gt=0, le=86_400)
-    room_url: str = Field("http://localhost:8888", pattern=r"^https?://")
+    room_url: str = Field(f"http://127.0.0.1:{LAB_PORT}", pattern=r"^https?://")
     room_token: SecretStr | None = None
     room_id: str = Field("notebook.ipynb", min_length=1)
     runtime_url: str | None = Field(None, pattern=r"^https?://")
@@ -241,31 +240,32 @@ class Mcp(Listening):
 class Jupyter(Listening):
     """JupyterLab, where `runner lab` starts it."""
 
-    port: int = Field(8888, gt=0, le=65535)
+    port: int = Field(LAB_PORT, gt=0, le=65535)
     folder: Path | None = None
     trust_results: bool = True
+
+
+def reached(host: str) -> str:
+    """Return where a server that listens on `host` is reached from this machine, for an address."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - nothing listens here
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 def _plain(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """All settings. Folders are absolute once loaded."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        case_sensitive=False,
-        nested_model_default_partial_update=True,
-    )
 
     inbox: Path = Path("inbox")
     outbox: Path = Path("outbox")
     notebooks: Path = Path("notebooks")
     state: Path = Path("state")
+    schedules: Path | None = None
+    rules: Path | None = None
+    hooks: Path | None = None
     limits: Limits = Limits()
     kernels: Kernels = Kernels()
     execution: Execution = Execution()
@@ -275,30 +275,62 @@ class Settings(BaseSettings):
     gateway: Gateway = Gateway()
     mcp: Mcp = Mcp()
     jupyter: Jupyter = Jupyter()
+    groups: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     journal: bool = False
     shutdown_seconds: float = Field(30, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tools_use_this_lab(cls, given: Any) -> Any:
+        """Let agents' tools look for JupyterLab where these settings have it, unless told where."""
+        if not isinstance(given, dict):
+            return given
+        mcp, lab = given.get("mcp") or {}, given.get("jupyter") or {}
+        if not isinstance(mcp, dict) or not isinstance(lab, dict) or mcp.get("room_url"):
+            return given
+        host, port = lab.get("host") or "127.0.0.1", lab.get("port") or LAB_PORT
+        return {**given, "mcp": {**mcp, "room_url": f"http://{reached(str(host))}:{port}"}}
+
+    @property
+    def schedules_folder(self) -> Path:
+        """The folder with the files of schedules: in the library, unless it is set."""
+        return self.schedules or self.notebooks / "schedules"
+
+    @property
+    def rules_folder(self) -> Path:
+        """The folder with the files of rules: in the library, unless it is set."""
+        return self.rules or self.notebooks / "rules"
+
+    @property
+    def hooks_folder(self) -> Path:
+        """The folder with the files of web hooks: in the library, unless it is set."""
+        return self.hooks or self.notebooks / "hooks"
+
+    @property
+    def bundle_limits(self) -> BundleLimits:
+        """How much may come with one request."""
+        limits = self.limits
+        return BundleLimits(
+            bytes=int(limits.inputs_mb * MEGABYTE),
+            files=limits.inputs,
+            notebook_bytes=int(limits.notebook_mb * MEGABYTE),
+        )
 
     @property
     def followers(self) -> tuple[str, ...]:
         """Names of the followers that the settings ask for."""
         return ("journal",) if self.journal else ()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
-
     @property
-    def rules(self) -> Rules:
+    def request_rules(self) -> Rules:
         """The rules for requests."""
         limits = self.limits
-        return Rules(limits.max_run_seconds, limits.memory_mb, self.execution.is_cluster)
+        return Rules(
+            limits.max_run_seconds,
+            limits.memory_mb,
+            self.execution.is_cluster,
+            frozenset(self.groups),
+        )
 
     @property
     def concurrency(self) -> int:
@@ -353,6 +385,9 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
     if settings.jupyter.folder is not None:
         folder = _place(base, settings.jupyter.folder)
         servers["jupyter"] = servers["jupyter"].model_copy(update={"folder": folder})
+    for name in ("schedules", "hooks"):
+        if (folder := getattr(settings, name)) is not None:
+            folders[name] = _place(base, folder)
     settings = settings.model_copy(update={**folders, **servers})
     _check_names_apart(settings)
     return settings
@@ -521,21 +556,35 @@ def _without_nulls(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, Any]:
-    for name in os.environ:
-        section = name.upper().removeprefix(ENV_PREFIX).partition("__")[0].lower()
-        if name.upper().startswith(ENV_PREFIX) and section not in Settings.model_fields:
-            raise ConfigError(f"unknown setting `{name}` in the environment")
     short: dict[str, Any] = {}
     for name, section, key in SHORT_NAMES:
         if os.environ.get(name):
             short.setdefault(section, {})[key] = os.environ[name]
+    ours = [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]
+    for name in ours:
+        section = name.upper().removeprefix(ENV_PREFIX).partition("__")[0].lower()
+        if section not in Settings.model_fields:
+            raise ConfigError(f"unknown setting `{name}` in the environment")
+    return _merge(short, _by_long_names()) if ours else short
+
+
+def _by_long_names() -> dict[str, Any]:
+    # It takes a quarter of a short command's time, and most environments have no such name.
+    from pydantic_settings import EnvSettingsSource, SettingsError
+
     try:
-        return _merge(short, EnvSettingsSource(Settings)())
+        source = EnvSettingsSource(
+            Settings,  # type: ignore[arg-type]  # only its fields are looked at
+            case_sensitive=False,
+            env_prefix=ENV_PREFIX,
+            env_nested_delimiter="__",
+        )
+        return source()
     except SettingsError as error:
         raise ConfigError(_no_json(error)) from error
 
 
-def _no_json(error: SettingsError) -> str:
+def _no_json(error: Exception) -> str:
     """Name the variable that holds no list or mapping; the error itself names only its section."""
     text = getattr(error.__cause__, "doc", None)
     named = (

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from runner.config import DEFAULT_TOKEN, ConfigError, Mcp, Settings, load
+from runner.config import DEFAULT_TOKEN, ConfigError, load, reached
 from runner.state.locks import holder_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,8 +37,6 @@ def main() -> int:
     stack = sys.argv[1] == "stack"
     os.chdir(ROOT)
     commands = dict(_procfile()) if stack else {RUNNER: "runner serve"}
-    if stack:
-        os.environ.update(_of_all())
     running = Running(commands)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, running.stop)
@@ -47,21 +45,6 @@ def main() -> int:
     waited = threading.Thread(target=_say_where, args=(running, stack), daemon=True)
     waited.start()
     return running.attend()
-
-
-def _of_all() -> dict[str, str]:
-    """What one of the processes has to know of another; the runner itself tells a wrong setting."""
-    try:
-        return room_of(load())
-    except ConfigError:
-        return {}
-
-
-def room_of(settings: Settings) -> dict[str, str]:
-    """Where the MCP server finds our JupyterLab, unless the settings say where."""
-    if settings.mcp.room_url != Mcp().room_url:
-        return {}
-    return {"ROOM_URL": f"http://{_reached(settings.jupyter.host)}:{settings.jupyter.port}"}
 
 
 def _procfile() -> Iterator[tuple[str, str]]:
@@ -128,6 +111,8 @@ class Running:
                     continue
                 del self._processes[name]
                 if ended < 0 and name == RUNNER and not self.stops:
+                    what = f"{name} was ended by {signal.Signals(-ended).name}"
+                    self.write(f"{what}; it starts again, and runs what waits\n")
                     time.sleep(1)
                     self.start(name)
                 elif not self.stops:
@@ -173,10 +158,13 @@ def _end_with_us() -> None:
 
 def _say_where(running: Running, stack: bool) -> None:
     """Addresses, once they answer, so that they are the last lines."""
-    settings = load()
-    page = f"http://{_reached(settings.gateway.host)}:{settings.gateway.port}"
-    jupyter = f"http://{_reached(settings.jupyter.host)}:{settings.jupyter.port}"
-    mcp = f"http://{_reached(settings.mcp.host)}:{settings.mcp.port}"
+    try:
+        settings = load()
+    except ConfigError:  # the runner says so
+        return
+    page = f"http://{reached(settings.gateway.host)}:{settings.gateway.port}"
+    jupyter = f"http://{reached(settings.jupyter.host)}:{settings.jupyter.port}"
+    mcp = f"http://{reached(settings.mcp.host)}:{settings.mcp.port}"
     token = f"?token={DEFAULT_TOKEN}" if settings.jupyter.secret in (None, DEFAULT_TOKEN) else ""
     there = {"the page": page} if stack or settings.gateway.enabled else {}
     probes = page_probes = [f"{url}/healthz" for url in there.values()]
@@ -194,11 +182,6 @@ def _say_where(running: Running, stack: bool) -> None:
     lines = [f"  {what:23} {where}\n" for what, where in there.items()]
     rest = "" if stack else "; make stack has JupyterLab and the tools for agents"
     running.write(f"\n{''.join(lines)}\n  Ctrl-C ends it{rest}.\n\n")
-
-
-def _reached(host: str) -> str:
-    """Where a server that listens on `host` is reached from here."""
-    return "127.0.0.1" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
 
 
 def _answers(url: str, word: str) -> bool:

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import anyio
 import pytest
 
 from tests.conftest import Json, wait_for
+from tests.zygote import MCP_MODULES, Forked, forked
 
 if importlib.util.find_spec("mcp") is None:
     assert not os.environ.get("ALL_TESTS"), "mcp is not installed"
@@ -39,20 +39,19 @@ class Agents:
     root: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
-    process: "subprocess.Popen[bytes] | None" = None
+    process: "subprocess.Popen[bytes] | Forked | None" = None
     before: int = 0
 
     def start(self) -> "Agents":
         with (self.root / "mcp.log").open("ab") as log:
             self.before = log.tell()
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "runner", "mcp", "--port", "0", *self.arguments],
-                cwd=self.root,
-                env=environment(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = forked(
+            self.root,
+            environment(self.environment),
+            ("mcp", "--port", "0", *self.arguments),
+            self.root / "mcp.log",
+            MCP_MODULES,
+        )
         process = self.process
         wait_for(lambda: "MCP at" in self.log or process.poll() is not None, 60)
         assert process.poll() is None, self.log
@@ -104,7 +103,8 @@ async def connected(
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = httpx2.Timeout(30, read=300)
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=timeout) as http,
+        # To load certificates would take longer than most calls.
+        httpx2.AsyncClient(headers=headers, timeout=timeout, verify=False) as http,
         Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client,
     ):
         yield client

@@ -14,6 +14,13 @@ import psutil
 
 from tests.conftest import wait_for
 
+QUIET = {
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
+}
+"""As `runner worker` sets Dask: idle, it computes a third of what it would otherwise."""
+
 
 @dataclass(eq=False)
 class Daemon:
@@ -31,7 +38,12 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "SECRET_OF_THE_WORKER": "s3cret", "PASSED": "by the worker"},
+                env={
+                    **os.environ,
+                    **QUIET,
+                    "SECRET_OF_THE_WORKER": "s3cret",
+                    "PASSED": "by the worker",
+                },
             )
 
     def tree(self) -> list[psutil.Process]:
@@ -40,7 +52,9 @@ class Daemon:
         return [own, *own.children(recursive=True)]
 
     def worker(self) -> psutil.Process:
-        """The worker process below a nanny: the one that is not Python's own bookkeeper."""
+        """The worker's own process; below a nanny the one that is not Python's own bookkeeper."""
+        if "--no-nanny" in self.command:
+            return psutil.Process(self.process.pid)
 
         def find() -> psutil.Process | None:
             for child in psutil.Process(self.process.pid).children():
@@ -103,13 +117,17 @@ class Cluster:
 
         self._port = wait_for(port)
 
-    def add_worker(self, *options: str, slots: int = 2) -> Daemon:
-        """A plain `dask worker`, as somebody who knows Dask starts it."""
+    def add_worker(self, *options: str, slots: int = 2, nanny: bool = False) -> Daemon:
+        """A plain `dask worker`, as somebody who knows Dask starts it.
+
+        A nanny is a second process, which starts the worker's anew when it has died.
+        """
         number = next(self._numbers)
         place = self.folder / f"worker{number}"
         place.mkdir()
         command = ("-m", "distributed.cli.dask_worker", self.address, "--no-dashboard")
-        rest = ("--nthreads", str(slots), "--local-directory", str(place))
+        own = ("--nthreads", str(slots), "--local-directory", str(place))
+        rest = (*own, *(() if nanny else ("--no-nanny",)))
         log = self.folder / f"worker{number}.log"
         self.workers.append(Daemon([*command, *rest, *self.tls, *options], log))
         return self.workers[-1]

@@ -1,5 +1,6 @@
 """Fixtures for all tests: notebooks by a line, and the real program on folders of its own."""
 
+import gc
 import json
 import os
 import random
@@ -22,6 +23,7 @@ import pytest
 
 from runner.system.processes.process_tree import INSTANCE
 from tests.forked_command import COMMANDS, forked_command
+from tests.zygote import OF_PYTHON, Forked, forked
 
 # Also a busy one; and what failed once is kept as a test, not in a folder.
 hypothesis.settings.register_profile("any machine", deadline=None, database=None)
@@ -55,8 +57,11 @@ def notebook(*cells: str | Json, metadata: Json | None = None) -> Json:
     }
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 90) -> Any:
-    """What `what` gives once it is true; fails when it does not become so."""
+def wait_for(what: Callable[[], Any], seconds: float = 90, pause: float = 0.02) -> Any:
+    """What `what` gives once it is true; fails when it does not become so.
+
+    A longer `pause` is for looks that take long, at what stays true.
+    """
     deadline = time.monotonic() + seconds
     while True:
         found = what()
@@ -64,7 +69,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 90) -> Any:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"did not become true within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def free_port() -> int:
@@ -108,6 +113,9 @@ AS_INSTALLED: Json = {"kernels": {}}
 """Settings of a program that preloads what it does at home."""
 
 
+SERVE = ("-m", "runner", "serve", "-v")
+
+
 @dataclass
 class Program:
     """`runner serve` on the folders below `root`, as a user starts it.
@@ -119,7 +127,7 @@ class Program:
     root: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     prefix: Sequence[str] = ()
     """A command that starts another one, such as `setpriv`, before ours."""
     arguments: Sequence[str] = ()
@@ -146,7 +154,7 @@ class Program:
     def log(self) -> str:
         return (self.root / "serve.log").read_text()
 
-    def start(self, command: Sequence[str] = ("-m", "runner", "serve", "-v")) -> "Program":
+    def start(self, command: Sequence[str] = SERVE) -> "Program":
         before = self.launch(command)
         process = self.process
         assert process is not None
@@ -154,19 +162,33 @@ class Program:
         assert process.poll() is None, self.log
         return self
 
-    def launch(self, command: Sequence[str] = ("-m", "runner", "serve", "-v")) -> int:
-        """Start it without waiting until it is ready; gives where its log begins."""
+    def launch(self, command: Sequence[str] = SERVE) -> int:
+        """Start it without waiting until it is ready; gives where its log begins.
+
+        Only as it usually is, it has its imports already, see `tests/zygote.py`.
+        """
+        environment = {**os.environ, **self.environment}
         with (self.root / "serve.log").open("ab") as log:
             before = log.tell()
+            if self.may_be_forked and command == SERVE:
+                arguments = (*command[2:], *self.arguments)
+                self.process = forked(self.root, environment, arguments, Path(log.name))
+                return before
             self.process = subprocess.Popen(
                 [*self.prefix, self.python, *command, *self.arguments],
                 cwd=self.root,
-                env={**os.environ, **self.environment},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         return before
+
+    @property
+    def may_be_forked(self) -> bool:
+        """Whether it is the Python of the tests, and nothing else, that this program runs in."""
+        changed = any(name.startswith(OF_PYTHON) for name in self.environment)
+        return not (self.prefix or changed or self.python != sys.executable)
 
     def says(self, text: str) -> bool:
         return text in self.log
@@ -256,7 +278,7 @@ class Program:
         return str(row[0]) if row else None
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
+def end(process: "subprocess.Popen[bytes] | Forked") -> None:
     """Stop at once: the second signal does. Two that are pending together would count as one."""
     for patience in (2, 20):
         process.send_signal(signal.SIGTERM)
@@ -293,19 +315,32 @@ def _no_constant(name: str) -> None:
 
 MACHINE = ("tests/stack", "tests/peers/test_mounts.py", "tests/integration/test_watch.py")
 """Tests that use the machine as a whole: its engine, its mounts, its limits. First, one by one."""
+LONGEST = (
+    "tests/acceptance/test_cluster.py",
+    "tests/acceptance/test_page.py",
+    "tests/peers/test_mcp_jupyter.py",
+    "tests/acceptance/test_gateway.py",
+    "tests/integration/test_limits.py",
+)
+"""Files of two minutes and more. One that begins late is waited for in the end."""
+SINGLY = "tests/faults"
+"""Tests that share nothing, so that each goes to whatever process is free: they fill the end."""
 ROOMS = (
     *MACHINE,
+    *LONGEST,
     "tests/peers",
     "tests/acceptance",
-    "tests/faults",
     "tests/integration",
     "tests/unit",
+    SINGLY,
 )
 
 
 def _group(nodeid: str) -> str:
-    """What one process works off: a file, or all that uses the machine as a whole."""
-    return "machine" if nodeid.startswith(MACHINE) else nodeid.partition("::")[0]
+    """What one process works off: a file, all that uses the machine as a whole, or one test."""
+    if nodeid.startswith(MACHINE):
+        return "machine"
+    return nodeid if nodeid.startswith(SINGLY) else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -330,6 +365,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(
             key=lambda item: next(n for n, room in enumerate(rooms) if item.nodeid.startswith(room))
         )
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays until the end: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 Serving = Callable[..., Program]

@@ -18,7 +18,7 @@ from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
 from typing import NoReturn
 
-COMMANDS = ("cancel", "check", "health", "inbox", "jobs", "run", "show")
+COMMANDS = ("cancel", "check", "health", "inbox", "jobs", "run", "schedules", "show")
 """Those that may be forked: they do their work, and end."""
 MODULES = (
     "runner.cli.main",

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.conftest import Program, end, wait_for
 
 KEPT = ("config.yaml", "serve.log", "inbox", "outbox", "notebooks", "state")
-HELD = (".runner.lock",)
+HELD = (".runner.lock", "README.md")
 """What the program itself keeps in its folders."""
 
 REST_SECONDS = 10.0

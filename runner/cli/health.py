@@ -2,12 +2,11 @@
 
 import json
 import logging
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from runner.cli.console import hanging
 from runner.cli.options import Fault, with_settings
@@ -17,9 +16,13 @@ from runner.contract.text.plain_text import one_line
 from runner.system.files.disk import Disk
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from runner.cli.doctor import Finding
 
 HEALTH_SECONDS = 5.0
+START_AGAIN = "The runner reads its settings at the start: after a change of them, start it again."
+_SETTING = re.compile(r"`[a-z]+\.[a-z_.]+`")
 CHECK_WIDTH = len("environment")
 
 
@@ -48,6 +51,8 @@ def doctor(settings: Settings, as_json: bool) -> None:
 
     Ends with 0, or with 1 if something would not work.
     """
+    from rich.console import Console
+
     from runner.cli.doctor import Level, examine
 
     logging.getLogger("runner").addHandler(logging.NullHandler())
@@ -61,10 +66,14 @@ def doctor(settings: Settings, as_json: bool) -> None:
     if as_json:
         content = {"healthy": healthy, "findings": [asdict(finding) for finding in findings]}
         print_json(content)
+    elif any(_SETTING.search(finding.advice or "") for finding in findings):
+        console.print(START_AGAIN)
     raise click.exceptions.Exit(0 if healthy else 1)
 
 
-def _say(console: Console, finding: "Finding") -> None:
+def _say(console: "Console", finding: "Finding") -> None:
+    from rich.text import Text
+
     color = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.level]
     width = console.width if console.is_terminal else None
     before = f"{finding.level:8} {finding.check:{CHECK_WIDTH}} "

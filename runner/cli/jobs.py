@@ -5,39 +5,45 @@ import re
 import shutil
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from runner.cli.console import hanging
-from runner.cli.options import Fault, with_settings
+from runner.cli.console import Listing, hanging, summary, unfinished, without_files
+from runner.cli.options import Fault, NothingThere, with_settings
+from runner.cli.running import FACE, paths_of
 from runner.cli.terminal import errors, print_json, print_table, remark
 from runner.config import Settings
 from runner.contract.job_ids import JOB_ID
+from runner.contract.names import job_names, shown_name
 from runner.contract.outcome import Status
 from runner.contract.request import is_text
 from runner.contract.text.plain_text import one_line
 from runner.inbox import unclaimed as waiting
 from runner.jobs import submit
 from runner.jobs.look import look
+from runner.jobs.pausing import Pausing
 from runner.outbox.reader import OutboxReader
 from runner.outbox.report import row_of
-from runner.state.jobs import Job, JobFilter
+from runner.state.jobs import Job, JobFilter, State
 from runner.state.ledger_reader import LedgerReader
 from runner.state.locks import holder_of
+from runner.state.pauses import why_waiting
 from runner.system.files.disk import Disk
 
 MAX_JOBS = 1_000_000
-COLUMNS = ("job id", "name", "by", "status", "error", "accepted", "seconds")
+COLUMNS = ("job id", "name", "by", "status", "error", "accepted", "seconds", "notebook")
+ENDED = ("job id", "name", "by", "status", "accepted", "seconds", "notebook")
+MIXED = "name, notebook"
+NARROW = ("job id", MIXED, "by", "status", "accepted", "seconds")
+CUT = ("notebook", "name", MIXED, "by")
 LISTED = 20
 
 
-class NoSuchJob(Fault):
+class NoSuchJob(NothingThere):
     """No job has that name or id."""
-
-    exit_code = 1
 
     def __init__(self, what: str) -> None:
         is_short = re.fullmatch(r"[0-9a-f]{1,5}", what) is not None
@@ -73,35 +79,68 @@ def jobs(
     """List jobs, the newest first."""
     reader = _reader(settings)
     listed: Sequence[Job] = ()
+    which = JobFilter(status=Status(status) if status else None, pattern=name)
     if name is None or is_text(name):
-        which = JobFilter(status=Status(status) if status else None, pattern=name)
         most = MAX_JOBS if lists_all else LISTED if limit is None else limit
         listed = reader.jobs(which, limit=most)
+    paths = reader.notebooks_of(job.job_id for job in listed)
+    rows = [_row(job, paths.get(job.job_id)) for job in listed]
     if as_json:
-        for job in listed:
-            click.echo(json.dumps(_row(job)))
+        for row in rows:
+            click.echo(json.dumps(row))
+    elif rows:
+        print_table(*_listings(rows, f"{datetime.now(UTC):%Y-%m-%d}"))
     else:
-        _print_rows(listed)
+        remark("no jobs" if which == JobFilter() else "no jobs like that")
+    _say_if_nobody_works(settings, listed)
     if limit is None and len(listed) == LISTED and (count := reader.count(which)) > LISTED:
         remark(f"the newest {LISTED} of {count}; --limit N or --all for more")
 
 
-def _print_rows(listed: Sequence[Job]) -> None:
-    rows = []
-    for job in listed:
-        row = _row(job)
-        rows.append(
-            [
-                job.job_id[:8],
-                job.name,
-                job.submitted_by or "",
-                str(job.status),
-                str(job.error_type or ""),
-                job.accepted_at[:19].replace("T", " "),
-                "" if row["seconds"] is None else f"{row['seconds']:.1f}",
-            ]
-        )
-    print_table(COLUMNS, rows, cut=(1, 4, 2))
+def _say_if_nobody_works(settings: Settings, listed: Sequence[Job]) -> None:
+    """Say that open jobs wait for a start."""
+    if any(job.state is not State.CLOSED for job in listed) and holder_of(settings.inbox) is None:
+        remark("no runner works now; open jobs go on at the next start (`runner serve`)")
+
+
+def _listings(rows: Sequence[Mapping[str, Any]], today: str) -> list[Listing]:
+    """Write jobs as a table, and as narrower ones: with short times, without a column of errors,
+    and with one column of names and notebooks.
+
+    An error says the status as well, and its type is what a person looks up: it is never cut.
+    """
+    cells = [
+        {
+            "job id": row["job_id"][:8],
+            "name": row["name"],
+            "by": row["submitted_by"] or "",
+            "status": str(row["status"]),
+            "error": str(row["error_type"] or ""),
+            "accepted": row["accepted_at"][:19].replace("T", " "),
+            "seconds": "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            "notebook": row["notebook"] or "",
+        }
+        for row in rows
+    ]
+    short = [one | _shortened(one, today) for one in cells]
+    ended = [one | {"status": one["error"] or one["status"]} for one in short]
+    mixed = [one | {MIXED: _told_apart(one)} for one in ended]
+    tables = ((cells, COLUMNS), (short, COLUMNS), (ended, ENDED), (mixed, NARROW))
+    return [
+        Listing(names, [[row[name] for name in names] for row in some], CUT)
+        for some, names in tables
+    ]
+
+
+def _shortened(cells: Mapping[str, str], today: str) -> dict[str, str]:
+    """Write the time of a job of today, the day of any other, and no id twice."""
+    day, _, clock = cells["accepted"].partition(" ")
+    return {"accepted": clock if day == today else day, "name": shown_name(cells["name"])}
+
+
+def _told_apart(cells: Mapping[str, str]) -> str:
+    """Return a name that somebody chose, or else the notebook."""
+    return cells["notebook"] if cells["notebook"] and "…" in cells["name"] else cells["name"]
 
 
 @click.command()
@@ -114,11 +153,11 @@ def inbox(settings: Settings, as_json: bool) -> None:
     """
     known = waiting.read(settings.state)
     if holder_of(settings.inbox) is None:
-        errors.print(
+        errors().print(
             "no runner watches the inbox, so its files are not known; start `runner serve`"
         )
     elif known is None:
-        errors.print("the runner has not looked yet, or its state cannot be read")
+        errors().print("the runner has not looked yet, or its state cannot be read")
     files = known or waiting.WaitingList()
     if as_json:
         print_json(waiting.content_of(files))
@@ -134,28 +173,38 @@ def inbox(settings: Settings, as_json: bool) -> None:
                 "\t".join((path, since, str(one.reason), one_line(one.text), one_line(one.advice)))
             )
     if files.count > len(files.files):
-        errors.print(f"and {files.count - len(files.files)} more")
+        errors().print(f"and {files.count - len(files.files)} more")
     elif known is not None and not files.files:
-        errors.print("nothing stays in the inbox")
+        errors().print("nothing stays in the inbox")
 
 
 @click.command()
 @click.argument("what", metavar="NAME|JOB_ID")
+@click.option("--json", "as_json", is_flag=True, help="All of a result, in a terminal too.")
 @with_settings
-def show(settings: Settings, what: str) -> None:
+def show(settings: Settings, what: str, as_json: bool) -> None:
     """Print what is known of a job: its result, or how far it is."""
     outbox = OutboxReader(settings.outbox)
     job = _find(settings, what)
-    if job is not None:
-        seen = look(outbox, job.name, job.job_id)
-        content: dict[str, Any]
-        content = seen.report.content if seen.report is not None else seen.progress or _row(job)
+    seen = None if job is None else look(outbox, job.name, job.job_id)
+    report = outbox.current(what) if seen is None else seen.report
+    is_for_person = sys.stdout.isatty() and not as_json
+    if report is not None and is_for_person:
+        click.echo(summary(report.content, paths_of(report)))
+        return
+    if report is not None:
+        print_json(report.content)
+    elif job is None:
+        raise NoSuchJob(what)
     else:
-        report = outbox.current(what)
-        if report is None:
-            raise NoSuchJob(what)
-        content = report.content
-    print_json(content)
+        row, progress = _described(settings, job), seen and seen.progress
+        if not is_for_person:
+            print_json(progress or row)
+        elif job.state is State.CLOSED:
+            click.echo("\n".join(without_files(row)))
+        else:
+            click.echo("\n".join(unfinished(row, progress or {})))
+    _say_if_nobody_works(settings, [] if job is None else [job])
 
 
 @click.command()
@@ -167,12 +216,36 @@ def cancel(settings: Settings, what: str) -> None:
     if job is None:
         raise NoSuchJob(what)
     if job.status in (Status.QUEUED, Status.RUNNING):
-        submit.cancel(settings.inbox, job.name, job.job_id if what != job.name else None, Disk())
+        is_one = job.name not in (what, *job_names(what))
+        submit.cancel(settings.inbox, job.name, job.job_id if is_one else None, Disk())
         remark(f"asked to cancel {job.name}")
         if holder_of(settings.inbox) is None:
-            errors.print("no runner owns the inbox now; it takes effect when one starts")
+            errors().print("no runner owns the inbox now; it takes effect when one starts")
     else:
         remark(f"{job.name} is over already: {job.status}")
+
+
+@click.command()
+@click.argument("name", default="")
+@with_settings
+def pause(settings: Settings, name: str) -> None:
+    """Start no job of NAME, or none at all, until it is resumed.
+
+    NAME may be a pattern such as 'sales/*'. What runs goes on, and what comes waits.
+    """
+    remark(Pausing(settings.state).pause(name, FACE).in_words)
+
+
+@click.command()
+@click.argument("name", default="")
+@with_settings
+def resume(settings: Settings, name: str) -> None:
+    """Let paused jobs start again. NAME is what `runner pause` was given."""
+    pausing = Pausing(settings.state)
+    pausing.resume(name)
+    remark(f"jobs named {name!r} start again" if name else "jobs start again")
+    for left in pausing.all():
+        remark(f"still: {left.in_words}")
 
 
 def _reader(settings: Settings) -> LedgerReader:
@@ -186,7 +259,10 @@ def _reader(settings: Settings) -> LedgerReader:
 
 
 def _find(settings: Settings, what: str) -> Job | None:
-    """Find the job of an id, of the beginning of one, or the latest of a name."""
+    """Find the job of an id, of the beginning of one, or the latest of a name.
+
+    The name may be that of a dropped file, of which the job's is another where it was not safe.
+    """
     reader = _reader(settings)
     if not is_text(what):
         return None
@@ -194,9 +270,22 @@ def _find(settings: Settings, what: str) -> Job | None:
         return reader.job(what)
     job = reader.latest(what)
     if job is None and re.fullmatch(r"[0-9a-f]{6,31}", what):
-        return reader.by_prefix(what)
+        job = reader.by_prefix(what)
+    if job is None:
+        latest = (reader.latest(name) for name in job_names(what))
+        job = next((one for one in latest if one is not None), None)
     return job
 
 
-def _row(job: Job) -> dict[str, Any]:
-    return row_of(job, datetime.now(UTC))
+def _described(settings: Settings, job: Job) -> dict[str, Any]:
+    """Describe a job by the ledger: its row, its notebook, and for what it waits."""
+    reader = _reader(settings)
+    row = _row(job, reader.notebooks_of([job.job_id]).get(job.job_id))
+    if job.state is not State.QUEUED:
+        return row
+    older = reader.before_of_name(job)
+    return {**row, "waits_for": why_waiting(job, Pausing(settings.state).all(), older)}
+
+
+def _row(job: Job, notebook: str | None = None) -> dict[str, Any]:
+    return row_of(job, datetime.now(UTC), notebook)

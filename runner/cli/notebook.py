@@ -3,15 +3,17 @@
 import json
 import os
 import sys
+from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 from pydantic import TypeAdapter
 
 from runner.cli.options import with_request, with_settings
 from runner.cli.running import passing, print_report, run_job, temporary
-from runner.cli.terminal import complain, errors
+from runner.cli.terminal import complain, errors, remark
 from runner.config import MEGABYTE, Settings
 from runner.contract.names import job_name
 from runner.contract.notebook import parse
@@ -31,17 +33,31 @@ from runner.contract.request import (
 )
 from runner.contract.text.plain_text import visible, visible_json
 from runner.contract.text.strict_json import dumps
+from runner.inbox.bundles.uploads import checked as checked_uploads
+from runner.inbox.bundles.uploads import uploads_of
 from runner.inbox.ignore import objection_to_name
 from runner.inbox.library import probably_meant
 from runner.jobs import submit
+from runner.jobs.body import JobRequest
 from runner.state.locks import holder_of
 
+if TYPE_CHECKING:
+    from runner.jobs.refusals import Forecast
+
 STDIN = "-"
+SUFFIXES = (".yaml", ".yml")
 
 
 @click.command()
 @click.argument("notebook")
 @with_request
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A file or folder that goes along; may be given again.",
+)
 @click.option("--name", help="The job's name; the notebook's own by default.")
 @click.option("--keep", is_flag=True, help="Keep all of it in the folders of the settings.")
 @click.option("--json", "as_json", is_flag=True, help="All of the result, also in a terminal.")
@@ -50,6 +66,7 @@ def run(
     settings: Settings,
     notebook: str,
     request: dict[str, Any],
+    inputs: tuple[Path, ...],
     name: str | None,
     keep: bool,
     as_json: bool,
@@ -63,31 +80,36 @@ def run(
     that are gone afterwards. With --keep it uses the folders of the settings instead; a folder
     that an option names is used, and stays.
 
-    A notebook outside of the library runs in an empty folder of its own and does not see the files
-    beside it: give it absolute paths, or put both into the library.
+    A notebook outside of the library runs in a folder of its own and does not see the files beside
+    it. Name those that it needs by --input: they lie in that folder, under their own names.
 
     Exit codes: 0 succeeded, 1 the notebook failed, 2 wrong usage, 3 the request was refused,
-    4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble.
+    4 time ran out, 5 cancelled, 6 interrupted, 70 the runner itself is in trouble, 130 Ctrl-C
+    before there was a result.
     """
     job_id = submit.new_job_id()
     try:
         request["notebook"] = _notebook(notebook, settings)
         checked = read_request(request | {"id": job_id}, Form.JSON)
-        settings.rules.check(checked)
+        settings.request_rules.check(checked)
+        files = checked_uploads([*chain(*map(uploads_of, inputs))], settings.bundle_limits)
     except Refused as refused:
-        _refuse(refused.failure)
+        _refuse(refused.failure, as_json)
+    wanted = JobRequest(request | {"id": job_id}, name, job_id, files)
     job = job_name(name or _name_of(notebook))
     objection = objection_to_name(job, settings.intake.ignore)
     if objection is not None:
         message = f"the inbox leaves the name {job!r} alone: {objection}; choose another --name"
-        _refuse(Failure(error_type=ErrorType.INVALID_REQUEST, message=message))
+        _refuse(Failure(error_type=ErrorType.INVALID_REQUEST, message=message), as_json)
     named = click.get_current_context().params
     is_served = holder_of(settings.inbox) is not None or holder_of(settings.state) is not None
     if keep or is_served:
-        print_report(run_job(settings, job, job_id, request | {"id": job_id}), as_json)
+        print_report(run_job(settings, job, job_id, wanted), as_json)
     going = [folder for folder in ("inbox", "outbox", "state") if not named.get(folder)]
     with temporary(settings, going) as own:
-        report = run_job(own, job, job_id, request | {"id": job_id})
+        report = run_job(own, job, job_id, wanted)
+        if "outbox" in going and sys.stdout.isatty() and not as_json:
+            remark("run in temporary folders, for no runner works here; --keep keeps job and files")
         print_report(passing(report) if "outbox" in going else report, as_json)
 
 
@@ -98,19 +120,47 @@ def run(
 def check(settings: Settings, notebook: str, request: dict[str, Any]) -> None:
     """Say why the runner would refuse NOTEBOOK, without running it.
 
-    Say also of what it would warn. NOTEBOOK may be - for standard input. Ends with 0, or with 3 if
-    the runner would refuse it.
+    Say also of what it would warn. NOTEBOOK may be - for standard input, or the file of a schedule
+    or a web hook (.yaml); of a schedule the next times are told. Ends with 0, or with 3 if the
+    runner would refuse it.
     """
-    from runner.jobs.refusals import forecast
-
-    prospect = forecast(request, lambda: _notebook(notebook, settings), settings)
+    if notebook.endswith(SUFFIXES):
+        if any(request.values()):
+            raise click.UsageError("such a file has the keys of its request itself")
+        prospect = _forecast_of_trigger(settings, Path(notebook))
+    else:
+        prospect = _forecast(settings, notebook, request)
     for failure in prospect.refusals:
         click.echo(visible(f"{failure.error_type}: {failure.message}"))
     for warning in prospect.warnings:
         click.echo(visible(f"warning: {warning}"))
+    for note in prospect.notes:
+        click.echo(visible(f"note: {note}"))
     if not prospect.refusals:
-        errors.print("nothing to refuse", style="green")
+        errors().print("nothing to refuse", style="green")
     raise click.exceptions.Exit(exit_code(Status.REJECTED) if prospect.refusals else 0)
+
+
+def _forecast(settings: Settings, notebook: str, request: dict[str, Any]) -> "Forecast":
+    from runner.jobs.refusals import forecast
+
+    return forecast(request, lambda: _notebook(notebook, settings), settings)
+
+
+def _forecast_of_trigger(settings: Settings, file: Path) -> "Forecast":
+    """Return the prospects of a hook, a rule, or a schedule, whose next times are printed."""
+    from runner.cli.schedules import print_times
+    from runner.submitters.hooks import prospects as hooks
+    from runner.submitters.rules import prospects as rules
+    from runner.submitters.schedules.prospects import prospects_of
+
+    if hooks.is_hook(file, settings):
+        return hooks.forecast_of(file, settings)
+    if rules.is_rule(file, settings):
+        return rules.forecast_of(file, settings)
+    prospects = prospects_of(file, settings, datetime.now(UTC))
+    print_times(prospects)
+    return prospects.forecast
 
 
 @click.command()
@@ -203,7 +253,9 @@ def _name_of(wanted: str) -> str:
     return Path(wanted).stem
 
 
-def _refuse(failure: Failure) -> None:
-    click.echo(visible_json(dumps(failure.model_dump(mode="json", exclude_none=True)).decode()))
+def _refuse(failure: Failure, as_json: bool) -> None:
+    """Say why, once in a terminal, and beside it in JSON for programs."""
+    if as_json or not sys.stdout.isatty():
+        click.echo(visible_json(dumps(failure.model_dump(mode="json", exclude_none=True)).decode()))
     complain(f"refused: {failure.message}")
     raise click.exceptions.Exit(exit_code(Status.REJECTED))

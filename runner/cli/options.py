@@ -12,13 +12,15 @@ import click
 from runner import config
 from runner.cli.terminal import errors
 from runner.config import ConfigError
-from runner.contract.outcome import Refused
+from runner.contract.outcome import ERROR_RULES, Refused, Status, exit_code
 from runner.contract.request import Form, Request, Resources, read_document
 from runner.contract.text.plain_text import visible
 from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
 from runner.jobs import submit
+from runner.jobs.problem import Problem, ProblemType
 from runner.state.locks import Owned
 from runner.system.door import CannotListen
+from runner.system.processes.standard_streams import is_stdout_closed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +40,24 @@ class Fault(click.ClickException):
         return visible(self.message)
 
 
+class NothingThere(Fault):
+    """What the command names does not exist."""
+
+    exit_code = 1
+
+
+class RefusedRequest(Fault):
+    """The rules refuse what the command would submit or change."""
+
+    exit_code = exit_code(Status.REJECTED)
+
+
+class WrongUsage(Fault):
+    """The command line names a file that cannot be meant, told in one line."""
+
+    exit_code = click.UsageError.exit_code
+
+
 def plainly(command: Callable[P, R]) -> Callable[P, R]:
     """Turn known exceptions into one line."""
 
@@ -47,16 +67,29 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
 
         try:
             return command(*args, **kwargs)
-        except (ConfigError, Owned, FolderMissing, submit.NameBusy, CannotListen) as error:
+        except Owned as error:
+            raise Fault(f"{error}; end that one first, or use other folders") from error
+        except (ConfigError, FolderMissing, submit.NameBusy, CannotListen) as error:
             raise Fault(str(error)) from error
+        except Problem as problem:
+            raise _of_problem(problem) from problem
         except sqlite3.Error as error:
             raise Fault(f"the ledger cannot be used: {error}") from error
+        except BrokenPipeError as error:
+            raise (error if is_stdout_closed() else Fault(str(error))) from None
         except PermissionError as error:
             raise Fault(_what_to_do(error)) from error
         except OSError as error:
             raise Fault(str(error)) from error
 
     return wrapped
+
+
+def _of_problem(problem: Problem) -> Fault:
+    """Turn a problem into the command's end: by its type it is a person's slip, or ours."""
+    if problem.error_type in (ProblemType.NOT_FOUND, ProblemType.GONE):
+        return NothingThere(problem.message)
+    return (RefusedRequest if problem.error_type in ERROR_RULES else Fault)(problem.message)
 
 
 def _what_to_do(error: PermissionError) -> str:
@@ -112,6 +145,12 @@ def with_request(command: Callable[..., None]) -> Callable[..., None]:
         type=int,
         help="Runs again if interrupted, or if the kernel died or did not start.",
     )
+    @click.option("--not-before", help="Earliest start, such as 2026-12-01T06:00:00+01:00.")
+    @click.option(
+        "--start-within", "start_within_seconds", type=float, help="Expires if it has not started."
+    )
+    @click.option("--priority", type=int, help="From -10 to 10; higher ones start earlier.")
+    @click.option("--group", help="A group of the settings, of which only so many run at once.")
     @click.option("--memory-mb", type=int, help="Memory that the run may hold, in MB.")
     @click.option("--gpus", type=int, help="GPUs of a worker; clusters only.")
     @click.option(
@@ -195,7 +234,7 @@ def _parameters(
 
 def _value(name: str, text: str) -> Scalar:
     if text == "None":  # papermill's `-p` reads it as null, YAML does not
-        errors.print(f"-p {name} None is the text 'None'; write null for no value", markup=False)
+        errors().print(f"-p {name} None is the text 'None'; write null for no value", markup=False)
     try:
         return scalar_of(text)
     except ScalarError as error:

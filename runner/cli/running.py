@@ -2,14 +2,14 @@
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from runner.cli.console import summary, title_of_notebook
 from runner.cli.options import Fault
@@ -19,14 +19,21 @@ from runner.contract.outcome import Status, exit_code
 from runner.contract.text.plain_text import one_line
 from runner.contract.text.strict_json import JsonValue, dumps
 from runner.jobs import submit
+from runner.jobs.body import JobRequest
 from runner.jobs.look import Look
 from runner.jobs.waiting import Arrivals
 from runner.outbox.reader import Report
 from runner.state.locks import Owned, holder_of, is_astray
 from runner.system.files.disk import Disk
-from runner.system.processes.interrupts import quiet_interrupts
+from runner.system.processes.imports import importing
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 FACE = "cli"
+RETURN_SECONDS = 10.0
+"""How long a daemon that has served a job may be away before `run` does its part."""
+AGAIN_SECONDS = 0.1
 
 
 @contextmanager
@@ -70,7 +77,7 @@ def print_report(report: Report, as_json: bool) -> NoReturn:
     """Print a report on standard output, and end the command with the code of its status."""
     status = Status(str(report.content["status"]))
     if sys.stdout.isatty() and not as_json:
-        click.echo(summary(report.content, _paths(report)))
+        click.echo(summary(report.content, paths_of(report)))
     else:
         print_json(report.content)
         if status is not Status.SUCCEEDED:
@@ -78,7 +85,7 @@ def print_report(report: Report, as_json: bool) -> NoReturn:
     raise click.exceptions.Exit(exit_code(status))
 
 
-def _paths(report: Report) -> dict[str, Path]:
+def paths_of(report: Report) -> dict[str, Path]:
     """List the files of a run that one can look at; none if its folders go."""
     executed = report.content.get("output_nb")
     if executed is None:
@@ -95,9 +102,9 @@ def _from_here(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any]) -> Report:
+def run_job(settings: Settings, name: str, job_id: str, wanted: JobRequest) -> Report:
     """Submit, then wait for the daemon that owns the inbox; without one, be it."""
-    with quiet_interrupts():
+    with importing():
         from runner.daemon.loop import Daemon
         from runner.daemon.startup import Goal, Options
 
@@ -106,8 +113,8 @@ def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any])
             folder.mkdir(parents=True, exist_ok=True)
     if is_astray(settings.inbox, settings.state):
         raise Fault(f"the runner waits for its inbox {settings.inbox}, which may be a lost mount")
-    content = submit.encode(job_id, {"submitted_by": FACE, **request})
-    submit.submit(settings.inbox, name, content, Disk())
+    content = submit.encode(job_id, wanted.submitted_by(FACE).request)
+    submit.submit_with_files(settings.inbox, name, content, wanted.files, Disk())
     arrivals = Arrivals(settings.outbox)
     with closing(arrivals), _progress() as bar:
         task = bar.add_task(one_line(name), total=None, how_far="starts")
@@ -120,7 +127,11 @@ def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any])
         def wait() -> None:
             bar.update(task, how_far="waits for its turn")
 
+        was_served = False
         while True:
+            if was_served and holder_of(settings.inbox) is None:
+                was_served = False
+                _await_return(settings, job_id)
             if holder_of(settings.inbox) is None:
                 try:
                     options = Options(
@@ -134,6 +145,7 @@ def run_job(settings: Settings, name: str, job_id: str, request: dict[str, Any])
                 if report is None:
                     raise click.exceptions.Exit(130)
                 return report
+            was_served = True
             looks = arrivals.looks(name, job_id)
             report = _await(settings, looks, job_id, show, wait)
             if report is not None:
@@ -159,21 +171,39 @@ def _await(
             elif seen.progress is not None:
                 wait()
     except KeyboardInterrupt:
-        remark(f"job {job_id} goes on; `runner cancel {job_id}` ends it")
-        raise click.exceptions.Exit(130) from None
+        _leave(job_id)
     return None
+
+
+def _await_return(settings: Settings, job_id: str) -> None:
+    """Give a daemon that has ended some time to be there again: it would find its folders taken."""
+    seconds = f"{RETURN_SECONDS:g} s"
+    remark(f"the runner has ended; without another one in {seconds}, this command runs the job")
+    deadline = time.monotonic() + RETURN_SECONDS
+    try:
+        while holder_of(settings.inbox) is None and time.monotonic() < deadline:
+            time.sleep(AGAIN_SECONDS)
+    except KeyboardInterrupt:
+        _leave(job_id)
+
+
+def _leave(job_id: str) -> NoReturn:
+    remark(f"job {job_id} goes on; `runner cancel {job_id}` ends it")
+    raise click.exceptions.Exit(130) from None
 
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _progress() -> Progress:
+def _progress() -> "Progress":
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[how_far]}"),
         TimeElapsedColumn(),
-        console=errors,
+        console=errors(),
         transient=True,
     )

@@ -3,15 +3,26 @@
 import logging
 import os
 import re
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 
+from runner.cli.agents.clients import Address, Client
+from runner.cli.agents.install import command_of, install
 from runner.cli.options import Fault, with_settings
 from runner.cli.terminal import log_to_stderr
-from runner.config import MEGABYTE, Settings, available_memory
+from runner.config import CONFIG_FILE, MEGABYTE, Settings, available_memory
+from runner.state.locks import Owned
 from runner.system.companion import DaemonGone, read_greeting
+from runner.system.door import binding_of, check_binding
 from runner.system.extras import advice_on
-from runner.system.processes.interrupts import quiet_interrupts
+from runner.system.processes.imports import importing
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 0.5
 
 
 @click.command()
@@ -24,16 +35,38 @@ from runner.system.processes.interrupts import quiet_interrupts
 @with_settings
 def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
     """Watch the inbox and run what appears in it, until told to stop."""
-    with quiet_interrupts():
+    with importing():
         from runner.daemon.loop import Daemon
         from runner.daemon.startup import Options
 
     log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     if settings.gateway.enabled:
-        from runner.gateway.server import check_binding
+        from runner.gateway import server
 
-        check_binding(settings)
-    Daemon(settings, Options(gateway=settings.gateway.enabled, accept_folders=accept_folders)).run()
+        server.check_binding(settings)
+    options = Options(gateway=settings.gateway.enabled, accept_folders=accept_folders)
+    _when_free(Daemon(settings, options).run)
+
+
+def _when_free(start: Callable[[], None]) -> None:
+    """Start, as soon as no `runner run` has the folders: it goes by itself, after one job.
+
+    Raises:
+        Owned: another runner has them.
+    """
+    is_told = False
+    while True:
+        try:
+            start()
+        except Owned as error:
+            if not error.is_for_one_job:
+                raise
+            if not is_told:
+                log.info("%s; this runner starts when that has ended", error)
+            is_told = True
+            time.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 @click.command()
@@ -46,7 +79,7 @@ def gateway(settings: Settings, owner: int | None, host: str | None, port: int |
 
     `runner serve` does it as well; this is for a gateway beside it, over the same folders.
     """
-    with quiet_interrupts():
+    with importing():
         from runner.gateway.server import serve
 
     log_to_stderr(logging.INFO)
@@ -63,8 +96,20 @@ def gateway(settings: Settings, owner: int | None, host: str | None, port: int |
 @click.option("--reports", type=int, required=True, help="The pipe in which the daemon listens.")
 def follow(owner: int, reports: int) -> None:
     """Tell followers of finished jobs; `runner serve` starts it where there is one."""
-    with quiet_interrupts():
+    with importing():
         from runner.followers.serve import serve
+
+    log_to_stderr(logging.INFO)
+    serve(_greeted(owner), owner=owner, reports=reports)
+
+
+@click.command(hidden=True)
+@click.option("--owner", type=int, required=True, help="The pipe of the daemon that started it.")
+@click.option("--reports", type=int, required=True, help="The pipe in which the daemon listens.")
+def submit(owner: int, reports: int) -> None:
+    """Make the requests of schedules; `runner serve` starts it where there are any."""
+    with importing():
+        from runner.submitters.serve import serve
 
     log_to_stderr(logging.INFO)
     serve(_greeted(owner), owner=owner, reports=reports)
@@ -81,32 +126,60 @@ def _greeted(owner: int) -> Settings:
 @click.option("--stdio", is_flag=True, help="Talk over stdin and stdout instead of HTTP.")
 @click.option("--host", help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port to listen on.")
+@click.option(
+    "--install",
+    "client",
+    type=click.Choice([str(one) for one in Client]),
+    help="Print the entry for a client's settings instead: by default one that starts this runner.",
+)
+@click.option("--url", help="With --install: the address of a server that runs (…/mcp).")
+@click.option("--write", is_flag=True, help="With --install: put it into the client's file.")
 @with_settings
-def mcp(settings: Settings, stdio: bool, host: str | None, port: int | None) -> None:
+def mcp(
+    settings: Settings,
+    stdio: bool,
+    host: str | None,
+    port: int | None,
+    client: str | None,
+    url: str | None,
+    write: bool,
+) -> None:
     """Offer tools to agents, over MCP.
 
     For live notebooks in JupyterLab, and for runs over the same folders.
     """
+    if client is not None:
+        _install(Client(client), settings, url, write=write)
+        return
+    if url or write:
+        raise click.UsageError("--url and --write belong to --install CLIENT.")
+    flags = {"host": host, "port": port}
+    changed = {key: value for key, value in flags.items() if value is not None}
+    settings = settings.model_copy(update={"mcp": settings.mcp.model_copy(update=changed)})
+    if not stdio:  # said before the imports, which take seconds
+        check_binding(binding_of("the MCP server", "mcp", settings.mcp))
     try:
-        with quiet_interrupts():
+        with importing():
             from runner.mcp.server import serve, serve_stdio
     except ImportError as error:
         raise _needs("mcp", error) from error
 
     log_to_stderr(logging.INFO)
-    if stdio:
-        serve_stdio(settings)
-        return
-    flags = {"host": host, "port": port}
-    changed = {key: value for key, value in flags.items() if value is not None}
-    serve(settings.model_copy(update={"mcp": settings.mcp.model_copy(update=changed)}))
+    (serve_stdio if stdio else serve)(settings)
+
+
+def _install(client: Client, settings: Settings, url: str | None, *, write: bool) -> None:
+    given: Path | None = click.get_current_context().params.get("config_file")
+    config = given or (Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None)
+    token = settings.mcp.secret
+    install(client, Address(url, token) if url else command_of(settings, config), write=write)
 
 
 @click.command()
 @with_settings
 def lab(settings: Settings) -> None:
     """Start JupyterLab over the same folders."""
-    from runner.cli.lab import become_lab
+    from runner.cli.lab.start import become_lab
 
     log_to_stderr(logging.INFO)
     become_lab(settings, os.environ)
@@ -152,7 +225,7 @@ def worker(
     shutdown_seconds of the settings to end; at the second it is interrupted.
     """
     try:
-        with quiet_interrupts():
+        with importing():
             from runner.execution.cluster.join import Offer, Place, work
             from runner.execution.cluster.scheduler_link import Scheduler
             from runner.execution.cluster.tls import security_of

@@ -4,21 +4,30 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from runner.cli.console import table
+from runner.cli.console import Listing, table
 from runner.contract.text.plain_text import one_line, visible, visible_json
 
-errors = Console(stderr=True, highlight=False)
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], cut: Sequence[int]) -> None:
-    """Print one line a row, fitted to a terminal's width, or unfitted into a pipe."""
+@cache
+def errors() -> "Console":
+    """Return standard error; most commands have nothing to say there, and need no rich."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_table(*listings: Listing) -> None:
+    """Print one line a row: in a terminal the first listing that fits, in a pipe the first."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in table(header, rows, width, cut):
+    for line in table(width, *listings):
         click.echo(line)
 
 
@@ -29,11 +38,11 @@ def print_json(content: object) -> None:
 
 def remark(text: str) -> None:
     """Print a remark for a person, beside the result."""
-    errors.print(visible(text), markup=False, soft_wrap=True)
+    errors().print(visible(text), markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
-    errors.print(visible(text), style="red", markup=False, soft_wrap=True)
+    errors().print(visible(text), style="red", markup=False, soft_wrap=True)
 
 
 class _VisibleLog(logging.Formatter):

@@ -63,7 +63,11 @@ def _instead(raw: bytes) -> str | None:
     """Name a kind of file that people drop instead of a notebook without knowing."""
     start = raw[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not raw.strip(b"\xef\xbb\xbf\0 \t\r\n"):
-        return "it holds zeros only; copy it once more" if b"\0" in raw else "it is empty"
+        return (
+            "it holds zeros only; copy it once more"
+            if b"\0" in raw
+            else "it is empty; save it or copy it once more"
+        )
     if start.startswith((b"<!doctype", b"<html")):
         return "it is a web page; download the file itself"
     if start.startswith(b"version https://git-lfs"):
@@ -71,6 +75,21 @@ def _instead(raw: bytes) -> str | None:
     if any(raw.startswith(b"<<<<<<< ", place + 1) for place in (-1, raw.find(b"\n<<<<<<< "))):
         return "it has marks of a merge conflict; resolve it first"
     return None
+
+
+def parse_checked(raw: bytes) -> Notebook:
+    """Parse a notebook's bytes, and check it from outside.
+
+    Raises:
+        Refused: `invalid_notebook`, saying why it is none.
+    """
+    try:
+        document = parse(raw)
+    except ValueError as error:
+        raise refuse(
+            ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is not JSON ({error})."
+        ) from error
+    return check(document)
 
 
 def check(document: object) -> Notebook:

@@ -3,6 +3,7 @@
 Owns these values and the tables that belong to them. Pure.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +28,7 @@ class Status(StrEnum):
     REJECTED = "rejected"
 
 
-LOGGED_CHARACTERS = 240
+LOGGED_CHARACTERS = 600
 FINAL = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
 
 
@@ -50,6 +51,7 @@ class ErrorType(StrEnum):
     OUTPUT_LIMIT = "output_limit"
     RESULT_EXTRACTION_ERROR = "result_extraction_error"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
     INTERRUPTED = "interrupted"
     GATEWAY_ERROR = "gateway_error"
 
@@ -79,6 +81,7 @@ ERROR_RULES: dict[ErrorType, ErrorRule] = {
     ErrorType.OUTPUT_LIMIT: ErrorRule(Status.FAILED, 422),
     ErrorType.RESULT_EXTRACTION_ERROR: ErrorRule(Status.FAILED, 500),
     ErrorType.CANCELLED: ErrorRule(Status.CANCELLED, 409),
+    ErrorType.EXPIRED: ErrorRule(Status.FAILED, 503),
     ErrorType.INTERRUPTED: ErrorRule(Status.INTERRUPTED, 503),
     ErrorType.GATEWAY_ERROR: ErrorRule(Status.FAILED, 500),
 }
@@ -90,7 +93,20 @@ RETRIED = frozenset({ErrorType.INTERRUPTED, ErrorType.KERNEL_DIED, ErrorType.KER
 class Value(BaseModel):
     """A frozen value that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
+
+
+class Variable(Value):
+    """A variable of a notebook, without its value. A report leaves out what does not apply."""
+
+    type: str = Field(description="Its class, such as `list`, `pandas.DataFrame`.")
+    shape: list[int] | None = Field(
+        None, description="Of arrays and tables; of texts and collections their length."
+    )
+    columns: list[str] | None = Field(None, description="Names of a table's first 40 columns.")
+    function: str | None = Field(
+        None, description="The function of the notebook in which it is local."
+    )
 
 
 class Failure(Value):
@@ -102,6 +118,9 @@ class Failure(Value):
     cell_index: int | None = Field(
         None, description="Its position, from 0, in the notebook as it was asked for."
     )
+    cell_id: str | None = Field(
+        None, description="Its id in the executed notebook; left out where it has none."
+    )
     cell_source: str | None = None
     ename: str | None = Field(None, description="Name of the exception's class.")
     evalue: str | None = Field(None, description="Its message.")
@@ -110,6 +129,11 @@ class Failure(Value):
         None, description="Sorted; with `missing_dependencies` only."
     )
     module: str | None = Field(None, description="With `module_not_found` only.")
+    variables: dict[str, Variable] | None = Field(
+        None,
+        description="What was alive when a cell of Python raised, by name: the innermost "
+        "function's, those that it or the cell names, then the newest; 50 at most.",
+    )
 
     @property
     def in_short(self) -> str:
@@ -117,6 +141,25 @@ class Failure(Value):
         said = excerpt(self.message, LOGGED_CHARACTERS)
         is_told = self.error_type.value == ERROR_RULES[self.error_type].status.value
         return said if is_told else f"{self.error_type}: {said}"
+
+
+_PLACE = re.compile(r"^(?:Cell In\[\d+\] \([^)]{1,40}\)|In cell \[\d+\]): ")
+"""Matches what `cell_in_words` puts before a message, and what earlier versions put there."""
+
+
+def cell_in_words(count: int, index: int | None) -> str:
+    """Name a cell by both of its numbers, so that nobody takes one for the other.
+
+    `count` is its execution count; `index` counts from 0, and is None for the cell of parameters
+    that papermill added.
+    """
+    where = "the cell of the parameters" if index is None else f"cell_index {index}"
+    return f"Cell In[{count}] ({where})"
+
+
+def without_cell(message: str) -> str:
+    """Remove the cell with which the message of a failure begins, if it does."""
+    return _PLACE.sub("", message)
 
 
 MAX_REFUSAL = 1000
@@ -150,6 +193,14 @@ class PublishedFile(Value):
     sha256: str
 
 
+class InputFile(Value):
+    """A file that came with a request."""
+
+    path: str = Field(description="Below the folder in `RUNNER_INPUT_DIR`, with `/`.")
+    bytes: int
+    sha256: str
+
+
 class ReportedFile(PublishedFile):
     """A published file in a report, with the address to fetch it."""
 
@@ -161,7 +212,9 @@ class ReportedFile(PublishedFile):
 class KernelUsed(Value):
     """The kernel that ran the notebook, and the one it asked for."""
 
-    name: str | None = Field(description="The kernelspec that ran it; null if nothing ran.")
+    name: str | None = Field(
+        description="The kernelspec that ran it; null if nothing ran, or it is not known."
+    )
     requested: str | None = Field(description="The kernelspec that the notebook or request named.")
 
 
@@ -172,8 +225,23 @@ class CellCount(Value):
     executed: int = Field(description="Those that were begun: also the one that failed or was cut.")
 
 
+def did_not_run(report: Mapping[str, Any]) -> bool:
+    """Return whether no cell was begun; what is published then is the notebook as it came."""
+    begun = (report.get("cells") or {}).get("executed")
+    return begun == 0 and report.get("status") != Status.SUCCEEDED
+
+
+def has_outputs_of(report: Mapping[str, Any]) -> bool:
+    """Return whether the outputs in the published notebook are those of this run.
+
+    A run that was lost with its kernel leaves the notebook as it came, too.
+    """
+    kernel = report.get("kernel") or {}
+    return not did_not_run(report) and kernel.get("name") is not None
+
+
 def cells_in_words(report: Mapping[str, Any]) -> str:
-    """Say how far a job got: `5 of 5 cells`, `cell 2 of 5 failed`, `cell 2 of 5 was running`.
+    """Say how far a job got: `5 of 5 cells`, `2 of 5 cells begun`, `cell 2 of 5 failed`.
 
     Empty where that is not known.
     """
@@ -182,8 +250,28 @@ def cells_in_words(report: Mapping[str, Any]) -> str:
     if not total:
         return "no code cells" if report.get("status") == Status.SUCCEEDED else ""
     if report.get("cell_index") is None or report.get("error_type") is None:
-        return f"{executed} of {total} cells"
+        return f"{executed} of {total} cells{' begun' if executed < total else ''}"
     return f"cell {executed} of {total} {'failed' if report.get('ename') else 'was running'}"
+
+
+def variables_in_words(report: Mapping[str, Any]) -> list[str]:
+    """Describe what was alive at a failure: `rows int in pick()`, `df pandas.DataFrame [2, 1] (a)`.
+
+    Empty where the report does not say.
+    """
+    said = []
+    for name, one in (report.get("variables") or {}).items():
+        words = [name, str(one.get("type"))]
+        if one.get("shape") is not None:
+            words.append(str(one["shape"]))
+        if one.get("columns"):
+            more = (one.get("shape") or [0, 0])[-1] - len(one["columns"])
+            columns = ", ".join(one["columns"]) + (f" and {more} more" if more > 0 else "")
+            words.append(f"({columns})")
+        if one.get("function"):
+            words.append(f"in {one['function']}()")
+        said.append(" ".join(words))
+    return said
 
 
 class Outcome(Value):
@@ -229,6 +317,11 @@ class Result(Value):
         description="Every scrap by its name; every cell tagged `results` as `cell_N`."
     )
     files: list[ReportedFile]
+    notebook: str | None = Field(
+        None,
+        description="Path of the library notebook that was requested; null if it came with the "
+        "request, and for jobs of earlier versions.",
+    )
     output_nb: str | None = Field(description="The executed notebook, below the outbox.")
     output_nb_url: str | None = Field(
         None, description="The same at the gateway: `/jobs/ID/notebook`."
@@ -249,11 +342,12 @@ class Result(Value):
     finished_at: str
     duration_seconds: float = Field(description="From started to finished; 0 if nothing ran.")
     host: str | None = Field(
-        None, description="Name of the machine that ran it; null if it never ran."
+        None, description="Name of the machine that ran it; null if it never ran, or is not known."
     )
     input_sha256: str | None = Field(
         description="Of the notebook's bytes, or of the request's; null if they were not read."
     )
+    inputs: list[InputFile] = Field([], description="The files that came with the request.")
     warnings: list[str]
 
 

@@ -125,6 +125,18 @@ PACKAGES = {
 }
 """Package names for pip, by module; with dots if packages share a first name."""
 
+_BEHIND = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_OPTIONAL = (
+    re.compile(r"Missing optional dependency '([\w.-]+)'"),
+    re.compile(r"`Import ([\w.-]+)` failed"),
+    re.compile(r"ImportError: ([\w.-]+) not found, please install it"),
+)
+_AS_OF = (
+    re.compile(r"requires '(?P<name>[\w.-]+)' version '(?P<version>[\w.]+)' or newer"),
+    re.compile(r"requires version '(?P<version>[\w.]+)' or newer of '(?P<name>[\w.-]+)'"),
+)
+"""How pandas, seaborn and others say that an optional module is missing, or too old."""
+
 _CLOUD = re.compile(r"google\.cloud\.(\w+)")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
 
@@ -155,11 +167,14 @@ def _prefixes(module: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
 
 
-def advice_on_missing(missing: Sequence[str]) -> str:
-    """Say what to do about modules that are not installed, by their names with dots."""
+def advice_on_missing(missing: Sequence[str], python: str) -> str:
+    """Say what to do about modules that are not installed, by their names with dots.
+
+    `python` is the interpreter that the kernel runs in.
+    """
     services = {name: _service_module(name) for name in missing}
     rest = [name for name, service in services.items() if service is None]
-    said = [_installing(rest)] if rest else []
+    said = [_installing(rest, python)] if rest else []
     said.extend(
         f"`{name}` exists only in {PROVIDED[name]}: remove what needs it, or put it into a `try`."
         for name in dict.fromkeys(services.values())
@@ -168,26 +183,46 @@ def advice_on_missing(missing: Sequence[str]) -> str:
     return " ".join(said)
 
 
+def advice_on_optional(text: str, traceback: Sequence[str], python: str) -> str | None:
+    """Say what to install for an ImportError, `NAME: TEXT`, of a module that a library can use.
+
+    The library raises it in place of a ModuleNotFoundError, which `traceback` may still hold. None
+    where the two name no package.
+    """
+    dated = next((match for pattern in _AS_OF if (match := pattern.search(text))), None)
+    if dated is not None:
+        return _commands(f'"{dated["name"]}>={dated["version"]}"', python)
+    patterns = (*((pattern, text) for pattern in _OPTIONAL), *((_BEHIND, one) for one in traceback))
+    module = next((match[1] for pattern, one in patterns if (match := pattern.search(one))), None)
+    package = None if module is None else package_of(module)
+    return None if package is None else _commands(package, python)
+
+
 def can_be_installed(module: str) -> bool:
     """Return whether a module that an import did not find is a package, or a package's part."""
     return "." not in module or module.partition(".")[0] in _SHARED
 
 
-def _installing(modules: Sequence[str]) -> str:
+def _installing(modules: Sequence[str], python: str) -> str:
     packages = [package for package in map(package_of, modules) if package is not None]
     if len(packages) < len(modules):
         return (
-            "Install what brings these modules, or let the notebook do it in its first cell "
-            "(`%pip install`)."
+            "Install what brings these modules in the notebook's first cell (`%pip install`), "
+            f"or for the kernel (`{python} -m pip install`)."
         )
     names = " ".join(dict.fromkeys(packages))
-    said = (
-        f"Install for the kernel: `pip install {names}`. Or let the notebook do it in its first "
-        f"cell: `%pip install {names}`."
-    )
+    said = _commands(names, python)
     if all(module.partition(".")[0] in _FIRST_NAMES for module in modules):
         return said
-    return f"{said} A module of your own has to lie beside the notebook, in the library."
+    own = "A module of your own has to come along with the request, or lie beside the notebook in"
+    return f"{said} {own} the library."
+
+
+def _commands(names: str, python: str) -> str:
+    return (
+        f"Put `%pip install {names}` into the notebook's first cell. Or install for the kernel: "
+        f"`{python} -m pip install {names}`."
+    )
 
 
 _FIRST_NAMES = frozenset(module.partition(".")[0] for module in PACKAGES)

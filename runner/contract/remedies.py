@@ -27,6 +27,11 @@ _REMEDIES = {
     errno.ETIMEDOUT: "look after its server",
 }
 
+START_AGAIN = "and start the runner again"
+"""What has to follow a change of the settings: they are read at the start."""
+
+_GLUES = "scrapbook glues numbers, texts, True and False, lists, mappings and DataFrames."
+
 _IN_CELLS = (
     (
         re.compile(r"StdinNotImplementedError"),
@@ -35,8 +40,59 @@ _IN_CELLS = (
     ),
     (
         re.compile(r"ImportError: IProgress not found"),
-        "Install ipywidgets for the kernel: `pip install ipywidgets`. Or use `from tqdm import "
+        "Install ipywidgets in the first cell: `%pip install ipywidgets`. Or use `from tqdm import "
         "tqdm`, which needs none.",
+    ),
+    (
+        re.compile(
+            r"RuntimeError: (asyncio\.run\(\) cannot be called from a running event loop"
+            r"|This event loop is already running)"
+        ),
+        "A notebook runs in an event loop already: write `await …` in the cell, in place of "
+        "`asyncio.run(…)` or `run_until_complete(…)`.",
+    ),
+    (
+        re.compile(r"NameError: name '__file__' is not defined"),
+        "A notebook has no `__file__`. It runs in its folder: use paths relative to that, or "
+        "`Path.cwd()`.",
+    ),
+    (
+        re.compile(r"RuntimeError: '(widget|ipympl|notebook|nbagg)' is not a recognised GUI loop"),
+        "Use `%matplotlib inline`: nobody can touch the figure of a run. Or install ipympl in the "
+        "first cell (`%pip install ipympl`).",
+    ),
+    (
+        re.compile(r"NotImplementedError: Scrap of type <class 'pandas[.](\w+[.])*(Series|Index)'"),
+        f"{_GLUES} Glue a table, `x.to_frame()`, or a list, `x.tolist()`.",
+    ),
+    (
+        re.compile(
+            r"NotImplementedError: Scrap of type <class '(numpy|pandas|decimal|datetime)[.]"
+        ),
+        f"{_GLUES} Glue a plain value: `int(x)`, "
+        "`float(x)`, `str(x)` or `x.tolist()`. Or put the value at the end of a cell tagged "
+        "`results`.",
+    ),
+    (
+        re.compile(
+            r"NotImplementedError: Scrap of type <class 'NoneType'"
+            r"|ScrapbookDataException: Scrap \(name=[^\n]*structures: None is not of type"
+        ),
+        f"{_GLUES} It takes None inside a mapping or a list alone: `{{'value': x}}`. Or glue the "
+        "value only if it is not None.",
+    ),
+    (
+        re.compile(r"NotImplementedError: Scrap of type"),
+        f"{_GLUES} Glue it as a list, a mapping or a text.",
+    ),
+    (
+        re.compile(r"SystemExit: (?!2$)"),
+        "A cell ended the notebook with a code of failure; plain `exit()` ends it as a success.",
+    ),
+    (
+        re.compile(r"SystemExit: 2$"),
+        "A parser of command lines, such as argparse, finds that of the kernel: call "
+        "`parse_args([])`, and take the values as parameters.",
     ),
 )
 """Advice by the text of a cell's exception; `packages` has the advice on missing modules."""
@@ -52,3 +108,22 @@ def with_remedy(error: BaseException) -> str:
     number = getattr(error, "errno", None)
     remedy = _REMEDIES.get(number) if isinstance(number, int) else None
     return str(error) if remedy is None else f"{error} ({remedy})"
+
+
+def remedy_of_timeout(seconds: float, most: float) -> str:
+    """Say what to do about a run that took longer than it may; `most` is what it may ask for."""
+    if seconds < most:
+        return (
+            f"Let it do less, or raise `timeout_seconds` in the request, up to {most:g} "
+            "(limits.max_run_seconds)."
+        )
+    return (
+        f"Let it do less, or raise limits.max_run_seconds ({most:g}) in the settings {START_AGAIN}."
+    )
+
+
+def remedy_by_retries(*, is_likely: bool) -> str:
+    """Say that another attempt may help; `is_likely` if the notebook is not at fault."""
+    if is_likely:
+        return "Run it again; with `retries` in the request the runner does so by itself."
+    return "If that happens by chance, `retries` in the request lets the runner try again."

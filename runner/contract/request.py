@@ -5,7 +5,7 @@ Owns `Request`, and decides whether a document is one. Pure.
 
 import keyword
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -20,6 +20,7 @@ from runner.contract.text.strict_json import JsonValue, StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
 from runner.contract.text.strict_yaml import StrictYamlError
 from runner.contract.text.strict_yaml import loads as load_yaml
+from runner.contract.waiting import MOST_PRIORITY, Moment, Retry
 
 MAX_PARAMETER_NODES = 100_000
 MAX_PARAMETER_DEPTH = 100
@@ -49,7 +50,7 @@ class Kind(StrEnum):
 class Resources(BaseModel):
     """Resources that a run needs of its machine."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     memory_mb: int | None = Field(
         None,
@@ -78,7 +79,9 @@ def demand_of(resources: Resources) -> str | None:
 class Request(BaseModel):
     """A request's keys, the same in YAML, JSON and on the command line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Inbox Runner request")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, title="Inbox Runner request"
+    )
 
     notebook: str | dict[str, Any] | None = Field(
         None,
@@ -102,7 +105,35 @@ class Request(BaseModel):
         ge=0,
         le=10,
         description="Runs again after interrupted, kernel_died or kernel_startup; "
-        "never after a cell's own error.",
+        "never after a cell's own error. `retry` says more.",
+    )
+    retry: Retry | None = Field(
+        None, description="How to run again: after which errors, and with which pauses."
+    )
+    not_before: Moment | None = Field(
+        None, description="Earliest start: a time with its offset from UTC."
+    )
+    start_within_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=100_000_000,
+        allow_inf_nan=False,
+        description="A job that has not started by then expires; counted from its acceptance, or "
+        "from `not_before`.",
+    )
+    priority: int = Field(
+        0,
+        ge=-MOST_PRIORITY,
+        le=MOST_PRIORITY,
+        description="A job passes those that came up to ten minutes before it, for each point "
+        "above theirs.",
+    )
+    group: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Name of a group of `groups` in the settings, of which only so many run at "
+        "once.",
     )
     resources: Resources = Field(
         default_factory=Resources,
@@ -119,6 +150,10 @@ class Request(BaseModel):
         description="Who or what made the request, shown beside the job; by default the way it "
         "came: `file`, `http`, `page`, `mcp` or `cli`.",
     )
+
+
+PARTS: dict[str, type[BaseModel]] = {"resources": Resources, "retry": Retry}
+"""The keys of a request that are mappings with keys of their own."""
 
 
 def keys_with(model: type[BaseModel], *types: type) -> tuple[str, ...]:
@@ -206,16 +241,18 @@ def read_request(document: object, form: Form, beside: Collection[str] = ()) -> 
     try:
         return Request.model_validate(document, strict=True)
     except ValidationError as error:
-        raise refuse(ErrorType.INVALID_REQUEST, _sentence(error, beside)) from error
+        own = [key for key in Request.model_fields if key != "id" or form is Form.JSON]
+        raise refuse(ErrorType.INVALID_REQUEST, _sentence(error, [*own, *beside])) from error
 
 
 def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
-    """Drop known keys that are null, also in `resources`; keep all unknown ones."""
+    """Drop known keys that are null, also in the mappings of `PARTS`; keep all unknown ones."""
     said = {k: v for k, v in document.items() if v is not None or k not in Request.model_fields}
-    needs = said.get("resources")
-    if isinstance(needs, dict):
-        known = Resources.model_fields
-        said["resources"] = {k: v for k, v in needs.items() if v is not None or k not in known}
+    for key, part in PARTS.items():
+        values = said.get(key)
+        if isinstance(values, dict):
+            known = part.model_fields
+            said[key] = {k: v for k, v in values.items() if v is not None or k not in known}
     return said
 
 
@@ -305,24 +342,28 @@ def _first(values: Any, budget: list[int], depth: int) -> str | None:
     return next((t for v in values if (t := _not_json(v, budget, depth + 1))), None)
 
 
-def _sentence(error: ValidationError, beside: Collection[str]) -> str:
+def _sentence(error: ValidationError, known: Sequence[str]) -> str:
+    """Say what is wrong; `known` are the keys that a document may have."""
     first = error.errors(include_url=False, include_context=False)[0]
     outer, *inner = (str(part) for part in first["loc"][:2])
-    if outer != "resources":
+    part = PARTS.get(outer)
+    if part is None:
         inner = []
     key = ".".join([outer, *inner])
     if first["type"] == "extra_forbidden":
-        keys, of = [*Request.model_fields, *beside], ""
-        if inner:
-            keys, of = [*Resources.model_fields], " of `resources`"
+        keys, of = known, ""
+        if inner and part is not None:
+            keys, of = [*part.model_fields], f" of `{outer}`"
         hint = _hint((inner or [outer])[0], keys)
         return f"Unknown key `{key}`{hint}. The keys{of} are: {', '.join(keys)}."
-    if key == "resources":
-        known = ", ".join(Resources.model_fields)
-        return f"`resources` must be a mapping with the keys: {known}."
+    if part is not None and not inner:
+        return f"`{outer}` must be a mapping with the keys: {', '.join(part.model_fields)}."
     if key == "notebook":
         return "`notebook` must be a path in the library or, in JSON, a notebook."
-    return f"`{key}`: {first['msg']} (got {_shown(first['input'])})."[:500]
+    if first["type"] == "missing":
+        return f"`{key}` is missing."
+    why = first["msg"].removeprefix("Value error, ")
+    return f"`{key}`: {why} (got {_shown(first['input'])})."[:500]
 
 
 def hint_of_key(body: Iterable[str], wanted: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.contract.notebook import tags_of
 from runner.contract.text.literals import NoLiteralError, instant_text, value_of
-from runner.contract.text.strict_json import JsonValue, clean, dumps
+from runner.contract.text.strict_json import JsonValue, clean, dumps, dumps_compact
 
 if TYPE_CHECKING:
     import numpy
@@ -123,13 +123,24 @@ class _Sorter:
     def take(self, name: str, value: JsonValue, table: bytes | None = None) -> None:
         """Take a result, or the `table` that it was made of if it is too large."""
         if self._room is not None:
-            text = dumps(value)
-            if len(text) > self._room:
+            size, text = self._size(value)
+            if size > self._room:
                 kept = Large(name, ".json", text) if table is None else None
                 self.large.append(kept or Large(name, ".parquet", table or b""))
                 return
-            self._room -= len(text)
+            self._room -= size
         self._results[name] = value
+
+    def _size(self, value: JsonValue) -> tuple[int, bytes]:
+        """Return a value's size as it is published, or another one above the room; and its text.
+
+        Indented text takes ten times as long to write, and is never shorter.
+        """
+        compact = dumps_compact(value)
+        if self._room is not None and len(compact) > self._room:
+            return len(compact), compact
+        text = dumps(value)
+        return len(text), text
 
     def has_no_room_for(self, table: bytes) -> bool:
         """Return whether a table has too many elements: then it is not even read."""
@@ -164,6 +175,25 @@ def _in(output: Mapping[str, Any]) -> Iterator[_Scrap]:
             yield from (_Scrap(_name(name), "record", value) for name, value in payload.items())
         else:
             yield _Scrap(_name(label), "json", payload)
+
+
+def scrap_lines(output: Mapping[str, Any]) -> list[str]:
+    """Return a line `name = value` for each value that an output has glued, as a reader sees it.
+
+    The value is JSON; a table's is only called that. None for what is shown beside its name.
+    """
+    return [
+        f"{scrap.name} = {_value_text(scrap)}" for scrap in _in(output) if scrap.kind != "display"
+    ]
+
+
+def _value_text(scrap: _Scrap) -> str:
+    if scrap.kind == "pandas":
+        return "(a DataFrame)"
+    try:
+        return dumps_compact(_value(scrap)).decode()
+    except _UnreadableError as error:
+        return f"(unreadable: {error})"
 
 
 def _label(output: Mapping[str, Any]) -> str | None:

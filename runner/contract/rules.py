@@ -2,21 +2,35 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from runner.contract.outcome import ErrorType, Refused, refuse
 from runner.contract.request import Request
+
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class BundleLimits:
+    """How much may come with one request."""
+
+    bytes: int = 200 * MEGABYTE
+    files: int = 1000
+    notebook_bytes: int = 5 * MEGABYTE
 
 
 @dataclass(frozen=True)
 class Rules:
     """Limits of one runner. `memory_mb` is the most that a run may hold on one machine.
 
-    A cluster (`is_cluster`) looks at its workers when there is a job.
+    A cluster (`is_cluster`) looks at its workers when there is a job. `groups` are the names that a
+    request's `group` may be.
     """
 
     max_run_seconds: float
     memory_mb: int
     is_cluster: bool
+    groups: frozenset[str] = frozenset()
 
     def check(self, request: Request) -> None:
         """Refuse a request by the first rule that it breaks.
@@ -30,6 +44,7 @@ class Rules:
     def refusals(self, request: Request) -> Iterator[Refused]:
         """Yield a refusal for each broken rule, in a fixed order."""
         yield from self._of_time(request)
+        yield from self._of_waiting(request)
         if not self.is_cluster:
             yield from self._of_one_machine(request)
 
@@ -41,6 +56,26 @@ class Rules:
                 ErrorType.INVALID_REQUEST,
                 f"`timeout_seconds` is {seconds:g}, above the limit of "
                 f"{self.max_run_seconds:g} (limits.max_run_seconds).",
+            )
+
+    def _of_waiting(self, request: Request) -> Iterator[Refused]:
+        """Refuse two ways to run again at once, and a group that the settings do not name."""
+        if request.retry is not None and request.retries:
+            yield refuse(
+                ErrorType.INVALID_REQUEST,
+                "Give `retries` or `retry`, not both: `retry.times` is the same number.",
+            )
+        if request.group is not None and request.group not in self.groups:
+            near = get_close_matches(request.group, self.groups, 1, 0.5)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            one = f"{request.group}: 1"
+            known = ", ".join(map(repr, sorted(self.groups)))
+            todo = f"add `{one}` there" if known else f"write `groups: {{{one}}}` there"
+            yield refuse(
+                ErrorType.INVALID_REQUEST,
+                f"`group` is {request.group!r}{hint}, which is no group of the settings. They "
+                f"name {known or 'none yet'}. For one run at a time change the line `groups:` of "
+                f"config.yaml, {todo}, and start the runner again.",
             )
 
     def _of_one_machine(self, request: Request) -> Iterator[Refused]:

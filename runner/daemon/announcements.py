@@ -81,6 +81,7 @@ class Announcements:
         if parts.reception.is_held_back:
             yield "as many requests as intake.per_minute allows were taken; more wait in the inbox"
         yield from parts.following.notes()
+        yield from parts.submitting.notes()
         yield from unclaimed.notes_of(parts.inbox.waiting)
 
     def _write_unclaimed(self) -> None:

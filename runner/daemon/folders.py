@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.config import Settings
+from runner.inbox.guide import GUIDE, guide_for
 from runner.state.ledger import Ledger
 from runner.state.locks import Ownership, own
 from runner.system.clocks import Clocks
@@ -121,7 +122,10 @@ class Folders:
 
     def _find(self, folder: Path, pause: Callable[[float], bool] | None) -> bool:
         point = None if self._accept else self._ledger.fact(mount_fact(folder))
-        seek = partial(_seek, folder, point, self._ledger.fact(f"folder:{folder}") is None)
+        is_new = self._ledger.fact(f"folder:{folder}") is None
+        has_guide = folder == self._settings.inbox and pause is not None
+        guide = guide_for(self._settings) if is_new and has_guide else None
+        seek = partial(_seek, folder, point, is_new, guide)
         said = None
         while True:
             try:
@@ -147,9 +151,13 @@ class Folders:
         self._ledger.remember(mount_fact(anchor.folder), anchor.point)
 
 
-def _seek(folder: Path, point: str | None, is_new: bool) -> tuple[Anchor, str | None]:
-    """Find a folder's mount, and why it cannot be used now. Make a new folder."""
-    if is_new:
+def _seek(
+    folder: Path, point: str | None, is_new: bool, guide: bytes | None
+) -> tuple[Anchor, str | None]:
+    """Find a folder's mount, and why it cannot be used now. Make a new folder, with its guide."""
+    if is_new and not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
+        if guide is not None:
+            (folder / GUIDE).write_bytes(guide)
     anchor = Anchor(folder, point)
     return anchor, anchor.trouble()

@@ -81,6 +81,8 @@ class Looking:
             self._look_at = self._clocks.seconds() + GONE_SECONDS
             return
         self._say(full)
+        if received.entries.accepted:
+            dispatch.expect_status()
         dispatch.cancel(received.entries.cancelled)
         self._plan(received, regular, began)
 

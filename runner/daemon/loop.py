@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 3600.0
 TIDY_SECONDS = 2.0
-STATUS_SECONDS = 1.0
 
 
 class Daemon:
@@ -93,10 +92,9 @@ class Loop:
         self._looking = Looking(settings, parts, clocks)
         self._stopping = Stopping(parts.dispatch, settings.shutdown_seconds, clocks)
         self._announcements = Announcements(settings, parts)
-        self._upkeep = Upkeep(settings, parts, clocks)
+        self._upkeep = Upkeep(settings, parts, clocks, backing.disk)
         self._finished: list[Finished] = []
         self._finish_at = 0.0
-        self._status = _Timer(self._clock, STATUS_SECONDS)
         self._pulse = _Timer(self._clock, PULSE_SECONDS)
         self._prune = _Timer(self._clock, PRUNE_SECONDS)
         self._tidy = _Timer(self._clock, TIDY_SECONDS)
@@ -139,8 +137,7 @@ class Loop:
         self._dispatch.turn()
         if not is_stopping:
             self._execution.keep(self._dispatch.spare)
-        if self._status.is_due():
-            self._dispatch.write_status()
+        self._dispatch.write_status()
         if self._pulse.is_due():
             self.announce()
         if self._options.goal is None and self._prune.is_due() and self._upkeep.prune():
@@ -153,6 +150,8 @@ class Loop:
 
     def _keep_house(self) -> None:
         self._upkeep.tidy()
+        if self._options.goal is None:
+            self._upkeep.remove_stale_status()
         self._parts.reception.keep_house()
         if not self._stopping.has_begun:
             self._keep_companions()
@@ -164,6 +163,7 @@ class Loop:
             self._parts.gateway.keep()
         if self._options.goal is None:
             self._parts.following.keep()
+            self._parts.submitting.keep()
 
     def _seconds_until_due(self) -> float:
         """Return how long the loop may sleep, if no mail comes."""

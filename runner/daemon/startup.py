@@ -7,6 +7,7 @@ outbox.
 import logging
 import secrets
 import signal
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,16 +16,19 @@ from pathlib import Path
 
 from runner.config import MEGABYTE, Settings, available_memory, check_apart
 from runner.contract.names import job_name
-from runner.daemon.companion import Companion
+from runner.daemon.companions.companion import Companion
+from runner.daemon.companions.following import Following
+from runner.daemon.companions.submitting import Submitting
 from runner.daemon.folders import Folders, InboxLock, lock_folder
-from runner.daemon.following import Following
 from runner.daemon.mail import Changed, Mailbox, Progressed, Signalled, Woken
 from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance, Pace
+from runner.daemon.receiving.cancels import Cancels
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.daemon.receiving.late_settings import LateSettings
 from runner.daemon.receiving.reception import Reception
 from runner.daemon.running.dispatch import Dispatch
+from runner.daemon.running.lost_runs import EARLIER_BOOT, EARLIER_HOST, boot_id
 from runner.daemon.running.publishing import Publishing, Stores
 from runner.daemon.running.starts import Executing
 from runner.daemon.running.work_folders import WorkFolders
@@ -33,13 +37,18 @@ from runner.execution.interface import Execution, Incarnation
 from runner.execution.order import Progress
 from runner.execution.start import StartExecution, memory_warning, start_execution
 from runner.inbox import write_lease
+from runner.inbox.bundles.pending import Bundles
+from runner.inbox.bundles.store import InputStore
 from runner.inbox.claim import Claims
 from runner.inbox.library import library_reader
 from runner.inbox.scanning.inspection import Bounds
 from runner.inbox.scanning.scan import Inbox, Selection
+from runner.inbox.sidecars import sidecar_reader
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox
 from runner.state.ledger import Ledger
+from runner.state.locks import ONE_RUN
+from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks
 from runner.system.companion import greeting
 from runner.system.files.disk import Disk
@@ -92,11 +101,13 @@ class Parts:
     watching: Watching
     outbox: Outbox
     history: History
+    inputs: InputStore
     reception: Reception
     execution: Execution
     dispatch: Dispatch
     gateway: Companion | None
     following: Following
+    submitting: Submitting
 
 
 class Startup:
@@ -109,7 +120,7 @@ class Startup:
         self._options = options
         self._backing = backing
         self._mailbox = mailbox
-        self._what = "runner serve" if options.goal is None else "runner run"
+        self._what = "runner serve" if options.goal is None else ONE_RUN
 
     def open(self, stack: ExitStack) -> Parts | None:
         """Open everything; None if told to stop meanwhile.
@@ -133,7 +144,7 @@ class Startup:
         stack.callback(lock.release)
         adopt_orphans()
         write_lease.ignore_breaks()
-        own = new_incarnation(ledger)
+        own = new_incarnation(ledger, "" if settings.execution.is_cluster else socket.gethostname())
         self._end_earlier(own, ledger)
         parts = self._introduce(stack, ledger, folders, lock, own)
         ledger.remember("runtime_folder", parts.execution.runtime_folder or "")
@@ -183,19 +194,25 @@ class Startup:
         stack.callback(execution.close)
         syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
         stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
-        books = Books(ledger, history, LateSettings(ledger, outbox, clocks), clocks)
-        inbox = self._make_inbox(books.late_settings)
+        cancels = Cancels(ledger, outbox, clocks)
+        books = Books(ledger, history, LateSettings(ledger, outbox, clocks), cancels, clocks)
+        inputs = InputStore(settings.state, disk)
+        inputs.clean(lambda job_id: ledger.request_of(job_id) is not None)
+        inbox = self._make_inbox(books.late_settings, inputs)
         watching = Watching(settings, inbox, lambda: self._mailbox.put(Woken()))
         stack.callback(watching.stop)
-        claims = Claims(settings.inbox, self._max_bytes, disk, syncing.map)
-        reception = self._make_reception(Intake(inbox, claims), books, folders)
+        claims = Claims(settings.inbox, self._max_bytes, disk, syncing.map, inputs.has)
+        reception = self._make_reception(Intake(inbox, claims, inputs), books, folders)
         stack.callback(reception.close)
         has_packages = settings.kernels.install == "run"
         work = WorkFolders(settings.state, disk, clocks.seconds, has_packages=has_packages)
-        dispatch = self._make_dispatch(Stores(ledger, outbox, history, work), execution)
+        stores = Stores(ledger, outbox, history, work, Pauses(settings.state), inputs)
+        dispatch = self._make_dispatch(stores, execution)
         gateway = self._make_gateway(stack)
         following = Following(settings, ledger, clocks, self._mailbox.put)
         stack.callback(following.close)
+        submitting = Submitting(settings, clocks.seconds)
+        stack.callback(submitting.close)
         return Parts(
             ledger=ledger,
             folders=folders,
@@ -204,23 +221,26 @@ class Startup:
             watching=watching,
             outbox=outbox,
             history=history,
+            inputs=inputs,
             reception=reception,
             execution=execution,
             dispatch=dispatch,
             gateway=gateway,
             following=following,
+            submitting=submitting,
         )
 
     @property
     def _max_bytes(self) -> int:
         return int(self._settings.limits.notebook_mb * MEGABYTE)
 
-    def _make_inbox(self, late_settings: LateSettings) -> Inbox:
+    def _make_inbox(self, late_settings: LateSettings, inputs: InputStore) -> Inbox:
         intake, goal = self._settings.intake, self._options.goal
         selection = Selection(
             bounds=Bounds(self._max_bytes, intake.broken_seconds, intake.quiet_seconds),
             ignore=intake.ignore,
             only=None if goal is None else frozenset({goal.path}),
+            bundles=Bundles(self._settings.inbox, self._settings.bundle_limits, inputs),
         )
         clocks, wait = self._backing.clocks, late_settings.wait
         return Inbox(self._settings.inbox, selection, clocks, settings_wait=wait)
@@ -231,7 +251,12 @@ class Startup:
         pace = None if per_minute is None else Pace(per_minute, books.clocks.seconds)
         claiming = Claiming(intake, books, lambda: folders.trouble(settings.notebooks))
         library = library_reader(settings.notebooks, self._max_bytes)
-        admission = Admission(settings.rules, settings.limits.notebook_mb, library)
+        admission = Admission(
+            settings.request_rules,
+            settings.limits.notebook_mb,
+            library,
+            sidecar_reader(settings.notebooks),
+        )
         allowance = Allowance(books.ledger, settings.limits.queue, pace)
         return Reception(intake, books, claiming, admission, allowance)
 
@@ -256,10 +281,17 @@ class Startup:
         return gateway
 
 
-def new_incarnation(ledger: Ledger) -> Incarnation:
-    """Count the next start of this ledger's instance."""
+def new_incarnation(ledger: Ledger, host: str) -> Incarnation:
+    """Count the next start of this ledger's instance; `host` is the machine that runs its jobs.
+
+    It is empty if others do.
+    """
     with ledger.transaction():
         instance = ledger.fact("instance") or secrets.token_hex(8)
+        ledger.remember(EARLIER_HOST, ledger.fact("host") or "")
+        ledger.remember("host", host)
+        ledger.remember(EARLIER_BOOT, ledger.fact("boot") or "")
+        ledger.remember("boot", boot_id())
         start = int(ledger.fact("starts") or 0) + 1
         ledger.remember("instance", instance)
         ledger.remember("starts", str(start))

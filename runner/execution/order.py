@@ -6,17 +6,20 @@ Values as JSON frames. Starts nothing.
 import json
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from runner.contract.outcome import Outcome, Value
+from runner.contract.outcome import InputFile, Outcome, Value
 from runner.contract.request import Resources
 from runner.contract.text.strict_json import JsonValue
 
 TAIL_BYTES = 4096
 READ_SECONDS = 60.0
 """Time to read the results of a run that is over."""
+WRITE_SECONDS = 60.0
+"""Time to write its notebook after that."""
 
 
 class Order(Value):
@@ -25,12 +28,14 @@ class Order(Value):
     job_id: str
     name: str
     attempt: int = 1
+    submitted_by: str | None = None
     parameters: dict[str, JsonValue] = {}
     kernel: str | None = None
     timeout_seconds: float
     kernel_start_seconds: float = 60
     folder: str | None = Field(None, description="Where the kernel runs; the output folder if not.")
-    output_folder: str = Field(description="Exists and is empty.")
+    output_folder: str = Field(description="Exists, and holds the inputs only.")
+    inputs: tuple[InputFile, ...] = ()
     packages_folder: str | None = Field(
         None, description="Folder for `%pip install`, not made yet; None: the environment."
     )
@@ -38,6 +43,7 @@ class Order(Value):
     languages: tuple[str, ...] = ("python",)
     start: Literal["fork", "cold"] = "fork"
     unknown_parameters: Literal["warn", "refuse"] = "warn"
+    sidecar: str | None = Field(None, description="The parameters file beside the notebook.")
     resources: Resources = Resources()
     output_bytes: int = 50 * 1024 * 1024
     results_bytes: int = 20 * 1024 * 1024
@@ -46,6 +52,24 @@ class Order(Value):
     lease_seconds: float | None = Field(
         None, description="Silence after which the run ends; None: never."
     )
+
+
+def with_paths(order: Order) -> Order:
+    """Give a library notebook, which runs elsewhere, the whole paths of what came along.
+
+    A parameter that is the name of such a file stands for it, and so does one in a list.
+    """
+    if order.folder is None or not order.inputs:
+        return order
+    paths = {one.path: str(Path(order.output_folder, one.path)) for one in order.inputs}
+
+    def located(value: JsonValue) -> JsonValue:
+        if isinstance(value, list):
+            return [located(one) for one in value]
+        return paths.get(value, value) if isinstance(value, str) else value
+
+    parameters = {name: located(value) for name, value in order.parameters.items()}
+    return order.model_copy(update={"parameters": parameters})
 
 
 class Progress(Value):

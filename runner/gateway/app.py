@@ -6,12 +6,15 @@ of `page/`, which a browser gets at `/`, at `/jobs/ID` and below `/ui/`.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ERROR_RULES, ErrorType, Status
+from runner.gateway.functions import FunctionRoutes
+from runner.gateway.hooks import HOOKS, HookRoutes
 from runner.gateway.http.access import Access, IncomingRequest, not_authorized
 from runner.gateway.http.answers import (
     HEADERS,
@@ -28,41 +31,46 @@ from runner.gateway.http.answers import (
     told,
 )
 from runner.gateway.http.forms import posted, texts, uploads
-from runner.gateway.http.media_types import BodyKind, body_kind
+from runner.gateway.http.media_types import BodyKind, body_kind, check_parameters_type
 from runner.gateway.http.negotiation import VARY, wants_metrics_text, wants_page
 from runner.gateway.http.problems import bad
+from runner.gateway.http.queries import strictly
 from runner.gateway.http.session import COOKIE
 from runner.gateway.metrics import Metrics
 from runner.gateway.notebook_page import NotebookPages, framed
-from runner.gateway.openapi import document
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
+from runner.gateway.pauses import PauseRoutes
 from runner.gateway.rendering import MODULE, RENDER_SECONDS
+from runner.gateway.rules import RuleRoutes
+from runner.gateway.schedules import ScheduleRoutes
 from runner.inbox import unclaimed as waiting
 from runner.jobs.backend import backend_of
-from runner.jobs.body import Asked, read_body, read_form, seconds_to_wait, with_key
+from runner.jobs.body import JobRequest, read_body, read_form, seconds_to_wait, with_key
 from runner.jobs.health import examine
+from runner.jobs.pausing import Pausing
 from runner.jobs.problem import Problem, not_found, unavailable
 from runner.jobs.record import MAX_LIMIT, Question
 from runner.jobs.submissions import Submitted, accepted, too_large
 from runner.jobs.submit import cancel
 from runner.outbox.reader import Report
 from runner.outbox.report import with_url
+from runner.submitters.rules.overview import RulesOverview
+from runner.submitters.schedules.overview import Schedules
 from runner.system.files.disk import Disk, read_regular
 from runner.system.processes.side_process import SideProcess
 
+Answer = Callable[..., HTTPResponse]
 FACE = "http"
 """The submitter of requests that name no other."""
-PAGES = frozenset({"/", "/inbox"})
-"""Addresses at which a browser gets a page, beside `/jobs/ID` and those below `/ui/`."""
+PAGES = re.compile(r"/(inbox|jobs/[^/]+|schedules(/[\s\S]+)?)?")
+"""Addresses at which a browser gets a page, beside those below `/ui/`."""
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")
 MAX_COOKIE_CHARS = 8_000
 """Longest header of a browser of ours; Python's parser may take a minute for a longer one."""
-_JOB = re.compile(r"/jobs/[^/]+")
 TYPED = {"/library": "/ui/library", "/run": "/ui/library"}
 """Addresses that people type into a browser, and their pages."""
-"""Looks between two comments on a quiet stream of events, which detect clients that left."""
 
 
 class App:
@@ -79,13 +87,19 @@ class App:
         self._metrics = Metrics(settings, self._record)
         self.renderer = SideProcess(MODULE, RENDER_SECONDS)
         self._notebooks = NotebookPages(self.renderer, read_regular)
-        self._pages = Pages(self._access, backend)
+        schedules = Schedules(backend)
+        self._pages = Pages(self._access, backend, schedules)
+        self._functions = FunctionRoutes(settings, backend.functions)
+        self._schedules = ScheduleRoutes(schedules, FACE)
+        pausing = Pausing(settings.state, backend.disk)
+        rules = RuleRoutes(RulesOverview(backend))
+        self._parts = HookRoutes(backend), rules, PauseRoutes(pausing, FACE)
         self.wsgi = self._routes()
 
     def _routes(self) -> Bottle:
         app = Bottle()
         app.add_hook("before_request", self._let_in)
-        app.default_error_handler = self._in_trouble
+        app.default_error_handler = self._server_error
         routes: list[tuple[str, str, Callable[..., Any]]] = [
             ("GET", "/", self._home),
             ("GET", "/healthz", self._health),
@@ -93,6 +107,18 @@ class App:
             ("GET", "/inbox", self._show_inbox),
             ("GET", "/openapi.json", self._describe),
             ("POST", "/run", self._run),
+            ("GET", "/notebooks", self._functions.show_all),
+            ("GET", r"/notebooks/<path:re:[\s\S]+>", self._functions.show),
+            ("POST", r"/notebooks/<path:re:[\s\S]+>", self._call),
+            ("GET", "/schedules", _either(self._pages.schedules.all, self._schedules.show_all)),
+            # What ends as a command is none of the names here, so that `Allow` says what is true.
+            (
+                *("GET", r"/schedules/<name:re:(?![\s\S]+/(?:run|pause|resume)$)[\s\S]+>"),
+                _either(self._pages.schedules.one, self._schedules.show),
+            ),
+            ("POST", r"/schedules/<name:re:[\s\S]+>/run", self._run_schedule),
+            *self._schedules.switches(),
+            *chain.from_iterable(part.routes() for part in self._parts),
             ("GET", "/jobs", self._list),
             ("GET", "/jobs/<job_id>", self._show_to_any),
             ("DELETE", "/jobs/<job_id>", self._cancel),
@@ -104,7 +130,7 @@ class App:
             ("GET", "/jobs/<job_id>/events", self._events),
         ]
         for method, path, answer in routes:
-            app.route(path, method, plainly(answer, self._tell_any))
+            app.route(path, method, plainly(strictly(method, path, answer), self._tell_any))
         for path in sorted(HEALTH_PATHS):  # HAProxy's probes
             app.route(path, "OPTIONS", plainly(self._health))
         for method, path, answer in self._pages.routes():
@@ -122,7 +148,7 @@ class App:
                 self._pages.refuse(problem, coming) if coming.wants_page else told(problem)
             ) from None
 
-    def _in_trouble(self, error: HTTPError) -> str | bytes:
+    def _server_error(self, error: HTTPError) -> str | bytes:
         if error.status_code == 405 and request.method == "OPTIONS":
             response.status = 204  # `Allow` lists the methods
             return b""
@@ -130,7 +156,7 @@ class App:
         if page is not None and request.method == "GET" and _wants_page():
             response.status = 303
             return instead(error, see_other(page))
-        return instead(error, self._tell_any(problem_of(error)))
+        return instead(error, self._tell_any(problem_of(error, is_person=_wants_page())))
 
     def _tell_any(self, problem: Problem) -> HTTPResponse:
         """Answer with a problem: a page for a browser, JSON for all others."""
@@ -171,15 +197,24 @@ class App:
         return json_answer(200, waiting.content_of(files))
 
     def _describe(self) -> HTTPResponse:
-        return json_answer(200, document(with_token=self._settings.gateway.secret is not None))
+        with_token = self._settings.gateway.secret is not None
+        return json_answer(200, self._functions.described(with_token=with_token))
+
+    def _call(self, path: str) -> HTTPResponse:
+        """Run a notebook of the library with the parameters in the body."""
+        coding = request.get_header("content-encoding")
+        check_parameters_type(request.get_header("content-type"), coding)
+        return self._submit(self._functions.read_call(path, self._body()))
 
     def _run(self) -> HTTPResponse:
-        body = self._read_asked()
+        return self._submit(self._read_posted())
+
+    def _submit(self, body: JobRequest) -> HTTPResponse:
         job_id = with_key(body, request.get_header("idempotency-key"))
-        seconds = self._wait_seconds(self._settings.gateway.wait_seconds)
+        seconds = _wait_seconds(self._settings.gateway.wait_seconds)
         return self._await(self._runs.submit(body.submitted_by(FACE), job_id), seconds)
 
-    def _read_asked(self) -> Asked:
+    def _read_posted(self) -> JobRequest:
         kind = body_kind(request.get_header("content-type"), request.get_header("content-encoding"))
         if kind is BodyKind.JSON:
             return read_body(self._body(), self._settings)
@@ -188,8 +223,12 @@ class App:
         return read_form(texts(form), uploads(form), self._settings)
 
     def _retry(self, job_id: str) -> HTTPResponse:
-        seconds = self._wait_seconds(0.0)
+        seconds = _wait_seconds(0.0)
         return self._await(self._runs.retry(job_id, FACE), seconds)
+
+    def _run_schedule(self, name: str) -> HTTPResponse:
+        seconds = _wait_seconds(0.0)
+        return self._await(self._schedules.run(name), seconds)
 
     def _await(self, job: Submitted, seconds: float) -> HTTPResponse:
         report = self._runs.wait(job, seconds, has_left())
@@ -202,22 +241,19 @@ class App:
         progress = self._record.progress(job.name, job.job_id)
         return json_answer(202, accepted(job, progress), headers)
 
-    def _wait_seconds(self, default: float) -> float:
-        return seconds_to_wait(request.query.get("wait"), request.get_header("prefer"), default)
-
     def _body(self) -> bytes:
         """Read the body and count it: waitress has it in memory or in a temp file by now."""
         limit = int(self._settings.limits.notebook_mb * MEGABYTE)
         raw: bytes = request.environ["wsgi.input"].read(limit + 1)
         if len(raw) > limit:
-            raise too_large(self._settings.limits.notebook_mb)
+            raise too_large(self._settings.limits)
         return raw
 
     def _list(self) -> HTTPResponse:
         return json_answer(200, self._record.list(_question()))
 
     def _show(self, job_id: str) -> HTTPResponse:
-        seconds = self._wait_seconds(0.0)
+        seconds = _wait_seconds(0.0)
         if seconds:
             name = self._record.name_of(job_id)
             self._runs.wait(Submitted(job_id, name), seconds, has_left())
@@ -232,8 +268,7 @@ class App:
         return self._come_again(Submitted(job_id, name))
 
     def _result(self, job_id: str) -> HTTPResponse:
-        _, report = self._record.report(job_id)
-        return text_answer(200, report.raw)
+        return text_answer(200, self._record.report(job_id)[1].raw)
 
     def _notebook(self, job_id: str) -> HTTPResponse:
         wanted = request.query.get("format", "ipynb")
@@ -242,7 +277,7 @@ class App:
         if wanted == "ipynb":
             return download(*self._record.published(job_id, ""))
         try:
-            return self._notebooks.show(self._record.published(job_id, "")[0])
+            return self._notebooks.of_job(self._record, job_id)
         except Problem as problem:
             if not _wants_page():
                 raise
@@ -260,10 +295,10 @@ class App:
 
     def _events(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
-        if not self._runs.take_seat():
+        if not self.arrivals.take_seat():
             raise unavailable("Too many clients wait already (gateway.max_waiting).")
         headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
-        news = Seated(stream(self._news(name, job_id, has_left())), self._runs.leave_seat)
+        news = Seated(stream(self._news(name, job_id, has_left())), self.arrivals.leave_seat)
         return HTTPResponse(news, 200, headers)
 
     def _news(
@@ -315,6 +350,11 @@ def _tidy_path() -> None:
     request.environ["PATH_INFO"] = "/" + request.environ.get("PATH_INFO", "").strip("/")
 
 
+def _either(page: Answer, plain: Answer) -> Answer:
+    """Answer a browser with a page, and programs with JSON."""
+    return lambda **arguments: (page if _coming().is_page else plain)(**arguments)
+
+
 def _wants_page() -> bool:
     return wants_page(request.get_header("accept"), request.get_header("user-agent"))
 
@@ -333,13 +373,15 @@ def _coming() -> IncomingRequest:
     headers = {name: request.get_header(name) for name in (*names, "authorization")}
     path = request.path
     is_form = path.startswith("/ui/")
-    has_page = path in PAGES or _JOB.fullmatch(path) is not None
+    has_page = PAGES.fullmatch(path) is not None
     is_wanted = _wants_page()
     return IncomingRequest(
         headers={name: value for name, value in headers.items() if value is not None},
         method=request.method,
         cookie=_cookie(request.get_header("cookie") or ""),
-        is_open=path in HEALTH_PATHS or OPEN_PAGES.fullmatch(path) is not None,
+        is_open=path in HEALTH_PATHS
+        or path.startswith(HOOKS)
+        or OPEN_PAGES.fullmatch(path) is not None,
         is_health=path == "/healthz" or (path == "/" and not is_wanted),
         is_form=is_form,
         wants_page=is_wanted,
@@ -354,6 +396,15 @@ def _report(report: Report) -> HTTPResponse:
     status = 200 if error_type is None else ERROR_RULES[ErrorType(str(error_type))].http
     place = {"Content-Location": f"/jobs/{content['job_id']}/result"}
     return text_answer(status, report.raw, place)
+
+
+def _wait_seconds(default: float) -> float:
+    """Return how long the client waits.
+
+    Raises:
+        HttpProblem: it says so in no way that is known.
+    """
+    return seconds_to_wait(request.query.get("wait"), request.get_header("prefer"), default)
 
 
 def _question() -> Question:

@@ -7,17 +7,18 @@ import html
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bottle import HTTPResponse
 
-from runner.contract.outcome import ErrorType
+from runner.contract.outcome import ErrorType, Status, has_outputs_of
 from runner.gateway.http.answers import HEADERS
 from runner.gateway.http.problems import HttpProblem, headers_of, status_of
-from runner.gateway.rendering import POLICY
+from runner.gateway.rendering import POLICY, question
 from runner.jobs.problem import Problem, ProblemType, gone
+from runner.jobs.record import Record
 from runner.system.processes.side_process import Busy, CannotAnswer, TookTooMuch
 
 REMEMBERED = 1000
@@ -60,8 +61,18 @@ class NotebookPages:
         self._lock = threading.Lock()
         self._given_up: OrderedDict[tuple[int, ...], tuple[float, str]] = OrderedDict()
 
-    def show(self, path: Path) -> HTTPResponse:
-        """Answer with the notebook of that file.
+    def of_job(self, record: Record, job_id: str) -> HTTPResponse:
+        """Answer with a job's notebook; with outputs only if they are of its run.
+
+        Raises:
+            Problem: there is none; it cannot be rendered, or not now.
+            OSError: it cannot be read.
+        """
+        path = record.published(job_id, "")[0]
+        return self.show(path, note_on(record.report(job_id)[1].head))
+
+    def show(self, path: Path, note: str = "") -> HTTPResponse:
+        """Answer with the notebook of that file; with a note in place of its outputs.
 
         Raises:
             Problem: it cannot be rendered, or not now.
@@ -77,7 +88,7 @@ class NotebookPages:
         if self._clock() < until:
             raise _not_rendered(why, int(until - self._clock()) + 1)
         try:
-            page = self._renderer.ask(self._read(path))
+            page = self._renderer.ask(question(self._read(path), note))
         except TookTooMuch as error:
             self._remember(key, str(error))
             raise _not_rendered(str(error), int(REMEMBERED_SECONDS)) from error
@@ -93,6 +104,15 @@ class NotebookPages:
             self._given_up[key] = (self._clock() + REMEMBERED_SECONDS, why)
             while len(self._given_up) > REMEMBERED:
                 self._given_up.popitem(last=False)
+
+
+def note_on(report: Mapping[str, Any]) -> str:
+    """Say why the outputs in a published notebook are not of its job; empty if they are."""
+    if has_outputs_of(report):
+        return ""
+    if report.get("started_at") is None or report.get("status") == Status.REJECTED:
+        return "This job did not run."
+    return "Nothing of this run is in the notebook."
 
 
 def _not_rendered(why: str, seconds: int) -> Problem:

@@ -33,13 +33,15 @@ _ANYTHING = {"additionalProperties": True}
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class Problem(_Answer):
     """An answer to a request that never became a job, or that HTTP itself refuses."""
 
-    status: Literal["rejected"]
+    status: Literal["rejected", "queued", "running"] = Field(
+        description="`rejected`; that of the job where only its result is not there yet."
+    )
     error_type: ErrorType | ProblemType | HttpProblemType
     message: str
 
@@ -81,7 +83,10 @@ class Waiting(_Answer):
 class Inbox(_Answer):
     """The files that stay in the inbox, the urgent ones first."""
 
-    at: str = Field(description="When that was last different; empty while no daemon tells.")
+    since: str = Field(
+        description="Since when the list has been as it is; the runner looks all the time. "
+        "Empty while no daemon tells."
+    )
     count: int = Field(description="How many there are; no more than 1000 are listed.")
     files: list[Waiting]
 
@@ -102,14 +107,38 @@ class Row(_Answer):
     name: str
     status: Status
     state: State
+    cancelled: bool = Field(
+        False, description="Whether somebody has cancelled it; until it is over, it is being ended."
+    )
     error_type: ErrorType | None
     message: str | None
     attempt: int
     submitted_by: str | None = Field(None, description="Who or what made the request.")
+    priority: int = Field(0, description="From -10 to 10.")
+    group: str | None = Field(None, description="Of which only so many run at once.")
+    held_until: str | None = Field(
+        None, description="While it waits: its earliest start, or that of its next attempt."
+    )
+    start_by: str | None = Field(None, description="When it expires if it has not started.")
+    notebook: str | None = Field(None, description="The library path that was run.")
     accepted_at: str
     started_at: str | None
     finished_at: str | None
     seconds: float | None = Field(description="From started to finished, or to now.")
+
+
+class Pause(_Answer):
+    """Jobs that do not start. `name` is a name or a pattern; empty for all jobs."""
+
+    name: str
+    by: str
+    at: str = Field(description="Since when, in UTC, ISO 8601.")
+
+
+class Pauses(_Answer):
+    """All pauses, the one for all jobs first."""
+
+    pauses: list[Pause]
 
 
 class Jobs(_Answer):
@@ -122,6 +151,11 @@ class Jobs(_Answer):
 class Job(Row):
     """A job, how far it is, and its result once there."""
 
+    waits_for: str | None = Field(
+        None,
+        description="For what it waits, besides its turn: a time, or the end of a pause or of "
+        "an older job of its name.",
+    )
     progress: dict[str, Any] | None
     result: Result | ErrorResult | None
 
@@ -139,6 +173,128 @@ class Files(_Answer):
     """The files that a job published."""
 
     files: list[ReportedFile]
+
+
+class LibraryNotebook(_Answer):
+    """A notebook of the library."""
+
+    path: str = Field(description="Below `notebooks/`.")
+    title: str
+    description: str = Field(description="Its first Markdown cell.")
+    is_tool: bool = Field(description="Whether agents have a tool of its own for it.")
+
+
+class LibraryRow(LibraryNotebook):
+    """A notebook in the list of the library."""
+
+    error: str | None = Field(description="Why it cannot be run.")
+
+
+class Library(_Answer):
+    """The notebooks of the library, by path."""
+
+    notebooks: list[LibraryRow]
+
+
+class LibraryFunction(LibraryNotebook):
+    """A notebook of the library, with the types of its parameters."""
+
+    parameters: dict[str, Any] = Field(description="JSON Schema (2020-12) of all values together.")
+    notes: list[str] = Field(description="Why types that it declares are not used.")
+
+
+class Occurrence(_Answer):
+    """What came of a schedule at one time, at several that it skipped, or of a run by hand."""
+
+    scheduled_for: str = Field(description="When it was due or asked for, UTC in ISO 8601.")
+    status: Status | Literal["skipped"] | None = Field(
+        None, description="How it ended; left out while it runs."
+    )
+    reason: str | None = Field(None, description="Why it was skipped.")
+    through: str | None = Field(None, description="The last of the times that were skipped.")
+    times: int | None = Field(None, description="How many were skipped, if more than one.")
+    job_id: str | None = Field(None, pattern=_ID)
+    job_name: str | None = None
+    by: str | None = Field(None, description="By which face somebody started it by hand.")
+
+
+class Schedule(_Answer):
+    """A schedule; what has no value is left out. Times are in its own time zone."""
+
+    name: str
+    state: Literal["on", "paused", "disabled", "over", "wrong"]
+    error: str | None = Field(None, description="What is wrong with its file.")
+    cron: str | None = None
+    timezone: str | None = Field(None, description="IANA name.")
+    in_words: str | None = None
+    notebook: str | None = None
+    next: str | None = Field(
+        None, description="The next run that starts by itself, also one that would be refused."
+    )
+    paused_by: str | None = None
+    last: Occurrence | None = None
+
+
+class ScheduleDetails(Schedule):
+    """A schedule with its next times and its last ones."""
+
+    parameters: dict[str, Any] = Field(description="With placeholders that are not filled yet.")
+    upcoming: list[str] = Field(description="The next five times, paused or not.")
+    occurrences: list[Occurrence] = Field(description="The last 50, the newest first.")
+
+
+class Schedules(_Answer):
+    """All schedules by name."""
+
+    schedules: list[Schedule]
+
+
+class Hook(_Answer):
+    """A web hook, without its secret. Of a file that is no hook only name and error are there."""
+
+    name: str
+    state: Literal["on", "disabled", "wrong"]
+    verify: str | None = None
+    notebook: str | None = None
+    error: str | None
+
+
+class Hooks(_Answer):
+    """All web hooks by name."""
+
+    hooks: list[Hook]
+
+
+class NewestJob(_Answer):
+    """The newest job of a rule."""
+
+    job_id: str
+    status: Status
+
+
+class FileRule(_Answer):
+    """A rule over files. Of a file that is no rule only name and error are there."""
+
+    name: str
+    state: Literal["on", "disabled", "wrong"]
+    pattern: str | None
+    group: Literal["single", "batch"] | None
+    notebook: str | None
+    error: str | None
+    last: NewestJob | None
+
+
+class FileRules(_Answer):
+    """All rules by name."""
+
+    rules: list[FileRule]
+
+
+class Ignored(_Answer):
+    """A call that the hook's `when` does not want."""
+
+    status: Literal["ignored"]
+    message: str
 
 
 class Duration(_Answer):
@@ -183,6 +339,8 @@ class Notebook(BaseModel):
     It is checked when its job is accepted: after a 202, a wrong one ends as `rejected`.
     """
 
+    model_config = ConfigDict(defer_build=True)
+
     cells: Any
 
 
@@ -200,7 +358,12 @@ _EVENT: Json = {
     },
 }
 _RESULTS = (Result, ErrorResult)
-_ANSWERS = (Problem, Health, Inbox, Accepted, Jobs, Job, Submitted, Files, Figures)
+_ANSWERS: tuple[type[BaseModel], ...] = (
+    *(Problem, Health, Inbox, Accepted, Jobs, Job, Submitted, Files, Figures),
+    *(Library, LibraryFunction, Schedules, Schedule, ScheduleDetails),
+    *(Pauses, Pause, Hooks, Ignored, FileRules),
+)
+_SHOWN: tuple[type[BaseModel], ...] = (*_RESULTS, *_ANSWERS)
 
 
 @cache
@@ -238,6 +401,10 @@ def _paths() -> dict[str, dict[str, Json]]:
     return {
         **_service_paths(),
         **_run_paths(submitted),
+        **_notebook_paths(submitted),
+        **_schedule_paths(submitted),
+        **_pause_paths(),
+        **_hook_paths(),
         **_job_paths(job, submitted, come_again),
         **_report_paths(job, report),
         **_file_paths(job),
@@ -279,23 +446,156 @@ def _run_paths(submitted: Json) -> dict[str, dict[str, Json]]:
         "/run": {
             "post": {
                 "id": "run",
-                "parameters": [
-                    _wait("Seconds to wait for the result; by default gateway.wait_seconds."),
-                    _in_header("Prefer", "`respond-async` or `wait=SECONDS` (RFC 7240)."),
-                    _in_header(
-                        "Idempotency-Key",
-                        "Posts with the same one are the same job.",
-                        maxLength=255,
-                    ),
-                ],
+                "parameters": _waiting(),
                 "requestBody": {
                     "required": True,
                     "description": "JSON may be named application/x-ipynb+json or "
-                    "application/octet-stream too; multipart/form-data has the notebook as a file.",
+                    "application/octet-stream too; multipart/form-data has the notebook "
+                    "and what goes along as files.",
                     "content": {"application/json": {"schema": _run_body()}},
                 },
                 "answers": submitted,
                 "errors": (409, 410, 415, 429),
+            }
+        },
+    }
+
+
+def _waiting() -> list[Json]:
+    """Describe how a client waits for its result, and posts a request once."""
+    return [
+        _wait("Seconds to wait for the result; by default gateway.wait_seconds."),
+        _in_header("Prefer", "`respond-async` or `wait=SECONDS` (RFC 7240)."),
+        _in_header("Idempotency-Key", "Posts with the same one are the same job.", maxLength=255),
+    ]
+
+
+def _notebook_paths(submitted: Json) -> dict[str, dict[str, Json]]:
+    path = _in_path("path", {"type": "string", "minLength": 1}, "As the list names it.")
+    body = {"type": "object", "description": "A value for each parameter.", **_ANYTHING}
+    return {
+        "/notebooks": {
+            "get": {
+                "id": "listNotebooks",
+                "answers": {"200": _json("The library.", Library)},
+                "errors": (503,),
+            }
+        },
+        "/notebooks/{path}": {
+            "get": {
+                "id": "showNotebook",
+                "parameters": [path],
+                "answers": {"200": _json("Its parameters.", LibraryFunction)},
+                "errors": (400, 404, 413),
+            },
+            "post": {
+                "id": "runNotebook",
+                "parameters": [path, *_waiting()],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": body}},
+                },
+                "answers": submitted,
+                "errors": (404, 409, 410, 415, 429),
+            },
+        },
+    }
+
+
+def _schedule_paths(submitted: Json) -> dict[str, dict[str, Json]]:
+    name = [_in_path("name", {"type": "string", "minLength": 1}, "As the list names it.")]
+    changed = {"200": _json("The schedule as it is now.", Schedule)}
+    return {
+        "/schedules": {
+            "get": {
+                "id": "listSchedules",
+                "answers": {"200": _json("The schedules.", Schedules)},
+                "errors": (503,),
+            }
+        },
+        "/schedules/{name}": {
+            "get": {
+                "id": "showSchedule",
+                "parameters": name,
+                "answers": {"200": _json("The schedule.", ScheduleDetails)},
+                "errors": (404, 503),
+            }
+        },
+        "/schedules/{name}/run": {
+            "post": {
+                "id": "runSchedule",
+                "parameters": [*name, _wait("Seconds to wait for the result; by default none.")],
+                "answers": submitted,
+                "errors": (404, 409, 429),
+            }
+        },
+        **{
+            f"/schedules/{{name}}/{word}": {
+                "post": {
+                    "id": f"{word}Schedule",
+                    "parameters": name,
+                    "answers": changed,
+                    "errors": (404, 503),
+                }
+            }
+            for word in ("pause", "resume")
+        },
+    }
+
+
+def _pause_paths() -> dict[str, dict[str, Json]]:
+    name = [_in_query("name", {"type": "string"}, "A name or a pattern; without it, all jobs.")]
+    left = {"200": _json("The pauses that there are now.", Pauses)}
+    return {
+        "/pauses": {"get": {"id": "listPauses", "answers": left, "errors": (503,)}},
+        "/pause": {
+            "post": {
+                "id": "pauseJobs",
+                "parameters": name,
+                "answers": {"200": _json("The pause.", Pause)},
+                "errors": (400, 503),
+            }
+        },
+        "/resume": {
+            "post": {
+                "id": "resumeJobs",
+                "parameters": name,
+                "answers": left,
+                "errors": (404, 503),
+            }
+        },
+    }
+
+
+def _hook_paths() -> dict[str, dict[str, Json]]:
+    name = [_in_path("name", {"type": "string", "minLength": 1}, "As the list names it.")]
+    anything = {"schema": {"description": "What the sender sends; the hook's file takes parts."}}
+    return {
+        "/rules": {
+            "get": {
+                "id": "listRules",
+                "answers": {"200": _json("The rules over files.", FileRules)},
+                "errors": (503,),
+            }
+        },
+        "/hooks": {
+            "get": {
+                "id": "listHooks",
+                "answers": {"200": _json("The web hooks.", Hooks)},
+                "errors": (503,),
+            }
+        },
+        "/hooks/{name}": {
+            "post": {
+                "id": "callHook",
+                "parameters": name,
+                "requestBody": {"content": {"application/json": anything}},
+                "answers": {
+                    "200": _json("The hook does not want it.", Ignored),
+                    "202": _json("The job.", Accepted),
+                },
+                "errors": (400, 401, 404, 409, 413, 422, 429, 503),
+                "is_open": True,
             }
         },
     }
@@ -429,7 +729,8 @@ def _operation(way: Json, *, with_token: bool) -> Json:
     own = dict(way)
     name, answers = own.pop("id"), own.pop("answers")
     parameters, is_open = own.pop("parameters", ()), own.pop("is_open", False)
-    refusals = [*own.pop("errors", ()), 403, 500, *([401] if with_token and not is_open else [])]
+    token = {401} if with_token and not is_open else set()
+    refusals = {*own.pop("errors", ()), 400, 403, 500, *token}
     known = {str(status): _json(HTTPStatus(status).phrase, Problem) for status in sorted(refusals)}
     described = known | answers
     return {
@@ -454,6 +755,23 @@ def _job_errors() -> Json:
     }
 
 
+_FILES: Json = {
+    "description": "Files that go along, by name: a text, or bytes as base64.",
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
+                "required": ["base64"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+}
+
+
 def _run_body() -> Json:
     one = {"anyOf": [_ref(RunRequest), _ref(Notebook)]}
     return {"anyOf": [*one["anyOf"], {"type": "array", "items": one, "minItems": 1, "maxItems": 1}]}
@@ -463,18 +781,19 @@ def _schemas() -> Json:
     models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
         (RunRequest, "validation"),
         (Notebook, "validation"),
-        *((model, "serialization") for model in (*_RESULTS, *_ANSWERS)),
+        *((model, "serialization") for model in _SHOWN),
     ]
     _, described = models_json_schema(models, ref_template="#/components/schemas/{model}")
     schemas: Json = described["$defs"]
     run = schemas["RunRequest"]
     run["required"] = ["notebook"]
+    run["properties"]["files"] = _FILES
     run["properties"]["notebook"] = {
         "description": "Path of a notebook below `notebooks/`, or the notebook itself.",
         "anyOf": [{"type": "string", "minLength": 1}, {"type": "object", **_ANYTHING}],
     }
     schemas["Notebook"] |= _ANYTHING
-    for name in ("RunRequest", "Resources"):
+    for name in ("RunRequest", "Resources", "Retry"):
         _leave_defaults_to_words(schemas[name]["properties"])
     for key in ("id", "kernel"):
         run["properties"][key]["anyOf"].append({"type": "string", "maxLength": 0})  # as null

@@ -5,10 +5,13 @@ module is the gateway's rendering process, because a notebook may be made to be 
 """
 
 import html
+import json
 import logging
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from runner.contract.displays import is_drawn, needed_to_see, says_nothing
 from runner.system.processes.side_process import serve
 
 if TYPE_CHECKING:
@@ -32,6 +35,12 @@ MAX_TEXT_CHARS = 500_000
 """Longest text of one output; a browser lays out a longer one for minutes, or gives up."""
 MARKER_TAGS = {"papermill-error-cell-tag", "papermill-error-cell"}
 """Tags of the banners that papermill adds to a failed notebook; the page shows the error above."""
+_DEAD = ("application/vnd.jupyter.widget-view+json", "application/javascript")
+"""Types that nbconvert prefers to all others, and that show nothing without a script."""
+NOTE = '<p style="color: var(--jp-ui-font-color2)"><em>{words}</em></p>'
+LEFT_OUT = (
+    "The outputs that were saved in it before are not shown here; the downloaded notebook has them."
+)
 TEMPLATE = """
 {%- extends 'index.html.j2' -%}
 {% block html_head_js %}{% endblock %}
@@ -52,8 +61,24 @@ body.jp-Notebook { padding: 8px; }
 """nbconvert's lab template with both themes, and without scripts, which never run here."""
 
 
-def to_html(notebook: bytes) -> str:
-    """Render with nbconvert's own template.
+def question(notebook: bytes, note: str = "") -> bytes:
+    """Ask for a page; `note` says why the outputs that the notebook has are not to be shown."""
+    return b"\0".join((note.encode(), notebook)) if note else notebook
+
+
+def answer(question: bytes) -> bytes:
+    """Render the notebook of a question.
+
+    Raises:
+        ValueError: it cannot be read as a notebook.
+    """
+    note, has_note, notebook = question.partition(b"\0")  # JSON has none
+    page = to_html(notebook, note.decode()) if has_note else to_html(question)
+    return page.encode("utf-8", "replace")
+
+
+def to_html(notebook: bytes, note: str = "") -> str:
+    """Render with nbconvert's own template; with a note in place of all outputs.
 
     Raises:
         ValueError: it cannot be read as a notebook.
@@ -62,13 +87,15 @@ def to_html(notebook: bytes) -> str:
 
     try:
         content = nbformat.reads(notebook.decode("utf-8"), as_version=4)
+        if note:
+            _leave_out_outputs(content, note)
         _prepare(content)
         page: str = _exporter().from_notebook_node(content)[0]
     except Exception as error:  # nbformat and nbconvert raise whatever they trip over
         tamed = notebook.replace(b"<![", b"&lt;![")  # Python's HTML parser refuses it
         if tamed == notebook:
             raise ValueError(f"{type(error).__name__}: {error}") from error
-        return to_html(tamed)
+        return to_html(tamed, note)
     return page
 
 
@@ -85,6 +112,19 @@ def to_mathml(source: str, *, is_block: bool) -> str | None:
     return converted
 
 
+def _leave_out_outputs(notebook: "NotebookNode", note: str) -> None:
+    """Remove outputs and execution counts, and begin with the note, and whether there were any."""
+    from nbformat.v4 import new_markdown_cell
+
+    had_any = False
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            had_any = had_any or bool(cell.outputs)
+            cell.outputs, cell.execution_count = [], None
+    words = f"{note} {LEFT_OUT}" if had_any else note
+    notebook.cells.insert(0, new_markdown_cell(NOTE.format(words=words)))
+
+
 def _prepare(notebook: "NotebookNode") -> None:
     """Remove banners and stored values, cut long text, and show formulas."""
     notebook.cells = [
@@ -92,7 +132,8 @@ def _prepare(notebook: "NotebookNode") -> None:
     ]
     for cell in notebook.cells:
         if "outputs" in cell:
-            cell.outputs = [output for output in cell.outputs if not _is_stored(output)]
+            outputs = [output for output in cell.outputs if not _is_stored(output)]
+            cell.outputs = [part for output in outputs for part in _visible(output)]
         for output in cell.get("outputs", ()):
             bundle = output.get("data") or {}
             for place, key in ((output, "text"), (bundle, "text/plain")):
@@ -103,6 +144,23 @@ def _prepare(notebook: "NotebookNode") -> None:
                 formula = to_mathml(latex.strip().strip("$"), is_block=True)
                 if formula is not None:
                     bundle["text/html"] = formula
+
+
+def _visible(output: "NotebookNode") -> "list[NotebookNode]":
+    """Return an output in a form that shows without scripts; where it has none, with a note."""
+    from nbformat.v4 import new_output
+
+    bundle = output.get("data") or {}
+    note = needed_to_see(bundle)
+    if "application/json" in bundle and says_nothing(bundle):
+        bundle["text/plain"] = json.dumps(bundle["application/json"], ensure_ascii=False, indent=2)
+    is_empty = is_drawn(bundle.get("text/html") or "")
+    for media_type in (*_DEAD, "text/html") if is_empty else _DEAD:
+        bundle.pop(media_type, None)
+    if note is None:
+        return [output]
+    words = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(note))
+    return [output, new_output("display_data", {"text/html": NOTE.format(words=words)})]
 
 
 def _shortened(text: str) -> str:
@@ -163,4 +221,4 @@ def _exporter() -> Any:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # an output that no browser can show is left out, and known
-    serve(lambda notebook: to_html(notebook).encode("utf-8", "replace"), memory_bytes=MEMORY_BYTES)
+    serve(answer, memory_bytes=MEMORY_BYTES)

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any
 
 from waitress import create_server
@@ -20,6 +21,7 @@ from runner.config import MEGABYTE, Settings
 from runner.gateway.app import App
 from runner.gateway.http.access import NAMED
 from runner.gateway.http.answers import forget, without_route
+from runner.jobs.submissions import too_large
 from runner.system import door as access
 from runner.system.door import CannotListen
 from runner.system.processes.allocator import Allocator
@@ -66,9 +68,12 @@ class _Threads(ThreadedTaskDispatcher):  # type: ignore[misc]
 
 class _JsonErrorTask(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
-        error = self.request.error
-        limit = self.channel.server.adj.max_request_body_size - DRAINED_BYTES
-        body = without_route(error.code, error.body, limit / MEGABYTE)
+        error, server = self.request.error, self.channel.server
+        problem = None
+        if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            is_form = self.request.headers.get("CONTENT_TYPE", "").startswith("multipart/")
+            problem = too_large(server.limits, with_files=is_form)
+        body = without_route(error.code, error.body, problem)
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()
@@ -189,6 +194,7 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
     app = App(settings)
     threading.Thread(target=_keep_small, args=(Allocator(),), daemon=True).start()
     connections = gateway.max_waiting + SPARE_CONNECTIONS
+    most = settings.limits.notebook_mb + settings.limits.inputs_mb
     sockets: dict[int, Any] = {}
     try:
         server = create_server(
@@ -200,7 +206,7 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
             connection_limit=connections,
             backlog=1024,
             channel_request_lookahead=1,
-            max_request_body_size=int(settings.limits.notebook_mb * MEGABYTE) + DRAINED_BYTES,
+            max_request_body_size=int(most * MEGABYTE) + DRAINED_BYTES,
             asyncore_use_poll=True,
             ident="inbox-runner",
             clear_untrusted_proxy_headers=True,
@@ -213,6 +219,7 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
     for listening in sockets.values():
         if hasattr(listening, "channel_class"):
             listening.channel_class = _Channel
+            listening.limits = settings.limits
     end = _ender(app)
     signal.signal(signal.SIGTERM, lambda *_: end())
     signal.signal(signal.SIGINT, signal.SIG_IGN if owner is not None else lambda *_: end())

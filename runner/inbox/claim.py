@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner.contract.job_ids import JOB_ID
 from runner.inbox.contents import size_limit
-from runner.inbox.drop import Drop
+from runner.inbox.drop import BUNDLES, Drop
 from runner.inbox.made_folders import MadeFolders
 from runner.system.files.disk import Disk
 
@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 
 CLAIM_PREFIX = ".claim-"
 REFUSED_FOLDER = ".refused"
+DONE_FOLDER = ".done"
+"""Where the files go that a rule has taken."""
+RULE_PREFIX = ".rule-"
+"""A folder of files that a rule is taking."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,19 @@ class Claims:
     """The claim folders of one inbox."""
 
     def __init__(
-        self, inbox: Path, max_bytes: int, disk: Disk, side_by_side: SideBySide = map
+        self,
+        inbox: Path,
+        max_bytes: int,
+        disk: Disk,
+        side_by_side: SideBySide = map,
+        has_inputs: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`side_by_side` applies a function to many values, like `map`, perhaps in threads."""
+        """Set it up.
+
+        `side_by_side` applies a function to many values, like `map`, perhaps in threads.
+        `has_inputs` tells whether the files that came with a job are kept elsewhere.
+        """
+        self._has_inputs = has_inputs
         self._inbox = inbox
         self._max_bytes = max_bytes
         self._disk = disk
@@ -94,11 +108,15 @@ class Claims:
     def remove(self, folder: str, job_id: str) -> None:
         """Empty the claim folder of an accepted request, and keep it for the next claim there.
 
-        A request that was too large to be read is in no ledger: it moves to `.refused/`.
+        A request that was too large to be read, or whose files could not be kept, moves to
+        `.refused/`.
         """
         place = self._inbox / folder
         for entry in sorted(os.scandir(place), key=lambda e: e.name):
             path = Path(entry.path)
+            if path.suffix.lower() in BUNDLES:
+                self._remove_bundle(path, folder, job_id)
+                continue
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
             limit = size_limit(suffix, self._max_bytes)
             if entry.stat(follow_symlinks=False).st_size > limit:
@@ -107,6 +125,14 @@ class Claims:
                 self._disk.unlink(path)
         self._spare.setdefault(place.parent, []).append(place)
         self._made.note(place.parent)
+
+    def _remove_bundle(self, path: Path, folder: str, job_id: str) -> None:
+        if not self._has_inputs(job_id):
+            self._refuse(path, folder, job_id)
+        elif path.is_dir():
+            self._disk.remove_tree(path)
+        else:
+            self._disk.unlink(path)
 
     def tidy(self) -> None:
         """Remove the folders that are kept; making and removing one each time costs the most.
@@ -138,7 +164,7 @@ class Claims:
         place = self._inbox / folder
         try:
             entries = list(os.scandir(place))
-            if any(entry.name.lower().endswith(".ipynb") for entry in entries):
+            if any(entry.name.lower().endswith((".ipynb", *BUNDLES)) for entry in entries):
                 return
             for entry in entries:
                 back = place.parent / entry.name

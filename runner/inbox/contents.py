@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.contract.job_ids import JOB_ID
 from runner.contract.notebook import check, has_code, is_blank, parse
-from runner.contract.outcome import ErrorType, Failure, Refused
+from runner.contract.outcome import ErrorType, Failure, InputFile, Refused
 from runner.contract.request import Form, Kind, Request, kind_of, read_document, read_request
 
 SETTINGS_BYTES = 1024 * 1024
@@ -46,6 +46,17 @@ def size_limit(suffix: str, notebook_bytes: int) -> int:
 
 
 @dataclass(frozen=True)
+class Bundle:
+    """The files that come with a request."""
+
+    token: str
+    """Of their archive in the state folder."""
+    files: tuple[InputFile, ...]
+    sha256: str
+    """Of the request and its files."""
+
+
+@dataclass(frozen=True)
 class Contents:
     """The facts about a file."""
 
@@ -75,6 +86,8 @@ class Contents:
     """The notebook inside the request."""
     flaw: Failure | None = None
     """Reason why its notebook is none."""
+    bundle: Bundle | None = None
+    """Its files, if it is an archive or a folder that was read."""
 
 
 def read_contents(raw: bytes, syntax: Syntax) -> Contents:

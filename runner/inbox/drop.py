@@ -8,11 +8,18 @@ from pathlib import Path
 from runner.inbox import write_lease
 from runner.inbox.contents import Contents
 from runner.inbox.unclaimed import Reason
+from runner.system.files.folders import stamp_of
+
+ARCHIVE, JOB_FOLDER = ".zip", ".job"
+"""Suffixes of requests that bring files: an archive, and a folder."""
+BUNDLES = (ARCHIVE, JOB_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A regular file, as seen once. `path` is relative to the inbox.
+    """A regular file, or a folder `NAME.job`, as seen once. `path` is relative to the inbox.
+
+    Of a folder, size and times are those of everything below it (`stamp_of`).
 
     Device and inode are None if a file may show another inode number at each look, as on some FUSE
     and network mounts. Then name, size and time of change identify it.
@@ -25,6 +32,11 @@ class Sighting:
     mtime_ns: int
     ctime_ns: int
     suffix: str
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it may be a request that brings files."""
+        return self.suffix in BUNDLES
 
     def is_of(self, now: os.stat_result) -> bool:
         """Tell whether `now` describes the same file, unchanged."""
@@ -70,10 +82,15 @@ class Held:
         Raises:
             OSError: it cannot be looked at.
         """
+        if self.sighting.suffix == JOB_FOLDER:
+            size, changed, _ = stamp_of(place)
+            return (size, changed) == (self.sighting.size, self.sighting.mtime_ns)
         now = place.lstat()
         if self.sighting.is_of(now):
             return not self.leased or write_lease.is_held(self.fd)
         if self.sighting.inode is not None or now.st_size != self.sighting.size:
+            return False
+        if self.sighting.is_bundle:
             return False
         return self.too_large or place.read_bytes() == self.raw
 

@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 
 from runner.inbox.unclaimed import WORDS, Reason
 
-REQUEST_SUFFIXES = frozenset({".ipynb", ".json", ".yaml", ".yml", ".cancel"})
+REQUEST_SUFFIXES = frozenset({".ipynb", ".json", ".yaml", ".yml", ".zip", ".cancel"})
+_JOB_FOLDER = re.compile(r".+\.job", re.IGNORECASE)
 
 _PREFIXES = (".", "~", "#")
 _PARTS = (".part", ".partial", ".crdownload", ".opdownload", ".download", ".filepart")
@@ -143,6 +144,11 @@ def is_part_of(part: str, name: str) -> bool:
         return False
     stem = name.rpartition(".")[0]
     return part.startswith((f"{stem}.", "Unconfirmed "))
+
+
+def is_job_folder(name: str) -> bool:
+    """Tell whether a folder of this name is a request, with the files that it needs."""
+    return _JOB_FOLDER.fullmatch(name) is not None
 
 
 def split_suffix(name: str) -> tuple[str, str] | None:

@@ -26,6 +26,8 @@ MAX_LOOKED_AT = 20_000
 """Most entries of the library's folders that one listing looks at."""
 MAX_COMPARED = 1_000
 """Most entries that are compared with a mistyped path."""
+MAX_NAMED = 10
+"""Most notebooks that the message about a missing one lists."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
     """Make a reader of notebooks below `folder`, and nothing outside of it."""
 
     def read(path: str) -> bytes:
-        pure = library_path(path)
+        pure = _below(folder, path)
         root = Path(os.path.realpath(folder))
         real = Path(os.path.realpath(root / as_spelt(root, pure)))
         if not real.is_relative_to(root):
@@ -125,7 +127,7 @@ def library_reader(folder: Path, max_bytes: int) -> LibraryReader:
                 ErrorType.INVALID_REQUEST, f"`notebook` {path!r} leads out of the library."
             )
         try:
-            with open(real, "rb", opener=_open_regular) as file:
+            with open(real, "rb", opener=open_regular) as file:
                 if os.fstat(file.fileno()).st_size > max_bytes:
                     raise _too_large(f"The library's {path!r}", max_bytes)
                 return file.read()
@@ -146,7 +148,36 @@ def _not_read(folder: Path, path: PurePosixPath, error: OSError) -> str:
         )
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"The library's {str(path)!r} cannot be read ({error.strerror})."
-    return f"There is no notebook {str(path)!r} in the library{probably_meant(folder, path)}."
+    meant = probably_meant(folder, path)
+    missing = f"There is no notebook {str(path)!r} in the library{meant}."
+    return missing if meant else f"{missing}{_what_is_there(folder)}"
+
+
+def _below(folder: Path, path: str) -> PurePosixPath:
+    """Return a path below the library; of any other, say which notebook was probably meant.
+
+    Raises:
+        Refused
+    """
+    try:
+        return library_path(path)
+    except Refused as refused:
+        name = PurePosixPath(path[-MAX_SHOWN:].replace("\\", "/")).name
+        meant = probably_meant(folder, PurePosixPath(name)) if name not in ("", "..") else ""
+        if not meant:
+            raise
+        message = f"{refused.failure.message.removesuffix('.')}{meant}."
+        raise refuse(refused.failure.error_type, message) from refused
+
+
+def _what_is_there(folder: Path) -> str:
+    """List the first notebooks of the library, as a sentence."""
+    looked = islice(_walk(folder), MAX_COMPARED)
+    paths = sorted(one.path for one in looked if one is not None and len(one.path) <= MAX_SHOWN)
+    if not paths:
+        return " It has none."
+    more = f" and {len(paths) - MAX_NAMED} more" if len(paths) > MAX_NAMED else ""
+    return f" It has: {', '.join(map(repr, paths[:MAX_NAMED]))}{more}."
 
 
 def probably_meant(folder: Path, path: PurePosixPath) -> str:
@@ -167,7 +198,12 @@ def _nearest(folder: Path, path: PurePosixPath) -> str | None:
     return f"{near[0]}{SUFFIX}" if near else None
 
 
-def _open_regular(path: str, flags: int) -> int:
+def open_regular(path: str, flags: int) -> int:
+    """Open a regular file, as an `opener`; never wait for the other end of a pipe.
+
+    Raises:
+        OSError: it is something else, or cannot be opened.
+    """
     fd = os.open(path, flags | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     INCOMPLETE = "incomplete"
     DOWNLOAD = "download"
     NO_CODE = "no_code"
+    NO_NOTEBOOK = "no_notebook"
     NEIGHBOUR = "neighbour"
     NO_REQUEST = "no_request"
     NO_CANCEL = "no_cancel"
@@ -123,6 +124,11 @@ WORDS: dict[Reason, Words] = {
         "it has no code cell yet",
         f"{_NOTHING}: it runs as it is once nobody has changed it for intake.quiet_seconds",
     ),
+    Reason.NO_NOTEBOOK: Words(
+        Care.LEFT,
+        "it is a folder for a request, and has no notebook or request.yaml in it",
+        "Put one in, or remove it",
+    ),
     Reason.NEIGHBOUR: Words(Care.LATE, "it waits for a file of the same name", _NOTHING),
     Reason.NO_REQUEST: Words(
         Care.LEFT,
@@ -172,13 +178,16 @@ WORDS: dict[Reason, Words] = {
         "Rename it to run it",
     ),
     Reason.IGNORED: Words(
-        Care.QUIET, "its name is on the list intake.ignore", "Rename it, or change the setting"
+        Care.QUIET,
+        "its name is on the list intake.ignore",
+        "Rename it, or change the setting and start the runner again",
     ),
     Reason.DATA: Words(
         Care.QUIET,
         "it is data, and does not go along with a notebook",
-        "Each notebook of the inbox runs in an empty folder of its own: put both into the library "
-        "(notebooks/) and request the notebook by name, or read the data by an absolute path",
+        "Each notebook of the inbox runs in a folder of its own: drop both as one NAME.zip or in "
+        "a folder NAME.job, or put both into the library (notebooks/) and request the notebook "
+        "by name",
     ),
     Reason.OTHER: Words(
         Care.QUIET,
@@ -204,9 +213,9 @@ class Waiting:
 
     @property
     def text(self) -> str:
-        """The reason, as the end of a sentence."""
+        """The reason, as the end of a sentence, without its full stop."""
         words = WORDS[self.reason].text
-        return f"{words}: {self.detail}" if self.detail else words
+        return f"{words}: {self.detail.rstrip('. ')}" if self.detail else words
 
     @property
     def advice(self) -> str:
@@ -342,13 +351,14 @@ def remove(state: Path) -> None:
 def content_of(waiting: WaitingList) -> dict[str, object]:
     """Return the list as JSON, for every face."""
     return {
-        "at": waiting.at,
+        "since": waiting.at,
         "count": waiting.count,
-        "files": [_content(one) for one in waiting.files],
+        "files": [content_of_one(one) for one in waiting.files],
     }
 
 
-def _content(one: Waiting) -> dict[str, str | bool]:
+def content_of_one(one: Waiting) -> dict[str, str | bool]:
+    """Return one file of the list as JSON."""
     return {
         "path": one.path,
         "reason": str(one.reason),

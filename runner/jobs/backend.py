@@ -1,8 +1,9 @@
-"""The common base of every interface: records, submitting and waiting, over some folders."""
+"""The common base of every interface: records, submitting, waiting and the library."""
 
 from dataclasses import dataclass
 
 from runner.config import Settings
+from runner.jobs.functions import Functions
 from runner.jobs.record import Record
 from runner.jobs.submissions import Runs
 from runner.jobs.waiting import Arrivals
@@ -18,10 +19,12 @@ class Backend:
     arrivals: Arrivals
     runs: Runs
     disk: Disk
+    functions: Functions
 
 
 def backend_of(settings: Settings, disk: Disk | None = None) -> Backend:
     """Stand on the folders of the settings. Opens nothing yet."""
     disk = disk or Disk()
-    record, arrivals = Record(settings), Arrivals(settings.outbox)
-    return Backend(settings, record, arrivals, Runs(settings, record, arrivals, disk), disk)
+    record, arrivals = Record(settings), Arrivals(settings.outbox, settings.gateway.max_waiting)
+    runs = Runs(settings, record, arrivals, disk)
+    return Backend(settings, record, arrivals, runs, disk, Functions(settings))

@@ -6,20 +6,20 @@ Pure. Touches neither disk nor socket.
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
 
-from runner.config import Settings
+from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import id_of_key
 from runner.contract.names import MAX_NAME_BYTES, is_job_name, job_name
 from runner.contract.outcome import ErrorType, refuse
 from runner.contract.request import (
+    PARTS,
     Form,
     Request,
-    Resources,
     hint_of_key,
     keys_with,
     library_path,
@@ -28,6 +28,7 @@ from runner.contract.request import (
 )
 from runner.contract.text.strict_json import JsonValue, StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
+from runner.inbox.bundles.uploads import Upload, checked, uploads_in
 from runner.inbox.ignore import objection_to_name
 
 MAX_WAIT_SECONDS = 86_400
@@ -35,55 +36,127 @@ _ITEM_KEYS = frozenset({"json", "binary", "pairedItem", "index", "error", "execu
 _MAX_PACKINGS = 5
 _MAPPINGS = keys_with(Request, dict, BaseModel)
 _NUMBERS = keys_with(Request, int, float)
-_NEEDS = keys_with(Resources, int, float)
+_NUMBERS_OF_PARTS = {key: keys_with(part, int, float) for key, part in PARTS.items()}
 _EMPTY_IS_NONE = Request.model_fields.keys() - {"notebook"} | {"name"}
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
 
 
 @dataclass(frozen=True)
-class Asked:
+class JobRequest:
     """A request that may be submitted: its keys, and the facts that only HTTP knows."""
 
     request: Mapping[str, Any]
     name: str | None
     job_id: str | None
+    files: tuple[Upload, ...] = ()
+    """Files that go along with it."""
 
-    def submitted_by(self, face: str) -> "Asked":
+    def submitted_by(self, face: str) -> "JobRequest":
         """Set the interface as submitter, unless the request names one."""
         return replace(self, request={"submitted_by": face, **self.request})
 
 
-def read_body(raw: bytes, settings: Settings) -> Asked:
+def read_body(raw: bytes, settings: Settings) -> JobRequest:
     """Read a body in any of its forms: `{"notebook": …}`, a notebook, or a list of one of them.
 
     Raises:
         Refused: as the runner would, and before anything is written.
     """
-    return read_asked(read_document(raw, Form.JSON), settings)
+    return read_request_document(read_document(raw, Form.JSON), settings)
 
 
-def read_form(texts: Mapping[str, str], files: Sequence[bytes], settings: Settings) -> Asked:
-    """Read a form with a notebook as its one file, or named by its field; the other keys are texts.
+@dataclass(frozen=True)
+class FormFile:
+    """A file of a form: the name of its field, and what may go along under its own name."""
+
+    field: str
+    upload: Upload
+
+    def read(self, most: int) -> bytes:
+        """Read a document.
+
+        Raises:
+            Refused: it has more than `most` bytes.
+        """
+        if self.upload.size > most:
+            raise refuse(
+                ErrorType.NOTEBOOK_TOO_LARGE,
+                f"{self.upload.path[-100:]!r} is above the limit of {most / MEGABYTE:g} MB "
+                "(limits.notebook_mb).",
+            )
+        with self.upload.opens() as file:
+            return file.read()
+
+
+def read_form(
+    texts: Mapping[str, str], files: Sequence[FormFile], settings: Settings
+) -> JobRequest:
+    """Read a form: a notebook or a request as a file or a text, and files that go along.
+
+    The other keys are texts. A field `notebook` or `request` says which file is which; otherwise
+    it is the only file, or the only one whose name ends in `.ipynb`.
 
     Raises:
-        Refused: as `read_body`.
+        Refused: as `read_body`, and for files that may not go along.
     """
     fields: dict[str, JsonValue] = {key: text for key, text in texts.items() if text}
-    if len(files) > 1:
-        message = f"The form has {len(files)} files; send one notebook a request."
-        raise refuse(ErrorType.INVALID_REQUEST, message)
-    nameless = None if files or "notebook" in fields else _nameless_file(texts)
+    most = int(settings.limits.notebook_mb * MEGABYTE)
+    request = _text_request(fields)
+    main = _main_files(files, has_notebook="notebook" in {**request, **fields})
+    nameless = None if main or "notebook" in {**request, **fields} else _nameless_file(texts)
     if nameless is not None:
-        files = [texts[nameless].encode()]
+        fields["notebook"] = _notebook_in(read_document(texts[nameless].encode(), Form.JSON))
         del fields[nameless]
-    if not files:
-        return read_asked(fields, settings)
-    if "notebook" in fields:
-        message = "The form has a file and a `notebook`; send one of them."
+    for file in main:
+        read = _mapping(_unpacked(read_document(file.read(most), _form_of(file))))
+        request |= read if "notebook" in read or file.field == "request" else {"notebook": read}
+    along = [file.upload for file in files if file not in main]
+    wanted = read_request_document({**request, **fields}, settings)
+    along = [*wanted.files, *along]
+    return replace(wanted, files=checked(along, settings.bundle_limits))
+
+
+def _text_request(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Take the request that came as a text out of a form's fields."""
+    text = fields.pop("request", None)
+    if not isinstance(text, str):
+        return {}
+    return dict(_mapping(_unpacked(read_document(text.encode(), Form.JSON))))
+
+
+def _notebook_in(document: JsonValue) -> JsonValue:
+    body = _mapping(_unpacked(document))
+    return body.get("notebook", body)
+
+
+def _form_of(file: FormFile) -> Form:
+    return Form.YAML if file.upload.path.lower().endswith((".yaml", ".yml")) else Form.JSON
+
+
+def _main_files(files: Sequence[FormFile], *, has_notebook: bool) -> list[FormFile]:
+    """Find the files that are the request or the notebook.
+
+    Raises:
+        Refused: nothing says which one it is.
+    """
+    main = [file for file in files if file.field in ("request", "notebook")]
+    if len({file.field for file in main}) < len(main):
+        message = "The form has more than one file called `request` or `notebook`. Keep one."
         raise refuse(ErrorType.INVALID_REQUEST, message)
-    document = _mapping(_unpacked(read_document(files[0], Form.JSON)))
-    whole = document if "notebook" in document else {"notebook": document}
-    return read_asked({**whole, **fields}, settings)
+    if has_notebook or any(file.field == "notebook" for file in main):
+        return main
+    others = [file for file in files if file not in main]
+    notebooks = [file for file in others if file.upload.path.lower().endswith(".ipynb")]
+    if main or (len(others) <= 1 and not notebooks):
+        return [*main, *notebooks] if main else others
+    if len(notebooks) == 1:
+        return notebooks
+    names = ", ".join(repr(file.upload.path[-60:]) for file in (notebooks or others)[:5])
+    raise refuse(
+        ErrorType.INVALID_REQUEST,
+        f"The form has {len(others)} files, and nothing says which one is the notebook: {names}. "
+        "Call the field of that one `notebook`.",
+    )
 
 
 def _nameless_file(texts: Mapping[str, str]) -> str | None:
@@ -95,7 +168,7 @@ def _nameless_file(texts: Mapping[str, str]) -> str | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def read_asked(document: JsonValue, settings: Settings) -> Asked:
+def read_request_document(document: JsonValue, settings: Settings) -> JobRequest:
     """Read a request from any of the forms that a body may have.
 
     Raises:
@@ -104,31 +177,40 @@ def read_asked(document: JsonValue, settings: Settings) -> Asked:
     body = _mapping(_unpacked(document))
     if body.get("notebook") is None:
         if "cells" not in body and "worksheets" not in body:
-            raise refuse(
-                ErrorType.INVALID_REQUEST,
-                'The body must be a notebook, or have one as `"notebook"`: its JSON, or its path '
-                f"in the library.{hint_of_key(body, 'notebook')}{_keys_of(body)}",
-            )
+            raise refuse(ErrorType.INVALID_REQUEST, _without_notebook(body))
         body = {"notebook": body}
     body = _from_texts(body)
-    request = {key: value for key, value in body.items() if key != "name"}
+    files = uploads_in(body["files"]) if body.get("files") is not None else []
+    request = {key: value for key, value in body.items() if key not in ("name", "files")}
     name = None if body.get("name") is None else _name(body["name"], settings.intake.ignore)
-    checked = read_request(request, Form.JSON, beside=("name",))
-    settings.rules.check(checked)
-    if isinstance(checked.notebook, str):
-        library_path(checked.notebook)
-    return Asked(request, name, checked.id)
+    read = read_request(request, Form.JSON, beside=("name", "files"))
+    settings.request_rules.check(read)
+    if isinstance(read.notebook, str):
+        library_path(read.notebook)
+    return JobRequest(request, name, read.id, checked(files, settings.bundle_limits))
 
 
-def with_key(asked: Asked, key: str | None) -> str | None:
+def _without_notebook(body: Mapping[str, JsonValue]) -> str:
+    if "notebook" in body:
+        return (
+            "`notebook` is null: the value that should be there came empty. Give a notebook's "
+            "JSON, or its path in the library."
+        )
+    return (
+        'The body must be a notebook, or have one as `"notebook"`: its JSON, or its path '
+        f"in the library.{hint_of_key(body, 'notebook')}{_keys_of(body)}"
+    )
+
+
+def with_key(wanted: JobRequest, key: str | None) -> str | None:
     """Return the job id that a request brings along: its own, or that of its Idempotency-Key.
 
     Raises:
         Refused: it brings both, or an empty key.
     """
     if key is None:
-        return asked.job_id
-    if asked.job_id is not None:
+        return wanted.job_id
+    if wanted.job_id is not None:
         raise refuse(ErrorType.INVALID_REQUEST, "Send an Idempotency-Key or an `id`, not both.")
     if not 0 < len(key) <= 255:
         raise refuse(ErrorType.INVALID_REQUEST, "An Idempotency-Key has 1 to 255 characters.")
@@ -217,14 +299,21 @@ def _from_texts(body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         text = read.get(key)
         if isinstance(text, str) and text.lstrip().startswith("{"):
             read[key] = _parsed(key, text)
-    needs = read.get("resources")
-    if isinstance(needs, dict):
-        read["resources"] = needs = dict(needs)
-    for key, place in (*((key, read) for key in _NUMBERS), *((key, needs) for key in _NEEDS)):
-        text = place.get(key) if isinstance(place, dict) else None
-        if isinstance(place, dict) and isinstance(text, str) and _NUMBER.fullmatch(text.strip()):
-            place[key] = json.loads(text)
+    _read_numbers(read, _NUMBERS)
+    for key, numbers in _NUMBERS_OF_PARTS.items():
+        part = read.get(key)
+        if isinstance(part, dict):
+            read[key] = part = dict(part)
+            _read_numbers(part, numbers)
     return read
+
+
+def _read_numbers(values: dict[str, JsonValue], keys: Iterable[str]) -> None:
+    """Turn the texts of these keys into the numbers that they write, in place."""
+    for key in keys:
+        text = values.get(key)
+        if isinstance(text, str) and _NUMBER.fullmatch(text.strip()):
+            values[key] = json.loads(text)
 
 
 def _is_empty(value: JsonValue) -> bool:
@@ -249,8 +338,11 @@ def _keys_of(body: Mapping[str, JsonValue]) -> str:
 
 
 def _name(name: object, ignored: Sequence[str]) -> str:
-    if not isinstance(name, str) or not name:
-        raise refuse(ErrorType.INVALID_REQUEST, "`name` must be a text that is not empty.")
+    if not isinstance(name, str):
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            "`name` must be a text. Without one, or with an empty one, the job gets a name.",
+        )
     if len(name) > MAX_NAME_BYTES:
         raise refuse(
             ErrorType.INVALID_REQUEST,

@@ -102,6 +102,11 @@ def examine(settings: Settings) -> Health:
     return Health(reasons, notes, tuple(beat.workers), beat.warm, free)
 
 
+def is_watched(settings: Settings) -> bool:
+    """Return whether a runner has the inbox."""
+    return holder_of(settings.inbox) is not None
+
+
 def _sights(settings: Settings) -> dict[str, _Sight]:
     """Look at all folders at once: each may be on a mount that never answers."""
     folders: dict[str, Path] = {name: getattr(settings, name) for name in LOOKED_AT}

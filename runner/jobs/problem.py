@@ -38,6 +38,20 @@ class Problem(Exception):
         return {"status": "rejected", "error_type": self.error_type, "message": self.message}
 
 
+class NoResultYet(Problem):
+    """A job that is not over: `job_id, status`, which is the job's own."""
+
+    def __init__(self, job_id: str, status: str) -> None:
+        message = f"Job {job_id} has no result yet; it is {status}."
+        super().__init__(ProblemType.NOT_FOUND, message)
+        self.status = status
+
+    @property
+    def content(self) -> dict[str, JsonValue]:
+        """The JSON of the answer, with the status of the job: nothing is rejected."""
+        return {**super().content, "status": self.status}
+
+
 def not_found(what: str) -> Problem:
     """Make a problem: something is not there."""
     return Problem(ProblemType.NOT_FOUND, what)

@@ -5,7 +5,7 @@ Reads only. Looks ids up and never joins them to a path.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,15 +14,17 @@ from typing import Any
 
 from runner.config import Settings
 from runner.contract.job_ids import JOB_ID
-from runner.contract.outcome import ErrorType, Status
+from runner.contract.outcome import ErrorType, InputFile, Status
 from runner.contract.text.strict_json import dumps
+from runner.contract.waiting import written
 from runner.jobs import submit
 from runner.jobs.look import Look, look, progress_of
-from runner.jobs.problem import Problem, ProblemType, gone, not_found, unavailable
+from runner.jobs.problem import NoResultYet, Problem, ProblemType, gone, not_found, unavailable
 from runner.outbox.reader import OutboxReader, Report
 from runner.outbox.report import row_of
 from runner.state.jobs import Job, JobFilter, Place, State
 from runner.state.ledger_reader import LedgerReader
+from runner.state.pauses import Pauses, why_waiting
 
 MAX_LIMIT = 500
 
@@ -31,15 +33,20 @@ MAX_LIMIT = 500
 class Question:
     """Which jobs to list: the newest first, `before` one of them.
 
-    `part` is a part of the name; `is_over`: only those with an outcome.
+    `part` is a part of the name, `pattern` its beginning or a pattern (see `JobFilter`); `is_over`:
+    only those with an outcome; `notebook`: a library path.
     """
 
     limit: int = 50
     status: Status | None = None
     name: str | None = None
     part: str | None = None
+    pattern: str | None = None
     is_over: bool = False
     before: str | None = None
+    notebook: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class Record:
@@ -97,7 +104,27 @@ class Record:
         """
         with self.ledger() as ledger:
             jobs, before = listed(ledger, question)
-        return {"jobs": [row(job) for job in jobs], "before": before}
+            paths = ledger.notebooks_of(job.job_id for job in jobs)
+        return {"jobs": [row(job, paths.get(job.job_id)) for job in jobs], "before": before}
+
+    def requests_of(self, job_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the requests of those jobs that have not been pruned.
+
+        Raises:
+            Problem: `unavailable`.
+        """
+        with self.ledger() as ledger:
+            requests = {job_id: ledger.request_of(job_id) for job_id in job_ids}
+        return {job_id: json.loads(text) for job_id, text in requests.items() if text is not None}
+
+    def library_runs(self) -> dict[str, dict[str, Any]]:
+        """Return the row of the newest job of each library notebook, by its path.
+
+        Raises:
+            Problem: `unavailable`.
+        """
+        with self.ledger() as ledger:
+            return {path: row(job, path) for path, job in ledger.library_runs().items()}
 
     def name_of(self, job_id: str) -> str:
         """Return the name of a job, or of a request that no daemon has accepted yet.
@@ -137,8 +164,31 @@ class Record:
         return b"".join((before, line.removesuffix(b"null"), result, after))
 
     def _shown(self, job: Job) -> tuple[dict[str, Any], Report | None]:
+        with self.ledger() as ledger:
+            path = ledger.notebooks_of([job.job_id]).get(job.job_id)
+        waits_for = self.waits_for([job.job_id]).get(job.job_id)
         seen = self.look(job.name, job.job_id)
-        return {**row(job), "progress": seen.progress, "result": None}, seen.report
+        shown = {**row(job, path), "waits_for": waits_for, "progress": seen.progress}
+        return {**shown, "result": None}, seen.report
+
+    def waits_for(self, job_ids: Iterable[str]) -> dict[str, str]:
+        """Say for what queued jobs wait, besides their turn among names; by id.
+
+        Raises:
+            Problem: `unavailable`.
+        """
+        try:
+            pauses = Pauses(self._settings.state).all()
+        except OSError:  # health tells
+            pauses = ()
+        with self.ledger() as ledger:
+            jobs = [job for job_id in job_ids if (job := ledger.job(job_id)) is not None]
+            return {
+                job.job_id: why
+                for job in jobs
+                if job.state is State.QUEUED
+                and (why := why_waiting(job, pauses, ledger.before_of_name(job)))
+            }
 
     def look(self, name: str, job_id: str) -> Look:
         """Look at a job in the outbox; needs no ledger."""
@@ -160,7 +210,7 @@ class Record:
             return job, report
         if job.state is State.CLOSED:
             raise gone(f"The files of job {job_id} are not in the outbox any more.")
-        raise not_found(f"Job {job_id} has no result yet; it is {job.status}.")
+        raise NoResultYet(job_id, job.status)
 
     def published(self, job_id: str, wanted: str) -> tuple[Path, str]:
         """Find a job's executed notebook (``""``) or file, and its media type.
@@ -195,7 +245,17 @@ class Record:
         request: dict[str, Any] = json.loads(content.request)
         return request, content.notebook
 
-    def asked(self, job_id: str) -> dict[str, Any] | None:
+    def files_of(self, job: Job) -> tuple[InputFile, ...]:
+        """Return the files that came with a job's request.
+
+        Raises:
+            Problem: `unavailable`.
+        """
+        with self.ledger() as ledger:
+            content = ledger.input_of(job.job_id)
+        return () if content is None else content.files
+
+    def request_of(self, job_id: str) -> dict[str, Any] | None:
         """Return a job's request; None once it is pruned.
 
         Raises:
@@ -247,12 +307,21 @@ def listed(ledger: LedgerReader, question: Question) -> tuple[Sequence[Job], str
             message = "`before` is no job's id; take it from the last answer."
             raise Problem(ErrorType.INVALID_REQUEST, message)
         before = last.seq
-    which = JobFilter(question.status, question.name, question.part, question.is_over)
+    which = JobFilter(
+        question.status,
+        question.name,
+        question.part,
+        question.is_over,
+        question.pattern,
+        notebook=question.notebook,
+        since=None if question.since is None else written(question.since),
+        until=None if question.until is None else written(question.until),
+    )
     jobs = ledger.jobs(which, limit=question.limit + 1, before=before)
     page = jobs[: question.limit]
     return page, page[-1].job_id if len(jobs) > question.limit else None
 
 
-def row(job: Job) -> dict[str, Any]:
-    """Describe a job for a list, now."""
-    return row_of(job, datetime.now(UTC))
+def row(job: Job, notebook: str | None = None) -> dict[str, Any]:
+    """Describe a job for a list, now; `notebook` is the library path that its request names."""
+    return row_of(job, datetime.now(UTC), notebook)

@@ -7,17 +7,22 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ErrorType, Failure, Refused
-from runner.contract.parameters import texts_for_values, unknown_parameters
+from runner.contract.parameters.guesses import texts_for_values
+from runner.contract.parameters.listing import unknown_parameters
+from runner.contract.parameters.sidecar import Sidecar, defaults_of
+from runner.contract.parameters.signature import signature_of
 from runner.contract.request import Form, read_request
 from runner.execution.environment import clean_environment
 from runner.execution.job.kernelspecs import installed_kernels
 from runner.execution.job.preparation import check_modules, choose, read_notebook
 from runner.inbox.library import as_spelt, library_reader
+from runner.inbox.sidecars import sidecar_reader
 
 T = TypeVar("T")
 Source = str | dict[str, Any]
@@ -26,10 +31,11 @@ Source = str | dict[str, Any]
 
 @dataclass(frozen=True)
 class Forecast:
-    """The prospects of a request: reasons for a refusal, and warnings."""
+    """The prospects of a request: reasons for a refusal, warnings, and what is not known here."""
 
     refusals: tuple[Failure, ...]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def forecast(keys: Mapping[str, Any], source: Callable[[], Source], settings: Settings) -> Forecast:
@@ -48,7 +54,7 @@ def forecast(keys: Mapping[str, Any], source: Callable[[], Source], settings: Se
 
     checked = attempt(lambda: read_request(dict(keys), Form.JSON))
     if checked is not None:
-        refusals.extend(one.failure for one in settings.rules.refusals(checked))
+        refusals.extend(one.failure for one in settings.request_rules.refusals(checked))
     notebook_source = attempt(source)
     if notebook_source is None:
         return Forecast(tuple(refusals))
@@ -73,12 +79,34 @@ def forecast(keys: Mapping[str, Any], source: Callable[[], Source], settings: Se
         environment = clean_environment(os.environ, settings.kernels.pass_environment)
         python = installed[choice.name].python
         attempt(lambda: check_modules(notebook, choice, python, folder, environment))
-    unknown = None if checked is None else unknown_parameters(notebook, checked.parameters)
+    values = {} if checked is None else checked.parameters
+    warnings = attempt(lambda: _check_parameters(notebook, notebook_source, values, settings))
+    if checked is None or warnings is None:
+        return Forecast(tuple(refusals))
+    unknown = unknown_parameters(notebook, values)
     if unknown is not None and settings.execution.unknown_parameters == "refuse":
         refusals.append(Failure(error_type=ErrorType.INVALID_PARAMETERS, message=unknown))
         unknown = None
-    text = None if checked is None else texts_for_values(notebook, checked.parameters)
-    return Forecast(tuple(refusals), tuple(one for one in (text, unknown) if one is not None))
+    return Forecast(tuple(refusals), (*warnings, *(() if unknown is None else (unknown,))))
+
+
+def _check_parameters(
+    notebook: Mapping[str, Any], source: Source, values: Mapping[str, Any], settings: Settings
+) -> tuple[str, ...]:
+    """Check values against the types of a notebook and its sidecar; return what to warn of.
+
+    Raises:
+        Refused: a value does not fit, or the sidecar is wrong.
+    """
+    sidecar: Sidecar | None = None
+    if isinstance(source, str):
+        sidecar = sidecar_reader(settings.notebooks)(source)
+    signature = signature_of(notebook, sidecar)
+    today = datetime.now().astimezone().date()
+    defaults = {} if sidecar is None else defaults_of(sidecar, today)
+    signature.check({**defaults, **values})
+    text = texts_for_values(notebook, signature, values)
+    return (*signature.notes, *(() if text is None else (text,)))
 
 
 def _bytes_of(source: Source, settings: Settings) -> bytes:

@@ -7,19 +7,22 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from zipfile import BadZipFile
 
-from runner.config import MEGABYTE, Settings
+from runner.config import MEGABYTE, Limits, Settings
 from runner.contract.job_ids import id_of_cause
 from runner.contract.names import is_made_name, made_name
 from runner.contract.outcome import ErrorType, Refused
 from runner.contract.request import Request
+from runner.inbox.bundles.store import InputStore
+from runner.inbox.bundles.uploads import Upload, digest_with_files, in_archive
 from runner.inbox.library import library_reader
 from runner.jobs import submit
-from runner.jobs.body import Asked
+from runner.jobs.body import JobRequest
 from runner.jobs.problem import Problem, ProblemType, gone, unavailable
 from runner.jobs.record import Record
 from runner.jobs.waiting import Arrivals
@@ -61,9 +64,8 @@ class Runs:
         self._arrivals = arrivals
         self._disk = disk
         self._lock = threading.Lock()
-        self._seats = threading.BoundedSemaphore(settings.gateway.max_waiting)
 
-    def submit(self, asked: Asked, job_id: str | None) -> Submitted:
+    def submit(self, wanted: JobRequest, job_id: str | None) -> Submitted:
         """Bring a request into the inbox, once for each id. Durable when this returns.
 
         Raises:
@@ -72,15 +74,16 @@ class Runs:
             OSError: the inbox cannot be written.
         """
         if job_id is None:
-            return self._write(asked, submit.new_job_id())
+            return self._write(wanted, submit.new_job_id())
         with self._lock:  # of requests with one id at the same time, one is written
-            return self._known(asked, job_id) or self._write(asked, job_id)
+            return self._known(wanted, job_id) or self._write(wanted, job_id)
 
-    def submit_for(self, cause: str, asked: Asked) -> Submitted:
+    def submit_for(self, cause: str, wanted: JobRequest, *, is_new: bool = False) -> Submitted:
         """Bring a request into the inbox for a cause, such as `schedule:daily@2026-11-26T06:00Z`.
 
         One cause is one job. The same cause, after a restart or with another request, gives the
-        existing job, while its row is kept (`history.keep_rows_days`).
+        existing job, while its row is kept (`history.keep_rows_days`). `is_new` says that there is
+        none, so that none is looked for; and it waits for no other request of its name.
 
         Raises:
             ValueError: the cause is no line of 1 to 200 characters.
@@ -89,13 +92,22 @@ class Runs:
             OSError: the inbox cannot be written.
         """
         job_id = id_of_cause(cause)
-        request = {**asked.request, "submitted_by": cause}
+        request = {**wanted.request, "submitted_by": cause}
         Request.model_validate({"submitted_by": cause})
         with self._lock:
-            known = self._place_of(job_id)
-            return known or self._write(replace(asked, request=request), job_id)
+            known = None if is_new else self.place_of(job_id)
+            asked = replace(wanted, request=request)
+            return known or self._write(asked, job_id, busy_seconds=0 if is_new else BUSY_SECONDS)
 
-    def _place_of(self, job_id: str) -> Submitted | None:
+    def of_cause(self, cause: str) -> Submitted | None:
+        """Find the job that a cause has already.
+
+        Raises:
+            Problem: `unavailable`, the ledger cannot be read.
+        """
+        return self.place_of(id_of_cause(cause))
+
+    def place_of(self, job_id: str) -> Submitted | None:
         """Look for a job where a request goes, in the order in which it goes there."""
         waiting = submit.waiting(self._settings.inbox, job_id)
         if waiting is not None:
@@ -106,20 +118,12 @@ class Runs:
 
     def wait(self, job: Submitted, seconds: float, has_left: Callable[[], bool]) -> Report | None:
         """Wait for the job's report; None if time ran out, the client left or no seat is free."""
-        if seconds <= 0 or not self._seats.acquire(blocking=False):
+        if seconds <= 0 or not self._arrivals.take_seat():
             return self._arrivals.reader.of_job(job.name, job.job_id)
         try:
             return self._arrivals.wait(job.name, job.job_id, seconds, has_left)
         finally:
-            self._seats.release()
-
-    def take_seat(self) -> bool:
-        """Take a seat for a long wait; return it with `leave_seat`."""
-        return self._seats.acquire(blocking=False)
-
-    def leave_seat(self) -> None:
-        """Give a seat back."""
-        self._seats.release()
+            self._arrivals.leave_seat()
 
     def retry(self, job_id: str, face: str, *, as_it_is_now: bool = False) -> Submitted:
         """Submit a job's request once more, as a new job of the same name.
@@ -146,7 +150,23 @@ class Runs:
         request.pop("id", None)
         request["submitted_by"] = face
         name = None if is_made_name(job.name) else job.name
-        return self._write(Asked(request, name, None), submit.new_job_id())
+        files = self.files_of(job)
+        return self._write(JobRequest(request, name, None, files), submit.new_job_id())
+
+    def files_of(self, job: Job) -> tuple[Upload, ...]:
+        """Return the files that came with a job, to go along once more.
+
+        Raises:
+            Problem: `gone`, they are not kept any more.
+        """
+        if not self._record.files_of(job):
+            return ()
+        archive = InputStore(self._settings.state, self._disk).path_of(job.job_id)
+        try:
+            return in_archive(archive)
+        except (OSError, BadZipFile) as error:
+            message = f"The files that came with job {job.job_id} are not kept any more."
+            raise gone(message) from error
 
     def _check_library(self, job: Job, path: str, as_it_is_now: bool) -> None:
         """Check that a library notebook is unchanged: a retry runs what the job ran.
@@ -164,35 +184,35 @@ class Runs:
         if not (is_same or as_it_is_now):
             raise NotebookChanged(path, job.job_id)
 
-    def _known(self, asked: Asked, job_id: str) -> Submitted | None:
+    def _known(self, wanted: JobRequest, job_id: str) -> Submitted | None:
         """Find the job of that id, in the inbox, or accepted since.
 
         The order matters: a request that moves on while we look is met at its next place.
         """
         waiting = submit.waiting(self._settings.inbox, job_id)
         if waiting is not None:
-            name, content = waiting
-            self._check_same(hashlib.sha256(content).hexdigest(), asked, name, job_id)
+            name, digest = waiting
+            self._check_same(digest, wanted, name, job_id)
             return Submitted(job_id, name)
         job = self._record.find(job_id)
         if job is not None:
-            self._check_same(job.request_sha256, asked, job.name, job_id)
+            self._check_same(job.request_sha256, wanted, job.name, job_id)
             report = self._arrivals.reader.of_job(job.name, job_id)
             if report is None and job.state is State.CLOSED:
                 raise gone(f"Job {job_id} is over, and its result is not kept any more.")
             return Submitted(job_id, job.name)
         return None
 
-    def _check_same(self, digest: str, asked: Asked, name: str, job_id: str) -> None:
+    def _check_same(self, digest: str, wanted: JobRequest, name: str, job_id: str) -> None:
         """Compare with a request of this id. Earlier versions did not name the submitter.
 
         Raises:
             Problem: `invalid_request`, it is another one.
         """
-        unsigned = {key: value for key, value in asked.request.items() if key != "submitted_by"}
-        contents = (submit.encode(job_id, one) for one in (asked.request, unsigned))
-        same = digest in {hashlib.sha256(content).hexdigest() for content in contents}
-        if same and asked.name in (None, name):
+        unsigned = {key: value for key, value in wanted.request.items() if key != "submitted_by"}
+        contents = (submit.encode(job_id, one) for one in (wanted.request, unsigned))
+        same = digest in {_digest(content, wanted.files) for content in contents}
+        if same and wanted.name in (None, name):
             return
         raise Problem(
             ErrorType.INVALID_REQUEST,
@@ -200,8 +220,10 @@ class Runs:
             "Use a new Idempotency-Key or id.",
         )
 
-    def _write(self, asked: Asked, job_id: str) -> Submitted:
-        content = submit.encode(job_id, asked.request)
+    def _write(
+        self, wanted: JobRequest, job_id: str, busy_seconds: float = BUSY_SECONDS
+    ) -> Submitted:
+        content = submit.encode(job_id, wanted.request)
         self._check_size(content)
         if self._record.queue_is_full():
             limit = self._settings.limits.queue
@@ -209,11 +231,12 @@ class Runs:
             raise Problem(ProblemType.QUEUE_FULL, message, 10)
         if is_astray(self._settings.inbox, self._settings.state):
             raise unavailable("The runner waits for its inbox, which may be a lost mount.")
-        job = Submitted(job_id, asked.name or made_name(datetime.now(UTC), job_id))
-        deadline = time.monotonic() + BUSY_SECONDS
+        job = Submitted(job_id, wanted.name or made_name(datetime.now(UTC), job_id))
+        deadline = time.monotonic() + busy_seconds
         while True:
             try:
-                submit.submit(self._settings.inbox, job.name, content, self._disk)
+                inbox = self._settings.inbox
+                submit.submit_with_files(inbox, job.name, content, wanted.files, self._disk)
             except submit.NameBusy as error:
                 if time.monotonic() > deadline:
                     message = f"Another request named {job.name!r} waits in the inbox."
@@ -223,16 +246,25 @@ class Runs:
                 return job
 
     def _check_size(self, content: bytes) -> None:
-        limit = self._settings.limits.notebook_mb
-        if len(content) > limit * MEGABYTE:
-            raise too_large(limit)
+        limits = self._settings.limits
+        if len(content) > limits.notebook_mb * MEGABYTE:
+            raise too_large(limits)
 
 
-def too_large(limit_mb: float) -> Problem:
-    """Make the problem of a body above the limit."""
+def _digest(content: bytes, files: Sequence[Upload]) -> str:
+    if files:
+        return digest_with_files(content, files)
+    return hashlib.sha256(content).hexdigest()
+
+
+def too_large(limits: Limits, *, with_files: bool = False) -> Problem:
+    """Make the problem of a body above the limit; a form may bring files, too."""
+    limit_mb, setting = limits.notebook_mb, "limits.notebook_mb"
+    if with_files:
+        limit_mb, setting = limit_mb + limits.inputs_mb, f"{setting} and limits.inputs_mb together"
     return Problem(
         ErrorType.NOTEBOOK_TOO_LARGE,
-        f"The request is above the limit of {limit_mb:g} MB (limits.notebook_mb).",
+        f"The request is above the limit of {limit_mb:g} MB ({setting}).",
     )
 
 

@@ -23,10 +23,14 @@ WATCHED_FOLDERS = 64
 
 
 class Arrivals:
-    """The waiting room of one outbox. Safe for many threads."""
+    """The waiting room of one outbox. Safe for many threads.
 
-    def __init__(self, outbox: Path) -> None:
+    It has `seats` for those whose wait holds a connection; all others wait without one.
+    """
+
+    def __init__(self, outbox: Path, seats: int = 1) -> None:
         self.reader = OutboxReader(outbox)
+        self._seats = threading.BoundedSemaphore(seats)
         self._outbox = outbox
         self._lock = threading.Lock()
         self._waiters: dict[str | None, set[threading.Event]] = {}
@@ -37,6 +41,14 @@ class Arrivals:
     def is_closed(self) -> bool:
         """Whether all waiting has ended."""
         return self._closed
+
+    def take_seat(self) -> bool:
+        """Take a seat if one is free; give it back with `leave_seat`."""
+        return self._seats.acquire(blocking=False)
+
+    def leave_seat(self) -> None:
+        """Give a seat back."""
+        self._seats.release()
 
     def wait(
         self, name: str, job_id: str, seconds: float, has_left: Callable[[], bool]

@@ -6,16 +6,16 @@ Known exceptions become such an error; the protocol's library handles and logs a
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 
 from runner.contract.outcome import Refused
 from runner.jobs.problem import Problem
 from runner.mcp.pictures import Picture
-from runner.mcp.pieces import PICTURES, Piece
+from runner.mcp.pieces import PICTURES, Bounds, Piece, pictures_in
 
 P = ParamSpec("P")
 
@@ -58,13 +58,39 @@ def with_names(pieces: Iterable[Piece]) -> tuple[str, list[Picture]]:
     pictures: list[Picture] = []
     for piece in pieces:
         if isinstance(piece, Picture) and len(pictures) == PICTURES:
-            lines.append("[one more picture, left out; read_cell gives it]")
+            lines.append("[one more picture, left out; read_cell gives those of one cell]")
         elif isinstance(piece, Picture):
             pictures.append(piece)
             lines.append(f"[picture {len(pictures)}]")
         elif piece:
             lines.append(piece.removesuffix("\n"))
     return "\n".join(lines), pictures
+
+
+def check_first_picture(
+    cells: Iterable[Iterable[Mapping[str, Any]]], bounds: Bounds, name: str
+) -> None:
+    """Refuse a first picture behind the last one of each of these outputs.
+
+    Raises:
+        BadCall: with how many there are.
+    """
+    most = max(map(pictures_in, cells), default=0)
+    if bounds.first_picture in (1, *range(most + 1)):
+        return
+    if not most:
+        raise BadCall(f"{name} has no pictures; leave out `first_picture`.")
+    raise BadCall(f"{name} has {_pictures(most)}: `first_picture` goes from 1 to {most}.")
+
+
+def past_the_end(argument: str, what: str, count: int, items: str) -> str:
+    """Say that a page begins behind the last item, and where one may begin."""
+    last = f"`{argument}` goes from 0 to {count - 1}" if count else f"leave out `{argument}`"
+    return f"{what} has {count or 'no'} {items}: {last}."
+
+
+def _pictures(count: int) -> str:
+    return "one picture" if count == 1 else f"{count} pictures"
 
 
 def plainly(tool: Callable[P, Awaitable[CallToolResult]]) -> Callable[P, Awaitable[CallToolResult]]:

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 STREAM_CHARACTERS = 1_000_000
 """Longest stream, so that an endless print fills neither the shared notebook nor the memory."""
-CUT = "\n[this cell's text beyond a million characters is left out]\n"
+CUT = "\n[text beyond a million characters is left out; write such output to a file]\n"
 
 
 @dataclass

@@ -3,24 +3,25 @@
 Pure. Says where it cut. The answer tells how to get the rest.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from runner.contract.displays import PICTURES as PICTURE_TYPES
+from runner.contract.displays import needed_to_see, text_of
+from runner.contract.results import scrap_lines
 from runner.contract.text.plain_text import excerpt, plain_text
-from runner.mcp.markup import html_text, svg_text
+from runner.contract.text.tracebacks import folded
 from runner.mcp.pictures import Picture, fitted
 
 PICTURES = 4
 """Most pictures of an answer."""
-_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-_TEXTS = ("text/markdown", "text/plain", "text/latex", "application/json")
-_NAMED_ONLY = re.compile(r"<[^<>\n]*>")
-"""Matches the text of an object that only names its class; its HTML says more."""
+_CUT = re.compile(r"^\[… \d+ characters left out …\]$|^\[.*, left out.*\]$", re.M)
+"""Matches the marks of cuts."""
 
 Piece = str | Picture
+Detail = Literal["brief", "full"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,20 @@ class Bounds:
 
 
 BRIEF = Bounds()
-FULL = Bounds(100_000, 200_000)
+FULL = Bounds(60_000, 80_000)
+"""Claude Code refuses answers of more than 25,000 tokens, and counts four characters for one."""
+
+
+def is_cut(pieces: Iterable[Piece]) -> bool:
+    """Return whether something of the outputs is left out."""
+    return any(_CUT.search(piece) for piece in pieces if isinstance(piece, str))
+
+
+def rest_of(bounds: Bounds) -> str:
+    """Say which arguments give more than these bounds do."""
+    if bounds.characters >= FULL.characters:
+        return "first_picture gives more pictures; code that prints a part gives more text"
+    return 'detail="full" and first_picture give more'
 
 
 def pieces_of(outputs: Iterable[Mapping[str, Any]], bounds: Bounds = BRIEF) -> list[Piece]:
@@ -67,35 +81,29 @@ def pieces_of(outputs: Iterable[Mapping[str, Any]], bounds: Bounds = BRIEF) -> l
     return pieces
 
 
+def pictures_in(outputs: Iterable[Mapping[str, Any]]) -> int:
+    """Count the outputs that a model sees as pictures."""
+    bundles = (output.get("data") or {} for output in outputs)
+    return sum(any(one in bundle for one in PICTURE_TYPES) for bundle in bundles)
+
+
 def _piece(output: Mapping[str, Any]) -> Piece:
     kind = output["output_type"]
     if kind == "stream":
         return _as_shown(_joined(output["text"]))
     if kind == "error":
-        return plain_text("\n".join(output.get("traceback") or [])) or (
-            f"{output.get('ename')}: {output.get('evalue')}"
-        )
+        lines = plain_text("\n".join(output.get("traceback") or [])).split("\n")
+        return "\n".join(folded(lines)) or f"{output.get('ename')}: {output.get('evalue')}"
     data: Mapping[str, Any] = output.get("data") or {}
-    for media_type in _PICTURES:
+    for media_type in PICTURE_TYPES:
         if media_type in data:
             return Picture(_joined(data[media_type]).replace("\n", ""), media_type)
-    return text_of(data) or f"[an output of {', '.join(data) or 'nothing'}]"
-
-
-def text_of(data: Mapping[str, Any]) -> str:
-    """Return the text of a MIME bundle that says most to a reader; empty if it has none."""
-    plain = plain_text(_joined(data.get("text/plain") or ""))
-    if not plain or _NAMED_ONLY.fullmatch(plain.strip()):
-        if "image/svg+xml" in data:
-            return svg_text(_joined(data["image/svg+xml"]))
-        if "text/html" in data and (text := html_text(_joined(data["text/html"]))):
-            return plain_text(text)
-    for media_type in _TEXTS:
-        if media_type in data:
-            value = data[media_type]
-            is_text = isinstance(value, str | list) and media_type != "application/json"
-            return plain_text(_joined(value)) if is_text else json.dumps(value, ensure_ascii=False)
-    return ""
+    if lines := scrap_lines(output):
+        return "\n".join(lines)
+    text, needed = text_of(data), needed_to_see(data)
+    if needed is not None:
+        text = f"{text}\n[{needed}]".lstrip("\n")
+    return text or f"[an output of {', '.join(data) or 'nothing'}]"
 
 
 def _joined(text: str | list[str]) -> str:

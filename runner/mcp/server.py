@@ -14,6 +14,11 @@ from typing import Any
 import anyio
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import (
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    UnsubscribeRequestParams,
+)
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,6 +26,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runner import __version__
 from runner.config import MEGABYTE, Mcp, Settings
+from runner.mcp.cancels import Cancels
+from runner.mcp.discovery import DESCRIPTION, TITLE, card, is_for_all, is_oauth, no_oauth
 from runner.mcp.jupyter.api import Jupyter
 from runner.mcp.jupyter.rooms import Rooms
 from runner.mcp.notebooks import tools as notebook_tools
@@ -29,7 +36,11 @@ from runner.mcp.notebooks.editing import Editor
 from runner.mcp.notebooks.kernels import Kernels
 from runner.mcp.notebooks.live import Live, Times
 from runner.mcp.runs import tools as runner_tools
+from runner.mcp.runs.backend import Runs
 from runner.mcp.runs.jobs import Jobs
+from runner.mcp.runs.library_tools import LibraryTools, ToolChanges
+from runner.mcp.runs.tasks import Tasks
+from runner.mcp.runs.watching import Watching
 from runner.mcp.tool_server import ToolServer, only
 from runner.system.door import CannotListen, Denial, Door, binding_of, check_binding
 from runner.system.files.disk import Disk
@@ -58,8 +69,9 @@ INSTRUCTIONS = """\
 Two groups of tools. On live notebooks in JupyterLab, whose kernel keeps its variables and where
 people see every change: read_notebook, read_cell, insert_cell, edit_cell, run_cells, execute_code
 and others. For whole notebooks that run unattended in a fresh kernel, with parameters:
-run_notebook, get_job, list_jobs, cancel_job, check_notebook. Try things out live; run what works,
-and whatever is long, with run_notebook."""
+list_library, run_notebook, get_job, list_jobs, cancel_job, check_notebook, schedules; library
+notebooks that are marked as tools are tools of their own. Cells are named by id, or by index
+from 0. Try things out live; run what works, and whatever is long, with run_notebook."""
 
 
 class Service:
@@ -70,23 +82,32 @@ class Service:
         self._jupyter = Jupyter(settings.mcp, settings.outbox.name)
         self._closing = asyncio.Event()
         self._jobs = Jobs(settings, self._closing, Disk())
-        live = self._live(settings.mcp)
+        live = self._live(settings.mcp, settings.notebooks.name)
+        functions = self._jobs.functions
+        changes = ToolChanges(functions)
         self.server = ToolServer(
             name=SERVICE,
-            title="Jupyter notebooks, live and unattended",
+            title=TITLE,
+            description=DESCRIPTION,
             instructions=INSTRUCTIONS,
             version=__version__,
+            subscriptions=changes,
+            extensions=[Tasks(self._jobs, lambda job: runs.answer(job, failed_is_error=True))],
         )
         self.server.old_names = notebook_tools.OLD_NAMES
         self.server.add_group(GROUPS[0], lambda: notebook_tools.register(self.server, live))
-        runs = runner_tools.Runs(
-            self._jobs, live.rooms, settings.mcp.wait_seconds, settings.results.tag
-        )
+        runs = Runs(self._jobs, live.rooms, settings.mcp.wait_seconds, settings.results.tag)
         self.server.add_group(GROUPS[1], lambda: runner_tools.register(self.server, runs))
+        library = LibraryTools(functions, runs, lambda: self.server.own_names)
+        self.server.add_more(GROUPS[1], library)
+        self._watching = Watching(self._jobs, changes)
+        self.server.answer_requests(
+            "subscriptions/listen", SubscriptionsListenRequestParams, self._watching.listen
+        )
 
-    def _live(self, settings: Mcp) -> Live:
-        rooms = Rooms(self._jupyter, settings.room_id)
-        activities = Activities(rooms, self._jupyter, self._closing)
+    def _live(self, settings: Mcp, library: str) -> Live:
+        rooms = Rooms(self._jupyter, settings.room_id, library)
+        activities = Activities(rooms, self._jupyter, self._closing, settings.cell_seconds)
         return Live(
             self._jupyter,
             rooms,
@@ -109,7 +130,18 @@ class Service:
             # The door looks at hosts and origins, for every path and not for this one only.
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
-        return Doorkeeper(app, self._settings.mcp)
+        return Doorkeeper(Cancels(app), self._settings.mcp)
+
+    async def over_stdio(self) -> None:
+        """Answer the one client of stdin and stdout, for which more can be kept."""
+        watching = self._watching
+        self.server.answer_requests(
+            "resources/subscribe", SubscribeRequestParams, watching.subscribe
+        )
+        self.server.answer_requests(
+            "resources/unsubscribe", UnsubscribeRequestParams, watching.unsubscribe
+        )
+        await self.server.run_stdio_async()
 
     def close(self) -> None:
         """End all waits."""
@@ -185,10 +217,16 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in Headers(scope=scope).items()}
-        is_health = scope["path"] == HEALTH_PATH
-        denial = self._door.denial(headers, is_open=is_health, is_health=is_health)
+        path = scope["path"]
+        is_health = path == HEALTH_PATH
+        is_open = is_health or is_for_all(path)
+        denial = self._door.denial(headers, is_open=is_open, is_health=is_health)
         if denial is not None:
             await _denied(denial, headers)(scope, receive, send)
+            return
+        if is_for_all(path):
+            found = card(headers, scope["scheme"], PROTOCOL_PATH) if not is_oauth(path) else None
+            await (found or no_oauth())(scope, receive, send)
             return
         group = QueryParams(scope["query_string"]).get("only")
         if group not in (None, *GROUPS):
@@ -235,7 +273,7 @@ def serve_stdio(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # At once: a thread waits for stdin and cannot be called away from there.
         signal.signal(number, lambda *_: os._exit(0))
-    anyio.run(service.server.run_stdio_async)
+    anyio.run(service.over_stdio)
 
 
 def _hush() -> None:
@@ -265,7 +303,7 @@ def _denied(denial: Denial, headers: dict[str, str]) -> Response:
         return _rpc_error(None, -32001, "Requests from pages of other sites are not answered.", 403)
     text = (
         f"The Host {headers.get('host', '')[:200]!r} is not known here. Add its name to "
-        "mcp.allowed_hosts (MCP_ALLOWED_HOSTS)."
+        "mcp.allowed_hosts (MCP_ALLOWED_HOSTS) and start the server again."
     )
     return _rpc_error(None, -32001, text, 403)
 

@@ -9,6 +9,8 @@ from runner.system.files.output_folder import FILES
 STAGING = ".staging"
 HISTORY = ".history"
 RESULT, ERROR, STATUS = ".result.json", ".error.json", ".status.json"
+CANCELLED = ".cancelled.json"
+"""The answer to a cancel that had nothing to cancel."""
 NOTEBOOK = ".ipynb"
 PUBLISHED = (RESULT, ERROR, NOTEBOOK, FILES)
 """Suffixes of the files that are published under a name, the reports first."""

@@ -14,7 +14,16 @@ from pathlib import Path
 from runner.contract.outcome import PublishedFile
 from runner.contract.text import strict_json
 from runner.outbox.history_folders import HistoryFolders, Retirement
-from runner.outbox.layout import ERROR, NOTEBOOK, PUBLISHED, RESULT, STATUS, Layout, beside
+from runner.outbox.layout import (
+    CANCELLED,
+    ERROR,
+    NOTEBOOK,
+    PUBLISHED,
+    RESULT,
+    STATUS,
+    Layout,
+    beside,
+)
 from runner.outbox.staging import Staging
 from runner.system.files.disk import Disk, same_file
 from runner.system.files.mounts import Anchor
@@ -164,7 +173,9 @@ class Outbox:
             OSError, OutboxGone: not all of it is moved; may be repeated.
         """
         self.check()
-        self._disk.unlink(beside(self._layout.base(name), STATUS))
+        base = self._layout.base(name)
+        self._disk.unlink(beside(base, STATUS))
+        self._disk.unlink(beside(base, CANCELLED))
         return self._history.retire(name, job_id, now)
 
     def bring_back(self, retirement: Retirement) -> None:
@@ -182,11 +193,29 @@ class Outbox:
         Raises:
             OSError, OutboxGone
         """
+        self._place_unsynced(name, STATUS, content)
+
+    def answer_cancel(self, name: str, content: dict[str, strict_json.JsonValue]) -> None:
+        """Replace `NAME.cancelled.json`: a power cut may take it, and never leaves it empty.
+
+        Raises:
+            OSError, OutboxGone
+        """
+        self._place_unsynced(name, CANCELLED, content, "answer to a cancel: bytes")
+
+    def _place_unsynced(
+        self,
+        name: str,
+        suffix: str,
+        content: dict[str, strict_json.JsonValue],
+        why: str | None = None,
+    ) -> None:
         self.check()
         base = self._layout.base(name)
         self._disk.make_folders(self.folder, base.parent)
-        temp = f"status-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-        self._staging.place_unsynced(temp, strict_json.dumps(content), beside(base, STATUS))
+        temp = f"{suffix[1:]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        raw = strict_json.dumps(content) + b"\n"
+        self._staging.place_unsynced(temp, raw, beside(base, suffix), why)
 
     def keep_beside(self, name: str, job_id: str, filename: str, content: bytes) -> None:
         """Put a file of a job into its history folder.

@@ -4,11 +4,11 @@ Pure, over values. Touches no disk.
 """
 
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from runner.contract.outcome import ErrorResult, Result
+from runner.contract.outcome import ErrorResult, InputFile, Result
 from runner.contract.request import Request
 from runner.contract.text import strict_json
 from runner.contract.text.strict_json import JsonValue
@@ -17,7 +17,9 @@ from runner.state.jobs import Job, Seal, seconds_between
 _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~/".encode())
 
 
-def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> bytes:
+def report_of(
+    job: Job, seal: Seal, request: Request, inputs: Sequence[InputFile], warnings: list[str]
+) -> bytes:
     """Write `NAME.result.json` or `NAME.error.json` as strict UTF-8 JSON."""
     outcome = seal.outcome
     fields: dict[str, object] = {
@@ -26,6 +28,7 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
         "status": outcome.status,
         "results": {},
         "files": [with_url(file.model_dump(), job.job_id, job.name) for file in seal.files],
+        "notebook": request.notebook if isinstance(request.notebook, str) else None,
         "output_nb": None if seal.executed is None else f"{job.name}.ipynb",
         "output_nb_url": None if seal.executed is None else f"/jobs/{job.job_id}/notebook",
         "parameters": request.parameters,
@@ -39,6 +42,7 @@ def report_of(job: Job, seal: Seal, request: Request, warnings: list[str]) -> by
         "duration_seconds": _seconds(job.started_at, seal.finished_at),
         "host": outcome.host,
         "input_sha256": job.input_sha256 or None,
+        "inputs": list(inputs),
         "warnings": [*outcome.warnings, *warnings],
     }
     if outcome.failure is None:
@@ -56,7 +60,7 @@ def _with_results(around: bytes, results: str) -> bytes:
     """
     before, line, after = around.partition(b'\n  "results": {}')
     indented = results.replace("\n", "\n  ").encode()
-    return b"".join((before, line.removesuffix(b"{}"), indented, after))
+    return b"".join((before, line.removesuffix(b"{}"), indented, after, b"\n"))
 
 
 def with_url(file: Mapping[str, Any], job_id: str, name: str) -> dict[str, Any]:
@@ -72,18 +76,27 @@ def _quoted(path: str) -> str:
     )
 
 
-def row_of(job: Job, now: datetime) -> dict[str, JsonValue]:
-    """Describe a job for a list. Times are UTC in ISO 8601; `seconds` ends now if it runs."""
+def row_of(job: Job, now: datetime, notebook: str | None = None) -> dict[str, JsonValue]:
+    """Describe a job for a list. Times are UTC in ISO 8601; `seconds` ends now if it runs.
+
+    `notebook` is the library path that its request names.
+    """
     end = job.finished_at or now.isoformat()
     return {
         "job_id": job.job_id,
         "name": job.name,
+        "notebook": notebook,
         "status": job.status,
         "state": job.state,
+        "cancelled": job.cancelled,
         "error_type": job.error_type,
         "message": job.message,
         "attempt": job.attempt,
         "submitted_by": job.submitted_by,
+        "priority": job.waiting.priority,
+        "group": job.waiting.group,
+        "held_until": job.waiting.held_until,
+        "start_by": job.waiting.start_by,
         "accepted_at": job.accepted_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
@@ -94,10 +107,21 @@ def row_of(job: Job, now: datetime) -> dict[str, JsonValue]:
 def _ordered(report: dict[str, object]) -> dict[str, object]:
     """Put the fields that people look for first, and leave out those that do not apply."""
     first = ("schema", "job_id", "name", "status", "error_type", "message")
-    optional = ("missing_modules", "module")
+    optional = ("cell_id", "missing_modules", "module", "variables")
     head = {key: report[key] for key in first if key in report}
+    report = {**report, "variables": _without_nulls(report.get("variables"))}
     return head | {
         key: value for key, value in report.items() if not (key in optional and value is None)
+    }
+
+
+def _without_nulls(variables: Any) -> object:
+    """Leave out the fields of variables that do not apply."""
+    if variables is None:
+        return None
+    return {
+        name: {key: value for key, value in fields.items() if value is not None}
+        for name, fields in variables.items()
     }
 
 

@@ -92,13 +92,18 @@ class Staging:
         self._disk.write(temp, content, "published: bytes")
         self._disk.rename(temp, target)
 
-    def place_unsynced(self, temp_name: str, content: bytes, target: Path) -> None:
-        """Write a file that a power cut may take, and then rename it to its place."""
+    def place_unsynced(
+        self, temp_name: str, content: bytes, target: Path, why: str | None = None
+    ) -> None:
+        """Write a file that a power cut may take, and then rename it to its place.
+
+        With a reason, its bytes are synced: nothing writes it again if it were empty.
+        """
         staging = self._layout.all_staging
         self._disk.make_folder(staging)
         temp = staging / temp_name
         self._disk.unlink(temp)
-        self._disk.write(temp, content)
+        self._disk.write(temp, content, why)
         self._disk.rename(temp, target)
 
     def remove(self, job_id: str) -> None:

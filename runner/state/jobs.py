@@ -1,11 +1,20 @@
 """Values of the ledger: jobs, their outcomes, and the table of legal moves. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from runner.contract.outcome import ErrorType, Failure, Outcome, PublishedFile, Status
+from runner.contract.outcome import (
+    ErrorType,
+    Failure,
+    InputFile,
+    Outcome,
+    PublishedFile,
+    Status,
+)
+from runner.contract.waiting import AT_ONCE, Waiting
 
 DURATION_BOUNDS = (
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
@@ -100,6 +109,7 @@ class Job:
     place: Place
     submitted_by: str | None = None
     """Submitter of the request; None for jobs of earlier versions."""
+    waiting: Waiting = AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -123,15 +133,38 @@ class Acceptance:
     """Path of its notebook in the library; None if it brought its own."""
     demand: str | None = None
     """Its needs beyond a slot, as text: equal needs have equal text."""
+    waiting: Waiting = AT_ONCE
+    files: tuple[InputFile, ...] = ()
+    """The files that came with it."""
+
+
+@dataclass(frozen=True)
+class Barred:
+    """Queued jobs that must not start now."""
+
+    demands: Sequence[str] = ()
+    """Needs that cannot be met."""
+    names: Sequence[str] = ()
+    patterns: Sequence[str] = ()
+    """Patterns of names, with `*`, `?` and `[…]`."""
+    groups: Sequence[str] = ()
+    """Groups of which as many run as may."""
+
+
+NOTHING_BARRED = Barred()
 
 
 @dataclass(frozen=True)
 class Input:
-    """A job's input: its request as JSON, the notebook's bytes, and its failure, if any."""
+    """A job's input: its request as JSON, the notebook's bytes, and its failure, if any.
+
+    And what came along, whose bytes are kept as files of their own.
+    """
 
     request: str
     notebook: bytes | None
     failure: Failure | None
+    files: tuple[InputFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +191,11 @@ class JobFilter:
     is_over: bool = False
     """Whether to list only jobs with an outcome."""
     pattern: str | None = None
+    notebook: str | None = None
+    """Path of a library notebook that the request names."""
+    since: str | None = None
+    until: str | None = None
+    """Times of acceptance, as the ledger writes them: from `since`, and before `until`."""
 
 
 ALL_JOBS = JobFilter()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from runner.contract.outcome import PublishedFile
+from runner.contract.outcome import Failure, PublishedFile
 from runner.state import deliveries
 from runner.state.deliveries import Settlement
 from runner.state.jobs import (
@@ -20,11 +20,11 @@ from runner.state.jobs import (
     Seal,
     State,
 )
-from runner.state.ledger_reader import BUSY_MILLISECONDS, LEDGER_FILE, files_to
+from runner.state.ledger_reader import BUSY_MILLISECONDS, LEDGER_FILE, files_to, inputs_to
 from runner.state.ledger_size import KEPT_BYTES, learn_to_shrink, shrink
 from runner.state.migrations import migrate, utc_now
 from runner.state.totals import count_durations, forget
-from runner.state.turns import Turns
+from runner.state.turns import Turns, keep_time
 
 
 class Ledger(Turns):
@@ -86,32 +86,7 @@ class Ledger(Turns):
     def accept(self, new: Acceptance) -> None:
         """Record a request as a queued job."""
         with self.transaction():
-            self._db.execute(
-                "INSERT INTO jobs (job_id, name, state, retries, refused, awaits_settings, "
-                "request_sha256, input_sha256, accepted_at, submitted_by) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    new.job_id,
-                    new.name,
-                    State.QUEUED,
-                    new.retries,
-                    new.failure is not None,
-                    new.awaits_settings,
-                    new.request_sha256,
-                    new.input_sha256,
-                    new.accepted_at,
-                    new.submitted_by,
-                ),
-            )
-            self._db.execute(
-                "INSERT INTO inputs VALUES (?, ?, ?, ?)",
-                (
-                    new.job_id,
-                    new.request,
-                    new.notebook,
-                    new.failure.model_dump_json() if new.failure else None,
-                ),
-            )
+            _insert(self._db, new, self._turn_of(new.accepted_at, new.waiting.priority))
             if new.demand is not None:
                 self._db.execute("INSERT INTO demands VALUES (?, ?)", (new.job_id, new.demand))
             if new.library is not None:
@@ -132,10 +107,19 @@ class Ledger(Turns):
                 started_at,
             )
 
-    def requeue(self, job_id: str) -> None:
-        """Queue a running job again whose run is dead."""
+    def requeue(self, job_id: str, held_until: str | None = None) -> None:
+        """Queue a running job again whose run is dead, to start no earlier than `held_until`."""
+        also = "started_at = NULL, held_until = ?"
         with self.transaction():
-            self._move(job_id, State.RUNNING, State.QUEUED, "started_at = NULL")
+            self._move(job_id, State.RUNNING, State.QUEUED, also, held_until)
+
+    def keep_time(self, now: str, expired: Failure) -> None:
+        """Let jobs start whose earliest start has come, and refuse those that came too late.
+
+        The latter get the failure `expired`.
+        """
+        with self.transaction():
+            keep_time(self._db, now, expired)
 
     def put_back(self, job_id: str) -> None:
         """Queue a job that did not begin after `start`, as if nothing had happened."""
@@ -276,3 +260,33 @@ class Ledger(Turns):
         ).rowcount
         if changed != 1:
             raise IllegalMove(job_id, f"{old} -> {new}")
+
+
+def _insert(connection: sqlite3.Connection, new: Acceptance, turn: float) -> None:
+    """Add the rows of a queued job and its input."""
+    row = {
+        "job_id": new.job_id,
+        "name": new.name,
+        "state": State.QUEUED,
+        "retries": new.retries,
+        "refused": new.failure is not None,
+        "awaits_settings": new.awaits_settings,
+        "request_sha256": new.request_sha256,
+        "input_sha256": new.input_sha256,
+        "accepted_at": new.accepted_at,
+        "submitted_by": new.submitted_by,
+        "turn": turn,
+        "priority": new.waiting.priority,
+        "run_group": new.waiting.group,
+        "held_until": new.waiting.held_until,
+        "start_by": new.waiting.start_by,
+    }
+    connection.execute(
+        f"INSERT INTO jobs ({', '.join(row)}) VALUES ({', '.join(f':{key}' for key in row)})",  # noqa: S608
+        row,
+    )
+    failure = new.failure.model_dump_json() if new.failure else None
+    connection.execute(
+        "INSERT INTO inputs (job_id, request, notebook, failure, files) VALUES (?, ?, ?, ?, ?)",
+        (new.job_id, new.request, new.notebook, failure, inputs_to(new.files)),
+    )

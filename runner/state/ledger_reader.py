@@ -3,14 +3,16 @@
 Any number of `LedgerReader`s read while one `Ledger` writes; every read is short.
 """
 
+import json
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from runner.contract.outcome import ErrorType, Failure, Outcome, PublishedFile, Status
+from runner.contract.outcome import ErrorType, Failure, InputFile, Outcome, PublishedFile, Status
+from runner.contract.waiting import Waiting
 from runner.state.deliveries import Backlog, Delivery, backlogs
 from runner.state.jobs import (
     ALL_JOBS,
@@ -27,17 +29,32 @@ from runner.state.jobs import (
 
 LEDGER_FILE = "ledger.sqlite3"
 BUSY_MILLISECONDS = 5_000
+LOOKED_BACK = 5_000
+"""How many of the last jobs are looked through for one of a submitter."""
 
 _FILES = TypeAdapter(list[PublishedFile])
+_INPUTS = TypeAdapter(list[InputFile])
 COLUMNS = (
     "seq, job_id, name, state, status, error_type, message, attempt, retries, cancelled, "
     "refused, awaits_settings, request_sha256, input_sha256, accepted_at, started_at, finished_at, "
     "published_at, place"
 )
-SUBMITTED_BY_SINCE = 4
-"""The version of the ledger whose jobs say who submitted them."""
+FILES_SINCE = 7
+"""The version of the ledger whose requests may bring files."""
+WAITING_SINCE = 6
+"""The version of the ledger whose jobs may wait for more than their turn."""
+_LATER_COLUMNS = (
+    (4, "submitted_by", "NULL"),
+    (WAITING_SINCE, "priority", "0"),
+    (WAITING_SINCE, "run_group", "NULL"),
+    (WAITING_SINCE, "held_until", "NULL"),
+    (WAITING_SINCE, "start_by", "NULL"),
+)
+"""Columns of later versions of the ledger: the first with it, its name, its value before."""
 QUEUED = "state != 'closed' AND state = 'queued'"
 """SQLite uses a partial index only if the question repeats the index's own condition."""
+READY = f"{QUEUED} AND held_until IS NULL"
+HELD = f"{QUEUED} AND held_until IS NOT NULL"
 
 
 class Reading:
@@ -46,9 +63,12 @@ class Reading:
     def __init__(self, connection: sqlite3.Connection) -> None:
         connection.row_factory = sqlite3.Row
         self._db = connection
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        by = "submitted_by" if version >= SUBMITTED_BY_SINCE else "NULL AS submitted_by"
-        self._columns = f"{COLUMNS}, {by}"  # a reader may be newer than the ledger
+        self._version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        later = (  # a reader may be newer than the ledger
+            name if self._version >= since else f"{value} AS {name}"
+            for since, name, value in _LATER_COLUMNS
+        )
+        self._columns = ", ".join((COLUMNS, *later))
 
     def job(self, job_id: str) -> Job | None:
         """Return the job of that id."""
@@ -86,9 +106,38 @@ class Reading:
             return self._many("state != 'closed' ORDER BY seq")
         return self._many("state != 'closed' AND name = ? ORDER BY seq", name)
 
+    def before_of_name(self, job: Job) -> Job | None:
+        """Return the job of the same name whose end must come before a queued job's turn."""
+        where = "state != 'closed' AND name = ? AND job_id != ? AND (state != 'queued' OR "
+        first = "held_until IS NULL OR attempt > 0" if self._version >= WAITING_SINCE else "1"
+        return self._one(
+            f"{where} (seq < ? AND ({first}))) ORDER BY state = 'queued', seq LIMIT 1",
+            job.name,
+            job.job_id,
+            job.seq,
+        )
+
     def queued(self, limit: int) -> list[Job]:
-        """List the first jobs that wait."""
-        return self._many(f"{QUEUED} ORDER BY seq LIMIT ?", limit)
+        """List the first jobs that wait for their turn, then those that may not start yet."""
+        if self._version < WAITING_SINCE:
+            return self._many(f"{QUEUED} ORDER BY seq LIMIT ?", limit)
+        ready = self._many(f"{READY} ORDER BY turn, seq LIMIT ?", limit)
+        left = limit - len(ready)
+        return [*ready, *self._many(f"{HELD} ORDER BY held_until LIMIT ?", left)] if left else ready
+
+    def open_names(self, limit: int) -> list[str]:
+        """List names of jobs that are queued, running or sealed."""
+        query = "SELECT DISTINCT name FROM jobs WHERE state != 'closed' LIMIT ?"
+        return [row["name"] for row in self._db.execute(query, (limit,))]
+
+    def recent_names(self, limit: int) -> list[str]:
+        """List the names of the last jobs, each once, the newest first."""
+        rows = self._db.execute(
+            "SELECT name FROM (SELECT name, seq FROM jobs ORDER BY seq DESC LIMIT ?) "
+            "GROUP BY name ORDER BY max(seq) DESC LIMIT ?",
+            (LOOKED_BACK, limit),
+        )
+        return [row["name"] for row in rows]
 
     def count_queued(self) -> int:
         """Count the jobs that wait."""
@@ -155,13 +204,44 @@ class Reading:
 
     def input_of(self, job_id: str) -> Input | None:
         """Return a job's input; None once it is pruned."""
+        files = "files" if self._version >= FILES_SINCE else "NULL AS files"
         row = self._db.execute(
-            "SELECT request, notebook, failure FROM inputs WHERE job_id = ?", (job_id,)
+            f"SELECT request, notebook, failure, {files} FROM inputs WHERE job_id = ?",  # noqa: S608
+            (job_id,),
         ).fetchone()
         if row is None:
             return None
         failure = Failure.model_validate_json(row["failure"]) if row["failure"] else None
-        return Input(row["request"], row["notebook"], failure)
+        came = tuple(_INPUTS.validate_json(row["files"])) if row["files"] else ()
+        return Input(row["request"], row["notebook"], failure, came)
+
+    def request_of(self, job_id: str) -> str | None:
+        """Return a job's request as JSON, without reading its notebook; None once it is pruned."""
+        row = self._db.execute("SELECT request FROM inputs WHERE job_id = ?", (job_id,)).fetchone()
+        return None if row is None else str(row["request"])
+
+    def notebooks_of(self, job_ids: Iterable[str]) -> dict[str, str]:
+        """Return the library paths that the requests of these jobs name, by id.
+
+        A job that brought its notebook has none, and one whose input is pruned.
+        """
+        rows = self._db.execute(
+            "SELECT job_id, json_extract(request, '$.notebook') AS path FROM inputs "
+            "WHERE job_id IN (SELECT value FROM json_each(?)) "
+            "AND json_type(request, '$.notebook') = 'text'",
+            (json.dumps(list(job_ids)),),
+        )
+        return {row["job_id"]: str(row["path"]) for row in rows}
+
+    def newest_of(self, cause: str) -> Job | None:
+        """Return the newest job whose submitter begins with this, such as `rule:invoices@`.
+
+        Only the last jobs are looked through.
+        """
+        source = f"(SELECT * FROM jobs ORDER BY seq DESC LIMIT {LOOKED_BACK})"  # noqa: S608
+        where = "substr(submitted_by, 1, ?) = ? ORDER BY seq DESC LIMIT 1"
+        jobs = self._many(where, len(cause), cause, source=source)
+        return jobs[0] if jobs else None
 
     def demand_of(self, job_id: str) -> str | None:
         """Return its needs beyond a slot; see `Acceptance.demand`."""
@@ -247,6 +327,16 @@ def _conditions(which: JobFilter) -> tuple[list[str], list[object]]:
         values += [which.pattern, which.pattern if has_marks else f"{which.pattern}*"]
     if which.is_over:
         clauses.append("status IS NOT NULL")
+    if which.notebook is not None:
+        clauses.append(
+            "EXISTS (SELECT 1 FROM inputs WHERE inputs.job_id = jobs.job_id "
+            "AND json_extract(request, '$.notebook') = ?)"
+        )
+        values.append(which.notebook)
+    for time, comparison in ((which.since, ">="), (which.until, "<")):
+        if time is not None:
+            clauses.append(f"accepted_at {comparison} ?")
+            values.append(time)
     return clauses, values
 
 
@@ -273,6 +363,7 @@ def _job(row: sqlite3.Row) -> Job:
         published_at=row["published_at"],
         place=Place(row["place"]),
         submitted_by=row["submitted_by"],
+        waiting=Waiting(row["priority"], row["run_group"], row["held_until"], row["start_by"]),
     )
 
 
@@ -284,3 +375,8 @@ def files_to(files: Iterable[PublishedFile]) -> str:
 def files_from(text: str) -> list[PublishedFile]:
     """Read what `files_to` wrote."""
     return _FILES.validate_json(text)
+
+
+def inputs_to(files: Sequence[InputFile]) -> str | None:
+    """Write the ledger's JSON of the files that came with a request; None if there is none."""
+    return _INPUTS.dump_json(list(files)).decode() if files else None

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOCK_FILE = ".runner.lock"
+ONE_RUN = "runner run"
+"""The beginning of an owner's description that runs one job, and ends."""
 LOOKS = 5
 LOOK_SECONDS = 0.02
 ASTRAY_SECONDS = 0.2
@@ -20,6 +22,11 @@ ASTRAY_SECONDS = 0.2
 
 class Owned(Exception):
     """A folder has an owner already: `folder, holder`."""
+
+    @property
+    def is_for_one_job(self) -> bool:
+        """Whether the owner is a `runner run`, which goes by itself."""
+        return str(self.args[1]).startswith(ONE_RUN)
 
     def __str__(self) -> str:
         return f"{self.args[0]} belongs to {self.args[1]}"

@@ -104,12 +104,31 @@ CREATE INDEX deliveries_by_job ON deliveries (job_id);
 """
 _SUBMITTED_BY = "ALTER TABLE jobs ADD COLUMN submitted_by TEXT;"
 
+_WAITING = """
+ALTER TABLE jobs ADD COLUMN turn REAL NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN run_group TEXT;
+ALTER TABLE jobs ADD COLUMN held_until TEXT;
+ALTER TABLE jobs ADD COLUMN start_by TEXT;
+UPDATE jobs SET turn = (julianday(accepted_at) - 2440587.5) * 86400 WHERE state != 'closed';
+CREATE INDEX jobs_to_run ON jobs (turn, seq)
+    WHERE state != 'closed' AND state = 'queued' AND held_until IS NULL;
+CREATE INDEX jobs_under_way ON jobs (name) WHERE state != 'closed' AND state != 'queued';
+CREATE INDEX jobs_held ON jobs (held_until)
+    WHERE state != 'closed' AND state = 'queued' AND held_until IS NOT NULL;
+CREATE INDEX jobs_to_expire ON jobs (start_by)
+    WHERE state != 'closed' AND state = 'queued' AND start_by IS NOT NULL;
+"""
+_INPUT_FILES = "ALTER TABLE inputs ADD COLUMN files TEXT;"
+
 STEPS = (
     _SCHEMA,  # 1
     _SCHEMA,  # 2: ledgers of version 1 lack what was added while that was the only version
     _TOTALS,  # 3: rows of pruned jobs leave, their counts stay
     _SUBMITTED_BY,  # 4: who or what made the request
     _DELIVERIES,  # 5: what followers are still to be told of
+    _WAITING,  # 6: what a queued job waits for, besides its turn
+    _INPUT_FILES,  # 7: what came along with a request
 )
 """The SQL from each version to the next; the first step starts from no ledger at all."""
 VERSION = len(STEPS)

@@ -1,39 +1,59 @@
 """Answers the daemon's own questions on the ledger: whose turn it is, and what to prune."""
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from runner.state.jobs import Job
-from runner.state.ledger_reader import QUEUED, Reading
+from runner.contract.names import MADE_NAMES
+from runner.contract.outcome import Failure
+from runner.contract.waiting import PRIORITY_SECONDS
+from runner.state.jobs import NOTHING_BARRED, Barred, Job
+from runner.state.ledger_reader import HELD, QUEUED, READY, Reading
 
 _ITS_TURN = (
-    "NOT EXISTS (SELECT 1 FROM jobs AS earlier WHERE earlier.name = jobs.name "
-    "AND earlier.seq < jobs.seq AND earlier.state != 'closed') ORDER BY seq LIMIT 1"
+    # Names of 100,000 jobs: each question reads an index, and stops at the first row.
+    "NOT EXISTS (SELECT 1 FROM jobs AS other WHERE other.name = jobs.name "
+    "AND other.state != 'closed' AND other.state != 'queued') "
+    "AND NOT EXISTS (SELECT 1 FROM jobs AS earlier WHERE earlier.name = jobs.name "
+    "AND earlier.seq < jobs.seq AND earlier.state != 'closed' "
+    "AND (earlier.held_until IS NULL OR earlier.attempt > 0))"
 )
+MAY_EXPIRE = f"{QUEUED} AND start_by IS NOT NULL AND attempt = 0 AND NOT cancelled AND NOT refused"
+
+
+_NEWEST = f"SELECT max(turn + {PRIORITY_SECONDS} * priority) FROM jobs WHERE state != 'closed'"  # noqa: S608
 
 
 class Turns(Reading):
     """The questions of the writer."""
 
-    def next_to_run(
-        self,
-        only: Iterable[str] | None = None,
-        without: Sequence[str] = (),
-        held: Sequence[str] = (),
-    ) -> Job | None:
-        """Return the queued job whose turn it is: jobs of one name go one at a time, in order.
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._newest = float(connection.execute(_NEWEST).fetchone()[0] or 0.0)
 
-        `only` names those that may run; None for all. `without` are demands that cannot be met now:
-        jobs with one of them are skipped, and so are those of the names in `held`.
+    def _turn_of(self, accepted_at: str, priority: int) -> float:
+        """Return a new job's place among the queued ones: when it came, less its priority's worth.
+
+        A clock that was set back changes no order: the job counts as come after all earlier ones.
         """
-        condition = "NOT refused AND NOT cancelled"
-        if without:
-            marks = ",".join("?" * len(without))
-            condition += (
-                " AND NOT EXISTS (SELECT 1 FROM demands "  # noqa: S608 - marks alone are added
-                f"WHERE demands.job_id = jobs.job_id AND demand IN ({marks}))"
-            )
-        return self._next("jobs", condition, only, without, held)
+        came = datetime.fromisoformat(accepted_at).timestamp()
+        self._newest = max(self._newest, came)
+        return self._newest - PRIORITY_SECONDS * priority
+
+    def next_to_run(
+        self, only: Iterable[str] | None = None, barred: Barred = NOTHING_BARRED
+    ) -> Job | None:
+        """Return the queued job whose turn it is.
+
+        Jobs of one name go one at a time, in order; those that may not start yet hold up no other,
+        unless they have begun before. Among names the earliest goes first, by its priority.
+        `only` names those that may run; None for all.
+        """
+        clauses, values = _but_for(barred)
+        clauses += [READY, "NOT refused AND NOT cancelled"]
+        jobs = self._next("jobs INDEXED BY jobs_to_run", "turn, seq", only, (clauses, values))
+        return jobs[0] if jobs else None
 
     def next_to_settle(
         self, only: Iterable[str] | None = None, held: Sequence[str] = ()
@@ -42,10 +62,20 @@ class Turns(Reading):
 
         Jobs of the names in `held` are skipped.
         """
+        clauses, values = _but_for(Barred(names=held))
+        clauses += [QUEUED, "(refused OR cancelled)"]
         # Names the index: most often no row fits, and a scan would read a queue of 100,000.
-        return self._next(
-            "jobs INDEXED BY jobs_to_settle", "(refused OR cancelled)", only, held=held
-        )
+        jobs = self._next("jobs INDEXED BY jobs_to_settle", "seq", only, (clauses, values))
+        return jobs[0] if jobs else None
+
+    def next_moment(self) -> str | None:
+        """Return the next time at which a queued job may start, or expires."""
+        row = self._db.execute(
+            "SELECT min(moment) FROM ("  # noqa: S608 - constants
+            f"SELECT min(held_until) AS moment FROM jobs WHERE {HELD} "
+            f"UNION ALL SELECT min(start_by) FROM jobs WHERE {MAY_EXPIRE})"
+        ).fetchone()
+        return None if row[0] is None else str(row[0])
 
     def current(self, name: str) -> list[Job]:
         """Return the closed jobs of a name with files in the outbox itself; usually one at most."""
@@ -62,11 +92,14 @@ class Turns(Reading):
             limit,
         )
 
-    def unasked(self, *, older_than: str, limit: int = 500) -> list[Job]:
-        """Return finished jobs without a chosen name (`http/DATE/ID`) in the outbox itself."""
+    def without_name(self, *, older_than: str, limit: int = 500) -> list[Job]:
+        """Return finished jobs in the outbox itself to which nobody gave a name."""
         return self._many(
-            "place = 'current' AND name BETWEEN 'http/' AND 'http0' "
-            "AND name LIKE 'http/____-__-__/' || job_id AND finished_at < ? LIMIT ?",
+            "place = 'current' AND name BETWEEN ? AND ? "  # for the index
+            "AND name LIKE ? || '/____-__-__/' || job_id AND finished_at < ? LIMIT ?",
+            f"{MADE_NAMES}/",
+            f"{MADE_NAMES}0",
+            MADE_NAMES,
             older_than,
             limit,
         )
@@ -74,16 +107,48 @@ class Turns(Reading):
     def _next(
         self,
         source: str,
-        condition: str,
+        order: str,
         only: Iterable[str] | None,
-        values: Sequence[object] = (),
-        held: Sequence[str] = (),
-    ) -> Job | None:
-        names = [] if only is None else list(only)
-        chosen = "1" if only is None else f"name IN ({','.join('?' * len(names))})"
-        if held:
-            chosen += " AND name NOT IN (SELECT value FROM json_each(?))"
-            names.append(json.dumps(held))
-        where = f"{QUEUED} AND {condition} AND {chosen} AND {_ITS_TURN}"
-        jobs = self._many(where, *values, *names, source=source)
-        return jobs[0] if jobs else None
+        conditions: tuple[list[str], list[object]],
+    ) -> list[Job]:
+        clauses, values = conditions
+        if only is not None:
+            clauses.append("name IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(list(only)))
+        where = f"{' AND '.join([*clauses, _ITS_TURN])} ORDER BY {order} LIMIT 1"
+        return self._many(where, *values, source=source)
+
+
+def keep_time(connection: sqlite3.Connection, now: str, expired: Failure) -> None:
+    """Apply the times of queued jobs, in the transaction around it; see `Ledger.keep_time`."""
+    may_expire = f"{MAY_EXPIRE} AND start_by <= ?"
+    connection.execute(
+        "UPDATE inputs SET failure = ? WHERE job_id IN "  # noqa: S608 - constants
+        f"(SELECT job_id FROM jobs WHERE {may_expire})",
+        (expired.model_dump_json(), now),
+    )
+    for change, which in (
+        ("refused = 1, held_until = NULL", may_expire),
+        ("held_until = NULL", f"{HELD} AND held_until <= ?"),
+    ):
+        connection.execute(f"UPDATE jobs SET {change} WHERE {which}", (now,))  # noqa: S608
+
+
+def _but_for(barred: Barred) -> tuple[list[str], list[object]]:
+    """Build the clauses that leave out what is barred, and the values for their marks."""
+    clauses: list[str] = []
+    values: list[object] = []
+    for clause, some in (
+        ("name NOT IN (SELECT value FROM json_each(?))", barred.names),
+        ("(run_group IS NULL OR run_group NOT IN (SELECT value FROM json_each(?)))", barred.groups),
+        ("NOT EXISTS (SELECT 1 FROM json_each(?) WHERE jobs.name GLOB value)", barred.patterns),
+        (
+            "NOT EXISTS (SELECT 1 FROM demands WHERE demands.job_id = jobs.job_id "
+            "AND demand IN (SELECT value FROM json_each(?)))",
+            barred.demands,
+        ),
+    ):
+        if some:
+            clauses.append(clause)
+            values.append(json.dumps(list(some)))
+    return clauses, values

@@ -1,13 +1,18 @@
-"""A daemon's messages to a process that it starts beside itself: the settings, through a pipe.
+"""What a process beside a daemon needs of it: the settings, its life, and the place to be alone.
 
-The process reads them before anything else. The pipe stays open after that; where it reads to its
-end, the daemon is gone.
+The settings come through a pipe, before anything else. The pipe stays open after that; where it
+reads to its end, the daemon is gone.
 """
 
+import fcntl
 import json
 import os
+import select
+from pathlib import Path
 
 from runner.config import Settings
+
+LOCK_SECONDS = 0.1
 
 
 class DaemonGone(Exception):
@@ -34,3 +39,25 @@ def read_greeting(owner: int) -> Settings:
             raise DaemonGone("the daemon that started this process is gone")
         line += chunk
     return Settings(**json.loads(line))
+
+
+def is_over(owner: int, seconds: float) -> bool:
+    """Wait; return whether the daemon has gone."""
+    ready, _, _ = select.select([owner], [], [], seconds)
+    return bool(ready) and not os.read(owner, 65536)
+
+
+def is_alone(lock: Path, owner: int) -> bool:
+    """Wait until the companion of an earlier daemon has ended; False if the own one ends first.
+
+    `lock` is a file that is made. The lock goes with the process (flock(2)).
+    """
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if is_over(owner, LOCK_SECONDS):
+                return False
+        else:
+            return True

@@ -229,7 +229,7 @@ def test_a_notebook_that_ends_itself_ends_there(end: str, served: Program) -> No
     assert report["status"] == "succeeded", report
     assert report["cells"] == {"total": 4, "executed": 2}
     [warning] = report["warnings"]
-    assert "cell [2]" in warning
+    assert "In[2]" in warning
     assert "not run: 2" in warning
 
 
@@ -342,17 +342,17 @@ def test_progress_bars_are_folded_as_a_terminal_does(served: Program) -> None:
     report = run(
         served,
         "bars",
-        "from tqdm import tqdm\nfor _ in tqdm(range(3000), mininterval=0): pass\nprint('done')",
+        "from tqdm import tqdm\nfor _ in tqdm(range(1000), mininterval=0): pass\nprint('done')",
         "from IPython.display import clear_output, display\n"
         "shown = display('x' * 1000, display_id='one')\n"
-        "for n in range(3000):\n    shown.update('y' * 1000 + str(n))\n"
+        "for n in range(1500):\n    shown.update('y' * 1000 + str(n))\n"
         "    if n % 10 == 0:\n        clear_output(wait=True); display('z' * 1000, n)",
     )
     assert report["status"] == "succeeded", report
     bar = text(outputs(served, "bars"))
     assert len(bar) < 400
     assert "100%" in bar
-    assert "3000/3000" in bar
+    assert "1000/1000" in bar
     assert len(outputs(served, "bars", 1)) == 2
 
 

@@ -14,7 +14,8 @@ from runner.contract.outcome import Status
 from runner.state.jobs import Acceptance
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
-from runner.state.locks import own
+from runner.state.locks import LOCK_FILE, own
+from runner.submitters.schedules.book import Book
 from tests.conftest import Serving, code, notebook
 
 ACCEPTANCE = Acceptance("1" * 32, "daily", "{}", b"{}", "a", "b", "2026-01-02T03:04:05.000Z")
@@ -61,7 +62,7 @@ def test_a_backup_of_a_running_daemon_is_whole(serving: Serving, tmp_path: Path)
 def test_ledger_and_settings_come_back(home: Path) -> None:
     """Into an empty folder, where there are no settings yet; the ledger opens."""
     done = runner("backup", "saved.tar")
-    assert done.output == "saved ledger and config.yaml in saved.tar\n"
+    assert done.output == f"saved {home / 'state'} and config.yaml in saved.tar\n"
     with tarfile.open("saved.tar") as tar:
         assert tar.getnames() == [LEDGER_FILE, "config.yaml"]
     (home / "config.yaml").rename("old.yaml")
@@ -73,6 +74,48 @@ def test_ledger_and_settings_come_back(home: Path) -> None:
     Ledger(home / "state").close()
     left = {"config.yaml", "old.yaml", "old", "state", "saved.tar"}
     assert {one.name for one in home.iterdir()} == left
+
+
+def test_pauses_and_the_journal_come_back(home: Path) -> None:
+    """Everything in the state folder that nobody could make again; the rest is left out."""
+    state = home / "state"
+    book = Book(state)
+    book.pause("daily", "cli", "2026-01-02T03:04:05+00:00")
+    pause = b'{"by": "cli"}'
+    (state / "paused").mkdir()
+    (state / "paused" / "daily.json").write_bytes(pause)
+    (state / "journal.jsonl").write_bytes(b'{"job_id": "1"}\n')
+    job_id = ACCEPTANCE.job_id
+    (state / "inputs").mkdir()
+    (state / "inputs" / f"{job_id}.zip").write_bytes(b"PK")
+    (state / "inputs" / f"{'0' * 32}.zip").write_bytes(b"of a job that is over")
+    (state / "pulse.json").write_bytes(b"{}")
+    (state / "work").mkdir()
+    done = runner("backup", "saved.tar")
+    book.close()
+    assert done.exit_code == 0, done.output
+    done = runner("restore", "saved.tar", "--state", "new")
+    assert done.exit_code == 0, done.output
+    assert "ledger.sqlite3, schedules.sqlite3, journal.jsonl, paused/" in done.output
+    left = {"ledger.sqlite3", "schedules.sqlite3", "journal.jsonl", "paused", ".runner.lock"}
+    left.add("inputs")
+    assert {one.name for one in (home / "new").iterdir()} == left
+    assert (home / "new" / "paused" / "daily.json").read_bytes() == pause
+    assert [one.name for one in (home / "new" / "inputs").iterdir()] == [f"{job_id}.zip"]
+    again = Book(home / "new")
+    assert again.entries()["daily"].paused_by == "cli"
+    again.close()
+
+
+def test_nothing_leads_out_of_the_state_folder(home: Path) -> None:
+    """Whatever an archive names beside the records is left in it."""
+    strange = ("paused/../../out.json", "paused/a/b.json", "paused/.json/..", "/etc/x", "work/x")
+    runner("backup", "saved.tar")
+    with tarfile.open("saved.tar", "a") as tar:
+        for name in strange:
+            tar.addfile(tarfile.TarInfo(name))
+    assert runner("restore", "saved.tar", "--state", "new").exit_code == 0
+    assert {one.name for one in (home / "new").iterdir()} == {LEDGER_FILE, LOCK_FILE}
 
 
 def test_settings_that_come_back_say_where_the_ledger_goes(home: Path) -> None:
@@ -129,6 +172,13 @@ def test_a_backup_replaces_an_earlier_one_only_whole(home: Path) -> None:
     assert {one.name for one in home.iterdir()} == {"config.yaml", "state", "saved.tar"}
 
 
+def test_a_folder_that_is_not_there_is_wrong_usage(home: Path) -> None:
+    """As it is for a file to restore; 70 is for the runner's own trouble."""
+    done = runner("backup", "none/saved.tar")
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
+    assert runner("restore", "none.tar").exit_code == 2
+
+
 def test_without_a_ledger_there_is_nothing_to_save(home: Path) -> None:
     """And no file is made."""
     done = runner("backup", "saved.tar", "--state", "new")
@@ -139,13 +189,13 @@ def test_without_a_ledger_there_is_nothing_to_save(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no archive", b"a,b\n1,2\n", b"\0" * 20_000, gzip.compress(b"\1" * 2_000)[:20]],
+    [b"", b"no archive", b"a,b\n1,2\n", b"\0" * 20_000, gzip.compress(b"\1" * 2_000, mtime=0)[:20]],
 )
 def test_what_is_no_backup_is_refused(home: Path, content: bytes) -> None:
     """On one line, and nothing is made."""
     Path("bad.tar").write_bytes(content)
     done = runner("restore", "bad.tar", "--state", "new")
-    assert done.exit_code == 70
+    assert done.exit_code == 2
     assert "cannot be restored" in done.output
     assert len(done.output.splitlines()) == 1
     assert not (home / "new").exists()
@@ -166,6 +216,6 @@ def test_a_ledger_that_does_not_fit_is_refused(
     with tarfile.open("bad.tar", "w") as tar:
         tar.add(file, LEDGER_FILE)
     done = runner("restore", "bad.tar", "--state", "new")
-    assert done.exit_code == 70
+    assert done.exit_code == 2
     assert reason in done.output
     assert not (home / "new").exists()

@@ -3,6 +3,8 @@
 import json
 import pickle
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,17 +12,18 @@ import requests
 
 from runner.client import Client, GatewayUnreachable, JobFailed, RequestRefused
 from runner.contract.outcome import ErrorType, Status
-from tests.conftest import Program, Serving, code, free_port, notebook, wait_for
+from tests.conftest import Program, code, free_port, notebook, programs, wait_for
 
 
-@pytest.fixture
-def program(serving: Serving) -> Program:
-    """With a token, and a notebook in its library."""
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """One for all, with a token, and a notebook in its library."""
     gateway = {"enabled": True, "port": free_port(), "token": "t0ken"}
-    found = serving({"gateway": gateway})
-    daily = notebook(code("region = 'EU'", "parameters"), code("region", "results"))
-    (found.library / "daily.ipynb").write_text(json.dumps(daily))
-    return found
+    with contextmanager(programs)(tmp_path_factory.mktemp("client")) as make:
+        made = make({"gateway": gateway}).start()
+        daily = notebook(code("region = 'EU'", "parameters"), code("region", "results"))
+        (made.library / "daily.ipynb").write_text(json.dumps(daily))
+        yield made
 
 
 def test_a_notebook_is_run_and_its_result_typed(program: Program) -> None:
@@ -36,6 +39,10 @@ def test_a_notebook_is_run_and_its_result_typed(program: Program) -> None:
     named = client.having(name="by/name", timeout_seconds=30).run(notebook("1"))
     assert named.name == "by/name"
     assert named.host == socket.gethostname()
+    (program.root / "data.csv").write_text("1,2")
+    with_data = client.with_files(program.root / "data.csv")
+    read = with_data.run(notebook(code("open('data.csv').read()", "results")))
+    assert read.results["cell_1"] == {"text/plain": "'1,2'", "application/json": "1,2"}
     small = client.having(resources={"memory_mb": 200})
     with pytest.raises(JobFailed, match=r"200 MB \(resources.memory_mb\)"):
         small.run(notebook("kept = b'x' * (400 * 2**20)"))
@@ -57,6 +64,14 @@ def test_what_goes_wrong_is_an_exception_of_its_kind(program: Program) -> None:
         Client("localhost:5005")
 
 
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], object()])
+def test_what_json_cannot_express_is_an_error_of_the_value(value: object) -> None:
+    """It names the parameter, and nothing is sent."""
+    with pytest.raises(ValueError, match="JSON cannot express `amount`") as wrong:
+        Client("http://127.0.0.1:9").run("daily.ipynb", amount=value)
+    assert not isinstance(wrong.value, OSError)
+
+
 def test_a_file_here_is_not_taken_for_one_of_the_library(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +81,7 @@ def test_a_file_here_is_not_taken_for_one_of_the_library(
     client = Client(program.url, "t0ken")
     with pytest.raises((JobFailed, RequestRefused)) as failed:
         client.run("here.ipynb")
-    assert "run(Path('here.ipynb'))" in failed.value.__notes__[0]
+    assert "run(Path('here.ipynb'))" in str(failed.value)
     wrong = client.having(retries=99)
     for sender, path in (
         (client, "nowhere.ipynb"),
@@ -75,7 +90,7 @@ def test_a_file_here_is_not_taken_for_one_of_the_library(
     ):
         with pytest.raises((JobFailed, RequestRefused)) as failed:
             sender.run(path)
-        assert not hasattr(failed.value, "__notes__")
+        assert "Path(" not in str(failed.value)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.ipynb"):
         client.run(str(program.root / "nowhere.ipynb"))
 

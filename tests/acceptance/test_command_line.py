@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from runner.state.jobs import Acceptance
+from runner.contract.outcome import ErrorType, Failure, failed
+from runner.state.jobs import Acceptance, Seal, State
 from runner.state.ledger import Ledger
+from runner.state.locks import holder_of
 from tests.conftest import Program, Serving, code, notebook, wait_for
 
 Make = Callable[..., Program]
@@ -49,9 +51,14 @@ def test_run_submits_to_the_daemon_and_prints_the_result(standing: Program) -> N
 
 
 @pytest.mark.parametrize("rule", ["warn", "refuse"])
-def test_a_value_that_reaches_nothing_is_said(serving: Serving, rule: str) -> None:
+def test_a_value_that_reaches_nothing_is_said(request: pytest.FixtureRequest, rule: str) -> None:
     """With the parameters that there are; by the settings the request is refused."""
-    program = serving({"execution": {"unknown_parameters": rule}})
+    refuses = {"execution": {"unknown_parameters": "refuse"}}
+    program: Program = (
+        request.getfixturevalue("standing")
+        if rule == "warn"
+        else request.getfixturevalue("serving")(refuses)
+    )
     program.drop("misspelt.json", {"notebook": ADD, "parameters": {"nmae": "x"}})
     program.drop("untagged.json", {"notebook": notebook("1"), "parameters": {"n": 1}})
     told = {name: program.await_report(name) for name in ("misspelt", "untagged")}
@@ -88,6 +95,21 @@ def test_a_parameter_means_the_same_in_a_file_and_on_the_command_line(standing: 
     assert "-r a" in wrong.stderr
 
 
+@contextmanager
+def running(program: Program, name: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`runner run` of a file, and what it says."""
+    said = program.root / "run.log"
+    command = [sys.executable, "-m", "runner", "run", str(program.root / name), "--keep"]
+    with said.open("wb") as log:
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command, cwd=program.root, stdout=quiet, stderr=log)
+    try:
+        yield process, said
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_run_works_without_a_daemon(make_program: Make) -> None:
     """It is the runner then, for this one job, and leaves other requests alone."""
     one = make_program()
@@ -102,12 +124,42 @@ def test_run_works_without_a_daemon(make_program: Make) -> None:
     assert not one.processes()
 
 
-@pytest.mark.parametrize("served", [True, False])
-def test_exit_codes_tell_what_happened(make_program: Make, served: bool) -> None:
-    """0 succeeded, 1 failed, 2 usage, 3 refused, 4 timeout; with a daemon and without."""
-    one = make_program()
-    if served:
+def test_a_restart_finds_no_waiting_run_in_its_way(make_program: Make) -> None:
+    """A `runner run` gives its daemon time to come back."""
+    one = make_program().start()
+    write(one, "add.ipynb", ADD)
+    assert one.run("pause").returncode == 0
+    with running(one, "add.ipynb") as (waiting, log):
+        wait_for(lambda: (one.outbox / "add.status.json").exists())
+        one.stop()
+        wait_for(lambda: "without another one in 10 s" in log.read_text())
         one.start()
+        assert one.run("resume").returncode == 0
+        assert waiting.wait(90) == 0
+
+
+def test_a_start_waits_for_a_run_that_has_the_folders(make_program: Make) -> None:
+    """It ends by itself, with its job."""
+    one = make_program()
+    goes_on = one.root / "on"
+    is_on = f"pathlib.Path({str(goes_on)!r}).exists()"
+    slow = f"import pathlib, time\nwhile not {is_on}: time.sleep(0.1)"
+    write(one, "slow.ipynb", notebook(slow))
+    with running(one, "slow.ipynb") as (alone, _):
+        wait_for(lambda: holder_of(one.root / "state") is not None)
+        before = one.launch()
+        wait_for(lambda: "this runner starts when that has ended" in one.log[before:])
+        goes_on.touch()
+        assert alone.wait(90) == 0
+        wait_for(lambda: "watching" in one.log[before:])
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_exit_codes_tell_what_happened(request: pytest.FixtureRequest, served: bool) -> None:
+    """0 succeeded, 1 failed, 2 usage, 3 refused, 4 timeout; with a daemon and without."""
+    one: Program = (
+        request.getfixturevalue("standing") if served else request.getfixturevalue("make_program")()
+    )
     write(one, "fails.ipynb", notebook("1/0"))
     write(one, "slow.ipynb", notebook("import time; time.sleep(30)"))
     write(one, "needs.ipynb", notebook("import no_such_module_y"))
@@ -188,6 +240,37 @@ def test_jobs_show_and_cancel(standing: Program) -> None:
     assert odd.returncode == 0, odd.stderr
 
 
+def test_a_job_is_known_without_its_files_and_by_the_name_of_its_drop(standing: Program) -> None:
+    """What the ledger knows is told: its notebook, how it ended, and that its files are gone."""
+    program = standing
+    write(program, "gone.ipynb", notebook("1"))
+    (program.library / "gone.ipynb").write_bytes((program.root / "gone.ipynb").read_bytes())
+    program.drop("gone.request.json", {"notebook": "gone.ipynb"})
+    program.await_report("gone.request")
+    for file in program.outbox.glob("gone.*"):
+        file.unlink()
+    assert json.loads(program.run("show", "gone.request").stdout)["notebook"] == "gone.ipynb"
+    with terminal(80) as (side, read):
+        command = [sys.executable, "-m", "runner", "show", "gone.request"]
+        shown = subprocess.Popen(command, cwd=program.root, stdout=side, stderr=subprocess.DEVNULL)
+        assert shown.wait(60) == 0
+        seen = read()
+    assert seen.startswith("gone.request succeeded in ")
+    assert "Its files are not in the outbox any more." in seen
+    assert program.run("pause", "a_b_*").returncode == 0
+    program.drop("a:b?.ipynb", notebook("1"))
+    wait_for(lambda: program.run("show", "a:b?").returncode == 0)
+    with terminal(80) as (side, read):
+        command = [sys.executable, "-m", "runner", "show", "a:b?"]
+        shown = subprocess.Popen(command, cwd=program.root, stdout=side, stderr=subprocess.DEVNULL)
+        assert shown.wait(60) == 0
+        seen = read()
+    assert "waits for the end of a pause: jobs named 'a_b_*' are paused by cli" in seen
+    assert program.run("cancel", "a:b?").returncode == 0
+    wait_for(lambda: json.loads(program.run("show", "a:b?").stdout)["status"] == "cancelled")
+    assert program.run("resume", "a_b_*").returncode == 0
+
+
 def test_a_notebook_may_come_through_a_pipe(make_program: Make, tmp_path: Path) -> None:
     """As standard input, or as what a shell makes of `<(command)`; a terminal is none."""
     program = make_program()
@@ -209,6 +292,33 @@ def test_a_notebook_may_come_through_a_pipe(make_program: Make, tmp_path: Path) 
         typed = subprocess.run(command, stdin=side, capture_output=True, text=True, timeout=60)
     assert typed.returncode == 2
     assert "standard input is a terminal" in typed.stderr
+
+
+def test_at_eighty_columns_error_types_and_notebooks_are_whole(make_program: Make) -> None:
+    """A run that nobody named is told by its notebook. In a pipe every column keeps its place."""
+    program = make_program()
+    program.root.joinpath("state").mkdir()
+    ledger = Ledger(program.root / "state")
+    request = json.dumps({"notebook": "sales/loan.ipynb"})
+    outcome = failed(Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message="No."))
+    name, at = f"http/2026-11-24/{'a' * 32}", "2026-11-24T04:16:00.000+00:00"
+    ledger.accept(Acceptance("a" * 32, name, request, b"", "", "", at, "http"))
+    ledger.start("a" * 32, at)
+    ledger.seal(Seal("a" * 32, outcome, None, (), at), from_state=State.RUNNING)
+    ledger.close()
+    with terminal(80) as (side, read):
+        command = [sys.executable, "-m", "runner", "jobs"]
+        subprocess.run(command, cwd=program.root, stdout=side, check=True)
+        _, row = read().splitlines()
+    assert row.split()[1:] == [
+        *("sales/loan.ipynb", "http", "papermill_execution_error", "2026-11-24", "0.0")
+    ]
+    piped = program.run("jobs").stdout.splitlines()[1].split("\t")
+    assert (piped[0], piped[1], piped[7]) == ("a" * 8, name, "sales/loan.ipynb")
+    with terminal(80) as (side, read):
+        command = [sys.executable, "-m", "runner", "run", "nosuch.ipynb"]
+        subprocess.run(command, cwd=program.root, stdout=side, stderr=side, check=False)
+        assert read().count("There is no notebook") == 1
 
 
 def test_the_list_of_jobs_tells_what_it_leaves_out(make_program: Make) -> None:
@@ -234,7 +344,8 @@ def test_the_list_of_jobs_tells_what_it_leaves_out(make_program: Make) -> None:
         (("--name", "report"), 0),
     ):
         listed = program.run("jobs", "--json", *options)
-        assert (len(listed.stdout.splitlines()), listed.stderr) == (count, "")
+        assert len(listed.stdout.splitlines()) == count
+        assert "the newest" not in listed.stderr
 
 
 def test_check_says_all_that_would_be_refused(make_program: Make) -> None:
@@ -335,9 +446,11 @@ def test_a_file_that_is_missing_in_the_empty_folder_of_a_run_is_told_with_what_t
     done = one.run("run", "job.ipynb")
     assert done.returncode == 1
     message = json.loads(done.stdout)["message"]
-    assert "empty folder of its own" in message
-    assert "absolute path" in message
-    assert "empty folder" in " ".join(one.run("run", "-h").stdout.split())
+    assert "ran in a folder of its own" in message
+    assert "--input" in message
+    assert "by --input" in " ".join(one.run("run", "-h").stdout.split())
+    done = one.run("run", "job.ipynb", "--input", "sales.csv")
+    assert done.returncode == 0, done.stdout
 
 
 def test_progress_is_shown_on_a_terminal(make_program: Make) -> None:
@@ -437,6 +550,12 @@ def test_a_person_sees_a_summary_and_rows_that_fit(standing: Program) -> None:
     assert "\u202e" not in seen
     assert seen.count("\n") < 25
     with terminal(80) as (side, read):
+        subprocess.run([*command, "show", long], cwd=program.root, stdout=side, check=True)
+        seen = read()
+    assert "cell 2 of 2 failed" in seen
+    assert "Cell In[2], line 1" in seen
+    assert "\x9b" not in seen
+    with terminal(80) as (side, read):
         subprocess.run([*command, "jobs", "-n", "1"], cwd=program.root, stdout=side, check=True)
         header, row = read().splitlines()
     assert header.startswith("job id")
@@ -469,3 +588,45 @@ def test_ctrl_c_while_it_starts_is_no_traceback(make_program: Make) -> None:
         one.process.wait(90)
     assert "Traceback" not in one.log
     assert "KeyboardInterrupt" not in one.log
+
+
+def test_a_reader_that_has_enough_ends_a_command_without_a_word(tmp_path: Path) -> None:
+    """As Unix tools end where `head` reads them: 141, nothing on stderr."""
+    (tmp_path / "state").mkdir()
+    ledger = Ledger(tmp_path / "state")
+    ledger.accept(Acceptance("1" * 32, "daily", "{}", b"{}", "a", "b", "2026-01-02T03:04:05.000Z"))
+    ledger.close()
+    commands = (("jobs", "--all"), ("jobs", "--json"), ("schema", "request"), ("--help",))
+    for arguments in commands:
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-m", "runner", *arguments],
+            cwd=tmp_path,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (141, b""), arguments
+
+
+def test_a_person_sees_how_far_an_open_job_is(tmp_path: Path) -> None:
+    """A line, and what it printed last; `--json` and a pipe have all of it."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "outbox").mkdir()
+    ledger = Ledger(tmp_path / "state")
+    ledger.accept(Acceptance("1" * 32, "daily", "{}", b"{}", "a", "b", "2026-01-02T03:04:05.000Z"))
+    ledger.start("1" * 32, "2026-01-02T03:04:06.000Z")
+    ledger.close()
+    status = {"job_id": "1" * 32, "name": "daily", "status": "running", "cell": 2, "cells": 5}
+    content = json.dumps({**status, "log_tail": "".join(f"line {n}\n" for n in range(9))})
+    (tmp_path / "outbox" / "daily.status.json").write_text(content)
+    command = [sys.executable, "-m", "runner", "show", "daily"]
+    with terminal(80) as (side, read):
+        shown = subprocess.Popen(command, cwd=tmp_path, stdout=side, stderr=subprocess.DEVNULL)
+        lines = read().splitlines()
+        assert shown.wait(60) == 0
+    first = "daily is running, cell 2 of 5, since 2026-01-02T03:04:06.000Z, job 11111111"
+    assert lines == [first, *(f"  line {n}" for n in range(4, 9))]
+    piped = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, check=True)
+    assert json.loads(piped.stdout)["cell"] == 2

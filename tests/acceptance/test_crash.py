@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -32,7 +33,8 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     No process of the old daemon is alive.
     """
     program = serving({"execution": {"concurrency": 2}})
-    program.drop("long.ipynb", LONG)
+    told = "open('made.txt', 'w').write('so far')\nprint('half way')"
+    program.drop("long.ipynb", notebook(told, *(one["source"] for one in LONG["cells"])))
     again = notebook(
         "import os, time\nif os.environ['RUNNER_NAME'] and not os.path.exists"
         f"({str(program.root / 'second')!r}):\n    open('alive', 'w')\n    time.sleep(60)",
@@ -41,6 +43,8 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     program.drop("again.json", {"notebook": again, "retries": 1})
     work = program.root / "state" / "work"
     wait_for(lambda: len(list(work.glob("*/alive"))) == 2)
+    status = program.outbox / "long.status.json"
+    wait_for(lambda: status.exists() and "half way" in status.read_text())
     for number in range(10):
         program.drop(f"n{number}.ipynb", ONE)
     wait_for(lambda: not list(program.inbox.glob("*.ipynb")))
@@ -51,7 +55,13 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     program.process.wait()
     (program.root / "second").touch()
     program.start()
-    assert program.await_report("long")["error_type"] == "interrupted"
+    report = program.await_report("long")
+    assert report["error_type"] == "interrupted"
+    assert report["host"] == socket.gethostname()
+    assert report["cells"] == {"total": 3, "executed": 3}
+    assert "Code cell 3 of 3 was running. The outputs of its cells are lost" in report["message"]
+    assert "half way" in report["warnings"][0]
+    assert "long.files/made.txt" in [file["path"] for file in report["files"]]
     retried = program.await_report("again")
     assert retried["status"] == "succeeded"
     assert retried["attempt"] == 2
@@ -92,11 +102,12 @@ def test_a_kernel_that_kills_itself_or_its_parent_hurts_nobody_else(standing: Pr
     program.drop("exits.ipynb", notebook(glue, "os._exit(0)"))
     program.drop("kills.ipynb", notebook(glue, "os.kill(os.getppid(), signal.SIGKILL)"))
     program.drop("faults.ipynb", notebook(glue, "import ctypes; ctypes.string_at(0)"))
-    for name in ("exits", "faults"):
+    for name, says in (("exits", "os._exit()"), ("faults", "Look for a newer version of it")):
         report = program.await_report(name)
         assert report["error_type"] == "kernel_died", report
         assert report["results"] == {"before": 1}
         assert report["cell_index"] == 1
+        assert says in report["message"]
     assert program.await_report("kills")["error_type"] == "kernel_died"
     assert program.await_report("other")["status"] == "succeeded"
 
@@ -239,6 +250,7 @@ def test_the_inbox_may_be_deleted_and_made_anew(serving: Serving) -> None:
     program.drop("first.ipynb", ONE)
     program.await_report("first")
     (program.inbox / ".runner.lock").unlink()
+    (program.inbox / "README.md").unlink()
     program.inbox.rmdir()
     wait_for(lambda: "cannot take requests" in program.log)
     assert not program.inbox.exists()
@@ -349,3 +361,25 @@ def test_a_limit_that_passes_between_two_cells_ends_the_run_all_the_same(standin
         report = program.await_report(f"many{number}")
         assert report["error_type"] == "timeout", report
         assert report["cells"]["executed"] < 400
+
+
+def test_a_status_file_of_no_open_job_goes_at_the_start(make_program: Make) -> None:
+    """The state folder was lost or restored; what the runner did not surely write itself stays."""
+    program = make_program()
+    status = {"job_id": "1" * 32, "name": "lost", "status": "queued", "elapsed_seconds": 1.0}
+    stale = {"lost": status, "a/b": {**status, "name": "a/b", "status": "running", "cell": 1}}
+    foreign = {
+        "other": status,
+        "mine": {"name": "mine", "status": "queued"},
+        "done": {**status, "name": "done", "status": "succeeded"},
+        "id": {**status, "name": "id", "job_id": "1"},
+        "text": "queued",
+        "x.files/mine": {**status, "name": "x.files/mine"},
+    }
+    for name, content in {**stale, **foreign}.items():
+        file = program.outbox / f"{name}.status.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
+    program.start()
+    wait_for(lambda: not any((program.outbox / f"{one}.status.json").exists() for one in stale))
+    assert all((program.outbox / f"{one}.status.json").exists() for one in foreign)

@@ -22,6 +22,11 @@ import pytest
 from runner.execution.environment import activated, clean_environment
 from tests.conftest import AS_INSTALLED, Json, Program, code, notebook, programs, wait_for
 
+SIGNALS = """
+import pathlib, signal
+print({str(n): str(signal.getsignal(n)) for n in sorted(signal.valid_signals())
+       if n != signal.SIGINT})
+"""
 PROBES = {
     "names": "print(sorted(globals()))\nprint(sorted(get_ipython().user_ns))",
     "main": "import __main__, sys\nprint(__name__, __main__ is sys.modules['__main__'])\n"
@@ -35,14 +40,14 @@ PROBES = {
     "path": "import sys\nprint(sys.path)",
     # papermill's command sets PYDEVD_DISABLE_FILE_VALIDATION itself.
     "environment": "import os\n"
-    "hidden = {'JPY_PARENT_PID', 'RUNNER_JOB_ID', 'RUNNER_NAME', 'RUNNER_OUTPUT_DIR',"
-    " 'RUNNER_INSTANCE', 'PYDEVD_DISABLE_FILE_VALIDATION', 'PWD', 'OLDPWD', '_',"
-    " 'JPY_SESSION_NAME', 'SHLVL'}\n"
+    "hidden = {'JPY_PARENT_PID', 'RUNNER_JOB_ID', 'RUNNER_NAME', 'RUNNER_INPUT_DIR',"
+    " 'RUNNER_OUTPUT_DIR',"
+    " 'RUNNER_SUBMITTED_BY', 'RUNNER_INSTANCE', 'PYDEVD_DISABLE_FILE_VALIDATION', 'PWD', 'OLDPWD',"
+    " '_', 'JPY_SESSION_NAME', 'SHLVL'}\n"
     "print(sorted((k, v) for k, v in os.environ.items() if k not in hidden))\n"
     "!echo $PAGER $MPLBACKEND $TERM",
-    "signals": "import signal\n"
-    "print({str(n): str(signal.getsignal(n)) for n in sorted(signal.valid_signals())"
-    " if n != signal.SIGINT})",
+    "signals": SIGNALS,
+    "signals of a new process": SIGNALS,
     "process": "import os\nmask = os.umask(0); os.umask(mask)\n"
     "print(mask, os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid(), os.nice(0))",
     "limits": "import resource\n"
@@ -121,8 +126,10 @@ NOTEBOOKS = {
         *("environment", "logging", "warnings", "shell", "stream order", "async", "updates"),
         *("comms", "input"),
     ),
+    # `%env` asks for a kernel in a process of its own: one that was not forked.
     "children": (
-        *("child", "shell commands", "processes of a module beside it", "processes"),
+        *("signals of a new process", "child"),
+        *("shell commands", "processes of a module beside it", "processes"),
         *("writing to the descriptors", "system", "bash"),
     ),
     "libraries": ("figure", "settings of matplotlib", "rich output", "late traceback"),
@@ -318,11 +325,16 @@ def test_what_one_run_changes_the_next_does_not_see(served: Program) -> None:
 def user_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Python with all that this one has, and with packages of the user, as in the image."""
     folder = tmp_path_factory.mktemp("user") / "venv"
-    venv.create(folder, system_site_packages=True, with_pip=True)
+    venv.create(folder, system_site_packages=True)
+    python = folder / "bin" / "python"
+    # As `ensurepip` makes it, which takes seconds: with the pip that this one has.
+    command = "import sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
+    (folder / "bin" / "pip").write_text(f"#!{python}\n{command}")
+    (folder / "bin" / "pip").chmod(0o755)
     places = [path for path in sys.path if path.endswith("site-packages")]
     [own] = folder.glob("lib/*/site-packages")
     (own / "all.pth").write_text(f"import site; list(map(site.addsitedir, {places!r}))\n")
-    return str(folder / "bin" / "python")
+    return str(python)
 
 
 def wheel(folder: Path) -> Path:
@@ -356,6 +368,8 @@ def test_what_a_notebook_installs_goes_with_its_run(
         "import os, shutil\nthere = os.path.exists('elsewhere/gift.py')\n"
         "shutil.rmtree('elsewhere')"
     )
+    if start == "cold":  # its environment is the same
+        elsewhere = "said = !unwrap\nthere = True"
     what = code("import gift\n[gift.VALUE, said, there]", "results")
     program.drop("first.ipynb", notebook(installs, elsewhere, what))
     report = program.await_report("first", 180)

@@ -76,7 +76,8 @@ def _runs(program: Program, job: str) -> bool:
 
 
 def inbox_files(program: Program) -> list[str]:
-    return [str(p) for p in program.inbox.rglob("*") if p.is_file() and p.name != ".runner.lock"]
+    own = (".runner.lock", "README.md")
+    return [str(p) for p in program.inbox.rglob("*") if p.is_file() and p.name not in own]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,62 @@ def test_a_body_that_is_no_strict_json_is_400(program: Program, raw: bytes, said
     answer = post(program, raw)
     assert answer.status_code == 400
     assert said in answer.json()["message"]
+
+
+def test_a_query_that_a_route_does_not_know_is_refused(program: Program) -> None:
+    """Who does not want to wait would wait for minutes, and a list would be of all jobs."""
+    answer = post(program, notebook(RESULT), "?wiat=0")
+    assert answer.status_code == 400
+    assert "did you mean `wait`?" in answer.json()["message"]
+    assert post(program, notebook(RESULT), "?wait=0&_=123").status_code == 400
+    for path, known in (
+        ("/jobs?stauts=failed", "did you mean `status`?"),
+        ("/metrics?x=1", "knows `format`."),
+        (f"/jobs/{'0' * 32}?wiat=1", "did you mean `wait`?"),
+        (f"/jobs/{'0' * 32}/notebook?fromat=html", "did you mean `format`?"),
+        *((f"/{one}?x=1", "which has none.") for one in ("schedules", "pauses", "notebooks")),
+        ("/inbox?x=1", "which has none."),
+    ):
+        answer = requests.get(f"{program.url}{path}", timeout=60)
+        assert (answer.status_code, known in answer.json()["message"]) == (400, True), path
+    assert requests.get(f"{program.url}/healthz?x=1", timeout=60).status_code == 200
+
+
+def test_a_misspelt_key_pauses_and_resumes_nothing(program: Program) -> None:
+    """`?nme=x` would pause all jobs, and a body that nobody reads as well."""
+    for path in ("/pause", "/resume"):
+        answer = requests.post(f"{program.url}{path}?nme=x", timeout=60)
+        assert (answer.status_code, "did you mean `name`?" in answer.text) == (400, True), path
+        answer = requests.post(f"{program.url}{path}", json={"name": "x"}, timeout=60)
+        assert (answer.status_code, "its query knows `name`" in answer.text) == (400, True), path
+    answer = requests.post(f"{program.url}/jobs/{'0' * 32}/retry", data={"x": 1}, timeout=60)
+    assert (answer.status_code, "its query knows `wait`" in answer.text) == (400, True)
+    assert requests.get(f"{program.url}/pauses", timeout=60).json() == {"pauses": []}
+    assert requests.post(f"{program.url}/resume", json={}, timeout=60).status_code == 404
+
+
+def test_a_call_names_only_the_type_that_works(program: Program) -> None:
+    """A form is no notebook's parameters."""
+    address = f"{program.url}/notebooks/reports/daily"
+    for answer in (
+        requests.post(address, files={"file": b"x"}, timeout=60),
+        requests.post(address, data={"region": "US"}, timeout=60),
+    ):
+        assert (answer.status_code, "JSON object" in answer.text) == (415, True), answer.text
+        assert "multipart/form-data with" not in answer.text
+        assert answer.headers["Accept-Post"] == "application/json"
+
+
+def test_a_job_without_a_result_yet_is_not_told_as_rejected(program: Program) -> None:
+    """404 with the status of the job."""
+    slow = notebook("import time; time.sleep(30)")
+    job_id = post(program, slow, "?wait=0").json()["job_id"]
+    address = f"{program.url}/jobs/{job_id}"
+    wait_for(lambda: requests.get(address, timeout=60).json().get("status") == "running")
+    answer = requests.get(f"{address}/result", timeout=60)
+    requests.delete(address, timeout=60)
+    assert (answer.status_code, answer.json()["status"]) == (404, "running")
+    assert answer.json()["error_type"] == "not_found"
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
@@ -565,6 +622,31 @@ def test_notebook_and_files_can_be_downloaded(program: Program) -> None:
     assert page.headers["Content-Type"].startswith("text/html")
     assert page.headers["Content-Security-Policy"].startswith("sandbox ")
     assert "write" in page.text
+
+
+def test_a_job_that_did_not_run_shows_no_outputs_of_another_run(program: Program) -> None:
+    """One refused, and one cancelled while it waited; the notebook itself is as it was sent."""
+    output = {"output_type": "stream", "name": "stdout", "text": "of yesterday"}
+    saved = {**code("print(n)"), "outputs": [output], "execution_count": 17}
+    body = notebook(code("n: int = 1", "parameters"), saved)
+    refused = post(program, {"notebook": body, "parameters": {"n": "many"}}).json()
+    later = {"notebook": body, "not_before": "2999-01-01T00:00:00Z"}
+    cancelled = post(program, later, "?wait=0").json()
+    requests.delete(f"{program.url}/jobs/{cancelled['job_id']}", timeout=60)
+    get(program, f"/jobs/{cancelled['job_id']}?wait=60")
+    for job_id in (refused["job_id"], cancelled["job_id"]):
+        rendered = get(program, f"/jobs/{job_id}/notebook?format=html").text
+        assert "This job did not run. The outputs that were saved" in rendered
+        assert "of yesterday" not in rendered
+        assert "[17]" not in rendered
+        as_sent = get(program, f"/jobs/{job_id}/notebook").json()["cells"][1]
+        assert as_sent == {**as_sent, **saved}
+        page = get(program, f"/jobs/{job_id}", Accept="text/html")
+        assert "Notebook (it did not run)" in page.text
+    ran = post(program, notebook("print('of today')")).json()
+    rendered = get(program, f"/jobs/{ran['job_id']}/notebook?format=html").text
+    assert "of today" in rendered
+    assert "did not run" not in rendered
 
 
 def test_an_earlier_run_is_still_there(program: Program) -> None:

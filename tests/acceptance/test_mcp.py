@@ -1,7 +1,10 @@
 """Promises of the tools for agents, by the official client: the runner's side, and the door."""
 
+import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,13 +14,21 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import anyio
 import pytest
 import requests
 
+from runner.config import Settings
 from runner.contract.request import Request
+from runner.jobs.submissions import Submitted
+from runner.mcp.runs.jobs import Jobs
+from runner.mcp.runs.tools import WAITING_KEYS
+from runner.state.jobs import Acceptance
+from runner.state.ledger import Ledger
 from runner.system.extras import advice_on
+from runner.system.files.disk import Disk
 from tests.agents import (
     Agents,
     agents,
@@ -32,13 +43,15 @@ from tests.conftest import Json, Program, code, notebook, programs, wait_for
 
 from mcp import Client, StdioServerParameters  # isort: skip
 from mcp.shared.exceptions import MCPError  # isort: skip
-from mcp_types import TextResourceContents  # isort: skip
+from mcp_types import CallToolResult, TextResourceContents  # isort: skip
 
 NAMES = {
     *("list_notebooks", "read_notebook", "read_cell", "insert_cell", "edit_cell", "run_cells"),
     *("execute_code", "list_variables", "list_kernels", "control_kernel"),
-    *("run_notebook", "get_job", "list_jobs", "cancel_job", "check_notebook"),
+    *("run_notebook", "get_job", "list_jobs", "cancel_job", "check_notebook", "list_library"),
+    "schedules",
 }
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC"
 NOWHERE = "http://127.0.0.1:9"
 """No Jupyter: the port of `discard`, where nobody listens."""
 SLOW = notebook("print('here')\nimport time\ntime.sleep(600)", "1")
@@ -51,7 +64,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     found = next(making)().start()
     (found.library / "reports").mkdir(parents=True)
     library = notebook(
-        code("region = 'EU'\nfactor = 2", "parameters"), code("region, factor", "results")
+        {"cell_type": "markdown", "source": "# Daily report"},
+        code("region = 'EU'  # where\nfactor: int = 2", "parameters"),
+        code("region, factor", "results"),
     )
     (found.library / "reports" / "daily report.ipynb").write_text(json.dumps(library))
     yield found
@@ -73,6 +88,114 @@ def resource(server: Agents, uri: str) -> str:
 
 
 # The tools
+
+
+def test_schedules_are_listed_run_and_paused(program: Program, server: Agents) -> None:
+    """By one tool; what cannot be is told with what to do instead."""
+    folder = program.library / "schedules" / "team"
+    folder.mkdir(parents=True)
+    yearly = (
+        "cron: '@yearly'\ntimezone: Australia/Lord_Howe\nnotebook: reports/daily report.ipynb\n"
+    )
+    (folder / "ä 1.yaml").write_text(f"{yearly}parameters: {{region: US}}")
+    (folder / "bad.yaml").write_text("cron: never")
+
+    def said(**arguments: str) -> str:
+        return text(ask(server.url, lambda client: client.call_tool("schedules", arguments)))
+
+    wrong, line = said().splitlines()
+    assert line.startswith(
+        "team/ä 1: on, At 00:00, on day 1 of the month, only in January (Australia/Lord_Howe), "
+        "reports/daily report.ipynb; next "
+    )
+    assert wrong.startswith("team/bad: wrong: `cron` is 'never'")
+    assert "paused (by mcp)" in said(action="pause", name="team/ä 1")
+    assert ": on, " in said(action="resume", name="team/ä 1")
+    one = said(name="team/ä 1").splitlines()
+    assert one[1] == "  region: US"
+    assert one[2].count("-01-01T00:00:00+11:00") == 5
+    assert "get_job waits" in said(action="run", name="team/ä 1")
+    report = program.await_report("schedules/team/ä 1")
+    assert report["parameters"] == {"region": "US"}
+    assert report["submitted_by"].endswith(" by mcp")
+    newest = said(name="team/ä 1").splitlines()[3]
+    assert newest.startswith(f"newest job: {report['job_id']} schedules/team/ä 1 (reports/")
+    assert ": succeeded, 20" in newest
+    assert "did you mean 'team/ä 1'" in said(action="run", name="team/a 1")
+    assert "needs the `name`" in said(action="pause")
+
+
+def growth(title: str, *tags: str) -> Json:
+    """A typed notebook with a heading, whose cell of parameters has these tags too."""
+    source = "from typing import Literal\nyears: Literal[1, 3] = 3  # how long\nregion: str"
+    heading = {"cell_type": "markdown", "source": f"# {title}\n\nGrows a sum.", "metadata": {}}
+    return notebook(heading, code(source, "parameters", *tags), code("[years, region]", "results"))
+
+
+def test_a_marked_notebook_is_a_tool_with_types(program: Program, server: Agents) -> None:
+    """By a tag, its title or its file; clients that listen hear of it."""
+    folder = program.library / "marked"
+    folder.mkdir()
+
+    async def use(client: Client) -> list[Any]:
+        before = {tool.name for tool in (await client.list_tools()).tools}
+        async with client.listen(tools_list_changed=True) as changes:
+            (folder / "Tagged one.ipynb").write_text(json.dumps(growth("Growth", "tool")))
+            (folder / "titled.ipynb").write_text(json.dumps(growth("Tool: Growth")))
+            (folder / "by file.ipynb").write_text(json.dumps(growth("Growth")))
+            (folder / "by file.parameters.yaml").write_text(
+                "tool: true\nproperties: {region: {enum: [EU]}}\n"
+            )
+            (folder / "unmarked.ipynb").write_text(json.dumps(growth("Growth")))
+            with anyio.fail_after(60):
+                async for _ in changes:
+                    names = {tool.name for tool in (await client.list_tools()).tools}
+                    if len(names - before) == 3:
+                        break
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        return [
+            before,
+            tools,
+            await client.call_tool(
+                "marked_tagged_one", {"years": 1, "region": "EU", "toolCallId": "x"}
+            ),
+            await client.call_tool("marked_by_file", {"years": 7, "region": "US"}),
+        ]
+
+    before, tools, done, wrong = ask(server.url, use)
+    shutil.rmtree(folder)
+    assert before == NAMES
+    assert tools.keys() - NAMES == {"marked_tagged_one", "marked_titled", "marked_by_file"}
+    tool = tools["marked_titled"]
+    assert tool.title == "Growth"
+    assert tool.description.startswith("# Growth\n\nGrows a sum.")
+    assert tool.input_schema == {
+        "type": "object",
+        "properties": {
+            "years": {"type": "integer", "enum": [1, 3], "description": "how long", "default": 3},
+            "region": {"type": "string"},
+        },
+        "required": ["region"],
+    }
+    assert tools["marked_by_file"].input_schema["properties"]["region"]["enum"] == ["EU"]
+    assert '[1,"EU"]' in text(done)
+    assert "no such parameter: `toolCallId`" in text(done)
+    assert wrong.is_error
+    assert "invalid_parameters: `years` is 7; it must be 1 or 3." in text(wrong)
+    assert '`region` is "US"; it must be "EU".' in text(wrong)
+    assert {one.name for one in ask(server.url, lambda client: client.list_tools()).tools} == NAMES
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_changes_of_the_list_are_promised_where_they_are_told(server: Agents, mode: str) -> None:
+    """The protocol with a handshake has no stream for them over HTTP."""
+
+    async def promised(client: Client) -> bool:
+        tools = client.server_capabilities.tools
+        assert tools is not None
+        return bool(tools.list_changed)
+
+    assert ask(server.url, promised, mode=mode) is (mode == "auto")
 
 
 def test_a_run_whose_kernel_dies_is_tried_again(server: Agents, tmp_path: Path) -> None:
@@ -108,8 +231,24 @@ def test_the_tools_say_what_a_run_may_need(server: Agents) -> None:
         if tool.name in ("run_notebook", "check_notebook"):
             needs = tool.input_schema["properties"]["resources"]
             assert set(needs["properties"]) == {"memory_mb", "gpus", "labels"}
-            keys = Request.model_fields.keys() - {"id", "submitted_by"}
+            keys = Request.model_fields.keys() - {"id", "submitted_by", *WAITING_KEYS}
             assert keys <= tool.input_schema["properties"].keys()
+        if tool.name == "run_notebook":
+            says = tool.input_schema["properties"]["waiting"]["description"]
+            assert all(f"`{key}`" in says for key in WAITING_KEYS)
+
+
+def test_an_agent_says_when_its_job_starts(server: Agents) -> None:
+    """A job of its own passes no person's; a key that is none is refused with those that are."""
+    later = {"not_before": "2999-01-01T00:00:00Z"}
+    said = text(server.call("run_notebook", notebook=["1"], waiting=later, wait_seconds=0))
+    job_id = re.search("[0-9a-f]{32}", said)
+    assert job_id is not None
+    told = text(server.call("get_job", job_id=job_id[0]))
+    assert "waits for its earliest start, 2999-01-01" in told
+    server.call("cancel_job", job_id=job_id[0])
+    wrong = text(server.call("run_notebook", notebook=["1"], waiting={"not_bfore": "x"}))
+    assert "Unknown key `waiting.not_bfore`" in wrong
 
 
 def test_an_agent_limits_the_memory_of_a_run(server: Agents) -> None:
@@ -147,7 +286,8 @@ def test_without_results_a_model_sees_what_the_cells_showed(server: Agents) -> N
     """Of a list of texts the last one gives the result."""
     plain = [code("print('first')"), code("import matplotlib.pyplot as p; p.plot([1]); p.show()")]
     result = server.call("run_notebook", notebook=notebook(*plain))
-    assert "Outputs of its cells:\nfirst\n[picture 1]" in text(result)
+    said = re.sub(r"\] \S+:", "] ID:", text(result))
+    assert "Outputs of its cells:\n[0] ID:\nfirst\n[1] ID:\n[picture 1]" in said
     assert len(pictures(result)) == 1
     again = server.call("get_job", job_id=job_of(result)["job_id"])
     assert text(again) == text(result)
@@ -161,8 +301,11 @@ def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) ->
     assert result.is_error
     found = job_of(result)
     assert found["status"] == "failed"
-    assert "papermill_execution_error: In cell" in text(result)
-    assert "Cell 1 of the notebook:" in text(result)
+    assert "papermill_execution_error: ValueError: such a day" in text(result)
+    assert re.search(r"^Cell \[1\] \S+, line 1$", text(result), re.M)
+    assert "Variables then: good int" in text(result)
+    row = text(server.call("list_jobs", status="failed", limit=1))
+    assert "; papermill_execution_error in [1]: ValueError: such a day" in row
     assert "ValueError: such a day" in text(result)
     assert "raise ValueError" in text(result)
     assert "\x1b" not in text(result)
@@ -171,10 +314,14 @@ def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"notebook": "none.ipynb"}, "runner://notebooks"),
+        ({"notebook": "none.ipynb"}, "list_library"),
+        ({"notebook": "daily report"}, "did you mean 'reports/daily report.ipynb'?"),
         ({"notebook": "../secret.ipynb"}, "without `..`"),
         ({"notebook": {"cells": 5}}, "invalid_notebook"),
         ({"notebook": [7]}, "invalid_notebook"),
+        ({"notebook": []}, "The list of cells is empty"),
+        ({"notebook": f"{'x' * 300}.ipynb"}, "a name has 255 bytes at most"),
+        ({"notebook": ["1"], "timeout_seconds": "nan"}, "must be a finite number"),
         ({"notebook": ["1"], "parameters": {"my rate": 1}}, "my rate"),
         ({"notebook": ["1"], "timeout_seconds": 1e9}, "limits.max_run_seconds"),
         ({"notebook": ["1"], "resources": {"memory_mb": 10**6}}, "limits.memory_mb"),
@@ -205,7 +352,7 @@ def test_null_is_an_argument_left_out(server: Agents) -> None:
     assert job_of(result)["status"] == "succeeded"
     assert not server.call("list_jobs", status=None, limit=None).is_error
     refused = text(server.call("run_notebook", notebook=None))
-    assert "notebook\n  Field required" in refused
+    assert "`notebook` is missing" in refused
     assert "https://" not in refused
 
 
@@ -242,13 +389,12 @@ def test_large_results_are_cut_and_kept(server: Agents) -> None:
 
 def test_a_picture_among_the_results_is_a_picture(server: Agents) -> None:
     """Not a wall of base64 in text."""
-    cells: list[object] = [
-        code("import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show()", "results")
-    ]
-    result = server.call("run_notebook", notebook=cells)
+    plot = "import matplotlib.pyplot as plt\nfor n in (1, 2): plt.plot([1, n]); plt.show()"
+    result = server.call("run_notebook", notebook=[code(plot, "results")])
     (picture,) = pictures(result)
     assert picture.mime_type == "image/png"
     assert len(text(result)) < 5_000
+    assert re.search(r"Pictures in cells: \[0\] \S+ \(2, 1 of them here\)", text(result))
 
 
 def test_a_long_run_tells_progress_and_gives_back_its_job(server: Agents) -> None:
@@ -275,18 +421,335 @@ def test_a_long_run_tells_progress_and_gives_back_its_job(server: Agents) -> Non
     assert "asked to end" in text(server.call("cancel_job", job_id=job_id))
     ended = server.call("get_job", job_id=job_id, wait_seconds=60)
     assert job_of(ended)["status"] == "cancelled"
-    assert "over already" in text(server.call("cancel_job", job_id=job_id))
+    over = text(server.call("cancel_job", job_id=job_id))
+    assert f'is over already: cancelled. get_job("{job_id}") gives its result.' in over
 
 
 def test_jobs_are_listed_the_newest_first(server: Agents) -> None:
-    """By name and status."""
-    for number in range(2):
-        server.call("run_notebook", notebook=[f"{number}"], name="listed")
-    listed = text(server.call("list_jobs", name="listed", status="succeeded", limit=5))
-    newest, oldest = (line.split(": succeeded, ")[1] for line in listed.splitlines())
-    assert newest > oldest
-    assert "larger `limit`" in text(server.call("list_jobs", limit=1))
+    """By name and status, page by page, with parameters and what they gave."""
+    cells = [code("n = 0", "parameters"), code("n * 2", "results")]
+    for number in range(3):
+        server.call(
+            "run_notebook",
+            notebook=notebook(*cells),
+            parameters={"n": number},
+            name="monthly/listed",
+        )
+    newest = text(server.call("list_jobs", name="monthly/listed", status="succeeded", limit=2))
+    lines = newest.splitlines()
+    assert [line.split("; ", 1)[1] for line in lines[:2]] == [
+        'parameters {"n":2}; 4',
+        'parameters {"n":1}; 2',
+    ]
+    assert lines[2] == f'(older ones: before="{lines[1][:32]}")'
+    older = text(server.call("list_jobs", name="monthly/listed", before=lines[1][:32]))
+    assert older.endswith('parameters {"n":0}; 0')
+    assert job_of(server.call("get_job", job_id="monthly/listed"))["job_id"] == lines[0][:32]
+    assert "is over already" in text(server.call("cancel_job", job_id=" monthly/listed"))
+    misspelt = text(server.call("get_job", job_id="Monthly/listd"))
+    assert "There is no job of the id or name 'Monthly/listd'" in misspelt
+    assert "Did you mean 'monthly/listed'" in misspelt
+    assert older[:32] not in newest
+    assert "Names with that in them: monthly/listed." in text(
+        server.call("list_jobs", name="listed")
+    )
     assert server.call("list_jobs", status="unheard").is_error
+    for pattern in ("monthly/*", "monthly/l"):
+        assert lines[0][:32] in text(server.call("list_jobs", name=pattern, limit=1))
+
+
+def test_jobs_are_listed_by_notebook_and_time(server: Agents) -> None:
+    """Without a name, runs of a library notebook have nothing else in common."""
+    path = "reports/daily report.ipynb"
+    first = job_of(server.call("run_notebook", notebook=path, parameters={"factor": 5}))["job_id"]
+    said = text(server.call("list_jobs", notebook=path, limit=1))
+    assert said.startswith(f"{first} {path}: succeeded, 20")
+    assert 'parameters {"factor":5}; ["EU",5]' in said
+    assert first in text(server.call("list_jobs", notebook=path, since="2026-01-01T00:00:00Z"))
+    said = text(server.call("list_jobs", notebook="daily report"))
+    missing = "There are no such jobs; the library has no such notebook"
+    assert said == f"{missing} (did you mean '{path}'?)."
+    assert text(server.call("list_jobs", notebook="none.ipynb")) == f"{missing}."
+    later = {"notebook": path, "since": "2999-01-01"}
+    assert text(server.call("list_jobs", **later)) == "There are no such jobs."
+    before = {"notebook": path, "before": "2026-01-01"}
+    assert text(server.call("list_jobs", **before)) == "There are no such jobs."
+    wrong = server.call("list_jobs", since="yesterday")
+    assert wrong.is_error
+    assert "2026-11-27T06:00:00Z" in text(wrong)
+    assert text(server.call("list_jobs", notebook="x" * 300)) == f"{missing}."
+    for odd in (
+        server.call("list_jobs", name="nosuch.ipynb"),
+        server.call("get_job", job_id="nosuch.ipynb"),
+    ):
+        assert 'list_jobs(notebook="nosuch.ipynb")' in text(odd)
+
+
+def test_an_unknown_key_of_an_argument_is_told_with_the_known_ones(server: Agents) -> None:
+    """As a file in the inbox is answered."""
+    wrong = text(server.call("run_notebook", notebook=["1"], resources={"memory": 5}))
+    assert "`resources.memory` is not known there (did you mean `memory_mb`?)" in wrong
+    assert "its keys are: memory_mb, gpus, labels." in wrong
+
+
+def test_the_library_is_listed_with_parameters_and_last_runs(server: Agents) -> None:
+    """All that a call of run_notebook needs; a part of a path narrows it."""
+    path = "reports/daily report.ipynb"
+    run = job_of(server.call("run_notebook", notebook=path))
+    said = text(server.call("list_library", path="DAILY"))
+    head, *parameters = said.splitlines()
+    assert head.startswith(f"{path}: Daily report (last run 20")
+    assert head.endswith(f": succeeded, {run['job_id']})")
+    assert parameters == [
+        "  region: probably a text, default 'EU' (where)",
+        "  factor: a whole number, default 2",
+        "(probably: a guess by the default, not checked; all other types are)",
+    ]
+    past = server.call("list_library", path="DAILY", start=1)
+    assert past.is_error
+    assert "has 1 notebooks: `start` goes from 0 to 0." in text(past)
+    assert "without `path` all are listed" in text(server.call("list_library", path="nothing"))
+
+
+def test_cells_of_a_run_are_read_one_by_one(server: Agents) -> None:
+    """By id, or by the index that the notebook asked for has; more pictures page by page."""
+    plot = "import matplotlib.pyplot as plt\nfor n in range(6): plt.plot([n]); plt.show()"
+    cells = [
+        code("n = 0", "parameters"),
+        code(plot),
+        code("n", "results"),
+        code("print('x' * 9000)"),
+    ]
+    result = server.call("run_notebook", notebook=notebook(*cells), parameters={"n": 3})
+    job_id = job_of(result)["job_id"]
+    found = re.search(r"Pictures in cells: \[1\] (\S+) \(6\)", text(result))
+    assert found is not None, text(result)
+    assert re.search(r"\(cell_4 is \[2\] \S+\)", text(result))
+    assert pictures(result) == []
+    cell = server.call("get_job", job_id=job_id, cell=1)
+    assert len(pictures(cell)) == 4
+    assert "[2 more pictures, left out; the next is number 5]" in text(cell)
+    assert text(cell).startswith(f"[1] {found[1]} code, In[3]\nimport matplotlib")
+    rest = server.call("get_job", job_id=job_id, cell=found[1], first_picture=5)
+    assert len(pictures(rest)) == 2
+    for wanted, first, said in (
+        (1, 7, "has 6 pictures: `first_picture` goes from 1 to 6."),
+        (2, 2, "has no pictures; leave out `first_picture`."),
+        (None, 2, "counts the pictures of one `cell`"),
+    ):
+        past = server.call("get_job", job_id=job_id, cell=wanted, first_picture=first)
+        assert past.is_error
+        assert said in text(past)
+    assert "x" * 9000 not in text(server.call("get_job", job_id=job_id, cell=-1))
+    assert "x" * 9000 in text(server.call("get_job", job_id=job_id, cell=-1, detail="full"))
+    missing = server.call("get_job", job_id=job_id, cell=9)
+    assert missing.is_error
+    assert "from 0 to 3" in text(missing)
+
+
+def test_a_job_that_did_not_run_offers_no_outputs_of_another(
+    program: Program, server: Agents
+) -> None:
+    """Those that its notebook was saved with: neither of one refused nor of one cancelled."""
+    picture = {"output_type": "display_data", "metadata": {}, "data": {"image/png": DOT}}
+    typed = code("n: int = 1", "parameters")
+    saved = {**code("print(n)"), "outputs": [picture], "execution_count": 2}
+    (program.library / "saved.ipynb").write_text(json.dumps(notebook(typed, saved)))
+
+    def check(said: CallToolResult, job_id: str) -> None:
+        assert "It did not run." in text(said)
+        assert "Pictures" not in text(said)
+        cell = server.call("get_job", job_id=job_id, cell=1)
+        assert cell.is_error
+        assert "did not run, so that no cell has outputs" in text(cell)
+        assert pictures(cell) == []
+
+    refused = server.call("run_notebook", notebook="saved.ipynb", parameters={"n": "many"})
+    check(refused, job_of(refused)["job_id"])
+    later = {"not_before": "2999-01-01T00:00:00Z"}
+    job_id = job_of(
+        server.call("run_notebook", notebook="saved.ipynb", waiting=later, wait_seconds=0)
+    )["job_id"]
+    server.call("cancel_job", job_id=job_id)
+    check(server.call("get_job", job_id=job_id, wait_seconds=60), job_id)
+    (program.library / "saved.ipynb").unlink()
+
+
+def test_without_a_runner_every_tool_says_that_requests_wait(tmp_path: Path) -> None:
+    """They are found by id and name, and listed; whoever cancels one sees that, too."""
+    for folder in ("inbox", "outbox", "state"):
+        (tmp_path / folder).mkdir()
+    Ledger(tmp_path / "state").close()
+    nobody = "no runner watches the inbox"
+    with agents(tmp_path, ROOM_URL=NOWHERE) as alone:
+        sent = alone.call("run_notebook", notebook=["1"], name="plans/a", wait_seconds=0)
+        job_id = job_of(sent)["job_id"]
+        listed = text(alone.call("list_jobs", status="queued"))
+        assert listed.startswith(f"{job_id} plans/a: queued (submitted; no runner has accepted it)")
+        for said in (
+            text(sent),
+            listed,
+            text(alone.call("list_jobs", name="plans/*")),
+            text(alone.call("get_job", job_id=job_id)),
+            text(alone.call("get_job", job_id="plans/a")),
+            text(alone.call("cancel_job", job_id="plans/a")),
+            resource(alone, "runner://inbox"),
+        ):
+            assert nobody in said, said
+        assert "Nobody has looked" in resource(alone, "runner://inbox")
+        for said in (text(alone.call("get_job", job_id=job_id)), text(alone.call("list_jobs"))):
+            assert "queued" in said
+            assert "is being cancelled" in said
+        assert "no such jobs" in text(alone.call("list_jobs", name="plan?"))
+        assert "no such jobs" in text(alone.call("list_jobs", notebook="plans/a.ipynb"))
+
+
+def test_a_job_behind_an_older_one_of_its_name_says_so(server: Agents) -> None:
+    """Also where it is cancelled, for it ends after that."""
+    older, waiting = (
+        job_of(
+            server.call(
+                "run_notebook",
+                notebook=["import time; time.sleep(60)"],
+                name="same",
+                wait_seconds=0,
+            )
+        )["job_id"]
+        for _ in range(2)
+    )
+    why = f"waits for the end of an older job of its name, {older}"
+    wait_for(lambda: why in text(server.call("get_job", job_id=waiting)))
+    [line] = [one for one in lines_of_jobs(server, "same") if one.startswith(waiting)]
+    assert why in line
+    assert why in text(server.call("cancel_job", job_id=waiting))
+    wait_for(lambda: "is being cancelled, waits" in text(server.call("get_job", job_id=waiting)))
+    assert why in text(server.call("get_job", job_id=waiting))
+    server.call("cancel_job", job_id=older)
+    assert ": cancelled" in text(server.call("get_job", job_id=waiting, wait_seconds=60))
+
+
+def lines_of_jobs(server: Agents, name: str) -> list[str]:
+    return text(server.call("list_jobs", name=name)).splitlines()
+
+
+def test_without_a_runner_pages_of_jobs_lose_none(tmp_path: Path) -> None:
+    """A page has no more than was asked for: those that nobody has accepted come first."""
+    for folder in ("inbox", "outbox", "state"):
+        (tmp_path / folder).mkdir()
+    ledger = Ledger(tmp_path / "state")
+    try:
+        for count in range(3):
+            job_id, at = f"{count:032x}", f"2026-01-0{count + 1}T00:00:00.000+00:00"
+            ledger.accept(Acceptance(job_id, f"old/{count}", "{}", b"{}", "a", "b", at))
+    finally:
+        ledger.close()
+    with agents(tmp_path, ROOM_URL=NOWHERE) as alone:
+        for count in range(3):
+            alone.call("run_notebook", notebook=["1"], name=f"new/{count}", wait_seconds=0)
+        names: list[str] = []
+        before: dict[str, str] = {}
+        for size in (2, 2, 2):
+            said = text(alone.call("list_jobs", limit=2, **before))
+            page = re.findall(r"^[0-9a-f]{32} (\S+):", said, re.MULTILINE)
+            assert len(page) == size, said
+            names += page
+            more = re.search(r'before="(\w+)"', said)
+            before = {"before": more[1]} if more else {}
+        assert not before
+    assert names == [f"new/{count}" for count in (2, 1, 0)] + [
+        f"old/{count}" for count in (2, 1, 0)
+    ]
+
+
+def test_without_a_runner_files_that_are_no_requests_are_told_as_such(tmp_path: Path) -> None:
+    """With the reason that a running one gives: starting it changes nothing about them."""
+    for folder in ("inbox", "outbox", "state"):
+        (tmp_path / folder).mkdir()
+    Ledger(tmp_path / "state").close()
+    good = {"good.json": {"notebook": "a.ipynb"}, "cells.json": notebook("1")}
+    odd: dict[str, Any] = {"empty.json": {}, "list.json": [1, 2], "lone.yaml": {"parameters": {}}}
+    for name, content in {**good, **odd}.items():
+        (tmp_path / "inbox" / name).write_text(json.dumps(content))
+    with ZipFile(tmp_path / "inbox" / "data.zip", "w") as archive:
+        archive.writestr("table.csv", "a,b")
+    with ZipFile(tmp_path / "inbox" / "whole.zip", "w") as archive:
+        archive.writestr("whole.ipynb", json.dumps(notebook("1")))
+    with agents(tmp_path, ROOM_URL=NOWHERE) as alone:
+        said = text(alone.call("list_jobs"))
+        [taken] = [line for line in said.splitlines() if "`runner serve` runs them" in line]
+        [left] = [line for line in said.splitlines() if "no runner would take them" in line]
+        for name in (*good, "whole.zip"):
+            assert name in taken
+            assert name not in left
+        for name in (*odd, "data.zip"):
+            assert name in left
+            assert name not in taken
+        rows = json.loads(resource(alone, "runner://inbox"))["files"]
+        assert {one["path"]: one["reason"] for one in rows} == {
+            **dict.fromkeys((*good, "whole.zip"), "no_runner"),
+            "empty.json": "settings",
+            "list.json": "no_request",
+            "lone.yaml": "settings",
+            "data.zip": "data",
+        }
+        only = text(alone.call("get_job", job_id="list"))
+        assert "no runner would take it: it asks for nothing: a list, not a mapping" in only
+
+
+def test_without_a_runner_dropped_files_are_told_by_name(tmp_path: Path) -> None:
+    """They have no id, and nobody has looked at them: what is left alone is not among them."""
+    for folder in ("inbox", "inbox/plans", "inbox/with.job", "outbox", "state"):
+        (tmp_path / folder).mkdir()
+    Ledger(tmp_path / "state").close()
+    for name in (
+        "plans/a.ipynb",
+        "b.yaml",
+        "with.job/in.ipynb",
+        ".hidden.ipynb",
+        "notes.txt",
+        "c.ipynb.part",
+    ):
+        (tmp_path / "inbox" / name).write_text(json.dumps(notebook("1")))
+    with agents(tmp_path, ROOM_URL=NOWHERE) as alone:
+        said = text(alone.call("list_jobs"))
+        for name in ("plans/a.ipynb", "b.yaml", "with.job", "no runner is up"):
+            assert name in said
+        for name in ("in.ipynb", ".hidden", "notes", "c.ipynb"):
+            assert name not in said
+        only = text(alone.call("list_jobs", name="plans/*", status="queued"))
+        assert "plans/a.ipynb" in only
+        assert "b.yaml" not in only
+        assert "plans" not in text(alone.call("list_jobs", status="failed"))
+        assert "waits in the inbox" in text(alone.call("get_job", job_id="plans/a"))
+        listed = json.loads(resource(alone, "runner://inbox"))
+        assert {one["path"] for one in listed["files"]} == {
+            "plans/a.ipynb",
+            "b.yaml",
+            "with.job",
+        }
+        assert listed["count"] == 3
+        for file in (tmp_path / "state").iterdir():
+            file.unlink()  # as before the first start of a runner
+        assert "plans/a.ipynb" in text(alone.call("list_jobs"))
+
+
+def test_a_job_that_ends_after_the_last_look_is_looked_at_again(program: Program) -> None:
+    """A look under another name sees nothing, as one before the job's report is there does."""
+    cells = {"notebook": notebook("1"), "id": "ab" * 16}
+    program.drop("looked/at.json", json.dumps(cells))
+    program.await_report("looked/at")
+    folders = {name: program.root / name for name in ("inbox", "outbox", "state")}
+    settings = Settings.model_validate({**folders, "notebooks": program.library})
+
+    async def tell(progress: object) -> None:
+        """Ignore it."""
+
+    async def wait() -> Json:
+        jobs = Jobs(settings, asyncio.Event(), Disk())
+        return await jobs.wait(Submitted("ab" * 16, "elsewhere"), 0, tell)
+
+    record = anyio.run(wait)
+    assert record["result"]["status"] == "succeeded"
 
 
 @pytest.mark.parametrize("job_id", ["0" * 32, "short", "../../etc"])
@@ -302,6 +765,9 @@ def test_a_notebook_is_checked_without_running(server: Agents, program: Program)
     """With every reason for which it would be refused."""
     good = server.call("check_notebook", notebook="reports/daily report.ipynb")
     assert text(good) == "Nothing to refuse: the runner would run it."
+    by_jupyter = server.call("check_notebook", notebook="notebooks/reports/daily report.ipynb")
+    assert text(by_jupyter) == text(good)
+    assert text(server.call("check_notebook", notebook=["1"], kernel="")) == text(good)
     odd = text(server.call("check_notebook", notebook=["1"], parameters={"n": 1}))
     assert "would run it" in odd
     assert "warning: " in odd

@@ -1,10 +1,13 @@
 """Promises of the page, against the real program: through sockets, and in Debian's Chromium."""
 
+import html
 import json
 import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from runner.contract.triggers.causes import stamp
 from runner.state.pulse import Worker
+from runner.submitters.schedules.book import Book
 from tests.conftest import (
     Json,
     Program,
@@ -48,6 +53,18 @@ SALES = notebook(
     ),
     code("region, factor, strict, tags", "results"),
 )
+TYPED = notebook(
+    code(
+        "from datetime import date, datetime\nfrom typing import Annotated, Literal, Optional\n"
+        "from annotated_types import Ge, Le\n"
+        "region: Literal['EU', 'US'] = 'EU'  # where it is sold\n"
+        "share: Annotated[float, Ge(0), Le(1)] = 0.5\nday: date\nat: Optional[datetime] = None\n"
+        "strict: bool = True\nnames: list[str] = ['a']",
+        "parameters",
+    ),
+    code("[region, share, day, at, strict, names]", "results"),
+)
+PLANNED = "Ämter & <b>Co/täglich 1"
 HOSTILE = """
 from IPython.display import HTML, Javascript, Markdown, SVG, display
 attack = "parent.document.title = 'taken'; top.location = '/ui/library'; alert(1)"
@@ -79,8 +96,37 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     found = next(making)(settings).start()
     found.library.mkdir(exist_ok=True)
     (found.library / "sales.ipynb").write_text(json.dumps(SALES))
+    (found.library / "typed.ipynb").write_text(json.dumps(TYPED))
+    (found.library / "wrong.ipynb").write_text(json.dumps(SALES))
+    (found.library / "wrong.parameters.yaml").write_text("properties:\n  region: 3\n")
+    plan(found, "daily", "cron: '0 6 * * *'\ntimezone: Asia/Kathmandu\nnotebook: sales.ipynb")
+    plan(found, PLANNED, "cron: '@yearly'\nnotebook: sales.ipynb\nparameters: {region: <i>US}")
+    plan(found, "wrong", "cron: '<b>never</b>'\nnotebook: sales.ipynb")
+    days_of(found, "daily")
     yield found
     next(making, None)
+
+
+def plan(program: Program, name: str, text: str) -> Path:
+    """Writes a schedule."""
+    file = program.library / "schedules" / f"{name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def days_of(program: Program, name: str) -> None:
+    """A week in which it ran, failed and was left out, up to yesterday."""
+    with closing(Book(program.root / "state")) as book:
+        for ago in range(7, 0, -1):
+            due = datetime.now(UTC).replace(hour=0, minute=15) - timedelta(days=ago)
+            stamped, day = stamp(due), due.date().isoformat()
+            if ago == 3:
+                book.skipped(name, stamped, day, "it was <b>away</b>", stamped)
+                continue
+            book.submitted(name, stamped, f"{ago:032x}", "schedules/daily", stamped)
+            (run,) = book.still_open()
+            book.finished(run, day, "failed" if ago == 1 else "succeeded")
 
 
 def ask(program: Program, path: str, method: str = "GET", **headers: str) -> requests.Response:
@@ -295,7 +341,8 @@ def page(browser: "Browser", program: Program) -> Iterator["Page"]:
 def pages(
     browser: "Browser", program: Program, *, is_hostile: bool = False, **options: Any
 ) -> Iterator["Page"]:
-    context = browser.new_context(base_url=program.url, **options)
+    # Without a graphics card each frame of an animation is drawn by the processor.
+    context = browser.new_context(base_url=program.url, reduced_motion="reduce", **options)
     found = context.new_page()
     found.set_default_timeout(PATIENCE)
     troubles: list[str] = []
@@ -360,6 +407,33 @@ def test_a_dropped_notebook_runs_and_its_result_is_read(page: "Page", tmp_path: 
     assert page.locator(".title .status").inner_text() == "Succeeded"
     assert page.locator(".result .value").inner_text() == "42"
     assert "Published" in page.locator(".steps").inner_text()
+
+
+def test_a_notebook_is_dropped_with_its_files(page: "Page", tmp_path: Path) -> None:
+    """The form keeps them until it is sent; run again, they go along again, or others do."""
+    read = code("open('a.csv').read() + letter", "results")
+    cells = notebook(code("letter = 'b'", "parameters"), read)
+    files = [file_of(tmp_path, "with files.ipynb", cells), tmp_path / "a.csv"]
+    files[1].write_text("number 1 ")
+    page.goto("/")
+    page.set_input_files("[data-drop] input[type=file]", files)
+    page.get_by_role("heading", name="Run with files.ipynb").wait_for()
+    assert page.evaluate("[...document.querySelector('#files').files].map((f) => f.name)") == [
+        "a.csv"
+    ]
+    page.get_by_label("letter").fill("c")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("number 1 c").first.wait_for()
+    page.get_by_role("link", name="Change and run").click()
+    assert "a.csv goes along again" in page.inner_text("#files-hint")
+    page.get_by_label("letter").fill("d")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("number 1 d").first.wait_for()
+    page.get_by_role("link", name="Change and run").click()
+    files[1].write_text("number 2 ")
+    page.set_input_files("#files", files[1])
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("number 2 ").first.wait_for()
 
 
 def test_the_overview_leads_to_the_files_that_wait(page: "Page", program: Program) -> None:
@@ -468,6 +542,7 @@ def test_a_failing_job_shows_its_cell_and_traceback(page: "Page", program: Progr
     assert "no <b>bold</b> luck" in page.locator(".message").inner_text()
     assert page.locator(".source .failed").inner_text().strip().startswith("2raise ValueError")
     assert "Cell In[2], line 2" in page.locator(".trouble pre").last.inner_text()
+    assert page.locator(".variables code").all_inner_texts() == ["x int"]
     assert "before" in page.locator(".result").inner_text()
 
 
@@ -665,7 +740,7 @@ def test_a_library_notebook_runs_with_a_changed_parameter(page: "Page", program:
     assert page.locator("dt", has_text="Submitted by").locator("+ dd").inner_text() == "page"
     assert found["results"]["cell_3"]["text/plain"] == "('US', 2.5, False, ['a', 'b'])"
     page.goto("/ui/library")
-    last = page.get_by_role("link", name="Last run of sales.ipynb: Succeeded")
+    last = page.get_by_role("link", name="Succeeded: last run of sales.ipynb")
     assert last.get_attribute("href") == f"/jobs/{job_id}"
 
 
@@ -946,10 +1021,9 @@ def test_a_hidden_page_holds_no_seat(page: "Page", program: Program) -> None:
 
 def test_jobs_are_filtered_and_paged(page: "Page", program: Program) -> None:
     """By a part of the name and by status; 25 a page."""
-    for number in range(27):
-        run(program, 0, notebook=notebook("1"), name=f"paged/n{number:02}")
-    wait_for(lambda: program.report("paged/n26"))
-    wait_for(lambda: len(list(program.outbox.glob("paged/*.result.json"))) == 27)
+    for number in range(27):  # no notebooks, so that none has to be run
+        program.drop(f"paged/n{number:02}.ipynb", "{}")
+        program.await_report(f"paged/n{number:02}")
     page.goto("/")
     page.get_by_label("Name contains").fill("PAGED/")
     page.get_by_role("button", name="Filter").click()
@@ -960,6 +1034,100 @@ def test_jobs_are_filtered_and_paged(page: "Page", program: Program) -> None:
     assert page.locator(".jobs li").count() == 2
     page.get_by_label("Status").select_option("failed")
     page.get_by_text("No job fits.").wait_for()
+
+
+def test_a_schedule_is_paused_and_run_by_hand(browser: "Browser", program: Program) -> None:
+    """Without JavaScript; its job leads back to it. What is in a file and a name is text."""
+    for page in pages(browser, program, java_script_enabled=False):
+        page.goto("/")
+        page.get_by_role("link", name="Schedules").click()
+        line = page.locator(".schedules li").filter(has_text=PLANNED)
+        line.get_by_role("button", name="Pause").click()
+        line.get_by_text("by page").wait_for()
+        tops = line.locator("button").evaluate_all(
+            "found => found.map(one => one.getBoundingClientRect().top)"
+        )
+        assert (len(tops), len(set(tops))) == (2, 1), "the buttons stand beside each other"
+        line.get_by_role("button", name="Resume").click()
+        line.get_by_text("Next: Fri 1 Jan 2027, 00:00").wait_for()
+        line.get_by_role("link", name=PLANNED).click()
+        assert page.get_by_role("heading", level=1).inner_text() == PLANNED
+        page.get_by_role("button", name=f"Pause: {PLANNED}").click()
+        assert page.locator(".title .status").inner_text() == "Paused"
+        assert "<i>US" in page.get_by_label("Parameters").inner_text()
+        page.get_by_role("button", name="now").click()
+        page.wait_for_url("**/jobs/*")
+        requests.get(f"{page.url}?wait=60", timeout=90)
+        page.reload()
+        page.get_by_role("link", name=f"schedule:{PLANNED}@").click()
+        page.get_by_role("button", name=f"Resume: {PLANNED}").click()
+        assert page.locator(".title .status").inner_text() == "On"
+
+
+def test_jobs_are_paused_and_resumed(page: "Page", program: Program) -> None:
+    """What waits says so, and since when it may start; a job of later tells its time."""
+    page.goto("/ui/schedules")
+    before = [label.bounding_box() for label in page.locator(".top nav a").all()]
+    page.goto("/")
+    now = page.locator('[data-part="now"]')
+    assert [label.bounding_box() for label in page.locator(".top nav a").all()] == before
+    page.get_by_role("button", name="Pause all jobs").click()
+    now.get_by_text("Paused: all jobs by page").wait_for()
+    health = f"{program.url}/healthz"
+    wait_for(lambda: "all jobs are paused" in requests.get(health, timeout=90).text)
+    page.reload()
+    assert page.locator(".note").filter(has_text="paused").count() == 0
+    assert "`" not in page.locator("main").inner_text()
+    run(program, 0, notebook=notebook("1"), name="held back")
+    later = {"not_before": "2999-01-01T00:00:00Z", "priority": 3}
+    job_id = run(program, 0, notebook=notebook("1"), name="of later", **later)
+    now.get_by_text(re.compile(r"starts in \d+ days")).wait_for()
+    assert now.get_by_role("link", name="held back").count() == 1
+    assert page.get_by_role("button", name="Pause all jobs").count() == 0
+    page.get_by_role("button", name="Resume all jobs").click()
+    page.locator('[data-part="jobs"]').get_by_role("link", name="held back").wait_for()
+    page.goto(f"/jobs/{job_id}")
+    assert re.search("Starts at .*2999.* at the earliest", page.locator(".main").inner_text())
+    assert page.get_by_role("term").filter(has_text="Priority").count() == 1
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("The job was cancelled before it ran.").wait_for()
+
+
+def test_a_year_of_a_schedule_is_read_day_by_day(page: "Page", program: Program) -> None:
+    """By a title that says what a colour means, and in a table; the times are of its zone."""
+    page.goto("/ui/schedules/daily")
+    days = page.locator(".year [role=img]").evaluate_all(
+        "found => found.map(one => [one.getAttribute('class'), one.textContent])"
+    )
+    assert [kind for kind, _ in days] == ["good"] * 4 + ["idle", "good", "bad"]
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    assert days[-1][1] == f"{yesterday:%a} {yesterday.day} {yesterday:%b %Y}: 1 failed"
+    assert page.locator(".year-frame rect").count() in range(52 * 7 + 1, 53 * 7 + 1)
+    cells = page.locator("tbody tr").first.locator("td").all_inner_texts()
+    assert [cells[0].endswith(", 06:00"), cells[1]] == [True, "Failed"]
+    assert page.get_by_text("it was <b>away</b>").count() == 1
+    assert page.get_by_label("Next").locator("li").count() == 5
+
+    file = program.library / "schedules" / "gone.yaml"
+    file.write_text("cron: '@daily'\nnotebook: sales.ipynb")
+    page.goto("/ui/schedules/gone")
+    file.unlink()
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_text("There is no schedule 'gone'").wait_for()
+    page.goto("/ui/schedules")
+    assert "<b>never</b>" in page.locator("li", has_text="wrong").inner_text()
+
+
+def test_without_schedules_a_page_says_how_to_make_one(program: Program, serving: Serving) -> None:
+    """With an example that works as it stands; a browser gets the page at both addresses."""
+    bare = serving({"gateway": GATEWAY})
+    text = ask(bare, "/schedules").text
+    assert text.count("<nav") == 2
+    example = html.unescape(re.findall(r"<pre[^>]*>(.*?)</pre>", text, re.DOTALL)[0])
+    plan(bare, "mine", example)
+    assert "At 06:00, Monday through Friday" in ask(bare, "/ui/schedules").text
+    assert ask(program, "/schedules/daily").headers["Content-Type"].startswith("text/html")
 
 
 # For everybody
@@ -979,10 +1147,60 @@ def places(program: Program) -> dict[str, str]:
         "running": f"/jobs/{slow}",
         "choose": "/ui/run",
         "form": "/ui/run?notebook=sales.ipynb",
+        "types": "/ui/run?notebook=typed.ipynb",
         "library": "/ui/library",
+        "schedules": "/ui/schedules",
+        "schedule": "/ui/schedules/daily",
         "login": "/ui/login",
         "problem": "/jobs/none",
     }
+
+
+@pytest.mark.parametrize("has_script", [True, False])
+def test_a_typed_form_offers_what_fits(
+    browser: "Browser", program: Program, has_script: bool
+) -> None:
+    """A menu, a number with limits, a day and a time; a missing value is said beside its field."""
+    for page in pages(browser, program, java_script_enabled=has_script):
+        page.goto("/ui/run?notebook=typed.ipynb")
+        kinds = page.locator("fieldset input:not([type=hidden]), fieldset select").evaluate_all(
+            "found => found.map(one => [one.name, one.type, one.min, one.max, one.required])"
+        )
+        assert kinds == [
+            ["p.region", "select-one", None, None, False],
+            ["p.share", "number", "0", "1", False],
+            ["p.day", "date", "", "", True],
+            ["p.at", "datetime-local", "", "", False],
+            ["p.strict", "checkbox", "", "", False],
+        ]
+        page.get_by_label("region").select_option("US")
+        page.get_by_label("share").fill("2")
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_text("Enter a number from 0 to 1.").wait_for()
+        page.get_by_text("Enter a date such as 2026-01-31.").wait_for()
+        page.get_by_label("share").fill("0.25")
+        page.get_by_label("day").fill("2026-02-03")
+        page.get_by_label("at").fill("2026-02-03T04:05")
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.wait_for_url("**/jobs/*")
+        job_id = page.url.rpartition("/")[2]
+        record = requests.get(f"{program.url}/jobs/{job_id}?wait=60", timeout=90).json()
+        assert record["result"]["parameters"] == {
+            "region": "US",
+            "share": 0.25,
+            "day": "2026-02-03",
+            "at": "2026-02-03T04:05",
+        }
+
+
+def test_a_wrong_parameters_file_is_told_where_its_notebook_is(page: "Page") -> None:
+    """In the library, and in place of the form; with the line."""
+    page.goto("/ui/library")
+    said = "The library's 'wrong.parameters.yaml' is wrong: a schema is a mapping"
+    assert said in page.locator("li", has_text="wrong.ipynb").inner_text()
+    assert page.get_by_text("(line 2)").count() == 1
+    page.goto("/ui/run?notebook=wrong.ipynb")
+    assert said in page.locator("main").inner_text()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
@@ -1009,6 +1227,12 @@ def assert_for_everybody(page: "Page", name: str) -> None:
     ] == []
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert (name, page.evaluate(overflow)) == (name, 0)
+    # Who says what a button shows means that button (WCAG 2.5.3).
+    others = page.locator("button[aria-label], a[aria-label]").evaluate_all(
+        "found => found.map(one => [one.innerText.trim(), one.ariaLabel])"
+        ".filter(([text, label]) => !label.toLowerCase().startsWith(text.toLowerCase()))"
+    )
+    assert (name, others) == (name, [])
 
 
 def test_dark_is_dark(browser: "Browser", program: Program) -> None:

@@ -4,13 +4,18 @@ import errno
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypeVar
 
-from runner.system.files.disk import Disk
+import runner
+from runner.system.files.disk import Disk, Fill
 
-PROGRAM = f"{os.sep}runner{os.sep}"
+PROGRAM = f"{Path(runner.__file__).parent}{os.sep}"
+T = TypeVar("T")
 Place = tuple[str | tuple[str, int], ...]
 
 
@@ -20,7 +25,7 @@ def place_of(what: str) -> Place:
     frame = sys._getframe(1)
     while frame.f_back is not None:
         frame = frame.f_back
-        if PROGRAM in frame.f_code.co_filename:
+        if frame.f_code.co_filename.startswith(PROGRAM):
             place.append((frame.f_code.co_filename, frame.f_lineno))
     return tuple(place)
 
@@ -48,9 +53,13 @@ class SteppedDisk(Disk):
         with self.step("append", path):
             super().append(path, size, content, why)
 
-    def create_whole(self, path: Path, content: bytes, why: str) -> None:
+    def create_whole(self, path: Path, content: bytes | Fill, why: str) -> None:
         with self.step("create_whole", path):
             super().create_whole(path, content, why)
+
+    def fill(self, path: Path, write: Callable[[IO[bytes]], T], why: str) -> T:
+        with self.step("fill", path):
+            return super().fill(path, write, why)
 
     def copy(self, source: int, target: Path, why: str) -> Iterator[bytes]:
         with self.step("copy", target):
@@ -81,41 +90,59 @@ class SteppedDisk(Disk):
             super().remove_tree(path)
 
 
-class FailAt:
-    """Counts steps that may fail: those for which `failure` gives an error.
+@dataclass(frozen=True)
+class Step:
+    """A step in an act of a story, of those that may fail: its place, and how often it came."""
 
-    The n-th one raises it, before or after it takes place.
-    """
+    act: int
+    place: Place
+    time: int
+
+
+class Steps:
+    """Counts the steps that may fail: those for which `failure` gives an error."""
+
+    def __init__(self, failure: Callable[[str], BaseException | None]) -> None:
+        self.made: list[Step] = []
+        self._failure = failure
+        self._times: Counter[tuple[int, Place]] = Counter()
+
+    @contextmanager
+    def step(self, what: str, act: int) -> Iterator[None]:
+        if self._failure(what) is not None:
+            self._count(what, act)
+        yield
+
+    def _count(self, what: str, act: int) -> Step:
+        place = place_of(what)
+        self._times[act, place] += 1
+        self.made.append(Step(act, place, self._times[act, place]))
+        return self.made[-1]
+
+
+class FailAt(Steps):
+    """Some of them raise it, before or after they take place."""
 
     def __init__(
         self,
-        at: int,
+        steps: Iterable[Step],
         *,
         after: bool,
         failure: Callable[[str], BaseException | None],
         lasting: int = 1,
     ) -> None:
-        """`lasting` of them fail from the n-th on."""
-        self.at = at
-        self.count = 0
-        self.places: list[tuple[int, Place]] = []
-        """In which act of a story and where in the program each of them was made."""
+        """From each of `steps` on, so many fail as `lasting` says."""
+        super().__init__(failure)
+        self.due = set(steps)
+        """Those that did not come yet."""
+        self._left = 0
         self._lasting = lasting
         self._after = after
-        self._failure = failure
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether fewer than n steps were made, so that none failed."""
-        return self.count < self.at
 
     @contextmanager
-    def step(self, what: str, act: int = 0) -> Iterator[None]:
+    def step(self, what: str, act: int) -> Iterator[None]:
         error = self._failure(what)
-        if error is not None:
-            self.count += 1
-            self.places.append((act, place_of(what)))
-        if error is None or not self.at <= self.count < self.at + self._lasting:
+        if error is None or not self._fails(self._count(what, act)):
             yield
             return
         if not self._after:
@@ -123,24 +150,38 @@ class FailAt:
         yield
         raise error
 
+    def _fails(self, step: Step) -> bool:
+        if step in self.due:
+            self.due.remove(step)
+            self._left = self._lasting
+        self._left -= 1
+        return self._left >= 0
+
 
 class FailingDisk(SteppedDisk):
     """The real disk, but for its n-th step."""
 
     def __init__(self, at: int, *, after: bool, failure: Callable[[], BaseException]) -> None:
         super().__init__()
-        self._fail_at = FailAt(at, after=after, failure=lambda _: failure())
-
-    @property
-    def at(self) -> int:
-        return self._fail_at.at
+        self.at = at
+        self._count = 0
+        self._after = after
+        self._failure = failure
 
     @property
     def is_clean(self) -> bool:
-        return self._fail_at.is_clean
+        """Whether fewer than n steps were made, so that none failed."""
+        return self._count < self.at
 
-    def step(self, what: str, *paths: Path) -> AbstractContextManager[None]:
-        return self._fail_at.step(what)
+    @contextmanager
+    def step(self, what: str, *paths: Path) -> Iterator[None]:
+        self._count += 1
+        fails = self._count == self.at
+        if fails and not self._after:
+            raise self._failure()
+        yield
+        if fails:
+            raise self._failure()
 
 
 def no_space() -> OSError:

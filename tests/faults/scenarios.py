@@ -1,15 +1,18 @@
 """What users do while disks fail: short stories, each with what must come of it."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from runner.jobs.body import Asked
+from runner.inbox.bundles.uploads import upload_of
+from runner.jobs.body import JobRequest
 from runner.jobs.record import Record
 from runner.jobs.submissions import Runs
-from runner.jobs.submit import cancel, encode, submit
+from runner.jobs.submit import cancel, encode, submit, submit_with_files
 from runner.jobs.waiting import Arrivals
+from runner.system.files.packing import pack
 from tests.conftest import code, notebook
 from tests.faults.simulated import Tree
 from tests.faults.world import Act, Expected, Life, Scenario
@@ -46,10 +49,12 @@ def together(*acts: Act) -> Act:
     return Act(do, expects, kept=tuple(one for act in acts for one in act.kept))
 
 
-def request(name: str, content: dict[str, Any], expected: Expected) -> Act:
+def request(
+    name: str, content: dict[str, Any], expected: Expected, *, at_once: bool = False
+) -> Act:
     """A request file."""
     raw = json.dumps(content).encode()
-    return Act(lambda life: life.put(f"inbox/{name}.json", raw), (expected,))
+    return Act(lambda life: life.put(f"inbox/{name}.json", raw), (expected,), at_once)
 
 
 def _retried() -> Act:
@@ -79,13 +84,73 @@ def _client() -> Act:
 CAUSE = "schedule:daily@2026-01-02T06:00Z"
 
 
+def _packed(files: dict[str, bytes]) -> bytes:
+    raw = io.BytesIO()
+    pack(raw, [(path, io.BytesIO(content)) for path, content in files.items()])
+    return raw.getvalue()
+
+
+def _with_files() -> tuple[Act, ...]:
+    """A client sends a request with a file, for later; an archive and a folder come meanwhile."""
+    raw = given("'of an archive FILES'")
+    archive = _packed({"any.ipynb": raw, "data.csv": b"1,2\n"})
+    of_folder = given("'of a folder'")
+
+    def drop_folder(life: Life) -> None:
+        life.put("inbox/folder.job", None)
+        life.put("inbox/folder.job/data.csv", b"3,4\n")
+        life.put("inbox/folder.job/run.ipynb", of_folder)
+        life.put("inbox/folder.job/.ready", b"")
+
+    asked = notebook(code("'from a client with a file'"))
+    sent = json.dumps(asked).encode()
+    later = {"parameters": {"y": 2}, "not_before": "2026-01-02T00:04:00Z"}
+    content = encode("d" * 32, {"notebook": asked, **later})
+
+    def send(life: Life) -> None:
+        uploads = [upload_of("sent.csv", b"5,6\n")]
+        submit_with_files(life.root / "inbox", "sent", content, uploads, life.disk)
+
+    return (
+        Act(send, (Expected("sent", sent, parameters={"y": 2}, inputs=("sent.csv",)),)),
+        Act(
+            lambda life: life.put("inbox/archive.zip", archive),
+            (Expected("archive", raw, inputs=("data.csv",)),),
+            at_once=True,
+        ),
+        Act(drop_folder, (Expected("folder", of_folder, inputs=("data.csv",)),), at_once=True),
+    )
+
+
+def _of_a_rule() -> tuple[Act, ...]:
+    """Two files come after each other, and each starts a notebook of the library."""
+    raw = given("'of the library'")
+
+    def comes(name: str) -> Act:
+        path, content = f"data/{name}.csv", f"{name},2\n".encode()
+        expected = Expected(f"rules/all/{name}", raw, parameters={"path": path}, inputs=(path,))
+        return Act(lambda life: life.put(f"inbox/{path}", content), (expected,), kept=(content,))
+
+    return comes("a"), replace(comes("b"), at_once=True)
+
+
+RULE: Tree = {
+    "inbox/data": None,
+    "notebooks/lib.ipynb": given("'of the library'"),
+    "notebooks/rules": None,
+    "notebooks/rules/all.yaml": (
+        b"pattern: 'data/*.csv'\nnotebook: lib.ipynb\nparameters: {path: '{{ file }}'}\n"
+    ),
+}
+
+
 def _caused() -> tuple[Act, ...]:
     """A submitter that starts again says the same cause, of which its request was edited since."""
     asked = notebook(code("'of a cause'"))
     raw = json.dumps(asked).encode()
 
     def submitted(number: int) -> Callable[[Life], None]:
-        wanted = Asked({"notebook": asked, "parameters": {"y": number}}, "daily", None)
+        wanted = JobRequest({"notebook": asked, "parameters": {"y": number}}, "daily", None)
         return lambda life: submit_for(life, wanted)
 
     return (
@@ -95,10 +160,10 @@ def _caused() -> tuple[Act, ...]:
     )
 
 
-def submit_for(life: Life, asked: Asked) -> None:
+def submit_for(life: Life, asked: JobRequest) -> None:
     """As a submitter does that knows nothing of what it did before."""
     settings = life.settings
-    arrivals = Arrivals(settings.outbox)
+    arrivals = Arrivals(settings.outbox, settings.gateway.max_waiting)
     Runs(settings, Record(settings), arrivals, life.disk).submit_for(CAUSE, asked)
 
 
@@ -130,14 +195,7 @@ def _in_the_way() -> tuple[Act, ...]:
     """A file where the history of a name belongs; somebody takes it away in the end."""
 
     def mend(life: Life) -> None:
-        stray = life.root / "outbox/.history/stray"
-        if stray.is_file():
-            stray.unlink()
-            history = life.disk.model.find("outbox/.history")
-            assert history is not None
-            for names in (history.live, history.kept):
-                names.pop("stray", None)
-            life.put("notebooks/stray", STRAY["outbox/.history/stray"])
+        take_away(life, "outbox/.history", "stray", STRAY)
 
     return (
         drop("stray", "'one'"),
@@ -146,6 +204,64 @@ def _in_the_way() -> tuple[Act, ...]:
     )
 
 
+def take_away(life: Life, folder: str, name: str, before: Tree) -> None:
+    """Somebody moves a file that lay there from the beginning into the library."""
+    file = life.root / folder / name
+    if file.is_file():
+        file.unlink()
+        place = life.disk.model.find(folder)
+        assert place is not None
+        for names in (place.live, place.kept):
+            names.pop(name, None)
+        life.put(f"notebooks/{name}", before[f"{folder}/{name}"])
+
+
+def _later() -> tuple[Act, ...]:
+    """The first starts after three minutes; nobody waits for it."""
+    asked = notebook(code("'later FILES'"))
+    raw = json.dumps(asked).encode()
+    later = {"notebook": asked, "not_before": "2026-01-02T00:03:00Z", "priority": 3}
+    return (
+        request("later", later, Expected("later", raw)),
+        drop("other", "'other'", at_once=True),
+    )
+
+
+def _again_later() -> tuple[Act, ...]:
+    """It fails once, and runs again after a minute; another of its name waits for its end."""
+    asked, after = notebook(code("'SECOND time lucky, later'")), notebook(code("'after it'"))
+    later = json.dumps(after).encode()
+    raw = json.dumps(asked).encode()
+    retry = {"times": 2, "delay_seconds": 60, "on": ["kernel_died", "interrupted"]}
+    return (
+        request("flaky", {"notebook": asked, "retry": retry}, Expected("flaky", raw, runs=3)),
+        request("flaky", {"notebook": after}, Expected("flaky", later), at_once=True),
+    )
+
+
+def _paused() -> tuple[Act, ...]:
+    """What is paused waits until somebody ends that; what waits too long expires."""
+    asked = notebook(code("'of use for a minute'"))
+    raw = json.dumps(asked).encode()
+    late = Expected("held/late", raw, ("succeeded", "failed"))
+    return (
+        together(
+            drop("held/one", "'one'"),
+            request("held/late", {"notebook": asked, "start_within_seconds": 60}, late),
+            drop("free", "'free'"),
+        ),
+        *(Act(lambda life: None, at_once=True) for _ in range(4)),
+        Act(lambda life: take_away(life, "state/paused", "held.json", PAUSED), at_once=True),
+    )
+
+
+PAUSED: Tree = {
+    "inbox/held": None,
+    "state/paused": None,
+    "state/paused/held.json": json.dumps(
+        {"name": "held/*", "by": "test", "at": "2026-01-02T00:00:00.000+00:00"}
+    ).encode(),
+}
 STRAY: Tree = {"outbox/.history": None, "outbox/.history/stray": b"somebody's"}
 LIBRARY: Tree = {
     "inbox/sub": None,
@@ -182,6 +298,9 @@ SCENARIOS: dict[str, Scenario] = {
     "files": Scenario((drop("sub/f", "'FILES'"),), LIBRARY),
     "fails": Scenario((drop("f", "'FAILS FILES'", statuses=("failed",)),)),
     "retries": Scenario((_retried(),)),
+    "not before a time": Scenario(_later()),
+    "again after a pause": Scenario(_again_later()),
+    "paused": Scenario(_paused(), PAUSED),
     "several": Scenario(
         (
             together(
@@ -198,6 +317,8 @@ SCENARIOS: dict[str, Scenario] = {
         concurrency=2,
     ),
     "client": Scenario((_client(),)),
+    "with files": Scenario(_with_files()),
+    "a rule": Scenario(_of_a_rule(), RULE, rules=True),
     "a cause": Scenario(_caused()),
     "a journal": Scenario(
         (drop("a", "'one'"), drop("b", "'two FAILS'", statuses=("failed",))),

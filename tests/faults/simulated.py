@@ -21,9 +21,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, TypeVar
 
-from runner.system.files.disk import Disk
+from runner.system.files.disk import Disk, Fill
 from tests.faults.failing import SteppedDisk
+
+T = TypeVar("T")
 
 Tree = dict[str, bytes | None]
 """Relative paths in order, folders before what is in them; None is a folder."""
@@ -64,6 +67,28 @@ class Model:
     def __init__(self) -> None:
         self.root = Node(is_folder=True)
         self.pending: list[Change] = []
+
+    def copy(self) -> "Model":
+        """Another one that is the same, of nodes and changes of its own."""
+        copies: dict[Node, Node] = {}
+
+        def of(node: Node) -> Node:
+            made = copies.get(node)
+            if made is None:
+                made = copies[node] = Node(node.is_folder, node.content, node.synced)
+                made.live = {name: of(inner) for name, inner in node.live.items()}
+                made.kept = {name: of(inner) for name, inner in node.kept.items()}
+            return made
+
+        def moved(place: tuple[Node, str, Node] | None) -> tuple[Node, str, Node] | None:
+            return None if place is None else (of(place[0]), place[1], of(place[2]))
+
+        copied = Model()
+        copied.root = of(self.root)
+        copied.pending = [
+            Change(moved(one.add), moved(one.take), one.synced) for one in self.pending
+        ]
+        return copied
 
     def find(self, relative: str) -> Node | None:
         """The live node of that path."""
@@ -137,8 +162,11 @@ class Model:
 
     def _promote(self) -> bool:
         """Apply what is synced in folders that are durable themselves."""
+        synced = [change for change in self.pending if change.synced]
+        if not synced:
+            return False
         durable = set(_folders(self.root, lambda node: node.kept))
-        ready = [c for c in self.pending if c.synced and c.folder in durable]
+        ready = [change for change in synced if change.folder in durable]
         for change in ready:
             self.pending.remove(change)
             _apply(change, lambda node: node.kept)
@@ -225,10 +253,11 @@ def _walk(
 
 
 def _folders(node: Node, names: Callable[[Node], dict[str, Node]]) -> Iterator[Node]:
-    yield node
-    for inner in names(node).values():
-        if inner.is_folder:
-            yield from _folders(inner, names)
+    left = [node]
+    while left:
+        folder = left.pop()
+        yield folder
+        left.extend(inner for inner in names(folder).values() if inner.is_folder)
 
 
 STUCK = "immutable"
@@ -326,8 +355,14 @@ class SimulatedDisk(SteppedDisk):
     def append(self, path: Path, size: int, content: bytes, why: str) -> None:
         self._noticed(path, lambda: super(SimulatedDisk, self).append(path, size, content, why))
 
-    def create_whole(self, path: Path, content: bytes, why: str) -> None:
+    def create_whole(self, path: Path, content: bytes | Fill, why: str) -> None:
         self._noticed(path, lambda: super(SimulatedDisk, self).create_whole(path, content, why))
+
+    def fill(self, path: Path, write: Callable[[IO[bytes]], T], why: str) -> T:
+        try:
+            return super().fill(path, write, why)
+        finally:
+            self.notice(path)
 
     def copy(self, source: int, target: Path, why: str) -> Iterator[bytes]:
         if ":" in target.name:

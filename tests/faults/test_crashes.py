@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from runner.state.ledger_reader import LEDGER_FILE
+from tests.faults.likeness import Seen
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.world import Life, beginning, check, check_clean, crashes, recovered
 
 SAMPLES = 1
 """States in between, for each step, besides the extremes."""
-FIRST, SECOND = 4, 4
+FIRST, SECOND = 2, 8
 """How many crashes are followed by another one, and at how many of its steps."""
 
 
@@ -38,10 +39,11 @@ def mirrors(life: Life) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_step_may_be_the_last(folder: Path, name: str) -> None:
     """Killed or cut off before each step, started again: each request has its one result."""
-    states = crashes(Life(folder / "run", beginning(SCENARIOS[name])), SAMPLES, name)
+    seen = Seen()
+    states = crashes(Life(folder / "run", beginning(SCENARIOS[name])), SAMPLES, name, seen)
     assert len(states) > 20
     for number, state in enumerate(states):
-        recovered(state, folder / str(number))
+        recovered(state, folder / str(number), seen=seen)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -53,6 +55,7 @@ def test_the_recovery_may_end_at_any_step_too(folder: Path, name: str) -> None:
     rng = random.Random(f"second {name}")
     first = crashes(Life(folder / "run", beginning(SCENARIOS[name])), 1, name)
     for number, state in enumerate(rng.sample(first, min(FIRST, len(first)))):
-        second = crashes(Life(folder / f"{number}", state), 1, f"{name} {number}")
+        seen = Seen()
+        second = crashes(Life(folder / f"{number}", state), 1, f"{name} {number}", seen)
         for nth, again in enumerate(rng.sample(second, min(SECOND, len(second)))):
-            recovered(again, folder / f"{number}-{nth}")
+            recovered(again, folder / f"{number}-{nth}", seen=seen)

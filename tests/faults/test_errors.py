@@ -1,13 +1,23 @@
 """A disk that fails costs nothing: what could not be done is done again."""
 
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby, zip_longest
 from pathlib import Path
 
 import pytest
 
-from tests.faults.failing import FailAt, broken_ledger, full_ledger, io_error, no_space
+from tests.faults.failing import (
+    FailAt,
+    Step,
+    Steps,
+    broken_ledger,
+    full_ledger,
+    io_error,
+    no_space,
+)
+from tests.faults.likeness import Seen, key_of, rows_of
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.world import (
     Life,
@@ -44,8 +54,8 @@ def full(what: str) -> BaseException | None:
 
 ALSO = {"outbox away": ("failed",)}
 """Without the outbox, and with a state folder that fails as well, files are lost and it is said."""
-CUTS = 5
-"""At the end of each fifth run the power is cut."""
+ALONE = ("late settings",)
+"""Settings are late for a minute only, and each failure costs half of it."""
 Failure = Callable[[str], BaseException | None]
 
 
@@ -57,9 +67,9 @@ class Fault:
     after: bool = False
     lasting: int = 1
 
-    def at(self, step: int) -> FailAt:
-        """That this step fails."""
-        return FailAt(step, after=self.after, failure=self.failure, lasting=self.lasting)
+    def at(self, steps: Iterable[Step]) -> FailAt:
+        """That these steps fail."""
+        return FailAt(steps, after=self.after, failure=self.failure, lasting=self.lasting)
 
 
 FAULTS = {
@@ -86,43 +96,82 @@ def fail_everywhere(folder: Path, name: str, fault: Fault, swaps: Swaps) -> int:
         Violation: one of them cost something.
     """
     steps = steps_to_fail(folder, name, fault, swaps)
-    for at in steps:
-        life = Life(folder / f"{at}", beginning(SCENARIOS[name]), swaps)
-        end = run_to_the_end(life, fault.at(at))
-        also = ALSO.get(name, ())
-        told = f"step {at} of {name}"
-        check_visible(end[0].tree, life.world, told, live=True)
-        check(end[0].tree, life.world, told, also)
-        for number, state in enumerate(end):
-            if (number and at % CUTS == 0) or not is_clean(state):
-                recovered(replace(state, label=told), folder / f"{at}-{number}", swaps, also)
+    failing = Failing(folder, name, fault, swaps)
+    groups = [[step] for step in steps] if name in ALONE else far_apart(steps)
+    missed = [failing.run(group) for group in groups]
+    for step in chain.from_iterable(missed):
+        assert not failing.run([step])
     return len(steps)
 
 
-def steps_to_fail(folder: Path, name: str, fault: Fault, swaps: Swaps) -> list[int]:
+def far_apart(steps: Sequence[Step]) -> list[list[Step]]:
+    """Make groups of them for one run each: in each act one of its first half, and one after it.
+
+    What the first costs is made good before the next comes. If it comes otherwise, so that it is
+    missed, it has a run of its own.
+    """
+    columns: list[list[Step]] = []
+    for _, group in groupby(steps, lambda step: step.act):
+        act = list(group)
+        half = (len(act) + 1) // 2
+        columns += [act[:half], act[half:]]
+    return [[step for step in row if step is not None] for row in zip_longest(*columns)]
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A story with one kind of fault."""
+
+    folder: Path
+    name: str
+    fault: Fault
+    swaps: Swaps
+    seen: Seen = field(default_factory=Seen)
+
+    def run(self, steps: Sequence[Step]) -> list[Step]:
+        """Let these steps fail; give those that did not come.
+
+        The power is cut at the end, if what is left is not what an earlier run has left.
+
+        Raises:
+            Violation: it cost something.
+        """
+        fail_at = self.fault.at(steps)
+        told = f"{self.name}, {' and '.join(map(str, steps))}"
+        life = Life(self.folder / "run", beginning(SCENARIOS[self.name]), self.swaps)
+        also = ALSO.get(self.name, ())
+        end = run_to_the_end(life, fail_at)
+        check_visible(life.tree(), life.world, told, live=True)
+        check(life.tree(), life.world, told, also)
+        for key, state in end:
+            if self.seen.is_new(key) and not (state.killed and is_clean(state)):
+                recovered(replace(state, label=told), self.folder / "again", self.swaps, also)
+        return [*fail_at.due]
+
+
+def steps_to_fail(folder: Path, name: str, fault: Fault, swaps: Swaps) -> list[Step]:
     """One for each place in the program, in each act of the story: the last that is not made, and
     the first that fails though it was made.
     """
-    never = fault.at(0)
-    run_to_the_end(Life(folder / "clean", beginning(SCENARIOS[name]), swaps), never)
-    places = list(enumerate(never.places, 1))
-    in_order = places if fault.after else places[::-1]
-    return sorted({place: number for number, place in in_order}.values())
+    steps = Steps(fault.failure)
+    run_to_the_end(Life(folder / "clean", beginning(SCENARIOS[name]), swaps), steps)
+    in_order = steps.made[::-1] if fault.after else steps.made
+    chosen = {(step.act, step.place): step for step in in_order}
+    return [step for step in steps.made if step == chosen[step.act, step.place]]
 
 
-def run_to_the_end(life: Life, fail_at: FailAt) -> list[State]:
-    """What is there at the end, and what would be after a power cut if that is something else."""
-    found: list[State] = []
+def run_to_the_end(life: Life, steps: Steps) -> list[tuple[str, State]]:
+    """What is there at the end, and what may be after a power cut; each with what it is like."""
+    found: list[tuple[str, State]] = []
 
     def around(what: str) -> Iterator[None]:
-        with fail_at.step(what, life.world.done):
+        with steps.step(what, life.world.done):
             yield
 
     def look() -> None:
-        states: dict[object, State] = {}
+        rows = rows_of(life.ledger._db)
         for state in states_of(life, "then", random.Random(0), samples=0):
-            states.setdefault(state.as_found(), state)
-        found.extend(states.values())
+            found.append((key_of(state.tree, rows, state.killed), state))
 
     life.disk.around = around
     life.at_end = look

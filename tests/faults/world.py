@@ -8,7 +8,7 @@ import random
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,8 +20,10 @@ from typing import Any
 
 from runner.config import MEGABYTE, Execution, Settings
 from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.contract.rules import BundleLimits
 from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance
+from runner.daemon.receiving.cancels import Cancels
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.daemon.receiving.late_settings import LateSettings
 from runner.daemon.receiving.reception import Reception, take_batch
@@ -32,19 +34,33 @@ from runner.daemon.running.work_folders import WorkFolders
 from runner.execution.order import Order, Progress
 from runner.followers.delivering import Delivering
 from runner.followers.journal import JOURNAL_FILE, Journal
+from runner.inbox.bundles.pending import Bundles
+from runner.inbox.bundles.store import InputStore
 from runner.inbox.claim import Claims
 from runner.inbox.library import library_reader
 from runner.inbox.scanning.inspection import Bounds
 from runner.inbox.scanning.scan import Inbox, Selection
+from runner.jobs.record import Record
+from runner.jobs.submissions import Runs
 from runner.jobs.submit import NameBusy
+from runner.jobs.waiting import Arrivals
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
 from runner.state.deliveries import Settlement
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
+from runner.state.pauses import Pauses
+from runner.submitters.rules.files import RuleFiles
+from runner.submitters.rules.taking import Inbox as RuleInbox
+from runner.submitters.rules.taking import Taking
+from runner.submitters.rules.whole import Wholeness, data_files
+from runner.submitters.rules.working import Place as InboxPlace
+from runner.submitters.rules.working import Working
 from runner.system.clocks import Clocks
+from runner.system.files.mounts import Anchor, read_table
 from runner.system.files.output_folder import FileCaps
 from tests.faults.failing import Crash, Place, place_of
+from tests.faults.likeness import Seen, key_of, rows_of
 from tests.faults.simulated import STUCK, Model, SimulatedDisk, Tree, durable, lay_out
 
 MAX_BYTES = 8192
@@ -68,6 +84,14 @@ class Expected:
     statuses: tuple[str, ...] = ("succeeded",)
     parameters: dict[str, Any] = field(default_factory=dict)
     runs: int = 1
+    inputs: tuple[str, ...] = ()
+    """The files that come along."""
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """How its report is known."""
+        digest = None if self.notebook is None else hashlib.sha256(self.notebook).hexdigest()
+        return self.name, digest
 
 
 @dataclass(frozen=True)
@@ -90,6 +114,8 @@ class Scenario:
     concurrency: int = 1
     journal: bool = False
     """Whether a line of JSON is written for each job."""
+    rules: bool = False
+    """Whether files of the inbox start notebooks."""
 
 
 @dataclass
@@ -100,9 +126,28 @@ class World:
     done: int = 0
     executed: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     crashes: int = 0
+    power_cuts: int = 0
 
     def expected(self) -> list[Expected]:
         return [one for act in self.scenario.acts for one in act.expects]
+
+    def over(self, tree: Tree) -> "World":
+        """The same of a story that ends with what was done; a crash may hide that an act was."""
+        done, following = self.scenario.acts[: self.done], self.scenario.acts[self.done :]
+        if following and following[0].expects and self._has(tree, following[0].expects, done):
+            done = (*done, following[0])
+        return replace(self, scenario=replace(self.scenario, acts=done))
+
+    def _has(self, tree: Tree, wanted: Iterable[Expected], done: Iterable[Act]) -> bool:
+        """Whether all that is wanted has a report, beside those of the acts that are done."""
+        reports = Counter(
+            (report["name"], report["input_sha256"])
+            for path, content in tree.items()
+            if path.startswith("outbox/") and path.endswith((".result.json", ".error.json"))
+            if "job_id" in (report := json.loads(content or b"{}"))
+        )
+        reports.subtract(Counter(one.key for act in done for one in act.expects))
+        return all(reports[one.key] > 0 for one in wanted)
 
 
 # The runner
@@ -165,6 +210,12 @@ class FakeProcesses:
         life = self._life
         life.world.executed[order.name, notebook] += 1
         work = Path(order.output_folder)
+        life.disk.notice_all(work)
+        whole = [
+            one.path
+            for one in order.inputs
+            if hashlib.sha256((work / one.path).read_bytes()).hexdigest() == one.sha256
+        ]
         if b"FILES" in notebook:
             (work / "inner").mkdir()
             (work / "table.csv").write_bytes(b"table " + notebook)
@@ -183,7 +234,7 @@ class FakeProcesses:
         if b"FAILS" in notebook or (b"SECOND" in notebook and order.attempt == 1):
             died = Failure(error_type=ErrorType.KERNEL_DIED, message="died")
             return failed(died), executed_of(notebook)
-        results = json.dumps({"parameters": dict(order.parameters)})
+        results = json.dumps({"parameters": dict(order.parameters), "inputs": whole})
         return Outcome(status=Status.SUCCEEDED, results=results), executed_of(notebook)
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
@@ -197,6 +248,10 @@ def executed_of(notebook: bytes) -> bytes:
 @cache
 def default_settings() -> Settings:
     return Settings()
+
+
+mount_table = cache(read_table)
+"""Nobody mounts anything here, and to read it before each change is a fourteenth of all time."""
 
 
 @dataclass(frozen=True)
@@ -233,9 +288,10 @@ class State:
         return tuple(self.tree.items()), digest, ran, self.world.done
 
     def at_crash(self) -> World:
-        return replace(
-            self.world, executed=self.world.executed.copy(), crashes=self.world.crashes + 1
-        )
+        world = self.world
+        cuts = world.power_cuts + (not self.killed)
+        executed = world.executed.copy()
+        return replace(world, executed=executed, crashes=world.crashes + 1, power_cuts=cuts)
 
 
 @cache
@@ -263,11 +319,13 @@ class Life:
         self.root = root
         self.world = state.at_crash() if state.label != "beginning" else copy.copy(state.world)
         self.world.executed = state.world.executed.copy()
-        self.disk = SimulatedDisk(root, copy.deepcopy(state.model))
+        self.disk = SimulatedDisk(root, state.model.copy())
         self.disk.deaf = swaps.deaf
         self.swaps = swaps
         self.clock = 0.0
         self.at_end: Callable[[], None] = lambda: None
+        self.goes_on: Callable[[], bool] = lambda: True
+        """Asked at rest, before the next act of the story: whether it is worth while."""
         self._ids = random.Random(f"{len(state.tree)}{self.world.crashes}{self.world.done}")
         self._came: list[Finished] = []
         self._is_away = False
@@ -318,6 +376,10 @@ class Life:
         """Everything that lies there, but for the ledger."""
         return self.disk.model.live()
 
+    def key(self) -> str:
+        """The same for all lives that are alike from here on."""
+        return key_of(self.tree(), rows_of(self.ledger._db), self.world.done)
+
     def _begin(self) -> None:
         root, disk, swaps = self.root, self.disk, self.swaps
         folders = {name: root / name for name in ("inbox", "outbox", "notebooks", "state")}
@@ -328,23 +390,29 @@ class Life:
         self.settings = settings
         self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
         outbox = swaps.outbox(settings.outbox, disk)
+        outbox._anchor = Anchor(settings.outbox, table=mount_table)
         clocks = Clocks(lambda: self.clock, self._now, lambda: 10**19)
         history = History(self.ledger, outbox, clocks)
         late_settings = LateSettings(self.ledger, outbox, clocks)
-        selection = Selection(Bounds(MAX_BYTES, broken_seconds=15))
+        inputs = InputStore(settings.state, disk, lambda: f"{self._ids.getrandbits(128):032x}")
+        inputs.clean(lambda job_id: self.ledger.request_of(job_id) is not None)
+        bundles = Bundles(settings.inbox, BundleLimits(notebook_bytes=MAX_BYTES), inputs)
+        selection = Selection(Bounds(MAX_BYTES, broken_seconds=15), bundles=bundles)
         inbox = Inbox(settings.inbox, selection, clocks, settings_wait=late_settings.wait)
-        intake = Intake(inbox, swaps.claims(settings.inbox, MAX_BYTES, disk))
-        books = Books(self.ledger, history, late_settings, clocks)
+        claims = swaps.claims(settings.inbox, MAX_BYTES, disk, map, inputs.has)
+        intake = Intake(inbox, claims, inputs)
+        cancels = Cancels(self.ledger, outbox, clocks)
+        books = Books(self.ledger, history, late_settings, cancels, clocks)
         library = library_reader(settings.notebooks, MAX_BYTES)
         self.reception = swaps.reception(
             intake,
             books,
             Claiming(intake, books, new_id=lambda: f"{self._ids.getrandbits(128):032x}"),
-            Admission(settings.rules, settings.limits.notebook_mb, library),
+            Admission(settings.request_rules, settings.limits.notebook_mb, library),
             Allowance(self.ledger, settings.limits.queue),
         )
         work = WorkFolders(settings.state, disk, clocks.seconds, has_packages=False)
-        stores = Stores(self.ledger, outbox, history, work)
+        stores = Stores(self.ledger, outbox, history, work, Pauses(settings.state), inputs)
         limits = settings.limits
         caps = FileCaps(int(limits.files_mb * MEGABYTE), limits.files)
         executing = Executing(
@@ -361,7 +429,31 @@ class Life:
             self._record,
             clocks,
         )
+        self._begin_rules(clocks)
         self.dispatch.recover()
+
+    def _begin_rules(self, clocks: Clocks) -> None:
+        """As the process that submits does."""
+        settings, inbox = self.settings, self.settings.inbox
+        runs = Runs(settings, Record(settings), Arrivals(settings.outbox), self.disk)
+        place = InboxPlace(lambda wanted: data_files(inbox, (), wanted), lambda: True)
+        self._taking = Taking(
+            RuleInbox(inbox, settings.bundle_limits),
+            runs,
+            self.disk,
+            lambda: self._now().date(),
+            lambda: f"{self._ids.getrandbits(128):032x}",
+        )
+        whole = Wholeness(inbox, clocks.seconds, clocks.wall_ns)
+        self._working = Working(place, whole, self._taking, clocks)
+
+    def _work_off(self) -> bool:
+        """Work the rules off; whether there is more to do."""
+        try:
+            self._working.turn(RuleFiles(self.settings.rules_folder).all())
+            return bool(self._taking.unfinished() or self._working.problems())
+        except OSError:
+            return True
 
     def _live(self) -> None:
         at_rest = self.world.done == 0 or self._round()
@@ -369,10 +461,10 @@ class Life:
             self.clock += 25
             self._mend()
             left = self.world.scenario.acts[self.world.done :]
+            if at_rest and not (left and self.goes_on()):
+                return
             if left and (left[0].at_once or at_rest):
                 self._act(left[0])
-            elif at_rest:
-                return
             at_rest = self._round()
         raise Violation("does not come to rest")
 
@@ -395,11 +487,13 @@ class Life:
     def _round(self) -> bool:
         """As the daemon's. Whether there is nothing left to do."""
         self._finish()
+        is_working = self.world.scenario.rules and self._work_off()
         looks_again, came = self._scan()
         self.dispatch.turn()
         self.dispatch.write_status()
         if self.settings.journal:
             self.delivering.turn()
+        came = came or is_working
         busy = looks_again or came or self._came or self.dispatch.troubles or self.dispatch.notes
         return not (busy or self.ledger.unclosed() or self.ledger.backlogs())
 
@@ -434,12 +528,12 @@ class Life:
 # Crashes
 
 
-def crashes(life: Life, samples: int, seed: str) -> list[State]:
+def crashes(life: Life, samples: int, seed: str, seen: Seen | None = None) -> list[State]:
     """Run a life to its end; give every state in which it might have ended at each step before.
 
     Stopping after a step is stopping before the next one; the last state is that of the end. What
     would be found alike is given once, and what a power cut leaves at the first step of each place
-    in the program, in each act of the story.
+    in the program, in each act of the story. `seen` learns where the life comes to rest.
     """
     rng = random.Random(seed)
     found: dict[object, State] = {}
@@ -458,6 +552,8 @@ def crashes(life: Life, samples: int, seed: str) -> list[State]:
 
     life.disk.around = around
     life.at_end = lambda: look("at the end", is_new=True)
+    if seen is not None:
+        life.goes_on = lambda: seen.is_new(life.key()) or True
     life.run()
     return list(found.values())
 
@@ -467,7 +563,7 @@ def states_of(life: Life, when: str, rng: random.Random, samples: int) -> Iterat
         return
     world = replace(life.world, executed=life.world.executed.copy())
     now = life.ledger.files()
-    model = copy.deepcopy(life.disk.model)
+    model = life.disk.model.copy()
     yield State(f"killed {when}", model.live(), model, now, world, killed=True)
     for label, tree in life.disk.model.survivors(rng, samples):
         for ledger in (now, *life.ledger.older):
@@ -476,14 +572,24 @@ def states_of(life: Life, when: str, rng: random.Random, samples: int) -> Iterat
 
 
 def recovered(
-    state: State, root: Path, swaps: Swaps = Swaps(), also: Sequence[str] = ("interrupted",)
+    state: State,
+    root: Path,
+    swaps: Swaps = Swaps(),
+    also: Sequence[str] = ("interrupted",),
+    seen: Seen | None = None,
 ) -> Life:
-    """A start on what is left, and on to the end of the scenario."""
-    check_visible(state.tree, state.world, state.label, live=state.killed)
+    """A start on what is left, and on to the end of the scenario.
+
+    Or until it is as another one was that has `seen` the same: what comes then is the same.
+    """
+    is_live = state.killed and not state.world.power_cuts  # else a start may still have to clean up
+    check_visible(state.tree, state.world, state.label, live=is_live)
     life = Life(root, state, swaps)
+    if seen is not None:
+        life.goes_on = lambda: seen.is_new(life.key())
     try:
         life.run()
-        check(life.tree(), life.world, state.label, also)
+        check(life.tree(), life.world.over(life.tree()), state.label, also)
         check_visible(life.tree(), life.world, state.label, live=True)
         check_clean(life.tree(), state.label)
     except Violation as violation:
@@ -506,7 +612,12 @@ def _check_file(
     tree: Tree, world: World, path: str, content: bytes, told: str, *, live: bool
 ) -> None:
     given = [one.notebook for one in world.expected() if one.notebook is not None]
-    if path.endswith(".status.json"):
+    if path.endswith(".cancelled.json"):
+        try:
+            json.loads(content)
+        except ValueError:
+            raise Violation(f"{told}: {path} is no JSON: {content!r}") from None
+    elif path.endswith(".status.json"):
         if live:  # after a power cut it may be empty until the next start: it is not synced
             json.loads(content)
     elif ".json" in path:
@@ -586,8 +697,7 @@ def _check_counts(
 ) -> None:
     left = list(reports)
     for one in world.expected():
-        digest = None if one.notebook is None else hashlib.sha256(one.notebook).hexdigest()
-        mine = [r for r in left if r["name"] == one.name and r["input_sha256"] == digest]
+        mine = [r for r in left if (r["name"], r["input_sha256"]) == one.key]
         _ensure(len(mine) == 1, told, f"{one.name} has {len(mine)} reports")
         left.remove(mine[0])
         status = mine[0]["status"]
@@ -598,6 +708,11 @@ def _check_counts(
         )
         right = mine[0]["parameters"] == one.parameters
         _ensure(right, told, f"{one.name} has the parameters {mine[0]['parameters']}")
+        came = tuple(file["path"] for file in mine[0]["inputs"])
+        _ensure(came == one.inputs, told, f"{one.name} came with {came}")
+        if status == "succeeded":
+            seen = mine[0]["results"]["inputs"]
+            _ensure(seen == list(came), told, f"{one.name} ran with {seen} of {came}")
     _ensure(not left, told, f"reports of nothing that was asked for: {left}")
 
 
@@ -619,7 +734,7 @@ def check_clean(tree: Tree, told: str) -> None:
     for path in tree:
         folder, _, relative = path.partition("/")
         last = os.path.basename(path)
-        claimed = folder == "inbox" and last.startswith(".") and last != ".refused"
+        claimed = folder == "inbox" and last.startswith(".") and last not in (".refused", ".done")
         staged = path.startswith(("outbox/.staging/", "state/work/"))
         status = path.startswith("outbox/") and last.endswith(".status.json")
         _ensure(not (claimed or staged or status), told, f"{path} is left")
@@ -627,7 +742,7 @@ def check_clean(tree: Tree, told: str) -> None:
         _ensure(not waits, told, f"{relative} is still in the inbox")
 
 
-REQUESTS = (".ipynb", ".json", ".yaml", ".cancel")
+REQUESTS = (".ipynb", ".json", ".yaml", ".zip", ".job", ".cancel")
 
 
 def _ensure(right: bool, told: str, what: str) -> None:

@@ -44,7 +44,11 @@ def listed(written: Mapping[str, Any]) -> set[str]:
     """Every setting of a file, in the same way."""
     found: set[str] = set()
     for name, inner in written.items():
-        found |= {f"{name}.{key}" for key in listed(inner)} if isinstance(inner, dict) else {name}
+        found |= (
+            {f"{name}.{key}" for key in listed(inner)}
+            if inner and isinstance(inner, dict)
+            else {name}
+        )
     return found
 
 
@@ -257,3 +261,23 @@ def test_a_setting_of_another_shape_is_told_in_the_words_of_a_settings_file(
         load(file)
     assert said in str(caught.value)
     assert "(got " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("jupyter: {port: 5190}\n", "http://127.0.0.1:5190"),
+        ("jupyter: {port: 5190}\nmcp: {room_url: null}\n", "http://127.0.0.1:5190"),
+        ("jupyter: {port: 5190}\nmcp: {room_url: http://lab:1}\n", "http://lab:1"),
+        ("mcp: {port: 1}\n", "http://127.0.0.1:8888"),
+        ("jupyter: {host: 0.0.0.0}\n", "http://127.0.0.1:8888"),
+        ("jupyter: {host: '::1', port: 1}\n", "http://[::1]:1"),
+    ],
+)
+def test_agents_tools_look_for_the_lab_of_the_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, url: str
+) -> None:
+    """Unless they are told where another one is."""
+    (tmp_path / "config.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert load().mcp.room_url == url

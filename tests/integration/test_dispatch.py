@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from runner.daemon.running.publishing import Finished, Publishing, Stores
 from runner.daemon.running.starts import Executing
 from runner.daemon.running.work_folders import WorkFolders
 from runner.execution.order import Order, Progress
+from runner.inbox.bundles.store import InputStore
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox
 from runner.state.jobs import Acceptance, State
 from runner.state.ledger import Ledger
+from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 from runner.system.files.output_folder import FileCaps
@@ -90,6 +92,8 @@ class Place:
         self.processes = FakeProcesses()
         self.executor: Executor = AtOnce()
         self.clock = 0.0
+        self.now = NOW
+        self.groups: dict[str, int] = {}
 
     def accept(self, ledger: Ledger, job_id: str, name: str, **more: Any) -> None:
         raw = f'"{job_id}"'.encode()
@@ -110,11 +114,13 @@ class Place:
 
     def start(self, disk: Disk | None = None) -> tuple[Dispatch, Ledger, list[Finished]]:
         disk = disk or Disk()
-        clocks = Clocks(lambda: self.clock, lambda: NOW)
+        clocks = Clocks(lambda: self.clock, lambda: self.now)
         ledger, outbox = Ledger(self.state), Outbox(self.outbox, disk)
         work = WorkFolders(self.state, disk, clocks.seconds, has_packages=False)
         self.history = History(ledger, outbox, clocks)
-        stores = Stores(ledger, outbox, self.history, work)
+        stores = Stores(
+            ledger, outbox, self.history, work, Pauses(self.state), InputStore(self.state, disk)
+        )
         came: list[Finished] = []
         executing = Executing(
             execution=self.processes,  # type: ignore[arg-type]
@@ -123,7 +129,10 @@ class Place:
             on_progress=lambda *_: None,
         )
         settings = Settings(
-            outbox=self.outbox, state=self.state, execution=Execution(concurrency=1)
+            outbox=self.outbox,
+            state=self.state,
+            execution=Execution(concurrency=1),
+            groups=self.groups,
         )
         publishing = Publishing(stores, FileCaps(200 * MEGABYTE, 1000), clocks)
         dispatch = Dispatch(settings, stores, executing, publishing, clocks)
@@ -170,6 +179,35 @@ def test_what_no_worker_has_now_waits_and_holds_nobody_up(tmp_path: Path) -> Non
     assert (refused["error_type"], refused["status"]) == ("invalid_request", "rejected")
     assert (refused["attempt"], refused["host"]) == (0, None)
     assert "`tape`" in refused["message"]
+
+
+def test_the_log_has_the_time_of_the_result(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came after the run, such as bringing away large outputs, is told apart from it."""
+
+    class SlowDisk(Disk):
+        """Takes nine seconds for the report."""
+
+        def rename(self, *arguments: Any, **more: Any) -> None:
+            place.clock += 9
+            place.now += timedelta(seconds=9)
+            super().rename(*arguments, **more)
+
+    caplog.set_level("INFO")
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start(SlowDisk())
+    place.accept(ledger, A, "a")
+    dispatch.turn()
+    place.clock += 40
+    place.now += timedelta(seconds=40)
+    dispatch.turn()
+    for one in came:
+        dispatch.finish(one)
+    ledger.close()
+    ran = place.reports()[A]["duration_seconds"]
+    (line,) = [line for line in caplog.messages if "succeeded 'a'" in line]
+    assert f"after {ran:.1f} s, put away in " in line
 
 
 def check_files(place: Place, job_id: str, report: dict[str, Any]) -> None:
@@ -283,6 +321,28 @@ def test_retries_are_counted(tmp_path: Path) -> None:
     assert place.processes.executed == [A, A, A]
     report = place.reports()[A]
     assert (report["error_type"], report["attempt"]) == ("kernel_died", 3)
+    assert report["message"] == "died. All 3 attempts were used."
+
+
+def test_the_last_message_says_what_to_do(tmp_path: Path) -> None:
+    """Retries where none were asked for, more time up to the limit; nothing that was tried."""
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start()
+    for number, (error_type, request, advice) in enumerate(
+        [
+            (ErrorType.KERNEL_DIED, "{}", "`retries` in the request"),
+            (ErrorType.INTERRUPTED, "{}", "Run it again; with `retries`"),
+            (ErrorType.TIMEOUT, "{}", "raise `timeout_seconds` in the request, up to 3600"),
+            (ErrorType.TIMEOUT, '{"timeout_seconds": 3600}', "raise limits.max_run_seconds"),
+        ]
+    ):
+        job_id = f"{number}" * 32
+        place.processes.outcome = failed(Failure(error_type=error_type, message="It ended."))
+        place.accept(ledger, job_id, f"ends{number}", request=request)
+        place.work_off(dispatch, came)
+        message = place.reports()[job_id]["message"]
+        assert message.startswith("It ended. ")
+        assert advice in message
 
 
 def test_an_outbox_that_cannot_take_files_gets_them_later(tmp_path: Path) -> None:
@@ -330,3 +390,83 @@ def test_a_ledger_that_cannot_take_an_outcome_gets_it_later(tmp_path: Path) -> N
     place.work_off(dispatch, came)
     assert place.reports()[A]["status"] == "succeeded"
     assert dispatch.running == 0
+
+
+class Unfinished(AtOnce):
+    """Takes what is submitted, and lets it run until it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.calls.append(lambda: future.set_result(fn(*args, **kwargs)))
+        return future
+
+
+def _status(place: Place, name: str) -> dict[str, Any] | None:
+    path = place.outbox / f"{name}.status.json"
+    return json.loads(path.read_bytes()) if path.exists() else None
+
+
+def test_a_status_is_there_a_tenth_of_a_second_after_acceptance(tmp_path: Path) -> None:
+    """Of what runs and of what waits; the loop is told when to write it. None if it is over."""
+    place = Place(tmp_path)
+    executor = place.executor = Unfinished()
+    dispatch, ledger, came = place.start()
+    dispatch.write_status()
+    place.accept(ledger, A, "runs")
+    place.accept(ledger, B, "waits")
+    dispatch.expect_status()
+    dispatch.turn()
+    dispatch.write_status()
+    assert _status(place, "runs") is None, "it may be over at once"
+    due = dispatch.next_due()
+    assert due is not None
+    assert due < 0.1
+    place.clock += due
+    dispatch.write_status()
+    runs, waits = _status(place, "runs"), _status(place, "waits")
+    assert runs is not None
+    assert (runs["job_id"], runs["status"]) == (A, "running")
+    assert waits is not None
+    assert (waits["job_id"], waits["status"]) == (B, "queued")
+    executor.calls.pop(0)()
+    place.work_off(dispatch, came, 2)
+    assert _status(place, "runs") is None
+    place.clock += 0.1
+    dispatch.write_status()
+    waits = _status(place, "waits")
+    assert waits is not None
+    assert waits["status"] == "running"
+    executor.calls.pop(0)()
+    place.work_off(dispatch, came, 2)
+    assert _status(place, "waits") is None
+    dispatch.write_status()
+    assert dispatch.next_due() is None
+    ledger.close()
+
+
+def test_status_files_of_a_slow_outbox_hold_up_nobody(tmp_path: Path) -> None:
+    """They take a fifth of a second at once and a twentieth of the time, however many are due."""
+
+    class SlowDisk(Disk):
+        """Takes a quarter of a second for each status file."""
+
+        def rename(self, source: Path, target: Path) -> None:
+            if target.name.endswith(".status.json"):
+                place.clock += 0.25
+            super().rename(source, target)
+
+    place = Place(tmp_path)
+    place.executor = Unfinished()
+    dispatch, ledger, _ = place.start(SlowDisk())
+    for number in range(20):
+        place.accept(ledger, f"{number:032x}", f"job{number}")
+    dispatch.turn()
+    for _ in range(100):
+        place.clock += 0.1
+        dispatch.write_status()
+    ledger.close()
+    assert 2 <= len(list(place.outbox.glob("*.status.json"))) <= 4
+    assert place.clock < 11.1

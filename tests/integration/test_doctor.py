@@ -192,10 +192,20 @@ def test_a_long_folder_for_sockets_is_a_problem() -> None:
 def test_folders_that_are_not_made_yet_are_no_problem(tmp_path: Path) -> None:
     """The first start makes them; the doctor does not."""
     one = {name: tmp_path / name for name in FOLDERS}
-    found = list(examine(Settings(**one), Disk()))  # type: ignore[arg-type]
+    found = list(examine(Settings(**one), Disk()))
     assert {f.check for f in bad(found)} == set(FOLDERS)
     assert all(f.level is Level.WARNING for f in bad(found))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_advice_to_change_a_setting_says_when_that_counts(
+    make_program: Callable[..., Program],
+) -> None:
+    """A running runner has read its settings."""
+    program = make_program({"kernels": {"allowed": ["none-of-these"]}})
+    told = " ".join(program.run("doctor").stdout.split())
+    assert "`kernels.allowed`" in told
+    assert told.endswith("after a change of them, start it again.")
 
 
 @pytest.mark.kernels

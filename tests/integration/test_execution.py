@@ -1,7 +1,9 @@
 """What every execution promises, this machine's and a cluster's: one suite for both."""
 
+import hashlib
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +26,7 @@ from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order, Progress
 from runner.system.files.output_folder import FileCaps
 from tests.cluster import cluster
-from tests.conftest import notebook, wait_for
+from tests.conftest import code, notebook, wait_for
 
 pytestmark = pytest.mark.kernels
 
@@ -152,6 +154,52 @@ def test_a_failing_cell_is_an_outcome_with_its_traceback(desk: Desk) -> None:
     assert texts(executed) == "before\n"
 
 
+def test_a_long_traceback_is_short_in_the_error_and_whole_in_the_notebook(
+    local: Execution, tmp_path: Path
+) -> None:
+    """Frames of libraries in one line; of a table in a message, the middle is cut. Marks say so."""
+    desk = Desk(local, tmp_path)
+    data = "import pandas as pd\ndf = pd.DataFrame({'a': range(3000)})"
+    missing, whole = desk.run(f"{data}\ndf.groupby('a').apply(lambda part: part['b'])")
+    failure = missing.failure
+    assert failure is not None
+    assert failure.traceback is not None
+    assert len(failure.traceback) <= 60
+    assert "Cell In[1], line 3" in failure.traceback[0]
+    assert any("library frames, the last: pandas/" in line for line in failure.traceback)
+    assert failure.traceback[-1] == "KeyError: 'b'"
+    assert whole is not None
+    assert whole.count(b"pandas/core") > 5
+
+    table, _ = desk.run(f"{data}\nraise ValueError(df.to_string() + 'x' * 9000)")
+    assert table.failure is not None
+    said = table.failure
+    assert "characters left out" in (said.evalue or "")
+    assert len(said.evalue or "") < 5000
+    assert any("more lines" in line for line in said.traceback or ())
+    assert said.traceback is not None
+    assert said.traceback[-1].endswith("more characters …]")
+    assert sum(map(len, said.traceback)) < 10_000
+    assert said.message.endswith("more characters …]")
+
+
+def test_a_failing_cell_has_both_numbers_and_its_id(desk: Desk) -> None:
+    """They differ where text stands before it and parameters were added; the id leads to it."""
+    cells: list[Any] = [
+        {"cell_type": "markdown", "source": "x"},
+        "1",
+        {**code("1/0"), "id": "mine"},
+    ]
+    outcome, executed = desk.run(*cells, parameters={"n": 1})
+    failure = outcome.failure
+    assert failure is not None
+    assert (failure.cell, failure.cell_index, failure.cell_id) == (3, 2, "mine")
+    assert failure.message == "Cell In[3] (cell_index 2): ZeroDivisionError: division by zero"
+    assert executed is not None
+    ids = {cell["id"]: cell for cell in json.loads(executed)["cells"]}
+    assert ids["mine"]["execution_count"] == 3
+
+
 def test_a_run_has_its_time(desk: Desk) -> None:
     """The deadline is kept where the notebook runs."""
     outcome, executed = desk.run("print('begun')", "import time; time.sleep(60)", timeout_seconds=1)
@@ -169,8 +217,8 @@ def test_a_run_has_its_memory(desk: Desk) -> None:
 
 
 def test_what_was_running_is_named_where_a_run_is_cut(desk: Desk) -> None:
-    """By its place among the code cells and its first line, whatever has ended it."""
-    slow = "\nimport time; time.sleep(60)\nprint(1)"
+    """By its place among the code cells, and the line that ran; if that is not known, its first."""
+    slow = "import time\n\ntime.sleep(60)\nprint(1)"
     timed_out, _ = desk.run("1", slow, "2", timeout_seconds=1)
     greedy, _ = desk.run("1", "x = bytearray(600_000_000)\nimport time; time.sleep(60)")
     loud, _ = desk.run("print('x' * 200_000)")
@@ -181,15 +229,19 @@ def test_what_was_running_is_named_where_a_run_is_cut(desk: Desk) -> None:
     desk.execution.stop(order.job_id, ErrorType.CANCELLED)
     cancelled, _ = running.result(60)
     for outcome, number, line in (
-        (timed_out, 2, "was running: `import time; time.sleep(60)`"),
-        (cancelled, 2, "was running: `import time; time.sleep(60)`"),
+        (timed_out, 2, "was running: `time.sleep(60)` (line 3)"),
+        (cancelled, 2, "was running: `time.sleep(60)` (line 3)"),
         (greedy, 2, "was running: `x = bytearray(600_000_000)`"),
         (loud, 1, "wrote what was too much: `print('x' * 200_000)`"),
     ):
         assert outcome.failure is not None
-        which = f"Cell {number} of {outcome.cells.total}"
+        which = f"Code cell {number} of {outcome.cells.total}"
         assert outcome.failure.message.endswith(f" {which} {line}.")
         assert outcome.cells.executed == number
+    for outcome in (timed_out, cancelled):
+        assert outcome.failure is not None
+        assert outcome.failure.traceback is not None
+        assert "----> 3 time.sleep(60)" in outcome.failure.traceback
 
 
 @pytest.mark.parametrize(("asked", "ends"), [(150, ErrorType.OUT_OF_MEMORY), (900, None)])
@@ -237,11 +289,23 @@ def test_what_is_missing_is_seen_where_it_would_run(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("import cv2", "`pip install opencv-python`"),
-        ("if True: import cv2", "ModuleNotFoundError: No module named 'cv2'. Install for the"),
-        ("if True: from google.cloud import storage", "`pip install google-cloud-storage`"),
-        ("from tqdm.notebook import tqdm\ntqdm(range(3))", "`pip install ipywidgets`"),
+        ("import cv2", "`%pip install opencv-python`"),
+        ("import docx", f"`{sys.executable} -m pip install python-docx`"),
+        ("if True: import cv2", "ModuleNotFoundError: No module named 'cv2'. Put `%pip "),
+        ("if True: from google.cloud import storage", "`%pip install google-cloud-storage`"),
+        ("from tqdm.notebook import tqdm\ntqdm(range(3))", "`%pip install ipywidgets`"),
         ("input('which region? ')", "Make the question a parameter"),
+        ("x = 3\nassert x == 4", "Cell In[1] (cell_index 0): AssertionError at `assert x == 4`"),
+        ("import asyncio\nasyncio.run(asyncio.sleep(0))", "write `await …` in the cell"),
+        (
+            "import numpy, scrapbook\nscrapbook.glue('x', numpy.float64(1).astype('int64'))",
+            "Glue a plain value: `int(x)`",
+        ),
+        ("x = (1 +", "SyntaxError: incomplete input (line 1)"),
+        ("raise SystemExit(3)", "plain `exit()` ends it as a success"),
+        ("print(__file__)", "A notebook has no `__file__`"),
+        ("%matplotlib widget", "Use `%matplotlib inline`"),
+        ("import argparse\nargparse.ArgumentParser().parse_args()", "call `parse_args([])`"),
     ],
 )
 def test_what_a_cell_lacks_is_told_with_what_to_do(
@@ -281,6 +345,32 @@ def test_files_come_back(desk: Desk) -> None:
     output = Path(order.output_folder)
     assert (output / "in" / "a.bin").read_bytes() == bytes(range(256))
     assert (output / "ü.txt").read_text() == "x"
+
+
+def test_files_that_came_along_lie_where_it_runs(desk: Desk, tmp_path: Path) -> None:
+    """A changed one comes back; in a parameter of a library notebook each is its whole path."""
+    library = tmp_path / "library"
+    library.mkdir()
+    inputs = []
+    order = desk.order(folder=str(library), parameters={"data": "in/a.csv", "all": ["b", "other"]})
+    for name, content in {"in/a.csv": b"1,2", "b": b"bee"}.items():
+        place = Path(order.output_folder, name)
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        inputs.append({"path": name, "bytes": len(content), "sha256": digest})
+    order = Order.model_validate({**order.model_dump(), "inputs": inputs})
+    cell = (
+        "import os\nfrom pathlib import Path\n"
+        "there = Path(os.environ['RUNNER_INPUT_DIR'])\n"
+        "print(open(data).read(), open(all[0]).read(), all[1], Path(data) == there / 'in/a.csv')\n"
+        "(there / 'b').write_text('changed')"
+    )
+    outcome, executed = desk.begin(order, code("data, all = '', []", "parameters"), cell).result(60)
+    assert outcome.failure is None, outcome.failure
+    assert texts(executed).strip() == "1,2 bee other True"
+    assert Path(order.output_folder, "b").read_text() == "changed"
+    assert Path(order.output_folder, "in/a.csv").read_text() == "1,2"
 
 
 def test_a_library_notebook_runs_among_its_neighbours(desk: Desk) -> None:

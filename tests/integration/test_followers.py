@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.config import Settings
-from runner.daemon.following import BEHIND_SECONDS, Following
+from runner.daemon.companions.following import BEHIND_SECONDS, Following
 from runner.followers.delivering import BATCH, LAST_SECONDS, LOOK_SECONDS, Delivering
 from runner.followers.journal import JOURNAL_FILE, TAIL_BYTES, Journal
 from runner.state.deliveries import Settlement

@@ -23,6 +23,7 @@ from runner.contract.outcome import (
 from runner.state.jobs import (
     MOVES,
     Acceptance,
+    Barred,
     Bucket,
     IllegalMove,
     JobFilter,
@@ -62,6 +63,15 @@ def acceptance(number: int, name: str = "daily", failure: Failure | None = None)
 def seal(number: int, outcome: Outcome = SUCCESS, finished_at: str = NOW) -> Seal:
     file = PublishedFile(path="daily.files/x", bytes=1, media_type="text/plain", sha256="c")
     return Seal(job_id(number), outcome, b"executed", (file,), finished_at)
+
+
+def test_the_library_path_of_a_request_is_there_as_long_as_its_input(ledger: Ledger) -> None:
+    """A notebook that came with the request has none."""
+    for number, notebook in enumerate(('"sales/loan.ipynb"', '{"cells": []}', "null")):
+        request = f'{{"notebook": {notebook}, "retries": 1}}'
+        ledger.accept(replace(acceptance(number, f"n{number}"), request=request))
+    ids = [job_id(number) for number in range(4)]
+    assert ledger.notebooks_of(ids) == {job_id(0): "sales/loan.ipynb"}
 
 
 @pytest.fixture
@@ -351,7 +361,7 @@ def test_a_commit_that_fails_leaves_no_transaction_open(ledger: Ledger) -> None:
     def of_nobody() -> None:
         with ledger.transaction():
             ledger._db.execute("PRAGMA defer_foreign_keys = ON")
-            ledger._db.execute("INSERT INTO inputs VALUES ('nobody', '{}', NULL, NULL)")
+            ledger._db.execute("INSERT INTO inputs VALUES ('nobody', '{}', NULL, NULL, NULL)")
 
     with pytest.raises(sqlite3.IntegrityError):
         of_nobody()
@@ -559,6 +569,16 @@ def test_current_job_is_the_one_in_the_outbox_itself(ledger: Ledger) -> None:
     assert ledger.current("daily") == []
 
 
+def test_only_jobs_that_nobody_named_leave_the_outbox_by_age(ledger: Ledger) -> None:
+    """Their name is made of the day and of their own id; any other was chosen."""
+    made = f"http/2026-01-02/{job_id(1)}"
+    chosen = ("http/2026-01-02/daily", f"http/2026-01-02/{job_id(9)}", "http", f"x{made}")
+    for number, name in enumerate((made, *chosen), start=1):
+        bring(ledger, number, State.CLOSED, name)
+    assert [job.name for job in ledger.without_name(older_than=LATER)] == [made]
+    assert ledger.without_name(older_than=NOW) == []
+
+
 def prunable(ledger: Ledger, older_than: str, keep_runs: int, limit: int = 500) -> set[int]:
     found = ledger.prunable(older_than=older_than, keep_runs=keep_runs, limit=limit)
     return {int(job.job_id, 16) for job in found}
@@ -655,7 +675,7 @@ def test_demands_that_cannot_be_met_are_passed_over(ledger: Ledger) -> None:
         ledger.accept(replace(acceptance(number, name), demand=demand))
 
     def found(*without: str) -> str | None:
-        job = ledger.next_to_run(without=without)
+        job = ledger.next_to_run(barred=Barred(demands=without))
         return job.name if job else None
 
     assert [found(), found("gpu"), found("gpu", "ssd"), found("ssd")] == ["a", "b", "d", "a"]
@@ -678,7 +698,9 @@ Question = Callable[[Ledger], object]
 QUESTIONS: dict[str, Question] = {
     "next_to_run": lambda ledger: ledger.next_to_run(),
     "next_to_run of some": lambda ledger: ledger.next_to_run(["daily", "other"]),
-    "next_to_run without some": lambda ledger: ledger.next_to_run(without=["gpu", "ssd"]),
+    "next_to_run without some": lambda ledger: ledger.next_to_run(
+        barred=Barred(demands=["gpu", "ssd"])
+    ),
     "next_to_settle": lambda ledger: ledger.next_to_settle(),
     "unclosed": lambda ledger: ledger.unclosed(),
     "unclosed of one": lambda ledger: ledger.unclosed("daily"),
@@ -694,6 +716,7 @@ QUESTIONS: dict[str, Question] = {
     "jobs that run": lambda ledger: ledger.jobs(JobFilter(status=Status.RUNNING)),
 }
 """What is asked often; none may read all rows."""
+MOST_BARRED = Barred(demands=["gpu", "ssd"], names=["one"], patterns=["db/*"], groups=["db"])
 SCANS_ALL = {"next_to_run", "next_to_run of some", "next_to_settle", "queued", "count_queued"} | {
     "jobs that run",
     "next_to_run without some",

@@ -89,14 +89,14 @@ def test_an_accented_name_is_found_however_it_is_written(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("lon.ipynb", " (did you mean 'loan.ipynb'?)"),
-        ("loan", " (did you mean 'loan.ipynb'?)"),
-        ("monthly.ipynb", " (did you mean 'sales/monthly.ipynb'?)"),
-        ("monthly", " (did you mean 'sales/monthly.ipynb'?)"),
-        ("Sales/monthly.ipynb", " (did you mean 'sales/monthly.ipynb'?)"),
-        ("sales/yearly-plan.ipynb", ""),
-        ("else.ipynb/x.ipynb", ""),
-        ("x/" * 90 + "x.ipynb", ""),
+        ("lon.ipynb", " (did you mean 'loan.ipynb'?)."),
+        ("loan", " (did you mean 'loan.ipynb'?)."),
+        ("monthly.ipynb", " (did you mean 'sales/monthly.ipynb'?)."),
+        ("monthly", " (did you mean 'sales/monthly.ipynb'?)."),
+        ("Sales/monthly.ipynb", " (did you mean 'sales/monthly.ipynb'?)."),
+        ("sales/yearly-plan.ipynb", ". It has: 'loan.ipynb', 'sales/monthly.ipynb'."),
+        ("else.ipynb/x.ipynb", ". It has: 'loan.ipynb', 'sales/monthly.ipynb'."),
+        ("x/" * 90 + "x.ipynb", ". It has: 'loan.ipynb', 'sales/monthly.ipynb'."),
     ],
 )
 def test_of_a_notebook_that_is_not_there_the_message_says_which_one_was_probably_meant(
@@ -108,7 +108,31 @@ def test_of_a_notebook_that_is_not_there_the_message_says_which_one_was_probably
     with pytest.raises(Refused) as caught:
         library_reader(tmp_path, 100)(wrong)
     message = caught.value.failure.message
-    assert message == f"There is no notebook {wrong!r} in the library{said}."
+    assert message == f"There is no notebook {wrong!r} in the library{said}"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["../notebooks/loan.ipynb", "/srv/notebooks/loan.ipynb", "sales\\loan.ipynb"]
+)
+def test_a_path_outside_of_the_library_is_refused_with_the_one_that_was_probably_meant(
+    tmp_path: Path, wrong: str
+) -> None:
+    """Who sees the folders names the notebook as it lies before him."""
+    put(tmp_path, "loan.ipynb")
+    with pytest.raises(Refused, match=r"without `\.\.` \(did you mean 'loan.ipynb'\?\)\."):
+        library_reader(tmp_path, 100)(wrong)
+    with pytest.raises(Refused, match=r"without `\.\.`\."):
+        library_reader(tmp_path, 100)("../..")
+
+
+def test_of_a_large_library_the_message_lists_the_beginning(tmp_path: Path) -> None:
+    """And of an empty one, that it is."""
+    with pytest.raises(Refused, match=r"in the library\. It has none\."):
+        library_reader(tmp_path, 100)("plan.ipynb")
+    for number in range(12):
+        put(tmp_path, f"{number:03}.ipynb")
+    with pytest.raises(Refused, match=r"It has: '000.ipynb', .*'009.ipynb' and 2 more\."):
+        library_reader(tmp_path, 100)("plan.ipynb")
 
 
 def test_what_lies_there_and_is_no_notebook_is_not_said_to_be_missing(tmp_path: Path) -> None:

@@ -14,15 +14,16 @@ from runner.config import Settings
 from runner.contract.names import job_name
 from runner.contract.notebook import check, parse
 from runner.contract.outcome import Refused
-from runner.contract.parameters import Parameter, parameters_of
+from runner.contract.parameters.signature import signature_of
 from runner.contract.request import Form, library_path, read_document
 from runner.contract.required_modules import required_modules
 from runner.contract.text.literals import value_of
+from runner.contract.text.markup import html_text, svg_text
 from runner.contract.text.plain_text import plain_text
 from runner.contract.text.scalars import scalar_of
 from runner.contract.text.strict_json import clean
 from runner.gateway.http.negotiation import wants_page
-from runner.gateway.page.form import fields_of
+from runner.gateway.page.fields import fields_of
 from runner.gateway.page.job_view import _source
 from runner.gateway.page.result_views import html_table, view_of
 from runner.jobs.body import read_body, seconds_to_wait
@@ -39,7 +40,7 @@ Reader = Callable[[str], object]
 def cell(source: str) -> object:
     """The parameters of a cell, with the fields that they become."""
     tagged = {"cell_type": "code", "source": source, "metadata": {"tags": ["parameters"]}}
-    return fields_of(parameters_of({"cells": [tagged]}))
+    return fields_of(signature_of({"cells": [tagged]}).parameters)
 
 
 def yaml(text: str) -> object:
@@ -59,7 +60,7 @@ def named(text: str) -> object:
 
 
 def annotated(annotation: str) -> object:
-    return fields_of((Parameter("a", "None", annotation),))
+    return cell(f"a: {annotation!r} = None")
 
 
 READERS: dict[Reader, list[str]] = {
@@ -84,6 +85,11 @@ READERS: dict[Reader, list[str]] = {
         *("|<", "|<!--", "|<![", "<td>|1", "<td>|1,", "<td>|&#", "|<td>", "|<tr>", "<tr|<tr", "|&"),
         *("<td>1|<td>1", "<td>|1e", "</|", "<script>|</", "<td a=|'", "<![foo[|x"),
     ],
+    html_text: [
+        *("|<", "|<a ", "|<a '", '|<a "<', "<a |'\"", "|<!--", "|<td", "|</", "|&#", "&#|1"),
+        *("|<![", "|<script>", "<script>|</", "<pre>|\n", "<img |alt=", "<img alt=|'a", "| "),
+    ],
+    svg_text: ["<svg |width=", '<svg |width="', '<svg width="1"| ', "|<text>", "|</text>"],
     lambda text: view_of({"image/png": text}): ["|A", "|A ", "|A=", "|\n"],
     lambda text: _source("a\n" * 10, text): ["|Cell In[", "Cell In[1], line |1", "|\n"],
     cell: ["a = |1", "a = '|'", "a: '|optional[' = 1", "a = 1 #|  ", "|#", "%|a\na = 1", "a =| 1"],

@@ -13,7 +13,7 @@ from runner.mcp.notebooks.running import Step, run_code
 
 
 def test_code_that_no_kernel_got_was_not_run() -> None:
-    """So that its cell is taken back: nothing unrun stays in a notebook."""
+    """And it is told so, with the reason."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]  # closed below: nobody listens there
     step = Step("1")

@@ -2,28 +2,35 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from runner.config import Settings
+from runner.contract.outcome import ErrorType, Failure, failed
+from runner.contract.rules import BundleLimits
 from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance, Pace
+from runner.daemon.receiving.cancels import Cancels
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.daemon.receiving.late_settings import LateSettings, settings_wait
 from runner.daemon.receiving.reception import Reception, take_batch
+from runner.inbox.bundles.pending import Bundles
+from runner.inbox.bundles.store import InputStore
 from runner.inbox.claim import Claims
 from runner.inbox.library import LibraryReader, library_reader
 from runner.inbox.scanning.inspection import Bounds
 from runner.inbox.scanning.scan import Inbox, Selection
+from runner.inbox.sidecars import sidecar_reader
 from runner.inbox.unclaimed import Reason
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
-from runner.state.jobs import State
+from runner.state.jobs import Acceptance, Seal, State
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
@@ -57,15 +64,23 @@ class Place:
         clocks = Clocks(lambda: self.seconds, lambda: self.now, lambda: 10**19)
         ledger, outbox = Ledger(self.state), Outbox(self.outbox, disk)
         self.late_settings = LateSettings(ledger, outbox, clocks)
-        selection = Selection(Bounds(5 * MB, broken_seconds=15))
+        inputs = InputStore(self.state, disk)
+        bundles = Bundles(self.inbox, BundleLimits(), inputs)
+        selection = Selection(Bounds(5 * MB, broken_seconds=15), bundles=bundles)
         inbox = self.listed = Inbox(
             self.inbox, selection, clocks, settings_wait=self.late_settings.wait
         )
-        intake = Intake(inbox, Claims(self.inbox, 5 * MB, disk))
-        books = Books(ledger, History(ledger, outbox, clocks), self.late_settings, clocks)
+        intake = Intake(inbox, Claims(self.inbox, 5 * MB, disk, map, inputs.has), inputs)
+        history, cancels = History(ledger, outbox, clocks), Cancels(ledger, outbox, clocks)
+        books = Books(ledger, history, self.late_settings, cancels, clocks)
         claiming = Claiming(intake, books, new_id=self._new_id)
         reader = library or library_reader(self.library, 5 * MB)
-        admission = Admission(Settings().rules, Settings().limits.notebook_mb, reader)
+        admission = Admission(
+            Settings().request_rules,
+            Settings().limits.notebook_mb,
+            reader,
+            sidecar_reader(self.library),
+        )
         allowance = Allowance(ledger, queue, pace)
         return Reception(intake, books, claiming, admission, allowance), ledger
 
@@ -216,18 +231,98 @@ def test_settings_are_late_for_sixty_seconds_only(tmp_path: Path) -> None:
 
 
 def test_a_cancel_reaches_what_is_queued_under_the_name(tmp_path: Path) -> None:
-    """All of it, and the file is gone; a cancel for nothing is gone as well."""
+    """All of it, and the file is gone."""
     place = Place(tmp_path / "p")
     reception, ledger = place.start()
     for _ in range(2):
         (place.inbox / "a.ipynb").write_bytes(RAW)
         receive(reception)
     (place.inbox / "a.cancel").touch()
-    (place.inbox / "nobody.cancel").touch()
     received = receive(reception)
     assert len(received.cancelled) == 2
     assert all(job.cancelled and job.state is State.QUEUED for job in ledger.jobs())
     assert not list(place.inbox.glob("*.cancel"))
+    assert not list(place.outbox.glob("*.cancelled.json"))
+
+
+def test_a_cancel_for_nothing_is_answered_with_similar_names(tmp_path: Path) -> None:
+    """By name or by id; the answer goes with the next request of that name."""
+    place = Place(tmp_path / "p")
+    reception, ledger = place.start()
+    (place.inbox / "sales").mkdir()
+    (place.inbox / "sales" / "daily.ipynb").write_bytes(RAW)
+    receive(reception)
+    [job] = ledger.jobs()
+
+    def answer_to(name: str, content: str = "") -> dict[str, Any]:
+        file = place.inbox / f"{name}.cancel"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(content)
+        assert receive(reception).cancelled == ()
+        assert not file.exists()
+        answer: dict[str, Any] = json.loads((place.outbox / f"{name}.cancelled.json").read_bytes())
+        return answer
+
+    answer = answer_to("sales/dialy")
+    assert (answer["name"], answer["status"]) == ("sales/dialy", "nothing_to_cancel")
+    here = {"name": "sales/daily", "job_id": job.job_id, "status": "queued"}
+    assert answer["similar"] == [here]
+    assert "No job named 'sales/dialy' waits or runs." in answer["message"]
+    assert "Did you mean 'sales/daily'?" in answer["message"]
+    assert answer_to("quite-another")["similar"] == []
+    for number in range(250):
+        job_id, at = f"f{number:031x}", "2026-01-02T03:04:05.000+00:00"
+        odd = {120: "weekly/sums", 130: "weekly/sums-of-all"}
+        name = odd.get(number, f"{number:08b}")
+        ledger.accept(Acceptance(job_id, name, "{}", RAW, "", "", at))
+    over = failed(Failure(error_type=ErrorType.CANCELLED, message="over"))
+    ledger.seal(Seal(f"f{120:031x}", over, None, (), at), from_state=State.QUEUED)
+    many = answer_to("weekly/summs")
+    assert [one["name"] for one in many["similar"]] == ["weekly/sums", "weekly/sums-of-all"]
+    assert "Did you mean 'weekly/sums'?" in many["message"]
+    assert f"{'f' * 32!r} waits or runs" in answer_to("by-id", "f" * 32)["message"]
+    (place.inbox / "by-id.ipynb").write_bytes(RAW)
+    receive(reception)
+    assert not (place.outbox / "by-id.cancelled.json").exists()
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("zone", "days"),
+    [("UTC", ["2026-01-01", "2026-01-02"]), ("America/Lima", ["2026-01-01", "2026-01-01"])],
+)
+def test_a_day_of_the_library_is_that_of_the_runners_zone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, days: list[str]
+) -> None:
+    """Written down with the job; a value of the request counts before it."""
+    place = Place(tmp_path / "p")
+    (place.library / "a.ipynb").write_bytes(RAW)
+    day = "{type: string, format: date, default: %s}"
+    (place.library / "a.parameters.yaml").write_text(
+        f"properties: {{first: {day % 'month_start'}, last: {day % 'today'}, n: {{default: 5}}}}"
+    )
+    (place.library / "b.ipynb").write_bytes(RAW)
+    (place.library / "b.parameters.yaml").write_text("properties: 1\n")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    place.now = datetime(2026, 1, 2, 1, 30, tzinfo=UTC)
+    reception, ledger = place.start()
+    (place.inbox / "a.json").write_text(json.dumps({"notebook": "a.ipynb"}))
+    own = {"notebook": "a.ipynb", "parameters": {"first": "x", "last": None}}
+    (place.inbox / "own.json").write_text(json.dumps(own))
+    (place.inbox / "b.json").write_text(json.dumps({"notebook": "b.ipynb"}))
+    assert receive(reception).accepted == 3
+    monkeypatch.undo()
+    time.tzset()
+    jobs = {job.name: job for job in ledger.jobs()}
+    requests = {}
+    for name in ("a", "own"):
+        found = ledger.input_of(jobs[name].job_id)
+        assert found is not None
+        requests[name] = json.loads(found.request)["parameters"]
+    assert requests["a"] == {"first": days[0], "last": days[1], "n": 5}
+    assert requests["own"] == {"first": "x", "last": None, "n": 5}
+    assert [name for name, job in jobs.items() if job.refused] == ["b"]
 
 
 def test_a_drop_that_nobody_thought_of_is_refused_alone(tmp_path: Path) -> None:

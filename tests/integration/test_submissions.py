@@ -9,7 +9,7 @@ import pytest
 from runner.config import Settings
 from runner.contract.job_ids import id_of_cause
 from runner.daemon.receiving.reception import take_batch
-from runner.jobs.body import Asked
+from runner.jobs.body import JobRequest
 from runner.jobs.problem import Problem
 from runner.jobs.record import Record
 from runner.jobs.submissions import Runs, Submitted
@@ -25,11 +25,13 @@ def runs_of(place: Place) -> Runs:
     """A submitter that has just started."""
     folders = {"inbox": place.inbox, "outbox": place.outbox, "state": place.state}
     settings = Settings().model_copy(update={**folders, "notebooks": place.library})
-    return Runs(settings, Record(settings), Arrivals(settings.outbox), Disk())
+    return Runs(
+        settings, Record(settings), Arrivals(settings.outbox, settings.gateway.max_waiting), Disk()
+    )
 
 
-def wanted(number: int, name: str = "daily") -> Asked:
-    return Asked({"notebook": notebook(code(f"{number}"))}, name, None)
+def wanted(number: int, name: str = "daily") -> JobRequest:
+    return JobRequest({"notebook": notebook(code(f"{number}"))}, name, None)
 
 
 @pytest.fixture

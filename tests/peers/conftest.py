@@ -12,6 +12,9 @@ from runner import config
 from runner.jobs.health import Health, examine
 from tests.conftest import Program, tool, wait_for
 
+LOOK_SECONDS = 0.2
+"""Between two looks at the health of a program, which take more than the pause of other looks."""
+
 
 class Mounts:
     """Mounts of one test, the last one undone first."""
@@ -127,7 +130,7 @@ def await_trouble(program: Program, text: str) -> None:
         return any(text in reason for reason in health(program).reasons)
 
     try:
-        wait_for(is_told, 60)
+        wait_for(is_told, 60, LOOK_SECONDS)
     except AssertionError:
         raise AssertionError(f"{text!r} is not in {health(program)}:\n{program.log}") from None
 
@@ -135,7 +138,7 @@ def await_trouble(program: Program, text: str) -> None:
 def await_note(program: Program, text: str) -> None:
     """Until health notes it."""
     try:
-        wait_for(lambda: any(text in note for note in health(program).notes))
+        wait_for(lambda: any(text in note for note in health(program).notes), pause=LOOK_SECONDS)
     except AssertionError:
         raise AssertionError(f"{text!r} is not in {health(program)}:\n{program.log}") from None
 
@@ -143,7 +146,7 @@ def await_note(program: Program, text: str) -> None:
 def await_health(program: Program) -> None:
     """Until nothing is wrong any more."""
     try:
-        wait_for(lambda: not health(program).reasons)
+        wait_for(lambda: not health(program).reasons, pause=LOOK_SECONDS)
     except AssertionError:
         raise AssertionError(f"{health(program)}:\n{program.log}") from None
 

@@ -108,7 +108,7 @@ class Execution:
 def serving_n8n(series: str, folder: Path) -> Iterator[N8n]:
     """A started n8n of a series (`n8n1`, `n8n2`); skips where it is not installed."""
     pinned = PINNED[series]
-    node = _node(pinned["node"])
+    node = node_of(pinned["node"])
     installed = _installed(series, pinned, node)
     port, broker = free_port(), free_port()
     environment = {
@@ -153,20 +153,20 @@ def _installed(series: str, pinned: Mapping[str, str], node: Path) -> Path:
         # Its own comes from a host that not every machine reaches.
         "overrides": {"xlsx": pinned["xlsx"]},
     }
-    return _cached(series, package, node)
+    return cached(series, package, node)
 
 
-def _node(version: str) -> Path:
+def node_of(version: str) -> Path:
     """A Node that n8n runs on, with its headers, as npm has it."""
     machine = _ARCHITECTURES.get(platform.machine())
     if platform.system() != "Linux" or machine is None:
         pytest.skip("no Node is pinned for this machine")
     name = f"node-linux-{machine}"
     package = {"private": True, "dependencies": {name: version}}
-    return _cached("node", package, None) / "node_modules" / name
+    return cached("node", package, None) / "node_modules" / name
 
 
-def _cached(name: str, package: Json, node: Path | None) -> Path:
+def cached(name: str, package: Json, node: Path | None) -> Path:
     """The folder in which npm has installed this package; installs it where it may."""
     content = json.dumps(package, indent=2)
     base = os.environ.get(CACHE) or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

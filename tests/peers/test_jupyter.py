@@ -102,9 +102,34 @@ def test_an_upload_in_chunks_runs_when_it_is_whole(program: Program, contents: C
     assert len(program.run("jobs", "--json", "--name", "large").stdout.splitlines()) == 1
 
 
-def value(report: Json | None) -> str | None:
+def test_an_upload_in_chunks_starts_its_notebook_once(program: Program, contents: Contents) -> None:
+    """A rule takes the file when it is whole, though nobody has it open between two chunks."""
+    rules = program.root / "notebooks" / "rules"
+    rules.mkdir(parents=True)
+    size = notebook(
+        code("path = ''", "parameters"), code("open(path).read().count('x')", "results")
+    )
+    (program.root / "notebooks" / "size.ipynb").write_text(json.dumps(size))
+    (rules / "up.yaml").write_text(
+        "pattern: 'up-*.csv'\ndata_seconds: 3\nnotebook: size.ipynb\n"
+        "parameters: {path: '{{ file }}'}\n"
+    )
+    program.drop("up-first.csv", "x" * 7)
+    assert value(program.await_report("rules/up/up-first"), 3) == "7"
+    raw = b"x" * int(2.5 * MEGABYTE)
+    for number in contents.upload("up-large.csv", raw):
+        if number > 1:  # the runner takes others meanwhile
+            program.drop(f"up-{number}.csv", "x" * number)
+            assert value(program.await_report(f"rules/up/up-{number}"), 3) == str(number)
+            assert (program.inbox / "up-large.csv").stat().st_size == (number - 1) * MEGABYTE
+    assert value(program.await_report("rules/up/up-large"), 3) == str(len(raw))
+    jobs = program.run("jobs", "--json", "--name", "rules/up/up-large").stdout.splitlines()
+    assert len(jobs) == 1
+
+
+def value(report: Json | None, cell: int = 1) -> str | None:
     """What the one tagged cell gave."""
     if report is None:
         return None
-    found = report["results"]["cell_1"]["text/plain"]
+    found = report["results"][f"cell_{cell}"]["text/plain"]
     return str(found)

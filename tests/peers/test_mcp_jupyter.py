@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -48,11 +50,28 @@ def server(program: Program, jupyter: Lab) -> Iterator[Agents]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def common_kernel(jupyter: Lab) -> str:
+    """The id of a kernel that tests share, see `in_common_kernel`."""
+    made = requests.post(
+        f"{jupyter.url}/api/kernels", json={"name": "python3"}, headers=jupyter.headers, timeout=60
+    )
+    return str(made.json()["id"])
+
+
 @pytest.fixture
 def notebook(request: pytest.FixtureRequest) -> str:
     """A path of its own for each test; nothing is there yet."""
     name = "".join(char if char.isalnum() else "_" for char in request.node.name)
     return f"notebooks/{name}.ipynb"
+
+
+@pytest.fixture
+def in_common_kernel(jupyter: Lab, notebook: str, common_kernel: str) -> None:
+    """What `notebook` runs, a kernel runs that has run others': its names and numbers go on."""
+    body = {"path": notebook, "name": "", "type": "notebook", "kernel": {"id": common_kernel}}
+    url = f"{jupyter.url}/api/sessions"
+    requests.post(url, json=body, headers=jupyter.headers, timeout=60).raise_for_status()
 
 
 def run(server: Agents, notebook: str, source: str, **given: object) -> Any:
@@ -136,6 +155,7 @@ def test_a_cell_is_added_run_and_kept(server: Agents, jupyter: Lab, notebook: st
     assert cells[1]["outputs"][0]["data"]["text/plain"] in ("7", ["7"])
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_a_second_client_sees_the_edits_arrive(server: Agents, jupyter: Lab, notebook: str) -> None:
     """The cell while it runs, its output as it is printed, and its end."""
     run(server, notebook, "import os, time")
@@ -176,6 +196,7 @@ def test_a_second_client_sees_the_edits_arrive(server: Agents, jupyter: Lab, not
     anyio.run(use)
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_what_a_person_types_is_seen_and_kept(server: Agents, jupyter: Lab, notebook: str) -> None:
     """Before it is saved, too; and both share one kernel."""
     run(server, notebook, "shared = 'by the agent'")
@@ -202,6 +223,7 @@ def test_what_a_person_types_is_seen_and_kept(server: Agents, jupyter: Lab, note
     anyio.run(use)
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_a_cell_that_raised_is_an_error_with_its_traceback(server: Agents, notebook: str) -> None:
     """Without the codes of a terminal; it stays in the notebook, and the kernel goes on."""
     result = run(server, notebook, "print('before')\n1 / 0")
@@ -211,12 +233,15 @@ def test_a_cell_that_raised_is_an_error_with_its_traceback(server: Agents, noteb
     assert "before" in said
     assert "ZeroDivisionError: division by zero" in said
     assert "----> 2 1 / 0" in said
+    assert f"\nCell [0] {cell_of(result)['cell_id']}, line 2\n" in said
     assert "\x1b" not in said
     assert not run(server, notebook, "1").is_error
     read = server.call("read_cell", cell=0, notebook=notebook)
     assert "ZeroDivisionError" in text(read)
+    assert f"\nCell [0] {cell_of(result)['cell_id']}, line 2\n" in text(read)
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_a_plot_comes_back_as_a_picture(server: Agents, notebook: str) -> None:
     """From the cell, and when it is read again."""
     result = run(
@@ -228,10 +253,14 @@ def test_a_plot_comes_back_as_a_picture(server: Agents, notebook: str) -> None:
     (picture,) = pictures(result)
     assert picture.mime_type == "image/png"
     assert len(text(result)) < 2_000
+    past = server.call("read_cell", cell=-1, first_picture=2, notebook=notebook)
+    assert past.is_error
+    assert "has one picture: `first_picture` goes from 1 to 1." in text(past)
     again = server.call("read_cell", cell=-1, notebook=notebook)
     assert pictures(again)[0].data == picture.data
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_a_cell_past_its_time_is_interrupted(server: Agents, jupyter: Lab, notebook: str) -> None:
     """It keeps what it printed, and the kernel its variables."""
     run(server, notebook, "import time; kept = 1")
@@ -259,10 +288,11 @@ def test_a_kernel_that_dies_is_told_and_replaced(server: Agents, notebook: str) 
     assert cell_of(run(server, notebook, "'alive'"))["output"] == "'alive'"
 
 
-def test_a_busy_kernel_is_waited_for_as_long_as_a_cell_may_run(
+@pytest.mark.usefixtures("in_common_kernel")
+def test_code_waits_for_a_busy_kernel_though_nobody_asks(
     server: Agents, jupyter: Lab, notebook: str
 ) -> None:
-    """What waited in vain is never run: the agent was told that."""
+    """It runs once the kernel is free, as its answer said."""
     first = run(server, notebook, "import os, time\nran = []")
     assert cell_of(first)["status"] == "ok", text(first)
     free = jupyter.folder / "free"
@@ -270,19 +300,19 @@ def test_a_busy_kernel_is_waited_for_as_long_as_a_cell_may_run(
         jupyter, notebook, f"while not os.path.exists({str(free)!r}): time.sleep(0.05)"
     ):
         late = run(server, notebook, "ran.append('late')", wait_seconds=11)
-        assert cell_of(late)["status"] == "not_run", text(late)
-        assert "busy" in text(late)
-        assert "not kept" in text(late)
-        assert len(sources(jupyter, notebook)) == 1
+        assert "waits for its turn; its kernel is busy with other code, such as a p" in text(late)
+        again = text(server.call("read_cell", cell=-1, notebook=notebook))
+        assert "waits for its turn; its kernel is busy" in again
         began = time.monotonic()
         threading.Timer(3, free.touch).start()
-        waited = run(server, notebook, "ran.append('in time')\nran", wait_seconds=60)
-    assert cell_of(waited)["output"] == "['in time']"
+        waited = run(server, notebook, "ran.append('behind it')\nran", wait_seconds=60)
+    assert cell_of(waited)["output"] == "['late', 'behind it']"
     took = time.monotonic() - began
     seconds = float(cell_of(waited)["said"].split()[2])
     assert seconds < took - 2, "from when the kernel had it"
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_a_cell_that_asks_for_input_does_not_hang(server: Agents, notebook: str) -> None:
     """Nobody is there to type."""
     result = run(server, notebook, "input('name? ')", timeout_seconds=100)
@@ -290,36 +320,86 @@ def test_a_cell_that_asks_for_input_does_not_hang(server: Agents, notebook: str)
     assert "StdinNotImplementedError" in text(result)
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_large_output_is_cut_for_the_model_only(
     server: Agents, jupyter: Lab, notebook: str
 ) -> None:
     """The notebook has all of it."""
     result = run(server, notebook, "print('x' * 50_000)")
     assert len(text(result)) < 10_000
-    assert "left out" in text(result)
+    cell = cell_of(result)["cell_id"]
+    assert "characters left out" in text(result)
+    assert f'(read_cell(cell="{cell}", detail="full", notebook="{notebook}"))' in text(result)
+    assert "x" * 50_000 in text(call_suggested(server, result))
     cell = on_disk(jupyter, notebook)["cells"][0]
     assert len("".join(cell["outputs"][0]["text"])) == 50_001
 
 
-def test_a_cancel_interrupts_its_cell(server: Agents, jupyter: Lab, notebook: str) -> None:
-    """The notebook keeps what it printed, and the kernel its variables."""
+SLEEPS = "print('begun', flush=True)\nfor _ in range(600): time.sleep(0.1)"
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.usefixtures("in_common_kernel")
+def test_a_cancel_interrupts_its_cell(
+    server: Agents, jupyter: Lab, notebook: str, mode: str
+) -> None:
+    """The notebook keeps what it printed, and the kernel its variables.
+
+    With a handshake, as most clients do it yet, the client goes on and posts a notification.
+    """
     assert cell_of(run(server, notebook, "import time; kept = 1"))["status"] == "ok"
-    source = "print('begun', flush=True)\nfor _ in range(600): time.sleep(0.1)"
-    asked = {"notebook": notebook, "source": source}
 
     async def give_up() -> None:
-        async with connected(server.url) as client, person(jupyter, notebook) as other:
-            async with anyio.create_task_group() as group:
-                group.start_soon(client.call_tool, "insert_cell", asked)
-                await sees(lambda: len(other) == 2 and printed(other[1]) == "begun\n")
-                group.cancel_scope.cancel()
+        async with connected(server.url, mode=mode) as client, person(jupyter, notebook) as other:
+            with anyio.CancelScope() as call:
+                async with anyio.create_task_group() as group:
+                    asked = {"notebook": notebook, "source": SLEEPS}
+                    group.start_soon(client.call_tool, "insert_cell", asked)
+                    await sees(lambda: len(other) == 2 and printed(other[1]) == "begun\n")
+                    call.cancel()
+            await sees(lambda: other[1]["execution_state"] == "idle")
+            assert other[1]["outputs"][-1]["ename"] == "KeyboardInterrupt"
+            asked = {"notebook": notebook, "source": "kept"}
+            assert cell_of(await client.call_tool("insert_cell", asked))["output"] == "1"
+
+    anyio.run(give_up)
+
+
+@pytest.mark.usefixtures("in_common_kernel")
+def test_a_client_that_leaves_interrupts_its_cell(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """A closed connection is a cancel, with a session or without; others' calls go on."""
+    assert cell_of(run(server, notebook, "import time"))["status"] == "ok"
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2025-06-18",
+    }
+    asked = {"name": "insert_cell", "arguments": {"notebook": notebook, "source": SLEEPS}}
+
+    def post(method: str, params: Json, **more: str) -> requests.Response:
+        number = {"id": 1} if method == "tools/call" else {}
+        body = {"jsonrpc": "2.0", "method": method, "params": params, **number}
+        sent = {**headers, **more}
+        return requests.post(f"{server.url}/mcp", json=body, headers=sent, stream=True, timeout=60)
+
+    async def leave() -> None:
+        async with person(jupyter, notebook) as other:
+            call = await anyio.to_thread.run_sync(post, "tools/call", asked)
+            await sees(lambda: len(other) == 2 and printed(other[1]) == "begun\n")
+            for session in ({}, {"Mcp-Session-Id": "of another client"}):
+                cancel = partial(post, "notifications/cancelled", {"requestId": 1}, **session)
+                assert (await anyio.to_thread.run_sync(cancel)).status_code == 202
+            await anyio.sleep(1)
+            assert other[1]["execution_state"] == "running"
+            call.close()
             await sees(lambda: other[1]["execution_state"] == "idle")
             assert other[1]["outputs"][-1]["ename"] == "KeyboardInterrupt"
 
-    anyio.run(give_up)
-    assert cell_of(run(server, notebook, "kept"))["output"] == "1"
+    anyio.run(leave)
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_a_long_cell_goes_on_and_is_asked_for_again(
     server: Agents, jupyter: Lab, notebook: str
 ) -> None:
@@ -336,11 +416,108 @@ def test_a_long_cell_goes_on_and_is_asked_for_again(
     again = server.call("read_cell", cell=found["cell_id"], notebook=notebook)
     assert cell_of(again)["status"] == "running"
     threading.Timer(1, flag.touch).start()
-    ended = server.call("read_cell", cell=found["cell_id"], notebook=notebook, wait_seconds=60)
+    ended = call_suggested(server, again)
     assert cell_of(ended)["status"] == "ok"
     assert cell_of(ended)["output"] == "0\n1"
 
 
+def begin_long(server: Agents, jupyter: Lab, notebook: str) -> tuple[str, Path]:
+    """A cell that runs until a file is there; its id, and that file."""
+    run(server, notebook, "import os, time\nran = []")
+    flag = jupyter.folder / f"{Path(notebook).stem}.over"
+    wait = f"while not os.path.exists({str(flag)!r}): time.sleep(0.05)"
+    long = run(server, notebook, wait, wait_seconds=1, timeout_seconds=100)
+    assert cell_of(long)["status"] == "running", text(long)
+    return cell_of(long)["cell_id"], flag
+
+
+def test_a_cell_behind_a_long_one_keeps_its_turn_and_follows_its_edits(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """Though nobody asks meanwhile; what was removed is told."""
+    long, flag = begin_long(server, jupyter, notebook)
+    kept = run(server, notebook, "ran.append('kept')", wait_seconds=11)
+    assert f"waits for its turn; {long} runs before it" in text(kept)
+    for detail in ("brief", "full"):
+        listed = text(server.call("read_notebook", notebook=notebook, detail=detail))
+        assert re.search(rf" {long} #\w+ code, running", listed)
+        assert re.search(rf" {cell_of(kept)['cell_id']} #\w+ code, waits for its turn", listed)
+    changed, removed = (
+        cell_of(run(server, notebook, f"ran.append({number})", wait_seconds=0))["cell_id"]
+        for number in (1, 2)
+    )
+    read = cell_of(run(server, notebook, "ran.append(3)", run=False))
+    fixed = read["cell_id"]
+    seen = {"if_unchanged": read["hash"], "wait_seconds": 0}
+    assert not server.call("run_cells", cell=fixed, notebook=notebook, **seen).is_error
+    edits = {"action": "overwrite", "notebook": notebook}
+    server.call("edit_cell", cell=changed, source="ran.append('changed')", **edits)
+    server.call("edit_cell", cell=fixed, source="ran.append('never')", **edits)
+    assert not server.call("edit_cell", cell=removed, action="delete", notebook=notebook).is_error
+    flag.touch()
+    assert cell_of(run(server, notebook, "ran"))["output"] == "['kept', 'changed']"
+    assert "waits" not in text(server.call("read_notebook", notebook=notebook))
+    told = text(server.call("read_cell", cell=fixed, notebook=notebook))
+    assert "the last call to run it did not: the cell has changed while it waited" in told
+    gone = server.call("read_cell", cell=removed, notebook=notebook)
+    assert gone.is_error
+    assert f"{removed!r} is not in {notebook!r} any more" in text(gone)
+    [last] = re.findall(r'read_cell\(cell="(run-\w+)"', text(gone))
+    told = text(server.call("read_cell", cell=last, notebook=notebook))
+    assert f"[gone] {removed}" in told
+    assert "was removed before its turn, and not run" in told
+
+
+def call_suggested(server: Agents, result: Any) -> Any:
+    """What an answer suggests, as it stands there."""
+    [(tool, arguments)] = re.findall(r"(read_cell|run_cells)\((.+?)\)", text(result))
+    given = re.findall(r'(\w+)=("[^"]*"|\d+)', arguments)
+    return server.call(tool, **{name: json.loads(value) for name, value in given})
+
+
+def test_what_waits_is_withdrawn_by_an_interrupt_and_told(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """By the interrupt's own answer, and by each one's next."""
+    long, _ = begin_long(server, jupyter, notebook)
+    cell = cell_of(run(server, notebook, "ran.append(1)", wait_seconds=0))["cell_id"]
+    code = text(
+        server.call("execute_code", code="ran.append(2)", notebook=notebook, wait_seconds=0)
+    )
+    [own] = re.findall(r'read_cell\(cell="(run-\w+)"', code)
+    done = text(server.call("control_kernel", action="interrupt", notebook=notebook))
+    assert done.endswith(f"its variables are kept; not run any more: {cell}, {own}")
+    for name in (cell, own):
+        told = text(server.call("read_cell", cell=name, notebook=notebook))
+        assert "control_kernel: interrupt came before its end" in told
+    assert "KeyboardInterrupt" in text(
+        server.call("read_cell", cell=long, notebook=notebook, wait_seconds=60)
+    )
+    assert cell_of(run(server, notebook, "ran"))["output"] == "[]"
+    withdrawn = server.call("read_cell", cell=cell, notebook=notebook)
+    assert cell_of(call_suggested(server, withdrawn))["status"] == "ok"
+
+
+def test_what_waits_too_long_is_withdrawn_and_told(
+    program: Program, jupyter: Lab, notebook: str
+) -> None:
+    """After the setting's time, and in words that stay true when the other code is over."""
+    given = {"ROOM_URL": jupyter.url, "JUPYTER_TOKEN": jupyter.token}
+    with agents(program.root, **given, INBOX_RUNNER__MCP__CELL_SECONDS="3") as other:
+        long, flag = begin_long(other, jupyter, notebook)
+        late = cell_of(run(other, notebook, "ran.append(1)", wait_seconds=0))["cell_id"]
+
+        def told() -> str:
+            return text(other.call("read_cell", cell=late, notebook=notebook))
+
+        wait_for(lambda: "waits for its turn" not in told())
+        flag.touch()
+        after = rf"the last call to run it did not: its turn had not come after \d+ s: {long} ran"
+        assert re.search(f"{after} before it; it stays in the notebook: run_cells", told())
+        assert cell_of(run(other, notebook, "ran"))["output"] == "[]"
+
+
+@pytest.mark.usefixtures("in_common_kernel")
 def test_cells_are_edited_by_their_ids(server: Agents, jupyter: Lab, notebook: str) -> None:
     """Each way; places change, ids do not."""
     first = cell_of(run(server, notebook, "naïve = '😀'\nn = 1"))
@@ -408,11 +585,101 @@ def test_a_notebook_is_read_by_pages(server: Agents, jupyter: Lab, notebook: str
     (jupyter.folder / notebook).write_text(json.dumps(content))
     page = text(server.call("read_notebook", notebook=notebook, start=1, limit=2)).splitlines()
     assert re.fullmatch(
-        r"\[1\] cell1 #\w{6} code \(2\), 1 output: print\(1\) \(\+1 lines\)", page[1]
+        r"\[1\] cell1 #\w{6} code, In\[2\], 1 output: print\(1\) \(\+1 lines\)", page[1]
     )
     assert page[3] == "(2 more cells: start=3)"
     full = text(server.call("read_notebook", notebook=notebook, detail="full", limit=2))
     assert "print(1)\n# more\nOutput:\n1\n(3 more cells: start=2)" in full
+    past = server.call("read_notebook", notebook=notebook, start=5)
+    assert past.is_error
+    assert "has 5 cells: `start` goes from 0 to 4." in text(past)
+
+
+def test_a_huge_source_is_a_short_line_and_cut_where_it_is_read(
+    server: Agents, notebook: str
+) -> None:
+    """With its size."""
+    assert not run(server, notebook, f"x = '{'y' * 3_000_000}'", run=False).is_error
+    _, line = text(server.call("read_notebook", notebook=notebook)).splitlines()
+    assert line.endswith("yyy… (3000006 characters)")
+    assert len(line) < 200
+    for tool, arguments in (("read_notebook", {}), ("read_cell", {"cell": 0})):
+        read = text(server.call(tool, notebook=notebook, detail="full", **arguments))
+        assert "characters left out" in read
+        assert len(read) < 80_000
+
+
+@pytest.mark.usefixtures("in_common_kernel")
+def test_all_cells_run_until_one_raises(server: Agents, jupyter: Lab, notebook: str) -> None:
+    """Where no cell is named; text and empty cells are passed over."""
+    for kind, source in (
+        ("code", "n = 1"),
+        ("markdown", "# text"),
+        ("code", " "),
+        ("code", "print(n + 1)"),
+        ("code", "n / 0"),
+        ("code", "print('never')"),
+    ):
+        run(server, notebook, source, kind=kind, run=False)
+    result = server.call("run_cells", notebook=notebook)
+    assert result.is_error
+    heads = re.findall(r"^\S+ \[(\d)\] \S+ #\w+: ([\w ]+)", text(result), re.M)
+    assert heads == [
+        ("0", "ran after 0"),
+        ("3", "ran after 0"),
+        ("4", "raised an error after 0"),
+        ("5", "was not run"),
+    ]
+    assert "\n2\n" in text(result)
+    assert "never" not in text(result)
+    below = server.call("run_cells", notebook=notebook, cell=-2, and_below=True)
+    assert re.findall(r"\[(\d)\]", text(below))[0] == "4"
+    empty = run(server, "notebooks/empty_of_code.ipynb", "# text", kind="markdown")
+    assert not empty.is_error
+    none = server.call("run_cells", notebook="notebooks/empty_of_code.ipynb")
+    assert none.is_error
+    assert "There is no code to run." in text(none)
+
+
+@pytest.mark.usefixtures("in_common_kernel")
+def test_one_cell_of_a_run_is_read_and_waited_for_alone(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """A line tells how the others are; at its end it is told, though the run goes on."""
+    flags = [jupyter.folder / f"{Path(notebook).stem}.{number}" for number in (1, 2)]
+    waits = [f"while not os.path.exists({str(flag)!r}): time.sleep(0.05)" for flag in flags]
+    cells = [
+        cell_of(run(server, notebook, source, run=False))["cell_id"]
+        for source in ("import os, time", f"{waits[0]}\nprint('one')", waits[1], "print('last')")
+    ]
+    begun = text(server.call("run_cells", notebook=notebook, wait_seconds=3))
+    assert all(cell in begun for cell in cells)
+    [of_run] = set(re.findall(r"run-\w+", begun))
+
+    def read(cell: str, seconds: float = 0) -> list[str]:
+        given = {"notebook": notebook, "wait_seconds": seconds}
+        return text(server.call("read_cell", cell=cell, **given)).splitlines()
+
+    wait_for(lambda: "still running" in read(cells[1])[0])
+    first, others = read(cells[1])
+    assert f'ask again: read_cell(cell="{cells[1]}"' in first
+    assert f"(the other cells of {of_run}: 1 ok, 2 waiting; read_cell(cell" in others
+    title = server.call("insert_cell", source="# T", kind="markdown", at=0, notebook=notebook)
+    assert not title.is_error
+    last, _ = read(cells[3])
+    assert f"[4] {cells[3]}" in last
+    assert f"waits for its turn; {cells[1]} runs before it, for " in last
+    threading.Timer(1, flags[0].touch).start()
+    ended, output, others = read(cells[1], 60)
+    assert f"[2] {cells[1]}" in ended
+    assert ": ran after" in ended
+    assert output == "one"
+    assert "1 ok" in others
+    threading.Timer(1, flags[1].touch).start()
+    ended, output, _ = read(cells[3], 60)
+    assert ": ran after" in ended
+    assert output == "last"
+    assert "Output:" in read(cells[1])
 
 
 def test_a_misspelt_path_is_an_error_and_a_new_notebook_is_told(
@@ -429,6 +696,10 @@ def test_a_misspelt_path_is_an_error_and_a_new_notebook_is_told(
     assert "Did you mean" in text(server.call("insert_cell", **asked))
     assert not (jupyter.folder / "spelling/quartely.ipynb").exists()
     assert "the notebook is new" in text(server.call("insert_cell", **asked, make=True))
+    refused = server.call("insert_cell", source="1", notebook="spelling/other.ipynb", at=3)
+    assert refused.is_error
+    assert "Nothing was done" in text(refused)
+    assert not (jupyter.folder / "spelling/other.ipynb").exists()
 
 
 def test_copies_in_the_outbox_are_not_listed(server: Agents, program: Program) -> None:
@@ -469,6 +740,7 @@ def test_kernels_are_listed_controlled_and_chosen(
     assert "Did you mean 'python3'" in control("choose", kernel="pyton3")
     assert "running a cell starts a new one" in control("shut_down")
     assert "No kernel runs" in control("interrupt")
+    assert "`kernel` is for choose" in control("restart", kernel="python3")
 
 
 def test_code_runs_without_a_cell_and_variables_are_read(server: Agents, notebook: str) -> None:
@@ -489,13 +761,20 @@ def test_code_runs_without_a_cell_and_variables_are_read(server: Agents, noteboo
     assert len(listed) == 3
     one = text(server.call("list_variables", name="df", notebook=notebook))
     assert len(one.splitlines()) == 12
-    assert "no variable 'z'" in text(server.call("list_variables", name="z", notebook=notebook))
+    missing = server.call("list_variables", name="z", notebook=notebook)
+    assert missing.is_error
+    assert text(missing) == "There is no variable 'z'; without `name` all are listed."
     read = text(server.call("read_notebook", notebook=notebook))
     assert ": 1 cells" in read
     assert cell_of(run(server, notebook, "y"))["count"] == 2
-    raised = server.call("execute_code", code="1 / 0", notebook=notebook)
+    server.call("execute_code", code="def late():\n    1 / 0", notebook=notebook)
+    counted = cell_of(run(server, notebook, "'the cell of that count'"))
+    raised = server.call("execute_code", code="late()", notebook=notebook)
     assert raised.is_error
     assert "ZeroDivisionError" in text(raised)
+    assert counted["cell_id"] not in text(raised)
+    assert "\nThe code of this call, line 1\n" in text(raised)
+    assert "\nCode that no cell has now (In[3]), line 2, in late()\n" in text(raised)
 
 
 def test_the_answer_to_one_and_one_is_short(server: Agents, notebook: str) -> None:
@@ -505,6 +784,7 @@ def test_the_answer_to_one_and_one_is_short(server: Agents, notebook: str) -> No
         assert cost <= MOST_ANSWER_TOKENS, tool
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_names_of_tools_before_are_answered(server: Agents, notebook: str) -> None:
     """For clients that have learnt them."""
     asked = {"cell_source": "40 + 2", "notebook": notebook, "cell_index": -1}
@@ -515,6 +795,7 @@ def test_names_of_tools_before_are_answered(server: Agents, notebook: str) -> No
     assert "# T" in text(server.call("read_cell", cell_index=1, notebook=notebook))
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_many_agents_on_one_notebook_lose_nothing(
     server: Agents, jupyter: Lab, notebook: str
 ) -> None:
@@ -570,7 +851,8 @@ def test_a_notebook_made_by_an_agent_runs_in_the_runner_unchanged(
     """By a drop as it lies on the disk, out of the library, and by its path in JupyterLab."""
     server.call("insert_cell", source="# By an agent", kind="markdown", notebook=notebook)
     run(server, notebook, "answer = 6 * 7")
-    run(server, notebook, "import scrapbook as sb; sb.glue('answer', answer)")
+    glued = run(server, notebook, "import scrapbook as sb; sb.glue('answer', answer)")
+    assert cell_of(glued)["output"] == "answer = 42"
     draft = program.root / "draft.ipynb"
     shutil.copy(jupyter.folder / notebook, draft)
     draft.rename(program.inbox / "dropped.ipynb")
@@ -581,7 +863,66 @@ def test_a_notebook_made_by_an_agent_runs_in_the_runner_unchanged(
     for path in (notebook.removeprefix("notebooks/"), notebook):
         result = server.call("run_notebook", notebook=path)
         assert job_of(result)["results"] == {"answer": 42}, result
+        cell = server.call("get_job", job_id=job_of(result)["job_id"], cell=-1)
+        assert text(cell).endswith("\nOutput:\nanswer = 42")
         assert "would run it" in text(server.call("check_notebook", notebook=path))
+
+
+def test_a_failed_run_is_repaired_by_the_path_that_its_answer_names(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """A library's path is known to the tools on JupyterLab, which shows its folder too."""
+    run(server, notebook, "1 / 0")
+    wait_for(lambda: sources(jupyter, notebook) == ["1 / 0"])
+    path = notebook.removeprefix("notebooks/")
+    failed = text(server.call("run_notebook", notebook=path))
+    assert f"Notebook: {path} of the library" in failed
+    assert f"{notebook}: 1 cells" in text(server.call("read_notebook", notebook=path))
+    edited = server.call("edit_cell", notebook=path, cell=0, action="overwrite", source="6 * 7")
+    assert text(edited).startswith(notebook)
+    assert "42" in text(server.call("run_cells", notebook=path))
+    added = run(server, path, "7 * 7")
+    assert cell_of(added)["notebook"] == notebook
+    assert not (jupyter.folder / path).exists()
+    own = run(server, path, "1", make=True)
+    assert (cell_of(own)["notebook"], (jupyter.folder / path).exists()) == (path, True)
+
+
+def test_a_path_of_jupyterlab_leads_to_the_library(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """Where its runs and its parameters are asked for, and where JupyterLab has it not."""
+    run(server, notebook, "1")
+    path = notebook.removeprefix("notebooks/")
+    wait_for(lambda: sources(jupyter, notebook) == ["1"])
+    for spelling in (path, notebook):
+        job_id = job_of(server.call("run_notebook", notebook=spelling))["job_id"]
+        assert job_id in text(server.call("list_jobs", notebook=notebook))
+        told = text(server.call("list_library", path=notebook))
+        assert told.startswith(path)
+        assert job_id in told
+
+
+def test_a_notebook_runs_by_its_path_in_jupyterlab_beside_its_neighbours(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """As a notebook of the library does, with the edit of a moment ago."""
+    run(server, notebook, "1 / 0", run=False)
+    (jupyter.folder / "notebooks" / "neighbour.py").write_text("VALUE = 'of the neighbour'")
+    failed = text(server.call("run_notebook", notebook=notebook))
+    assert f"Notebook: {notebook.removeprefix('notebooks/')} of the library" in failed
+    source = "from neighbour import VALUE; VALUE"
+    server.call("edit_cell", notebook=notebook, cell=0, action="overwrite", source=source)
+    assert "of the neighbour" in text(server.call("run_notebook", notebook=notebook))
+
+
+def test_a_file_that_is_no_notebook_is_told(server: Agents, jupyter: Lab, notebook: str) -> None:
+    """By every tool that would open it."""
+    (jupyter.folder / notebook).write_text("{no JSON")
+    for tool, arguments in (("read_notebook", {}), ("insert_cell", {"source": "1"})):
+        result = server.call(tool, notebook=notebook, **arguments)
+        assert result.is_error
+        assert f"JupyterLab cannot read {notebook!r} as a notebook: its file is" in text(result)
 
 
 @pytest.mark.parametrize(
@@ -589,10 +930,23 @@ def test_a_notebook_made_by_an_agent_runs_in_the_runner_unchanged(
     [
         ("read_cell", {"cell": 99, "notebook": "default.ipynb"}, "an index goes from"),
         ("read_cell", {"cell": 0, "notebook": "none.ipynb"}, "There is no notebook"),
+        ("read_cell", {"cell": True}, "`cell` must be a text or a whole number, not true or"),
+        ("read_notebook", {"limit": True}, "`limit` must be a whole number, not true or false"),
         ("read_notebook", {"notebook": "../x.ipynb"}, "no path"),
+        ("read_notebook", {"notebook": " "}, "`notebook` is empty"),
+        ("insert_cell", {"notebook": "/srv/x.ipynb", "source": ""}, "it is absolute"),
+        ("insert_cell", {"notebook": "~/x.ipynb", "source": ""}, "`~` is no folder there"),
+        ("insert_cell", {"notebook": "a\\x.ipynb", "source": ""}, "folders are parted by `/`"),
+        ("insert_cell", {"notebook": "a\n.ipynb", "source": ""}, "it has control characters"),
+        ("insert_cell", {"notebook": f"{'a' * 250}.ipynb", "source": ""}, "255 bytes at most"),
+        ("list_notebooks", {"folder": "/etc"}, "it is absolute"),
         ("read_notebook", {"notebook": "x.txt"}, ".ipynb"),
-        ("list_notebooks", {"folder": "nowhere"}, "404"),
+        ("list_notebooks", {"folder": "nowhere"}, "There is no folder 'nowhere' in JupyterLab"),
         ("insert_cell", {"source": "1", "at": 50}, "an index goes from"),
+        ("insert_cell", {"source": "1", "at": "", "run": False}, "has no cell ''"),
+        ("insert_cell", {"source": "1", "run": False, "timeout_seconds": -1}, "above 0"),
+        ("run_cells", {"cell": 0, "if_unchanged": ""}, "`if_unchanged` '' is no hash of a cell"),
+        ("run_cells", {"cell": 0}, "There is no code to run. [0]"),
         ("insert_cell", {"source": "1", "timeout_seconds": 0}, "above 0"),
         ("run_notebook", {"notebook": "none.ipynb"}, "nor in JupyterLab"),
     ],
@@ -606,6 +960,7 @@ def test_a_call_that_cannot_be_says_what_to_give_instead(
     assert said in text(result)
 
 
+@pytest.mark.usefixtures("in_common_kernel")
 def test_nothing_is_left_of_a_call(server: Agents, jupyter: Lab, notebook: str) -> None:
     """No connection and no thread; the library's own thread looks up every ten seconds."""
     assert server.process is not None

@@ -6,11 +6,12 @@ import pwd
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Json, Program, Serving, code, notebook, tool, wait_for
+from tests.conftest import Json, Program, code, notebook, programs, tool, wait_for
 
 CONFIG = """
 [global]
@@ -67,22 +68,19 @@ class Share:
         return asked.returncode == 0
 
 
-@pytest.fixture
-def program(serving: Serving) -> Program:
-    return serving(
-        {
-            "kernels": {"preload": []},
-            "intake": {"broken_seconds": 3600},
-            "limits": {"notebook_mb": 100},
-        }
-    )
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    settings = {"intake": {"broken_seconds": 3600}, "limits": {"notebook_mb": 100}}
+    with contextmanager(programs)(tmp_path_factory.mktemp("shared")) as make:
+        yield make(settings).start()
 
 
-@pytest.fixture
-def share(program: Program, tmp_path: Path) -> Iterator[Share]:
+@pytest.fixture(scope="module")
+def share(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Share]:
     """Its server runs in the foreground, on loopback, with every file below a temporary folder."""
     server, _ = tool("smbd"), tool("smbclient")
-    folder = tmp_path / "samba"
+    work = tmp_path_factory.mktemp("client")
+    folder = work / "samba"
     for name in ("private", "lock", "state", "cache", "pid", "ncalrpc"):
         (folder / name).mkdir(parents=True, mode=0o755)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -99,7 +97,7 @@ def share(program: Program, tmp_path: Path) -> Iterator[Share]:
             start_new_session=True,  # at its end it signals all of its process group
         )
     try:
-        made = Share(port, tmp_path)
+        made = Share(port, work)
         wait_for(lambda: made.is_up() or process.poll() is not None, 60)
         assert process.poll() is None, (folder / "out").read_text()
         yield made
@@ -115,6 +113,26 @@ def test_a_put_is_run(program: Program, share: Share) -> None:
     share.put(answer(2), "sub/new.ipynb")
     assert value(program.await_report("new")) == "1"
     assert value(program.await_report("sub/new")) == "2"
+
+
+def test_a_large_put_starts_its_notebook_once(program: Program, share: Share) -> None:
+    """A rule takes the file when all of it has come."""
+    rules = program.root / "notebooks" / "rules"
+    rules.mkdir(parents=True)
+    size = notebook(
+        code("path = ''", "parameters"), code("open(path).read().count('x')", "results")
+    )
+    (program.root / "notebooks" / "size.ipynb").write_text(json.dumps(size))
+    (rules / "put.yaml").write_text(
+        "pattern: 'put-*.csv'\nnotebook: size.ipynb\nparameters: {path: '{{ file }}'}\n"
+    )
+    count = 30_000_001
+    (share._work / "local").write_bytes(b"x" * count)
+    share.do("put local put-large.csv")
+    report = program.await_report("rules/put/put-large")
+    assert report["results"]["cell_3"]["text/plain"] == str(count)
+    jobs = program.run("jobs", "--json", "--name", "rules/put/put-large").stdout.splitlines()
+    assert len(jobs) == 1
 
 
 def test_the_last_of_many_puts_is_what_the_outbox_shows(program: Program, share: Share) -> None:
@@ -136,7 +154,7 @@ def test_a_file_that_was_overwritten_before_the_start_runs_once(
     share.put(answer(2), "twice.ipynb")
     program.start()
     assert value(program.await_report("twice")) == "2"
-    assert len(program.run("jobs", "--json").stdout.splitlines()) == 1
+    assert len(program.run("jobs", "--json", "--name", "twice").stdout.splitlines()) == 1
 
 
 def test_a_temporary_name_is_left_alone_until_its_rename(program: Program, share: Share) -> None:
@@ -164,8 +182,8 @@ def test_a_put_that_is_cut_in_the_middle_is_never_run(program: Program, share: S
     finally:
         client.kill()
         client.wait()
-    share.put(answer(2), "other.ipynb")
-    assert value(program.await_report("other")) == "2"
+    share.put(answer(2), "beside.ipynb")
+    assert value(program.await_report("beside")) == "2"
     assert 0 < cut.stat().st_size < len(raw)
     assert program.report("cut") is None
     share.put(answer(3), "cut.ipynb")

@@ -7,7 +7,8 @@ import pytest
 from runner.config import Settings
 from runner.contract.job_ids import id_of_key
 from runner.contract.outcome import ErrorType, Refused
-from runner.jobs.body import read_body, read_form, seconds_to_wait, with_key
+from runner.inbox.bundles.uploads import upload_of
+from runner.jobs.body import FormFile, read_body, read_form, seconds_to_wait, with_key
 
 CELLS = {"cells": [{"cell_type": "code", "source": "1"}]}
 
@@ -40,6 +41,10 @@ def test_every_form_of_body_is_the_same_request(body: object) -> None:
     asked = read_body(json.dumps(body).encode(), Settings())
     assert asked.request == {"notebook": CELLS}
     assert asked.name is None
+
+
+def form_file(content: bytes, name: str = "a.ipynb", field: str = "file") -> FormFile:
+    return FormFile(field, upload_of(name, content))
 
 
 def test_a_body_may_name_what_a_file_may_and_its_name() -> None:
@@ -95,6 +100,7 @@ def test_a_body_that_is_wrong_is_explained(raw: bytes, error_type: str, said: st
         ({"notebook": CELLS, "x" * 500_000: 1}, "Unknown key"),
         ({"notebook": CELLS, "parameters": {"x" * 500_000 + " ": 1}}, "identifier"),
         ({"notebook": CELLS, "name": "x" * 500_000}, "name"),
+        ({"notebook": CELLS, "name": 42}, "`name` must be a text. Without one, or with an empty"),
         ({"x" * 500_000: 1, "headers": {}}, "'headers'"),
     ],
 )
@@ -131,15 +137,38 @@ def test_an_empty_text_is_none() -> None:
     assert (asked.request, asked.name, asked.job_id) == ({"notebook": "a.ipynb"}, None, None)
 
 
+def test_a_form_brings_files() -> None:
+    """What is neither request nor notebook goes along, under its own name."""
+    notebook, data = form_file(json.dumps(CELLS).encode()), form_file(b"1,2", "in/data.csv", "x")
+    odd = form_file(b"", "in/.DS_Store")
+    asked = read_form({"parameters": '{"x": 1}'}, [data, notebook, odd], Settings())
+    assert asked.request == {"notebook": CELLS, "parameters": {"x": 1}}
+    assert [(one.path, one.size) for one in asked.files] == [("in/data.csv", 3)]
+    by_path = read_form({"notebook": "a.ipynb"}, [data], Settings())
+    assert (by_path.request, len(by_path.files)) == ({"notebook": "a.ipynb"}, 1)
+    text = {"request": '{"notebook": "a.ipynb", "retries": 2}', "name": "n"}
+    by_text = read_form(text, [data], Settings())
+    assert by_text.request == {"notebook": "a.ipynb", "retries": 2}
+    assert (by_text.name, len(by_text.files)) == ("n", 1)
+    settings = form_file(b"retries: 2", "request.yaml", "request")
+    named = form_file(json.dumps(CELLS).encode(), "whatever", "notebook")
+    both = read_form({}, [settings, data, named], Settings())
+    assert both.request == {"notebook": CELLS, "retries": 2}
+    assert len(both.files) == 1
+
+
 def test_a_form_has_its_notebook_as_a_file() -> None:
     """Whatever the field is called, with the other keys beside it; empty fields are not there."""
     raw = json.dumps(CELLS).encode()
     texts = {"parameters": '{"x": 1}', "name": "daily", "kernel": "", "timeout_seconds": "5"}
-    asked = read_form(texts, [raw], Settings())
+    asked = read_form(texts, [form_file(raw)], Settings())
     assert asked.name == "daily"
     assert asked.request == {"notebook": CELLS, "parameters": {"x": 1}, "timeout_seconds": 5}
     whole = json.dumps({"notebook": CELLS, "retries": 2}).encode()
-    assert read_form({}, [whole], Settings()).request == {"notebook": CELLS, "retries": 2}
+    assert read_form({}, [form_file(whole)], Settings()).request == {
+        "notebook": CELLS,
+        "retries": 2,
+    }
     by_path = read_form({"notebook": "a.ipynb"}, [], Settings())
     assert by_path.request == {"notebook": "a.ipynb"}
     for field in ("file", "data"):  # a part without a file name is no file to who reads the form
@@ -152,15 +181,20 @@ def test_a_form_has_its_notebook_as_a_file() -> None:
     ("texts", "files", "said"),
     [
         ({}, [], "notebook"),
-        ({}, [b"{}", b"{}"], "2 files"),
-        ({"notebook": "a.ipynb"}, [b"{}"], "one of them"),
-        ({}, [b"PK\x03\x04"], "JSON"),
-        ({"colour": "red"}, [json.dumps(CELLS).encode()], "colour"),
+        ({}, [form_file(b"{}", "a.csv"), form_file(b"{}", "b.csv")], "2 files"),
+        ({}, [form_file(b"{}", "a.ipynb"), form_file(b"{}", "b.ipynb")], "'b.ipynb'"),
+        ({}, [form_file(b"PK\x03\x04")], "JSON"),
+        ({"colour": "red"}, [form_file(json.dumps(CELLS).encode())], "colour"),
+        ({"notebook": "a.ipynb"}, [form_file(b"1", "../x")], "'../x'"),
+        ({"notebook": "a.ipynb"}, [form_file(b"1", "x"), form_file(b"1", "X")], "one name"),
+        ({"notebook": "a.ipynb"}, [form_file(b"1", "request.json")], "the request itself"),
+        ({"request": "{"}, [], "JSON"),
+        ({}, [form_file(b"{}", field="request"), form_file(b"{}", field="request")], "more than"),
         ({"a": "{}", "b": "{}"}, [], "'a'"),
     ],
 )
 def test_a_form_that_is_wrong_is_explained(
-    texts: dict[str, str], files: list[bytes], said: str
+    texts: dict[str, str], files: list[FormFile], said: str
 ) -> None:
     """As a body is."""
     with pytest.raises(Refused) as caught:
@@ -234,3 +268,8 @@ def test_a_misspelt_notebook_is_told_as_what_was_meant() -> None:
     _, message = refused(b'{"notebok": "loan.ipynb", "parameters": {}}')
     assert "Did you mean `notebook` by `notebok`?" in message
     assert "Did you mean" not in refused(b'{"path": "loan.ipynb"}')[1]
+
+
+def test_a_notebook_that_came_empty_is_told() -> None:
+    """As by an expression of n8n that found nothing."""
+    assert "`notebook` is null" in refused(b'{"notebook": null, "parameters": {}}')[1]

@@ -1,11 +1,12 @@
 """Tables and summaries: a row is a line, an id stays whole, nothing steers the terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from runner.cli.console import hanging, summary, table, title_of_notebook
+from runner.cli.console import Listing, hanging, summary, table, title_of_notebook
 from runner.contract.text.strict_json import JsonValue
 
 HEADER = ("job id", "name", "status", "error", "accepted", "seconds")
@@ -23,27 +24,53 @@ ROWS = [
 ]
 
 
+def listed(rows: Sequence[Sequence[str]]) -> Listing:
+    return Listing(HEADER, rows, cut=("name", "error"))
+
+
 @pytest.mark.parametrize("width", [80, 100, 200, None])
 def test_a_row_is_a_line_and_its_id_is_whole(width: int | None) -> None:
     """However wide the terminal is, and in a pipe, where nothing is cut."""
-    lines = table(HEADER, ROWS, width, cut=(1, 3))
+    lines = table(width, listed(ROWS))
     assert [line.split()[0] for line in lines] == ["job", "298854c0", "8f14e45f", "48a01fbd"]
-    assert all(line.isprintable() for line in lines)
+    assert all(line.replace("\t", " ").isprintable() for line in lines)
     assert width is None or max(map(cell_len, lines)) <= width
     assert "2026-11-24 04:16:11" in lines[2]
     if width is None:
-        assert "報告書" * 20 in lines[2]
+        assert lines[2].split("\t")[1:4] == ["報告書" * 20, "succeeded", ""]
 
 
 def test_a_long_name_is_cut_in_its_middle() -> None:
     """Names of one folder begin alike, and their ends tell them apart."""
     rows = [("298854c0", "sales/2026-11-24/europe/north/daily-report", "failed", "", "", "")]
-    line = table(HEADER, rows, 60, cut=(1, 3))[1]
+    line = table(60, listed(rows))[1]
     assert line.startswith("298854c0  sales/")
     assert "…" in line
     assert "-report  failed" in line
-    wide = table(HEADER, [("298854c0", "報告書" * 20, "failed", "", "", "")], 61, cut=(1, 3))
+    wide = table(61, listed([("298854c0", "報告書" * 20, "failed", "", "", "")]))
     assert cell_len(wide[1]) <= 61
+
+
+def test_a_heading_is_never_cut() -> None:
+    """Only what stands below it is."""
+    header = ("job id", "name, notebook", "status")
+    row = ("298854c0", "sales/2026-11-24/europe/north", "papermill_execution_error")
+    head, line = table(40, Listing(header, [row], cut=("name, notebook",)))
+    assert "name, notebook" in head
+    assert "…" in line
+
+
+def test_the_first_table_that_fits_is_taken() -> None:
+    """A long name is cut before a column goes, and a column goes before a short name is cut."""
+    names = ("name", "when")
+    wide, narrow = (
+        Listing(names, [("n" * 40, when), ("short", when)], cut=("name",))
+        for when in ("2026-11-24 04:16:11", "04:16:11")
+    )
+    assert table(80, wide, narrow)[1] == "n" * 40 + "  2026-11-24 04:16:11"
+    assert table(45, wide, narrow)[2].endswith("  2026-11-24 04:16:11")
+    assert table(35, wide, narrow)[2].endswith("  04:16:11")
+    assert table(None, wide, narrow)[1] == "n" * 40 + "\t2026-11-24 04:16:11"
 
 
 def test_a_summary_says_how_it_ended_and_where_the_rest_lies() -> None:
@@ -71,7 +98,7 @@ def test_a_summary_says_how_it_ended_and_where_the_rest_lies() -> None:
     assert said[0] == "loan failed in 0.7 s, cell 3 of 5 failed, job 298854c0"
     assert said[1] == "In cell [3]: ValueError: \N{REPLACEMENT CHARACTER}no"
     assert "----> 1 x = 1 / 0" in said
-    assert "line 3" not in said
+    assert "line 9" not in said
     assert [line.split(maxsplit=1) for line in said if line.startswith("  ")][:2] == [
         ["rate", "1.5"],
         ["sales", "a table of 1 rows: a, b"],
@@ -81,28 +108,30 @@ def test_a_summary_says_how_it_ended_and_where_the_rest_lies() -> None:
     assert max(map(len, said)) < 100
 
 
-def test_a_long_traceback_keeps_the_line_of_the_cell() -> None:
+def test_a_failure_is_told_by_the_cell_and_what_was_there() -> None:
     """What a library says of itself helps less than which line called it."""
-    library = [f"File lib.py:{n}, in call(x)" for n in range(30)]
-    cell = ["Cell In[4], line 2", "      1 x = 1.5", "----> 2 linspace(0, 6, x)", ""]
+    cell = ["Cell In[4], line 2", "      1 x = 1.5", "----> 2 linspace(0, 6, x)"]
+    library = [f"File /x/site-packages/lib.py:{n}, in call(x)" for n in range(30)]
     report: dict[str, JsonValue] = {
         "name": "plot",
         "status": "failed",
         "job_id": "298854c0" * 4,
         "duration_seconds": 0.7,
         "message": "In cell [4]: TypeError: no",
-        "traceback": ["-" * 70, "TypeError", *cell, *library, "TypeError: no"],
+        "traceback": ["-" * 70, *cell, "", *library, "", "TypeError: no"],
+        "variables": {
+            "x": {"type": "float", "function": "go"},
+            "df": {"type": "pandas.DataFrame", "shape": [2, 3], "columns": ["a", "\u202eb"]},
+        },
     }
     said = summary(report, {}).splitlines()
-    assert said[2:6] == [*cell[:3], "[… 22 more lines …]"]
-    assert said[-1] == "TypeError: no"
-    report["traceback"] = [*cell, *library[:12], "TypeError: no"]
-    assert summary(report, {}).splitlines()[2:6] == [*cell[:3], "[… 2 more lines …]"]
-    for few in (library[:11], library[:10]):
-        report["traceback"] = [*cell, *few, "TypeError: no"]
-        assert summary(report, {}).splitlines()[2:] == report["traceback"]
-    report["traceback"] = [*library, *cell, "TypeError: no"]
-    assert summary(report, {}).count("Cell In[4]") == 1
+    assert said[2:] == [
+        *cell,
+        "[30 library frames, the last: lib.py:29, in call(x)]",
+        "TypeError: no",
+        "  variables  x float in go(); df pandas.DataFrame [2, 3] (a, \N{REPLACEMENT CHARACTER}b "
+        "and 1 more)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +146,14 @@ def test_a_long_traceback_keeps_the_line_of_the_cell() -> None:
 )
 def test_only_what_ran_is_an_executed_notebook(changes: dict[str, JsonValue], title: str) -> None:
     """Else it is the notebook as it was sent, or no notebook at all."""
-    assert title_of_notebook({"started_at": "2026-01-02T03:04:05Z", **changes}) == title
+    has_run: dict[str, JsonValue] = {
+        "started_at": "2026-01-02T03:04:05Z",
+        "kernel": {"name": "python3"},
+        "cells": {"total": 2, "executed": 1},
+    }
+    if title != "executed notebook":
+        has_run["cells"] = {"total": 2, "executed": 0}
+    assert title_of_notebook({**has_run, **changes}) == title
 
 
 @pytest.mark.parametrize("width", [40, 80, 20])

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.contract.parameters import Parameter, parameters_of
+from runner.contract.parameters.listing import Parameter, parameters_of
+from runner.contract.parameters.sidecar import read_sidecar
+from runner.contract.parameters.signature import signature_of
+from runner.gateway.page.fields import Kind, fields_of
 from runner.gateway.page.form import (
-    Kind,
     Typed,
     blamed,
-    fields_of,
     filled,
     named,
     request_of,
@@ -40,12 +41,18 @@ def parameters(source: str, **metadata: Any) -> dict[str, Parameter]:
     return {one.name: one for one in parameters_of(document)}
 
 
-def form(source: str) -> Typed:
-    return filled(fields_of(tuple(parameters(source).values())), {})
+def form(source: str, sidecar: str = "") -> Typed:
+    document = notebook("1", code(source, "parameters"))
+    declared = read_sidecar(sidecar.encode())
+    return filled(fields_of(signature_of(document, declared).parameters), {})
 
 
 def asked(source: str, **texts: str) -> tuple[dict[str, Any], Typed]:
-    fields = form(source).fields
+    return typed_into(form(source), **texts)
+
+
+def typed_into(form: Typed, **texts: str) -> tuple[dict[str, Any], Typed]:
+    fields = form.fields
     names = {one.name for one in fields}
     given = {f"p.{name}" if name in names else name: text for name, text in texts.items()}
     return request_of(typed(fields, given.get), "x.ipynb")
@@ -111,6 +118,17 @@ def test_each_type_has_its_field() -> None:
         "day": (Kind.INTEGER, ""),
         "today": (Kind.ANY, ""),
     }
+
+
+def test_a_default_is_hinted_as_it_is_typed() -> None:
+    """JSON, not Python; a computed one by its code."""
+    hints = {one.name: one.default for one in form(SOURCE).fields}
+    assert hints["amount"] == "20000"
+    assert hints["region"] == "EU"
+    assert hints["strict"] == "true"
+    assert hints["tags"] == '["a", "b"]'
+    assert hints["when"] == "null"
+    assert hints["today"] == "datetime.date.today()"
 
 
 def test_only_what_was_changed_is_asked_for() -> None:
@@ -247,6 +265,145 @@ def test_a_refusal_stands_where_it_belongs(message: str, place: str) -> None:
 @given(st.text())
 def test_no_source_breaks_the_form(source: str) -> None:
     """A notebook of a stranger may hold anything."""
-    fields = fields_of(parameters_of(notebook(code(source, "parameters"))))
+    fields = fields_of(signature_of(notebook(code(source, "parameters"))).parameters)
     request, _ = request_of(filled(fields, {}), "x")
     assert "parameters" not in request
+
+
+TYPED = """years: Literal[1, 3, 5] = 3
+share: Annotated[float, Ge(0), Lt(1)] = 0.5
+count: Annotated[int, Gt(0), Le(9)] = 2
+day: date
+since: date = date(2020, 1, 1)
+at: datetime = None
+mode: Literal["a", "b"] | None = None
+names: list[str] = ["x"]
+flag: bool
+"""
+
+
+def test_each_declared_type_has_its_own_field() -> None:
+    """A menu, a number with limits, a day, a time."""
+    fields = {one.name: one for one in form(TYPED).fields}
+    assert [(one, fields[one].kind, fields[one].input_type) for one in fields] == [
+        ("years", Kind.CHOICE, "text"),
+        ("share", Kind.NUMBER, "number"),
+        ("count", Kind.INTEGER, "number"),
+        ("day", Kind.DATE, "date"),
+        ("since", Kind.DATE, "date"),
+        ("at", Kind.STAMP, "datetime-local"),
+        ("mode", Kind.CHOICE, "text"),
+        ("names", Kind.LIST, "text"),
+        ("flag", Kind.TRUTH, "text"),
+    ]
+    assert fields["years"].menu == [("1", "1"), ("3", "3"), ("5", "5")]
+    assert fields["mode"].menu == [('"a"', "a"), ('"b"', "b"), ("null", "null")]
+    assert fields["share"].limits == {"step": "any", "min": 0, "max": 1}
+    assert fields["count"].limits == {"step": 1, "min": 1, "max": 9}
+    assert [one for one in fields if fields[one].is_required] == ["day", "flag"]
+    assert fields["share"].typed == "a number of 0 or more, below 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("years", "5", 5),
+        ("share", "0.25", 0.25),
+        ("count", "9", 9),
+        ("day", "2026-01-31", "2026-01-31"),
+        ("at", "2026-01-31T12:30", "2026-01-31T12:30"),
+        ("mode", '"b"', "b"),
+        ("mode", "null", None),
+    ],
+)
+def test_a_value_of_a_declared_type_is_sent(name: str, text: str, value: object) -> None:
+    """As JSON has it."""
+    needed = {"day": "2026-01-01", "flag": "true"}
+    request, found = typed_into(form(TYPED), **{**needed, name: text})
+    assert not found.is_wrong
+    assert request["parameters"][name] == value
+    assert type(request["parameters"][name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("years", "7", "Choose 1, 3 or 5."),
+        ("share", "1", "Enter a number of 0 or more, below 1."),
+        ("count", "0", "Enter a whole number of 9 or less, above 0."),
+        ("day", "soon", "Enter a date such as 2026-01-31."),
+        ("day", "", "Enter a date such as 2026-01-31."),
+        ("flag", "", "Enter true or false."),
+        ("names", "[1]", "Enter a list of texts."),
+    ],
+)
+def test_a_value_that_does_not_fit_its_type_is_said_beside_its_field(
+    name: str, text: str, said: str
+) -> None:
+    """With what would fit; a text that a browser's own field would lose stays in a plain one."""
+    needed = {"day": "2026-01-01", "flag": "true"}
+    _, found = typed_into(form(TYPED), **{**needed, name: text})
+    assert {one.name: one.error for one in found.fields if one.error} == {name: said}
+    (field,) = [one for one in found.fields if one.name == name]
+    assert text != "soon" or field.input_type == "text"
+
+
+def test_an_earlier_value_that_fits_no_more_stays_in_the_menu() -> None:
+    """So that a person sees what it was."""
+    again = filled(form(TYPED).fields, {"years": 7})
+    assert ("7", "7") in again.fields[0].menu
+
+
+def test_the_file_beside_the_notebook_makes_fields_too() -> None:
+    """Its defaults stand in them, but not one that moves; that one is a hint."""
+    sidecar = (
+        "properties: {n: {enum: [1, 2], default: 2}, d: {format: date, type: string, default: -7d}}"
+    )
+    number, day = form("n = 1", sidecar).fields
+    assert (number.kind, number.text) == (Kind.CHOICE, "2")
+    assert (day.kind, day.text, day.code) == (Kind.DATE, "", "-7d")
+    request, _ = request_of(form("n = 1", sidecar), "x")
+    assert "parameters" not in request
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "kind"),
+    [
+        ("day: date = date(2026, 1, 1)", "2024-02-29", Kind.DATE),
+        ("day: date", "2024-02-29", Kind.DATE),
+        ("day: datetime = None", "2025-05-05T10:30", Kind.STAMP),
+        ('day: Literal["EU", "US"] = "EU"', "US", Kind.CHOICE),
+    ],
+)
+def test_an_earlier_value_comes_back_into_its_field(source: str, value: str, kind: Kind) -> None:
+    """As it is typed there, so that it may be sent again without a change."""
+    document = notebook(code(source, "parameters"))
+    fields = fields_of(signature_of(document).parameters)
+    again = filled(fields, {"day": value})
+    assert again.fields[0].kind is kind
+    request, read = request_of(again, "x.ipynb")
+    assert not read.is_wrong
+    assert request["parameters"] == {"day": value}
+
+
+def test_a_required_value_is_sent_also_at_its_default() -> None:
+    """The default of the notebook does not count then."""
+    sidecar = "properties: {region: {enum: [EU, US]}}\nrequired: [region]"
+    request, read = typed_into(form('region = "EU"', sidecar))
+    assert not read.is_wrong
+    assert request["parameters"] == {"region": "EU"}
+
+
+def test_a_day_that_the_code_makes_fills_its_field() -> None:
+    """One that does not move; it is sent only where it is changed."""
+    source = "import datetime\nfrom datetime import date\n" + "\n".join(
+        ("a: date = date(2026, 1, 1)", "b: datetime.date = datetime.date(2026, 1, 2)")
+    )
+    made = form(f"{source}\nc: date = date.today()\nn: Annotated[int, Gt(0)] = 1")
+    texts = {one.name: (one.kind, one.initial) for one in made.fields}
+    assert texts["a"] == (Kind.DATE, "2026-01-01")
+    assert texts["b"] == (Kind.DATE, "2026-01-02")
+    assert texts["c"] == (Kind.DATE, "")
+    limits = {one.name: one.limits for one in made.fields}
+    assert limits["n"].get("min") == 1
+    assert "parameters" not in typed_into(made)[0]

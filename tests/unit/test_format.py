@@ -9,6 +9,7 @@ from runner.contract.outcome import Status
 from runner.gateway.page.format import (
     STATUS_WORDS,
     age,
+    ahead,
     duration,
     plural,
     size,
@@ -56,6 +57,15 @@ def test_durations_are_short(seconds: float | None, text: str) -> None:
 def test_ages_are_rough(seconds: float, text: str) -> None:
     """What a person would say; a clock that was set back says `just now`."""
     assert age((NOW - timedelta(seconds=seconds)).isoformat(), NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "at once"), (0.5, "at once"), (59, "in 59 s"), (60, "in 1 min"), (200_000, "in 2 days")],
+)
+def test_what_comes_is_rough_too(seconds: float, text: str) -> None:
+    """What is over by now comes at once."""
+    assert ahead((NOW + timedelta(seconds=seconds)).isoformat(), NOW) == text
 
 
 @pytest.mark.parametrize(
@@ -110,4 +120,6 @@ def test_a_note_on_the_inbox_leads_to_its_page() -> None:
     link = '<a href="/ui/inbox">the Inbox page</a>'
     note = "left alone in the inbox: '<b>`runner inbox`'; `runner inbox` says what to do"
     assert with_inbox_link(note).endswith(f"&lt;b&gt;`runner inbox`&#39;; {link} says what to do")
-    assert with_inbox_link("no <room>") == "no &lt;room&gt;"
+    assert (
+        with_inbox_link("no <room>; `make <it>`") == "no &lt;room&gt;; <code>make &lt;it&gt;</code>"
+    )

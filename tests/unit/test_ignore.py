@@ -10,7 +10,7 @@ from runner.inbox.ignore import (
     why_left_alone,
     why_no_request,
 )
-from runner.inbox.unclaimed import WORDS, Reason
+from runner.inbox.unclaimed import WORDS, Reason, Waiting
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_only_some_suffixes_make_a_request(name: str, expected: tuple[str, str] 
 
 def test_suffixes_are_those_of_the_contract() -> None:
     """Anything else in the inbox is not ours."""
-    assert {".ipynb", ".json", ".yaml", ".yml", ".cancel"} == REQUEST_SUFFIXES
+    assert {".ipynb", ".json", ".yaml", ".yml", ".zip", ".cancel"} == REQUEST_SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,8 @@ def test_every_reason_has_its_words() -> None:
     """Why, and what to do."""
     assert set(WORDS) == set(Reason)
     assert all(words.text and words.advice for words in WORDS.values())
+    assert not any(words.text.endswith(".") for words in WORDS.values())
+    assert Waiting("a", Reason.INCOMPLETE, "", "It has no cells.").text.endswith("It has no cells")
 
 
 @pytest.mark.parametrize(

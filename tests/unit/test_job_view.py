@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runner.contract.outcome import ErrorType, Status
-from runner.gateway.page.job_view import sight_of
+from runner.gateway.page.job_view import _word, sight_of
 from runner.gateway.page.overview import HOURS, SHOWN_WORKERS, cluster_of, day_of, line_of
 from runner.state.jobs import Hour, Job, Place, State
 from runner.state.pulse import Worker
@@ -36,6 +36,7 @@ REPORT = {
     "cell_source": "a = 1\nraise ValueError('no')\n",
     "traceback": ["ValueError  Traceback", "Cell In[2], line 2", "ValueError: no"],
     "message": "In cell [2]: ValueError: no",
+    "variables": {"a": {"type": "int"}},
     "parameters": {"n": 1, "s": "x"},
     "results": {"reached": 1},
     "files": [{"path": "sales/daily.files/a b#.png", "bytes": 3, "media_type": "image/png"}],
@@ -71,6 +72,7 @@ def test_the_failing_line_is_marked() -> None:
     assert trouble is not None
     assert [(one.number, one.failed) for one in trouble.source] == [(1, False), (2, True)]
     assert trouble.traceback.endswith("ValueError: no")
+    assert trouble.variables == ("a int",)
 
 
 def test_files_have_addresses_of_their_own() -> None:
@@ -83,18 +85,24 @@ def test_files_have_addresses_of_their_own() -> None:
 def test_a_pruned_job_still_tells_what_became_of_it() -> None:
     """From the record alone: state, times and the error's sentence."""
     found = sight_of(replace(JOB, place=Place.PRUNED), None, None)
-    assert found.is_pruned
+    assert (found.has_no_files, found.is_pruned) == (True, True)
     assert not found.can_run_again
     assert found.trouble is not None
     assert found.trouble.message == JOB.message
     assert len(found.steps) == 4
 
 
+def test_files_that_somebody_removed_are_not_blamed_on_the_history() -> None:
+    """The runner kept them; the page says only that they are gone."""
+    found = sight_of(JOB, None, None)
+    assert (found.has_no_files, found.is_pruned) == (True, False)
+
+
 def test_a_sealed_job_is_not_over_for_the_page() -> None:
     """Its report is not there yet, so the page goes on listening."""
     found = sight_of(replace(JOB, state=State.SEALED, published_at=None), None, {})
     assert not found.is_over
-    assert not found.is_pruned
+    assert not found.has_no_files
 
 
 @pytest.mark.parametrize("asked", [{"notebook": "loan.ipynb"}, {}, None])
@@ -177,6 +185,21 @@ def test_a_line_tells_how_long_it_ran() -> None:
     assert line_of(replace(JOB, started_at=None)).seconds is None
 
 
+def test_a_list_among_parameters_stands_on_one_line() -> None:
+    """A long one has a line for each of its items."""
+    assert _word(["north", "south"]) == '["north", "south"]'
+    assert _word(["north"] * 40).count("\n") == 41
+    assert _word(0.1 + 0.2) == "0.3"
+
+
+def test_a_job_in_a_list_says_its_notebook_where_its_name_does_not() -> None:
+    """A run without a name is called by its day and id, which say nothing."""
+    unnamed = replace(JOB, name="http/2026-11-27/3866cd9e")
+    assert line_of(unnamed, "sales/loan.ipynb").notebook == "sales/loan.ipynb"
+    assert line_of(replace(JOB, name="sales/loan"), "sales/loan.ipynb").notebook is None
+    assert line_of(unnamed).notebook is None
+
+
 def test_where_it_ran_stands_beside_its_kernel() -> None:
     """And nothing does where it never came to that."""
     assert sight_of(JOB, REPORT, {}).host == "nas"
@@ -207,6 +230,15 @@ def test_of_many_workers_the_first_are_shown_and_all_are_counted() -> None:
     assert found is not None
     assert (found.in_all, found.slots, found.running) == (57, 114, 57)
     assert [one.host for one in found.workers] == [f"node-{n:03}" for n in range(SHOWN_WORKERS)]
+
+
+def test_a_notebook_without_outputs_of_the_run_is_not_taken_for_an_executed_one() -> None:
+    """Such as of a run that was lost with its kernel, or that got none."""
+    lost = {**REPORT, "kernel": {"name": None}}
+    unbegun = {**REPORT, "cells": {"total": 4, "executed": 0}, "status": "failed"}
+    for report in (lost, unbegun):
+        view = sight_of(replace(JOB, status=Status.INTERRUPTED), report, {})
+        assert view.notebook_title == "Notebook, as it was submitted"
 
 
 @pytest.mark.parametrize(

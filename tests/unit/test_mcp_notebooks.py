@@ -19,12 +19,21 @@ from runner.mcp.notebooks.memory import GONE, Memory
         ("a/plan_c.ipynb", None),
         ("a/sales_america.ipynb", None),
         ("b/quartely.ipynb", None),
+        ("a/Quarterly.ipynb", "a/quarterly.ipynb"),
+        ("a/PLAN_B.ipynb", "a/plan_b.ipynb"),
+        ("b/quarterly.ipynb", "a/quarterly.ipynb"),
+        ("a/huse.ipynb", "a/house.ipynb"),
+        ("a/frsh.ipynb", "a/fresh.ipynb"),
+        ("a/2026-10002.ipynb", None),
+        ("brken.ipynb", "notebooks/broken.ipynb"),
+        ("c/brken.ipynb", None),
     ],
 )
 def test_a_new_name_is_told_from_a_slip(path: str, meant: str | None) -> None:
     """Series of notebooks have similar names on purpose."""
-    names = ("quarterly", "daily_1", "plan_b", "sales_europe")
-    assert misspelt(path, [f"a/{name}.ipynb" for name in names]) == meant
+    names = ("quarterly", "daily_1", "plan_b", "sales_europe", "house", "fresh", "2026-10001")
+    present = [*(f"a/{name}.ipynb" for name in names), "notebooks/broken.ipynb"]
+    assert misspelt(path, present, "notebooks") == meant
 
 
 def test_a_missing_notebook_has_suggestions() -> None:

@@ -62,13 +62,52 @@ def test_a_model_sees_what_a_person_would(text: object, shown: str) -> None:
         ),
         ({"text/html": STYLED, "text/plain": "<pandas.io.formats.style.Styler at 0x7f>"}, TABLE),
         ({"text/html": STYLED, "text/plain": "    n\n0  1"}, "    n\n0  1"),
-        ({"text/html": "<script>x</script>", "text/plain": "<x.Map object>"}, "<x.Map object>"),
-        ({"application/x-own": "1"}, "[an output of application/x-own]"),
+        (
+            {"text/html": "<script>x</script>", "text/plain": "<x.Map object>"},
+            "<x.Map object>\n[An output that needs a script, a player or another page. "
+            "Open the notebook in JupyterLab to see it.]",
+        ),
+        (
+            {"application/x-own": "1"},
+            "[An output of the type application/x-own, which a page cannot show. "
+            "Open the notebook in JupyterLab to see it.]",
+        ),
     ],
 )
 def test_of_a_bundle_the_best_is_shown(data: Json, piece: object) -> None:
     """A picture before text, plain text before HTML."""
     assert pieces_of([{"output_type": "display_data", "data": data}]) == [piece]
+
+
+@pytest.mark.parametrize(
+    ("data", "piece"),
+    [
+        ({"json+json": {"name": "total", "data": 42}}, "total = 42"),
+        ({"text+json": {"name": "word", "data": "naïve"}}, 'word = "naïve"'),
+        ({"json+json": {"name": "many", "data": {"a": [1, None]}}}, 'many = {"a":[1,null]}'),
+        ({"pandas+json": {"name": "table", "data": "UEFSMQ=="}}, "table = (a DataFrame)"),
+        ({"json+json": "no"}, "(unnamed) = (unreadable: its payload is no mapping)"),
+    ],
+)
+def test_a_glued_value_is_told_with_its_name(data: Json, piece: str) -> None:
+    """As JSON; a long one is cut as any other text."""
+    bundle = {f"application/scrapbook.scrap.{kind}": payload for kind, payload in data.items()}
+    assert pieces_of([{"output_type": "display_data", "data": bundle}]) == [piece]
+
+
+def test_other_forms_of_what_is_glued_are_told_too() -> None:
+    """What it was before scrapbook, what is displayed under a name, and a value that is cut."""
+    old = {"application/papermill.record+json": {"a": 1, "b": "x"}}
+    assert pieces_of([{"output_type": "display_data", "data": old}]) == ['a = 1\nb = "x"']
+    named = {"scrapbook": {"name": "plot", "data": False, "display": True}}
+    plot = {"output_type": "display_data", "metadata": named, "data": {"text/plain": "a plot"}}
+    assert pieces_of([plot]) == ["a plot"]
+    long = {"application/scrapbook.scrap.json+json": {"name": "long", "data": ["x" * 90] * 900}}
+    [cut] = pieces_of([{"output_type": "display_data", "data": long}])
+    assert isinstance(cut, str)
+    assert cut.startswith('long = ["xxx')
+    assert "characters left out" in cut
+    assert len(cut) < BRIEF.output_characters + 100
 
 
 def test_a_model_is_not_drowned() -> None:

@@ -3,7 +3,13 @@
 import json
 from typing import Any
 
-from runner.mcp.runs.summary import RESULTS_CHARACTERS, progress_line, sentence, shown
+import pytest
+
+from runner.contract.parameters.listing import unknown_parameters
+from runner.mcp.answers import BadCall
+from runner.mcp.runs.executed import executed_of
+from runner.mcp.runs.job_lines import line_of
+from runner.mcp.runs.summary import BRIEF, FULL, progress_line, sentence, shown
 
 Json = dict[str, Any]
 ID = "0" * 31 + "1"
@@ -45,13 +51,15 @@ def test_what_is_cut_is_told() -> None:
     assert job.results is not None
     assert len(job.results["table"]["data"]) == len(job.results["table"]["index"]) == 20
     assert len(job.results["long"]) < 4_200
-    assert len(json.dumps(job.results)) < RESULTS_CHARACTERS + 1_000
+    assert len(json.dumps(job.results)) < BRIEF.results_characters + 1_000
     told = "; ".join(job.left_out)
     assert "table: 30 of 50 rows" in told
     assert "long: 5000 of 9000 characters" in told
     assert "part8 (" in told
     assert "10 of 60 files" in told
-    assert "Cut here" in sentence(job)
+    assert f'get_job("{ID}", detail="full") gives more' in sentence(job)
+    whole, _ = shown(finished({"table": table, "long": "y" * 9_000, **many}), sizes=FULL)
+    assert whole.left_out == ()
 
 
 def test_a_cells_bundle_gives_its_picture_and_says_nothing_twice() -> None:
@@ -64,34 +72,139 @@ def test_a_cells_bundle_gives_its_picture_and_says_nothing_twice() -> None:
         "cell_3": {"image/png": "[picture 1]"},
     }
     assert [picture.media_type for picture in pictures] == ["image/png"]
-    assert job.left_out == ("the HTML of cell_2",)
+    assert job.left_out == ()
 
 
-def test_a_failure_keeps_the_end_of_its_traceback() -> None:
-    """Where it says what was raised."""
-    lines = [*("line" for _ in range(3_000)), "ValueError: no"]
+def code(source: str, count: int | None, cell_id: str, **more: object) -> Json:
+    metadata = {"tags": more.pop("tags", [])}
+    cell = {"cell_type": "code", "source": source, "id": cell_id, "metadata": metadata}
+    return {**cell, "execution_count": count, "outputs": more.pop("outputs", [])}
+
+
+PLOT = {"output_type": "display_data", "data": {"image/png": DOT}, "metadata": {}}
+EXECUTED = {
+    "cells": [
+        {"cell_type": "markdown", "source": "# Daily", "id": "title"},
+        code("rate = 0", 1, "defaults", tags=["parameters"]),
+        code("rate = 2", 2, "added", tags=["injected-parameters"]),
+        code("plot()", 3, "plots", outputs=[PLOT, PLOT]),
+        code("An exception was encountered", None, "note", tags=["papermill-error-cell-tag"]),
+        code("pick('c')", 4, "fails"),
+    ]
+}
+
+
+def test_cells_have_one_numbering() -> None:
+    """That of the notebook asked for: the runner's own cells have no index, and ids stay."""
+    executed = executed_of(EXECUTED, has_parameters=True)
+    assert [one.name for one in executed.cells] == [
+        "[0] title",
+        "[1] defaults",
+        "[2] plots",
+        "[3] fails",
+    ]
+    assert executed.at("fails") == executed.at(3) == executed.at("-1") == executed.at(-1)
+    assert executed.at("cell_4") == executed.at(3)
+    assert executed.at("plots").pictures == 2
+    assert executed.renumbered("Cell In[4], line 1\nCell In[2], line 7") == (
+        "Cell [3] fails, line 1\nCell In[2], line 7"
+    )
+    result, _ = shown(finished({"cell_3": {"text/plain": "x"}, "total": 1}), executed)
+    assert result.places == ("cell_3 is [2] plots",)
+    assert result.plots == ("[2] plots (2)",)
+    for wrong in ("4", -5, "nobody"):
+        with pytest.raises(BadCall, match="from 0 to 3"):
+            executed.at(wrong)
+
+
+def test_a_failure_tells_what_repair_needs() -> None:
+    """The cell, the notebook's frames before the libraries' and the variables, in one numbering."""
     failure: Json = {
         "status": "failed",
         "error_type": "papermill_execution_error",
-        "message": "In cell [1]: ValueError: no",
-        "cell_index": 0,
-        "cell_source": "boom()",
-        "traceback": lines,
+        "message": "Cell In[4] (cell_index 3): KeyError: 'c'",
+        "cell": 4,
+        "cell_index": 3,
+        "cell_source": "pick('c')",
+        "traceback": [
+            "Cell In[4], line 1",
+            "----> 1 pick('c')",
+            "",
+            *(f"File /x/lib/python3.13/site-packages/p.py:{n}, in f()" for n in range(3_000)),
+            "",
+            "KeyError: 'c'",
+        ],
+        "variables": {"df": {"type": "pandas.DataFrame", "shape": [2, 1], "columns": ["a"]}},
     }
-    job, _ = shown(finished(**failure))
-    assert job.traceback is not None
-    assert len(job.traceback) < 4_200
-    assert job.traceback.endswith("ValueError: no")
-    assert "papermill_execution_error: In cell [1]" in sentence(job)
-    assert "boom()" in sentence(job)
+    executed = executed_of(EXECUTED, has_parameters=True)
+    job, _ = shown(finished(**failure), executed)
+    said = sentence(job).splitlines()
+    assert said == [
+        f"Job {ID} (sales/daily): failed after 0.6 s",
+        "papermill_execution_error: KeyError: 'c'",
+        "Cell [3] fails, line 1",
+        "----> 1 pick('c')",
+        "[3000 library frames, the last: p.py:2999, in f()]",
+        "KeyError: 'c'",
+        "Variables then: df pandas.DataFrame [2, 1] (a)",
+        f'Pictures in cells: [2] plots (2); get_job("{ID}", cell=…) gives them',
+        f"All of it: runner://jobs/{ID}, and its /notebook",
+    ]
+    assert "Cell [3]:\npick('c')\n" in sentence(shown(finished(**failure))[0])
+    long = {**failure, "cell_source": "other()\n\npick('c')"}
+    cells = [*EXECUTED["cells"][:-1], code(long["cell_source"], None, "fails")]
+    killed = executed_of({"cells": cells}, has_parameters=True)
+    assert "Cell [3] fails:\nother()" in sentence(shown(finished(**long), killed)[0])
+    assert "Cell [3]:\nother()" in sentence(shown(finished(**long), executed)[0])
+    cut: Json = {"status": "timed_out", "error_type": "timeout", "cell": 4, "cell_index": 3}
+    cut |= {
+        "message": "The run passed its limit of 1 s. Code cell 3 of 3 was running: `pick('c')`."
+    }
+    job, _ = shown(finished(**cut, cell_source="pick('c')"), executed)
+    assert job.message is not None
+    assert job.message.endswith("limit of 1 s. Cell [3] fails was running: `pick('c')`.")
 
 
 def test_a_job_that_is_not_over_says_how_to_ask_again() -> None:
     """And how far it is."""
     progress = {"status": "running", "cell": 3, "cells": 9, "elapsed_seconds": 7.2, "log_tail": "z"}
     job, _ = shown({"job_id": ID, "name": "n", "status": "running", "progress": progress})
-    assert job.progress == "cell 3 of 9, 7 s; printed last: z"
+    assert job.progress == "code cell 3 of 9, 7 s; printed last: z"
     assert f'get_job("{ID}"' in sentence(job)
     assert progress_line({"status": "queued"}) is None
-    pruned, _ = shown({"job_id": ID, "name": "n", "status": "succeeded", "result": None})
+    starts = {"status": "running", "cell": 0, "cells": 0, "elapsed_seconds": 2.0}
+    assert progress_line(starts) == "its kernel starts, 2 s"
+    over = {"job_id": ID, "name": "n", "status": "succeeded", "result": None}
+    unpublished, _ = shown({**over, "state": "sealed"})
+    assert f'get_job("{ID}"' in sentence(unpublished)
+    pruned, _ = shown({**over, "state": "closed"})
     assert pruned.next_step == "Its files are not in the outbox any more."
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "said"),
+    [
+        ("cancelled", "sealed", "It is over, and its report is on its way"),
+        ("cancelled", "closed", "not in the outbox any more"),
+        ("running", "running", ": running, is being cancelled"),
+    ],
+)
+def test_a_cancelled_job_without_its_report_is_told_as_it_is(
+    status: str, state: str, said: str
+) -> None:
+    """Its files are gone only where it is closed."""
+    row = {"job_id": ID, "name": "x", "status": status, "state": state, "cancelled": True}
+    job, _ = shown(row)
+    assert said in sentence(job)
+    assert "cancel_job" not in sentence(job)
+
+
+@pytest.mark.parametrize("names", [["year"], ["month", "year"]])
+def test_a_list_names_parameters_that_the_notebook_does_not_have(names: list[str]) -> None:
+    """By the warning that the job has."""
+    cell = {"cell_type": "code", "source": "day = 1", "metadata": {"tags": ["parameters"]}}
+    warning = unknown_parameters({"cells": [cell], "metadata": {}}, names)
+    assert warning is not None
+    row = {"job_id": ID, "name": "x", "status": "succeeded", "accepted_at": "2026-11-27T06:00:00"}
+    line = line_of({**row, "parameters": dict.fromkeys(names, 1), "warnings": ["Other.", warning]})
+    assert f"; unused: {', '.join(names)}" in line

@@ -20,11 +20,13 @@ from runner.contract.outcome import (
     Refused,
     Result,
     Status,
+    cell_in_words,
     cells_in_words,
     exit_code,
     failed,
     interrupted,
     refuse,
+    without_cell,
 )
 
 CONTRACT = {
@@ -44,6 +46,7 @@ CONTRACT = {
     "output_limit": 422,
     "result_extraction_error": 500,
     "cancelled": 409,
+    "expired": 503,
     "interrupted": 503,
     "gateway_error": 500,
 }
@@ -219,7 +222,7 @@ def test_error_has_a_results_fields_and_a_failures() -> None:
 @pytest.mark.parametrize(
     ("report", "said"),
     [
-        ({"status": "succeeded"}, "2 of 3 cells"),
+        ({"status": "succeeded"}, "2 of 3 cells begun"),
         (
             {"status": "failed", "error_type": "x", "cell_index": 4},
             "cell 2 of 3 was running",
@@ -228,8 +231,11 @@ def test_error_has_a_results_fields_and_a_failures() -> None:
             {"status": "failed", "error_type": "x", "cell_index": 4, "ename": "E"},
             "cell 2 of 3 failed",
         ),
-        ({"status": "timed_out", "error_type": "timeout"}, "2 of 3 cells"),
-        ({"status": "timed_out", "error_type": "timeout", "cell_source": "x = 1"}, "2 of 3 cells"),
+        ({"status": "timed_out", "error_type": "timeout"}, "2 of 3 cells begun"),
+        (
+            {"status": "timed_out", "error_type": "timeout", "cell_source": "x = 1"},
+            "2 of 3 cells begun",
+        ),
         ({"status": "succeeded", "cells": {"total": 0, "executed": 0}}, "no code cells"),
         ({"status": "rejected", "error_type": "x", "cells": {"total": 0, "executed": 0}}, ""),
     ],
@@ -237,3 +243,18 @@ def test_error_has_a_results_fields_and_a_failures() -> None:
 def test_a_cell_that_was_begun_is_not_called_complete(report: dict[str, Any], said: str) -> None:
     """Where a cell ended the run, it is named; that of injected parameters counts as none."""
     assert cells_in_words({"cells": {"total": 3, "executed": 2}, **report}) == said
+
+
+def test_all_cells_of_a_job_are_not_told_as_begun() -> None:
+    """Where each was, whatever became of the last."""
+    assert cells_in_words({"cells": {"total": 3, "executed": 3}, "status": "failed"}) == (
+        "3 of 3 cells"
+    )
+
+
+@pytest.mark.parametrize("index", [0, 12, None])
+def test_a_message_begins_with_a_cell_that_can_be_taken_away(index: int | None) -> None:
+    """For readers that name it themselves; also in reports of earlier versions."""
+    assert without_cell(f"{cell_in_words(4, index)}: KeyError: 'c'") == "KeyError: 'c'"
+    assert without_cell("In cell [4]: KeyError: 'c'") == "KeyError: 'c'"
+    assert without_cell("Code cell 4 of 5 was running.") == "Code cell 4 of 5 was running."

@@ -24,4 +24,4 @@ def test_late_output_is_blamed_on_the_cell_that_wrote_it() -> None:
     failure = failure_of(OutputLimit(10), run, Unmarked(notebook, (0, 1)), known)
     assert failure is not None
     assert failure.cell_index == 0
-    assert "Cell 1 of 2 wrote what was too much: `loud()`." in failure.message
+    assert "Code cell 1 of 2 wrote what was too much: `loud()`." in failure.message

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from runner.contract.parameters import SHOWN_NAMES, texts_for_values, unknown_parameters
+from runner.contract.parameters.guesses import texts_for_values
+from runner.contract.parameters.listing import SHOWN_NAMES, unknown_parameters
+from runner.contract.parameters.signature import signature_of
 
 SOURCE = "factor = 2  # times\nregion: str = 'EU'\nwhole: int\nlow, high = 1, 2"
 
@@ -18,6 +20,10 @@ def notebook(source: str | None, language: str = "python") -> dict[str, Any]:
         "metadata": {"tags": tags},
     }
     return {"cells": [cell], "metadata": {"language_info": {"name": language}}}
+
+
+def warning(document: dict[str, Any], values: dict[str, object]) -> str | None:
+    return texts_for_values(document, signature_of(document), values)
 
 
 @pytest.mark.parametrize("names", [[], ["factor"], ["region", "whole"], ["low", "high"]])
@@ -96,7 +102,8 @@ def test_a_thousand_unknown_names_are_one_short_sentence() -> None:
     ("source", "value", "is_told"),
     [
         ("n = 3", "5", True),
-        ("n: float = -0.5", "many", True),
+        ("n = -0.5", "many", True),
+        ("n: float = -0.5", "many", False),
         ("n = 3", 5, False),
         ("n = '3'", "5", False),
         ("n: str = 3", "5", False),
@@ -109,25 +116,59 @@ def test_a_thousand_unknown_names_are_one_short_sentence() -> None:
     ],
 )
 def test_a_text_for_a_number_is_told(source: str, value: object, is_told: bool) -> None:
-    """Where nothing makes a number of it: `"5" * 2` is no error, and no ten."""
-    said = texts_for_values(notebook(source), {"n": value})
+    """Where nothing makes a number of it: `"5" * 2` is no error, and no ten.
+
+    A declared type is no guess: it refuses the text.
+    """
+    said = warning(notebook(source), {"n": value})
     assert (said is not None) is is_told
     assert said is None or "`n` is a number in the notebook" in said
-    assert texts_for_values(notebook("n <- 3", "r"), {"n": "5"}) is None
+    assert warning(notebook("n <- 3", "r"), {"n": "5"}) is None
 
 
 @pytest.mark.parametrize(
     ("source", "said"),
     [
         ("n = True", "`n` is true or false in the notebook"),
-        ("n: bool = False", "`no`, `on` and `off` are texts"),
+        ("n = False", "`no`, `on` and `off` are texts"),
         ("n = [1, 2]", "`n` is a list in the notebook"),
-        ("n: list[int] = [1]", "`n` is a list in the notebook"),
+        ("n = (1, 2)", "`n` is a list in the notebook"),
         ("n = {'a': 1}", "`n` is a mapping in the notebook"),
     ],
 )
 def test_a_text_for_something_else_is_told(source: str, said: str) -> None:
     """`verbose: no` is the text `no`, which counts as true."""
-    warning = texts_for_values(notebook(source), {"n": "no"})
-    assert warning is not None
-    assert said in warning
+    text = warning(notebook(source), {"n": "no"})
+    assert text is not None
+    assert said in text
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "advice"),
+    [
+        ("'20240101'", 20240101, "`p` is a text in the notebook, and the number 20240101"),
+        ("1", 1.5, "`p` is a whole number in the notebook, and 1.5 in the request."),
+        ("1", None, "`p` is a number in the notebook, and null in the request."),
+        ("1", "5", "Send the number without quotes."),
+        ("1", "five", "`five` is no number here."),
+        ("1", "1_000", "`1_000` is no number here; write 1000."),
+        ("1", "12,5", "`12,5` is no number here; write 12.5."),
+        ("1", "-0,125", "`-0,125` is no number here; write -0.125."),
+        ("1", "1234,567", "`1234,567` is no number here; write 1234.567."),
+        ("1", "1,234", "; write 1.234 or 1234, whichever is meant."),
+        ("1", "1.234,5", "here; write digits, with a point before the decimals."),
+        ("1", "1,234,567", "here; write digits, with a point before the decimals."),
+        ("1", "01_000", "here; write digits, with a point before the decimals."),
+        ("1", 2.0, None),
+        ("1.5", 2, None),
+        ("None", 2, None),
+        ("'x'", "y", None),
+        ("'x'", None, None),
+    ],
+)
+def test_a_value_of_another_type_than_the_default_is_warned_of(
+    default: str, value: object, advice: str | None
+) -> None:
+    """It would change the results in silence; what often fits is let through."""
+    said = warning(notebook(f"p = {default}"), {"p": value})
+    assert (said is None) if advice is None else (advice in (said or "")), said

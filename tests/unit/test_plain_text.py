@@ -26,6 +26,7 @@ def test_codes_of_a_terminal_are_gone(text: str, plain: str) -> None:
 def test_an_excerpt_keeps_both_ends_and_says_what_is_missing() -> None:
     """A text that fits is not touched."""
     assert excerpt("short", 5) == "short"
+    assert excerpt("a" * 80, 40) == "a" * 80
     found = excerpt("a" * 50 + "z" * 50, 40)
     assert found == f"{'a' * 30}\n[… 60 characters left out …]\n{'z' * 10}"
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import cast
 
 from runner.contract.outcome import ErrorType, Outcome, Status
-from runner.execution.cluster.messages import Answer, Parcel, RunSeen, Terms, Word
+from runner.execution.cluster.messages import Answer, Luggage, Parcel, RunSeen, Terms, Word
 from runner.execution.cluster.placement import WorkerCapacity
 from runner.execution.cluster.remote_runs import ENDING_SECONDS, Bounds, RemoteRun, RemoteRuns
 from runner.execution.cluster.scheduler_link import WorkerState
@@ -155,7 +155,7 @@ def test_what_is_to_be_imported_anew_makes_other_terms() -> None:
 
 def run_of(token: str) -> _Run:
     order = Order(job_id="j", name="n", timeout_seconds=1, output_folder="/nowhere")
-    return _Run(Parcel("s", token, Terms(), order, b"", None, FileCaps(0, 0), 1.0))
+    return _Run(Parcel("s", token, Terms(), order, b"", Luggage(), FileCaps(0, 0), 1.0))
 
 
 def word(number: int, *allowed: str, denied: tuple[str, ...] = (), is_last: bool = False) -> Word:

@@ -18,6 +18,7 @@ from runner.contract.outcome import (
     PublishedFile,
     Result,
     Status,
+    Variable,
     failed,
 )
 from runner.contract.request import Request
@@ -64,14 +65,14 @@ SEAL = Seal(
     files=(FILE,),
     finished_at="2026-01-02T03:04:08.500Z",
 )
-REQUEST = Request(parameters={"factor": 3})
+REQUEST = Request(notebook="reports/sales.ipynb", parameters={"factor": 3})
 SCHEMA = TypeAdapter(Result | ErrorResult).json_schema(by_alias=True)
 
 RESULT_KEYS = [
-    *("schema", "job_id", "name", "status", "results", "files", "output_nb"),
+    *("schema", "job_id", "name", "status", "results", "files", "notebook", "output_nb"),
     *("output_nb_url", "parameters"),
     *("kernel", "cells", "attempt", "submitted_by", "accepted_at", "started_at", "finished_at"),
-    *("duration_seconds", "host", "input_sha256", "warnings"),
+    *("duration_seconds", "host", "input_sha256", "inputs", "warnings"),
 ]
 ERROR_KEYS = ["cell", "cell_index", "cell_source", "ename", "evalue", "traceback"]
 
@@ -90,7 +91,7 @@ def strict(raw: bytes) -> dict[str, Any]:
 def report(
     seal: Seal = SEAL, job: Job = JOB, request: Request = REQUEST, *warnings: str
 ) -> dict[str, Any]:
-    return strict(report_of(job, seal, request, list(warnings)))
+    return strict(report_of(job, seal, request, (), list(warnings)))
 
 
 def failing(kind: ErrorType, **fields: Any) -> Seal:
@@ -111,6 +112,7 @@ def test_result_says_what_came_out() -> None:
         "status": "succeeded",
         "results": {"scaled": [190, 174]},
         "files": [{**FILE.model_dump(), "url": f"/jobs/{JOB.job_id}/files/plot.png"}],
+        "notebook": "reports/sales.ipynb",
         "output_nb": "sales/daily.ipynb",
         "output_nb_url": f"/jobs/{JOB.job_id}/notebook",
         "parameters": {"factor": 3},
@@ -124,6 +126,7 @@ def test_result_says_what_came_out() -> None:
         "duration_seconds": 2.5,
         "host": "nas",
         "input_sha256": "a" * 64,
+        "inputs": [],
         "warnings": ["The first."],
     }
 
@@ -149,6 +152,19 @@ def test_modules_are_there_only_where_they_are_the_matter() -> None:
     late = report(failing(ErrorType.MODULE_NOT_FOUND, module="x"))
     assert late["module"] == "x"
     assert "missing_modules" not in late
+
+
+def test_variables_are_told_in_short() -> None:
+    """A field that does not apply is left out; without any, so are the variables."""
+    one = Variable(type="list", shape=[3])
+    failure = Failure(
+        error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message="m", variables={"rows": one}
+    )
+    found = report(replace(SEAL, outcome=failed(failure)))
+    assert found["variables"] == {"rows": {"type": "list", "shape": [3]}}
+    assert "variables" not in report(failing(ErrorType.PAPERMILL_EXECUTION_ERROR))
+    described = ErrorResult.model_json_schema(mode="serialization")["$defs"]["Variable"]
+    assert set(described["properties"]) == {"type", "shape", "columns", "function"}
 
 
 def test_results_of_the_finished_cells_stay_in_an_error() -> None:
@@ -209,16 +225,16 @@ def test_results_stand_where_they_belong_whatever_is_in_them() -> None:
     results: dict[str, Any] = {'a\n  "results": {}': ["\n", {"b": {}}], "results": {}}
     outcome = SEAL.outcome.model_copy(update={"results": dumps(results).decode()})
     likeness = Request(parameters={"results": {}, "x": '\n  "results": {}'})
-    raw = report_of(JOB, replace(SEAL, outcome=outcome), likeness, [])
+    raw = report_of(JOB, replace(SEAL, outcome=outcome), likeness, (), [])
     found = json.loads(raw)
     assert found["results"] == results
     assert found["parameters"] == likeness.parameters
-    assert raw == dumps(found)
+    assert raw == dumps(found) + b"\n"
 
 
 def test_bytes_are_the_same_for_the_same_job() -> None:
     """Publishing again after a crash skips what already matches."""
-    assert report_of(JOB, SEAL, REQUEST, ["w"]) == report_of(JOB, SEAL, REQUEST, ["w"])
+    assert report_of(JOB, SEAL, REQUEST, (), ["w"]) == report_of(JOB, SEAL, REQUEST, (), ["w"])
 
 
 @pytest.mark.parametrize("kind", ErrorType)
@@ -246,13 +262,15 @@ def test_error_is_as_the_published_schema_says(kind: ErrorType) -> None:
 def test_result_is_as_the_published_schema_says() -> None:
     """And what has a key too many, or one too few, is not.
 
-    Results of earlier versions lack `host`, addresses and `submitted_by`, and can be read still.
+    Results of earlier versions lack `host`, addresses, `submitted_by`, `notebook` and `inputs`;
+    they can still be read.
     """
     found = report()
     jsonschema.validate(found, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(found | {"other": 1}, SCHEMA)
-    for key in set(RESULT_KEYS) - {"schema", "host", "output_nb_url", "submitted_by"}:
+    later = {"host", "output_nb_url", "submitted_by", "notebook", "inputs"}
+    for key in set(RESULT_KEYS) - {"schema", *later}:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({k: v for k, v in found.items() if k != key}, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
@@ -263,7 +281,7 @@ def test_result_is_as_the_published_schema_says() -> None:
 def test_report_reads_back_as_its_value(model: type[Result]) -> None:
     """The command line and the gateway read it so."""
     seal = SEAL if model is Result else failing(ErrorType.TIMEOUT)
-    found = model.model_validate_json(report_of(JOB, seal, REQUEST, []))
+    found = model.model_validate_json(report_of(JOB, seal, REQUEST, (), []))
     assert found.job_id == JOB.job_id
 
 

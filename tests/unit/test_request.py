@@ -621,3 +621,10 @@ def test_any_bytes_make_a_request_or_are_refused(raw: bytes, form: Form) -> None
     except Refused:
         return
     assert Request.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize("wrong", [20, "soon", True])
+def test_a_wrong_time_is_refused_with_an_example(wrong: object) -> None:
+    """Whatever its type."""
+    with pytest.raises(Refused, match=r"`not_before`: must be a time .* 2026-12-01T05:00:00Z"):
+        read_request({"notebook": "a.ipynb", "not_before": wrong}, Form.JSON)

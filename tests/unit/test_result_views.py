@@ -11,6 +11,7 @@ from runner.gateway.page.result_views import (
     MAX_CHARS,
     MAX_COLUMNS,
     MAX_ROWS,
+    Described,
     Fields,
     Folded,
     Image,
@@ -177,7 +178,16 @@ def test_of_a_bundle_the_best_form_is_shown() -> None:
     )
     assert isinstance(view_of({"text/html": PANDAS, "text/plain": "x"}), Table)
     assert view_of({"text/plain": "[1]", "application/json": [1]}) == Value("[1]")
-    assert isinstance(view_of({"application/x-own": {}}), Folded)
+    assert isinstance(view_of({"application/x-own": {}}), Described)
+
+
+def test_html_that_is_no_table_is_given_as_its_text() -> None:
+    """In place of the name of its class; a note says where all of it is."""
+    view = view_of({"text/html": "<b>bold</b> &amp; <i>more</i>", "text/plain": "<x.HTML object>"})
+    assert isinstance(view, Described)
+    assert (view.text, "executed notebook" in view.note) == ("bold & more", True)
+    named = {"text/markdown": "# m", "text/plain": "<x.Markdown object>"}
+    assert view_of(named) == Value("# m")
 
 
 def test_a_picture_is_nothing_but_a_picture() -> None:

@@ -50,6 +50,21 @@ def test_what_one_machine_cannot_give_is_refused(resources: dict[str, Any], said
     replace(RULES, is_cluster=True).check(request)
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ((), "They name none yet.*line `groups:`.*write `groups: {db: 1}` there, and start"),
+        (("web",), "They name 'web'.*line `groups:`.*add `db: 1` there, and start the runner"),
+    ],
+)
+def test_a_group_without_a_name_in_the_settings_is_told_with_the_line_to_change(
+    groups: tuple[str, ...], said: str
+) -> None:
+    """A second line `groups:` would be an error, and a running runner reads none."""
+    with pytest.raises(Refused, match=said):
+        replace(RULES, groups=frozenset(groups)).check(Request(group="db"))
+
+
 def test_all_that_is_wrong_is_told_in_order() -> None:
     """Of the needs of one machine the first; `check` stops at the first of all."""
     resources = Resources(memory_mb=2000, gpus=1)
@@ -63,4 +78,4 @@ def test_all_that_is_wrong_is_told_in_order() -> None:
 def test_settings_make_the_rules() -> None:
     """Limits by their names, and whether there is a cluster."""
     settings = Settings.model_validate({"limits": {"max_run_seconds": 7000, "memory_mb": 300}})
-    assert settings.rules == Rules(7000, 300, is_cluster=False)
+    assert settings.request_rules == Rules(7000, 300, is_cluster=False)

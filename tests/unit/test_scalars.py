@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.cli.options import _value
+from runner.contract.parameters.signature import TypedParameter
 from runner.contract.request import Form, read_document
 from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
 from runner.contract.text.strict_json import StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
-from runner.gateway.page.form import Field, Kind, Typed, request_of
+from runner.gateway.page.fields import Field, Kind
+from runner.gateway.page.form import Typed, request_of
 
 TABLE: list[tuple[str, Scalar]] = [
     *[(text, None) for text in ("null", "Null", "NULL", "~")],
@@ -41,7 +43,7 @@ def in_a_mapping(text: str) -> Any:
 
 def typed(text: str) -> Any:
     """What a field of the page's form makes of a text where any value may be."""
-    field = Field("a", Kind.ANY, text, "", "")
+    field = Field(TypedParameter("a", {}), Kind.ANY, text, "")
     request, form = request_of(Typed((field,)), "x.ipynb")
     assert not form.is_wrong
     return request["parameters"]["a"]

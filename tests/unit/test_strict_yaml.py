@@ -124,3 +124,31 @@ def test_half_a_character_is_told_with_what_to_write(raw: bytes, said: str) -> N
     with pytest.raises(StrictYamlError) as caught:
         loads(raw)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("a: 1\ncron: * * * * *\n", 'quote it: `cron: "* * * * *"` (line 2'),
+        ("cron: */5 * * * * # often", 'quote it: `cron: "*/5 * * * *"` (line 1'),
+        ("cron: @daily", 'quote it: `cron: "@daily"` (line 1'),
+        ("p:\n  a: %x", 'quote it: `a: "%x"` (line 2'),
+        ("p:\n  a: {{ day | date }}", 'quote it: `a: "{{ day | date }}"` (line 2'),
+        ("p:\n  - {{ day }}", 'quote it: `- "{{ day }}"` (line 2'),
+        ("p:\n\ta: 1", "indented by spaces, and here is a tab (line 2"),
+        ("notebook:a.ipynb", "a space after its colon: `notebook: a.ipynb` (line 1"),
+        ("notebook: a\nkernel:b\n", "a space after its colon: `kernel: b` (line 2"),
+        ("title: Sales: a week", 'quote it: `title: "Sales: a week"` (line 1'),
+        ("a: 'it's'", 'the quotes end before the value does; write `a: "it\'s"` (line 1'),
+        ('a: "x\n', 'a quote is not closed; write `a: "x"` (line 1'),
+        ('a: "C:\\Users"', "write `a: 'C:\\Users'` (line 1"),
+        ("a: [1, 2\nb: 3\n", "the list that begins with [ is not closed (line 1"),
+        ("a: {b: %x}", "quote it (line 1"),
+        ("a:\n  - 1\n - 2\n", "the indentation fits no line above (line 3"),
+    ],
+)
+def test_the_usual_slips_say_what_to_write(text: str, advice: str) -> None:
+    """In words of the file, rather than in those of a parser."""
+    with pytest.raises(StrictYamlError) as caught:
+        loads(text.encode())
+    assert advice in str(caught.value)

@@ -1,6 +1,7 @@
 """Commands that save and restore the runner's own record: backup, restore."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,11 +10,12 @@ import click
 
 from runner import config
 from runner.cli.backup import archive
-from runner.cli.options import Fault, with_settings
+from runner.cli.options import Fault, WrongUsage, with_settings
 from runner.config import CONFIG_FILE, Settings
 from runner.state.ledger_reader import LEDGER_FILE
 from runner.state.locks import LOCK_FILE, own
 from runner.system.clocks import Clocks
+from runner.system.files.disk import Disk
 
 _FOLDERS = ("state", "notebooks", "outbox", "inbox")
 
@@ -22,16 +24,19 @@ _FOLDERS = ("state", "notebooks", "outbox", "inbox")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @with_settings
 def backup(settings: Settings, file: Path) -> None:
-    """Save ledger and settings in one file, also while it runs.
+    """Save jobs, pauses and settings in one file, also while it runs.
 
-    FILE is a tar file; an earlier one is replaced once the new one is whole. Notebooks and the
-    outbox are folders of your own, and not in it.
+    FILE is a tar file; an earlier one is replaced once the new one is whole. It has the ledger,
+    the record of schedules with their pauses, and the journal. Notebooks and the outbox are folders
+    of your own, and not in it.
     """
     if not (settings.state / LEDGER_FILE).exists():
         raise Fault(f"there is no ledger in {settings.state}, so there is nothing to save.")
     written = _settings_file()
+    if not file.absolute().parent.is_dir():
+        raise WrongUsage(f"the folder {file.absolute().parent} does not exist.")
     archive.write(file.absolute(), settings.state, written if written.is_file() else None)
-    what = f"ledger and {written}" if written.is_file() else "ledger"
+    what = f"{settings.state} and {written}" if written.is_file() else str(settings.state)
     click.echo(f"saved {what} in {file}")
 
 
@@ -39,7 +44,7 @@ def backup(settings: Settings, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @with_settings
 def restore(settings: Settings, file: Path) -> None:
-    """Bring ledger and settings back into an empty state folder.
+    """Bring jobs, pauses and settings back into an empty state folder.
 
     Settings are brought back where there is no settings file; one that is there stays.
     """
@@ -48,15 +53,15 @@ def restore(settings: Settings, file: Path) -> None:
         try:
             content = archive.unpack(file, Path(folder))
         except archive.BadArchive as error:
-            raise Fault(f"{error}.") from error
+            raise WrongUsage(f"{error}.") from error
         brings_settings = content.settings is not None and not written.exists()
         if brings_settings:
             settings = _settings_of(content, written)
-        _put_ledger(content.ledger, settings.state)
+        _put_records(content.records, settings.state)
         if brings_settings:
             (Path(folder) / archive.SETTINGS_FILE).rename(written)
             archive.sync(written.parent)
-    click.echo(f"restored the ledger in {settings.state}")
+    click.echo(f"restored {_in_words(content.records)} in {settings.state}")
     if brings_settings:
         click.echo(f"restored the settings in {written}")
     elif content.settings is not None and content.settings != written.read_bytes():
@@ -81,12 +86,12 @@ def _settings_of(content: archive.Content, written: Path) -> Settings:
         Path(name).unlink()
 
 
-def _put_ledger(source: Path, state: Path) -> None:
-    """Put a ledger into an empty state folder, whole or not at all.
+def _put_records(records: dict[str, Path], state: Path) -> None:
+    """Put records into an empty state folder, whole or not at all.
 
     Raises:
         Owned: a runner has the folder.
-        OSError: it cannot be written.
+        OSError: they cannot be written.
     """
     state.mkdir(parents=True, exist_ok=True)
     lock = own([state], "runner restore", Clocks().now().isoformat(timespec="seconds"))
@@ -97,16 +102,34 @@ def _put_ledger(source: Path, state: Path) -> None:
                 f"{state} is not empty (there is {min(there, key=_telling)}), and nothing is "
                 "overwritten. Move it aside, or name another folder with --state."
             )
-        part = state / f"{LEDGER_FILE}.part"
         try:
-            shutil.copyfile(source, part)
-            archive.sync(part)
-            part.rename(state / LEDGER_FILE)
-        finally:
-            part.unlink(missing_ok=True)
+            # The ledger last: without it there is nothing.
+            for name in sorted(records, key=lambda name: name == LEDGER_FILE):
+                _put(records[name], state / name)
+        except BaseException:
+            for one in [one for one in state.iterdir() if one.name != LOCK_FILE]:
+                Disk().remove_tree(one)
+            raise
         archive.sync(state)
     finally:
         lock.release()
+
+
+def _put(source: Path, place: Path) -> None:
+    """Copy a file to its place, durable and whole."""
+    part = place.with_name(f"{place.name}.part")
+    if not place.parent.is_dir():
+        place.parent.mkdir()
+        archive.sync(place.parent.parent)
+    shutil.copyfile(source, part)
+    archive.sync(part)
+    part.rename(place)
+    archive.sync(place.parent)
+
+
+def _in_words(records: dict[str, Path]) -> str:
+    """Name the records: `ledger.sqlite3, schedules.sqlite3, paused/`."""
+    return ", ".join(dict.fromkeys(re.sub(r"/.*", "/", name) for name in records))
 
 
 def _telling(name: str) -> tuple[bool, bool, str]:

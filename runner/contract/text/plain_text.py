@@ -7,6 +7,8 @@ import json
 import re
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
+MARK = 40
+"""Length of the mark where a text is cut."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -18,9 +20,9 @@ def plain_text(text: str) -> str:
 def excerpt(text: str, limit: int) -> str:
     """Cut a text to about `limit` characters: its beginning, and a third of that its end.
 
-    A mark in the gap says how much is missing.
+    A mark in the gap says how much is missing. Nothing is cut where that would save nothing.
     """
-    if len(text) <= limit:
+    if len(text) <= limit + MARK:
         return text
     end = limit // 4
     start = limit - end

@@ -26,6 +26,7 @@ from yaml.events import (
 
 from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
 from runner.contract.text.strict_json import MAX_DEPTH, JsonValue, no_utf_8
+from runner.contract.text.yaml_slips import advice_on
 
 try:
     from yaml.cyaml import CParser as _Parser  # type: ignore[attr-defined]
@@ -41,11 +42,25 @@ _TAG = "tag:yaml.org,2002:"
 _SHOWN_CHARS = 80
 _HALF = re.compile(r"\\u([dD][89a-fA-F][0-9a-fA-F]{2})(?:\\u([dD][c-fC-F][0-9a-fA-F]{2}))?")
 """An escape of half a character outside of the first 65,536, and the other half."""
+_IN_WORDS = {
+    "mapping values are not allowed": "a key cannot stand here: look at the indentation, and quote "
+    "a text that has a colon with a space",
+    "parsing a block mapping, did not find expected key": "the indentation fits no line above",
+    "parsing a flow sequence": "a comma is missing, or the list that begins with [ is not closed",
+    "parsing a flow mapping": "a comma is missing, or the mapping that begins with { is not closed",
+    "scanning an alias": "YAML has a meaning of its own for *; quote the text that begins with it",
+    "cannot start any token": "no text begins with this character; quote it",
+}
+"""Plain words for libyaml's, where `yaml_slips` knows nothing better."""
 _LONE = re.compile("[\ud800-\udfff]")
 
 
 class StrictYamlError(ValueError):
     """A text is no YAML that can be read here; the message says why, and where."""
+
+
+class _AtEvent(Exception):
+    """An event that is refused: `what, mark`."""
 
 
 @dataclass
@@ -77,7 +92,9 @@ class _Builder:
         elif isinstance(event, MappingEndEvent | SequenceEndEvent):
             self.around.pop()
         elif isinstance(event, AliasEvent):
-            raise _at(event, "an alias (*name) is not supported; write the value once more")
+            raise _at(
+                event, "an alias (*name) is not supported; write the value once more, or quote it"
+            )
 
     def _open(self, event: Any, container: Any, kind: str) -> None:
         self._count(event)
@@ -126,16 +143,31 @@ def loads(raw: bytes) -> JsonValue:
     if sum(text.count(f"{end}%") for end in _LINE_ENDS) > MAX_DIRECTIVES:
         raise StrictYamlError(f"more than {MAX_DIRECTIVES} lines begin with %")
     try:
-        return _built(_events(text))
+        value = _built(events(text))
+    except _AtEvent as error:
+        what, mark = error.args
+        line = _line(text, mark)
+        advice = advice_on([line]) if "{{" in line else None
+        raise StrictYamlError(f"{advice or what} ({_place(mark)})") from error
     except yaml.MarkedYAMLError as error:
         raise StrictYamlError(_sentence(error, text)) from error
     except yaml.YAMLError as error:
         raise StrictYamlError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise StrictYamlError(f"it is nested more than {MAX_DEPTH} deep (recursion)") from error
+    if isinstance(value, str) and text[:1].isalpha():
+        advice = advice_on(text.splitlines()[:1])
+        if advice is not None:
+            raise StrictYamlError(f"{advice} (line 1)")
+    return value
 
 
-def _events(text: str) -> Iterator[Any]:
+def events(text: str) -> Iterator[Any]:
+    """Yield libyaml's events.
+
+    Raises:
+        yaml.YAMLError: the text is no YAML.
+    """
     parser = _Parser(text)
     while parser.check_event():
         yield parser.get_event()
@@ -193,22 +225,42 @@ def _scalar(event: Any) -> Scalar:
     return float(value) if tag == _TAG + "float" and isinstance(value, int) else value
 
 
-def _unknown_tag(event: Any) -> StrictYamlError:
-    return _at(event, f"the tag {_shown(event.tag)} is not known here")
+def _unknown_tag(event: Any) -> _AtEvent:
+    return _at(event, f"the tag {_shown(event.tag)} is not known here; quote it if it is a text")
 
 
 def _sentence(error: yaml.MarkedYAMLError, text: str) -> str:
     """Turn libyaml's words into a sentence with the place; for a tab it has none."""
     words = ", ".join(" ".join(part.split()) for part in (error.context, error.problem) if part)
+    words = next((said for part, said in _IN_WORDS.items() if part in words), words)
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return words
     if text[mark.index : mark.index + 1] == "\t":
         words = "YAML is indented by spaces, and here is a tab"
+    words, mark = _slip(error, text) or (words, mark)
+    if mark is error.problem_mark and error.context_mark and words.endswith("not closed"):
+        mark = error.context_mark
     half = _HALF.match(text, max(mark.index - 2, 0))
     if half is not None:
         words = _of_half(half[1], half[2])
     return f"{words} ({_place(mark)})"
+
+
+def _slip(error: yaml.MarkedYAMLError, text: str) -> tuple[str, Any] | None:
+    """Return the advice on the usual slips, and its place: the line before may be the wrong one."""
+    for mark in (error.problem_mark, error.context_mark):
+        advice = None if mark is None else advice_on([_line(text, mark)])
+        if advice is not None:
+            return advice, mark
+    return None
+
+
+def _line(text: str, mark: Any) -> str:
+    """Return the line of a place."""
+    start = max(text.rfind(end, 0, mark.index) for end in _LINE_ENDS) + 1
+    ends = (text.find(end, mark.index) for end in _LINE_ENDS)
+    return text[start : min((one for one in ends if one >= 0), default=len(text))]
 
 
 def _of_half(high: str, low: str | None) -> str:
@@ -221,8 +273,8 @@ def _of_half(high: str, low: str | None) -> str:
     return f"YAML has no surrogate pairs, as {pair} is in JSON: {what}"
 
 
-def _at(event: Any, what: str) -> StrictYamlError:
-    return StrictYamlError(f"{what} ({_place(event.start_mark)})")
+def _at(event: Any, what: str) -> _AtEvent:
+    return _AtEvent(what, event.start_mark)
 
 
 def _place(mark: Any) -> str:

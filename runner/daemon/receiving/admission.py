@@ -5,20 +5,24 @@ A request that will not run is accepted all the same, with its failure. Touches 
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from runner.contract.job_ids import id_of_cause
 from runner.contract.names import job_name
 from runner.contract.outcome import ErrorType, Failure, Refused, refuse
+from runner.contract.parameters.sidecar import defaults_of
 from runner.contract.request import (
     Request,
     demand_of,
 )
 from runner.contract.rules import Rules
+from runner.contract.waiting import AT_ONCE, Waiting, moment_of, start_by, written
 from runner.inbox.claim import refused_place
 from runner.inbox.drop import Drop, DropKind, Held
 from runner.inbox.library import LibraryReader
+from runner.inbox.sidecars import SidecarReader
 from runner.state.jobs import Acceptance, Job
 
 BY_FILE = "file"
@@ -27,22 +31,27 @@ BY_FILE = "file"
 
 @dataclass(frozen=True)
 class Admission:
-    """The conditions for requests: the rules, a file's size, the library."""
+    """The conditions for requests: the rules, a file's size, the library and its sidecars."""
 
     rules: Rules
     notebook_mb: float
     library: LibraryReader
+    sidecar: SidecarReader = field(default=lambda _: None)
 
 
 def digest_of(drop: Drop) -> str:
     """Hash the drop's files with SHA-256, to compare bytes. Empty if one was not read."""
     if any(held.too_large for held in drop.files):
         return ""
+    bundle = drop.main.contents.bundle
+    if bundle is not None and not drop.settings:
+        return bundle.sha256
     if not drop.settings:
         return hashlib.sha256(drop.main.raw).hexdigest()
     total = hashlib.sha256()
     for held in drop.files:
-        total.update(len(held.raw).to_bytes(8, "big") + held.raw)
+        raw = held.raw if held.contents.bundle is None else held.contents.bundle.sha256.encode()
+        total.update(len(raw).to_bytes(8, "big") + raw)
     return total.hexdigest()
 
 
@@ -71,6 +80,8 @@ def names_library(drop: Drop) -> bool:
 def admit(drop: Drop, job_id: str, admission: Admission, accepted_at: str) -> Acceptance:
     """Turn the drop claimed as `job_id` into an accepted or refused job."""
     request, notebook, failure = _read(drop, job_id, admission)
+    if failure is None:
+        request, failure = _with_defaults(request, admission.sidecar, accepted_at)
     raw = notebook if notebook is not None else drop.main.raw
     return Acceptance(
         job_id=job_id,
@@ -81,11 +92,24 @@ def admit(drop: Drop, job_id: str, admission: Admission, accepted_at: str) -> Ac
         input_sha256="" if drop.main.too_large else hashlib.sha256(raw).hexdigest(),
         accepted_at=accepted_at,
         submitted_by=request.submitted_by or BY_FILE,
-        retries=request.retries,
+        retries=request.retries if request.retry is None else request.retry.times,
         failure=failure,
         awaits_settings=not drop.settings and not drop.main.contents.is_request,
         library=_library_path(request) if notebook is not None else None,
         demand=demand_of(request.resources),
+        waiting=AT_ONCE if failure is not None else _waiting(request, accepted_at),
+        files=() if drop.main.contents.bundle is None else drop.main.contents.bundle.files,
+    )
+
+
+def _waiting(request: Request, accepted_at: str) -> Waiting:
+    """Return what an accepted job waits for. An earliest start in the past is none."""
+    held_until = request.not_before and written(moment_of(request.not_before))
+    return Waiting(
+        priority=request.priority,
+        group=request.group,
+        held_until=held_until if held_until and held_until > accepted_at else None,
+        start_by=start_by(accepted_at, held_until, request.start_within_seconds),
     )
 
 
@@ -119,6 +143,7 @@ def _read(
     notebook: bytes | None = None
     try:
         _check_size(drop, job_id, admission.notebook_mb)
+        _check_bundle(drop, job_id)
         request = _request(drop)
         notebook = _notebook_bytes(drop, request, admission.library)
         admission.rules.check(request)
@@ -126,6 +151,26 @@ def _read(
     except Refused as refused:
         return request, notebook, refused.failure
     return request, notebook, None
+
+
+def _with_defaults(
+    request: Request, sidecar: SidecarReader, accepted_at: str
+) -> tuple[Request, Failure | None]:
+    """Fill in the defaults that the library declares, once and for all runs of the job.
+
+    A moving one counts from the day of `accepted_at` in this machine's time zone.
+    """
+    if not isinstance(request.notebook, str):
+        return request, None
+    try:
+        declared = sidecar(request.notebook)
+    except Refused as refused:
+        return request, refused.failure
+    if declared is None:
+        return request, None
+    today = datetime.fromisoformat(accepted_at).astimezone().date()
+    parameters = {**defaults_of(declared, today), **request.parameters}
+    return request.model_copy(update={"parameters": parameters}), None
 
 
 def _library_path(request: Request) -> str | None:
@@ -140,18 +185,40 @@ def _check_size(drop: Drop, job_id: str, notebook_mb: float) -> None:
         if not held.too_large:
             continue
         seen = held.sighting
-        folder = drop.claim or seen.path
-        place = refused_place(folder, Path(seen.path).name, job_id)
+        limit = "limits.inputs_mb" if seen.is_bundle else f"{notebook_mb:g} MB (limits.notebook_mb)"
         raise refuse(
             ErrorType.NOTEBOOK_TOO_LARGE,
             f"{Path(seen.path).name!r} has {seen.size} bytes, above the limit of "
-            f"{notebook_mb:g} MB (limits.notebook_mb); it was not read and lies in the "
-            f"inbox as {place!r}.",
+            f"{limit}; it was not read and lies in the inbox as {_kept_place(drop, job_id)!r}.",
         )
+
+
+def _kept_place(drop: Drop, job_id: str) -> str:
+    """Say where a file that is not taken lies from now on, below the inbox."""
+    seen = drop.main.sighting
+    return refused_place(drop.claim or seen.path, Path(seen.path).name, job_id)
+
+
+def _check_bundle(drop: Drop, job_id: str) -> None:
+    """Refuse an archive or a folder that could not be taken apart; it stays in sight."""
+    contents = drop.main.contents
+    if not drop.main.sighting.is_bundle or contents.bundle is not None:
+        return
+    assert contents.refusal is not None
+    place = f"It lies in the inbox as {_kept_place(drop, job_id)!r}."
+    message = f"{contents.refusal.message} {place}"
+    raise Refused(contents.refusal.model_copy(update={"message": message}))
 
 
 def _request(drop: Drop) -> Request:
     main = drop.main
+    if main.sighting.is_bundle and main.contents.is_request and drop.settings:
+        name = Path(drop.settings[0].sighting.path).name
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"{name!r} lies beside {Path(main.sighting.path).name!r}, which has settings of its "
+            "own. Keep one of them.",
+        )
     if main.sighting.suffix == ".ipynb" or not main.contents.is_request:
         return _settings(drop)
     request = _asked(main)

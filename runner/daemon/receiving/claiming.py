@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from runner.contract.names import job_name
 from runner.contract.remedies import with_remedy
 from runner.daemon.receiving.admission import names_library, requested_id
+from runner.daemon.receiving.cancels import Cancels
 from runner.daemon.receiving.late_settings import LateSettings
+from runner.inbox.bundles.store import InputStore
 from runner.inbox.claim import Claim, Claims, claim_id
 from runner.inbox.drop import Drop, DropKind, Scan
 from runner.inbox.scanning.inspection import LOOK_SECONDS
@@ -28,10 +30,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Intake:
-    """The inbox, and the claims out of it."""
+    """The inbox, the claims out of it, and the files that come with requests."""
 
     inbox: Inbox
     claims: Claims
+    inputs: InputStore
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Books:
     ledger: Ledger
     history: History
     late_settings: LateSettings
+    cancels: Cancels
     clocks: Clocks
 
 
@@ -190,10 +194,16 @@ class Claiming:
         """Remove the folders of recorded claims; one that stays is looked at again."""
         for claim in claims:
             try:
-                self._claims.remove(claim.folder, claim.job_id)
+                self._claims.remove(claim.folder, self._owner_of(claim))
             except OSError as error:
                 log.debug("claim folder %r stays for now: %s", claim.folder, error)
                 self._inbox.put_off(claim.drop, error, claim.folder)
+
+    def _owner_of(self, claim: Claim) -> str:
+        """Return the job that has the claim's files: of a request that came again, the first."""
+        wanted = requested_id(claim.drop)
+        is_again = wanted is not None and self._ledger.job(claim.job_id) is None
+        return wanted if is_again and wanted is not None else claim.job_id
 
     def clear(self, folder: str) -> None:
         """Clear a claim folder without a request.

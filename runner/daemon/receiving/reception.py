@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from runner.contract.names import job_name, job_names
 from runner.contract.outcome import ErrorType, Failure
 from runner.daemon.receiving.admission import (
     Admission,
@@ -22,8 +21,8 @@ from runner.daemon.receiving.admission import (
 from runner.daemon.receiving.allowance import Allowance
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.inbox.claim import Claim
-from runner.inbox.drop import Drop, DropKind, Scan
-from runner.state.jobs import Acceptance, State
+from runner.inbox.drop import DropKind, Scan
+from runner.state.jobs import Acceptance
 from runner.state.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,9 @@ class Reception:
         self._inbox = intake.inbox
         self._ledger = books.ledger
         self._late_settings = books.late_settings
+        self._cancels = books.cancels
         self._clocks = books.clocks
+        self._inputs = intake.inputs
         self._claiming = claiming
         self._admission = admission
         self._allowance = allowance
@@ -93,7 +94,7 @@ class Reception:
         for claim in claims:
             drop = claim.drop
             if drop.kind is DropKind.CANCEL:
-                cancelled.extend(self._cancel(drop))
+                cancelled.extend(self._cancels.record(drop))
             elif drop.kind is DropKind.LATE_SETTINGS:
                 self._late_settings.record(drop)
             elif self._ledger.job(claim.job_id) is None:
@@ -101,13 +102,14 @@ class Reception:
         return Entries(tuple(accepted), tuple(cancelled))
 
     def count(self, entries: Entries) -> None:
-        """Count and log the accepted requests."""
+        """Count and log the accepted requests, and answer the cancels that had no effect."""
         for new in entries.accepted:
             if new.failure is None:
                 log.info("job %s: accepted %r", new.job_id, new.name)
             else:
                 log.info("job %s: refused %r: %s", new.job_id, new.name, new.failure.in_short)
         self._allowance.spend(len(entries.accepted))
+        self._cancels.answer()
 
     def release(self, batch: Batch) -> None:
         """Remove the claim folders of recorded drops."""
@@ -138,12 +140,19 @@ class Reception:
         return self._allowance.is_used_up
 
     def _accept_one(self, claim: Claim) -> Iterator[Acceptance]:
-        """Accept one job, unless the request's id says that it is one already."""
+        """Accept one job, unless the request's id says that it is one already.
+
+        Raises:
+            OSError: the files that came with it cannot be given to the job.
+        """
         wanted = requested_id(claim.drop)
         known = self._ledger.job(wanted) if wanted and wanted != claim.job_id else None
         if known is not None and is_same_job(claim.drop, known):
             log.info("job %s: dropped again as %r", wanted, claim.drop.path)
             return
+        bundle = claim.drop.main.contents.bundle
+        if bundle is not None:
+            self._inputs.adopt(bundle.token, claim.job_id)
         new = self._admit(claim)
         if known is not None:
             new = refuse_taken_id(new, known.job_id)
@@ -160,20 +169,6 @@ class Reception:
             message = f"The runner could not read it: {type(error).__name__}: {error}."
             failure = Failure(error_type=ErrorType.GATEWAY_ERROR, message=message[:500])
             return unread(claim.drop, claim.job_id, accepted_at, failure)
-
-    def _cancel(self, drop: Drop) -> list[str]:
-        wanted = drop.main.contents.text
-        if wanted:
-            job = self._ledger.job(wanted)
-            jobs = [job] if job is not None else []
-        else:
-            names = job_names(drop.path)
-            jobs = [job for one in names for job in self._ledger.unclosed(one)]
-        ids = [job.job_id for job in jobs if job.state in (State.QUEUED, State.RUNNING)]
-        self._ledger.cancel(ids)
-        name = job_name(drop.path)
-        log.info("cancel %r: %s", name, ", ".join(ids) or "nothing of it is queued or running")
-        return ids
 
 
 @dataclass(frozen=True)

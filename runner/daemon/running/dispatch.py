@@ -8,20 +8,25 @@ import sqlite3
 from dataclasses import replace
 
 from runner.config import Settings
-from runner.contract.outcome import RETRIED, ErrorType, Failure, failed, interrupted
+from runner.contract.outcome import ErrorType, failed, interrupted
+from runner.daemon.running.attempts import Attempts
 from runner.daemon.running.in_hand import Stage
+from runner.daemon.running.lost_runs import LostRuns
 from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores, our_fault
 from runner.daemon.running.starts import Executing, Starts
 from runner.daemon.running.status_files import StatusFiles
 from runner.execution.order import Progress
 from runner.outbox.publish import OutboxGone
 from runner.outbox.staging import EVERYBODYS
-from runner.state.jobs import Job, State
+from runner.state.jobs import Job, State, seconds_between
 from runner.system.clocks import Clocks
 
 log = logging.getLogger(__name__)
 
 YOUNG_SECONDS = 1.0
+LONG_SECONDS = 1.0
+"""How long bringing a run's result and files away may take until the log says so."""
+GONE_DOWN = interrupted("The runner or its machine went down while the notebook ran.")
 
 
 class Dispatch:
@@ -42,7 +47,9 @@ class Dispatch:
         self._publishing = publishing
         self._clocks = clocks
         self._starts = Starts(settings, stores, executing, publishing, clocks)
-        self._status_files = StatusFiles(stores.ledger, stores.outbox, clocks)
+        self._attempts = Attempts(stores.ledger, clocks, settings.limits)
+        self._lost = LostRuns(stores, publishing, clocks)
+        self._status_files = StatusFiles(stores.ledger, stores.outbox, stores.pauses, clocks)
 
     @property
     def running(self) -> int:
@@ -73,8 +80,8 @@ class Dispatch:
 
     @property
     def notes(self) -> list[str]:
-        """Shortcomings that stop no job."""
-        return self._work.notes
+        """Shortcomings that stop no job, and pauses."""
+        return [*self._work.notes, *self._starts.waits.notes]
 
     def recover(self) -> None:
         """Settle the jobs of an earlier owner: started runs are over, sealed ones are published.
@@ -99,6 +106,7 @@ class Dispatch:
             return
         try:
             starts.put_back()
+            starts.keep_time()
             self._settle_all()
             if starts.has_room:
                 with self._ledger.transaction():
@@ -131,12 +139,11 @@ class Dispatch:
         job = self._ledger.job(job_id)
         assert job is not None
         failure = finished.outcome.failure
-        if failure is not None and _runs_again(job, failure.error_type):
-            log.info("job %s: %s, runs again", job_id, failure.error_type)
-            self._ledger.requeue(job_id)
+        if failure is not None and self._attempts.again(job, failure):
             self._starts.jobs.drop(job_id)
             self._work.remove(job_id)
             return
+        finished = self._advised(job, finished)
         outcome = finished.outcome.model_copy(
             update={"warnings": [*finished.outcome.warnings, *finished.staged.warnings]}
         )
@@ -150,12 +157,15 @@ class Dispatch:
             nothing = Finished(job_id, outcome, None, NO_FILES, finished.at)
             self._publishing.seal(job, nothing, State.RUNNING)
         self._starts.jobs.drop(job_id)
+        ran = 0.0 if job.started_at is None else seconds_between(job.started_at, finished.at)
+        since_then = self._clocks.seconds() - running.since - ran
         log.info(
-            "job %s: %s %r after %.1f s%s",
+            "job %s: %s %r after %.1f s%s%s",
             job_id,
             outcome.status,
             job.name,
-            self._clocks.seconds() - running.since,
+            ran,
+            f", put away in {since_then:.1f} s more" if since_then >= LONG_SECONDS else "",
             "" if outcome.failure is None else f": {outcome.failure.in_short}",
         )
 
@@ -182,8 +192,12 @@ class Dispatch:
             self._executing.execution.stop(one.job.job_id, ErrorType.INTERRUPTED)
 
     def write_status(self) -> None:
-        """Write the status of jobs that run for more than a second, and of the first that wait."""
+        """Write the status of jobs that run, and of the first that wait, if it is due."""
         self._status_files.write(self._starts.jobs)
+
+    def expect_status(self) -> None:
+        """Note that jobs were accepted, whose status is due soon if they wait."""
+        self._status_files.expect()
 
     def next_due(self) -> float | None:
         """Return the seconds until there is work without an event; None if there is none."""
@@ -214,13 +228,20 @@ class Dispatch:
 
     def _settle_dead(self, job: Job) -> None:
         """Settle a run of an earlier owner: it is over, and its end is unknown."""
-        if _runs_again(job, ErrorType.INTERRUPTED):
-            log.info("job %s: was interrupted, runs again", job.job_id)
-            self._ledger.requeue(job.job_id)
+        assert GONE_DOWN.failure is not None
+        if self._attempts.again(job, GONE_DOWN.failure):
             return
         log.info("job %s: was interrupted", job.job_id)
-        outcome = interrupted("The runner or its machine went down while the notebook ran.")
-        self._publishing.seal(job, self._publishing.unrun(job, outcome), State.RUNNING)
+        finished = self._advised(job, self._lost.finished(job))
+        self._publishing.seal(job, finished, State.RUNNING)
+
+    def _advised(self, job: Job, finished: Finished) -> Finished:
+        """Add to the failure of a job's last attempt what to do about it."""
+        failure = finished.outcome.failure
+        if failure is None:
+            return finished
+        advised = self._attempts.advised(job, failure)
+        return replace(finished, outcome=finished.outcome.model_copy(update={"failure": advised}))
 
     def _settle_all(self) -> None:
         """Give outcomes to jobs that will not run; a failure for one holds up no other.
@@ -247,11 +268,5 @@ class Dispatch:
         self._history.retire_known(job.name)
         job_input = self._ledger.input_of(job.job_id)
         assert job_input is not None
-        failure = job_input.failure or Failure(
-            error_type=ErrorType.CANCELLED, message="The job was cancelled before it ran."
-        )
+        failure = job_input.failure or self._attempts.cancelled(job)
         self._publishing.seal(job, self._publishing.unrun(job, failed(failure)), State.QUEUED)
-
-
-def _runs_again(job: Job, error_type: ErrorType) -> bool:
-    return error_type in RETRIED and job.attempt <= job.retries and not job.cancelled

@@ -31,7 +31,8 @@ class InHand:
     notebook: bytes = b""
     since: float = 0.0
     progress: Progress | None = None
-    status_at: float = 0.0
+    status_at: float | None = None
+    """When its status file was written last."""
 
     @property
     def wanted(self) -> Resources:

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.contract.outcome import ErrorType, Failure, Outcome, failed
+from runner.contract.outcome import ErrorType, Failure, InputFile, Outcome, failed
 from runner.contract.request import Request
 from runner.daemon.running.put_off import PutOff
 from runner.daemon.running.work_folders import WorkFolders
-from runner.execution.order import Order
+from runner.inbox.bundles.store import InputStore
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone, Publication
 from runner.outbox.report import report_of
 from runner.state.jobs import Job, Seal, State
 from runner.state.ledger import Ledger
+from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks
 from runner.system.files.output_folder import NAMED_FILES, FileCaps, Staged
 
@@ -40,12 +41,17 @@ class Finished:
 
 @dataclass(frozen=True)
 class Stores:
-    """The places of a job's data: its record, its results, earlier ones, its work folder."""
+    """The places of a job's data: its record, its results, earlier ones, its work folder.
+
+    And the pauses, for which it may have to wait, and the files that came with it.
+    """
 
     ledger: Ledger
     outbox: Outbox
     history: History
     work: WorkFolders
+    pauses: Pauses
+    inputs: InputStore
 
 
 class Publishing:
@@ -66,18 +72,22 @@ class Publishing:
         """Names of the sealed jobs that wait for publication."""
         self._put_off = PutOff("publish", clocks.seconds)
 
-    def stage(self, order: Order) -> Staged:
+    def stage(
+        self, job_id: str, name: str, source: Path, inputs: Sequence[InputFile] = ()
+    ) -> Staged:
         """Copy a run's files to the outbox's staging; if it cannot take them, keep them for later.
+
+        Those of `inputs` that the run has not changed are none of its files.
 
         Raises:
             OSError: they cannot be read.
         """
-        source = Path(order.output_folder)
+        caps = self._caps.beside(inputs)
         try:
-            return self._outbox.stage(order.job_id, source, self._caps, order.name)
+            return self._outbox.stage(job_id, source, caps, name)
         except (OSError, OutboxGone) as error:
-            log.warning("job %s: its files wait in the state folder: %s", order.job_id, error)
-            return self._outbox.survey(source, self._caps, order.name)
+            log.warning("job %s: its files wait in the state folder: %s", job_id, error)
+            return self._outbox.survey(source, caps, name)
 
     def unrun(self, job: Job, outcome: Outcome) -> Finished:
         """Describe the end of a job without an execution, or without a trace of one."""
@@ -149,32 +159,32 @@ class Publishing:
         assert job_input is not None
         self._history.retire_known(job.name)
         request = Request.model_validate_json(job_input.request)
-        new = self._publication(job, request)
+        new = self._publication(job, request, job_input.files)
         if new.files and not self._outbox.has_files(new):
-            self._stage_again(new)
-            new = self._publication(job, request)
+            self._stage_again(new, job_input.files)
+            new = self._publication(job, request, job_input.files)
         for warning in self._outbox.publish(new):
             log.warning("job %s: %s", job_id, warning)
         self._ledger.published(job_id, self._clocks.stamp(), self._followers)
         self._work.remove(job_id)
 
-    def _publication(self, job: Job, request: Request) -> Publication:
+    def _publication(self, job: Job, request: Request, inputs: Sequence[InputFile]) -> Publication:
         seal = self._ledger.seal_of(job.job_id)
         assert seal is not None
         return Publication(
             job_id=job.job_id,
             name=job.name,
             succeeded=seal.outcome.failure is None,
-            report=report_of(job, seal, request, self._ledger.warnings_of(job.job_id)),
+            report=report_of(job, seal, request, inputs, self._ledger.warnings_of(job.job_id)),
             executed=seal.executed,
             files=seal.files,
         )
 
-    def _stage_again(self, new: Publication) -> None:
+    def _stage_again(self, new: Publication, inputs: Sequence[InputFile]) -> None:
         """Stage files that wait in the state folder, and record those that the outbox takes."""
         work = self._work.of(new.job_id)
         if work.is_dir():
-            staged = self._outbox.stage(new.job_id, work, self._caps, new.name)
+            staged = self._outbox.stage(new.job_id, work, self._caps.beside(inputs), new.name)
         else:
             staged = Staged((), ("The files of the run are gone: the outbox lost them.",))
         if staged.files == new.files:
@@ -195,5 +205,5 @@ class Publishing:
 
 def our_fault(error: Exception) -> Outcome:
     """Make the outcome of a job in which the runner itself failed."""
-    message = f"The runner itself failed: {type(error).__name__}: {error}."
+    message = f"The runner itself failed: {type(error).__name__}: {error}. Its log says where."
     return failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))

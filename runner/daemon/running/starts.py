@@ -9,16 +9,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from zipfile import BadZipFile
 
 from runner.config import MEGABYTE, Settings
-from runner.contract.outcome import ErrorType, Outcome, Refused, failed, refuse
+from runner.contract.outcome import ErrorType, Failure, Outcome, Refused, failed, refuse
 from runner.contract.request import Request, Resources
 from runner.daemon.running.in_hand import InHand, JobsInHand, Stage
 from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores, our_fault
 from runner.daemon.running.put_off import PutOff
+from runner.daemon.running.waits import Waits
 from runner.execution.interface import Execution
 from runner.execution.order import Order, Progress
 from runner.inbox.library import as_spelt
+from runner.inbox.sidecars import sidecar_bytes
 from runner.outbox.publish import OutboxGone
 from runner.outbox.staging import EVERYBODYS
 from runner.state.jobs import Job
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 
 PASSED_OVER_SECONDS = 0.5
 """Pause before a blocked queue, of maybe 100,000, is searched again."""
+LONG_SEARCH_SECONDS = 0.01
+"""A search that found nothing and took longer makes such a pause, too."""
 MOST_UNMET = 50
 """How many unmet demands and put-off names one search skips."""
 
@@ -70,12 +75,14 @@ class Starts:
         self._ledger = stores.ledger
         self._history = stores.history
         self._work = stores.work
+        self._inputs = stores.inputs
         self._executing = executing
         self._execution = executing.execution
         self._publishing = publishing
         self._clocks = clocks
         self._passed_over_until = 0.0
         self._is_stopping = False
+        self.waits = Waits(stores.ledger, stores.pauses, settings.groups, clocks)
         self.jobs = JobsInHand()
         self.names = PutOff("go on with", clocks.seconds)
         self.starting = PutOff("start", clocks.seconds)
@@ -96,8 +103,8 @@ class Starts:
 
     def next_due(self) -> float | None:
         """Return the seconds until the queue is searched again; None if no job was skipped."""
-        left = self._passed_over_until - self._clocks.seconds()
-        return left if left > 0 else None
+        due = (self._passed_over_until - self._clocks.seconds(), self.waits.next_due() or 0)
+        return min((seconds for seconds in due if seconds > 0), default=None)
 
     def reserve(self) -> None:
         """Record that jobs run now, those whose turn it is, up to the number of slots.
@@ -114,9 +121,14 @@ class Starts:
         unmet: list[str] = []
         passed_over = 0
         while self.has_room and passed_over <= MOST_UNMET:
-            only, held = self._executing.only, self.names.held()
-            job = self._ledger.next_to_run(only, without=unmet, held=held)
+            in_hand = self.jobs.at(Stage.RESERVED, Stage.RUNNING)
+            barred = self.waits.barred((one.job for one in in_hand), self.names.held(), unmet)
+            if barred is None:
+                return
+            began = self._clocks.seconds()
+            job = self._ledger.next_to_run(self._executing.only, barred)
             if job is None:
+                passed_over += self._clocks.seconds() - began > LONG_SEARCH_SECONDS
                 break
             try:
                 self._reserve_or_refuse(job)
@@ -127,6 +139,15 @@ class Starts:
                 unmet.append(error.args[0])
         if passed_over and self.has_room:
             self._passed_over_until = self._clocks.seconds() + PASSED_OVER_SECONDS
+
+    def keep_time(self) -> None:
+        """Let jobs start whose time has come, and refuse those whose time is over.
+
+        Raises:
+            sqlite3.OperationalError: the ledger cannot take it now.
+        """
+        if self.waits.keep_time():
+            self.look_again()
 
     def launch(self) -> None:
         """Execute the reserved jobs, once that is durable.
@@ -175,13 +196,30 @@ class Starts:
         at = None
         try:
             on_progress = self._executing.on_progress
-            outcome, executed = self._execution.execute(order, notebook, on_progress)
+            folder = Path(order.output_folder)
+            outcome, executed = self._without_inputs(order), None
+            if outcome is None:
+                outcome, executed = self._execution.execute(order, notebook, on_progress)
             at = self._clocks.stamp()
-            staged = self._publishing.stage(order)
+            staged = self._publishing.stage(order.job_id, order.name, folder, order.inputs)
         except Exception as error:
             log.exception("job %s: the runner failed", order.job_id)
             outcome, executed, staged = our_fault(error), None, NO_FILES
         return Finished(order.job_id, outcome, executed, staged, at or self._clocks.stamp())
+
+    def _without_inputs(self, order: Order) -> Outcome | None:
+        """Put the files that came with a request into its work folder.
+
+        Return the outcome if that cannot be done.
+        """
+        if not order.inputs:
+            return None
+        try:
+            self._inputs.put_into(Path(order.output_folder), order.job_id)
+        except (OSError, BadZipFile, ValueError) as error:
+            message = f"The files that came with the request cannot be used: {error}."
+            return failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))
+        return None
 
     def _reserve_or_refuse(self, job: Job) -> None:
         """Reserve one job; an unexpected exception becomes that job's outcome.
@@ -224,6 +262,7 @@ class Starts:
         self._make_way(job)
         work = self._work.make(job.job_id)
         order = order_of(job, request, self._settings, work, self._work.packages_of(job.job_id))
+        order = order.model_copy(update={"inputs": job_input.files})
         self._ledger.start(job.job_id, self._clocks.stamp())
         self.jobs.add(InHand(job, Stage.RESERVED, order, job_input.notebook or b""))
 
@@ -268,16 +307,22 @@ class Starts:
 def order_of(
     job: Job, request: Request, settings: Settings, work: Path, packages: Path | None
 ) -> Order:
-    """Describe how to execute a job."""
-    folder = None
+    """Describe how to execute a job.
+
+    Raises:
+        Refused: the parameters file of its library notebook cannot be read.
+    """
+    folder, sidecar = None, None
     if request.notebook is not None:
         library = settings.notebooks
         place = as_spelt(library, PurePosixPath(str(request.notebook)))
         folder = str((library / place).parent)
+        sidecar = sidecar_bytes(library, str(request.notebook))
     return Order(
         job_id=job.job_id,
         name=job.name,
         attempt=job.attempt + 1,
+        submitted_by=job.submitted_by,
         parameters=request.parameters,
         kernel=request.kernel,
         timeout_seconds=request.timeout_seconds or settings.limits.run_seconds,
@@ -289,6 +334,7 @@ def order_of(
         languages=settings.kernels.languages,
         start=settings.kernels.start,
         unknown_parameters=settings.execution.unknown_parameters,
+        sidecar=None if sidecar is None else sidecar.decode("utf-8", "replace"),
         resources=request.resources,
         output_bytes=int(settings.limits.output_mb * MEGABYTE),
         results_bytes=int(settings.limits.results_mb * MEGABYTE),

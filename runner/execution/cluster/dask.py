@@ -18,8 +18,10 @@ from runner.contract.request import Resources
 from runner.execution.cluster import placement
 from runner.execution.cluster.messages import (
     FolderTooLarge,
+    Luggage,
     Terms,
     pack,
+    pack_inputs,
     unpack,
 )
 from runner.execution.cluster.placement import Patience, WorkerCapacity
@@ -147,15 +149,19 @@ class Cluster:
         Raises:
             OSError: its folder cannot be read, or the worker that has it cannot write.
         """
-        folder, warnings = None, list[str]()
+        output, folder, warnings = Path(order.output_folder), None, list[str]()
         try:
             if order.folder is not None:
                 folder, warnings = pack(Path(order.folder), self._bounds.folder_bytes)
         except FolderTooLarge:
             return _too_large(self._bounds.folder_bytes), None
-        delivery = self._in_loop(self._sender.send(order, notebook, folder, on_progress))
+        luggage = Luggage(folder, pack_inputs(output, order.inputs))
+        delivery = self._in_loop(self._sender.send(order, notebook, luggage, on_progress))
         try:
-            unpack(delivery.files, Path(order.output_folder))
+            changed = {one.path for one in delivery.files} & {one.path for one in order.inputs}
+            for path in changed:
+                (output / path).unlink(missing_ok=True)
+            unpack(delivery.files, output)
         except OSError as error:
             warnings.append(f"The files that came back could not be kept: {error}.")
         warned = [*delivery.outcome.warnings, *warnings]

@@ -5,11 +5,11 @@ Reads and writes one folder at a time. Sends nothing.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from runner.contract.outcome import Outcome, Value
+from runner.contract.outcome import InputFile, Outcome, Value
 from runner.contract.text.strict_json import clean
 from runner.execution.limits.hold import RunLimits
 from runner.execution.order import Order, Progress
@@ -48,6 +48,16 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Luggage:
+    """The files that travel with an order."""
+
+    folder: tuple[Packed, ...] | None = None
+    """Content of the folder in which it runs; None if it runs in its output folder."""
+    inputs: tuple[Packed, ...] = ()
+    """Content of its output folder at the beginning."""
+
+
+@dataclass(frozen=True)
 class Parcel:
     """One order on its way to a worker, with everything that it needs there."""
 
@@ -58,8 +68,7 @@ class Parcel:
     terms: Terms
     order: Order
     notebook: bytes
-    folder: tuple[Packed, ...] | None
-    """Content of the folder in which it runs; None if it runs in its output folder."""
+    luggage: Luggage
     caps: FileCaps
     lease_seconds: float
 
@@ -138,6 +147,15 @@ def pack(folder: Path, max_bytes: int) -> tuple[tuple[Packed, ...], list[str]]:
             raise FolderTooLarge(str(folder), max_bytes)
         packed.append(Packed(relative, stat.S_IMODE(mode), content))
     return tuple(packed), warnings
+
+
+def pack_inputs(folder: Path, inputs: Iterable[InputFile]) -> tuple[Packed, ...]:
+    """Read the files that came with a request out of its output folder.
+
+    Raises:
+        OSError
+    """
+    return tuple(Packed(one.path, 0o644, (folder / one.path).read_bytes()) for one in inputs)
 
 
 def _read(path: Path, most: int) -> bytes:

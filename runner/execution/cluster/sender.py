@@ -14,7 +14,7 @@ from distributed.scheduler import KilledWorker
 from runner.contract.outcome import ErrorType, Failure, KernelUsed, Outcome, failed, interrupted
 from runner.contract.request import Resources
 from runner.execution.cluster import placement
-from runner.execution.cluster.messages import Delivery, NotGranted, Packed, Parcel
+from runner.execution.cluster.messages import Delivery, Luggage, NotGranted, Parcel
 from runner.execution.cluster.remote_runs import Bounds, RemoteRun, RemoteRuns, able
 from runner.execution.cluster.scheduler_link import SchedulerLink
 from runner.execution.cluster.worker import KEY, run_parcel
@@ -74,7 +74,7 @@ class Sender:
         self,
         order: Order,
         notebook: bytes,
-        folder: tuple[Packed, ...] | None,
+        luggage: Luggage,
         on_progress: OnProgress,
     ) -> Delivery:
         """Send an order until a worker has begun it, and never again after that."""
@@ -93,8 +93,8 @@ class Sender:
                     self._sendings.terms,
                     order,
                     notebook,
-                    folder,
-                    self._bounds.caps,
+                    luggage,
+                    self._bounds.caps.beside(order.inputs),
                     self._bounds.lease_seconds,
                 )
                 try:

@@ -406,10 +406,11 @@ def _at(base: Path, parcel: Parcel) -> Order:
     order, output, folder = parcel.order, base / "output", None
     base.mkdir(mode=0o700)
     output.mkdir()
-    if parcel.folder is not None:
+    unpack(parcel.luggage.inputs, output)
+    if parcel.luggage.folder is not None:
         folder = base / "folder"
         folder.mkdir()
-        unpack(parcel.folder, folder)
+        unpack(parcel.luggage.folder, folder)
     packages = None if order.packages_folder is None else str(base / "packages")
     return order.model_copy(
         update={

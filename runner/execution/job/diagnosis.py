@@ -5,21 +5,23 @@ Pure, over an exception and the notebook as far as it got. Ends nothing, and run
 
 import re
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
-from runner.contract.outcome import ErrorType, Failure
-from runner.contract.packages import advice_on_missing, can_be_installed
-from runner.contract.remedies import remedy_of_exception
+from runner.contract.outcome import ErrorType, Failure, Variable, cell_in_words
+from runner.contract.packages import advice_on_missing, advice_on_optional, can_be_installed
+from runner.contract.remedies import START_AGAIN, remedy_of_exception
 from runner.contract.required_modules import required_modules
 from runner.contract.text import strict_json
-from runner.contract.text.plain_text import one_line, plain_text
+from runner.contract.text.plain_text import excerpt, one_line, plain_text
+from runner.contract.text.tracebacks import MOST_LINES, folded
 from runner.execution.job.guard import MACHINE_MEMORY, MEMORY, PROCESSES
 from runner.execution.job.run import OutputLimit, Run, is_executed, is_injected
 from runner.execution.limits.hold import RunLimits
@@ -33,8 +35,12 @@ _REASONS = {
     PROCESSES: ErrorType.KERNEL_DIED,
 }
 MOST_CHARS = 20_000
-"""Longest text of an exception, and longest line of its traceback, in a report."""
-MOST_LINES = 400
+"""Longest part of a text that is looked through."""
+EVALUE_CHARS = 4_000
+"""Longest message of an exception in a report; a whole table may be in it."""
+TRACEBACK_LINE_CHARS = 1_000
+MESSAGE_CHARS = 500
+"""Longest part of an exception's message in the message of a failure."""
 LINE_CHARS = 80
 """Longest first line of a cell in a message."""
 _NO_MEMORY = "[Errno 12]"
@@ -43,7 +49,21 @@ _NO_FILE = re.compile(r"\[Errno 2\] [^:]*: '([^/'][^']*)'")
 """Matches a missing path that counts from the working folder."""
 _IMPORT = re.compile(r"\b(?:from[ \t]+[\w.]+[ \t]+import[ \t]+\w+|(?<!\w[ \t])import[ \t]+[\w.]+)")
 """Wherever it stands in a cell: also behind a condition, and in a function."""
+_ARROW = re.compile(r"-+> (\d+) (.*)")
+"""The line of each frame that IPython's tracebacks point at; the last one raised."""
+_OF_CELL = re.compile(r"\((?:<ipython-input-)?\d+[^\s,)]*(?:\.py|>), (?=line \d)")
+"""The name of a cell's code, which is a number that nobody knows."""
 _MEGABYTE = 1024 * 1024
+_NATIVE = "compiled code of a library failed. Look for a newer version of it"
+_SIGNALS = {
+    "SIGSEGV": f"{_NATIVE}, and for less data or fewer threads at a time",
+    "SIGABRT": f"{_NATIVE}; the log of the runner may have its last words",
+    "SIGFPE": f"{_NATIVE}",
+    "SIGILL": "a library was built for another processor than this one. Install it anew, or an "
+    "older version of it",
+    "SIGTERM": "the notebook, a person or the system asked it to end",
+}
+"""What ends a kernel, by the usual cause, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +81,20 @@ class Circumstances:
     signal: int | None = None
     """The signal that ended the kernel; None if none did."""
     has_own_folder: bool = False
-    """Whether it ran in an empty folder of its own, rather than in the library."""
+    """Whether it ran in a folder of its own, rather than in the library."""
+    inputs: tuple[str, ...] = ()
+    """The names of the files that came along."""
+    python: str = sys.executable
+    """The interpreter that the kernel ran in."""
+    variables: dict[str, Variable] | None = None
+    """What was alive after a cell had raised."""
+
+
+def is_to_be_mended(error: BaseException | None) -> TypeGuard[PapermillExecutionError]:
+    """Return whether a cell raised over what the notebook does: no exit, import or lack of room."""
+    if not isinstance(error, PapermillExecutionError) or _is_memory_error(str(error.ename)):
+        return False
+    return error.ename not in ("SystemExit", "ModuleNotFoundError")
 
 
 def failure_of(
@@ -77,16 +110,19 @@ def failure_of(
         return None
     place = _place_of(error, run, original)
     if reason is not None:
-        message = f"{_why(reason, known)}{_cut_off(place, error, run)}"
+        traceback = _of_interrupt(error, run)
+        message = f"{_why(reason, known)}{_cut_off(place, error, run, traceback)}"
         if reason == "timeout" and known.is_out_of_files:
             message = f"{message} {_files(known)}"
-        return Failure(error_type=_REASONS[reason], message=message, **place)
+        return Failure(
+            error_type=_REASONS[reason], message=message, traceback=traceback or None, **place
+        )
     if isinstance(error, PapermillExecutionError):
         return _cell_failure(error, place, run, known)
     if isinstance(error, OutputLimit):
         return Failure(
             error_type=ErrorType.OUTPUT_LIMIT,
-            message=f"The notebook's outputs are larger than {error.args[0]} bytes "
+            message=f"The notebook's outputs are larger than {error.args[0] / _MEGABYTE:g} MB "
             f"(limits.output_mb); write large results to files instead."
             f"{_of_cell(place, _which(error, run), 'wrote what was too much')}",
             **place,
@@ -110,19 +146,45 @@ def _why(reason: str, known: Circumstances) -> str:
         MACHINE_MEMORY: "The machine, or the container, had no memory left, and the system ended "
         f"the kernel. {_memory(known)}",
         PROCESSES: "The notebook was ended because it started more processes and threads than the "
-        f"{known.limits.processes} that a run may have (limits.processes).",
+        f"{known.limits.processes} that a run may have (limits.processes). Start fewer (such as by "
+        "`n_jobs` or `OMP_NUM_THREADS`), or raise that limit in the settings "
+        f"{START_AGAIN}.",
     }[reason]
 
 
-def _cut_off(place: Mapping[str, Any], error: BaseException | None, run: Run) -> str:
-    """Name the cell that was running; empty if the run ended between two cells or after all."""
+def _of_interrupt(error: BaseException | None, run: Run) -> list[str]:
+    """Return the traceback with which a cell ended when it was told to; empty if it has none."""
+    index = _index_of(error, run)
+    cells = [] if run.notebook is None else _asked_cells(run.notebook)
+    if index is None or index >= len(cells):
+        return []
+    errors = [one for one in cells[index].get("outputs", []) if one.output_type == "error"]
+    if not errors or errors[-1].ename != "KeyboardInterrupt":
+        return []
+    lines = [line for entry in errors[-1].traceback for line in plain_text(str(entry)).split("\n")]
+    return [str(strict_json.clean(_cut(line))) for line in _short(lines)]
+
+
+def _cut_off(
+    place: Mapping[str, Any], error: BaseException | None, run: Run, traceback: list[str]
+) -> str:
+    """Name the cell that was running, and its line if that is known.
+
+    Empty if the run ended between two cells or after all.
+    """
     if run.index is None or run.replies.get(run.index, {}).get("status") == "ok":
         return ""
+    line = next((arrow for one in traceback if (arrow := _ARROW.match(one))), None)
+    if line is not None and line[2].strip():
+        which = _which(error, run)
+        code = one_line(line[2])
+        code = code if len(code) <= LINE_CHARS else f"{code[: LINE_CHARS - 1]}…"
+        return f" {which[:1].upper()}{which[1:]} was running: `{code}` (line {line[1]})."
     return _of_cell(place, _which(error, run), "was running")
 
 
 def _which(error: BaseException | None, run: Run) -> str:
-    """Name a cell as every other face does: `cell 2 of 3`, without empty and injected ones.
+    """Name a cell by its place among the code cells: `code cell 2 of 3`, without empty ones.
 
     Empty if the run ended before its first cell.
     """
@@ -135,7 +197,7 @@ def _which(error: BaseException | None, run: Run) -> str:
     if is_injected(cells[index]):
         return "the cell of the parameters"
     count = sum(1 for cell in cells if is_executed(cell) and not is_injected(cell))
-    return f"cell {count} of {run.cells}"
+    return f"code cell {count} of {run.cells}"
 
 
 def _index_of(error: BaseException | None, run: Run) -> int | None:
@@ -160,21 +222,37 @@ def _memory(known: Circumstances) -> str:
     limit = known.limits.memory_mb
     allowed = "" if limit is None else f"A run may hold {limit} MB ({known.limits.memory_key}); "
     if not known.peak:
-        return f"{allowed}its peak is not known."
-    return f"{allowed}its peak was {max(known.peak // _MEGABYTE, 1)} MB."
+        return f"{allowed}its peak is not known. {_less_memory(known)}"
+    peak = max(known.peak // _MEGABYTE, 1)
+    return f"{allowed}its peak was {peak} MB. {_less_memory(known)}"
 
 
-def _cut(text: str) -> str:
-    """Cut a text to `MOST_CHARS`; the executed notebook has all of it."""
-    return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]} [cut here]"
+def _less_memory(known: Circumstances) -> str:
+    """Say what to do about want of memory."""
+    less = "Read less at a time, or let go of what is not needed any more (`del`)"
+    if known.limits.memory_mb is None or known.reason == MACHINE_MEMORY:
+        fewer = "run fewer notebooks at a time (execution.concurrency in the settings)"
+        return f"{less}; or {fewer} {START_AGAIN}."
+    raise_limit = f"raise limits.memory_mb in the settings {START_AGAIN}"
+    if known.limits.memory_key != "resources.memory_mb":
+        return f"{less}; or {raise_limit}."
+    own = "`resources.memory_mb` in the request"
+    most = known.limits.most_memory_mb
+    if most == known.limits.memory_mb:
+        return f"{less}; or {raise_limit}, then raise {own}."
+    up_to = f", up to limits.memory_mb ({most})" if most and most > known.limits.memory_mb else ""
+    return f"{less}; or raise {own}{up_to}."
+
+
+def _cut(text: str, most: int = TRACEBACK_LINE_CHARS) -> str:
+    """Cut a line, and say so; the executed notebook has all of it."""
+    left_out = len(text) - most
+    return text if left_out <= 0 else f"{text[:most]} [… {left_out} more characters …]"
 
 
 def _short(lines: list[str]) -> list[str]:
-    """Keep the beginning and the end of a long traceback."""
-    if len(lines) <= MOST_LINES:
-        return lines
-    half = MOST_LINES // 2
-    return [*lines[:half], f"[{len(lines) - 2 * half} lines are cut here]", *lines[-half:]]
+    """Fold a long traceback: the notebook's frames, a line on those of libraries, and the end."""
+    return lines if len(lines) <= MOST_LINES else folded(lines, MOST_LINES - 1)
 
 
 def _is_far_below(known: Circumstances) -> bool:
@@ -186,7 +264,7 @@ def _is_far_below(known: Circumstances) -> bool:
 def _by(number: int | None) -> str:
     """Say what ended a kernel, and what to do if that is known."""
     if number is None:
-        return ""
+        return ", by no known signal: the notebook or a library may have ended it (`os._exit()`)"
     try:
         name = signal.Signals(number).name
     except ValueError:
@@ -197,19 +275,42 @@ def _by(number: int | None) -> str:
             "a container /dev/shm has 64 MB, unless it is started with more: `shm_size` in "
             "compose.yaml, `docker run --shm-size 1g`"
         )
-    return f" ({name})"
+    if number == signal.SIGKILL:
+        return (
+            f" ({name}): the notebook, a person or the system ended it. The log of the system "
+            "(`dmesg`) names what it ends for want of memory"
+        )
+    why = _SIGNALS.get(name)
+    return f" ({name})" if why is None else f" ({name}): {why}"
 
 
 def _files(known: Circumstances) -> str:
     limit = known.limits.open_files
-    return f"It had {limit} files open, as many as a process may have (limits.open_files)."
-
-
-def _no_file(path: str) -> str:
     return (
-        "The notebook ran in an empty folder of its own; the files beside it did not come along. "
-        f"Put it into the library (notebooks/) together with {path[:200]!r} and run it there, "
-        "or read the file by an absolute path."
+        f"It had {limit} files open, as many as a process may have (limits.open_files). Close them "
+        f"(`with open(…)`), or raise that limit in the settings {START_AGAIN}."
+    )
+
+
+def _no_file(path: str, known: Circumstances) -> str | None:
+    """Say where a file lies that was not found, or how it comes along; None if nobody knows."""
+    shown = repr(path[:200])
+    if not known.has_own_folder:
+        if not any(path.removeprefix("./") == one for one in known.inputs):
+            return None
+        return (
+            f"{shown} came along and lies in the folder in `RUNNER_INPUT_DIR`; a notebook of the "
+            "library runs where it lies. Read it from there, or give its name as a parameter, "
+            "which becomes its whole path."
+        )
+    if known.inputs:
+        more = f" and {len(known.inputs) - 5} more" if len(known.inputs) > 5 else ""
+        names = ", ".join(map(repr, known.inputs[:5]))
+        return f"{shown} is not among the files that came along: {names}{more}."
+    return (
+        "The notebook ran in a folder of its own, and the files beside it did not come along. "
+        f"Send {shown} with it (`files` of a request, one NAME.zip, `runner run --input`), or put "
+        "both into the library (notebooks/) and run it there."
     )
 
 
@@ -234,6 +335,7 @@ def _place_of(error: BaseException | None, run: Run, source: Unmarked) -> dict[s
     return {
         "cell": cell.get("execution_count"),
         "cell_index": None if original is None else source.positions[original],
+        "cell_id": None if original is None else cell.get("id"),
         "cell_source": strict_json.clean(cell.source),
     }
 
@@ -251,20 +353,23 @@ def _cell_failure(
     raised = {
         **place,
         "ename": str(strict_json.clean(error.ename)),
-        "evalue": str(strict_json.clean(_cut(plain_text(error.evalue)))),
+        "evalue": str(strict_json.clean(excerpt(plain_text(error.evalue), EVALUE_CHARS))),
         "traceback": [str(strict_json.clean(_cut(line))) for line in _short(lines)],
     }
-    text = f"{raised['ename']}: {raised['evalue']}"
+    text = _OF_CELL.sub("(", _in_one_line(raised, lines))
     if not raised["evalue"] and error.ename == "CellExecutionError":
         text = _last_words(error, run) or text
     number = place.get("cell")
-    where = _during(_which(error, run)) if number is None else f"in cell [{number}]"
-    message = f"{where.capitalize()}: {text[:500]}"
+    where = _during(_which(error, run)).capitalize()
+    if number is not None:
+        where = cell_in_words(number, place.get("cell_index"))
+    message = f"{where}: {_cut(text, MESSAGE_CHARS)}"
     if error.ename == "ModuleNotFoundError":
         module = _quoted(error.evalue)
         if module is not None and can_be_installed(module):
             imports = _IMPORT.findall(str(place.get("cell_source", ""))[:MOST_CHARS])
-            advice = advice_on_missing(required_modules(imports).imported_as(module))
+            modules = required_modules(imports).imported_as(module)
+            advice = advice_on_missing(modules, known.python)
             message = f"{message}. {advice}"
         return Failure(
             error_type=ErrorType.MODULE_NOT_FOUND, message=message, module=module, **raised
@@ -276,17 +381,26 @@ def _cell_failure(
     if _NO_THREAD in text:
         message = (
             f"{message}. A run may have {known.limits.processes} processes and threads "
-            "(limits.processes)."
+            "(limits.processes). Start fewer, or raise that limit in the settings "
+            f"{START_AGAIN}."
         )
     if known.is_out_of_files:
         message = f"{message.rstrip(' .:')}. {_files(known)}"
     remedy = remedy_of_exception(text)
+    if remedy is None and error.ename == "ImportError":
+        remedy = advice_on_optional(text, lines, known.python)
     if remedy is not None:
         message = f"{message.rstrip(' .:')}. {remedy}"
-    missing = _NO_FILE.search(text) if known.has_own_folder else None
+    missing = _NO_FILE.search(text)
     if missing is not None:
-        message = f"{message.rstrip(' .:')}. {_no_file(missing[1])}"
-    return Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message=message, **raised)
+        found = _no_file(missing[1], known)
+        message = message if found is None else f"{message.rstrip(' .:')}. {found}"
+    return Failure(
+        error_type=ErrorType.PAPERMILL_EXECUTION_ERROR,
+        message=message,
+        variables=known.variables,
+        **raised,
+    )
 
 
 def _as_replied(error: PapermillExecutionError, run: Run) -> PapermillExecutionError:
@@ -309,6 +423,16 @@ def _is_memory_error(text: str) -> bool:
     """Return whether it is a MemoryError, a library's own kind of it, or ENOMEM of an `OSError`."""
     ename, _, evalue = text.partition(":")
     return ename.endswith("MemoryError") or evalue.strip().startswith(_NO_MEMORY)
+
+
+def _in_one_line(raised: Mapping[str, Any], traceback: list[str]) -> str:
+    """Say what was raised; where that has no words, such as a bare `assert`, the line that did."""
+    if raised["evalue"].strip():
+        return f"{raised['ename']}: {raised['evalue']}"
+    raising = next((arrow for line in reversed(traceback) if (arrow := _ARROW.match(line))), None)
+    if raising is None:
+        return str(raised["ename"])
+    return f"{raised['ename']} at `{strict_json.clean(_cut(raising[2].strip()))}`"
 
 
 def _last_words(error: PapermillExecutionError, run: Run) -> str:

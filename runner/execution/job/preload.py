@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 Become = Callable[[], None]
 
+GLUES = "scrapbook"
+REHEARSAL_NEEDS = ("ipykernel.debugger", GLUES)
+"""What its kernel imports. After the fork, each side would import that for itself."""
+
 
 class _Server:
     """The server itself: one thread, one loop."""
@@ -126,18 +130,23 @@ def _prepare(preload: Preload) -> KernelTemplate | Become:
     """Import the modules of every kernel and job process, and those that the settings name.
 
     The kernel's own modules come first, so that the template knows them. Garbage collection stays
-    off until a child turns it on, because it would copy every page. In the kernel of the rehearsal,
-    return its next step.
+    off until a child turns it on, because it would copy every page; imports leave little of it. In
+    the kernel of the rehearsal, return its next step.
     """
+    gc.disable()
     with _environment("PYDEVD_DISABLE_FILE_VALIDATION", "1"):  # else four lines of warning
         template = KernelTemplate()
         from runner.execution.job.run import register
         from runner.execution.job.serve import rehearse
 
         register()
-        rehearsed = rehearse(
-            Path(preload.runtime_folder) / "0", template, preload.kernel_start_seconds
-        )
+        glues = GLUES in preload.modules
+        with template.as_in_a_cell():
+            for name in REHEARSAL_NEEDS if glues else REHEARSAL_NEEDS[:1]:
+                _import(name)
+        gc.freeze()  # a kernel would look through all of it at its start and at its end
+        folder = Path(preload.runtime_folder) / "0"
+        rehearsed = rehearse(folder, template, preload.kernel_start_seconds, glues=glues)
         if not isinstance(rehearsed, list):
             return rehearsed
         with template.as_in_a_cell():
@@ -151,8 +160,6 @@ def _prepare(preload: Preload) -> KernelTemplate | Become:
                 log.warning("not preloaded: %s (%s)", name, failure)
     forget()  # so that a kernel sees the real module
     template.settle()
-    gc.collect()
-    gc.disable()
     gc.freeze()
     return template
 

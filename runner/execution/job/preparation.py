@@ -15,16 +15,15 @@ from runner.contract.notebook import (
     KernelChoice,
     KernelRules,
     Unmarked,
-    check,
     choose_kernel,
     code_sources,
     kernel_of,
     language_of,
     normalise,
-    parse,
+    parse_checked,
     unmark,
 )
-from runner.contract.outcome import ErrorType, Failure, Refused, refuse
+from runner.contract.outcome import ErrorType, Failure, Refused
 from runner.contract.packages import advice_on_missing
 from runner.contract.required_modules import required_modules
 from runner.execution.job.early_changes import changes_imports, files_read
@@ -46,13 +45,7 @@ def read_notebook(raw: bytes) -> Unmarked:
     Raises:
         Refused: `invalid_notebook`.
     """
-    try:
-        document = parse(raw)
-    except ValueError as error:
-        raise refuse(
-            ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is not JSON ({error})."
-        ) from error
-    return unmark(normalise(check(document)))
+    return unmark(normalise(parse_checked(raw)))
 
 
 def choose(
@@ -182,7 +175,8 @@ def check_modules(
             log.info("modules are not checked: %s", error)
             return
     if missing:
-        advice = advice_on_missing([one for name in missing for one in required.imported_as(name)])
+        modules = [one for name in missing for one in required.imported_as(name)]
+        advice = advice_on_missing(modules, python or sys.executable)
         provided = {name.partition(".")[0]: name for name in required.provided}
         missing = [provided.get(name, name) for name in missing]
         raise Refused(

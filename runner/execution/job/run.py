@@ -22,7 +22,7 @@ from runner.contract.notebook import INJECTED_TAG
 from runner.contract.text.plain_text import plain_text
 from runner.contract.text.terminal import TerminalText
 from runner.execution.kernel.messages import well_formed
-from runner.execution.kernel.running import RunningKernel
+from runner.execution.kernel.running import ODD, RunningKernel
 from runner.execution.order import TAIL_BYTES, Progress
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,6 @@ HANG_UP_SECONDS = 1.0
 """Wait for a dying kernel, which hangs up first."""
 PROGRESS_SECONDS = 1.0
 CUT_HERE = "[cut here: the notebook's output limit is reached (limits.output_mb)]"
-_ODD = (LookupError, TypeError, ValueError, AttributeError, AssertionError, RecursionError)
-"""Exceptions of nbclient, jupyter_client and widgets over malformed messages."""
 _SILENT = logging.getLogger("silent")
 """Swallows nbclient's log lines about messages; a notebook could fill the log with them."""
 _SILENT.addHandler(logging.NullHandler())
@@ -322,7 +320,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         """Return the kernel's next message; None if it cannot be understood."""
         try:
             msg = await self.kc.iopub_channel.get_msg(timeout=None)
-        except _ODD as error:
+        except ODD as error:
             self._leave_out(error)
             return None
         return well_formed(msg)
@@ -331,7 +329,10 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         self, msg: dict[str, Any], otherwise: tuple[NotebookNode, int] | None = None
     ) -> bool:
         """Take output of a thread or process that outlived its cell; return whether it was any."""
-        known = self._begun.get(_parent_of(msg) or "", otherwise)
+        parent = _parent_of(msg) or ""
+        if parent in self._run.kernel.unseen:
+            return False
+        known = self._begun.get(parent, otherwise)
         if known is None or msg["msg_type"] in ("status", "execute_input"):
             return False
         waits, self.clear_before_next_output = self.clear_before_next_output, False
@@ -369,7 +370,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         count = cell.execution_count
         try:
             return super().process_message(msg, cell, cell_index)
-        except _ODD as error:
+        except ODD as error:
             # Widgets' own messages go to nbclient unchanged.
             self._leave_out(error)
             return None

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,15 +34,21 @@ from runner.contract.outcome import (
     Outcome,
     Refused,
     Status,
+    Variable,
     failed,
     refuse,
 )
-from runner.contract.parameters import texts_for_values, unknown_parameters
+from runner.contract.parameters.guesses import texts_for_values
+from runner.contract.parameters.listing import unknown_parameters
+from runner.contract.parameters.sidecar import Sidecar, SidecarError, read_sidecar
+from runner.contract.parameters.signature import signature_of
+from runner.contract.results import SCRAP_PREFIX
 from runner.contract.text import strict_json
+from runner.contract.triggers.causes import scheduled_for
 from runner.execution import order as wire
 from runner.execution.environment import activated
 from runner.execution.job import run as papermill_run
-from runner.execution.job.diagnosis import Circumstances, failure_of
+from runner.execution.job.diagnosis import Circumstances, failure_of, is_to_be_mended
 from runner.execution.job.early_end import EarlyEnd, Lease
 from runner.execution.job.guard import guard_of
 from runner.execution.job.kernelspecs import Installed, installed_kernels
@@ -65,6 +72,7 @@ from runner.execution.kernel.running import (
     make_connections,
     start_cold,
 )
+from runner.execution.kernel.variables import variables_alive
 from runner.execution.limits.cgroup import Cgroup
 from runner.execution.limits.hold import (
     KERNEL_MB,
@@ -78,7 +86,7 @@ from runner.execution.limits.hold import (
 )
 from runner.execution.limits.shared_memory import SharedMemory, end_run
 from runner.execution.local.preload_server import Preload
-from runner.execution.order import Order, Progress
+from runner.execution.order import Order, Progress, with_paths
 from runner.system.files.disk import Disk
 from runner.system.processes.process_tree import adopt_orphans, end_descendants
 
@@ -207,12 +215,14 @@ def _make_cgroup(preload: Preload, key: str) -> Cgroup | None:
     return Cgroup.make(Path(preload.cgroup), key, with_kernel, preload.limits.processes)
 
 
-def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become | list[str]:
+def rehearse(
+    folder: Path, template: KernelTemplate, seconds: float, *, glues: bool
+) -> Become | list[str]:
     """Run a small notebook in this very process, so that its children start warm.
 
-    The interpreter specialises frequent code, and pages that it writes before a fork stay shared.
-    Leaves no thread and no loop. Returns the modules that the kernel has imported; in the child
-    that becomes this kernel, its next step.
+    It `glues` by scrapbook if notebooks are expected to. The interpreter specialises frequent code,
+    and pages that it writes before a fork stay shared. Leaves no thread and no loop. Returns the
+    modules that the kernel has imported; in the child that becomes this kernel, its next step.
     """
     ready = _fork(folder, template, None)
     if not isinstance(ready, _Forked):
@@ -222,7 +232,7 @@ def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become |
         order = Order(job_id="", name="", timeout_seconds=seconds, output_folder=str(folder))
         ready.bring_up(seconds, UNLIMITED)
         job = _Job(order, connection, Surroundings(folder, ready, installed_kernels()))
-        outcome, _ = job.execute(_rehearsed())
+        outcome, _ = job.execute(_rehearsed(glues=glues))
     ready.close()
     end_descendants()
     Disk().discard_tree(folder)
@@ -239,9 +249,12 @@ def rehearse(folder: Path, template: KernelTemplate, seconds: float) -> Become |
     return list(modules)
 
 
-def _rehearsed() -> bytes:
-    lines = ["import sys, scrapbook", *("print(1)", "None", "1 + 1") * 5]
-    lines.append('scrapbook.glue("modules", sorted(sys.modules))')
+def _rehearsed(*, glues: bool) -> bytes:
+    lines = ["import sys", *("print(1)", "None", "1 + 1") * 5]
+    if glues:
+        lines.append('import scrapbook; scrapbook.glue("one", 1)')
+    scrap = '{"name": "modules", "data": sorted(sys.modules)}'
+    lines.append(f'display({{"{SCRAP_PREFIX}json+json": {scrap}}}, raw=True)')
     cells = [new_code_cell(line) for line in lines]
     return _to_bytes(new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}))
 
@@ -262,7 +275,7 @@ class _Job:
     """One order on its way through preparation, kernel, papermill and extraction."""
 
     def __init__(self, order: Order, connection: Connection, surroundings: Surroundings) -> None:
-        self._order = order
+        self._order = with_paths(order)
         self._begun_at = wire.lease_clock()
         self._connection = connection
         self._surroundings = surroundings
@@ -296,7 +309,9 @@ class _Job:
             return self._outcome(failure), None
         except Exception as error:
             log.exception("job %s: the machinery failed", self._order.job_id)
-            message = f"The runner itself failed: {type(error).__name__}: {error}."
+            message = (
+                f"The runner itself failed: {type(error).__name__}: {error}. Its log says where."
+            )
             failure = Failure(error_type=ErrorType.GATEWAY_ERROR, message=message)
             return self._outcome(failure), None
 
@@ -326,12 +341,16 @@ class _Job:
         return choice
 
     def _check_parameters(self, notebook: NotebookNode) -> None:
-        """Warn about values that reach no parameter, or refuse them if the settings say so.
+        """Refuse values that do not fit a declared type; warn about those that look wrong.
+
+        The settings say whether values that reach no parameter are refused.
 
         Raises:
-            Refused: `invalid_parameters`.
+            Refused: `invalid_parameters`; `invalid_notebook` for a wrong sidecar.
         """
-        text = texts_for_values(notebook, self._order.parameters)
+        signature = signature_of(notebook, self._sidecar())
+        signature.check(self._order.parameters)
+        text = texts_for_values(notebook, signature, self._order.parameters)
         self._warnings.extend(() if text is None else (text,))
         unknown = unknown_parameters(notebook, self._order.parameters)
         if unknown is None:
@@ -340,6 +359,14 @@ class _Job:
             raise refuse(ErrorType.INVALID_PARAMETERS, unknown)
         self._warnings.append(unknown)
 
+    def _sidecar(self) -> Sidecar | None:
+        text = self._order.sidecar
+        try:
+            return None if text is None else read_sidecar(text.encode())
+        except SidecarError as error:  # it has changed since the job was accepted
+            message = f"The parameters file beside the notebook is wrong: {error}."
+            raise refuse(ErrorType.INVALID_NOTEBOOK, message) from error
+
     def _start_kernel(self, notebook: NotebookNode, choice: KernelChoice) -> RunningKernel:
         order, spec = self._order, self._surroundings.installed[choice.name]
         folder = order.folder or order.output_folder
@@ -347,7 +374,9 @@ class _Job:
             **os.environ,
             "RUNNER_JOB_ID": order.job_id,
             "RUNNER_NAME": order.name,
+            "RUNNER_INPUT_DIR": order.output_folder,
             "RUNNER_OUTPUT_DIR": order.output_folder,
+            **_cause_of(order),
         }
         if spec.prefix is not None:
             environment = activated(environment, spec.prefix)
@@ -416,6 +445,9 @@ class _Job:
             is_out_of_files=error is not None and is_out_of_files(kernel.pid),
             signal=None if error is None else guard.ended_by(),
             has_own_folder=order.folder is None,
+            inputs=tuple(one.path for one in order.inputs),
+            python=self._surroundings.installed[choice.name].python or sys.executable,
+            variables=_alive_after(error, reason, kernel, choice.language),
         )
         kernel.ask_to_end()
         executed = run.notebook if run.notebook is not None else notebook
@@ -439,6 +471,7 @@ class _Job:
         self, executed: NotebookNode, failure: Failure | None, run: Run
     ) -> tuple[Outcome, bytes]:
         extracted = read_results(executed, run.written, self._sought())
+        self._send("read")
         self._warnings.extend(extracted.warnings)
         problems = [f"{problem.name}: {problem.message}" for problem in extracted.problems]
         if problems and failure is None:
@@ -480,6 +513,25 @@ class _Job:
             wire.send(self._connection, kind, **fields)
 
 
+def _alive_after(
+    error: BaseException | None, reason: str | None, kernel: RunningKernel, language: str
+) -> dict[str, Variable] | None:
+    """Return the variables of a kernel in which a cell raised; None where they say nothing."""
+    if reason is not None or language != "python" or not is_to_be_mended(error):
+        return None
+    asking = variables_alive(kernel, str(error.source))
+    return ensure_event_loop().run_until_complete(asking)
+
+
+def _cause_of(order: Order) -> dict[str, str]:
+    """Return the variables that say who or what asked for the run."""
+    due = scheduled_for(order.submitted_by)
+    return {
+        "RUNNER_SUBMITTED_BY": order.submitted_by or "",
+        **({} if due is None else {"RUNNER_SCHEDULED_FOR": due}),
+    }
+
+
 def _early_end_of(executed: NotebookNode, run: Run, reason: str | None) -> list[str]:
     """Warn if the notebook ended itself and left cells that were not run."""
     if run.exited is None or reason is not None:
@@ -488,7 +540,9 @@ def _early_end_of(executed: NotebookNode, run: Run, reason: str | None) -> list[
     if not left:
         return []
     count = executed.cells[run.exited].execution_count
-    return [f"The notebook ended itself in cell [{count}]; code cells after it, not run: {left}."]
+    return [
+        f"The notebook ended itself in its cell In[{count}]; code cells after it, not run: {left}."
+    ]
 
 
 def _to_bytes(notebook: NotebookNode) -> bytes:

@@ -45,7 +45,7 @@ from tornado.ioloop import IOLoop
 from traitlets import Float
 
 from runner.execution.kernel.spare_files import spare_files
-from runner.system.processes.process_tree import die_with_parent
+from runner.system.processes.process_tree import die_with_parent, hear_signals_again
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 """The matplotlib default that ipykernel sets, before a notebook can import matplotlib."""
@@ -108,7 +108,8 @@ class KernelTemplate:
         """
         os.setsid()
         die_with_parent(parent)
-        _reset_signals()
+        signal.set_wakeup_fd(-1)
+        hear_signals_again()
         _keep_only(channel.detach())
         random.seed()
         _reseed_numpy()
@@ -432,13 +433,6 @@ def _look_in(packages: str) -> None:
 def _set_environment(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
-
-
-def _reset_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _keep_only(channel: int) -> None:

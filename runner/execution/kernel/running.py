@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -28,6 +28,7 @@ from jupyter_client.manager import AsyncKernelManager
 from runner.execution.kernel import forked
 from runner.execution.kernel.forked import KernelSetting
 from runner.execution.limits.cgroup import Cgroup
+from runner.system.processes.process_tree import hear_signals_again
 
 SHUTDOWN_SECONDS = 5.0
 """Time for a kernel to flush its files and end by itself."""
@@ -38,6 +39,10 @@ WAITING_MESSAGES = 100
 
 
 LOOK_AGAIN_SECONDS = 1.0
+ODD = (LookupError, TypeError, ValueError, AttributeError, AssertionError, RecursionError)
+"""Exceptions of nbclient, jupyter_client and others over malformed messages."""
+ABORTED_SECONDS = 0.01
+"""Pause after a request that a kernel aborted, since it came with the error of another."""
 
 
 class ShellChannel(AsyncZMQSocketChannel):
@@ -81,6 +86,8 @@ class RunningKernel:
     """Socket to a forked kernel, which reports there that its files are flushed."""
     monitors: Sequence[zmq.asyncio.Socket] = ()
     """They report when zmq refuses a message that is too large: it hangs up then."""
+    unseen: set[str] = field(default_factory=set)
+    """Ids of requests beside the notebook: what the kernel publishes for them is no output."""
 
     @property
     def last_word(self) -> str:
@@ -119,6 +126,23 @@ class RunningKernel:
         finally:
             for one in waiting:
                 one.cancel()
+
+    async def evaluate(self, expression: str, seconds: float) -> str | None:
+        """Evaluate an expression beside the notebook, which shows and counts nothing of it.
+
+        Return the text of its value; None if the kernel does not give one in time.
+        """
+        answer = asyncio.ensure_future(_evaluated(self.client, expression, self.unseen))
+        death = asyncio.ensure_future(self.ended())
+        waiting = {answer, death}
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        is_there = answer.done()
+        for one in waiting:
+            one.cancel()
+        try:
+            return answer.result() if is_there else None
+        except ODD:  # the notebook can make its kernel say anything
+            return None
 
     def ask_to_end(self) -> None:
         """Have it run its exit functions and flush its files."""
@@ -256,7 +280,7 @@ async def start_cold(start: ColdStart, seconds: float) -> RunningKernel:
             env=start.setting.environment,
             stdin=None,
             extra_arguments=history,
-            preexec_fn=None if start.cgroup is None else start.cgroup.enter,
+            preexec_fn=lambda: _as_by_hand(start.cgroup),
         )
     except Exception as error:
         raise KernelNotReady(f"{start.name!r} could not be started: {error}") from error
@@ -267,6 +291,13 @@ async def start_cold(start: ColdStart, seconds: float) -> RunningKernel:
     kernel.monitors = _start_channels(client, start.message_bytes)
     kernel.manager = km  # type: ignore[attr-defined]
     return await _wait_until_ready(kernel, _answered, seconds)
+
+
+def _as_by_hand(cgroup: Cgroup | None) -> None:
+    """Make this new process as one that a person starts, but for its control group."""
+    hear_signals_again()
+    if cgroup is not None:
+        cgroup.enter()
 
 
 def _start_channels(
@@ -318,6 +349,22 @@ async def _run_nothing(client: AsyncKernelClient) -> None:
         ours = message["parent_header"].get("msg_id") == msg_id
         if ours and message["content"].get("execution_state") == "idle":
             return
+
+
+async def _evaluated(client: AsyncKernelClient, expression: str, unseen: set[str]) -> str | None:
+    """Have a kernel evaluate an expression; again, if it aborts that because of an error before."""
+    while True:
+        msg_id = client.execute(
+            "", silent=True, store_history=False, user_expressions={"it": expression}
+        )
+        unseen.add(msg_id)
+        content = (await _reply(client, msg_id))["content"]
+        if content.get("status") == "aborted":
+            await asyncio.sleep(ABORTED_SECONDS)
+            continue
+        value = (content.get("user_expressions") or {}).get("it") or {}
+        text = (value.get("data") or {}).get("text/plain")
+        return text if isinstance(text, str) else None
 
 
 async def _answered(client: AsyncKernelClient) -> dict[str, Any]:

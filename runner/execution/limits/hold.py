@@ -29,6 +29,8 @@ class RunLimits(Value):
     """For all its processes together."""
     memory_key: str = "limits.memory_mb"
     """The key that set it, for messages."""
+    most_memory_mb: int | None = None
+    """The general limit, if `memory_mb` is the request's own."""
     processes: int | None = None
     """Including threads."""
     open_files: int | None = None
@@ -44,7 +46,11 @@ def limits_of(limits: RunLimits, resources: Resources) -> RunLimits:
     """Return the limits of one run: its own request where it names one, else the general ones."""
     if resources.memory_mb is None:
         return limits
-    own = {"memory_mb": resources.memory_mb, "memory_key": "resources.memory_mb"}
+    own = {
+        "memory_mb": resources.memory_mb,
+        "memory_key": "resources.memory_mb",
+        "most_memory_mb": limits.memory_mb,
+    }
     return limits.model_copy(update=own)
 
 

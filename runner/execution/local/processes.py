@@ -68,6 +68,8 @@ class _Live:
     reason: ErrorType | None = None
     is_told: bool = False
     is_begun: bool = False
+    is_executed: bool = False
+    """Whether its last cell has ended."""
     is_over: bool = False
     """Whether the process has sent its outcome."""
     progress: Progress | None = None
@@ -113,13 +115,27 @@ class _Live:
         self._allow(order.kernel_start_seconds + PREPARE_SECONDS, "come up for its notebook")
         return True
 
+    def allow_run(self, seconds: float) -> None:
+        """Set the time limit of the cells."""
+        late = f"The run passed its limit of {seconds:g} s and did not end when told to; its "
+        self._set(seconds + GRACE_SECONDS, f"{late}work is lost.")
+
+    def allow_rest(self, seconds: float, what: str) -> None:
+        """Set the time limit of a step after the last cell."""
+        seconds += GRACE_SECONDS
+        self.is_executed = True
+        late = f"All cells had run, but {what} within {seconds:g} s; the run's work is lost."
+        self._set(seconds, late)
+
     def _allow(self, seconds: float, what: str) -> None:
-        """Set the time limit of the next step, unless the run is being stopped."""
+        """Set the time limit of the next step before the first cell."""
+        late = f"The kernel did not {what} within {seconds:g} s, which is a little more than "
+        self._set(seconds, f"{late}limits.kernel_start_seconds. Look at the machine's load.")
+
+    def _set(self, seconds: float, late: str) -> None:
+        """Set the time limit and its message, unless the run is being stopped."""
         with self.stopping:
-            self.late = (
-                f"The kernel did not {what} within {seconds:g} s, which is a little more than "
-                "limits.kernel_start_seconds. Look at the machine's load."
-            )
+            self.late = late
             if self.reason is None:
                 self.limit = self.clock() + seconds
 
@@ -332,11 +348,11 @@ class JobProcesses:
                         live.is_begun = True
                     case "ready":
                         started = True
-                        if live.reason is None:
-                            live.limit = self._clock() + order.timeout_seconds + GRACE_SECONDS
+                        live.allow_run(order.timeout_seconds)
                     case "executed":
-                        if live.reason is None:
-                            live.limit = self._clock() + wire.READ_SECONDS + GRACE_SECONDS
+                        live.allow_rest(wire.READ_SECONDS, "its results were not read")
+                    case "read":
+                        live.allow_rest(wire.WRITE_SECONDS, "its notebook was not written")
                     case "progress":
                         message.pop("kind")
                         live.progress = Progress.model_validate(message)
@@ -375,17 +391,18 @@ def _kernel_named(order: Order, notebook: bytes) -> str | None:
 def _lost(live: _Live, order: Order, notebook: bytes, late: ErrorType) -> Outcome:
     """Return the outcome of a run whose process could send none."""
     messages = {
-        ErrorType.TIMEOUT: f"The run passed its limit of {order.timeout_seconds:g} s and did not "
-        "end when told to; its work is lost.",
+        ErrorType.TIMEOUT: live.late,
         ErrorType.KERNEL_STARTUP: live.late,
-        ErrorType.KERNEL_DIED: "The process that ran the notebook was killed.",
+        ErrorType.KERNEL_DIED: "The process that ran the notebook was killed. The log of the "
+        "system (`dmesg`) names what it ends for want of memory.",
         ErrorType.CANCELLED: "The job was cancelled and did not end when told to.",
         ErrorType.INTERRUPTED: "The runner was stopped while the notebook ran.",
     }
     error_type = live.reason or late
     assert error_type in ERROR_RULES
     far = live.progress
-    where = f" Cell {far.cell} of {far.cells} was running." if far and far.cell else ""
+    is_running = far is not None and far.cell and not live.is_executed
+    where = f" Code cell {far.cell} of {far.cells} was running." if far and is_running else ""
     return failed(
         Failure(error_type=error_type, message=f"{messages[error_type]}{where}"),
         kernel=KernelUsed(name=None, requested=_kernel_named(order, notebook)),

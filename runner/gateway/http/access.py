@@ -66,7 +66,7 @@ class Access:
         by_token = self.is_token(bearer(coming.headers.get("authorization", "")))
         if not by_token and not coming.is_open and not self._has_cookie(coming):
             raise not_authorized()
-        by_cookie = self._secret is not None and not by_token
+        by_cookie = self._secret is not None and not (by_token or coming.is_open)
         changes = coming.method not in _SAFE
         if changes and (coming.is_form or by_cookie) and not _is_own(coming.headers, host):
             raise _foreign()
@@ -124,7 +124,7 @@ def _unknown_host(host: str) -> Problem:
     else:
         text = (
             f"The Host {host[:200]!r} is not known here. Add its name to "
-            "gateway.allowed_hosts (GATEWAY_ALLOWED_HOSTS)."
+            "gateway.allowed_hosts (GATEWAY_ALLOWED_HOSTS) and start the runner again."
         )
     return HttpProblem(HttpProblemType.FORBIDDEN, text)
 

@@ -8,7 +8,6 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +18,6 @@ from runner.contract.text.strict_json import dumps, dumps_compact
 from runner.gateway.http.negotiation import VARY
 from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, headers_of, status_of
 from runner.jobs.problem import Problem, ProblemType, gone, refused, unavailable
-from runner.jobs.submissions import too_large
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +75,17 @@ def plainly(
     return wrapped
 
 
-def problem_of(error: HTTPError) -> Problem:
-    """Turn bottle's own errors into a problem: no route, no method, or a fault, which is logged."""
+def problem_of(error: HTTPError, *, is_person: bool) -> Problem:
+    """Turn bottle's own errors into a problem: no route, no method, or a fault, which is logged.
+
+    `is_person`: a browser asks, which gets a page with a link to the overview.
+    """
     status = error.status_code
     if status >= 500 and error.exception is not None:
         log.error("%s %s failed", request.method, request.path, exc_info=error.exception)
     if status == 404:
-        text = "There is nothing at this address; GET /openapi.json lists those there are."
+        text = "There is nothing at this address"
+        text += "." if is_person else "; GET /openapi.json lists those there are."
         return Problem(ProblemType.NOT_FOUND, f"{text}{_hint_of_case(request.path)}")
     if status == 405:
         text = f"This address knows other methods: {error.get_header('Allow')}."
@@ -107,12 +109,10 @@ def instead(error: HTTPError, answer: HTTPResponse) -> str | bytes:
     return body
 
 
-def without_route(status: int, reason: str, limit_mb: float) -> bytes:
-    """Write the JSON for requests refused before any route: bad HTTP, a huge body."""
+def without_route(status: int, reason: str, problem: Problem | None = None) -> bytes:
+    """Write the JSON for requests refused before any route: bad HTTP, or a problem."""
     sentence = f"This is no valid HTTP request: {reason.rstrip('.')}."
-    problem: Problem = HttpProblem(HttpProblemType.BAD_HTTP, sentence, status)
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        problem = too_large(limit_mb)
+    problem = problem or HttpProblem(HttpProblemType.BAD_HTTP, sentence, status)
     return json.dumps(problem.content).encode() + b"\n"
 
 

@@ -4,6 +4,8 @@ Pure. Renders nothing, and reads no clock.
 """
 
 from datetime import UTC, datetime
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
@@ -57,10 +59,34 @@ def age(iso: str, now: datetime) -> str:
     return f"{int(passed)} s ago"
 
 
+def ahead(iso: str, now: datetime) -> str:
+    """Say how far a time is off: `at once`, `in 5 min`, `in 3 h`, `in 2 days`."""
+    left = (datetime.fromisoformat(iso) - now).total_seconds()
+    for unit, seconds in (("days", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if left >= (2 * seconds if unit == "days" else seconds):
+            return f"in {int(left // seconds)} {unit}"
+    return "at once"
+
+
 def when(iso: str) -> str:
     """Write a time in full, in UTC; the browser shows its own."""
     time = datetime.fromisoformat(iso).astimezone(UTC)
     return f"{time.day} {time:%b %Y, %H:%M:%S} UTC"
+
+
+def in_zone(time: datetime) -> str:
+    """Write a time by the clock of its own zone, to the minute: `Mon 30 Nov 2026, 06:00`."""
+    return f"{time:%a} {time.day} {time:%b %Y, %H:%M}"
+
+
+def stamp_in(stamped: str, zone: ZoneInfo) -> str:
+    """Write a time in ISO 8601 by the clock of a zone."""
+    return in_zone(datetime.fromisoformat(stamped).astimezone(zone))
+
+
+def schedule_url(name: str) -> str:
+    """Return the address of a schedule's page."""
+    return f"/ui/schedules/{quote(name)}"
 
 
 def size(count: int) -> str:
@@ -88,10 +114,13 @@ def with_code(text: str) -> Markup:
 
 
 def with_inbox_link(note: str) -> Markup:
-    """Show health's note with a link to the inbox's page, in place of the command at its end."""
+    """Show health's note with a link to the inbox's page, in place of the command at its end.
+
+    Words in backticks of another note are code.
+    """
     before, command, after = note.rpartition("`runner inbox`")
     if not command:
-        return escape(note)
+        return with_code(note)
     return Markup('{}<a href="/ui/inbox">the Inbox page</a>{}').format(before, after)
 
 

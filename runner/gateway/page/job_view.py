@@ -3,6 +3,7 @@
 Pure, over the ledger's row and the published report.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,18 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.contract.names import is_made_name, shown_name
-from runner.contract.outcome import ErrorType, Status, cells_in_words
+from runner.contract.outcome import (
+    ErrorType,
+    Status,
+    cells_in_words,
+    has_outputs_of,
+    variables_in_words,
+)
 from runner.contract.request import Kind, kind_of
 from runner.contract.text.plain_text import visible
 from runner.contract.text.strict_json import StrictJsonError, loads
+from runner.contract.triggers.causes import schedule_of
+from runner.contract.waiting import AT_ONCE, Waiting
 from runner.gateway.page.format import duration
 from runner.gateway.page.result_views import Shown, json_text, shown
 from runner.state.jobs import Job, Place, State, seconds_between
@@ -22,6 +31,8 @@ _LINE = re.compile(r"^Cell In\[\d{1,9}\], line (\d{1,9})", re.MULTILINE)
 NEVER_NOTEBOOKS = frozenset({ErrorType.INVALID_NOTEBOOK, ErrorType.NOTEBOOK_TOO_LARGE})
 """Errors of inputs that are no notebook: nothing to render, nothing to run again."""
 SMALL_BYTES = 100_000
+LINE_CHARS = 120
+"""Longest list or mapping among the parameters that stands on one line."""
 DROPPED_CHARS = 4_000
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
@@ -53,6 +64,8 @@ class Trouble:
     source: tuple[SourceLine, ...] = ()
     traceback: str = ""
     missing: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    """What was alive when the cell raised."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ class JobView:
     seconds: float | None = None
     attempt: int = 0
     submitted_by: str | None = None
+    waiting: Waiting = AT_ONCE
     library: str | None = None
     parameters: tuple[tuple[str, str], ...] = ()
     trouble: Trouble | None = None
@@ -93,8 +107,15 @@ class JobView:
     dropped_text: str = ""
     """The beginning of what was dropped, where it is no notebook and text."""
     has_run: bool = False
+    has_outputs: bool = False
+    """Whether the outputs in the notebook are those of this run."""
+    has_no_files: bool = False
+    """Whether the outbox has none of its files any more."""
     is_pruned: bool = False
+    """Whether the runner removed them, as the settings of the history say."""
     can_run_again: bool = False
+    inputs: tuple[str, ...] = ()
+    """The names of the files that came with its request."""
 
     @property
     def is_named(self) -> bool:
@@ -124,8 +145,15 @@ class JobView:
         """Heading above the notebook, which may have run to its end, in part, or not at all."""
         if not self.has_run:
             return "Notebook (it did not run)"
+        if not self.has_outputs:
+            return "Notebook, as it was submitted"
         is_whole = self.status is Status.SUCCEEDED
         return "Executed notebook" if is_whole else "Notebook, as far as it ran"
+
+    @property
+    def schedule(self) -> str | None:
+        """The schedule that it is of."""
+        return schedule_of(self.submitted_by)
 
     @property
     def url(self) -> str:
@@ -146,13 +174,13 @@ def submitted(job_id: str, name: str) -> JobView:
 def sight_of(
     job: Job,
     report: Mapping[str, Any] | None,
-    asked: Mapping[str, Any] | None,
+    request: Mapping[str, Any] | None,
     dropped: bytes | None = None,
 ) -> JobView:
     """Describe a job by its row, its published report, its request and its dropped input."""
     content = report or {}
-    library = (asked or {}).get("notebook")
-    parameters = content.get("parameters") or (asked or {}).get("parameters") or {}
+    library = (request or {}).get("notebook")
+    parameters = content.get("parameters") or (request or {}).get("parameters") or {}
     was_none = job.error_type in NEVER_NOTEBOOKS
     is_paper = not (
         was_none or (job.error_type is ErrorType.INVALID_REQUEST and _no_paper(dropped))
@@ -166,13 +194,14 @@ def sight_of(
         seconds=_seconds(job),
         attempt=job.attempt,
         submitted_by=job.submitted_by,
+        waiting=job.waiting,
         library=library if isinstance(library, str) else None,
         parameters=tuple((name, _word(value)) for name, value in parameters.items()),
         trouble=_trouble(job, content),
         results=shown(content.get("results") or {}),
         files=_files(job, content.get("files") or ()),
         warnings=tuple(content.get("warnings") or ()),
-        cells=cells_in_words(content).removesuffix(" cells"),
+        cells=cells_in_words(content).replace(" cells", ""),
         kernel=str((content.get("kernel") or {}).get("name") or ""),
         host=str(content.get("host") or ""),
         has_report=report is not None,
@@ -180,8 +209,11 @@ def sight_of(
         has_bytes=bool(content.get("output_nb")) and not is_paper,
         dropped_text="" if is_paper else _small_text(dropped or b""),
         has_run=job.started_at is not None and job.status is not Status.REJECTED,
-        is_pruned=report is None and job.state is State.CLOSED,
-        can_run_again=asked is not None
+        has_outputs=has_outputs_of(content),
+        inputs=tuple(one["path"] for one in content.get("inputs") or ()),
+        has_no_files=report is None and job.state is State.CLOSED,
+        is_pruned=report is None and job.place is Place.PRUNED,
+        can_run_again=request is not None
         and job.place is not Place.PRUNED
         and (is_paper or (dropped is None and not was_none)),
     )
@@ -244,6 +276,7 @@ def _trouble(job: Job, content: Mapping[str, Any]) -> Trouble | None:
         source=_source(content.get("cell_source") or "", traceback),
         traceback=traceback,
         missing=tuple(content.get("missing_modules") or ()),
+        variables=tuple(variables_in_words(content)),
     )
 
 
@@ -268,4 +301,7 @@ def _files(job: Job, files: Sequence[Mapping[str, Any]]) -> tuple[File, ...]:
 def _word(value: Any) -> str:
     """Write a parameter as exactly as anybody types it: without the noise of `0.1 + 0.2`."""
     exact = float(f"{value:.12g}") if isinstance(value, float) else value
-    return exact if isinstance(exact, str) else json_text(exact)
+    if isinstance(exact, str):
+        return exact
+    line = json.dumps(exact, ensure_ascii=False)
+    return line if len(line) <= LINE_CHARS else json_text(exact)

@@ -3,7 +3,7 @@
 Looks once at ledger, outbox and pulse, and returns comparable values. Renders nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,9 +12,11 @@ from runner.contract.names import shown_name
 from runner.contract.outcome import Status
 from runner.gateway.page.format import duration, plural
 from runner.jobs.health import Health, examine
+from runner.jobs.pausing import Pausing
 from runner.jobs.problem import Problem, ProblemType
 from runner.jobs.record import Question, Record, listed
 from runner.state.jobs import Hour, Job, JobFilter
+from runner.state.pauses import PAUSED_BY, Pause
 from runner.state.pulse import Worker
 
 SHOWN_RUNNING = 50
@@ -38,6 +40,9 @@ class JobLine:
     seconds: float | None
     error_type: str | None = None
     message: str | None = None
+    notebook: str | None = None
+    """Library path of its notebook, where its name does not say it."""
+    held_until: str | None = None
 
     @property
     def url(self) -> str:
@@ -59,6 +64,8 @@ class Running:
     started_at: str
     cell: int = 0
     cells: int = 0
+    notebook: str | None = None
+    """Library path of its notebook, where its name does not say it."""
 
     @property
     def shown_name(self) -> str:
@@ -106,6 +113,12 @@ class Now:
     running: tuple[Running, ...] = ()
     queued: tuple[JobLine, ...] = ()
     queued_in_all: int = 0
+    pauses: tuple[Pause, ...] = ()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether no job starts at all."""
+        return any(not pause.name for pause in self.pauses)
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,11 @@ class OverviewSnapshot:
     trouble: str | None = None
     space: int | None = None
     """Free bytes on the fullest disk of the folders, in two digits: news only when these change."""
+
+    @property
+    def notes(self) -> list[str]:
+        """Health's notes, without those on pauses: these stand beside the jobs, with a button."""
+        return [note for note in self.health.notes if PAUSED_BY not in note]
 
 
 class Overview:
@@ -184,10 +202,22 @@ class Overview:
             queued = ledger.queued(SHOWN_QUEUED)
             count = ledger.count_queued() if len(queued) == SHOWN_QUEUED else len(queued)
             jobs, before = listed(ledger, question)
-        now = Now(tuple(self._running(job) for job in reversed(running)), _lines(queued), count)
-        return now, Jobs(_lines(jobs), before)
+            paths = ledger.notebooks_of({job.job_id for job in (*running, *queued, *jobs)})
+        now = Now(
+            tuple(self._running(job, paths) for job in reversed(running)),
+            _lines(queued, paths),
+            count,
+            self._pauses(),
+        )
+        return now, Jobs(_lines(jobs, paths), before)
 
-    def _running(self, job: Job) -> Running:
+    def _pauses(self) -> tuple[Pause, ...]:
+        try:
+            return Pausing(self._settings.state).all()
+        except Problem:  # health tells
+            return ()
+
+    def _running(self, job: Job, paths: Mapping[str, str]) -> Running:
         said = self._record.progress(job.name, job.job_id) or {}
         cell, cells = said.get("cell"), said.get("cells")
         return Running(
@@ -196,6 +226,7 @@ class Overview:
             job.started_at or job.accepted_at,
             cell if isinstance(cell, int) else 0,
             cells if isinstance(cells, int) else 0,
+            _unnamed(job.name, paths.get(job.job_id)),
         )
 
 
@@ -216,15 +247,28 @@ def cluster_of(workers: Sequence[Worker]) -> Cluster | None:
     )
 
 
-def line_of(job: Job) -> JobLine:
-    """Describe a job for a list."""
+def line_of(job: Job, notebook: str | None = None) -> JobLine:
+    """Describe a job for a list; `notebook` is the library path that its request names."""
     seconds = None
     if job.started_at is not None and job.finished_at is not None:
         passed = datetime.fromisoformat(job.finished_at) - datetime.fromisoformat(job.started_at)
         seconds = max(passed.total_seconds(), 0.0)
     return JobLine(
-        job.job_id, job.name, job.status, job.accepted_at, seconds, job.error_type, job.message
+        job.job_id,
+        job.name,
+        job.status,
+        job.accepted_at,
+        seconds,
+        job.error_type,
+        job.message,
+        _unnamed(job.name, notebook),
+        job.waiting.held_until,
     )
+
+
+def _unnamed(name: str, notebook: str | None) -> str | None:
+    """Return the path unless the job is called like it."""
+    return None if notebook is None or notebook.removesuffix(".ipynb") == name else notebook
 
 
 def day_of(hours: Iterable[Hour], first: datetime) -> Day:
@@ -278,5 +322,5 @@ def _hour(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _lines(jobs: Iterable[Job]) -> tuple[JobLine, ...]:
-    return tuple(line_of(job) for job in jobs)
+def _lines(jobs: Iterable[Job], paths: Mapping[str, str]) -> tuple[JobLine, ...]:
+    return tuple(line_of(job, paths.get(job.job_id)) for job in jobs)

@@ -64,7 +64,11 @@ def _environment() -> Environment:
     environment.filters |= {
         "duration": words.duration,
         "age": words.age,
+        "ahead": words.ahead,
         "when": words.when,
+        "in_zone": words.in_zone,
+        "stamp_in": words.stamp_in,
+        "schedule_url": words.schedule_url,
         "size": words.size,
         "with_code": words.with_code,
         "with_inbox_link": words.with_inbox_link,

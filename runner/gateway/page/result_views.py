@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from html import unescape
 from typing import Any
 
+from runner.contract.displays import PICTURES, is_marked_up, needed_to_see, text_of
+
 MAX_ROWS = 200
 MAX_COLUMNS = 40
 MAX_CHARS = 20_000
@@ -34,7 +36,6 @@ _SHAPE_CHARS = 200
 """How near to the end of its HTML pandas writes a DataFrame's shape if it left rows out."""
 _MIME = re.compile(r"[a-z]+/[\w.+-]+", re.ASCII)
 _TAG_CHARS = 20
-_IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(e[-+]?\d+)?%?", re.ASCII | re.IGNORECASE)
 
 
@@ -64,6 +65,16 @@ class Folded:
     text: str
     more: int = 0
     kind: str = "folded"
+
+
+@dataclass(frozen=True)
+class Described:
+    """An output in words, if it has some, and a note on how to see it."""
+
+    text: str
+    note: str
+    more: int = 0
+    kind: str = "described"
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,7 @@ class Grid:
     """Rows and columns of the DataFrame, if the notebook shows only its beginning and end."""
 
 
-View = Value | Text | Folded | Table | Fields | Image
+View = Value | Text | Folded | Described | Table | Fields | Image
 
 
 @dataclass(frozen=True)
@@ -341,10 +352,12 @@ def _bundle(value: Mapping[str, Any]) -> View | None:
         return table
     if "application/json" in value:
         return view_of(value["application/json"])
-    for mime in ("text/plain", "text/markdown", "text/latex"):
-        if isinstance(value.get(mime), str):
-            return _plain(value[mime])
-    return Folded(f"only {', '.join(sorted(value))}: see the executed notebook", "")
+    text, needed = text_of(value), needed_to_see(value)
+    if needed is None and text and is_marked_up(value):
+        needed = "Its text; the executed notebook shows it whole."
+    if needed is None:
+        return _plain(text)
+    return Described(text[:MAX_CHARS], needed, max(len(text) - MAX_CHARS, 0))
 
 
 def _plain(text: str) -> View:
@@ -352,7 +365,7 @@ def _plain(text: str) -> View:
 
 
 def _image(bundle: Mapping[str, Any]) -> Image | None:
-    for mime in _IMAGES:
+    for mime in PICTURES:
         raw = bundle.get(mime)
         if isinstance(raw, str) and len(raw) <= MAX_IMAGE_CHARS:
             plain = "".join(raw.split())

@@ -25,17 +25,22 @@ from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, head
 from runner.gateway.page import render
 from runner.gateway.page.job_view import JobView, sight_of, submitted
 from runner.gateway.page.overview import Overview
+from runner.gateway.page.pausing import PauseButtons
 from runner.gateway.page.result_views import Grid, grid_of, json_text
 from runner.gateway.page.run_form import FACE, Asking
+from runner.gateway.page.schedules.pages import SchedulePages
+from runner.gateway.page.schedules.triggers import TriggerPages
 from runner.gateway.page.stream import Live, stream_url
 from runner.inbox import unclaimed as waiting
 from runner.jobs.backend import Backend
+from runner.jobs.pausing import Pausing
 from runner.jobs.problem import Problem, ProblemType, not_found, unavailable
 from runner.jobs.record import Question
 from runner.jobs.submissions import NotebookChanged
 from runner.jobs.submit import cancel
 from runner.state.jobs import State
 from runner.state.locks import holder_of
+from runner.submitters.schedules.overview import Schedules
 
 JOBS_A_PAGE = 25
 CLOSING_SECONDS = 1.0
@@ -48,15 +53,19 @@ _NEXT = re.compile(r"/(?![/\\])[^\s\\]{0,1000}", re.ASCII)
 class Pages:
     """The pages of one gateway."""
 
-    def __init__(self, access: Access, backend: Backend) -> None:
+    def __init__(self, access: Access, backend: Backend, schedules: Schedules) -> None:
         self._settings = backend.settings
         self._access = access
         self._record = backend.record
         self._runs = backend.runs
         self._disk = backend.disk
         self._overview = Overview(backend.settings, backend.record)
+        self._arrivals = backend.arrivals
         self._live = Live(self._overview, backend.arrivals)
-        self._asking = Asking(backend.settings, backend.record, backend.runs, self._page)
+        self._asking = Asking(backend, self._page)
+        self._pausing = PauseButtons(backend.settings, Pausing(backend.settings.state))
+        self.schedules = SchedulePages(backend.settings, schedules, self._page)
+        self._triggers = TriggerPages(backend, self._page)
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """List method, path and answer of each route."""
@@ -65,6 +74,9 @@ class Pages:
             ("GET", "/ui/library", self._show_library),
             ("GET", "/ui/inbox", self.inbox),
             *self._asking.routes(),
+            *self.schedules.routes(),
+            *self._triggers.routes(),
+            *self._pausing.routes(),
             ("POST", "/ui/jobs/<job_id>/cancel", self._cancel),
             ("POST", "/ui/jobs/<job_id>/retry", self._retry),
             ("GET", "/ui/jobs/<job_id>/table", self._table),
@@ -126,10 +138,10 @@ class Pages:
     def _events(self) -> HTTPResponse:
         question = _question()
         self._overview.look(question)  # a wrong question is answered before there is a stream
-        if not self._runs.take_seat():
+        if not self._arrivals.take_seat():
             raise unavailable("Too many clients wait already (gateway.max_waiting).")
         headers = {**HEADERS, "Content-Type": "text/event-stream; charset=utf-8"}
-        news = Seated(stream(self._live.news(question, has_left())), self._runs.leave_seat)
+        news = Seated(stream(self._live.news(question, has_left())), self._arrivals.leave_seat)
         return HTTPResponse(news, 200, headers)
 
     # A job

@@ -5,34 +5,38 @@ does.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from bottle import HTTPResponse, request
 
-from runner.config import MEGABYTE, Settings
+from runner.config import MEGABYTE
 from runner.contract.names import is_made_name, job_name
-from runner.contract.notebook import check, parse
-from runner.contract.outcome import ErrorType, Refused, refuse
-from runner.contract.parameters import parameters_of
+from runner.contract.notebook import parse_checked
+from runner.contract.outcome import Refused
+from runner.contract.parameters.signature import Signature, signature_of
 from runner.contract.text.strict_json import dumps_compact
 from runner.gateway.http.answers import see_other
-from runner.gateway.http.forms import posted, texts
+from runner.gateway.http.forms import posted, texts, uploads
 from runner.gateway.http.problems import status_of
 from runner.gateway.page import form
+from runner.gateway.page.fields import Field, fields_of
 from runner.gateway.page.form import Typed
 from runner.gateway.page.overview import JobLine, line_of
 from runner.gateway.page.titles import Titles
+from runner.inbox.bundles.uploads import Upload, checked
 from runner.inbox.library import library_reader, listing
+from runner.jobs.backend import Backend
 from runner.jobs.body import read_body
 from runner.jobs.problem import Problem
-from runner.jobs.record import Record
-from runner.jobs.submissions import Runs
+from runner.jobs.submissions import too_large
 from runner.state.jobs import Job, JobFilter
 from runner.state.ledger_reader import LedgerReader
 
 FACE = "page"
-KEPT_KEYS = ("kernel",)
+KEPT_KEYS = ("kernel", "retry", "priority", "group")
 """Keys that a job keeps when it runs again, without a field in the form."""
 
 _SOURCES = ("library", "job", "content", "title")
@@ -42,15 +46,16 @@ Page = Callable[..., HTTPResponse]
 class Asking:
     """The forms of one gateway. `page` renders a template as the pages do."""
 
-    def __init__(self, settings: Settings, record: Record, runs: Runs, page: Page) -> None:
-        self._settings = settings
-        self._record = record
-        self._runs = runs
+    def __init__(self, backend: Backend, page: Page) -> None:
+        self._settings = settings = backend.settings
+        self._record = backend.record
+        self._runs = backend.runs
         self._page = page
         self._library = library_reader(
             settings.notebooks, int(settings.limits.notebook_mb * MEGABYTE)
         )
         self._titles = Titles(self._library)
+        self._functions = backend.functions
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """List method, path and answer of each route."""
@@ -69,6 +74,7 @@ class Asking:
                 "titles": {},
                 "runs": {},
                 "trouble": trouble,
+                "wrong": {},
                 "is_cut": False,
             }
         runs: dict[str, JobLine] = {}
@@ -84,6 +90,7 @@ class Asking:
             "titles": self._titles.of(listed.notebooks),
             "runs": runs,
             "trouble": trouble,
+            "wrong": self._functions.broken(one.path for one in listed.notebooks),
             "is_cut": listed.is_cut,
         }
 
@@ -102,13 +109,16 @@ class Asking:
 
     def _inspect(self) -> HTTPResponse:
         """Answer with the form of a notebook that was dropped on the page."""
-        posted_form = posted(self._settings)
-        upload = posted_form.files.get("file")
-        raw = upload.file.read() if upload is not None else b""
+        upload = posted(self._settings).files.get("file")
+        limits = self._settings.limits
+        most = int(limits.notebook_mb * MEGABYTE)
+        raw = upload.file.read(most + 1) if upload is not None else b""
+        if len(raw) > most:
+            raise too_large(limits)
         if not raw:
             return self._choose("Choose a notebook first: a file that ends in .ipynb.", 422)
         try:
-            document = _notebook(raw)
+            document = parse_checked(raw)
         except Refused as refusal:
             return self._choose(refusal.failure.message, 422)
         title = re.split(r"[/\\]", upload.raw_filename)[-1]
@@ -124,9 +134,9 @@ class Asking:
         given: Typed | None = None,
         status: int = 200,
     ) -> HTTPResponse:
-        fields = form.fields_of(parameters_of(document))
+        fields = self._fields(source, document)
         if given is None:
-            asked = self._record.asked(again) or {} if again is not None else {}
+            asked = self._record.request_of(again) or {} if again is not None else {}
             given = form.filled(fields, asked.get("parameters") or {})
             name = self._name_of(again) if again else _name_for(source)
             given = form.named(given, asked, name)
@@ -141,6 +151,7 @@ class Asking:
             max_run_seconds=self._settings.limits.max_run_seconds,
             memory_mb=self._settings.limits.memory_mb,
             is_cluster=self._settings.execution.is_cluster,
+            inputs=[] if again is None else self._record.files_of(self._record.job(again)),
         )
 
     def _name_of(self, job_id: str | None) -> str:
@@ -157,31 +168,58 @@ class Asking:
             Refused, Problem: it is not there, or is no notebook.
         """
         if "library" in source:
-            return _notebook(self._library(source["library"]))
+            return parse_checked(self._library(source["library"]))
         if "job" in source:
             _, raw = self._record.input_of(self._record.job(source["job"]))
-            return _notebook(raw or b"")
-        return _notebook(source.get("content", "").encode())
+            return parse_checked(raw or b"")
+        return parse_checked(source.get("content", "").encode())
+
+    def _fields(self, source: Mapping[str, str], document: Mapping[str, Any]) -> tuple[Field, ...]:
+        """Return the fields of a form: by the types of the notebook, and of the file beside it."""
+        return fields_of(self._signature(source, document).parameters)
+
+    def _signature(self, source: Mapping[str, str], document: Mapping[str, Any]) -> Signature:
+        if "library" in source:
+            return self._functions.of(source["library"]).signature
+        earlier = self._record.request_of(source["job"]) if "job" in source else None
+        path = (earlier or {}).get("notebook")
+        if isinstance(path, str):
+            with suppress(Refused):  # it is gone or wrong by now; the runner says so
+                return self._functions.of(path).signature
+        return signature_of(document)
 
     def _run(self) -> HTTPResponse:
-        fields = texts(posted(self._settings))
+        posted_form = posted(self._settings)
+        fields = texts(posted_form)
         source = {name: fields[name] for name in _SOURCES if fields.get(name)}
         document = self._document(source)
         again = source.get("job")
-        earlier = (self._record.asked(again) or {}) if again is not None else {}
-        read = form.typed(form.fields_of(parameters_of(document)), fields.get)
+        earlier = (self._record.request_of(again) or {}) if again is not None else {}
+        read = form.typed(self._fields(source, document), fields.get)
         wanted, read = form.request_of(read, _to_run(source, document, earlier))
         wanted |= _kept(earlier, wanted)
         if not read.is_wrong:
-            job_id, read = self._submit(wanted, read)
+            files = [one.upload for one in uploads(posted_form) if one.field == "files"]
+            job_id, read = self._submit(wanted, [*self._along(again, files), *files], read)
             if job_id is not None:
                 return see_other(f"/jobs/{job_id}")
         return self._form(source, document, again=again, given=read, status=422)
 
-    def _submit(self, wanted: Mapping[str, Any], read: Typed) -> tuple[str | None, Typed]:
+    def _along(self, again: str | None, chosen: Sequence[Upload]) -> list[Upload]:
+        """Return the files of the job that runs again, but for those that are chosen anew."""
+        if again is None:
+            return []
+        names = {one.path for one in chosen}
+        files = self._runs.files_of(self._record.job(again))
+        return [one for one in files if one.path not in names]
+
+    def _submit(
+        self, wanted: Mapping[str, Any], files: Sequence[Upload], read: Typed
+    ) -> tuple[str | None, Typed]:
         """Submit, and return the job's id, or the form with the contract's objection."""
         try:
             asked = read_body(dumps_compact(wanted), self._settings)
+            asked = replace(asked, files=checked(files, self._settings.bundle_limits))
             return self._runs.submit(asked.submitted_by(FACE), None).job_id, read
         except Refused as refusal:
             return None, form.blamed(read, refusal.failure.message)
@@ -217,20 +255,6 @@ def _kept(earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, An
     others = {k: v for k, v in earlier.get("resources", {}).items() if k != "memory_mb"}
     resources = {**others, **wanted.get("resources", {})}
     return {**kept, "resources": resources} if resources else kept
-
-
-def _notebook(raw: bytes) -> Mapping[str, Any]:
-    """Check a notebook from outside, and return it.
-
-    Raises:
-        Refused: `invalid_notebook`.
-    """
-    try:
-        return check(parse(raw))
-    except ValueError as error:
-        raise refuse(
-            ErrorType.INVALID_NOTEBOOK, f"This is no notebook: it is no JSON ({error})."
-        ) from error
 
 
 def _name_for(source: Mapping[str, str]) -> str:

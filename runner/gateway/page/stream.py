@@ -72,9 +72,9 @@ class Live:
                 next_look(LOOK_SECONDS)
 
 
-def query(asked: Question, before: str | None) -> str:
+def query(question: Question, before: str | None) -> str:
     """Build the address of another page of the same list."""
-    values = {"name": asked.part, "status": asked.status, "before": before}
+    values = {"name": question.part, "status": question.status, "before": before}
     text = "&".join(f"{key}={quote(value, safe='')}" for key, value in values.items() if value)
     return f"/?{text}" if text else "/"
 

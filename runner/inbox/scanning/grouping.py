@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from runner.contract.job_ids import JOB_ID
 from runner.contract.request import Kind
-from runner.inbox.drop import Drop, DropKind, Group, Held, Sighting, Stays, Wait
+from runner.inbox.drop import (
+    ARCHIVE,
+    JOB_FOLDER,
+    Drop,
+    DropKind,
+    Group,
+    Held,
+    Sighting,
+    Stays,
+    Wait,
+)
 from runner.inbox.unclaimed import Reason
 
 LINGER = "if none comes, they go to the history of the run before them, as too late for it"
@@ -76,6 +86,7 @@ def _submits(
     )
     if main is not None:
         beside = [h for h in held if h is not main and h.contents.kind is not Kind.NOTEBOOK]
+        beside = [h for h in beside if not h.sighting.is_bundle]
         beside = [h for h in beside if h.is_yaml or h.contents.kind is not Kind.FOREIGN]
         yield Drop(DropKind.SUBMIT, group.path, group.claim, main, tuple(beside))
         return
@@ -101,6 +112,10 @@ def why_unused(held: Held) -> Stays:
     contents = held.contents
     if held.sighting.suffix == ".cancel":
         return Stays(Reason.NO_CANCEL)
+    if held.sighting.suffix == ARCHIVE:
+        return Stays(Reason.DATA, contents.broken or "")
+    if held.sighting.suffix == JOB_FOLDER:
+        return Stays(Reason.NO_NOTEBOOK)
     if contents.kind is Kind.SETTINGS:
         return Stays(Reason.SETTINGS)
     return Stays(Reason.NO_REQUEST, contents.what)

@@ -3,16 +3,17 @@
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.contract.notebook import is_untitled
 from runner.contract.request import Kind
 from runner.inbox import write_lease
+from runner.inbox.bundles.pending import Bundles
 from runner.inbox.contents import Contents, size_limit, syntax_of, unread
 from runner.inbox.documents import Documents
-from runner.inbox.drop import Held, Sighting, Stays, Wait
+from runner.inbox.drop import ARCHIVE, JOB_FOLDER, Held, Sighting, Stays, Wait
 from runner.inbox.scanning.memory import Memo, Memory
 from runner.inbox.unclaimed import Reason
 from runner.inbox.write_lease import Lease
@@ -25,6 +26,8 @@ LOOK_SECONDS = 0.05
 YAML_SECONDS = 10.0
 UNREADABLE_SECONDS = 2.0
 QUIET_SECONDS = 10.0
+READY_FILE = ".ready"
+"""A file in a `NAME.job/` that says that everything is there."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,15 @@ class Bounds:
     broken_seconds: float
     """How long a broken file must be unchanged before it counts as broken."""
     quiet_seconds: float = QUIET_SECONDS
-    """How long a notebook without code must be unchanged."""
+    """How long a notebook without code, or a folder, must be unchanged."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The inbox, and the reader of requests that bring files; None: these are left alone."""
+
+    folder: Path
+    bundles: Bundles | None = None
 
 
 Look = Held | Wait | Stays | None
@@ -58,14 +69,14 @@ class Inspection:
 
     def __init__(
         self,
-        folder: Path,
+        places: Places,
         bounds: Bounds,
         clocks: Clocks,
         memory: Memory,
         is_downloaded: Callable[[Sighting], bool],
     ) -> None:
         """Set it up. `is_downloaded`: whether an empty file only reserves a download's name."""
-        self._folder = folder
+        self._folder, self._bundles = places.folder, places.bundles
         self._bounds = bounds
         self._clocks = clocks
         self._memory = memory
@@ -75,15 +86,25 @@ class Inspection:
     @property
     def pids(self) -> set[int]:
         """The process that reads slow files, if there is one."""
-        return self._documents.pids
+        pids = self._documents.pids
+        return pids if self._bundles is None else pids | self._bundles.pids
 
     def close(self) -> None:
         """Look into nothing more."""
         self._documents.close()
+        if self._bundles is not None:
+            self._bundles.close()
+
+    def keep(self, present: Set[str]) -> None:
+        """Forget all files except the present ones."""
+        if self._bundles is not None:
+            self._bundles.keep(present)
 
     def inspect(self, seen: Sighting, trust: Trust) -> Look:
         """Look into one file. A descriptor stays open only for a held file."""
         memo = self._memory.of(seen)
+        if seen.is_bundle and self._bundles is None:
+            return Stays(Reason.DATA)
         if trust.leases and 0 <= self._clocks.wall_ns() - seen.ctime_ns < YOUNG_SECONDS * 1e9:
             return Wait(YOUNG_SECONDS, seen.path, Reason.SETTLING)
         left = 0.0 if trust.leases or memo.before else self._unsettled(seen, memo, trust)
@@ -109,6 +130,8 @@ class Inspection:
         return look
 
     def _look_inside(self, fd: int, seen: Sighting, memo: Memo, trust: Trust) -> Look:
+        if seen.suffix == JOB_FOLDER:
+            return self._look_into_folder(fd, seen, memo, trust)
         opened = os.fstat(fd)
         if not stat.S_ISREG(opened.st_mode) or (
             seen.inode is not None and opened.st_ino != seen.inode
@@ -123,15 +146,39 @@ class Inspection:
             self._compare_bytes(fd, memo, before)
         if lease is Lease.UNAVAILABLE and (left := self._unsettled(seen, memo, trust)) > 0:
             return Wait(left, seen.path, Reason.SETTLING)
-        if seen.size > size_limit(seen.suffix, self._bounds.max_bytes):
-            contents = unread(syntax_of(seen.suffix))
-            return Held(seen, b"", contents, True, fd, lease is Lease.TAKEN)
+        if self._is_too_large(seen):
+            return Held(seen, b"", _unread(seen), True, fd, lease is Lease.TAKEN)
         read = self._read(fd, seen, memo)
         if isinstance(read, Wait):
             return read
         raw, contents = read
         held = Held(seen, raw, contents, False, fd, lease is Lease.TAKEN)
         return self._why_not_yet(seen, contents, memo) or held
+
+    def _look_into_folder(self, fd: int, seen: Sighting, memo: Memo, trust: Trust) -> Look:
+        """Look into a folder that is a request. It is whole once nobody changes it any more."""
+        is_ready = os.path.lexists(self._folder / seen.path / READY_FILE)
+        left = 0.0 if is_ready else self._noisy(memo, trust)
+        if left > 0:
+            return Wait(left, seen.path, Reason.SETTLING)
+        assert self._bundles is not None
+        contents = self._bundles.read(seen)
+        if contents is None:
+            return Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
+        held = Held(seen, b"", contents, False, fd, leased=False)
+        return self._why_not_yet(seen, contents, memo) or held
+
+    def _noisy(self, memo: Memo, trust: Trust) -> float:
+        """Return for how many seconds more a folder must be unchanged."""
+        needed = self._bounds.quiet_seconds
+        if not trust.leases:
+            needed = max(needed, trust.yaml_seconds)
+        return needed - (self._clocks.seconds() - memo.since)
+
+    def _is_too_large(self, seen: Sighting) -> bool:
+        if seen.suffix == ARCHIVE:
+            return self._bundles is not None and seen.size > self._bundles.most_bytes
+        return seen.size > size_limit(seen.suffix, self._bounds.max_bytes)
 
     def _unsettled(self, seen: Sighting, memo: Memo, trust: Trust) -> float:
         """Return for how many seconds more a file without a lease must be unchanged."""
@@ -146,7 +193,7 @@ class Inspection:
         yet.
         """
         seen = memo.sighting
-        if seen.size > size_limit(seen.suffix, self._bounds.max_bytes):
+        if seen.is_bundle or self._is_too_large(seen):
             return
         digest = hashlib.sha256(_read_all(fd, seen.size)).digest()
         os.lseek(fd, 0, os.SEEK_SET)
@@ -157,6 +204,10 @@ class Inspection:
             memo.is_no_longer_broken()
             return Wait(UNREADABLE_SECONDS, seen.path, Reason.DOWNLOAD)
         not_read = Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
+        if seen.suffix == ARCHIVE:
+            assert self._bundles is not None
+            archive = self._bundles.read(seen)
+            return not_read if archive is None else (b"", archive)
         if self._documents.is_reading(seen.path):
             return not_read
         raw = _read_all(fd, seen.size)
@@ -179,6 +230,13 @@ class Inspection:
             if left > 0 and not contents.has_code:
                 return Wait(left, seen.path, Reason.NO_CODE)
         return None
+
+
+def _unread(seen: Sighting) -> Contents:
+    """Describe a file that is too large to be read."""
+    if seen.suffix == ARCHIVE:
+        return Contents(kind=Kind.NOTEBOOK, is_request=True)
+    return unread(syntax_of(seen.suffix))
 
 
 def _unreadable(seen: Sighting, error: OSError) -> Wait:

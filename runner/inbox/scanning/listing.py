@@ -7,10 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from runner.inbox.claim import REFUSED_FOLDER, claim_id
-from runner.inbox.drop import Sighting
+from runner.inbox.claim import DONE_FOLDER, REFUSED_FOLDER, RULE_PREFIX, claim_id
+from runner.inbox.drop import JOB_FOLDER, Sighting
+from runner.inbox.guide import GUIDE
 from runner.inbox.ignore import (
     MAX_DEPTH,
+    is_job_folder,
+    is_left_alone,
     is_part_of,
     split_suffix,
     why_left_alone,
@@ -18,11 +21,10 @@ from runner.inbox.ignore import (
 )
 from runner.inbox.scanning.remaining import REMEMBERED, Remaining
 from runner.inbox.unclaimed import Reason
+from runner.system.files.folders import stamp_of
 
 LOCK_FILE = ".runner.lock"
-OUR_OWN = frozenset({REFUSED_FOLDER, LOCK_FILE, ".gitkeep"})
-GUIDE = "README.md"
-"""The guide to the inbox for colleagues and agents, which is left alone silently."""
+OUR_OWN = frozenset({REFUSED_FOLDER, DONE_FOLDER, LOCK_FILE, ".gitkeep"})
 
 Entry = tuple[str, str | None, Sighting | None]
 """The request's path, its claim folder, the file; an empty claim folder has no file."""
@@ -98,12 +100,17 @@ class Lister:
     def _walk_into(
         self, entry: os.DirEntry[str], inner: str, claim: str | None, depth: int
     ) -> Iterator[Entry]:
+        if is_job_folder(entry.name) and (claim or not is_left_alone(entry.name, self._ignore)):
+            seen = self._folder_sighting(entry, inner)
+            folder = inner.rpartition("/")[0]
+            yield _request_path(folder, entry.name, claim), claim, seen
+            return
         if claim is not None:
             return
         why = why_left_alone(entry.name, self._ignore, is_folder=True)
         if claim_id(entry.name) is not None:
-            seen = list(self._walk(inner, inner, depth + 1))
-            yield from seen or [(inner, inner, None)]
+            claimed = list(self._walk(inner, inner, depth + 1))
+            yield from claimed or [(inner, inner, None)]
         elif why is not None:
             self._note_left_alone(entry, f"{inner}/", why)
         elif depth >= MAX_DEPTH:
@@ -131,10 +138,23 @@ class Lister:
             parts[1],
         )
 
+    def _folder_sighting(self, entry: os.DirEntry[str], path: str) -> Sighting:
+        size, changed, status = stamp_of(self._folder / path)
+        now = entry.stat(follow_symlinks=False)
+        return Sighting(
+            path,
+            now.st_dev if self._has_inodes else None,
+            now.st_ino if self._has_inodes else None,
+            size,
+            changed,
+            max(changed, status, now.st_ctime_ns),
+            JOB_FOLDER,
+        )
+
     def _note_left_alone(self, entry: os.DirEntry[str], path: str, why: Reason) -> None:
         """Note a name that is left alone, except the runner's own."""
         folder, _, name = path.rstrip("/").rpartition("/")
-        if name in OUR_OWN or path == GUIDE:
+        if name in OUR_OWN or path == GUIDE or name.startswith(RULE_PREFIX):
             return
         if why is Reason.UNFINISHED and len(self._unfinished.setdefault(folder, [])) < REMEMBERED:
             self._unfinished[folder].append(name)
@@ -167,6 +187,8 @@ class Lister:
 def _request_path(folder: str, name: str, claim: str | None) -> str:
     parts = split_suffix(name)
     stem = parts[0] if parts else name
+    if parts is None and is_job_folder(name):
+        stem = name[: -len(JOB_FOLDER)]
     if claim is not None:
         folder = folder.rpartition("/")[0]
     return f"{folder}/{stem}" if folder else stem

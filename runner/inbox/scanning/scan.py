@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.inbox.bundles.pending import Bundles
 from runner.inbox.drop import Drop, Group, Scan, Sighting
 from runner.inbox.scanning.decision import Decision, Decisions, SettingsWait
 from runner.inbox.scanning.grouping import groups_of
-from runner.inbox.scanning.inspection import Bounds, Inspection, Trust
+from runner.inbox.scanning.inspection import Bounds, Inspection, Places, Trust
 from runner.inbox.scanning.listing import Lister
 from runner.inbox.scanning.memory import EmptyClaims, Memory
 from runner.inbox.scanning.remaining import Remaining
@@ -34,6 +35,8 @@ class Selection:
     """Shell patterns of names that are left alone."""
     only: frozenset[str] | None = None
     """Paths to take; None for all."""
+    bundles: Bundles | None = None
+    """Reader of requests that bring files; None: these are left alone."""
 
 
 def never_late(_path: str, _age: float) -> float | None:
@@ -61,7 +64,11 @@ class Inbox:
         self._remaining = Remaining(clocks.seconds)
         self._lister = Lister(folder, selection.ignore, self._remaining, clocks.wall_ns)
         self._inspection = Inspection(
-            folder, selection.bounds, clocks, self._memory, self._lister.is_downloaded
+            Places(folder, selection.bundles),
+            selection.bounds,
+            clocks,
+            self._memory,
+            self._lister.is_downloaded,
         )
         self._decisions = Decisions(
             self._inspection, self._memory, self._remaining, settings_wait, clocks
@@ -159,7 +166,9 @@ class Inbox:
         """List the inbox anew."""
         self._listed.extend(self._groups())
         self._waits, self._lone_settings = [], []
-        self._memory.keep({seen.path for group in self._listed for seen in group.files})
+        present = {seen.path for group in self._listed for seen in group.files}
+        self._memory.keep(present)
+        self._inspection.keep(present)
         self._empty_claims.keep(group.claim for group in self._listed)
 
     def _groups(self) -> list[Group]:

@@ -4,8 +4,11 @@ Every failure becomes a sentence that says what to do. Never writes to an existi
 that has it open would lose that silently.
 """
 
+import asyncio
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -19,6 +22,8 @@ Json = dict[str, Any]
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30
 HEALTH_SECONDS = 4
+AGAIN_SECONDS = 0.3
+"""Pause before a question that Jupyter stumbled over is put once more."""
 LISTED_NOTEBOOKS = 500
 LOOKED_FOLDERS = 300
 _SKIPPED = frozenset({".ipynb_checkpoints", "__pycache__", "node_modules"})
@@ -65,6 +70,12 @@ class Session:
     state: str
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Load the system's certificates once: that takes longer than a request."""
+    return httpx2.create_ssl_context()
+
+
 class Server:
     """One Jupyter server."""
 
@@ -95,14 +106,20 @@ class Server:
             JupyterAway, JupyterRefused
         """
         timeout = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+        url = f"{self.url}/api/{path}"
         try:
-            async with httpx2.AsyncClient(headers=self.headers, timeout=timeout) as client:
-                answer = await client.request(method, f"{self.url}/api/{path}", json=body)
+            async with httpx2.AsyncClient(
+                headers=self.headers, timeout=timeout, verify=_trusted()
+            ) as client:
+                answer = await client.request(method, url, json=body)
+                if method == "GET" and answer.status_code == 500:  # a file went while it looked
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    answer = await client.request(method, url)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             why = str(error) or type(error).__name__
             raise JupyterAway(
                 f"Jupyter cannot be reached at {self.shown} ({why}); start JupyterLab, "
-                f"or set {self._setting}"
+                f"or set {self._setting} (mcp.{self._setting.lower()})"
             ) from error
         if answer.status_code in (401, 403):
             raise JupyterRefused(

@@ -3,6 +3,7 @@
 Pure, over cells in nbformat's form.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
@@ -14,6 +15,7 @@ from runner.mcp.answers import BadCall
 Cell = Mapping[str, Any]
 
 HASH_CHARACTERS = 6
+NAME_CHARACTERS = 80
 SOURCE_CHARACTERS = 2_000
 
 
@@ -40,9 +42,10 @@ def index_of(cells: Sequence[Cell], cell: str | int, path: str) -> int:
     try:
         index = int(cell)
     except ValueError:
-        near = get_close_matches(str(cell), ids, 1)
+        near = get_close_matches(str(cell)[:NAME_CHARACTERS], ids, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "; read_notebook lists the ids."
-        raise BadCall(f"{path!r} has no cell {str(cell)!r}{hint}") from None
+        name = str(cell)[:NAME_CHARACTERS]
+        raise BadCall(f"{path!r} has no cell {name!r}{hint}") from None
     place = index if index >= 0 else len(cells) + index
     if not 0 <= place < len(cells):
         raise BadCall(
@@ -51,6 +54,11 @@ def index_of(cells: Sequence[Cell], cell: str | int, path: str) -> int:
             else f"{path!r} has no cells."
         )
     return place
+
+
+def shortened(text: str, characters: int = SOURCE_CHARACTERS) -> str:
+    """Cut a cell's source, or what was changed in it; a cut says where all of it is."""
+    return text if len(text) <= characters else f"{excerpt(text, characters)}\n(read_cell has all)"
 
 
 def check_unchanged(cells: Sequence[Cell], index: int, seen: str | None) -> None:
@@ -62,8 +70,12 @@ def check_unchanged(cells: Sequence[Cell], index: int, seen: str | None) -> None
     cell = cells[index]
     if seen is None or seen.removeprefix("#") == hash_of(cell):
         return
-    source = excerpt(cell["source"], SOURCE_CHARACTERS)
+    if not re.fullmatch(r"#?\w{6}", seen):
+        raise BadCall(
+            f"`if_unchanged` {seen[:NAME_CHARACTERS]!r} is no hash of a cell, such as "
+            f"#{hash_of(cell)}; leave it out to change the cell in any case."
+        )
     raise BadCall(
         f"Nothing was done: cell {name_of(cell, index)} has changed since you read it "
-        f"(#{seen.removeprefix('#')[:40]}). Its source now:\n{source}"
+        f"(#{seen.removeprefix('#')[:40]}). Its source now:\n{shortened(cell['source'])}"
     )

@@ -33,6 +33,8 @@ Json = dict[str, Any]
 
 RAW = 2
 """Message type of jupyter-collaboration's own: JSON, such as a wish to save and its answer."""
+UNREADABLE = "Error initializing:"
+"""How a room's last word on a file begins that is no notebook."""
 SYNC_SECONDS = 20
 SAVE_LOOKS = 50
 SAVE_LOOK_SECONDS = 0.1
@@ -92,6 +94,12 @@ class Document(NotebookModel):  # type: ignore[misc]
         """Return a cell's present place; None if somebody removed it."""
         ids = (cell.get("id") for cell in self._doc.ycells)
         return next((index for index, present in enumerate(ids) if present == cell_id), None)
+
+    def code_of(self, cell_id: str) -> str | None:
+        """Return a code cell's present source; None if somebody removed it, or made it text."""
+        index = self.index_of(cell_id)
+        cell = None if index is None else self._doc.ycells[index]
+        return None if cell is None or cell["cell_type"] != "code" else str(cell["source"])
 
     def begin(self, cell_id: str) -> None:
         """Mark a code cell as running."""
@@ -188,6 +196,12 @@ class Document(NotebookModel):  # type: ignore[misc]
                 return answer.result()
         finally:
             answer.cancel()
+        if self._lost.done() and self._lost.result().startswith(UNREADABLE):
+            name = self._lost.result().removeprefix(UNREADABLE).strip(" .")
+            raise DocumentLost(
+                f"JupyterLab cannot read {name!r} as a notebook: its file is empty, broken, or of "
+                "another kind"
+            )
         if self._lost.done():
             raise DocumentLost(f"JupyterLab closed the notebook: {self._lost.result()}")
         raise DocumentLost(f"JupyterLab did not answer within {SYNC_SECONDS} s")
@@ -222,7 +236,7 @@ class Document(NotebookModel):  # type: ignore[misc]
                     self._take(message)
             reason = self._websocket.close_reason or reason
         except WebSocketException as error:
-            reason = str(error)
+            reason = self._websocket.close_reason or str(error)
         finally:
             if not self._lost.done():
                 self._lost.set_result(reason)

@@ -7,14 +7,17 @@ import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import PurePosixPath
+from unicodedata import category
 
 from runner.mcp.answers import BadCall
 
 NEAR = 0.6
 WORD_LETTERS = 5
 SLIPS = 2
-"""Most letters by which a misspelt word differs."""
+"""Most letters by which a misspelt word differs; one if it has fewer letters than that."""
 SUGGESTED = 3
+SHOWN_CHARACTERS = 200
+NAME_BYTES = 255
 
 
 def notebook_path(notebook: str) -> str:
@@ -23,13 +26,19 @@ def notebook_path(notebook: str) -> str:
     Raises:
         BadCall
     """
-    wanted = notebook.strip().strip("/")
-    pure = PurePosixPath(wanted)
-    if not wanted or ".." in pure.parts or "\0" in wanted:
-        raise BadCall(f"{notebook!r} is no path of a notebook below JupyterLab's folder.")
+    wanted = notebook.strip()
+    if not wanted:
+        raise BadCall("`notebook` is empty: give a path such as reports/daily.ipynb.")
+    pure = _below(wanted, "reports/daily.ipynb")
     if pure.suffix != ".ipynb":
-        raise BadCall(f"{wanted!r} is no notebook; its name must end in .ipynb.")
+        raise BadCall(f"{shown_path(wanted)} is no notebook; its name must end in .ipynb.")
     return str(pure)
+
+
+def other_spelling(path: str, library: str) -> str:
+    """Return a library's path as JupyterLab has it above the library, or the other way round."""
+    prefix = f"{library}/"
+    return path.removeprefix(prefix) if path.startswith(prefix) else prefix + path
 
 
 def folder_path(folder: str) -> str:
@@ -38,10 +47,41 @@ def folder_path(folder: str) -> str:
     Raises:
         BadCall
     """
-    parts = PurePosixPath(folder.strip().strip("/")).parts
-    if ".." in parts:
-        raise BadCall(f"{folder!r} leads out of JupyterLab's folder.")
-    return "/".join(parts)
+    wanted = folder.strip()
+    return "" if wanted == "/" else "/".join(_below(wanted, "reports").parts)
+
+
+def shown_path(path: str) -> str:
+    """Quote a path, cut if it is long."""
+    return repr(path) if len(path) <= SHOWN_CHARACTERS else f"{path[:SHOWN_CHARACTERS]!r}…"
+
+
+def _below(path: str, example: str) -> PurePosixPath:
+    """Return a path below Jupyter's root.
+
+    Raises:
+        BadCall: it leads elsewhere, or no file can have it.
+    """
+    pure = PurePosixPath(path)
+    wrong = None
+    if pure.is_absolute():
+        wrong = "it is absolute"
+    elif ".." in pure.parts:
+        wrong = "`..` leads out of a folder"
+    elif pure.parts[:1] and pure.parts[0].startswith("~"):
+        wrong = "`~` is no folder there"
+    elif "\\" in path:
+        wrong = "folders are parted by `/`"
+    elif any(category(char) == "Cc" for char in path):
+        wrong = "it has control characters"
+    elif any(len(part.encode()) > NAME_BYTES for part in pure.parts):
+        wrong = f"a name has {NAME_BYTES} bytes at most"
+    if wrong is not None:
+        raise BadCall(
+            f"{shown_path(path)} is no path below JupyterLab's folder: {wrong}. "
+            f"Give one such as {example}; list_notebooks gives them."
+        )
+    return pure
 
 
 def suggestions(path: str, present: Iterable[str]) -> list[str]:
@@ -55,19 +95,21 @@ def suggestions(path: str, present: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*same, *alike, *close]))[:SUGGESTED]
 
 
-def misspelt(path: str, present: Iterable[str]) -> str | None:
-    """Return the notebook of the same folder of which a new path is probably a misspelling.
+def misspelt(path: str, present: Iterable[str], library: str) -> str | None:
+    """Return the notebook of which a new path is probably a misspelling.
 
-    Their names differ in a letter or two of one longer word.
+    It has the same name in other letters or in another folder; or it lies in the same folder, and
+    their names differ in a letter or two of one longer word. `library` is as for `other_spelling`.
     """
+    paths = [PurePosixPath(one) for one in present]
     pure = PurePosixPath(path)
-    alike = (
-        one
-        for one in present
-        if PurePosixPath(one).parent == pure.parent
-        and _is_slip(_words(PurePosixPath(one).stem), _words(pure.stem))
-    )
-    return next(alike, None)
+    folders = (pure.parent, PurePosixPath(other_spelling(path, library)).parent)
+    near = [one for one in paths if one.parent in folders]
+    same = [one for one in (*near, *paths) if one.name.casefold() == pure.name.casefold()]
+    words = _words(pure.stem)
+    slips = (one for one in near if _is_slip(_words(one.stem), words))
+    meant = next(iter(same), None) or next(slips, None)
+    return None if meant is None else str(meant)
 
 
 def _words(stem: str) -> list[str]:
@@ -81,5 +123,6 @@ def _is_slip(words: list[str], others: list[str]) -> bool:
     [(one, other)] = pairs
     matching = SequenceMatcher(None, one, other).get_matching_blocks()
     same = sum(block.size for block in matching)
-    longest = max(len(one), len(other))
-    return min(len(one), len(other)) >= WORD_LETTERS and longest - same <= SLIPS
+    shortest, longest = sorted((len(one), len(other)))
+    most = SLIPS if shortest >= WORD_LETTERS else 1
+    return not one.isdigit() and longest >= WORD_LETTERS and longest - same <= most

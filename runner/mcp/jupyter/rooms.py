@@ -4,6 +4,7 @@ Belongs to one event loop. Runs no code.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -11,9 +12,9 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from runner.mcp.answers import BadCall
-from runner.mcp.jupyter.api import PYTHON3, Jupyter
+from runner.mcp.jupyter.api import PYTHON3, Jupyter, JupyterAway, JupyterRefused
 from runner.mcp.jupyter.document import Document, joined
-from runner.mcp.jupyter.paths import misspelt, notebook_path, suggestions
+from runner.mcp.jupyter.paths import misspelt, notebook_path, other_spelling, suggestions
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -35,20 +36,42 @@ class Locks:
 class Rooms:
     """The notebooks, each as one more client of its collaboration room."""
 
-    def __init__(self, jupyter: Jupyter, default: str) -> None:
-        """Set it up. `default` is the notebook that is meant where none is named."""
+    def __init__(self, jupyter: Jupyter, default: str, library: str) -> None:
+        """Set it up. `default` is the notebook that is meant where none is named.
+
+        `library` is the name of the folder in which JupyterLab may show the runner's library.
+        """
         self._jupyter = jupyter
         self._default = default
+        self._library = library
         self._edits = Locks()
         self._running: set[asyncio.Task[Any]] = set()
 
-    def path_of(self, notebook: str | None) -> str:
+    async def path_of(self, notebook: str | None, *, is_new: bool = False) -> str:
         """Return the intended path below Jupyter's root.
+
+        A path as the runner's library has it is that of the same notebook in JupyterLab, unless
+        there is one of that path, or a new one is to be made.
 
         Raises:
             BadCall
         """
-        return notebook_path(notebook or self._default)
+        path = notebook_path(self._default if notebook is None else notebook)
+        if notebook is None or is_new:
+            return path
+        other = other_spelling(path, self._library)
+        try:
+            is_other = not await self._jupyter.exists(path) and await self._jupyter.exists(other)
+        except (JupyterAway, JupyterRefused):  # whoever opens it hears of that
+            return path
+        return other if is_other else path
+
+    def call(self, tool: str, path: str, **arguments: object) -> str:
+        """Write a call on a notebook that works as it stands."""
+        if path != self._default:
+            arguments["notebook"] = path
+        words = (f"{name}={json.dumps(one, ensure_ascii=False)}" for name, one in arguments.items())
+        return f"{tool}({', '.join(words)})"
 
     async def content(self, path: str) -> Json:
         """Return a notebook as everybody sees it now; every cell has an id.
@@ -87,29 +110,36 @@ class Rooms:
             yield document
             await document.settle()
 
-    async def make(self, path: str, wanted: bool | None) -> bool:
-        """Make a notebook if it is missing; return whether it was.
+    async def is_to_be_made(self, path: str, wanted: bool | None) -> bool:
+        """Return whether a notebook is missing, and is to be made. Makes nothing.
 
         `wanted` is what the agent says: None if it does not, and then a path that is almost that
         of another notebook is refused.
 
         Raises:
-            BadCall, JupyterAway, JupyterRefused, DocumentLost
+            BadCall, JupyterAway, JupyterRefused
         """
         if await self._jupyter.exists(path):
             return False
         if wanted is False:
             return False  # opening it says that it is missing
-        near = None if wanted else misspelt(path, await self._paths())
+        near = None if wanted else misspelt(path, await self._paths(), self._library)
         if near is not None:
             raise BadCall(
                 f"There is no notebook {path!r}. Did you mean {near}? `make: true` makes a new one."
             )
+        return True
+
+    async def make(self, path: str) -> None:
+        """Make a notebook without cells.
+
+        Raises:
+            JupyterAway, JupyterRefused, DocumentLost
+        """
         await self._jupyter.make(path)
         async with self.edited(path) as document:
             if _is_blank(document.cells):
                 document.remove(0)
-        return True
 
     async def kernelspec(self, path: str) -> str:
         """Return the kernelspec that a notebook names."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jupyter_kernel_client.wsclient import KernelWebSocketClient
@@ -128,6 +128,13 @@ class Execution:
         with self._sending:
             if self.sent_at is None:
                 self._given_up.set()
+            return self.sent_at is None
+
+    def rewrite(self, source: str) -> bool:
+        """Run this in place of the code; False if the kernel has it already."""
+        with self._sending:
+            if self.sent_at is None:
+                self._code = replace(self._code, source=source)
             return self.sent_at is None
 
     def _connect(self, client: KernelWebSocketClient) -> None:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, Literal
 
-from runner.contract.text.plain_text import excerpt
 from runner.mcp.answers import BadCall
-from runner.mcp.jupyter.cells import check_unchanged, hash_of, index_of, name_of
+from runner.mcp.jupyter.cells import check_unchanged, hash_of, index_of, name_of, shortened
 from runner.mcp.jupyter.document import Document
 from runner.mcp.jupyter.rooms import Rooms
 
 Kind = Literal["code", "markdown", "raw"]
 Action = Literal["replace", "overwrite", "delete", "move", "clear_output"]
 DIFF_CHARACTERS = 4_000
+_FIRST = (None, -1, "-1", 0, "0")
+"""Places of the first cell."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,24 @@ class Editor:
         return await self._rooms.finish(self._insert(path, insertion))
 
     async def _insert(self, path: str, insertion: Insertion) -> Placed:
-        is_new = await self._rooms.make(path, insertion.make)
+        is_new = await self._rooms.is_to_be_made(path, insertion.make)
+        if is_new and insertion.at not in _FIRST:
+            raise BadCall(
+                f"Nothing was done: there is no notebook {path!r} yet, so it has no cell "
+                f"{str(insertion.at)[:80]!r}. Leave out `at` for its first cell."
+            )
+        if is_new:
+            await self._rooms.make(path)
         async with self._rooms.edited(path) as document:
             cells = document.cells
             at = len(cells)
-            if insertion.at not in (None, -1, "-1", len(cells), str(len(cells))):
-                at = index_of(cells, insertion.at or 0, path)
+            if insertion.at is not None and insertion.at not in (
+                -1,
+                "-1",
+                len(cells),
+                str(len(cells)),
+            ):
+                at = index_of(cells, insertion.at, path)
             cell = _new_cell(insertion)
             document.insert(at, cell)
             return Placed(at, cell["id"], hash_of(cell), is_new)
@@ -128,7 +141,7 @@ def _new_source(source: str, edit: Edit) -> str:
         raise BadCall("`replace` is missing: the text in place of `find`; it may be empty.")
     count = source.count(edit.find)
     if count == 0:
-        raise BadCall(f"`find` is not in the cell. Its source:\n{excerpt(source, 2_000)}")
+        raise BadCall(f"`find` is not in the cell. Its source:\n{shortened(source)}")
     if count > 1 and not edit.every:
         raise BadCall(
             f"`find` is {count} times in the cell; give more of it, or `replace_all: true`."
@@ -140,7 +153,7 @@ def _diff(before: str, after: str) -> str:
     """Return the changed lines with one line around them."""
     lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1)
     text = "\n".join(line for line in lines if not line.startswith(("---", "+++")))
-    return excerpt(text, DIFF_CHARACTERS) or "(the same as before)"
+    return shortened(text, DIFF_CHARACTERS) or "(the same as before)"
 
 
 def _clear_all(document: Document) -> int:

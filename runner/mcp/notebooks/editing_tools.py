@@ -7,10 +7,11 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from runner.mcp.answers import RUNS_CODE, answer, plainly
+from runner.mcp.answers import RUNS_CODE, BadCall, answer, plainly
 from runner.mcp.notebooks.editing import Action, Edit, Insertion, Kind
 from runner.mcp.notebooks.live import Cells, Live
 from runner.mcp.notebooks.reading_tools import MAX_WAIT_SECONDS, CellRef, Notebook
+from runner.mcp.progress import Progress
 
 EDITS = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False
@@ -32,8 +33,10 @@ Seen = Annotated[
 def progress_of(ctx: Context) -> Callable[[float], Awaitable[None]]:
     """Return what tells a client that code runs."""
 
+    reported = Progress(ctx)
+
     async def tell(seconds: float) -> None:
-        await ctx.report_progress(seconds, None, f"running for {seconds:.0f} s")
+        await reported.tell(seconds, None, f"running for {seconds:.0f} s")
 
     return tell
 
@@ -65,14 +68,14 @@ def add_insert_cell(server: MCPServer, live: Live) -> None:
         The notebook's kernel keeps its variables, and people in JupyterLab see it happen. A cell
         that takes longer than wait_seconds goes on: ask again with read_cell.
         """
-        path = live.rooms.path_of(notebook)
+        path = await live.rooms.path_of(notebook, is_new=bool(make))
         insertion = Insertion(source, kind, at, make)
+        times = live.times(wait_seconds, timeout_seconds)
         if kind != "code" or not run:
             placed = await live.editor.insert(path, insertion)
             made = "; the notebook is new" if placed.is_new else ""
             name = f"[{placed.index}] {placed.cell_id} #{placed.hash}"
             return answer([f"{path} {name}: added{made}"])
-        times = live.times(wait_seconds, timeout_seconds)
         activity, is_new = await live.insert_and_start(path, insertion, times)
         if is_new:
             activity.steps[0].add_note("the notebook is new")
@@ -105,7 +108,7 @@ def add_edit_cell(server: MCPServer, live: Live) -> None:
     ) -> CallToolResult:
         """Change a cell of a live notebook, without running it; gives the diff."""
         edit = Edit(action, source, find, replace, replace_all, to)
-        path = live.rooms.path_of(notebook)
+        path = await live.rooms.path_of(notebook)
         return answer([await live.editor.edit(path, cell, edit, if_unchanged)])
 
 
@@ -126,7 +129,9 @@ def add_run_cells(server: MCPServer, live: Live) -> None:
         timeout_seconds: Timeout = None,
     ) -> CallToolResult:
         """Run cells of a live notebook, in order, until one raises; gives their outputs."""
-        path = live.rooms.path_of(notebook)
+        if if_unchanged is not None and cell is None:
+            raise BadCall("`if_unchanged` is the hash of one cell: name it with `cell`.")
+        path = await live.rooms.path_of(notebook)
         times = live.times(wait_seconds, timeout_seconds)
         cells = Cells(cell, is_one=cell is not None and not and_below)
         activity = await live.start_cells(path, cells, if_unchanged, times)

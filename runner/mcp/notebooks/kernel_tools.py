@@ -12,7 +12,7 @@ from runner.mcp.notebooks.kernels import Act
 from runner.mcp.notebooks.live import Live
 from runner.mcp.notebooks.reading_tools import Notebook
 from runner.mcp.notebooks.running import Step
-from runner.mcp.notebooks.variables import code_of
+from runner.mcp.notebooks.variables import MISSING, code_of
 
 VARIABLES_SECONDS = 10.0
 
@@ -30,7 +30,7 @@ def add_execute_code(server: MCPServer, live: Live) -> None:
         timeout_seconds: Timeout = None,
     ) -> CallToolResult:
         """Run code in a notebook's kernel, without a cell: to look at something, or install."""
-        path = live.rooms.path_of(notebook)
+        path = await live.rooms.path_of(notebook)
         times = live.times(wait_seconds, timeout_seconds)
         activity = live.activities.start(path, [Step(code)], times.timeout_seconds)
         pieces, failed = await live.result(activity, times.wait_seconds, progress_of(ctx))
@@ -50,11 +50,15 @@ def add_list_variables(server: MCPServer, live: Live) -> None:
         ] = None,
     ) -> CallToolResult:
         """List a Python kernel's variables: name, type, shape, short value."""
-        path = live.rooms.path_of(notebook)
+        path = await live.rooms.path_of(notebook)
         await live.kernels.check_python(path)
-        activity = live.activities.start(path, [Step(code_of(name))], VARIABLES_SECONDS)
+        steps = [Step(code_of(name))]
+        activity = live.activities.start(path, steps, VARIABLES_SECONDS, is_kept=False)
         pieces, failed = await live.result(activity, VARIABLES_SECONDS, progress_of(ctx))
-        return answer(pieces if failed else pieces[1:], is_error=failed)
+        if activity.steps[0].status != "ok":
+            return answer(pieces, is_error=failed)
+        is_missing = any(isinstance(one, str) and one.startswith(MISSING) for one in pieces)
+        return answer(pieces[1:], is_error=is_missing)
 
 
 def add_list_kernels(server: MCPServer, live: Live) -> None:
@@ -80,5 +84,5 @@ def add_control_kernel(server: MCPServer, live: Live) -> None:
         ] = None,
     ) -> CallToolResult:
         """Interrupt, restart, shut down or choose a notebook's kernel."""
-        path = live.rooms.path_of(notebook)
+        path = await live.rooms.path_of(notebook)
         return answer([await live.kernels.control(action, path, kernel)])

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from runner.mcp.answers import BadCall
-from runner.mcp.jupyter.api import Jupyter
+from runner.mcp.jupyter.api import Jupyter, Session
 from runner.mcp.jupyter.rooms import Rooms
 from runner.mcp.notebooks.activities import Activities
 
@@ -59,10 +59,18 @@ class Kernels:
         """
         if act == "choose":
             return await self._choose(path, kernel)
+        if kernel is not None and kernel.strip():
+            raise BadCall(f"Nothing was done: `kernel` is for choose, and not for {act}.")
         session = (await self._jupyter.sessions()).get(path)
         if session is None:
             raise BadCall(f"No kernel runs for {path!r}; running a cell starts one.")
-        self._activities.stop_later_steps(path)
+        withdrawn = await self._activities.stop_all(
+            path, f"control_kernel: {act} came before its end"
+        )
+        told = await self._act(act, path, session)
+        return f"{told}; not run any more: {', '.join(withdrawn)}" if withdrawn else told
+
+    async def _act(self, act: Act, path: str, session: Session) -> str:
         if act == "interrupt":
             await self._jupyter.interrupt(session.kernel_id)
             return f"{path}: kernel {session.kernel} interrupted; its variables are kept"
@@ -80,7 +88,7 @@ class Kernels:
         if kernel not in specs and kernel not in running:
             near = get_close_matches(kernel, specs, 1)
             hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(specs)}."
-            raise BadCall(f"There is no kernel {kernel!r}. {hint}")
+            raise BadCall(f"There is no kernel {kernel[:80]!r}. {hint}")
         name = kernel if kernel in specs else str(running[kernel]["name"])
         await self._rooms.finish(self._write_kernelspec(path, name, specs.get(name) or {}))
         self._activities.memory.forget(path)

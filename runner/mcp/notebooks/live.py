@@ -3,22 +3,25 @@
 People who have a notebook open see it happen, and share its kernel with the agents.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from anyio import to_thread
 
-from runner.contract.text.plain_text import excerpt
-from runner.mcp.answers import BadCall
-from runner.mcp.jupyter.api import Jupyter
+from runner.contract.text.plain_text import one_line
+from runner.mcp.answers import BadCall, check_first_picture
+from runner.mcp.frames import THIS_CALL, Ran, ran_cells, renumbered
+from runner.mcp.jupyter.api import Jupyter, JupyterAway, JupyterRefused
 from runner.mcp.jupyter.cells import check_unchanged, hash_of, index_of, name_of
+from runner.mcp.jupyter.document import DocumentLost
 from runner.mcp.jupyter.rooms import Rooms
 from runner.mcp.notebooks.activities import Activities, Activity, Progress
 from runner.mcp.notebooks.editing import Editor, Insertion
 from runner.mcp.notebooks.kernels import Kernels
-from runner.mcp.notebooks.running import Step
-from runner.mcp.pieces import BRIEF, Bounds, Piece, pieces_of
+from runner.mcp.notebooks.running import UNRUN, Step
+from runner.mcp.pieces import BRIEF, Bounds, Piece, is_cut, pieces_of
 
 Cell = Mapping[str, Any]
 
@@ -32,6 +35,7 @@ _WORDS = {
     "timed_out": "ran out of time",
     "kernel_died": "lost its kernel",
     "not_run": "was not run",
+    "removed": "was removed before its turn, and not run",
     "waiting": "waits for its turn",
     "running": "still running",
 }
@@ -84,9 +88,7 @@ class Live:
 
         async def begin() -> tuple[Activity, bool]:
             placed = await self.editor.insert(path, insertion)
-            step = Step(
-                insertion.source, placed.cell_id, placed.hash, is_new=True, index=placed.index
-            )
+            step = Step(insertion.source, placed.cell_id, placed.hash, index=placed.index)
             return self.activities.start(path, [step], times.timeout_seconds), placed.is_new
 
         return await self.rooms.finish(begin())
@@ -105,13 +107,15 @@ class Live:
             first = index_of(present, cells.first, path)
             check_unchanged(present, first, seen)
         end = first + 1 if cells.is_one else len(present)
+        is_fixed = seen is not None
         steps = [
-            Step(cell["source"], cell["id"], hash_of(cell), index=first + place)
+            Step(cell["source"], cell["id"], hash_of(cell), is_fixed, first + place)
             for place, cell in enumerate(present[first:end])
             if cell["cell_type"] == "code" and cell["source"].strip()
         ]
         if not steps:
-            raise BadCall("There is no code to run.")
+            what = name_of(present[first], first) if cells.is_one else f"{path!r}"
+            raise BadCall(f"There is no code to run. {what} has none.")
         return self.activities.start(path, steps, times.timeout_seconds)
 
     async def result(
@@ -122,11 +126,82 @@ class Live:
         steps = activity.steps
         if len(steps) > 1:
             bounds = Bounds(min(bounds.output_characters, STEPS_CHARACTERS), bounds.characters)
-        pieces: list[Piece] = []
+        return await self._told(activity, steps, bounds)
+
+    async def result_of_step(
+        self, run: "StepOfRun", seconds: float, tell: Progress, bounds: Bounds
+    ) -> list[Piece]:
+        """Wait for one cell of an activity; return what a model reads of it."""
+        activity, step = run.activity, run.step
+        await self.activities.wait(activity, seconds, tell, step)
+        pieces, _ = await self._told(activity, [step], bounds)
+        if len(activity.steps) == 1:
+            return pieces
+        states = Counter(one.status for one in activity.steps if one is not step)
+        others = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states.items())
+        call = self.rooms.call("read_cell", activity.path, cell=activity.id)
+        return [*pieces, f"(the other cells of {activity.id}: {others}; {call} gives all)"]
+
+    async def _told(
+        self, activity: Activity, steps: list[Step], bounds: Bounds
+    ) -> tuple[list[Piece], bool]:
+        """Say how steps of an activity are now, and whether one has failed."""
+        if not activity.is_over:
+            await self.find_cells(activity)
         for step in steps:
-            pieces += [step_line(activity, step), *await shown(step.outputs.items, bounds)]
+            step.hindrance = ""
+        if activity.is_waiting:
+            steps[0].hindrance = await self.activities.hindrance(activity)
+        elif (current := activity.current) is not None and len(steps) == 1:
+            steps[0].hindrance = f"{activity.name} runs before it, for {current.elapsed:.0f} s now"
+        check_first_picture([step.outputs.items for step in steps], bounds, "What has run so far")
+        pieces: list[Piece] = []
+        ran = await self._ran(activity)
+        for step in steps:
+            outputs = await shown(step.outputs.items, bounds)
+            is_named = len(steps) == 1 and step.index is not None and step.cell_id is not None
+            name = step.cell_id if is_named else activity.id
+            again = self.rooms.call("read_cell", activity.path, cell=name, wait_seconds=50)
+            pieces.append(step_line(activity, step, again))
+            pieces += [renumbered(one, ran) if isinstance(one, str) else one for one in outputs]
+            if is_cut(outputs):
+                name = step.cell_id or activity.id
+                call = self.rooms.call("read_cell", activity.path, cell=name, detail="full")
+                pieces.append(f"({call})")
         failed = any(step.status not in ("ok", "waiting", "running") for step in steps)
         return pieces, failed
+
+    async def find_cells(self, activity: Activity) -> None:
+        """Look where the cells of an activity are now; where nobody can say, they stay."""
+        try:
+            cells = (await self.rooms.content(activity.path))["cells"]
+        except BadCall:  # the notebook is gone, and all its cells
+            cells = []
+        except (JupyterAway, JupyterRefused, DocumentLost):
+            return
+        places = {cell["id"]: index for index, cell in enumerate(cells)}
+        for step in activity.steps:
+            step.index = places.get(step.cell_id or "")
+
+    async def _ran(self, activity: Activity) -> list[Ran]:
+        """Return the code that a traceback may name: its own first, then the cells."""
+        outputs = [one for step in activity.steps for one in step.outputs.items]
+        if all(one["output_type"] != "error" for one in outputs):
+            return []
+        own = [
+            Ran(
+                f"Cell {_cell_name(step)}" if step.cell_id is not None else THIS_CALL,
+                step.named_count,
+                step.source,
+                is_own=True,
+            )
+            for step in activity.steps
+        ]
+        try:
+            cells = (await self.rooms.content(activity.path))["cells"]
+        except (BadCall, JupyterAway, JupyterRefused, DocumentLost):  # the counts are true as well
+            return own
+        return [*own, *ran_cells(cells)]
 
 
 @dataclass(frozen=True)
@@ -138,48 +213,69 @@ class Cells:
     """Whether it is the first one alone, or all below it too."""
 
 
+@dataclass(frozen=True)
+class StepOfRun:
+    """One cell of an activity."""
+
+    activity: Activity
+    step: Step
+
+
 async def shown(outputs: Iterable[Cell], bounds: Bounds) -> list[Piece]:
     """Convert outputs for a model, away from the event loop: pictures take a while."""
     return await to_thread.run_sync(pieces_of, list(outputs), bounds)
 
 
-def step_line(activity: Activity, step: Step) -> str:
-    """Say in a line how a cell, or code without a cell, is."""
+def step_line(activity: Activity, step: Step, again: str) -> str:
+    """Say in a line how a cell, or code without a cell, is; and what it waits for.
+
+    `again` is the call that asks for it again.
+    """
     name = activity.id
     if step.cell_id is not None:
-        place = "gone" if step.index is None else str(step.index)
-        name = f"[{place}] {step.cell_id} #{step.hash}"
+        name = f"{_cell_name(step)} #{step.hash}"
     line = f"{activity.path} {name}: {_WORDS[step.status]}"
-    if step.status not in ("not_run", "waiting"):
+    if step.status not in UNRUN:
         line += f" after {step.elapsed:.3g} s"
     if step.count is not None and step.cell_id is not None:
         line += f", count {step.count}"
     notes = list(step.notes)
+    if step.status == "waiting" and step.hindrance:
+        notes.append(step.hindrance)
+    if step.cell_id is not None and step.index is None and step.status != "removed":
+        notes.append("the cell is not in the notebook any more")
     if step.status == "running" or (step.status == "waiting" and not activity.is_over):
-        ask = step.cell_id if len(activity.steps) == 1 and step.cell_id else activity.id
-        notes.append(f'ask again: read_cell(cell="{ask}", wait_seconds=50)')
+        notes.append(f"ask again: {again}")
     return "; ".join([line, *notes])
 
 
-def cell_line(cell: Cell, index: int) -> str:
+def _cell_name(step: Step) -> str:
+    return f"[{'gone' if step.index is None else step.index}] {step.cell_id}"
+
+
+def cell_line(cell: Cell, index: int, waiting: Container[str] = ()) -> str:
     """Describe a cell in a line: name, kind, and the start of its source."""
     first, _, rest = cell["source"].strip().partition("\n")
-    first = excerpt(first, FIRST_LINE_CHARACTERS)
+    head = f"{cell_head(cell, index, waiting)}: {one_line(first[:FIRST_LINE_CHARACTERS])}"
+    if len(first) > FIRST_LINE_CHARACTERS:
+        return f"{head}… ({len(cell['source'])} characters)"
     more = f" (+{rest.count(chr(10)) + 1} lines)" if rest else ""
-    return f"{cell_head(cell, index)}: {first}{more}"
+    return head + more
 
 
-def cell_head(cell: Cell, index: int) -> str:
-    """Name a cell, its kind, its count and its outputs."""
+def cell_head(cell: Cell, index: int, waiting: Container[str] = ()) -> str:
+    """Name a cell, its kind, its count, whether it runs or waits, and its outputs."""
     head = f"{name_of(cell, index)} {cell['cell_type']}"
     if cell.get("execution_count"):
-        head += f" ({int(cell['execution_count'])})"
+        head += f", In[{int(cell['execution_count'])}]"
     if cell.get("execution_state") == "running":
         head += ", running"
+    elif cell.get("id") in waiting:
+        head += ", waits for its turn"
     outputs = len(cell.get("outputs") or [])
     return f"{head}, {outputs} output{'s' * (outputs > 1)}" if outputs else head
 
 
-def cells_text(cells: Iterable[Cell], first: int) -> str:
-    """Describe cells, a line each."""
-    return "\n".join(cell_line(cell, first + place) for place, cell in enumerate(cells))
+def cells_text(cells: Iterable[Cell], first: int, waiting: Container[str]) -> str:
+    """Describe cells, a line each; `waiting` are the ids of those that wait for their turn."""
+    return "\n".join(cell_line(cell, first + place, waiting) for place, cell in enumerate(cells))

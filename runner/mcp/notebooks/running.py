@@ -10,12 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from runner.mcp.jupyter.api import JupyterAway, JupyterRefused
+from runner.mcp.jupyter.cells import hash_of
 from runner.mcp.jupyter.document import Document
 from runner.mcp.notebooks.cell import Execution, KernelGone, Message, Reply
 from runner.mcp.outputs import Outputs
 
 SHOW_SECONDS = 0.2
+LOOK_SECONDS = 0.2
 INTERRUPT_SECONDS = 10.0
+UNRUN = ("waiting", "not_run", "removed")
+"""How a step is that no kernel has."""
 Interrupt = Callable[[], Awaitable[None]]
 
 
@@ -27,16 +31,22 @@ class Step:
     cell_id: str | None = None
     hash: str = ""
     """The cell's, as it was read."""
-    is_new: bool = False
-    """Whether the cell was inserted in order to be run."""
+    is_fixed: bool = False
+    """Whether it runs only as it was read; else as it is when its turn comes."""
     index: int | None = None
     status: str = "waiting"
-    """`waiting`, `running`, `ok`, `error`, `timed_out`, `kernel_died` or `not_run`."""
+    """`waiting`, `running`, `ok`, `error`, `timed_out`, `kernel_died`, `not_run` or `removed`."""
+    hindrance: str = ""
+    """What it waits for."""
     notes: list[str] = field(default_factory=list)
     count: int | None = None
+    named_count: int | None = None
+    """The count that tracebacks name it by: without a cell, that of the next one."""
     seconds: float = 0.0
     outputs: Outputs = field(default_factory=Outputs)
     execution: Execution | None = None
+    has_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it has ended with all that is told of it, though its run may go on."""
 
     def end(self, status: str, note: str | None = None) -> None:
         """Set how it ended."""
@@ -67,7 +77,12 @@ async def run_in_cell(
     running = asyncio.create_task(run_code(step, execution, limit, interrupt, has_news.set))
     free = asyncio.create_task(execution.is_free.wait())
     try:
-        await asyncio.wait([running, free], return_when=asyncio.FIRST_COMPLETED)
+        while _is_as_it_was(document, step, execution):
+            done, _ = await asyncio.wait(
+                [running, free], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if done:
+                break
         if execution.sent_at is not None:
             document.begin(step.cell_id)
             document.show(step.cell_id, [])
@@ -93,7 +108,7 @@ async def run_code(
 
     def take(message: Message) -> None:
         if message["header"]["msg_type"] == "execute_input":
-            step.count = message["content"]["execution_count"]
+            step.count = step.named_count = message["content"]["execution_count"]
         if step.outputs.add(message):
             changed()
 
@@ -111,12 +126,35 @@ async def run_code(
             step.count = reply.execution_count
             step.end("ok" if reply.status == "ok" else "error")
     except KernelGone as gone:
-        step.end("not_run" if execution.sent_at is None else "kernel_died", str(gone))
+        if execution.sent_at is not None:
+            step.end("kernel_died", str(gone))
+        elif step.status == "waiting":
+            step.end("not_run", str(gone))
     finally:
         running.cancel()
         free.cancel()
         if execution.sent_at is not None:
             step.seconds = round(time.monotonic() - execution.sent_at, 2)
+
+
+def _is_as_it_was(document: Document, step: Step, execution: Execution) -> bool:
+    """Follow what becomes of a cell until the kernel has it; False if it is not to be run."""
+    assert step.cell_id is not None
+    source = document.code_of(step.cell_id)
+    if source is None:
+        if execution.give_up():
+            step.end("removed")
+        return False
+    if source == step.source:
+        return True
+    if step.is_fixed:
+        if execution.give_up():
+            step.end("not_run", "the cell has changed while it waited")
+        return False
+    if execution.rewrite(source):
+        step.source, step.hash = source, hash_of({"cell_type": "code", "source": source})
+        step.add_note("the cell was changed while it waited, and ran as it is now")
+    return True
 
 
 async def _stopped(running: "asyncio.Future[Reply]", interrupt: Interrupt) -> str:

@@ -31,13 +31,16 @@ def brief(value):
     except Exception as error:
         return f"<its repr raises {type(error).__name__}>"
 
+def cut(text):
+    return text if len(text) <= 300 else text[:299] + "…"
+
 def line(name, value):
-    return f"{name}: {kind(value)}{size(value)} = {brief(value)[:300]}"
+    return f"{name}: {kind(value)}{size(value)} = {cut(brief(value))}"
 
 space, hidden = shell.user_ns, shell.user_ns_hidden
 if wanted is not None:
     if wanted not in space:
-        print(f"There is no variable {wanted!r}.")
+        print(f"There is no variable {wanted[:80]!r}; without `name` all are listed.")
     else:
         value = space[wanted]
         print(line(wanted, value))
@@ -48,7 +51,8 @@ if wanted is not None:
                 text = repr(value)
                 print(text[:2000])
                 if len(text) > 2000:
-                    print(f"[{len(text) - 2000} more characters, left out]")
+                    left = len(text) - 2000
+                    print(f"[{left} more characters, left out; execute_code prints a part]")
         except Exception as error:
             print(f"<its repr raises {type(error).__name__}>")
 else:
@@ -66,6 +70,8 @@ else:
         print("The kernel has no variables.")
 """
 MOST = 60
+MISSING = "There is no variable "
+"""How the text begins where there is none of that name."""
 
 
 def code_of(wanted: str | None) -> str:

@@ -5,12 +5,14 @@ It follows the rules of `POST /run` and `/jobs`, by the same code. Executes noth
 
 import asyncio
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from anyio import CapacityLimiter, from_thread, to_thread
@@ -18,19 +20,29 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import JOB_ID
 from runner.contract.names import MADE_NAMES
-from runner.contract.outcome import ErrorType, Status, refuse
-from runner.contract.request import library_path
+from runner.contract.outcome import ErrorType, Status, has_outputs_of, refuse
 from runner.inbox import unclaimed as waiting
-from runner.inbox.library import as_spelt, library_reader
 from runner.jobs.backend import backend_of
-from runner.jobs.body import Asked, read_body
-from runner.jobs.health import Health, examine
+from runner.jobs.body import JobRequest, read_body
+from runner.jobs.health import Health, examine, is_watched
 from runner.jobs.look import Look, content_of
 from runner.jobs.problem import Problem
 from runner.jobs.record import Question
 from runner.jobs.refusals import Forecast, Source, forecast
 from runner.jobs.submissions import Submitted
-from runner.jobs.submit import cancel
+from runner.jobs.submit import (
+    Dropped,
+    Unaccepted,
+    cancel,
+    dropped,
+    is_cancel_waiting,
+    unaccepted,
+)
+from runner.mcp.runs.executed import Executed, executed_of
+from runner.mcp.runs.job_lines import fits, row_of, untaken_row
+from runner.mcp.runs.shelf import Shelf
+from runner.mcp.runs.summary import is_open
+from runner.submitters.schedules.overview import Schedules
 from runner.system.files.disk import Disk, read_regular
 
 Json = dict[str, Any]
@@ -39,13 +51,19 @@ Progress = Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]]
 """Receives the content of the status file when it changed."""
 
 FACE = "mcp"
+PRIORITY = -1
+"""That of a job that names none: people pass agents."""
 WAITING = 250
 """Calls that wait at a time; the others wait for one of these to end."""
 QUIET_SECONDS = 5.0
 """Pause between two reports without a change, which show a client that we live."""
 REMEMBERED_NAMES = 1000
-LISTED_NOTEBOOKS = 1000
-LOOKED_ENTRIES = 20_000
+READ_BYTES = 1_000_000
+"""Largest report that is read for a list."""
+
+
+SUBMITTED: ContextVar[list[str] | None] = ContextVar("submitted", default=None)
+"""Collects the ids of the jobs that a call submits."""
 
 
 class Jobs:
@@ -62,6 +80,10 @@ class Jobs:
         self._runs = backend.runs
         self._waiting = CapacityLimiter(WAITING)
         self._names: dict[str, str] = {}
+        self.functions = backend.functions
+        self.schedules = Schedules(backend)
+        max_bytes = int(settings.limits.notebook_mb * MEGABYTE)
+        self.shelf = Shelf(settings.notebooks, self.functions, backend.record, max_bytes)
 
     async def submit(self, source: Source, keys: Mapping[str, Any]) -> Submitted:
         """Submit a request. `keys` are its keys that are not None.
@@ -69,7 +91,9 @@ class Jobs:
         Raises:
             Refused, Problem, OSError
         """
-        job = await _aside(self._runs.submit, self._asked(source, keys).submitted_by(FACE), None)
+        job = await aside(self._runs.submit, self._asked(source, keys).submitted_by(FACE), None)
+        if (submitted := SUBMITTED.get()) is not None:
+            submitted.append(job.job_id)
         self._names[job.job_id] = job.name
         if len(self._names) > REMEMBERED_NAMES:
             self._names.pop(next(iter(self._names)))
@@ -103,15 +127,30 @@ class Jobs:
         return await self._unfinished(job, last.progress)
 
     async def _unfinished(self, job: Submitted, progress: Mapping[str, Any] | None) -> Json:
-        """Describe it from the folders alone, because the ledger may be out of reach."""
-        status = (progress or {}).get("status", Status.QUEUED)
-        known = await _aside(self._record.find, job.job_id)
-        if progress is None and known is not None:
-            status = str(known.status)
-        shape = {"job_id": job.job_id, "name": job.name, "status": status, "progress": progress}
-        if status == Status.QUEUED and (reasons := (await self.health()).reasons):
-            shape["message"] = f"It waits: {'; '.join(reasons)}."
-        return shape
+        """Describe it anew: it may be over since the last look. Needs no ledger."""
+        try:
+            record = await self.show(job.job_id)
+        except Problem:
+            record = content_of(Look(None, None), job.name, job.job_id)
+        return await self.explained({"progress": progress, **record})
+
+    async def explained(self, record: Json) -> Json:
+        """Add to an open job why it waits, whether it is being cancelled, and the time now."""
+        if not is_open(record):
+            return record
+        is_cancelled = await aside(_is_cancelled, self._settings.inbox, record)
+        explained = {**record, "now": _now(), "cancelled": is_cancelled}
+        if record["status"] == Status.QUEUED and (why := await self.why_waiting()):
+            explained["message"] = f"It waits: {why}."
+        return explained
+
+    async def why_waiting(self) -> str:
+        """Say why no request is accepted now; empty if they are."""
+        return "; ".join((await self.health()).reasons)
+
+    async def unaccepted(self) -> list[Unaccepted]:
+        """List the requests in the inbox that no runner has accepted."""
+        return await aside(unaccepted, self._settings.inbox)
 
     async def show(self, job_id: str) -> Json:
         """Describe a job, as `Record.show` does; one that was submitted here also without a ledger.
@@ -119,33 +158,80 @@ class Jobs:
         Raises:
             Problem
         """
-        return await _aside(self._shown, job_id)
+        return await aside(self._shown, job_id)
 
     def _shown(self, job_id: str) -> Json:
         try:
             return self._record.show(job_id)
         except Problem:
-            name = self._names.get(job_id) or self._made_name(job_id)
+            name = self._names.get(job_id) or _made_name(self._settings.outbox, job_id)
             if name is None:
                 raise
         return content_of(self._record.look(name, job_id), name, job_id)
 
-    def _made_name(self, job_id: str) -> str | None:
-        """Return the name of a job that nobody named, while the outbox holds something of it."""
-        if not JOB_ID.fullmatch(job_id):
-            return None
-        folder = self._settings.outbox / MADE_NAMES
-        place = next(folder.glob(f"*/{job_id}.*"), None)
-        return None if place is None else f"{MADE_NAMES}/{place.parent.name}/{job_id}"
-
-    async def listing(self, question: Question) -> list[Json]:
+    async def rows(self, question: Question) -> list[Json]:
         """List rows, the newest first.
 
         Raises:
             Problem
         """
-        rows: list[Json] = (await _aside(self._record.list, question))["jobs"]
+        rows: list[Json] = (await aside(self._record.list, question))["jobs"]
         return rows
+
+    async def listing(self, question: Question) -> tuple[list[Json], str | None]:
+        """List rows, the newest first, and the id that asks for the next page.
+
+        A row has the job's `parameters`, the path of its library `notebook`, and the `results` and
+        the `cell_index` of its report where that is not large.
+
+        Raises:
+            Problem
+        """
+        return await aside(self._listed, question)
+
+    def _listed(self, question: Question) -> tuple[list[Json], str | None]:
+        new = unaccepted(self._settings.inbox) if may_be_new(question) else []
+        ids = [one.job_id for one in new]
+        if question.before in ids:
+            new = new[ids.index(question.before) + 1 :]
+            question = replace(question, before=None)
+        elif question.before is not None:  # all of them came later than that job
+            new = []
+        described = [self._with_request(row_of(one), _request_in(one.path)) for one in new]
+        page = self._record.list(question)
+        rows: list[Json] = page["jobs"]
+        accepted = {row["job_id"] for row in rows}
+        fitting = [one for one in described if fits(one, question)]
+        fitting = [one for one in fitting if one["job_id"] not in accepted]
+        first = fitting[: question.limit]
+        left = rows[: question.limit - len(first)]
+        requests = self._record.requests_of(row["job_id"] for row in left)
+        queued = [row["job_id"] for row in left if row["status"] == Status.QUEUED]
+        waits = self._record.waits_for(queued) if queued else {}
+        known = [
+            {
+                **self._with_request(row, requests.get(row["job_id"], {})),
+                "waits_for": waits.get(row["job_id"]),
+            }
+            for row in left
+        ]
+        shown = [*first, *known]
+        is_cut = len(shown) < len(fitting) + len(rows) or page["before"] is not None
+        return shown, shown[-1]["job_id"] if is_cut else None
+
+    def _with_request(self, row: Json, request: Json) -> Json:
+        path = request.get("notebook")
+        notebook = path if isinstance(path, str) else None
+        more = {"parameters": request.get("parameters"), "notebook": notebook}
+        if is_open(row):
+            more["cancelled"] = _is_cancelled(self._settings.inbox, row)
+        return {**row, **more, **self._reported(row)}
+
+    def _reported(self, row: Json) -> Json:
+        report = self._record.look(row["name"], row["job_id"]).report
+        if report is None or len(report.raw) > READ_BYTES:
+            return {}
+        return {key: report.content.get(key) for key in ("results", "cell_index", "warnings")}
 
     async def cancel(self, job_id: str) -> Json:
         """Cancel a job, and describe it.
@@ -155,13 +241,13 @@ class Jobs:
         """
         job = await self.show(job_id)
         if job["status"] in (Status.QUEUED, Status.RUNNING):
-            await _aside(cancel, self._settings.inbox, job["name"], job_id, self._disk)
+            await aside(cancel, self._settings.inbox, job["name"], job_id, self._disk)
         return job
 
     async def forecast(self, source: Source, keys: Mapping[str, Any]) -> Forecast:
         """List all reasons for which the runner would refuse it or warn of it."""
         request = {key: value for key, value in keys.items() if key != "name"}
-        return await _aside(forecast, request, lambda: source, self._settings)
+        return await aside(forecast, request, lambda: source, self._settings)
 
     async def executed_notebook(self, job_id: str) -> str:
         """Return the executed notebook's text.
@@ -169,15 +255,21 @@ class Jobs:
         Raises:
             Problem, OSError
         """
-        return await _aside(lambda: read_regular(self._executed(job_id)).decode("utf-8", "replace"))
+        return await aside(lambda: read_regular(self._executed(job_id)).decode("utf-8", "replace"))
 
-    async def cell_outputs(self, job_id: str) -> list[Json]:
-        """Return the outputs of all cells of an executed notebook, in order.
+    async def executed(self, record: Mapping[str, Any]) -> Executed:
+        """Return the cells of a job's executed notebook; none if it has none, or keeps none.
 
-        Raises:
-            Problem, OSError
+        Outputs that came with the notebook are not the job's.
         """
-        return await _aside(lambda: _outputs_in(read_regular(self._executed(job_id))))
+        report = record.get("result") or {}
+        if not report.get("output_nb") or not has_outputs_of(report):
+            return Executed()
+        try:
+            raw = await aside(lambda: read_regular(self._executed(str(record["job_id"]))))
+        except (Problem, OSError):  # it is not kept any more
+            return Executed()
+        return await aside(_cells_in, raw, bool(report.get("parameters")))
 
     def _executed(self, job_id: str) -> Path:
         """Find the executed notebook beside the report by its name, else by the record."""
@@ -187,40 +279,27 @@ class Jobs:
             return self._record.published(job_id, "")[0]
         return report.path.with_name(f"{name.rpartition('/')[2]}.ipynb")
 
-    async def library(self) -> tuple[list[Json], bool]:
-        """List the notebooks of the library, by path; and whether there are more."""
-        return await _aside(_listed, self._settings.notebooks)
-
-    async def library_notebook(self, path: str) -> str:
-        """Return a notebook's text.
-
-        Raises:
-            Refused
-        """
-        cap = int(self._settings.limits.notebook_mb * MEGABYTE)
-        raw = await _aside(library_reader(self._settings.notebooks, cap), path)
-        return raw.decode("utf-8", "replace")
-
-    async def is_in_library(self, path: str) -> bool:
-        """Return whether a request may name it.
-
-        Raises:
-            Refused: no path could be meant.
-        """
-        folder, pure = self._settings.notebooks, library_path(path)
-        return await _aside(lambda: (folder / as_spelt(folder, pure)).is_file())
-
     async def waiting(self) -> Json:
         """List the files that stay in the inbox, and why."""
-        files = await _aside(waiting.read, self._settings.state)
-        return waiting.content_of(files or waiting.WaitingList())
+        files = await aside(waiting.read, self._settings.state)
+        return _inbox_content(files, await self.why_waiting(), await self.dropped())
+
+    async def dropped(self) -> list[Dropped]:
+        """List the files in the inbox that nobody takes, because no runner is up."""
+        return await aside(self._dropped)
+
+    def _dropped(self) -> list[Dropped]:
+        settings = self._settings
+        if is_watched(settings):
+            return []
+        return dropped(settings.inbox, settings.intake.ignore, settings.bundle_limits)
 
     async def health(self) -> Health:
         """Return whether a request that came now would be run."""
-        return await _aside(examine, self._settings)
+        return await aside(examine, self._settings)
 
-    def _asked(self, source: Source, keys: Mapping[str, Any]) -> Asked:
-        body = json.dumps({"notebook": source, **keys}).encode()
+    def _asked(self, source: Source, keys: Mapping[str, Any]) -> JobRequest:
+        body = json.dumps({"notebook": source, "priority": PRIORITY, **keys}).encode()
         return read_body(body, self._settings)
 
 
@@ -232,6 +311,8 @@ def notebook_of(cells: list[Any], tag: str) -> Json:
     Raises:
         Refused
     """
+    if not cells:
+        raise refuse(ErrorType.INVALID_NOTEBOOK, "The list of cells is empty: nothing would run.")
     code: list[Json] = []
     for cell in cells:
         if isinstance(cell, str):
@@ -256,34 +337,62 @@ def without_outputs(content: Mapping[str, Any]) -> Json:
     return {**content, "cells": cells}
 
 
-def _outputs_in(raw: bytes) -> list[Json]:
-    """Return the outputs of a notebook; none of anything else."""
+def _inbox_content(files: waiting.WaitingList | None, why: str, left: list[Dropped]) -> Json:
+    """Describe the inbox; `why` says why nothing is accepted now, and `left` are files for later.
+
+    Those nobody has looked at: no runner is up.
+    """
+    if files is None:
+        note = "Nobody has looked into the inbox" + (f": {why}." if why else " yet.")
+        rows = [untaken_row(one) for one in left[: waiting.MAX_LISTED]]
+        return {"since": None, "count": len(left) or None, "files": rows, "note": note}
+    content = waiting.content_of(files)
+    return {**content, "note": f"Nothing is accepted now: {why}."} if why else content
+
+
+def may_be_new(question: Question) -> bool:
+    """Return whether requests that no runner has accepted may be part of the answer."""
+    return question.status in (None, Status.QUEUED)
+
+
+def _request_in(file: Path) -> Json:
+    """Read a request of the inbox; empty if it is large, or not there any more."""
+    try:
+        if file.stat().st_size > READ_BYTES:
+            return {}
+        request = json.loads(read_regular(file))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return request if isinstance(request, dict) else {}
+
+
+def _made_name(outbox: Path, job_id: str) -> str | None:
+    """Return the name of a job that nobody named, while the outbox holds something of it."""
+    if not JOB_ID.fullmatch(job_id):
+        return None
+    place = next((outbox / MADE_NAMES).glob(f"*/{job_id}.*"), None)
+    return None if place is None else f"{MADE_NAMES}/{place.parent.name}/{job_id}"
+
+
+def _is_cancelled(inbox: Path, row: Mapping[str, Any]) -> bool:
+    """Return whether somebody has cancelled a job; the runner may not know it yet."""
+    name, job_id = str(row["name"]), str(row["job_id"])
+    return bool(row.get("cancelled")) or is_cancel_waiting(inbox, name, job_id)
+
+
+def _now() -> str:
+    """Return the time as requests write it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _cells_in(raw: bytes, has_parameters: bool) -> Executed:
     try:
         document = json.loads(raw)
-    except ValueError:
-        return []
-    cells = document.get("cells", []) if isinstance(document, dict) else []
-    return [output for cell in cells for output in cell.get("outputs") or []]
+    except (ValueError, RecursionError):
+        return Executed()
+    return executed_of(document, has_parameters=has_parameters)
 
 
-async def _aside(call: Callable[..., T], *arguments: object) -> T:
+async def aside(call: Callable[..., T], *arguments: object) -> T:
     """Make a blocking call away from the event loop."""
     return await to_thread.run_sync(partial(call, *arguments), abandon_on_cancel=True)
-
-
-def _listed(library: Path) -> tuple[list[Json], bool]:
-    notebooks: list[Json] = []
-    looked = 0
-    for folder, folders, files in os.walk(library):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        looked += len(folders) + len(files)
-        for name in sorted(files):
-            if not name.endswith(".ipynb") or name.startswith("."):
-                continue
-            if len(notebooks) >= LISTED_NOTEBOOKS:
-                return notebooks, True
-            path = PurePosixPath(Path(folder, name).relative_to(library))
-            notebooks.append({"path": str(path), "uri": f"runner://notebooks/{path}"})
-        if looked > LOOKED_ENTRIES:
-            return notebooks, True
-    return notebooks, False

@@ -11,7 +11,7 @@ from runner.contract.text.strict_json import dumps
 from runner.jobs.problem import Problem
 from runner.jobs.record import Question
 from runner.mcp.answers import said
-from runner.mcp.runs.jobs import Jobs
+from runner.mcp.runs.jobs import Jobs, aside
 
 NOTEBOOK = "application/x-ipynb+json"
 
@@ -32,7 +32,7 @@ def _add_jobs(server: MCPServer, jobs: Jobs) -> None:
     )
     async def job_list() -> str:
         try:
-            return _json({"jobs": await jobs.listing(Question())})
+            return _json({"jobs": await jobs.rows(Question())})
         except Problem as problem:
             raise ResourceError(said(problem)) from problem
 
@@ -51,7 +51,8 @@ def _add_jobs(server: MCPServer, jobs: Jobs) -> None:
     @server.resource(
         "runner://jobs/{job_id}/notebook",
         title="A job's executed notebook",
-        description="The notebook with its outputs; after an error as far as it got.",
+        description="The notebook with its outputs; after an error as far as it got; as it came "
+        "if the job did not run.",
         mime_type=NOTEBOOK,
     )
     async def job_notebook(job_id: str) -> str:
@@ -78,7 +79,7 @@ def _add_files(server: MCPServer, jobs: Jobs) -> None:
         mime_type="application/json",
     )
     async def library() -> str:
-        notebooks, is_cut = await jobs.library()
+        notebooks, is_cut = await aside(jobs.shelf.paths)
         return _json({"notebooks": notebooks, "is_complete": not is_cut})
 
     @server.resource(
@@ -89,7 +90,7 @@ def _add_files(server: MCPServer, jobs: Jobs) -> None:
     )
     async def library_notebook(path: str) -> str:
         try:
-            return await jobs.library_notebook(path)
+            return await aside(lambda: jobs.shelf.content(jobs.shelf.path_of(path)))
         except Refused as refused:
             raise ResourceNotFoundError(said(refused)) from refused
 

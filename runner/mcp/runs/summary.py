@@ -9,19 +9,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.contract.displays import text_of
+from runner.contract.outcome import did_not_run, variables_in_words, without_cell
 from runner.contract.text.plain_text import excerpt
+from runner.contract.text.tracebacks import folded
 from runner.mcp.pictures import Picture, fitted
-from runner.mcp.pieces import PICTURES, text_of
+from runner.mcp.pieces import PICTURES
+from runner.mcp.runs.executed import Executed
 
 Json = dict[str, Any]
 
-ROWS = 20
 VALUE_CHARACTERS = 4_000
-RESULTS_CHARACTERS = 12_000
 TRACEBACK_CHARACTERS = 4_000
-LISTED_FILES = 50
+LISTED_PLOTS = 20
 _CELL = re.compile(r"cell_\d+")
 _TABLE = {"columns", "index", "data"}
+_COUNTED = re.compile(r"\b(C|c)(?:ode c)?ell \d+ of \d+\b")
+"""Matches a cell by its place among the code cells; the answer names the cell itself."""
+_NUMBERED = re.compile(r"^(?:-*> ?)?\s*\d+\s*")
+"""Matches what stands before a line of source in a traceback."""
+_ATTEMPT = re.compile(r"Attempt \d+ ended, and it ")
+"""Matches the warning on an attempt that was not to be the last."""
+NONE = Executed()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of a job a model gets."""
+
+    rows: int = 20
+    value_characters: int = 4_000
+    results_characters: int = 12_000
+    files: int = 50
+
+
+BRIEF = Sizes()
+FULL = Sizes(1_000, 40_000, 60_000, 300)
 
 
 @dataclass(frozen=True)
@@ -34,14 +57,22 @@ class JobShown:
     progress: str | None = None
     error_type: str | None = None
     message: str | None = None
-    cell_index: int | None = None
-    """The cell that failed, from 0."""
+    notebook: str | None = None
+    """Path of the library notebook that failed: there it is to be mended."""
+    cell: str | None = None
+    """The cell that failed, by index and id."""
     cell_source: str | None = None
     traceback: str | None = None
+    variables: str = ""
+    """What was alive at the failure."""
     results: Json | None = None
     """Glued values by name, and cells tagged `results` as `cell_N`."""
+    places: tuple[str, ...] = ()
+    """Which cells these are."""
     outputs: str = ""
     """What its cells showed, if it gave no results."""
+    plots: tuple[str, ...] = ()
+    """Cells with pictures that the answer does not have."""
     files: tuple[str, ...] = ()
     """Paths in the outbox."""
     duration_seconds: float | None = None
@@ -49,62 +80,146 @@ class JobShown:
     left_out: tuple[str, ...] = ()
     """The parts that were cut; the resources have all of it."""
     has_notebook: bool = False
+    did_not_run: bool = False
+    """Whether its last attempt, or it at all, ran no cell."""
+    has_run_before: bool = False
+    """Whether it had an attempt before."""
     next_step: str | None = None
     """What to do while it is not over."""
 
 
-def shown(record: Mapping[str, Any]) -> tuple[JobShown, list[Picture]]:
+def shown(
+    record: Mapping[str, Any], executed: Executed = NONE, sizes: Sizes = BRIEF
+) -> tuple[JobShown, list[Picture]]:
     """Summarise a job (see `Record.show`) for a model, with the pictures of its results."""
     job_id = str(record["job_id"])
     report: Mapping[str, Any] | None = record.get("result")
     if report is None:
         return _without_report(record, job_id), []
-    results, pictures, left_out = _results(report.get("results") or {})
+    results, pictures, left_out, counts = _results(report.get("results") or {}, sizes)
     files = [str(file["path"]) for file in report.get("files") or []]
-    if len(files) > LISTED_FILES:
-        left_out.append(f"{len(files) - LISTED_FILES} of {len(files)} files")
-    source = report.get("cell_source")
+    if len(files) > sizes.files:
+        left_out.append(f"{len(files) - sizes.files} of {len(files)} files")
+    tagged = {name: executed.of_result(name) for name in results}
+    cells = {name: cell for name, cell in tagged.items() if cell is not None}
+    seen = {cell.index: counts.get(name, 0) for name, cell in cells.items()}
     return JobShown(
         job_id=job_id,
         name=str(report["name"]),
         status=str(report["status"]),
-        error_type=report.get("error_type"),
-        message=report.get("message"),
-        cell_index=report.get("cell_index"),
-        cell_source=None if source is None else excerpt(str(source), VALUE_CHARACTERS),
-        traceback=_traceback(report.get("traceback")),
         results=results,
-        files=tuple(files[:LISTED_FILES]),
+        places=tuple(f"{name} is {cell.name}" for name, cell in cells.items()),
+        plots=plots_of(executed, seen),
+        files=tuple(files[: sizes.files]),
         duration_seconds=report.get("duration_seconds"),
         warnings=tuple(str(warning) for warning in report.get("warnings") or []),
         left_out=tuple(left_out),
         has_notebook=bool(report.get("output_nb")),
+        did_not_run=did_not_run(report),
+        has_run_before=has_run_before(report),
+        **_failure(report, executed),
     ), pictures
 
 
+def has_run_before(report: Mapping[str, Any]) -> bool:
+    """Return whether a report tells of an attempt after which another was due."""
+    return any(_ATTEMPT.match(str(warning)) for warning in report.get("warnings") or [])
+
+
+def plots_of(executed: Executed, seen: Mapping[int, int]) -> tuple[str, ...]:
+    """Name the cells with more pictures than were seen, by index, and how many they have."""
+    cells = [cell for cell in executed.cells if cell.pictures > seen.get(cell.index, 0)]
+    lines = [
+        f"{cell.name} ({cell.pictures}{f', {here} of them here' if here else ''})"
+        for cell in cells[:LISTED_PLOTS]
+        for here in [seen.get(cell.index, 0)]
+    ]
+    more = len(cells) - LISTED_PLOTS
+    return (*lines, f"and in {more} more cells") if more > 0 else tuple(lines)
+
+
+def _failure(report: Mapping[str, Any], executed: Executed) -> dict[str, Any]:
+    """Return what repair needs: the cell, the traceback from the notebook on, the variables."""
+    if report.get("error_type") is None:
+        return {}
+    source, index = report.get("cell_source"), report.get("cell_index")
+    name = None if index is None else f"[{index}]"
+    if index is not None and index < len(executed.cells):
+        cell = executed.cells[index]
+        name = cell.name if cell.source == source else name
+    message = str(report.get("message") or "")
+    traceback = _traceback(report.get("traceback"), executed)
+    if source is not None and name is not None and _has_all(traceback or "", name, str(source)):
+        source = None
+    return {
+        "error_type": report["error_type"],
+        "message": message if name is None else _of_cell(message, name),
+        "notebook": report.get("notebook"),
+        "cell": name,
+        "cell_source": None if source is None else excerpt(str(source), VALUE_CHARACTERS),
+        "traceback": traceback,
+        "variables": "; ".join(variables_in_words(report)),
+    }
+
+
+def _has_all(traceback: str, name: str, source: str) -> bool:
+    """Return whether a traceback names the cell, and shows each line of it."""
+    shown_lines = {_NUMBERED.sub("", line) for line in traceback.split("\n")}
+    lines = {line.strip() for line in source.splitlines()} - {""}
+    return f"Cell {name}, line" in traceback and lines <= shown_lines
+
+
+def _of_cell(message: str, name: str) -> str:
+    """Name the cell in a message as the answer does, which knows it by index and id."""
+    return _COUNTED.sub(lambda one: f"{one[1]}ell {name}", without_cell(message))
+
+
+def is_open(record: Mapping[str, Any]) -> bool:
+    """Return whether a job is not over, or is on its way into the outbox."""
+    is_unpublished = record.get("state") == "sealed" and record.get("result") is None
+    return is_unpublished or record["status"] in ("queued", "running")
+
+
 def _without_report(record: Mapping[str, Any], job_id: str) -> JobShown:
-    is_over = record["status"] not in ("queued", "running")
-    step = (
-        "Its files are not in the outbox any more."
-        if is_over
-        else f'Ask again with get_job("{job_id}", wait_seconds=50); cancel_job("{job_id}") ends it.'
-    )
+    place = progress_line(record.get("progress")) or _held(record)
+    is_ending = record.get("cancelled") and record["status"] in ("queued", "running")
+    places = ("is being cancelled" if is_ending else None, place)
     return JobShown(
         job_id=job_id,
         name=str(record["name"]),
         status=str(record["status"]),
         error_type=record.get("error_type"),
         message=record.get("message"),
-        progress=progress_line(record.get("progress")),
-        next_step=step,
+        progress=", ".join(filter(None, places)) or None,
+        next_step=_next_step(record, job_id),
     )
+
+
+def _next_step(record: Mapping[str, Any], job_id: str) -> str:
+    """Say what to do about a job that has no report."""
+    if not is_open(record):
+        return "Its files are not in the outbox any more."
+    again = f'get_job("{job_id}", wait_seconds=50)'
+    if record["status"] not in ("queued", "running"):
+        return f"It is over, and its report is on its way: {again} gives it."
+    end = "" if record.get("cancelled") else f'; cancel_job("{job_id}") ends it'
+    now = f" It is {record['now']} now." if record.get("now") else ""
+    return f"Ask again with {again}{end}.{now}"
+
+
+def _held(record: Mapping[str, Any]) -> str | None:
+    """Say for what a queued job waits, besides its turn."""
+    why = record.get("waits_for")
+    return f"waits for {why}" if why and record["status"] == "queued" else None
 
 
 def progress_line(progress: Mapping[str, Any] | None) -> str | None:
     """Say how far a job is, by its status file."""
     if progress is None or progress.get("status") != "running":
         return None
-    line = f"cell {progress.get('cell')} of {progress.get('cells')}"
+    has_begun = bool(progress.get("cells"))
+    place = f"code cell {progress.get('cell')} of {progress.get('cells')}"
+    line = place if has_begun else "its kernel starts"
     if isinstance(progress.get("elapsed_seconds"), int | float):
         line += f", {progress['elapsed_seconds']:.0f} s"
     tail = str(progress.get("log_tail") or "").strip()
@@ -121,56 +236,69 @@ def sentence(job: JobShown) -> str:
         lines[0] += f", {job.progress}"
     if job.message:
         lines.append(f"{job.error_type}: {job.message}" if job.error_type else job.message)
+    if job.notebook:
+        lines.append(f"Notebook: {job.notebook} of the library")
     if job.cell_source is not None:
-        lines.append(f"Cell {job.cell_index} of the notebook:\n{job.cell_source}")
+        where = "A cell of the runner's own" if job.cell is None else f"Cell {job.cell}"
+        lines.append(f"{where}:\n{job.cell_source}")
     if job.traceback:
         lines.append(job.traceback)
+    if job.variables:
+        lines.append(f"Variables then: {job.variables}")
     if job.results:
         text = json.dumps(job.results, ensure_ascii=False, separators=(",", ":"))
         lines.append(f"Results: {text}")
+    if job.places:
+        lines.append(f"({'; '.join(job.places)})")
     if job.outputs:
         lines.append(f"Outputs of its cells:\n{job.outputs}")
-    for title, items in (
-        ("Files in the outbox", job.files),
-        ("Warnings", job.warnings),
-        ("Cut here", job.left_out),
+    for title, items, more in (
+        ("Pictures in cells", job.plots, f'; get_job("{job.job_id}", cell=…) gives them'),
+        ("Files in the outbox", job.files, ""),
+        ("Warnings", job.warnings, ""),
+        ("Cut here", job.left_out, f'; get_job("{job.job_id}", detail="full") gives more'),
     ):
         if items:
-            lines.append(f"{title}: {'; '.join(items)}")
+            lines.append(f"{title}: {'; '.join(items)}{more}")
     if job.next_step:
         lines.append(job.next_step)
+    elif job.did_not_run:
+        word = "No further attempt ran a cell." if job.has_run_before else "It did not run."
+        lines.append(f"{word} All of its report: runner://jobs/{job.job_id}")
     elif job.has_notebook:
         lines.append(f"All of it: runner://jobs/{job.job_id}, and its /notebook")
     return "\n".join(lines)
 
 
-def _traceback(lines: list[str] | None) -> str | None:
+def _traceback(lines: list[str] | None, executed: Executed) -> str | None:
     if not lines:
         return None
-    text = "\n".join(lines)
-    if len(text) <= TRACEBACK_CHARACTERS:
-        return text
-    # What was raised stands at the end.
-    left_out = len(text) - TRACEBACK_CHARACTERS
-    return f"[… {left_out} characters left out …]\n{text[-TRACEBACK_CHARACTERS:]}"
+    text = executed.renumbered("\n".join(folded(lines)))
+    return excerpt(text, TRACEBACK_CHARACTERS)
 
 
-def _results(results: Mapping[str, Any]) -> tuple[Json, list[Picture], list[str]]:
+def _results(
+    results: Mapping[str, Any], sizes: Sizes
+) -> tuple[Json, list[Picture], list[str], dict[str, int]]:
+    """Return what is kept, its pictures, what is left out, and how many pictures each has here."""
     kept: Json = {}
+    counts: dict[str, int] = {}
     pictures: list[Picture] = []
     left_out: list[str] = []
-    budget = RESULTS_CHARACTERS
+    budget = sizes.results_characters
     for name, value in results.items():
         if _CELL.fullmatch(name) and isinstance(value, dict):
+            before = len(pictures)
             value = _bundle(name, value, pictures, left_out)
-        value = _cut(name, value, left_out)
+            counts[name] = len(pictures) - before
+        value = _cut(name, value, left_out, sizes)
         size = len(json.dumps(value, ensure_ascii=False))
         if size > budget:
             left_out.append(f"{name} ({size} characters)")
             continue
         budget -= size
         kept[name] = value
-    return kept, pictures, left_out
+    return kept, pictures, left_out, counts
 
 
 def _bundle(name: str, bundle: Json, pictures: list[Picture], left_out: list[str]) -> Json:
@@ -189,25 +317,25 @@ def _bundle(name: str, bundle: Json, pictures: list[Picture], left_out: list[str
             kept[media_type] = value
     if "application/json" not in bundle and not kept and (text := text_of(bundle)):
         kept["text/plain"] = text
-    if "text/html" in bundle:
-        left_out.append(f"the HTML of {name}")
     return kept
 
 
-def _cut(name: str, value: object, left_out: list[str]) -> object:
+def _cut(name: str, value: object, left_out: list[str], sizes: Sizes) -> object:
     if isinstance(value, dict) and set(value) == _TABLE and isinstance(value["data"], list):
         rows = len(value["data"])
-        if rows > ROWS:
-            left_out.append(f"{name}: {rows - ROWS} of {rows} rows")
+        if rows > sizes.rows:
+            left_out.append(f"{name}: {rows - sizes.rows} of {rows} rows")
             value = {
                 "columns": value["columns"],
-                "index": value["index"][:ROWS],
-                "data": value["data"][:ROWS],
+                "index": value["index"][: sizes.rows],
+                "data": value["data"][: sizes.rows],
             }
     if isinstance(value, dict) and value and all("/" in key for key in value):
-        return {key: _cut(f"{name} ({key})", inner, left_out) for key, inner in value.items()}
+        return {
+            key: _cut(f"{name} ({key})", inner, left_out, sizes) for key, inner in value.items()
+        }
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if len(text) <= VALUE_CHARACTERS:
+    if len(text) <= sizes.value_characters:
         return value
-    left_out.append(f"{name}: {len(text) - VALUE_CHARACTERS} of {len(text)} characters")
-    return excerpt(text, VALUE_CHARACTERS)
+    left_out.append(f"{name}: {len(text) - sizes.value_characters} of {len(text)} characters")
+    return excerpt(text, sizes.value_characters)

@@ -1,44 +1,49 @@
 """The tools on the runner: their names, arguments and answers.
 
-Holds no rules; `jobs` does the work, and `summary` chooses the text for a model.
+Holds no rules; `backend` does the work.
 """
 
-from contextlib import suppress
-from dataclasses import dataclass, replace
+import json
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
+from runner.contract.job_ids import JOB_ID
 from runner.contract.outcome import ErrorType, Status, refuse
 from runner.contract.request import Resources
-from runner.jobs.problem import Problem
+from runner.jobs.problem import Problem, not_found
 from runner.jobs.record import MAX_LIMIT, Question
-from runner.jobs.refusals import Source
 from runner.jobs.submissions import Submitted
-from runner.mcp.answers import READS, RUNS_CODE, BadCall, answer, plainly, with_names
-from runner.mcp.jupyter.api import JupyterAway, JupyterRefused
-from runner.mcp.jupyter.rooms import Rooms
-from runner.mcp.pieces import pieces_of
-from runner.mcp.runs.jobs import Jobs, notebook_of, without_outputs
+from runner.mcp.answers import READS, RUNS_CODE, BadCall, answer, plainly, said
+from runner.mcp.pieces import BRIEF as BRIEF_BOUNDS
+from runner.mcp.pieces import FULL as FULL_BOUNDS
+from runner.mcp.pieces import Bounds, Detail
+from runner.mcp.runs.backend import Runs
+from runner.mcp.runs.job_lines import line_of, time_of, untaken_line, untaken_words
+from runner.mcp.runs.jobs import aside, may_be_new
 from runner.mcp.runs.resources import register_resources
-from runner.mcp.runs.summary import progress_line, sentence, shown
+from runner.mcp.runs.schedules import register_schedules
+from runner.mcp.runs.summary import BRIEF, FULL, is_open, shown
 
 MAX_WAIT_SECONDS = 3600
 
 Given = Annotated[
     str | dict[str, Any] | list[Any],
     Field(
-        description="A path in the runner's library (resource `runner://notebooks`) or in "
-        "JupyterLab; or a notebook's JSON; or a list of cells, where a text is a code cell and "
+        description="A path in the runner's library (list_library) or in JupyterLab; or a "
+        "notebook's JSON; or a list of cells, where a text is a code cell and "
         "the last one's value is the result."
     ),
 ]
 Parameters = Annotated[
     dict[str, Any] | None, Field(description="Values for its cell tagged `parameters`.")
 ]
-RunSeconds = Annotated[float | None, Field(description="Limit of the run; default 300.")]
+RunSeconds = Annotated[
+    float | None, Field(description="Limit of the run; default 300.", allow_inf_nan=False)
+]
 Kernel = Annotated[str | None, Field(description="A kernelspec in place of its own.")]
 Retries = Annotated[
     int | None,
@@ -50,60 +55,23 @@ Retries = Annotated[
 Needs = Annotated[
     Resources | None, Field(description="What the run needs; gpus and labels in clusters only.")
 ]
-JobId = Annotated[str, Field(description="32 hex digits.")]
-
-
-@dataclass(frozen=True)
-class Runs:
-    """The backend of the tools on the runner."""
-
-    jobs: Jobs
-    rooms: Rooms
-    wait_seconds: float
-    """How long `run_notebook` waits by default."""
-    tag: str
-    """Marks a cell whose output is a result."""
-
-    async def source_of(self, source: str | dict[str, Any] | list[Any]) -> Source:
-        """Return what a request carries: the path of a library notebook, or a notebook.
-
-        Raises:
-            Refused
-        """
-        if isinstance(source, list):
-            return notebook_of(source, self.tag)
-        if isinstance(source, dict) or await self.jobs.is_in_library(source):
-            return source
-        try:
-            return without_outputs(await self.rooms.content(self.rooms.path_of(source)))
-        except (BadCall, JupyterAway, JupyterRefused) as error:
-            raise refuse(
-                ErrorType.INVALID_REQUEST,
-                f"There is no notebook {source!r} in the runner's library (runner://notebooks), "
-                f"nor in JupyterLab: {error}",
-            ) from error
-
-    async def answer(self, record: dict[str, Any], *, failed_is_error: bool) -> CallToolResult:
-        """Describe a job; without results by what its cells showed."""
-        job, pictures = shown(record)
-        if job.status == Status.SUCCEEDED and not job.results:
-            with suppress(Problem, OSError):  # it is not kept any more
-                pieces = pieces_of(await self.jobs.cell_outputs(job.job_id))
-                text, pictures = with_names(pieces)
-                job = replace(job, outputs=text)
-        is_failed = not _is_open(record) and job.status != Status.SUCCEEDED
-        return answer([sentence(job)], pictures, is_error=failed_is_error and is_failed)
-
-    async def wait(self, job: Submitted, seconds: float, ctx: Context) -> dict[str, Any]:
-        """Wait for a job, and report its progress meanwhile."""
-
-        async def tell(progress: Any) -> None:
-            line = progress_line(progress)
-            done = max(int(progress.get("cell") or 1) - 1, 0)
-            total = progress.get("cells") or None
-            await ctx.report_progress(done, total, line or str(progress.get("status")))
-
-        return await self.jobs.wait(job, seconds, tell)
+Waiting = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="When it starts: `not_before` (`2026-12-01T06:00:00Z`), "
+        "`start_within_seconds`, `priority` (-10 to 10), `group`, `retry` (times, delay_seconds, "
+        "factor, on: error types)."
+    ),
+]
+Files = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="Files that go along, by name: a text, or `{base64}`. They lie in its folder; "
+        "a library notebook finds one by a parameter that has its name, or in RUNNER_INPUT_DIR."
+    ),
+]
+WAITING_KEYS = ("not_before", "start_within_seconds", "priority", "group", "retry")
+JobId = Annotated[str, Field(description="32 hex digits; or a name, for its newest job.")]
 
 
 def register(server: MCPServer, runs: Runs) -> None:
@@ -113,6 +81,8 @@ def register(server: MCPServer, runs: Runs) -> None:
     _add_list_jobs(server, runs)
     _add_cancel_job(server, runs)
     _add_check_notebook(server, runs)
+    _add_list_library(server, runs)
+    register_schedules(server, runs.jobs)
     register_resources(server, runs.jobs)
 
 
@@ -130,6 +100,8 @@ def _add_run_notebook(server: MCPServer, runs: Runs) -> None:
         kernel: Kernel = None,
         retries: Retries = None,
         resources: Needs = None,
+        waiting: Waiting = None,
+        files: Files = None,
         wait_seconds: Annotated[
             float,
             Field(
@@ -142,8 +114,9 @@ def _add_run_notebook(server: MCPServer, runs: Runs) -> None:
         """Run a whole notebook in a fresh kernel as a job, with parameters.
 
         For finished notebooks and long runs; it goes on whatever happens to this call. Gives the
-        results (glued values, cells tagged `results`, else what cells showed), or the error with
-        cell and traceback; past wait_seconds the job's id for get_job.
+        results (values given to `scrapbook.glue(name, value)`, cells tagged `results`, else what
+        cells showed), or the error with cell and traceback; past wait_seconds the job's id for
+        get_job.
         """
         keys = _keys(
             parameters=parameters,
@@ -152,6 +125,8 @@ def _add_run_notebook(server: MCPServer, runs: Runs) -> None:
             kernel=kernel,
             retries=retries,
             resources=resources,
+            files=files,
+            **_waiting(waiting),
         )
         job = await runs.jobs.submit(await runs.source_of(notebook), keys)
         return await runs.answer(await runs.wait(job, wait_seconds, ctx), failed_is_error=True)
@@ -163,32 +138,152 @@ def _add_get_job(server: MCPServer, runs: Runs) -> None:
     async def get_job(
         job_id: JobId,
         ctx: Context,
+        cell: Annotated[
+            str | int | None,
+            Field(
+                description="Give this cell of the executed notebook, with its plots: id, or "
+                "index from 0."
+            ),
+        ] = None,
+        detail: Detail = "brief",
+        first_picture: Annotated[int, Field(ge=1)] = 1,
         wait_seconds: Annotated[
             float,
             Field(ge=0, le=MAX_WAIT_SECONDS, description="Wait so long for its end."),
         ] = 0,
     ) -> CallToolResult:
         """Give a job's status and progress, or its result once it is over."""
-        record = await runs.jobs.show(job_id)
-        if record.get("result") is None and wait_seconds and _is_open(record):
+        if first_picture > 1 and cell is None:
+            raise BadCall("`first_picture` counts the pictures of one `cell`: name that too.")
+        record = await runs.jobs.show(await _id_of(runs, job_id))
+        job_id = str(record["job_id"])
+        if record.get("result") is None and wait_seconds and is_open(record):
             record = await runs.wait(Submitted(job_id, str(record["name"])), wait_seconds, ctx)
-        return await runs.answer(record, failed_is_error=False)
+        if cell is not None:
+            full = FULL_BOUNDS if detail == "full" else BRIEF_BOUNDS
+            bounds = Bounds(full.output_characters, full.characters, first_picture)
+            return await runs.cell(record, cell, bounds)
+        sizes = FULL if detail == "full" else BRIEF
+        record = await runs.jobs.explained(record)
+        return await runs.answer(record, sizes, failed_is_error=False)
 
 
 def _add_list_jobs(server: MCPServer, runs: Runs) -> None:
     @server.tool(annotations=READS)
     @plainly
     async def list_jobs(
+        name: Annotated[
+            str | None, Field(description="Name, its beginning, or a pattern: `plans/*`.")
+        ] = None,
+        notebook: Annotated[
+            str | None, Field(description="Only runs of this path of the library.")
+        ] = None,
         status: Status | None = None,
-        name: str | None = None,
+        since: Annotated[
+            str | None, Field(description="Accepted then or later: ISO 8601, UTC.")
+        ] = None,
+        before: Annotated[
+            str | None, Field(description="Older than this job (its id), or than a time.")
+        ] = None,
         limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 20,
     ) -> CallToolResult:
-        """List the runner's jobs, the newest first, whoever submitted them."""
-        rows = await runs.jobs.listing(Question(limit=limit, status=status, name=name))
-        text = "\n".join(_line(row) for row in rows)
-        if len(rows) == limit:
-            text += f"\n(the newest {limit}; a larger `limit` lists more)"
-        return answer([text or "There are no such jobs."])
+        """List jobs, the newest first, with their parameters and short results.
+
+        Earlier runs of a notebook: by its library path, or by the name that its runs have.
+        """
+        is_job = before is not None and JOB_ID.fullmatch(before) is not None
+        question = Question(
+            limit=limit,
+            status=status,
+            pattern=name,
+            notebook=notebook and await aside(runs.jobs.shelf.path_of, notebook),
+            since=time_of("since", since),
+            before=before if is_job else None,
+            until=None if is_job else time_of("before", before),
+        )
+        is_first = before is None and may_be_new(question)
+        untaken = await runs.jobs.dropped() if is_first else []
+        left = untaken_line(untaken, question)
+        try:
+            rows, more = await runs.jobs.listing(question)
+        except Problem as problem:
+            if left is None:
+                raise
+            return answer([f"{said(problem)}\n{left}"], is_error=True)
+        lines = [line_of(row) for row in rows] or [await _no_jobs(runs, question)]
+        if any(row["status"] == Status.QUEUED for row in rows) and (
+            why := await runs.jobs.why_waiting()
+        ):
+            lines.append(f"(what is queued waits: {why})")
+        if left is not None:
+            lines.append(left)
+        if any("…" in line for line in lines):
+            lines.append("(… is cut: get_job gives all of it)")
+        if more is not None:
+            lines.append(f'(older ones: before="{more}")')
+        return answer(["\n".join(lines)])
+
+
+async def _id_of(runs: Runs, what: str) -> str:
+    """Return an id, or that of the newest job of a name.
+
+    Raises:
+        Problem: `not_found`, with names that are alike.
+    """
+    what = what.strip()
+    if JOB_ID.fullmatch(what.lower()):
+        return what.lower()
+    new = await runs.jobs.unaccepted()
+    if mine := [one.job_id for one in new if one.name == what]:
+        return mine[0]
+    if left := [one for one in await runs.jobs.dropped() if one.name == what]:
+        raise not_found(untaken_words(min(left, key=lambda one: one.stays is not None)))
+    rows = await runs.jobs.rows(Question(limit=1, name=what)) if what else []
+    if rows:
+        return str(rows[0]["job_id"])
+    names = [one.name for one in new]
+    names += [str(row["name"]) for row in await runs.jobs.rows(Question(limit=200))]
+    near = get_close_matches(what, list(dict.fromkeys(names)), 3, 0.5)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    hint += _by_notebook(what)
+    raise not_found(f"There is no job of the id or name {what[:80]!r}; list_jobs lists them.{hint}")
+
+
+async def _no_jobs(runs: Runs, question: Question) -> str:
+    """Say that there are none, and which name was probably meant."""
+    if question.notebook is not None:
+        shelf, path = runs.jobs.shelf, question.notebook
+        meant = await aside(shelf.meant, path)
+        missing = "" if await aside(shelf.is_there, path) else "; the library has no such notebook"
+        return f"There are no such jobs{missing}{meant}."
+    if question.pattern is None:
+        return "There are no such jobs."
+    rows = await runs.jobs.rows(Question(limit=50, part=question.pattern))
+    names = list(dict.fromkeys(row["name"] for row in rows))[:5]
+    hint = f" Names with that in them: {', '.join(names)}." if names else ""
+    hint += _by_notebook(question.pattern)
+    return f"There are no such jobs of the name {question.pattern[:80]!r}.{hint}"
+
+
+def _by_notebook(what: str) -> str:
+    """Say how to ask for the runs of a notebook, if a name looks like its path."""
+    if not what.endswith(".ipynb"):
+        return ""
+    return f" Runs of a notebook of the library: list_jobs(notebook={json.dumps(what[:200])})."
+
+
+def _add_list_library(server: MCPServer, runs: Runs) -> None:
+    @server.tool(annotations=READS)
+    @plainly
+    async def list_library(
+        path: Annotated[str, Field(description="A path, or a part of one.")] = "",
+        start: Annotated[int, Field(ge=0)] = 0,
+    ) -> CallToolResult:
+        """List the notebooks that run_notebook runs by path.
+
+        Each with title, parameters (types, defaults) and its last run.
+        """
+        return answer([await aside(runs.jobs.shelf.text, path, start)])
 
 
 def _add_cancel_job(server: MCPServer, runs: Runs) -> None:
@@ -202,11 +297,21 @@ def _add_cancel_job(server: MCPServer, runs: Runs) -> None:
     )
     @plainly
     async def cancel_job(job_id: JobId) -> CallToolResult:
-        """End a job that waits or runs, within seconds."""
-        record = await runs.jobs.cancel(job_id)
+        """End a job that waits or runs, within seconds.
+
+        One that waits is over once older jobs of its name are.
+        """
+        job_id = await _id_of(runs, job_id)
+        record = await runs.jobs.explained(await runs.jobs.cancel(job_id))
         job, _ = shown(record)
-        word = "is over already" if not _is_open(record) else "is asked to end"
-        return answer([f"Job {job_id} ({job.name}) {word}: {job.status}."])
+        word = "is over already" if not is_open(record) else "is asked to end"
+        hint = f'get_job("{job_id}") gives its result.'
+        if is_open(record):
+            hint = f'get_job("{job_id}", wait_seconds=50) waits for its end.'
+            hint += f" {job.message}" if job.message else ""
+            behind = str(record.get("waits_for") or "")
+            hint = f"It waits for {behind}. {hint}" if "older job" in behind else hint
+        return answer([f"Job {job_id} ({job.name}) {word}: {job.status}. {hint}"])
 
 
 def _add_check_notebook(server: MCPServer, runs: Runs) -> None:
@@ -235,21 +340,23 @@ def _add_check_notebook(server: MCPServer, runs: Runs) -> None:
         return answer(["\n".join(lines)])
 
 
-def _line(row: dict[str, Any]) -> str:
-    line = f"{row['job_id']} {row['name']}: {row['status']}, {row['accepted_at']}"
-    if row.get("seconds") is not None:
-        line += f", {row['seconds']:g} s"
-    return f"{line} ({row['error_type']}: {row['message']})" if row.get("error_type") else line
+def _waiting(keys: dict[str, Any] | None) -> dict[str, Any]:
+    """Take the keys of `waiting` as a request's own.
 
-
-def _is_open(record: dict[str, Any]) -> bool:
-    return record["status"] in (Status.QUEUED, Status.RUNNING)
+    Raises:
+        Refused: it has another one.
+    """
+    for key in keys or {}:
+        if key not in WAITING_KEYS:
+            message = f"Unknown key `waiting.{key}`. The keys are: {', '.join(WAITING_KEYS)}."
+            raise refuse(ErrorType.INVALID_REQUEST, message)
+    return keys or {}
 
 
 def _keys(**keys: Any) -> dict[str, Any]:
-    """Give those that are set, in the form of a request."""
+    """Give those that are set, in the form of a request; an empty text is a key left out."""
     return {
         key: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
         for key, value in keys.items()
-        if value is not None
+        if value is not None and not (isinstance(value, str) and not value.strip())
     }

@@ -9,12 +9,16 @@ import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, TypeVar
 
 from runner.system.files.folders import NOT_A_FOLDER, Cursor, enter, read, reason_of
 
+T = TypeVar("T")
+Fill = Callable[[IO[bytes]], object]
+"""Writes into an open file."""
 log = logging.getLogger(__name__)
 
 CHUNK = 1024 * 1024
@@ -108,26 +112,26 @@ class Disk:
         finally:
             os.close(fd)
 
-    def create_whole(self, path: Path, content: bytes, why: str) -> None:
+    def create_whole(self, path: Path, content: bytes | Fill, why: str) -> None:
         """Create a synced file that gets its name only once it is whole.
 
-        If the file system knows no files without a name (O_TMPFILE, open(2)), it is first written
-        under a hidden one beside it.
+        `content` are its bytes, or a function that writes them.
+
+        If the folder takes no file without a name (O_TMPFILE, open(2)), it is first written under a
+        hidden one beside it, and what fails then is the reason: file systems refuse the first way
+        with whatever they like, in a folder that is gone too.
 
         Raises:
             FileExistsError: the name is taken.
         """
         try:
             fd = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise
+        except OSError:
             self._create_beside(path, content, why)
             return
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
+            with open(fd, "w+b", closefd=False) as file:
+                _fill(content)(file)
             self.sync(fd, why)
             # A reader's lease is refused while anybody has the file open for writing.
             readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
@@ -139,13 +143,22 @@ class Disk:
         finally:
             os.close(readable)
 
-    def _create_beside(self, path: Path, content: bytes, why: str) -> None:
+    def _create_beside(self, path: Path, content: bytes | Fill, why: str) -> None:
         temp = path.with_name(f".submit-{secrets.token_hex(8)}.tmp")
         try:
-            self.write(temp, content, why)
+            self.fill(temp, _fill(content), why)
             self.link(temp, path)
         finally:
             self.unlink(temp)
+
+    def fill(self, path: Path, write: Callable[[IO[bytes]], T], why: str) -> T:
+        """Make a new file, let `write` fill it, and sync it; return what `write` does."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with open(fd, "w+b") as file:
+            result = write(file)
+            file.flush()
+            self.sync(fd, why)
+        return result
 
     def copy(self, source: int, target: Path, why: str) -> Iterator[bytes]:
         """Copy from an open file to a new one and sync it; yield every chunk, to be hashed.
@@ -232,6 +245,10 @@ class Disk:
             self.remove_tree(path)
         except OSError as error:
             log.debug("%s stays: %s", path, error)
+
+
+def _fill(content: bytes | Fill) -> Fill:
+    return (lambda file: file.write(content)) if isinstance(content, bytes) else content
 
 
 class _Removal:

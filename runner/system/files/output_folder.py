@@ -8,16 +8,17 @@ import heapq
 import mimetypes
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.contract.outcome import PublishedFile
+from runner.contract.outcome import InputFile, PublishedFile
 from runner.contract.text import strict_json
-from runner.system.files.folders import Entry, Kind, ReadFailed, open_file, reason_of, walk
+from runner.system.files.folders import Entry, Kind, ReadFailed, open_file, read, reason_of, walk
 
 FILES = ".files"
 UNPUBLISHED = frozenset({"__pycache__", ".ipynb_checkpoints"})
+CHUNK = 1024 * 1024
 NAMED_FILES = 10
 """How many left-out files a result names; it counts the others."""
 MORE_FILES = 1000
@@ -39,6 +40,12 @@ class FileCaps:
 
     bytes: int
     count: int
+    inputs: tuple[InputFile, ...] = ()
+    """Files that were there before; they are published only if they have changed."""
+
+    def beside(self, inputs: Sequence[InputFile]) -> "FileCaps":
+        """Return the same caps for a folder in which these files lay before."""
+        return replace(self, inputs=tuple(inputs))
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class _Collection:
 
     def __init__(self, caps: FileCaps, name: str, take: Take) -> None:
         self._caps = caps
+        self._before = {one.path: one for one in caps.inputs}
         self._name = name
         self._take = take
         self._size = 0
@@ -136,7 +144,8 @@ class _Collection:
                 else:
                     self._leave_out_entry(entry)
 
-        return heapq.nsmallest(self._caps.count + MORE_FILES, files()), total
+        most = self._caps.count + len(self._before) + MORE_FILES
+        return heapq.nsmallest(most, files()), total
 
     def _leave_out_entry(self, entry: Entry) -> None:
         if entry.kind is Kind.OTHER:
@@ -146,6 +155,8 @@ class _Collection:
 
     def _add(self, fd: int, relative: str) -> None:
         size, caps = os.fstat(fd).st_size, self._caps
+        if self._is_unchanged(fd, relative, size):
+            return
         if self._size + size > caps.bytes or len(self._files) >= caps.count:
             self._too_much.add(
                 f"The file {_named(relative)} ({size} bytes) was not published: above the cap of "
@@ -171,6 +182,17 @@ class _Collection:
                 sha256=digest.hexdigest(),
             )
         )
+
+    def _is_unchanged(self, fd: int, relative: str, size: int) -> bool:
+        """Tell whether a file is one that came with the request, with the same bytes."""
+        before = self._before.get(relative)
+        if before is None or before.bytes != size:
+            return False
+        digest = hashlib.sha256()
+        while chunk := read(fd, CHUNK):
+            digest.update(chunk)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return digest.hexdigest() == before.sha256
 
     def _free(self, path: str) -> str:
         free, count = path, 1

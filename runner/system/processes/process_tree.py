@@ -27,6 +27,16 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def hear_signals_again() -> None:
+    """Undo in a new process what a server ignores or handles: end, hang-up, interrupt, child.
+
+    What is ignored stays so in every program that is started, and then no `Pool.terminate` ends.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def die_with_parent(parent: int) -> None:
     """Be killed when the parent's main thread ends; for children of a single-threaded parent."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

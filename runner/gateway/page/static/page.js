@@ -190,18 +190,46 @@ async function renew() {
 
 // Files
 
+// A notebook with files: its form comes into this page, which keeps the files until it is sent.
+async function together(form, notebook, files, error) {
+  const body = new FormData();
+  body.append("file", notebook);
+  try {
+    const answer = await fetch(form.action, { method: "POST", body });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    document.title = page.title;
+    for (const part of ["header", "main"])
+      document.querySelector(part).replaceWith(document.adoptNode(page.querySelector(part)));
+    const field = document.querySelector("#files");
+    if (!field) return;
+    const kept = new DataTransfer();
+    for (const file of files) if (file !== notebook) kept.items.add(file);
+    field.files = kept.files;
+    scrollTo(0, 0);
+  } catch (problem) {
+    error.textContent = `It could not be sent: ${problem.message}.`;
+  }
+}
+
 function dropping(form) {
   const input = form.querySelector("input[type=file]");
   const error = form.querySelector("[data-drop-error]");
   const carries = (event) => event.dataTransfer?.types.includes("Files");
   const over = (is) => document.body.classList.toggle("over", is);
   const send = () => {
-    const file = input.files[0];
-    if (!file) return;
-    const fits = /\.(ipynb|json)$/i.test(file.name);
-    error.textContent = fits ? "" : `${file.name} is no notebook: its name must end in .ipynb.`;
-    if (fits) form.requestSubmit();
-    else input.value = "";
+    const files = [...input.files];
+    if (!files.length) return;
+    const notebooks = files.filter((file) => /\.ipynb$/i.test(file.name));
+    const only = files.length === 1 && /\.json$/i.test(files[0].name) ? files : notebooks;
+    error.textContent = "";
+    if (only.length === 1 && files.length === 1) form.requestSubmit();
+    else if (only.length === 1) together(form, only[0], files, error);
+    else {
+      error.textContent = only.length
+        ? "Choose one notebook, and the files that it needs."
+        : `${files[0].name} is no notebook: its name must end in .ipynb.`;
+      input.value = "";
+    }
   };
   input.addEventListener("change", send);
   document.addEventListener("dragover", (event) => {
@@ -216,10 +244,6 @@ function dropping(form) {
     if (!carries(event)) return;
     event.preventDefault();
     over(false);
-    if (event.dataTransfer.files.length > 1) {
-      error.textContent = "Drop one notebook at a time here, or all of them into the inbox folder.";
-      return;
-    }
     input.files = event.dataTransfer.files;
     send();
   });

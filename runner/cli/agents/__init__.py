@@ -1,0 +1,1 @@
+"""Enters the server of tools for agents into the settings of their clients."""

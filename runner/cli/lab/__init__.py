@@ -1,0 +1,1 @@
+"""JupyterLab over the same folders: the `runner lab` command starts it."""

@@ -1,0 +1,1 @@
+"""What may make a request by itself, as files say it: schedules, and the placeholders in them."""

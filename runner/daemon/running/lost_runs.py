@@ -1,0 +1,110 @@
+"""Describes the end of a run whose runner went down: what is known of it, and the files it left."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.contract.notebook import kernel_of, parse
+from runner.contract.outcome import CellCount, KernelUsed, Outcome, Status, interrupted
+from runner.contract.request import Request
+from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores
+from runner.outbox.reader import OutboxReader
+from runner.state.jobs import Job
+from runner.system.clocks import Clocks
+from runner.system.files.output_folder import Staged
+
+log = logging.getLogger(__name__)
+
+EARLIER_HOST = "earlier_host"
+"""The fact that names the machine on which an earlier start ran its jobs itself."""
+EARLIER_BOOT = "earlier_boot"
+"""The fact that names the machine's boot in which an earlier start ran its jobs."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+TAIL_CHARACTERS = 1_000
+
+
+def boot_id() -> str:
+    """Return the name of this boot of the machine (random(4)); empty where there is none."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+class LostRuns:
+    """The runs that an earlier start had begun, and did not see the end of."""
+
+    def __init__(self, stores: Stores, publishing: Publishing, clocks: Clocks) -> None:
+        self._stores = stores
+        self._publishing = publishing
+        self._clocks = clocks
+        self._reader = OutboxReader(stores.outbox.folder)
+
+    def finished(self, job: Job) -> Finished:
+        """Give the end of a job's run, with the files that it had written by then."""
+        status = self._reader.status(job.name) or {}
+        if status.get("job_id") != job.job_id or status.get("status") != Status.RUNNING:
+            status = {}
+        staged = self._stage(job)
+        outcome = _outcome(status, has_files=bool(staged.files)).model_copy(
+            update={
+                "host": self._stores.ledger.fact(EARLIER_HOST) or None,
+                "kernel": KernelUsed(name=None, requested=self._requested_kernel(job)),
+                "warnings": [*_last_words(status), *staged.warnings],
+            }
+        )
+        return Finished(job.job_id, outcome, None, staged, self._clocks.stamp())
+
+    def _stage(self, job: Job) -> Staged:
+        """Stage what lies in its work folder.
+
+        Nothing of a machine that was off since: unsynced files come back from that empty or torn.
+        """
+        boot = self._stores.ledger.fact(EARLIER_BOOT)
+        if not boot or boot != self._stores.ledger.fact("boot"):
+            return NO_FILES
+        work = self._stores.work.of(job.job_id)
+        try:
+            if not work.is_dir():
+                return NO_FILES
+            job_input = self._stores.ledger.input_of(job.job_id)
+            inputs = () if job_input is None else job_input.files
+            return self._publishing.stage(job.job_id, job.name, work, inputs)
+        except OSError as error:
+            log.warning("job %s: its files cannot be read: %s", job.job_id, error)
+            return Staged((), (f"The files of the run cannot be read: {error}.",))
+
+    def _requested_kernel(self, job: Job) -> str | None:
+        job_input = self._stores.ledger.input_of(job.job_id)
+        if job_input is None:
+            return None
+        kernel = Request.model_validate_json(job_input.request).kernel
+        if kernel is not None or job_input.notebook is None:
+            return kernel
+        try:
+            document = parse(job_input.notebook)
+        except ValueError:
+            return None
+        return kernel_of(document) if isinstance(document, dict) else None
+
+
+def _outcome(status: Mapping[str, Any], *, has_files: bool) -> Outcome:
+    cell, cells = status.get("cell"), status.get("cells")
+    is_known = isinstance(cell, int) and isinstance(cells, int) and 0 <= cell <= cells
+    where = f" Code cell {cell} of {cells} was running." if is_known and cell else ""
+    lost = "The outputs of its cells are lost"
+    left = f"{lost}; the files that it had written are published." if has_files else f"{lost}."
+    outcome = interrupted(
+        f"The runner or its machine went down while the notebook ran.{where} {left}"
+    )
+    if not is_known:
+        return outcome
+    return outcome.model_copy(update={"cells": CellCount(total=cells, executed=cell)})
+
+
+def _last_words(status: Mapping[str, Any]) -> list[str]:
+    tail = status.get("log_tail")
+    if not isinstance(tail, str) or not tail.strip():
+        return []
+    return [f"The last that was seen of what it printed: {tail.strip()[-TAIL_CHARACTERS:]}"]

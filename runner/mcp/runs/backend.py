@@ -1,0 +1,158 @@
+"""What the tools on the runner do, and how a job answers: whole, or one of its cells.
+
+`jobs` does the work, and `summary` chooses the text for a model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from anyio import to_thread
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult
+
+from runner.contract.outcome import ErrorType, Status, did_not_run, refuse
+from runner.contract.text.plain_text import excerpt
+from runner.jobs.refusals import Source
+from runner.jobs.submissions import Submitted
+from runner.mcp.answers import BadCall, answer, check_first_picture, with_names
+from runner.mcp.jupyter.api import JupyterAway, JupyterRefused
+from runner.mcp.jupyter.rooms import Rooms
+from runner.mcp.pictures import Picture
+from runner.mcp.pieces import BRIEF as BRIEF_BOUNDS
+from runner.mcp.pieces import FULL as FULL_BOUNDS
+from runner.mcp.pieces import PICTURES, Bounds, Piece, is_cut, pieces_of, rest_of
+from runner.mcp.progress import Progress
+from runner.mcp.runs.executed import Executed
+from runner.mcp.runs.jobs import Jobs, aside, notebook_of, without_outputs
+from runner.mcp.runs.summary import (
+    BRIEF,
+    FULL,
+    Sizes,
+    has_run_before,
+    is_open,
+    plots_of,
+    progress_line,
+    sentence,
+    shown,
+)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The backend of the tools on the runner."""
+
+    jobs: Jobs
+    rooms: Rooms
+    wait_seconds: float
+    """How long `run_notebook` waits by default."""
+    tag: str
+    """Marks a cell whose output is a result."""
+
+    async def source_of(self, source: str | dict[str, Any] | list[Any]) -> Source:
+        """Return what a request carries: the path of a library notebook, or a notebook.
+
+        A library notebook may be named by its path in JupyterLab too. Other paths of JupyterLab
+        give the notebook as it is there now.
+
+        Raises:
+            Refused
+        """
+        if isinstance(source, list):
+            return notebook_of(source, self.tag)
+        if isinstance(source, dict):
+            return source
+        shelf = self.jobs.shelf
+        for path in (source, await aside(shelf.path_of, source)):
+            if await aside(shelf.has, path):
+                return path
+        try:
+            return without_outputs(await self.rooms.content(await self.rooms.path_of(source)))
+        except (BadCall, JupyterAway, JupyterRefused) as error:
+            raise refuse(
+                ErrorType.INVALID_REQUEST,
+                f"There is no notebook {source!r} in the runner's library (list_library)"
+                f"{await aside(shelf.meant, source)}, nor in JupyterLab: {error}",
+            ) from error
+
+    async def answer(
+        self, record: dict[str, Any], sizes: Sizes = BRIEF, *, failed_is_error: bool
+    ) -> CallToolResult:
+        """Describe a job; without results by what its cells showed."""
+        executed = await self.jobs.executed(record)
+        job, pictures = await to_thread.run_sync(shown, record, executed, sizes)
+        if job.status == Status.SUCCEEDED and not job.results:
+            pieces, seen = await to_thread.run_sync(_outputs, executed, sizes)
+            text, pictures = with_names(pieces)
+            cut = ("outputs",) if is_cut([text]) else ()
+            job = replace(job, outputs=text, plots=plots_of(executed, seen), left_out=cut)
+        is_failed = not is_open(record) and job.status != Status.SUCCEEDED
+        return answer([sentence(job)], pictures, is_error=failed_is_error and is_failed)
+
+    async def cell(self, record: dict[str, Any], cell: str | int, bounds: Bounds) -> CallToolResult:
+        """Give one cell of the executed notebook, with its outputs.
+
+        Raises:
+            BadCall: there is none.
+        """
+        executed = await self.jobs.executed(record)
+        if not executed.cells:
+            over = "is not over" if is_open(record) else "has no executed notebook"
+            if did_not_run(record.get("result") or {}):
+                over = "did not run, so that no cell has outputs"
+                if has_run_before(record["result"]):
+                    over = "keeps no outputs: its last attempt ran no cell"
+            raise BadCall(f"Job {record['job_id']} {over}; get_job without `cell` tells how it is.")
+        one = executed.at(cell)
+        check_first_picture([one.outputs], bounds, f"Cell {one.name}")
+        count = one.cell.get("execution_count")
+        head = f"{one.name} {one.cell.get('cell_type')}" + (f", In[{count}]" if count else "")
+        outputs = await to_thread.run_sync(pieces_of, one.outputs, bounds)
+        source = excerpt(one.source, bounds.output_characters)
+        pieces: list[Piece] = [f"{head}\n{source}"]
+        if outputs:
+            pieces += ["Output:", *map(_renumbered(executed), outputs)]
+        if is_cut(pieces):
+            pieces.append(f"({rest_of(bounds)}; all: runner://jobs/{record['job_id']}/notebook)")
+        return answer(pieces)
+
+    async def wait(self, job: Submitted, seconds: float, ctx: Context) -> dict[str, Any]:
+        """Wait for a job, and report its progress meanwhile."""
+
+        reported = Progress(ctx)
+
+        async def tell(progress: Any) -> None:
+            line = progress_line(progress)
+            done = max(int(progress.get("cell") or 1) - 1, 0)
+            total = progress.get("cells") or None
+            await reported.tell(done, total, line or str(progress.get("status")))
+
+        return await self.jobs.wait(job, seconds, tell)
+
+
+def _outputs(executed: Executed, sizes: Sizes) -> tuple[list[Piece], dict[int, int]]:
+    """Return what the cells showed, cell by cell, and how many pictures of each are among that."""
+    bounds = FULL_BOUNDS if sizes is FULL else BRIEF_BOUNDS
+    pieces: list[Piece] = []
+    seen: dict[int, int] = {}
+    left, room = bounds.characters, PICTURES
+    for cell in executed.cells:
+        if not cell.outputs:
+            continue
+        if left <= 0:
+            pieces.append(f"[cells from {cell.name} on, left out; `cell` gives one]")
+            break
+        given = pieces_of(cell.outputs, Bounds(bounds.output_characters, left))
+        pictures = sum(isinstance(piece, Picture) for piece in given)
+        if pictures > room:
+            given = [piece for piece in given if not isinstance(piece, Picture)]
+        else:
+            room -= pictures
+            seen[cell.index] = pictures
+        left -= sum(len(piece) for piece in given if isinstance(piece, str))
+        pieces += [f"{cell.name}:", *given]
+    return pieces, seen
+
+
+def _renumbered(executed: Executed) -> Callable[[Piece], Piece]:
+    return lambda piece: executed.renumbered(piece) if isinstance(piece, str) else piece

@@ -1,0 +1,1 @@
+"""Web hooks: files that say who may call the gateway, and what runs then."""

@@ -1,0 +1,1 @@
+"""Rules: files of the inbox that start notebooks."""

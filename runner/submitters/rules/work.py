@@ -1,0 +1,72 @@
+"""The rules of one runner, over its real inbox, for the process that submits."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from runner.config import Settings
+from runner.inbox import write_lease
+from runner.jobs.submissions import Runs
+from runner.submitters.rules.files import Ruled, RuleFiles
+from runner.submitters.rules.taking import Inbox, Taking
+from runner.submitters.rules.whole import Wholeness, data_files
+from runner.submitters.rules.working import LOOK_SECONDS, Place, Working
+from runner.system.clocks import Clocks
+from runner.system.files.disk import Disk
+from runner.system.files.mounts import least_trusted, polls
+
+MOUNTS_SECONDS = 30.0
+"""How often to look by what mount the inbox lies there."""
+
+
+class RuleWork:
+    """Works off the rules; of one thread, the main one of its process."""
+
+    def __init__(self, settings: Settings, runs: Runs, clocks: Clocks) -> None:
+        write_lease.ignore_breaks()
+        self._settings = settings
+        self._clocks = clocks
+        self._files = RuleFiles(settings.rules_folder, settings.request_rules)
+        inbox = settings.inbox
+        place = Place(partial(data_files, inbox, settings.intake.ignore), self._has_leases)
+        taking = Taking(
+            Inbox(inbox, settings.bundle_limits),
+            runs,
+            Disk(),
+            lambda: clocks.now().astimezone().date(),
+        )
+        whole = Wholeness(inbox, clocks.seconds, clocks.wall_ns)
+        self._working = Working(place, whole, taking, clocks)
+        self._ruled: Sequence[Ruled] = ()
+        self._problem: str | None = None
+        self._looked = -MOUNTS_SECONDS
+        self._leases = False
+
+    def turn(self) -> float:
+        """Take what came, and return the seconds until the next look."""
+        try:
+            self._ruled = self._files.all()
+            wait = self._working.turn(self._ruled)
+        except OSError as error:
+            self._problem = f"rules cannot be worked off now: {error}"
+            return LOOK_SECONDS
+        self._problem = None
+        return wait
+
+    def notes(self) -> Iterator[str]:
+        """Say which rules do nothing, which files stay, and why."""
+        if self._problem is not None:
+            yield self._problem
+        for one in self._ruled:
+            if one.error is not None:
+                yield f"the rule {one.name} takes no file: {one.error}"
+        for problem in self._working.problems():
+            yield problem if problem.startswith("the rules") else f"no job was made of {problem}"
+
+    def _has_leases(self) -> bool:
+        """Tell whether files of the inbox show their writers: on local disks."""
+        now = self._clocks.seconds()
+        if now - self._looked >= MOUNTS_SECONDS:
+            mount = least_trusted(self._settings.inbox)
+            self._leases = not polls(self._settings.intake.mode, mount)
+            self._looked = now
+        return self._leases

@@ -1,0 +1,179 @@
+"""Works the rules off, turn by turn: which files come together, and what keeps them from it."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from runner.jobs.problem import Problem
+from runner.submitters.rules.files import Ruled
+from runner.submitters.rules.taking import CannotTake, Taking
+from runner.submitters.rules.whole import DataFile, Wholeness
+from runner.system.backoff import Backoff
+from runner.system.clocks import Clocks
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+A_TURN = 200
+"""Most jobs that a turn makes; the next one goes on at once."""
+FIRST_SECONDS, LAST_SECONDS = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """The inbox to look into; `has_leases` says whether its files tell of their writers."""
+
+    look: Callable[[Callable[[str], bool]], Iterable[DataFile]]
+    has_leases: Callable[[], bool]
+
+
+class Working:
+    """Works off the rules of one inbox. For one thread."""
+
+    def __init__(self, place: Place, whole: Wholeness, taking: Taking, clocks: Clocks) -> None:
+        self._place = place
+        self._whole = whole
+        self._taking = taking
+        self._clocks = clocks
+        self._delays = Backoff(clocks.seconds, FIRST_SECONDS, LAST_SECONDS)
+        self._stays: dict[str, tuple[DataFile, str]] = {}
+        """Files of which no job can be made until they change, and why."""
+        self._conflicts: dict[str, str] = {}
+        self._unfinished: tuple[str, ...] = ()
+        self._first: dict[str, float] = {}
+        """When the first file of a rule's batch was whole."""
+
+    def turn(self, rules: Sequence[Ruled]) -> float:
+        """Take what is whole; return the seconds until there may be more.
+
+        Raises:
+            OSError: the inbox cannot be read.
+        """
+        self._finish_earlier(rules)
+        if not any(one.rule is not None for one in rules):
+            self._conflicts.clear()
+            return LOOK_SECONDS
+        files = list(self._place.look(lambda path: any(one.matches(path) for one in rules)))
+        self._whole.keep(files)
+        self._stays = {
+            file.path: self._stays[file.path]
+            for file in files
+            if self._stays.get(file.path, (None,))[0] == file
+        }
+        self._delays.keep({*(file.path for file in files), *self._unfinished})
+        by_rule = self._sorted(files, rules)
+        made = 0
+        for ruled in rules:
+            for group in self._groups(ruled, by_rule.get(ruled.name, [])):
+                if made >= A_TURN:
+                    return 0.0
+                made += self._take(ruled, group)
+        return LOOK_SECONDS
+
+    def problems(self) -> list[str]:
+        """Say which files stay, and why."""
+        held = [f"{path}: {why}" for path, why in self._delays.reasons.items()]
+        stays = [f"{path}: {why}" for path, (_, why) in self._stays.items()]
+        return [*self._conflicts.values(), *stays, *held]
+
+    def _finish_earlier(self, rules: Sequence[Ruled]) -> None:
+        claims = self._taking.unfinished()
+        self._unfinished = tuple(claim.name for claim in claims)
+        for claim in claims:
+            if self._delays.why_held(claim.name) is None:
+                try:
+                    self._taking.finish(claim, rules)
+                except (CannotTake, Problem, OSError) as error:
+                    self._delays.hold(claim.name, _reason(error))
+                except Exception as error:  # unexpected; the others go on
+                    log.exception("%s cannot be finished", claim.name)
+                    self._delays.hold(claim.name, _reason(error))
+                else:
+                    self._delays.release(claim.name)
+
+    def _sorted(
+        self, files: Sequence[DataFile], rules: Sequence[Ruled]
+    ) -> dict[str, list[DataFile]]:
+        """Give each file to the one rule that matches it; two that do are an error of both."""
+        by_rule: dict[str, list[DataFile]] = {}
+        conflicts: dict[str, str] = {}
+        for file in files:
+            names = [one.name for one in rules if one.matches(file.path)]
+            if len(names) > 1:
+                both = " and ".join(names)
+                conflicts.setdefault(
+                    both, f"the rules {both} match one file ({file.path}); change one of them"
+                )
+            elif file.path not in self._stays and self._delays.why_held(file.path) is None:
+                by_rule.setdefault(names[0], []).append(file)
+        self._conflicts = conflicts
+        return by_rule
+
+    def _groups(self, ruled: Ruled, files: Sequence[DataFile]) -> Iterable[Sequence[DataFile]]:
+        """Yield the files that make a job each time: whole ones, and of a batch all that came."""
+        assert ruled.rule is not None or not files
+        if ruled.rule is None:
+            return
+        keys, leases = ruled.rule.files, self._place.has_leases()
+        whole = (
+            file
+            for file in files
+            if self._may_go(file)
+            and self._whole.is_whole(file, keys.data_seconds, has_leases=leases)
+        )
+        if keys.group == "single":
+            yield from ([file] for file in whole)
+            return
+        batch = list(whole)
+        if not batch:
+            self._first.pop(ruled.name, None)
+            return
+        now = self._clocks.seconds()
+        since = self._first.setdefault(ruled.name, now)
+        while len(batch) >= keys.batch_files or (batch and now - since >= keys.batch_seconds):
+            together = self._together(batch, keys.batch_files)
+            yield together
+            taken = set(together)
+            batch = [file for file in batch if file not in taken]
+            self._first.pop(ruled.name, None)
+
+    def _may_go(self, file: DataFile) -> bool:
+        why = self._taking.objection(file)
+        if why is not None:
+            self._stays[file.path] = file, why
+        return why is None
+
+    def _together(self, files: Sequence[DataFile], most: int) -> list[DataFile]:
+        """Take the first files that may be one batch; the others are the next one."""
+        if self._taking.fit_together(files[:most]):
+            return list(files[:most])
+        together: list[DataFile] = []
+        for file in files:
+            if len(together) < most and self._taking.fit_together([*together, file]):
+                together.append(file)
+        return together
+
+    def _take(self, ruled: Ruled, files: Sequence[DataFile]) -> bool:
+        """Make a job of files; a failure of one holds up no other."""
+        first = files[0]
+        try:
+            self._taking.take(ruled, files)
+        except CannotTake as error:
+            for file in files:
+                self._stays[file.path] = file, str(error)
+            return False
+        except (Problem, OSError) as error:
+            self._delays.hold(first.path, _reason(error))
+            return False
+        except Exception as error:  # unexpected; the others go on
+            log.exception("%s cannot be taken", first.path)
+            self._delays.hold(first.path, _reason(error))
+            return False
+        log.info("rule %s: %s", ruled.name, first.path)
+        return True
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)
