@@ -30,7 +30,7 @@ from runner.outbox.report import row_of
 from runner.state.jobs import Job, JobFilter, State
 from runner.state.ledger_reader import LedgerReader
 from runner.state.locks import holder_of
-from runner.state.pauses import why_waiting
+from runner.state.pauses import meant_by, why_waiting
 from runner.system.files.disk import Disk
 
 MAX_JOBS = 1_000_000
@@ -231,7 +231,8 @@ def cancel(settings: Settings, what: str) -> None:
 def pause(settings: Settings, name: str) -> None:
     """Start no job of NAME, or none at all, until it is resumed.
 
-    NAME may be a pattern such as 'sales/*'. What runs goes on, and what comes waits.
+    NAME may be a pattern such as 'sales/*', or rule:NAME or hook:NAME for the jobs of one of
+    these. What runs goes on, and what comes waits.
     """
     remark(Pausing(settings.state).pause(name, FACE).in_words)
 
@@ -243,7 +244,7 @@ def resume(settings: Settings, name: str) -> None:
     """Let paused jobs start again. NAME is what `runner pause` was given."""
     pausing = Pausing(settings.state)
     pausing.resume(name)
-    remark(f"jobs named {name!r} start again" if name else "jobs start again")
+    remark(f"{meant_by(name)} start again")
     for left in pausing.all():
         remark(f"still: {left.in_words}")
 

@@ -19,6 +19,7 @@ MODULES = {
     **dict.fromkeys(("jobs", "inbox", "show", "cancel", "pause", "resume"), "jobs"),
     **dict.fromkeys(("backup", "restore"), "backup.commands"),
     "schedules": "schedules",
+    **dict.fromkeys(("rules", "hooks"), "triggers"),
 }
 """The module of each command, below `runner.cli`."""
 

@@ -1,7 +1,6 @@
 """Web hooks over HTTP: their list, and calls of one."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from bottle import HTTPResponse, request
 
@@ -12,8 +11,7 @@ from runner.gateway.http.problems import HttpProblem, HttpProblemType
 from runner.jobs.backend import Backend
 from runner.jobs.submissions import accepted, too_large
 from runner.submitters.hooks.calling import Call, Hooks, Ignored
-from runner.submitters.hooks.files import Hooked
-from runner.submitters.hooks.outlook import errors_of
+from runner.submitters.hooks.overview import HooksOverview, row_of
 
 HOOKS = "/hooks/"
 """Beginning of the addresses that senders call: each proves itself to its hook."""
@@ -24,7 +22,7 @@ class HookRoutes:
 
     def __init__(self, backend: Backend) -> None:
         self._settings = backend.settings
-        self._functions = backend.functions
+        self._overview = HooksOverview(backend)
         self._hooks = Hooks(backend.settings, backend.runs, backend.functions)
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
@@ -33,9 +31,7 @@ class HookRoutes:
         yield "POST", HOOKS + r"<name:re:[\s\S]+>", self._call
 
     def _show_all(self) -> HTTPResponse:
-        hooks = self._hooks.all()
-        errors = errors_of(hooks, self._functions)
-        return json_answer(200, {"hooks": [_row(one, errors.get(one.name)) for one in hooks]})
+        return json_answer(200, {"hooks": [row_of(one) for one in self._overview.all()]})
 
     def _call(self, name: str) -> HTTPResponse:
         try:
@@ -46,20 +42,6 @@ class HookRoutes:
             return json_answer(200, {"status": "ignored", "message": f"{outcome.why}."})
         headers = {"Location": f"/jobs/{outcome.job_id}"}
         return json_answer(202, accepted(outcome), headers)
-
-
-def _row(one: Hooked, error: str | None) -> dict[str, Any]:
-    """Describe a hook as JSON, without its secret. `error`: why its calls would be refused."""
-    hook = one.hook
-    if hook is None:
-        return {"name": one.name, "state": "wrong", "error": one.error}
-    return {
-        "name": one.name,
-        "state": "wrong" if error else "on" if hook.calls.enabled else "disabled",
-        "verify": hook.calls.verify.type,
-        "notebook": hook.request.get("notebook"),
-        "error": error,
-    }
 
 
 def _coming(settings: Settings) -> Call:

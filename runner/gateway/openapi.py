@@ -128,7 +128,10 @@ class Row(_Answer):
 
 
 class Pause(_Answer):
-    """Jobs that do not start. `name` is a name or a pattern; empty for all jobs."""
+    """Jobs that do not start. `name` is a name or a pattern; empty for all jobs.
+
+    Or it is `rule:NAME` or `hook:NAME`, for the jobs of one of these.
+    """
 
     name: str
     by: str
@@ -249,14 +252,23 @@ class Schedules(_Answer):
     schedules: list[Schedule]
 
 
+class NewestJob(_Answer):
+    """The newest job of a rule or a web hook."""
+
+    job_id: str
+    status: Status
+
+
 class Hook(_Answer):
     """A web hook, without its secret. Of a file that is no hook only name and error are there."""
 
     name: str
-    state: Literal["on", "disabled", "wrong"]
-    verify: str | None = None
-    notebook: str | None = None
+    state: Literal["on", "paused", "disabled", "wrong"]
+    verify: str | None
+    notebook: str | None
+    paused_by: str | None
     error: str | None
+    last: NewestJob | None
 
 
 class Hooks(_Answer):
@@ -265,21 +277,15 @@ class Hooks(_Answer):
     hooks: list[Hook]
 
 
-class NewestJob(_Answer):
-    """The newest job of a rule."""
-
-    job_id: str
-    status: Status
-
-
 class FileRule(_Answer):
     """A rule over files. Of a file that is no rule only name and error are there."""
 
     name: str
-    state: Literal["on", "disabled", "wrong"]
+    state: Literal["on", "paused", "disabled", "wrong"]
     pattern: str | None
     group: Literal["single", "batch"] | None
     notebook: str | None
+    paused_by: str | None
     error: str | None
     last: NewestJob | None
 

@@ -18,6 +18,7 @@ from typing import Any
 from runner.config import MEGABYTE, Settings
 from runner.contract.notebook import parse_checked, source_of, tags_of
 from runner.contract.outcome import Refused
+from runner.contract.parameters.from_texts import from_texts
 from runner.contract.parameters.listing import without_halves
 from runner.contract.parameters.sidecar import SUFFIXES, Sidecar, defaults_of, stem_of
 from runner.contract.parameters.signature import Signature, signature_of
@@ -85,6 +86,20 @@ class Functions:
         if isinstance(known, Refused):
             raise Refused(known.failure)  # one that is raised often would grow
         return known
+
+    def typed(self, request: Mapping[str, Any], texts: Collection[str]) -> dict[str, Any]:
+        """Return a request, its parameters named in `texts` with the types that its notebook wants.
+
+        A notebook that cannot be read leaves them: its job says why.
+        """
+        parameters = request.get("parameters")
+        if not isinstance(parameters, dict) or not texts:
+            return dict(request)
+        try:
+            signature = self.of(str(request.get("notebook"))).signature
+        except Refused:
+            return dict(request)
+        return {**request, "parameters": from_texts(parameters, texts, signature)}
 
     def all(self) -> Iterator[Function | tuple[str, Refused]]:
         """Yield the functions by path, as far as they are known after a moment.

@@ -11,7 +11,7 @@ from runner.contract.names import MAX_NAME_BYTES
 from runner.contract.outcome import ErrorType
 from runner.contract.request import is_text
 from runner.jobs.problem import Problem, not_found, unavailable
-from runner.state.pauses import Pause, Pauses
+from runner.state.pauses import Pause, Pauses, meant_by
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 
@@ -37,6 +37,8 @@ class Pausing:
 
     def pause(self, name: str, by: str) -> Pause:
         """Let no job of a name start, or of a pattern, or none at all if it is empty.
+
+        Or none of a rule or web hook: `rule:NAME`, `hook:NAME`.
 
         One that is paused already stays as it is.
 
@@ -65,8 +67,10 @@ class Pausing:
         except OSError as error:
             raise _unusable(error) from error
         names = ", ".join(repr(one.name) if one.name else "all jobs" for one in self.all())
-        what = f"Jobs named {name!r} are not paused." if name else "No pause is for all jobs."
-        raise not_found(f"{what} Paused are: {names}." if names else "Nothing is paused.")
+        what = meant_by(name)
+        raise not_found(
+            f"No pause is for {what}. Paused are: {names}." if names else "Nothing is paused."
+        )
 
     def _pauses(self) -> Pauses:
         return Pauses(self._state, self._disk)

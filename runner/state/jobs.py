@@ -147,6 +147,8 @@ class Barred:
     names: Sequence[str] = ()
     patterns: Sequence[str] = ()
     """Patterns of names, with `*`, `?` and `[…]`."""
+    triggers: Sequence[str] = ()
+    """Rules and web hooks, such as `rule:invoices`."""
     groups: Sequence[str] = ()
     """Groups of which as many run as may."""
 

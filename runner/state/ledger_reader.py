@@ -233,14 +233,15 @@ class Reading:
         )
         return {row["job_id"]: str(row["path"]) for row in rows}
 
-    def newest_of(self, cause: str) -> Job | None:
-        """Return the newest job whose submitter begins with this, such as `rule:invoices@`.
+    def newest_of(self, trigger: str) -> Job | None:
+        """Return the newest job of a rule or web hook, such as `rule:invoices`.
 
         Only the last jobs are looked through.
         """
         source = f"(SELECT * FROM jobs ORDER BY seq DESC LIMIT {LOOKED_BACK})"  # noqa: S608
-        where = "substr(submitted_by, 1, ?) = ? ORDER BY seq DESC LIMIT 1"
-        jobs = self._many(where, len(cause), cause, source=source)
+        of_it = "submitted_by = ? OR substr(submitted_by, 1, ?) = ?"
+        where = f"({of_it}) ORDER BY seq DESC LIMIT 1"
+        jobs = self._many(where, trigger, len(trigger) + 1, f"{trigger}@", source=source)
         return jobs[0] if jobs else None
 
     def demand_of(self, job_id: str) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from runner.contract.triggers.causes import trigger_of
 from runner.state.jobs import Job
 from runner.system.files.disk import Disk
 
@@ -21,7 +22,10 @@ PAUSED_BY = " are paused by "
 
 @dataclass(frozen=True)
 class Pause:
-    """`name` is a job's name, or a pattern with `*`, `?` or `[…]`; empty for all jobs."""
+    """`name` is a job's name, or a pattern with `*`, `?` or `[…]`; empty for all jobs.
+
+    Or it is the rule or the web hook whose jobs are meant: `rule:NAME`, `hook:NAME`.
+    """
 
     name: str
     by: str
@@ -33,13 +37,27 @@ class Pause:
         """Whether it is meant for more than one name."""
         return bool(set(self.name) & set("*?["))
 
+    def holds(self, job: Job) -> bool:
+        """Whether a job must not start for it."""
+        if not self.name or self.name == job.name or self.name == trigger_of(job.submitted_by):
+            return True
+        return fnmatchcase(job.name, self.name)
+
     @property
     def in_words(self) -> str:
         """What does not start, and how to undo it."""
-        what = f"jobs named {self.name!r}" if self.name else "all jobs"
+        what = meant_by(self.name)
         undo = f"runner resume {self.name!r}" if self.name else "runner resume"
         since = f"{self.at[:16].replace('T', ' ')} UTC"
         return f"{what}{PAUSED_BY}{self.by} since {since}; `{undo}` lets them start"
+
+
+def meant_by(name: str) -> str:
+    """Say which jobs a pause of that name is for."""
+    kind, _, of = name.partition(":")
+    if trigger_of(name) == name:
+        return f"jobs of the {kind} {of!r}"
+    return f"jobs named {name!r}" if name else "all jobs"
 
 
 def why_waiting(job: Job, pauses: Sequence[Pause], older: Job | None = None) -> str | None:
@@ -51,7 +69,7 @@ def why_waiting(job: Job, pauses: Sequence[Pause], older: Job | None = None) -> 
     if job.cancelled:  # only that holds up its end
         return behind
     for pause in pauses:
-        if not pause.name or pause.name == job.name or fnmatchcase(job.name, pause.name):
+        if pause.holds(job):
             return f"the end of a pause: {pause.in_words}"
     held_until = job.waiting.held_until
     if held_until is None:

@@ -143,6 +143,11 @@ def _but_for(barred: Barred) -> tuple[list[str], list[object]]:
         ("(run_group IS NULL OR run_group NOT IN (SELECT value FROM json_each(?)))", barred.groups),
         ("NOT EXISTS (SELECT 1 FROM json_each(?) WHERE jobs.name GLOB value)", barred.patterns),
         (
+            "NOT EXISTS (SELECT 1 FROM json_each(?) WHERE jobs.submitted_by = value OR "
+            "substr(jobs.submitted_by, 1, length(value) + 1) = value || '@')",
+            barred.triggers,
+        ),
+        (
             "NOT EXISTS (SELECT 1 FROM demands WHERE demands.job_id = jobs.job_id "
             "AND demand IN (SELECT value FROM json_each(?)))",
             barred.demands,

@@ -70,11 +70,13 @@ def test_the_page_lists_hooks(program: Program) -> None:
     wrong.write_text("verify: {type: key}\nnotebook: loan.ipynb\n")
     try:
         page = requests.get(f"{program.url}/ui/hooks", headers=BEARER, timeout=90).text
+        listed = program.run("hooks").stdout
     finally:
         wrong.unlink()
     assert "POST /hooks/order" in page
     assert "Wrong" in page
-    assert SECRET not in page
+    assert re.search(r"^broken\s+wrong", listed, re.MULTILINE)
+    assert SECRET not in page + listed
 
 
 def signed(body: bytes, delivery: str, event: str = "push") -> dict[str, str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import ANY
 
 import pytest
@@ -107,6 +108,34 @@ def test_a_file_that_is_being_written_is_waited_for(program: Program) -> None:
         assert program.report("rules/invoices/slow") is None
         file.write("2\n")
     assert value_of(program.await_report("rules/invoices/slow")) == 3.0
+
+
+def test_the_jobs_of_a_paused_rule_wait(program: Program) -> None:
+    """By the page's button, until it is pressed again; the command line tells."""
+    form = {"name": "rule:invoices", "from": "rules"}
+    origin = {"Origin": program.url or ""}
+    answer = requests.post(f"{program.url}/ui/pause", form, headers=origin, timeout=90)
+    assert answer.url == f"{program.url}/ui/rules"
+    assert "by page; jobs wait" in answer.text
+    lines = program.run("rules", "--json").stdout.splitlines()
+    assert {(one["name"], one["state"]) for one in map(json.loads, lines)} == {
+        ("invoices", "paused"),
+        ("measurements", "on"),
+    }
+    (program.inbox / "invoices").mkdir()
+    (program.inbox / "invoices" / "held.csv").write_text("amount\n4\n")
+    wait_for(lambda: list(program.inbox.glob(".done/*/invoices/held.csv")))
+
+    def ask(path: str) -> Any:
+        return requests.get(f"{program.url}{path}", timeout=90).json()
+
+    listed = wait_for(lambda: ask("/jobs?name=rules/invoices/held")["jobs"])
+    one = ask(f"/jobs/{listed[0]['job_id']}")
+    assert one["status"] == "queued"
+    assert "jobs of the rule 'invoices' are paused by page" in one["waits_for"]
+    assert program.run("resume", "rule:invoices").returncode == 0
+    assert value_of(program.await_report("rules/invoices/held")) == 4.0
+    assert re.search(r"^invoices\s+on", program.run("rules").stdout, re.MULTILINE)
 
 
 def test_what_is_wrong_is_said_and_stops_nothing_else(program: Program) -> None:

@@ -155,6 +155,8 @@ def test_a_file_is_checked_before_it_runs(make_program: Callable[..., Program]) 
 ODD = "Ämter & <b>Co/täglich 1"
 """A name with all that an address and a page have to escape."""
 
+YEAR = "{{ scheduled_for | year }}"
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
@@ -165,6 +167,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yearly = "cron: '0 0 1 1 *'\nnotebook: sum.ipynb\n"
         add(program, "plain", f"{yearly}timezone: Australia/Lord_Howe\nname: ../../plain\n")
         add(program, ODD, f"{yearly}timezone: Asia/Kathmandu\nparameters: {{years: 3}}\n")
+        add(program, "in year", f"{yearly}parameters: {{years: '{YEAR}', day: '{YEAR}'}}\n")
         add(program, "off", f"{yearly}enabled: false\n")
         add(program, "over", f"{yearly}until: 2020-01-01\n")
         add(program, "bad", "cron: never\nnotebook: sum.ipynb\n")
@@ -181,7 +184,8 @@ def test_schedules_over_http(gateway: Program) -> None:
     printed = gateway.run("schedules", "--json").stdout.splitlines()
     assert rows == [json.loads(line) for line in printed]
     assert {one["name"]: one["state"] for one in rows} == {
-        **{"plain": "on", ODD: "on", "off": "disabled", "over": "over", "bad": "wrong"}
+        **{"plain": "on", ODD: "on", "off": "disabled", "over": "over", "bad": "wrong"},
+        "in year": "on",
     }
     address = f"/schedules/{quote(ODD)}"
     one = ask(gateway, address).json()
@@ -204,6 +208,15 @@ def test_schedules_over_http(gateway: Program) -> None:
     plain = ask(gateway, "/schedules/plain/run?wait=60", "POST").json()
     assert plain["name"] == job_name("../../plain")
     assert plain["status"] == "succeeded"
+
+
+def test_the_year_is_a_number_where_the_notebook_has_one(gateway: Program) -> None:
+    """And a text where it has a text; a filter gives nothing but texts."""
+    report = ask(gateway, "/schedules/in%20year/run?wait=60", "POST").json()
+    day = report["parameters"]["day"]
+    assert report["parameters"] == {"years": int(day), "day": day}
+    checked = gateway.run("check", "notebooks/schedules/in year.yaml")
+    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize(

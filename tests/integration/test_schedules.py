@@ -1,12 +1,13 @@
 """Schedules: what comes due runs once, and what does not run has its reason."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -66,6 +67,10 @@ class World:
         self.now += timedelta(**later)
         while self.scheduling.turn(self.files.all()) == 0.0:
             pass
+
+    def typed(self, request: dict[str, Any], texts: Collection[str]) -> dict[str, Any]:
+        assert set(texts) <= set(request.get("parameters", {}))
+        return request
 
     def submit(self, cause: str, wanted: JobRequest) -> Submitted:
         self.step()

@@ -15,7 +15,7 @@ from runner.contract.waiting import Retry, Waiting, written
 from runner.mcp.runs.summary import sentence, shown
 from runner.state.jobs import Acceptance, Barred, Job
 from runner.state.ledger import Ledger
-from runner.state.pauses import Pause, Pauses
+from runner.state.pauses import Pause, Pauses, why_waiting
 from tests.integration.test_dispatch import NOW, A, B, C, Place
 
 CELL_ERROR = Failure(error_type=ErrorType.PAPERMILL_EXECUTION_ERROR, message="1 / 0")
@@ -310,6 +310,34 @@ def test_no_job_starts_twice_or_never_at_random(tmp_path: Path) -> None:
             done = running.pop(rng.randrange(len(running)))
             ledger.requeue(done.job_id)
             ledger._db.execute("UPDATE jobs SET state = 'closed' WHERE job_id = ?", (done.job_id,))
+
+
+def test_jobs_of_a_paused_rule_or_hook_wait(tmp_path: Path) -> None:
+    """Those of one whose name only begins alike do not; a job may have such a name itself."""
+    place = Place(tmp_path)
+    dispatch, ledger, came = place.start()
+    pauses = Pauses(place.state)
+    for name in ("rule:sales", "hook:push"):
+        pauses.add(Pause(name, "test", at(0)))
+    causes = "rule:sales@1", "rule:sales2@1", "hook:push", "hook:push@a", "hook:pushed", "http"
+    for number, cause in enumerate((*causes, "sales@1")):
+        place.accept(ledger, f"{number:032x}", str(number), submitted_by=cause)
+    place.accept(ledger, f"{7:032x}", "hook:push")
+    place.work_off(dispatch, came)
+    assert [int(one) for one in place.processes.executed] == [1, 4, 5, 6]
+    assert [note.partition(" are paused")[0] for note in dispatch.notes] == [
+        "jobs of the hook 'push'",
+        "jobs of the rule 'sales'",
+    ]
+    assert "`runner resume 'rule:sales'`" in dispatch.notes[1]
+    waiting = ledger.job(f"{0:032x}")
+    assert waiting is not None
+    assert "jobs of the rule 'sales' are paused" in str(why_waiting(waiting, pauses.all()))
+    for name in ("rule:sales", "hook:push"):
+        assert pauses.remove(name)
+    place.work_off(dispatch, came)
+    assert sorted(int(one) for one in place.processes.executed) == list(range(8))
+    ledger.close()
 
 
 def test_a_pause_that_a_crash_cut_is_none(tmp_path: Path) -> None:

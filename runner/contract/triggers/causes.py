@@ -23,12 +23,28 @@ def cause_of_schedule(name: str, occurrence: datetime) -> str:
 
 def cause_of_hook(name: str, delivery: str) -> str:
     """Return the cause of a call of a web hook, such as `hook:push@72d3162e`."""
-    return f"hook:{name}@{delivery}"
+    return f"{hook(name)}@{delivery}"
 
 
 def cause_of_rule(name: str, token: str) -> str:
     """Return the cause of a job for files, such as `rule:invoices@5f2c…`: whose, and which ones."""
-    return f"rule:{name}@{token}"
+    return f"{rule(name)}@{token}"
+
+
+def rule(name: str) -> str:
+    """Return who submits the jobs of a rule, such as `rule:invoices`."""
+    return f"rule:{name}"
+
+
+def hook(name: str) -> str:
+    """Return who submits the jobs of a web hook, such as `hook:push`."""
+    return f"hook:{name}"
+
+
+def trigger_of(cause: str | None) -> str | None:
+    """Return who submitted a job of a rule or a web hook; None for other causes."""
+    kind, _, rest = (cause or "").partition(":")
+    return f"{kind}:{rest.partition('@')[0]}" if kind in ("rule", "hook") and rest else None
 
 
 def schedule_of(cause: str | None) -> str | None:

@@ -27,8 +27,8 @@ from runner.contract.triggers.placeholders import (
     PlaceholderError,
     fill,
     names_in,
+    parameters_from,
     part_of,
-    source_of,
 )
 from runner.contract.triggers.signatures import Verify
 
@@ -93,8 +93,7 @@ class Hook:
 
     def parameters_from(self, sources: Collection[str]) -> frozenset[str]:
         """Name the parameters that are one part of such sources, and nothing beside it."""
-        parameters = self.request.get("parameters") or {}
-        return frozenset(name for name, one in parameters.items() if source_of(one) in sources)
+        return parameters_from(self.request, sources)
 
 
 _KEYS = tuple(Calls.model_fields)

@@ -89,6 +89,12 @@ def source_of(value: JsonValue) -> str | None:
     return None if match is None else match[1]
 
 
+def parameters_from(request: Mapping[str, Any], sources: Collection[str]) -> frozenset[str]:
+    """Name the parameters of a request that are one such placeholder, and nothing beside it."""
+    parameters = request.get("parameters") or {}
+    return frozenset(name for name, one in parameters.items() if source_of(one) in sources)
+
+
 def _unclosed(text: str) -> PlaceholderError:
     return PlaceholderError(f"`{_short(text)}` opens a placeholder with {{{{ and never closes it")
 

@@ -25,7 +25,7 @@ from runner.contract.triggers.documents import (
     read_mapping,
     split,
 )
-from runner.contract.triggers.placeholders import PlaceholderError, fill
+from runner.contract.triggers.placeholders import PlaceholderError, fill, parameters_from
 
 _NICKNAMES = {
     "@hourly": "0 * * * *",
@@ -36,6 +36,7 @@ _NICKNAMES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+MOMENT = "scheduled_for"
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 """Any moment: it only shows that a cron expression and placeholders are right."""
 
@@ -115,9 +116,14 @@ class Schedule:
 
     def request_at(self, scheduled_for: datetime) -> dict[str, Any]:
         """Make the request of one occurrence; the moment is in the schedule's time zone."""
-        filled = fill(dict(self.request), {"scheduled_for": scheduled_for})
+        filled = fill(dict(self.request), {MOMENT: scheduled_for})
         assert isinstance(filled, dict)
         return filled
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """Name the parameters that are the moment, or a part of it: a year may be a number."""
+        return parameters_from(self.request, (MOMENT,))
 
 
 def _objection(cron: str, said: str) -> str:
@@ -165,7 +171,7 @@ def _timing(said: Mapping[str, Any], text: str) -> Timing:
 def _check_request(request: dict[str, Any], text: str, rules: Rules | None) -> None:
     """Check what it would ask for, with a date in place of the placeholders."""
     try:
-        filled = fill(request, {"scheduled_for": _START})
+        filled = fill(request, {MOMENT: _START})
     except PlaceholderError as error:
         raise TriggerError(f"{error}{in_line(text, error.place)}.") from error
     assert isinstance(filled, dict)

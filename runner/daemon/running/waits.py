@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from runner.contract.outcome import ErrorType, Failure
+from runner.contract.triggers.causes import trigger_of
 from runner.state.jobs import Barred, Job
 from runner.state.ledger import Ledger
 from runner.state.pauses import Pauses
@@ -69,6 +70,7 @@ class Waits:
             demands=demands,
             names=[*names, *(pause.name for pause in pauses if not pause.is_pattern)],
             patterns=[pause.name for pause in pauses if pause.is_pattern],
+            triggers=[pause.name for pause in pauses if trigger_of(pause.name)],
             groups=[
                 group
                 for group, number in numbers.items()

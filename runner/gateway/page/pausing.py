@@ -1,6 +1,6 @@
 """The buttons of the page that pause jobs and let them start again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from bottle import HTTPResponse
 
@@ -10,9 +10,12 @@ from runner.gateway.http.forms import posted, texts
 from runner.gateway.page.run_form import FACE
 from runner.jobs.pausing import Pausing
 
+PLACES = {"rules": "/ui/rules", "hooks": "/ui/hooks"}
+"""Pages besides the overview that have such buttons."""
+
 
 class PauseButtons:
-    """Those of one gateway; both lead back to the overview."""
+    """Those of one gateway; both lead back to the page that the form names, or the overview."""
 
     def __init__(self, settings: Settings, pausing: Pausing) -> None:
         self._settings = settings
@@ -24,12 +27,15 @@ class PauseButtons:
         yield "POST", "/ui/resume", self._resume
 
     def _pause(self) -> HTTPResponse:
-        self._pausing.pause(self._name(), FACE)
-        return see_other("/")
+        fields = texts(posted(self._settings))
+        self._pausing.pause(fields.get("name", ""), FACE)
+        return _back(fields)
 
     def _resume(self) -> HTTPResponse:
-        self._pausing.resume(self._name())
-        return see_other("/")
+        fields = texts(posted(self._settings))
+        self._pausing.resume(fields.get("name", ""))
+        return _back(fields)
 
-    def _name(self) -> str:
-        return texts(posted(self._settings)).get("name", "")
+
+def _back(fields: Mapping[str, str]) -> HTTPResponse:
+    return see_other(PLACES.get(fields.get("from", ""), "/"))

@@ -5,18 +5,16 @@ Knows nothing of HTTP beyond headers, query and body as values.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from runner.config import Settings
 from runner.contract.outcome import ErrorType, Refused
-from runner.contract.parameters.from_texts import from_texts
 from runner.contract.text.strict_json import JsonValue, StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
 from runner.contract.triggers.causes import cause_of_hook
 from runner.contract.triggers.documents import TriggerError
-from runner.contract.triggers.hooks import Hook
 from runner.contract.triggers.placeholders import PlaceholderError
 from runner.contract.triggers.signatures import Delivery, prove
 from runner.jobs import submit
@@ -66,19 +64,6 @@ class Hooks:
         self._files = HookFiles(settings.hooks_folder, settings.request_rules)
         self._reading = threading.Lock()
 
-    def all(self) -> list[Hooked]:
-        """List them by name.
-
-        Raises:
-            Problem: `unavailable`, the folder cannot be read.
-        """
-        try:
-            with self._reading:
-                return self._files.all()
-        except OSError as error:
-            folder = self._settings.hooks_folder
-            raise unavailable(f"{folder} cannot be read ({error.strerror or error}).") from error
-
     def call(self, name: str, call: Call) -> Submitted | Ignored:
         """Submit the request of a call; the same delivery again is the same job.
 
@@ -88,7 +73,7 @@ class Hooks:
                 call lacks what a placeholder names; those of a submission.
             OSError: the inbox cannot be written.
         """
-        hooked = next((one for one in self.all() if one.name == name), None)
+        hooked = next((one for one in self._all() if one.name == name), None)
         if hooked is None:
             raise not_found(f"There is no hook {name[:200]!r}.")
         hook, secret = hooked.hook, self._secret_of(hooked)
@@ -107,7 +92,8 @@ class Hooks:
         if why is not None:
             return Ignored(why)
         try:
-            request = self._typed(hook.request_of(parts), hook, SOURCES_OF_TEXTS[is_json])
+            texts = hook.parameters_from(SOURCES_OF_TEXTS[is_json])
+            request = self._functions.typed(hook.request_of(parts), texts)
             wanted = read_request_document(request, self._settings)
         except PlaceholderError as error:
             raise Problem(ErrorType.INVALID_PARAMETERS, f"{error}.") from error
@@ -115,21 +101,13 @@ class Hooks:
             raise refused(refusal) from refusal
         return self._submit(name, delivery, wanted)
 
-    def _typed(
-        self, request: dict[str, JsonValue], hook: Hook, sources: Collection[str]
-    ) -> dict[str, JsonValue]:
-        """Give texts of the address or a form the types that the notebook wants.
-
-        A notebook that cannot be read leaves them: its job says why.
-        """
-        parameters, texts = request.get("parameters"), hook.parameters_from(sources)
-        if not isinstance(parameters, dict) or not texts:
-            return request
+    def _all(self) -> list[Hooked]:
         try:
-            signature = self._functions.of(str(request.get("notebook"))).signature
-        except Refused:
-            return request
-        return {**request, "parameters": from_texts(parameters, texts, signature)}
+            with self._reading:
+                return self._files.all()
+        except OSError as error:
+            folder = self._settings.hooks_folder
+            raise unavailable(f"{folder} cannot be read ({error.strerror or error}).") from error
 
     def _secret_of(self, hooked: Hooked) -> str | None:
         try:

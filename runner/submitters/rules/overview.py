@@ -1,15 +1,16 @@
 """What every interface shows of rules: each with its state, and its newest job."""
 
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runner.contract.outcome import Refused
-from runner.contract.triggers.causes import cause_of_rule
+from runner.contract.triggers.causes import rule
 from runner.jobs.backend import Backend
 from runner.jobs.problem import unavailable
 from runner.state.jobs import Job
+from runner.submitters.newest import Behind, behind, last_row
 from runner.submitters.rules.files import Ruled, RuleFiles
 
 
@@ -19,21 +20,21 @@ class RuleView:
 
     name: str
     state: str
-    """`on`, `disabled` or `wrong`."""
+    """`on`, `paused`, `disabled` or `wrong`."""
     pattern: str | None = None
     group: str | None = None
     notebook: str | None = None
     error: str | None = None
     last: Job | None = None
+    paused_by: str | None = None
 
 
 class RulesOverview:
     """The rules of one runner. Safe for many threads."""
 
     def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._settings = backend.settings
-        self._functions = backend.functions
-        self._record = backend.record
         self._files = RuleFiles(self.folder, self._settings.request_rules)
         self._reading = threading.Lock()
 
@@ -54,28 +55,43 @@ class RulesOverview:
         except OSError as error:
             why = error.strerror or error
             raise unavailable(f"{self.folder} cannot be read ({why}).") from error
-        if not ruled:
-            return []
-        last = self._last(one.name for one in ruled)
-        return [self._view(one, last.get(one.name)) for one in ruled]
+        known = behind(self._backend, (rule(one.name) for one in ruled))
+        return [self._view(one, known[rule(one.name)]) for one in ruled]
 
-    def _last(self, names: Iterable[str]) -> dict[str, Job]:
-        with self._record.ledger() as ledger:
-            newest = {name: ledger.newest_of(cause_of_rule(name, "")) for name in names}
-        return {name: job for name, job in newest.items() if job is not None}
-
-    def _view(self, one: Ruled, last: Job | None) -> RuleView:
+    def _view(self, one: Ruled, known: Behind) -> RuleView:
         if one.rule is None:
-            return RuleView(one.name, "wrong", error=one.error, last=last)
+            return RuleView(one.name, "wrong", error=one.error, last=known.last)
         files, notebook = one.rule.files, str(one.rule.request["notebook"])
         error = self._error(notebook)
-        state = "wrong" if error else "on" if files.enabled else "disabled"
-        return RuleView(one.name, state, files.pattern, files.group, notebook, error, last)
+        return RuleView(
+            name=one.name,
+            state=known.state(is_wrong=error is not None, is_enabled=files.enabled),
+            pattern=files.pattern,
+            group=files.group,
+            notebook=notebook,
+            error=error,
+            last=known.last,
+            paused_by=known.paused_by,
+        )
 
     def _error(self, notebook: str) -> str | None:
         """Say why its jobs would be refused, as far as its notebook tells."""
         try:
-            self._functions.of(notebook)
+            self._backend.functions.of(notebook)
         except Refused as refused:
             return refused.failure.message
         return None
+
+
+def row_of(one: RuleView) -> dict[str, Any]:
+    """Describe a rule as JSON."""
+    return {
+        "name": one.name,
+        "state": one.state,
+        "pattern": one.pattern,
+        "group": one.group,
+        "notebook": one.notebook,
+        "paused_by": one.paused_by,
+        "error": one.error,
+        "last": last_row(one.last),
+    }

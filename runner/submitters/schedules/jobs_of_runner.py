@@ -1,5 +1,8 @@
 """The jobs of schedules, over a runner's folders and ledger."""
 
+from collections.abc import Collection
+from typing import Any
+
 from runner.contract.job_ids import id_of_cause
 from runner.jobs.backend import Backend
 from runner.jobs.body import JobRequest
@@ -15,6 +18,11 @@ class JobsOfRunner:
     def __init__(self, backend: Backend) -> None:
         self._record = backend.record
         self._runs = backend.runs
+        self._functions = backend.functions
+
+    def typed(self, request: dict[str, Any], texts: Collection[str]) -> dict[str, Any]:
+        """Give parameters that come as texts the types that the notebook wants."""
+        return self._functions.typed(request, texts)
 
     def submit(self, cause: str, wanted: JobRequest) -> Submitted:
         """Submit a request for a cause; the same cause gives the same job.

@@ -44,7 +44,7 @@ class Outlook:
     def _error(self, one: Planned, following: datetime) -> str | None:
         assert one.plan is not None
         try:
-            request = request_of(one.plan, following).request
+            request = request_of(one.plan, following, self._functions.typed).request
             self._functions.of(str(request["notebook"])).check(request.get("parameters") or {})
         except (PlaceholderError, Refused) as error:
             message = f"{error}." if isinstance(error, PlaceholderError) else error.failure.message

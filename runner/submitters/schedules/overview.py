@@ -88,6 +88,7 @@ class Schedules:
             self._settings.intake.ignore,
         )
         self._by_hand = RunsByHand(backend.record)
+        self._functions = backend.functions
         self._outlook = Outlook(backend.functions)
         self._reading = threading.Lock()
 
@@ -164,7 +165,7 @@ class Schedules:
         plan = self._plan_of(name)
         now = datetime.now(plan.calendar.zone).replace(second=0, microsecond=0)
         try:
-            wanted = request_of(plan, now)
+            wanted = request_of(plan, now, self._functions.typed)
         except PlaceholderError as error:
             raise Problem(ErrorType.INVALID_REQUEST, f"{error}.") from error
         by = f"{cause_of_schedule(name, now)} by {face}"

@@ -11,6 +11,7 @@ from runner.config import Settings
 from runner.contract.outcome import ErrorType, Failure
 from runner.contract.triggers.documents import with_line
 from runner.contract.triggers.placeholders import PlaceholderError
+from runner.jobs.functions import Functions
 from runner.jobs.refusals import Forecast, forecast
 from runner.submitters.schedules.files import Plan, ScheduleFiles
 from runner.submitters.schedules.overview import in_words
@@ -55,7 +56,7 @@ def prospects_of(file: Path, settings: Settings, now: datetime) -> Prospects:
 
 def _of_run(plan: Plan, moment: datetime, settings: Settings) -> Forecast:
     try:
-        wanted = request_of(plan, moment)
+        wanted = request_of(plan, moment, Functions(settings).typed)
     except PlaceholderError as error:
         return _refusal(f"{error}.")
     keys = dict(wanted.request)

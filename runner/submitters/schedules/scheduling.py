@@ -5,11 +5,11 @@ same cause is the same job.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from runner.contract.outcome import Refused
 from runner.contract.triggers.causes import cause_of_schedule, moment_of, stamp
@@ -42,8 +42,15 @@ TOO_LONG_AGO = "it could not start within catch_up_hours"
 STILL_RUNNING = "the run before still went on, and overlap: skip"
 
 
+Typed = Callable[[dict[str, Any], Collection[str]], dict[str, Any]]
+"""Gives parameters that come as texts the types that the notebook wants; see `Functions.typed`."""
+
+
 class Jobs(Protocol):
     """What schedules need of the jobs: `JobsOfRunner`, or a record of them in tests."""
+
+    def typed(self, request: dict[str, Any], texts: Collection[str]) -> dict[str, Any]:
+        """Give parameters that come as texts the types that the notebook wants."""
 
     def submit(self, cause: str, wanted: JobRequest) -> Submitted:
         """Submit a request for a cause; the same cause gives the same job."""
@@ -65,14 +72,14 @@ class _Case:
     newest: datetime | None
 
 
-def request_of(plan: Plan, occurrence: datetime) -> JobRequest:
+def request_of(plan: Plan, occurrence: datetime, typed: Typed) -> JobRequest:
     """Make the request of an occurrence.
 
     Raises:
         PlaceholderError: a placeholder leads out of the calendar.
     """
     request = plan.schedule.request_at(occurrence.astimezone(plan.calendar.zone))
-    return JobRequest(request, plan.job_name, None)
+    return JobRequest(typed(request, plan.schedule.texts), plan.job_name, None)
 
 
 class Scheduling:
@@ -213,7 +220,8 @@ class Scheduling:
         """Submit an occurrence; None, and once more later, if it cannot be."""
         try:
             job = self._jobs.submit(
-                cause_of_schedule(plan.name, occurrence), request_of(plan, occurrence)
+                cause_of_schedule(plan.name, occurrence),
+                request_of(plan, occurrence, self._jobs.typed),
             )
         except (Problem, Refused, PlaceholderError, OSError) as error:
             why = error.message if isinstance(error, Problem) else str(error)

@@ -2,17 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from bottle import HTTPResponse
 
-from runner.contract.triggers.causes import cause_of_hook
 from runner.jobs.backend import Backend
 from runner.jobs.problem import Problem
-from runner.state.jobs import Job
 from runner.state.locks import holder_of
-from runner.submitters.hooks.calling import Hooks
-from runner.submitters.hooks.outlook import errors_of
+from runner.submitters.hooks.overview import HooksOverview
 from runner.submitters.rules.overview import RulesOverview
 
 
@@ -20,9 +16,9 @@ class TriggerPages:
     """The pages of one gateway. `page` renders a template as the others do."""
 
     def __init__(self, backend: Backend, page: Callable[..., HTTPResponse]) -> None:
-        self._backend = backend
+        self._settings = backend.settings
         self._rules = RulesOverview(backend)
-        self._hooks = Hooks(backend.settings, backend.runs, backend.functions)
+        self._hooks = HooksOverview(backend)
         self._page = page
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
@@ -36,31 +32,7 @@ class TriggerPages:
 
     def hooks(self) -> HTTPResponse:
         """Answer with the web hooks; where they cannot be read, with the reason."""
-        return self._shown("hooks.html", self._backend.settings.hooks_folder, self._hook_rows)
-
-    def _hook_rows(self) -> list[dict[str, Any]]:
-        hooks = self._hooks.all()
-        errors = errors_of(hooks, self._backend.functions)
-        rows = []
-        for one in hooks:
-            calls = None if one.hook is None else one.hook.calls
-            error = one.error or errors.get(one.name)
-            is_on = calls is not None and calls.enabled
-            rows.append(
-                {
-                    "name": one.name,
-                    "state": "wrong" if error else "on" if is_on else "disabled",
-                    "verify": None if calls is None else calls.verify.type,
-                    "notebook": None if one.hook is None else one.hook.request.get("notebook"),
-                    "error": error,
-                    "last": self._newest(cause_of_hook(one.name, "")),
-                }
-            )
-        return rows
-
-    def _newest(self, cause: str) -> Job | None:
-        with self._backend.record.ledger() as ledger:
-            return ledger.newest_of(cause)
+        return self._shown("hooks.html", self._hooks.folder, self._hooks.all)
 
     def _shown(
         self, template: str, folder: object, read: Callable[[], Sequence[object]]
@@ -76,6 +48,6 @@ class TriggerPages:
             rows=rows,
             why_not=why_not,
             folder=folder,
-            is_served=holder_of(self._backend.settings.inbox) is not None,
+            is_served=holder_of(self._settings.inbox) is not None,
             now=datetime.now(UTC),
         )

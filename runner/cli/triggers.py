@@ -1,0 +1,88 @@
+"""Commands that list rules and web hooks: what each does, and how its last job went."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.cli.console import Listing
+from runner.cli.options import with_settings
+from runner.cli.terminal import print_table, remark
+from runner.config import Settings
+from runner.jobs.backend import backend_of
+from runner.state.jobs import Job
+from runner.submitters.hooks import overview as of_hooks
+from runner.submitters.rules import overview as of_rules
+
+RULES = ("name", "state", "last", "pattern", "notebook")
+HOOKS = ("name", "state", "last", "proof", "notebook")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@with_settings
+def rules(settings: Settings, as_json: bool) -> None:
+    """List rules: which files start which notebook.
+
+    They are the files NAME.yaml in the folder `rules` of the library. `runner pause rule:NAME`
+    lets the jobs of one wait.
+    """
+    views = of_rules.RulesOverview(backend_of(settings)).all()
+    rows = [
+        (one.name, one.state, _status(one.last), one.pattern or "", one.notebook or "")
+        for one in views
+    ]
+    _print(
+        "rules",
+        settings.rules_folder,
+        [of_rules.row_of(one) for one in views],
+        None if as_json else Listing(RULES, rows, (RULES[0], RULES[3], RULES[4])),
+    )
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@with_settings
+def hooks(settings: Settings, as_json: bool) -> None:
+    """List web hooks: which notebook each starts.
+
+    They are the files NAME.yaml in the folder `hooks` of the library. `runner pause hook:NAME`
+    lets the jobs of one wait.
+    """
+    # Secrets may be in the environment of the gateway, which this process has not.
+    views = of_hooks.HooksOverview(backend_of(settings), environ=None).all()
+    rows = [
+        (one.name, one.state, _status(one.last), one.verify or "", one.notebook or "")
+        for one in views
+    ]
+    _print(
+        "hooks",
+        settings.hooks_folder,
+        [of_hooks.row_of(one) for one in views],
+        None if as_json else Listing(HOOKS, rows, (HOOKS[0], HOOKS[4])),
+    )
+
+
+def _print(
+    what: str, folder: Path, rows: Sequence[dict[str, Any]], listing: Listing | None
+) -> None:
+    """Print them as a table; where there is none, as JSON."""
+    if listing is None:
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    if not rows:
+        remark(f"no {what}; a file NAME.yaml in {folder} is one")
+        return
+    print_table(listing)
+    for row in rows:
+        if row["error"] is not None:
+            remark(f"{row['name']}: {row['error']}")
+        elif row["paused_by"] is not None:
+            remark(f"{row['name']}: paused by {row['paused_by']}; its jobs wait")
+
+
+def _status(last: Job | None) -> str:
+    return "" if last is None else str(last.status)
