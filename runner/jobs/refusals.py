@@ -5,7 +5,7 @@ Calls the rules of admission and of preparation in their order. Holds none of it
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ErrorType, Failure, Refused
 from runner.contract.parameters.guesses import texts_for_values
-from runner.contract.parameters.listing import unknown_parameters
+from runner.contract.parameters.listing import misspelt_parameters, unknown_parameters
 from runner.contract.parameters.sidecar import Sidecar, defaults_of
 from runner.contract.parameters.signature import signature_of
 from runner.contract.request import Form, read_request
@@ -88,6 +88,15 @@ def forecast(keys: Mapping[str, Any], source: Callable[[], Source], settings: Se
         refusals.append(Failure(error_type=ErrorType.INVALID_PARAMETERS, message=unknown))
         unknown = None
     return Forecast(tuple(refusals), (*warnings, *(() if unknown is None else (unknown,))))
+
+
+def misspelt(source: Source, names: Collection[str], settings: Settings) -> str | None:
+    """Say which parameters are misspelt, as far as the notebook can be read; None if none is."""
+    try:
+        notebook = read_notebook(_bytes_of(source, settings)).notebook
+    except Refused:
+        return None
+    return misspelt_parameters(notebook, names)
 
 
 def _check_parameters(

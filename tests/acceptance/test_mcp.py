@@ -323,6 +323,10 @@ def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) ->
         ({"notebook": f"{'x' * 300}.ipynb"}, "a name has 255 bytes at most"),
         ({"notebook": ["1"], "timeout_seconds": "nan"}, "must be a finite number"),
         ({"notebook": ["1"], "parameters": {"my rate": 1}}, "my rate"),
+        (
+            {"notebook": "reports/daily report.ipynb", "parameters": {"facter": 3}},
+            "(did you mean `factor`?). It has `region`, `factor`. Nothing was submitted.",
+        ),
         ({"notebook": ["1"], "timeout_seconds": 1e9}, "limits.max_run_seconds"),
         ({"notebook": ["1"], "resources": {"memory_mb": 10**6}}, "limits.memory_mb"),
         ({"notebook": ["1"], "resources": {"labels": ["ssd"]}}, "needs a cluster"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runner.contract.parameters.guesses import texts_for_values
-from runner.contract.parameters.listing import SHOWN_NAMES, unknown_parameters
+from runner.contract.parameters.listing import SHOWN_NAMES, misspelt_parameters, unknown_parameters
 from runner.contract.parameters.signature import signature_of
 
 SOURCE = "factor = 2  # times\nregion: str = 'EU'\nwhole: int\nlow, high = 1, 2"
@@ -39,6 +39,26 @@ def test_a_misspelt_name_is_named_with_the_known_ones() -> None:
     assert "did you mean `factor`?" in said
     assert "It has `factor`, `region`" in said
     assert "did you mean" not in (unknown_parameters(notebook(SOURCE), ["zzz"]) or "did you mean")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["facter"], "`facter` is no parameter of the notebook (did you mean `factor`?)"),
+        (["zzz"], None),
+        (["facter", "factor"], None),
+        (["factor", "regoin", "zzz"], "`regoin` is no parameter"),
+        ([], None),
+    ],
+)
+def test_a_name_meant_for_another_parameter_is_told_from_one_that_is_none(
+    names: list[str], said: str | None
+) -> None:
+    """Also where that parameter has a value already: then it cannot be meant."""
+    found = misspelt_parameters(notebook(SOURCE), names)
+    assert (found or "").startswith(said or "")
+    assert (found is None) == (said is None)
+    assert misspelt_parameters(notebook(None), names) is None
 
 
 def test_values_without_a_tagged_cell_are_said_to_replace_nothing() -> None:

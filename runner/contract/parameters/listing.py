@@ -82,15 +82,39 @@ def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> s
             f"The notebook has no cell tagged `{PARAMETERS_TAG}`: {names_in_words(names)} replaced "
             "nothing, and was set before its first cell. Tag the cell with the defaults."
         )
+    unknown, known = _unknown(notebook, source, names)
+    return _objection(unknown, known) if unknown else None
+
+
+def misspelt_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> str | None:
+    """Say which values are meant for other parameters, by the likeness of their names.
+
+    None if there are none; a value for a parameter that has one already is not meant for it.
+    """
+    source = _tagged_source(notebook)
+    if source is None or not names:
+        return None
+    unknown, known = _unknown(notebook, source, names)
+    free = [name for name in known if name not in names]
+    misspelt = [name for name in unknown if _near([name], free)]
+    return _objection(misspelt, free) if misspelt else None
+
+
+def _unknown(
+    notebook: Mapping[str, Any], source: str, names: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """List the names that no parameter takes, and the parameters; no names if that is unclear."""
     known = [one.name for one in parameters_of(notebook)]
     is_python = language_of(notebook) in (None, "python")
     bound = _bound_names(source) if is_python else set()
     if bound is None or (not known and not bound and source.strip()):
-        return None
+        return [], known
     taken = bound.union(known)
     unknown = [name for name in names if (_identifier(name) if is_python else name) not in taken]
-    if not unknown:
-        return None
+    return unknown, known
+
+
+def _objection(unknown: Collection[str], known: Collection[str]) -> str:
     are = "are no parameters" if len(unknown) > 1 else "is no parameter"
     have = f"It has {names_in_words(known)}." if known else "Its tagged cell has none."
     return f"{names_in_words(unknown)} {are} of the notebook{_suggestion(unknown, known)}. {have}"
@@ -143,15 +167,19 @@ def names_in_words(names: Collection[str]) -> str:
 
 
 def _suggestion(unknown: Collection[str], known: Collection[str]) -> str:
-    """Guess the intended name, among those not too long to be compared."""
+    near = _near(unknown, known)
+    return f" (did you mean {names_in_words(near)}?)" if near else ""
+
+
+def _near(unknown: Collection[str], known: Collection[str]) -> list[str]:
+    """Guess the intended names, among those not too long to be compared."""
     candidates = [name for name in islice(known, COMPARED_NAMES) if len(name) <= SHOWN_CHARS]
-    near = [
+    return [
         match
         for name in islice(unknown, SHOWN_NAMES)
         if len(name) <= SHOWN_CHARS
         for match in get_close_matches(name, candidates, 1)
     ]
-    return f" (did you mean {names_in_words(near)}?)" if near else ""
 
 
 def _of_python(source: str) -> tuple[Parameter, ...]:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from runner.jobs.health import Health, examine, is_watched
 from runner.jobs.look import Look, content_of
 from runner.jobs.problem import Problem
 from runner.jobs.record import Question
-from runner.jobs.refusals import Forecast, Source, forecast
+from runner.jobs.refusals import Forecast, Source, forecast, misspelt
 from runner.jobs.submissions import Submitted
 from runner.jobs.submit import (
     Dropped,
@@ -91,6 +91,9 @@ class Jobs:
         Raises:
             Refused, Problem, OSError
         """
+        values = keys.get("parameters")
+        if isinstance(values, dict):
+            await self.refuse_misspelt(source, values)
         job = await aside(self._runs.submit, self._asked(source, keys).submitted_by(FACE), None)
         if (submitted := SUBMITTED.get()) is not None:
             submitted.append(job.job_id)
@@ -98,6 +101,16 @@ class Jobs:
         if len(self._names) > REMEMBERED_NAMES:
             self._names.pop(next(iter(self._names)))
         return job
+
+    async def refuse_misspelt(self, source: Source, names: Collection[str]) -> None:
+        """Refuse parameters that are meant for others; programs are only warned of them.
+
+        Raises:
+            Refused: `invalid_parameters`.
+        """
+        why = await aside(misspelt, source, names, self._settings) if names else None
+        if why is not None:
+            raise refuse(ErrorType.INVALID_PARAMETERS, f"{why} Nothing was submitted.")
 
     async def wait(self, job: Submitted, seconds: float, tell: Progress) -> Json:
         """Wait for a job's end or the end of the time, and describe the job."""

@@ -61,6 +61,7 @@ class LibraryTools:
         values = {name: value for name, value in arguments.items() if name in known}
         function.check(values)
         runs = self._runs
+        await runs.jobs.refuse_misspelt(function.path, arguments)
         job = await runs.jobs.submit(function.path, {"parameters": values})
         record = await runs.wait(job, runs.wait_seconds, context)
         result = await runs.answer(record, failed_is_error=True)
