@@ -9,9 +9,10 @@ from typing import Any
 from runner.inbox.bundles.uploads import upload_of
 from runner.jobs.body import JobRequest
 from runner.jobs.record import Record
-from runner.jobs.submissions import Runs
+from runner.jobs.submissions import Runs, Submitted
 from runner.jobs.submit import cancel, encode, submit, submit_with_files
 from runner.jobs.waiting import Arrivals
+from runner.submitters.hooks.calling import Call
 from runner.system.files.packing import pack
 from tests.conftest import code, notebook
 from tests.faults.simulated import Tree
@@ -140,6 +141,61 @@ RULE: Tree = {
     "notebooks/rules": None,
     "notebooks/rules/all.yaml": (
         b"pattern: 'data/*.csv'\nnotebook: lib.ipynb\nparameters: {path: '{{ file }}'}\n"
+    ),
+}
+
+
+def _scheduled() -> Act:
+    """Two schedules come due once each, a minute apart; nobody does anything."""
+    raw = given("'of the library'")
+    times = {"schedules/a": "00:02:00", "schedules/b": "00:03:00"}
+    expects = [Expected(name, raw, parameters={"at": time}) for name, time in times.items()]
+    return Act(lambda _life: None, tuple(expects))
+
+
+def _schedule(minute: int) -> bytes:
+    return (
+        f"cron: '{minute} * * * *'\ntimezone: UTC\nuntil: 2026-01-02T00:{minute:02}:30Z\n"
+        "missed: all\nnotebook: lib.ipynb\nparameters: {at: '{{ scheduled_for | time }}'}\n"
+    ).encode()
+
+
+SCHEDULES: Tree = {
+    "notebooks/lib.ipynb": given("'of the library'"),
+    "notebooks/schedules": None,
+    "notebooks/schedules/a.yaml": _schedule(2),
+    "notebooks/schedules/b.yaml": _schedule(3),
+}
+
+
+def _called() -> tuple[Act, ...]:
+    """A sender that gets no answer delivers once more, and what came twice is one job."""
+    raw = given("'of the library'")
+
+    def delivered(number: int) -> Callable[[Life], None]:
+        headers = {"x-api-key": "a secret", "x-delivery": f"d{number}"}
+        call = Call({**headers, "content-type": "application/json"}, {}, b'{"n": %d}' % number)
+        return lambda life: _accepted(life.hooks.call("push", call))
+
+    return (
+        Act(delivered(1), (Expected("pushed-1", raw, parameters={"n": 1}),)),
+        Act(delivered(1)),
+        Act(delivered(2), (Expected("pushed-2", raw, parameters={"n": 2}),)),
+        Act(delivered(1)),
+    )
+
+
+def _accepted(outcome: object) -> None:
+    assert isinstance(outcome, Submitted), outcome
+
+
+HOOK: Tree = {
+    "notebooks/lib.ipynb": given("'of the library'"),
+    "notebooks/hooks": None,
+    "notebooks/hooks/push.yaml": (
+        b"verify: {type: key, secret: a secret, id_header: X-Delivery}\n"
+        b"name: 'pushed-{{ body.n }}'\n"
+        b"notebook: lib.ipynb\nparameters: {n: '{{ body.n }}'}\n"
     ),
 }
 
@@ -318,7 +374,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "client": Scenario((_client(),)),
     "with files": Scenario(_with_files()),
-    "a rule": Scenario(_of_a_rule(), RULE, rules=True),
+    "a rule": Scenario(_of_a_rule(), RULE, submitters=True),
+    "a schedule": Scenario((_scheduled(),), SCHEDULES, submitters=True),
+    "a web hook": Scenario(_called(), HOOK),
     "a cause": Scenario(_caused()),
     "a journal": Scenario(
         (drop("a", "'one'"), drop("b", "'two FAILS'", statuses=("failed",))),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.state.ledger_reader import LEDGER_FILE
+from runner.submitters.schedules.book import BOOK_FILE
 from tests.faults.likeness import Seen
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.world import Life, beginning, check, check_clean, crashes, recovered
@@ -31,7 +32,7 @@ def mirrors(life: Life) -> None:
     real = {
         path.relative_to(life.root).as_posix(): None if path.is_dir() else path.read_bytes()
         for path in life.root.rglob("*")
-        if not path.name.startswith(LEDGER_FILE)
+        if not path.name.startswith((LEDGER_FILE, BOOK_FILE))
     }
     assert real == life.tree()
 

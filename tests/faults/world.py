@@ -40,22 +40,25 @@ from runner.inbox.claim import Claims
 from runner.inbox.library import library_reader
 from runner.inbox.scanning.inspection import Bounds
 from runner.inbox.scanning.scan import Inbox, Selection
-from runner.jobs.record import Record
-from runner.jobs.submissions import Runs
+from runner.jobs.backend import backend_of
 from runner.jobs.submit import NameBusy
-from runner.jobs.waiting import Arrivals
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
 from runner.state.deliveries import Settlement
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
 from runner.state.pauses import Pauses
+from runner.submitters.hooks.calling import Hooks
 from runner.submitters.rules.files import RuleFiles
 from runner.submitters.rules.taking import Inbox as RuleInbox
 from runner.submitters.rules.taking import Taking
 from runner.submitters.rules.whole import Wholeness, data_files
 from runner.submitters.rules.working import Place as InboxPlace
 from runner.submitters.rules.working import Working
+from runner.submitters.schedules.book import BOOK_FILE, Book
+from runner.submitters.schedules.files import ScheduleFiles
+from runner.submitters.schedules.jobs_of_runner import JobsOfRunner
+from runner.submitters.schedules.scheduling import Scheduling
 from runner.system.clocks import Clocks
 from runner.system.files.mounts import Anchor, read_table
 from runner.system.files.output_folder import FileCaps
@@ -114,8 +117,8 @@ class Scenario:
     concurrency: int = 1
     journal: bool = False
     """Whether a line of JSON is written for each job."""
-    rules: bool = False
-    """Whether files of the inbox start notebooks."""
+    submitters: bool = False
+    """Whether files of the inbox start notebooks, and times."""
 
 
 @dataclass
@@ -186,6 +189,29 @@ class SimulatedLedger(Ledger):
             self.older.clear()
         else:
             self.older.append(lost)
+
+
+class SimulatedBook(Book):
+    """The real record of schedules. What it notes of a run is a step; a power cut may undo it."""
+
+    def __init__(self, state: Path, step: Callable[[str], AbstractContextManager[None]]) -> None:
+        super().__init__(state)
+        self._state = state
+        self._step = step
+        self.first = self.files()
+
+    def files(self) -> LedgerFiles:
+        """The database as it would be found after a kill."""
+        names = (BOOK_FILE, f"{BOOK_FILE}-wal")
+        return {name: (self._state / name).read_bytes() for name in names}
+
+    def begin(self, name: str, timing: str, now: str) -> None:
+        with self._step("commit"):
+            super().begin(name, timing, now)
+
+    def submitted(self, name: str, stamped: str, job_id: str, job_name: str, until: str) -> None:
+        with self._step("commit"):
+            super().submitted(name, stamped, job_id, job_name, until)
 
 
 class AtOnce(Executor):
@@ -348,6 +374,8 @@ class Life:
         finally:
             if hasattr(self, "ledger"):
                 self.ledger.close()
+            if hasattr(self, "book"):
+                self.book.close()
             shutil.rmtree(self.root)
 
     def put(self, relative: str, content: bytes | None) -> None:
@@ -378,7 +406,8 @@ class Life:
 
     def key(self) -> str:
         """The same for all lives that are alike from here on."""
-        return key_of(self.tree(), rows_of(self.ledger._db), self.world.done)
+        rows = [*rows_of(self.ledger._db), *rows_of(self.book._db)]
+        return key_of(self.tree(), rows, self.world.done)
 
     def _begin(self) -> None:
         root, disk, swaps = self.root, self.disk, self.swaps
@@ -429,17 +458,21 @@ class Life:
             self._record,
             clocks,
         )
-        self._begin_rules(clocks)
+        self._begin_submitters(clocks)
         self.dispatch.recover()
 
-    def _begin_rules(self, clocks: Clocks) -> None:
+    def _begin_submitters(self, clocks: Clocks) -> None:
         """As the process that submits does."""
         settings, inbox = self.settings, self.settings.inbox
-        runs = Runs(settings, Record(settings), Arrivals(settings.outbox), self.disk)
+        backend = backend_of(settings, self.disk)
+        self.hooks = Hooks(settings, backend.runs, backend.functions)
+        self.book = SimulatedBook(settings.state, self.disk.step)
+        jobs = JobsOfRunner(backend)
+        self._scheduling = Scheduling(self.book, jobs, clocks.now, clocks.seconds)
         place = InboxPlace(lambda wanted: data_files(inbox, (), wanted), lambda: True)
         self._taking = Taking(
             RuleInbox(inbox, settings.bundle_limits),
-            runs,
+            backend.runs,
             self.disk,
             lambda: self._now().date(),
             lambda: f"{self._ids.getrandbits(128):032x}",
@@ -448,11 +481,20 @@ class Life:
         self._working = Working(place, whole, self._taking, clocks)
 
     def _work_off(self) -> bool:
-        """Work the rules off; whether there is more to do."""
+        """Work rules and schedules off; whether there is more to do."""
         try:
             self._working.turn(RuleFiles(self.settings.rules_folder).all())
-            return bool(self._taking.unfinished() or self._working.problems())
-        except OSError:
+            schedules = ScheduleFiles(self.settings.schedules_folder).all()
+            self._scheduling.turn(schedules)
+            return bool(
+                self._taking.unfinished()
+                or self._working.problems()
+                or any(
+                    one.plan and next(one.plan.calendar.after(self._now()), None)
+                    for one in schedules
+                )
+            )
+        except (OSError, sqlite3.Error):
             return True
 
     def _live(self) -> None:
@@ -487,7 +529,7 @@ class Life:
     def _round(self) -> bool:
         """As the daemon's. Whether there is nothing left to do."""
         self._finish()
-        is_working = self.world.scenario.rules and self._work_off()
+        is_working = self.world.scenario.submitters and self._work_off()
         looks_again, came = self._scan()
         self.dispatch.turn()
         self.dispatch.write_status()
@@ -559,14 +601,14 @@ def crashes(life: Life, samples: int, seed: str, seen: Seen | None = None) -> li
 
 
 def states_of(life: Life, when: str, rng: random.Random, samples: int) -> Iterator[State]:
-    if not hasattr(life, "ledger"):
+    if not hasattr(life, "book"):
         return
     world = replace(life.world, executed=life.world.executed.copy())
-    now = life.ledger.files()
+    now = {**life.ledger.files(), **life.book.files()}
     model = life.disk.model.copy()
     yield State(f"killed {when}", model.live(), model, now, world, killed=True)
     for label, tree in life.disk.model.survivors(rng, samples):
-        for ledger in (now, *life.ledger.older):
+        for ledger in (now, *({**now, **one} for one in (*life.ledger.older, life.book.first))):
             lost = "" if ledger is now else ", the last commit lost"
             yield State(f"power cut {when}: {label}{lost}", tree, durable(tree), ledger, world)
 
