@@ -486,13 +486,12 @@ class Life:
             self._working.turn(RuleFiles(self.settings.rules_folder).all())
             schedules = ScheduleFiles(self.settings.schedules_folder).all()
             self._scheduling.turn(schedules)
+            plans = [one.plan for one in schedules if one.plan is not None]
             return bool(
                 self._taking.unfinished()
                 or self._working.problems()
-                or any(
-                    one.plan and next(one.plan.calendar.after(self._now()), None)
-                    for one in schedules
-                )
+                or list(self._scheduling.problems())
+                or any(next(plan.calendar.after(self._now()), None) for plan in plans)
             )
         except (OSError, sqlite3.Error):
             return True
