@@ -385,7 +385,7 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
     if settings.jupyter.folder is not None:
         folder = _place(base, settings.jupyter.folder)
         servers["jupyter"] = servers["jupyter"].model_copy(update={"folder": folder})
-    for name in ("schedules", "hooks"):
+    for name in ("schedules", "rules", "hooks"):
         if (folder := getattr(settings, name)) is not None:
             folders[name] = _place(base, folder)
     settings = settings.model_copy(update={**folders, **servers})

@@ -71,6 +71,11 @@ def test_relative_folders_count_from_the_settings_file(tmp_path: Path) -> None:
     assert settings.inbox == tmp_path / "drop"
     assert settings.outbox == tmp_path / "etc" / "out"
     assert settings.state == tmp_path / "here"
+    triggers = dict.fromkeys(("schedules", "rules", "hooks"), "own")
+    (tmp_path / "etc" / "my.yaml").write_text(yaml.safe_dump(triggers))
+    settings = load(tmp_path / "etc" / "my.yaml")
+    places = {settings.schedules_folder, settings.rules_folder, settings.hooks_folder}
+    assert places == {tmp_path / "etc" / "own"}
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
