@@ -9,6 +9,7 @@
 # make bench  measure how long notebooks take, into docs/benchmarks.md
 # make bench-cluster  measure a Dask cluster on this machine, into docs/scale.md; QUICK=1 for a look
 # make bench-memory  memory of daemon and gateway over 2,000 jobs
+# make bench-rules  1,000 data files at once on a rule, and 20,000 that stay; OPTIONS="--files 10000" for more
 # make bench-mcp  what the tools for agents cost a model, in tokens
 # make screenshots  pictures of the page, into docs/page
 # make load   100,000 drops with a fake execution, 1,000 with real kernels
@@ -40,7 +41,7 @@ endif
 endif
 
 .PHONY: run stack setup setup-stack test quick unit peers check format bench bench-cluster bench-mcp \
-    bench-memory \
+    bench-memory bench-rules \
     screenshots load soak \
     conform conform-kernel lock clean
 
@@ -94,6 +95,9 @@ load: $(VENV)/.dev
 
 bench-memory: $(VENV)/.dev
 	$(BIN)/python bench/memory.py
+
+bench-rules: $(VENV)/.dev
+	$(BIN)/python bench/rules.py $(OPTIONS)
 
 soak: $(VENV)/.dev
 	$(BIN)/python bench/soak.py --minutes $(or $(MINUTES),20)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from runner.config import Settings
-from runner.inbox.claim import is_of_claim
+from runner.inbox.claim import is_of_claim, is_of_rule
 from runner.inbox.scanning.inspection import Trust
 from runner.inbox.scanning.scan import Inbox
 from runner.system.files.mounts import least_trusted, polls, read_table
@@ -73,6 +73,7 @@ class Watching:
         self._kind = kind
 
     def _on_event(self, path: str) -> None:
-        """Wake, except for the runner's own changes in claim folders."""
-        if not is_of_claim(path):
+        """Wake, except for the runner's own changes in claim folders and with files of rules."""
+        inside = path.removeprefix(str(self._settings.inbox))
+        if not is_of_claim(inside) and not is_of_rule(inside):
             self._wake()

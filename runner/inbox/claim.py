@@ -204,3 +204,8 @@ def claim_id(folder: str) -> str | None:
 def is_of_claim(path: str) -> bool:
     """Tell whether a path is that of a claim folder, or leads through one."""
     return CLAIM_PREFIX in path and any(claim_id(part) is not None for part in path.split("/"))
+
+
+def is_of_rule(path: str) -> bool:
+    """Tell whether a path is that of files that a rule takes or has taken, or leads through one."""
+    return any(part.startswith(RULE_PREFIX) or part == DONE_FOLDER for part in path.split("/"))

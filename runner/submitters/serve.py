@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 
 from runner.config import Settings
 from runner.jobs.backend import backend_of
@@ -43,7 +44,7 @@ def serve(settings: Settings, *, owner: int, reports: int) -> None:
     seconds = 0.0
     while not is_over(owner, seconds):
         seconds = loop.turn()
-        notes = loop.notes()[:MOST_NOTES]
+        notes = loop.notes()
         if notes != said:
             for note in notes:
                 if note not in said:
@@ -112,8 +113,8 @@ class _Loop:
         self._hooks.look()
 
     def notes(self) -> list[str]:
-        """Say which schedules do not run, and which hooks take no calls, and why."""
-        return list(self._notes())
+        """Say which schedules do not run, and which hooks take no calls, and why; not too many."""
+        return list(islice(self._notes(), MOST_NOTES))
 
     def _notes(self) -> Iterable[str]:
         yield from self._rules.notes()

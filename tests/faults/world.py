@@ -50,9 +50,10 @@ from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
 from runner.state.pauses import Pauses
 from runner.submitters.hooks.calling import Hooks
 from runner.submitters.rules.files import RuleFiles
+from runner.submitters.rules.listing import Listing
 from runner.submitters.rules.taking import Inbox as RuleInbox
 from runner.submitters.rules.taking import Taking
-from runner.submitters.rules.whole import Wholeness, data_files
+from runner.submitters.rules.whole import Wholeness
 from runner.submitters.rules.working import Place as InboxPlace
 from runner.submitters.rules.working import Working
 from runner.submitters.schedules.book import BOOK_FILE, Book
@@ -469,7 +470,9 @@ class Life:
         self.book = SimulatedBook(settings.state, self.disk.step)
         jobs = JobsOfRunner(backend)
         self._scheduling = Scheduling(self.book, jobs, clocks.now, clocks.seconds)
-        place = InboxPlace(lambda wanted: data_files(inbox, (), wanted), lambda: True)
+        # Minutes of this world pass in a moment in which a folder may show the same times.
+        listing = Listing(inbox, (), clocks, lambda: False)
+        place = InboxPlace(listing.files, lambda: True)
         self._taking = Taking(
             RuleInbox(inbox, settings.bundle_limits),
             backend.runs,
@@ -489,7 +492,7 @@ class Life:
             plans = [one.plan for one in schedules if one.plan is not None]
             return bool(
                 self._taking.unfinished()
-                or self._working.problems()
+                or list(self._working.problems())
                 or list(self._scheduling.problems())
                 or any(next(plan.calendar.after(self._now()), None) for plan in plans)
             )

@@ -13,8 +13,10 @@ from runner.contract.triggers.rules import read_rule
 from runner.inbox import write_lease
 from runner.jobs.body import JobRequest
 from runner.submitters.rules.files import Ruled
+from runner.submitters.rules.listing import Listing
 from runner.submitters.rules.taking import Inbox, Taking
-from runner.submitters.rules.whole import DataFile, data_files
+from runner.submitters.rules.whole import DataFile
+from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 from tests.conftest import wait_for
 
@@ -45,7 +47,8 @@ class Meanwhile:
 
 
 def found(inbox: Path) -> DataFile:
-    (file,) = data_files(inbox, (), lambda path: path.endswith(".csv"))
+    listing = Listing(inbox, (), Clocks(), lambda: True)
+    (file,) = listing.files(lambda path: path.endswith(".csv"), {})
     return file
 
 

@@ -1,22 +1,17 @@
-"""Finds the data files of the inbox that rules match, and tells which of them are whole.
+"""Tells which data files of the inbox are whole.
 
 Data proves nothing by its content: a file is whole while nobody has it open for writing (a lease
 says so), or once it has not changed for a while.
 """
 
 import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.inbox import write_lease
-from runner.inbox.bundles.names import is_junk
-from runner.inbox.ignore import MAX_DEPTH, is_job_folder, is_left_alone
 from runner.inbox.write_lease import Lease
 
-MOST_FILES = 200_000
-"""How many files one look lists."""
 LOCAL_SECONDS = 1.0
 """How long a file of a local disk must be unchanged if there is no right to a lease."""
 YOUNG_NS = 8_000_000
@@ -47,48 +42,6 @@ class DataFile:
             self.size,
             self.mtime_ns,
         )
-
-
-def data_files(
-    inbox: Path, ignored: Sequence[str], wanted: Callable[[str], bool]
-) -> Iterator[DataFile]:
-    """Yield the regular files of the inbox that are wanted, without hidden and unfinished ones.
-
-    Raises:
-        OSError: the inbox itself cannot be read.
-    """
-    pending, found = [""], 0
-    while pending and found < MOST_FILES:
-        folder = pending.pop()
-        for entry in _entries(inbox, folder):
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    if _is_entered(entry.name, ignored) and path.count("/") < MAX_DEPTH:
-                        pending.append(path)
-                elif not (is_left_alone(entry.name, ignored) or is_junk(path)) and wanted(path):
-                    now = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(now.st_mode):
-                        found += 1
-                        yield DataFile(
-                            path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
-                        )
-            except OSError:  # it is gone, or is listed under a name that cannot be opened
-                continue
-
-
-def _entries(inbox: Path, folder: str) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(inbox / folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        if not folder:
-            raise
-        return []
-
-
-def _is_entered(name: str, ignored: Sequence[str]) -> bool:
-    return not is_job_folder(name) and not is_left_alone(name, ignored)
 
 
 class Wholeness:

@@ -1,14 +1,14 @@
 """The rules of one runner, over its real inbox, for the process that submits."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from runner.config import Settings
 from runner.inbox import write_lease
 from runner.jobs.submissions import Runs
 from runner.submitters.rules.files import Ruled, RuleFiles
+from runner.submitters.rules.listing import Listing
 from runner.submitters.rules.taking import Inbox, Taking
-from runner.submitters.rules.whole import Wholeness, data_files
+from runner.submitters.rules.whole import Wholeness
 from runner.submitters.rules.working import LOOK_SECONDS, Place, Working
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
@@ -27,7 +27,8 @@ class RuleWork:
         self._clocks = clocks
         self._files = RuleFiles(settings.rules_folder, settings.request_rules)
         inbox = settings.inbox
-        place = Place(partial(data_files, inbox, settings.intake.ignore), self._has_leases)
+        listing = Listing(inbox, settings.intake.ignore, clocks, self._has_leases)
+        place = Place(listing.files, self._has_leases)
         taking = Taking(
             Inbox(inbox, settings.bundle_limits),
             runs,
@@ -40,9 +41,17 @@ class RuleWork:
         self._problem: str | None = None
         self._looked = -MOUNTS_SECONDS
         self._leases = False
+        self._again = 0.0
 
     def turn(self) -> float:
-        """Take what came, and return the seconds until the next look."""
+        """Take what came if it is time, and return the seconds until the next look."""
+        left = self._again - self._clocks.seconds()
+        if left <= 0:
+            left = self._turn()
+            self._again = self._clocks.seconds() + left
+        return left
+
+    def _turn(self) -> float:
         try:
             self._ruled = self._files.all()
             wait = self._working.turn(self._ruled)

@@ -1,11 +1,13 @@
 """Works the rules off, turn by turn: which files come together, and what keeps them from it."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from runner.jobs.problem import Problem
+from runner.jobs.problem import Problem, ProblemType
 from runner.submitters.rules.files import Ruled
+from runner.submitters.rules.matching import Matching
 from runner.submitters.rules.taking import CannotTake, Taking
 from runner.submitters.rules.whole import DataFile, Wholeness
 from runner.system.backoff import Backoff
@@ -14,16 +16,24 @@ from runner.system.clocks import Clocks
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+LONGEST_LOOK_SECONDS = 10.0
+SHARE = 0.2
+"""Most of the time that looks may take while they find nothing to do."""
+STAY_SECONDS = 10.0
+"""How often to look whether files that stay have changed."""
 A_TURN = 200
 """Most jobs that a turn makes; the next one goes on at once."""
 FIRST_SECONDS, LAST_SECONDS = 1.0, 60.0
+HOLD_UP = frozenset({ProblemType.QUEUE_FULL, ProblemType.UNAVAILABLE})
+"""Problems of the runner, not of a file: nothing more is taken out of the inbox then."""
 
 
 @dataclass(frozen=True)
 class Place:
     """The inbox to look into; `has_leases` says whether its files tell of their writers."""
 
-    look: Callable[[Callable[[str], bool]], Iterable[DataFile]]
+    look: Callable[[Callable[[str], bool], Mapping[str, DataFile]], Sequence[DataFile]]
+    """Lists the files that are wanted; those that are known are not looked at again."""
     has_leases: Callable[[], bool]
 
 
@@ -40,6 +50,12 @@ class Working:
         """Files of which no job can be made until they change, and why."""
         self._conflicts: dict[str, str] = {}
         self._unfinished: tuple[str, ...] = ()
+        self._matching = Matching()
+        self._stays_at = 0.0
+        self._is_held_up = False
+        """Whether nothing can be submitted now."""
+        self._holding_up: set[str] = set()
+        """The folders whose jobs could not be submitted, as no other's could."""
         self._first: dict[str, float] = {}
         """When the first file of a rule's batch was whole."""
 
@@ -49,56 +65,91 @@ class Working:
         Raises:
             OSError: the inbox cannot be read.
         """
+        began = self._clocks.seconds()
         self._finish_earlier(rules)
-        if not any(one.rule is not None for one in rules):
+        if self._has_to_wait() or not any(one.rule is not None for one in rules):
             self._conflicts.clear()
             return LOOK_SECONDS
-        files = list(self._place.look(lambda path: any(one.matches(path) for one in rules)))
-        self._whole.keep(files)
-        self._stays = {
-            file.path: self._stays[file.path]
-            for file in files
-            if self._stays.get(file.path, (None,))[0] == file
-        }
-        self._delays.keep({*(file.path for file in files), *self._unfinished})
-        by_rule = self._sorted(files, rules)
+        by_rule = self._look(rules)
         made = 0
         for ruled in rules:
             for group in self._groups(ruled, by_rule.get(ruled.name, [])):
                 if made >= A_TURN:
                     return 0.0
                 made += self._take(ruled, group)
-        return LOOK_SECONDS
+                if self._has_to_wait():
+                    return LOOK_SECONDS
+        if made:
+            return LOOK_SECONDS
+        spent = self._clocks.seconds() - began
+        return min(max(LOOK_SECONDS, spent / SHARE), LONGEST_LOOK_SECONDS)
 
-    def problems(self) -> list[str]:
+    def _has_to_wait(self) -> bool:
+        return self._is_held_up
+
+    def _look(self, rules: Sequence[Ruled]) -> dict[str, list[DataFile]]:
+        """Look what lies there, and return the files that may go, by the rule that matches each."""
+        if not self._matching.is_of(rules):
+            self._matching = Matching(rules)
+            self._stays.clear()
+        files = self._place.look(self._matching.is_wanted, self._at_rest())
+        paths = [file.path for file in files]
+        self._matching.keep(paths)
+        self._whole.keep(files)
+        self._stays = {
+            file.path: self._stays[file.path]
+            for file in files
+            if self._stays.get(file.path, (None,))[0] == file
+        }
+        self._delays.keep({*paths, *self._unfinished})
+        return self._sorted(files)
+
+    def _at_rest(self) -> dict[str, DataFile]:
+        """Return the files that stay, and need no look now."""
+        now = self._clocks.seconds()
+        if now < self._stays_at:
+            return {path: file for path, (file, _) in self._stays.items()}
+        self._stays_at = now + STAY_SECONDS
+        return {}
+
+    def problems(self) -> Iterator[str]:
         """Say which files stay, and why."""
-        held = [f"{path}: {why}" for path, why in self._delays.reasons.items()]
-        stays = [f"{path}: {why}" for path, (_, why) in self._stays.items()]
-        return [*self._conflicts.values(), *stays, *held]
+        yield from self._conflicts.values()
+        yield from (f"{path}: {why}" for path, (_, why) in self._stays.items())
+        yield from (f"{path}: {why}" for path, why in self._delays.reasons.items())
 
     def _finish_earlier(self, rules: Sequence[Ruled]) -> None:
+        self._is_held_up = False
         claims = self._taking.unfinished()
         self._unfinished = tuple(claim.name for claim in claims)
+        self._holding_up &= set(self._unfinished)
         for claim in claims:
             if self._delays.why_held(claim.name) is None:
-                try:
-                    self._taking.finish(claim, rules)
-                except (CannotTake, Problem, OSError) as error:
-                    self._delays.hold(claim.name, _reason(error))
-                except Exception as error:  # unexpected; the others go on
-                    log.exception("%s cannot be finished", claim.name)
-                    self._delays.hold(claim.name, _reason(error))
-                else:
-                    self._delays.release(claim.name)
+                self._finish(claim, rules)
+            if claim.name in self._holding_up:
+                self._is_held_up = True
+                return
 
-    def _sorted(
-        self, files: Sequence[DataFile], rules: Sequence[Ruled]
-    ) -> dict[str, list[DataFile]]:
+    def _finish(self, claim: Path, rules: Sequence[Ruled]) -> None:
+        self._holding_up.discard(claim.name)
+        try:
+            self._taking.finish(claim, rules)
+        except (CannotTake, Problem, OSError) as error:
+            self._delays.hold(claim.name, _reason(error))
+            if _holds_up(error):
+                self._holding_up.add(claim.name)
+        except Exception as error:  # unexpected; the others go on
+            log.exception("%s cannot be finished", claim.name)
+            self._delays.hold(claim.name, _reason(error))
+        else:
+            self._delays.release(claim.name)
+
+    def _sorted(self, files: Sequence[DataFile]) -> dict[str, list[DataFile]]:
         """Give each file to the one rule that matches it; two that do are an error of both."""
         by_rule: dict[str, list[DataFile]] = {}
         conflicts: dict[str, str] = {}
         for file in files:
-            names = [one.name for one in rules if one.matches(file.path)]
+            names = self._matching.names(file.path)
             if len(names) > 1:
                 both = " and ".join(names)
                 conflicts.setdefault(
@@ -164,6 +215,7 @@ class Working:
             return False
         except (Problem, OSError) as error:
             self._delays.hold(first.path, _reason(error))
+            self._is_held_up = _holds_up(error)
             return False
         except Exception as error:  # unexpected; the others go on
             log.exception("%s cannot be taken", first.path)
@@ -171,6 +223,11 @@ class Working:
             return False
         log.info("rule %s: %s", ruled.name, first.path)
         return True
+
+
+def _holds_up(error: Exception) -> bool:
+    """Tell whether the next submission would fail as well."""
+    return isinstance(error, Problem) and error.error_type in HOLD_UP
 
 
 def _reason(error: Exception) -> str:

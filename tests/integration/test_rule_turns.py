@@ -1,0 +1,133 @@
+"""Turns over the inbox of rules: what a look costs, and what it must not miss."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+from runner.config import Settings
+from runner.contract.rules import BundleLimits
+from runner.contract.triggers.rules import read_rule
+from runner.jobs.body import JobRequest
+from runner.jobs.problem import Problem, ProblemType
+from runner.submitters.rules.files import Ruled
+from runner.submitters.rules.listing import KEPT_SECONDS, SETTLED_NS, Listing
+from runner.submitters.rules.taking import Inbox, Taking
+from runner.submitters.rules.whole import Wholeness
+from runner.submitters.rules.working import STAY_SECONDS, Place, Working
+from runner.system.clocks import Clocks
+from runner.system.files.disk import Disk
+from tests.conftest import wait_for
+
+RULE = b"pattern: '*.csv'\nnotebook: n.ipynb\n"
+
+
+class World:
+    """An inbox with a clock of its own, on which each change was long ago."""
+
+    def __init__(self, inbox: Path, limits: BundleLimits | None = None) -> None:
+        self.inbox = inbox
+        self.now = 1000.0
+        self.full = False
+        self.sent: list[str] = []
+        self.judged: list[str] = []
+        self.clocks = Clocks(
+            seconds=lambda: self.now, wall_ns=lambda: time.time_ns() + 2 * SETTLED_NS
+        )
+        self.listing = Listing(inbox, (), self.clocks, lambda: True)
+        limits = limits or Settings().bundle_limits
+        taking = Taking(Inbox(inbox, limits), self, Disk(), lambda: date(2026, 1, 2))
+        whole = Wholeness(inbox, self.clocks.seconds, self.clocks.wall_ns)
+        self.working = Working(Place(self.listing.files, lambda: False), whole, taking, self.clocks)
+        self.rules = [Ruled("r", inbox, read_rule(RULE))]
+
+    def submit_for(self, cause: str, wanted: JobRequest, *, is_new: bool = False) -> object:
+        if self.full:
+            raise Problem(ProblemType.QUEUE_FULL, "No room.")
+        self.sent.extend(upload.path for upload in wanted.files)
+        return cause
+
+    def of_cause(self, cause: str) -> object | None:
+        return None
+
+    def wants(self, path: str) -> bool:
+        self.judged.append(path)
+        return path.endswith(".csv")
+
+    def look(self) -> list[str]:
+        return [file.path for file in self.listing.files(self.wants, {})]
+
+    def turns(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now += 1
+            self.working.turn(self.rules)
+
+
+def changed(folder: Path, change: Callable[[], object]) -> None:
+    """Change something in a folder; its times have only steps of some milliseconds."""
+    before = folder.stat().st_ctime_ns
+
+    def is_later() -> bool:
+        os.utime(folder, ns=(1, 1))  # as `cp -a` and rsync set it
+        return folder.stat().st_ctime_ns > before
+
+    change()
+    wait_for(is_later)
+
+
+def test_a_folder_without_changes_is_not_read_again(tmp_path: Path) -> None:
+    """What is new there is found at the next look, what is gone is not; a name is judged once."""
+    world, below = World(tmp_path), tmp_path / "below"
+    below.mkdir()
+    for folder in (tmp_path, below):
+        (folder / "a.csv").touch()
+        (folder / "other.txt").touch()
+    assert world.look() == ["a.csv", "below/a.csv"]
+    assert len(world.judged) == 4
+    changed(below, (below / "b.csv").touch)
+    changed(below, (below / "a.csv").unlink)
+    assert world.look() == ["a.csv", "below/b.csv"]
+    assert world.judged[4:] == ["below/b.csv"]
+    changed(tmp_path, lambda: below.rename(tmp_path / "other"))
+    assert world.look() == ["a.csv", "other/b.csv"]
+
+
+def test_a_listing_is_not_believed_for_ever(tmp_path: Path) -> None:
+    """Whatever a file system does with the times of its folders."""
+    world = World(tmp_path)
+    world.look()
+    (kept,) = world.listing._folders.values()
+    world.look()
+    assert list(world.listing._folders.values()) == [kept]
+    world.now += KEPT_SECONDS
+    world.look()
+    (again,) = world.listing._folders.values()
+    assert again is not kept
+
+
+def test_what_cannot_be_submitted_now_stays_in_the_inbox(tmp_path: Path) -> None:
+    """One file is on its way, and is the first that goes on; each is one job."""
+    world = World(tmp_path)
+    for number in range(5):
+        (tmp_path / f"{number}.csv").touch()
+    world.full = True
+    world.turns(30)
+    assert len(list(tmp_path.glob(".rule-*"))) == 1
+    assert len(list(tmp_path.glob("*.csv"))) == 4
+    assert any("No room." in problem for problem in world.working.problems())
+    world.full = False
+    world.turns(60)
+    assert sorted(world.sent) == [f"{number}.csv" for number in range(5)]
+    assert not list(tmp_path.glob(".rule-*"))
+
+
+def test_a_file_that_stays_goes_once_it_may(tmp_path: Path) -> None:
+    """It is looked at from time to time, and as soon as its rule is another one."""
+    world = World(tmp_path, BundleLimits(bytes=10))
+    (tmp_path / "a.csv").write_text("x" * 11)
+    world.turns(20)
+    assert any("above the limit" in problem for problem in world.working.problems())
+    (tmp_path / "a.csv").write_text("x" * 9)
+    world.turns(int(STAY_SECONDS) + 12)
+    assert world.sent == ["a.csv"]
