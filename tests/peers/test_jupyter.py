@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -116,9 +117,9 @@ def test_an_upload_in_chunks_starts_its_notebook_once(program: Program, contents
     )
     program.drop("up-first.csv", "x" * 7)
     assert value(program.await_report("rules/up/up-first"), 3) == "7"
-    raw = b"x" * int(2.5 * MEGABYTE)
+    raw = b"x" * int(float(os.environ.get("TEST_UPLOAD_MB", "2.5")) * MEGABYTE)
     for number in contents.upload("up-large.csv", raw):
-        if number > 1:  # the runner takes others meanwhile
+        if number in (2, 3):  # the runner takes others meanwhile
             program.drop(f"up-{number}.csv", "x" * number)
             assert value(program.await_report(f"rules/up/up-{number}"), 3) == str(number)
             assert (program.inbox / "up-large.csv").stat().st_size == (number - 1) * MEGABYTE
