@@ -6,7 +6,6 @@ Pure, over one file or folder name. Never looks at the disk.
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 
 from runner.inbox.unclaimed import WORDS, Reason
 
@@ -131,7 +130,8 @@ def why_no_request(name: str) -> Reason:
     """Say why a file without one of our suffixes can be no request."""
     if _MANGLED.fullmatch(name):
         return Reason.MANGLED_NAME
-    return Reason.DATA if PurePosixPath(name).suffix.lower() in _DATA else Reason.OTHER
+    stem, dot, last = name.rpartition(".")
+    return Reason.DATA if stem and f"{dot}{last}".lower() in _DATA else Reason.OTHER
 
 
 def is_part_of(part: str, name: str) -> bool:

@@ -5,6 +5,7 @@ Reads only. Looks ids up and never joins them to a path.
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from runner.state.ledger_reader import LedgerReader
 from runner.state.pauses import Pauses, why_waiting
 
 MAX_LIMIT = 500
+FAR_FROM_FULL = 10_000
+COUNT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -268,14 +271,6 @@ class Record:
                 return None
             raise
 
-    def queue_is_full(self) -> bool:
-        """Return whether `limits.queue` jobs wait; False if the ledger cannot be read."""
-        try:
-            with self.ledger() as ledger:
-                return ledger.count_queued() >= self._settings.limits.queue
-        except Problem:
-            return False
-
     def _job_or_name(self, job_id: str) -> Job | str:
         """Return a job, or the name of a waiting request; the ledger has those that left since.
 
@@ -292,6 +287,33 @@ class Record:
             return None
         request = submit.waiting(self._settings.inbox, job_id)
         return None if request is None else request[0]
+
+
+class Room:
+    """The room below `limit` waiting jobs. Safe for many threads.
+
+    Counting takes longer with each that waits. So where there is room for 10,000 more, they are
+    counted once a second, and not for each of 10,000 files.
+    """
+
+    def __init__(self, record: Record, limit: int) -> None:
+        self._record = record
+        self._limit = limit
+        self._believed_until = 0.0
+
+    def is_left(self) -> bool:
+        """Tell whether fewer jobs wait; also where the ledger cannot be read."""
+        now = time.monotonic()
+        if now < self._believed_until:
+            return True
+        try:
+            with self._record.ledger() as ledger:
+                left = self._limit - ledger.count_queued()
+        except Problem:
+            return True
+        if left > FAR_FROM_FULL:
+            self._believed_until = now + COUNT_SECONDS
+        return left > 0
 
 
 def listed(ledger: LedgerReader, question: Question) -> tuple[Sequence[Job], str | None]:

@@ -24,7 +24,7 @@ from runner.inbox.library import library_reader
 from runner.jobs import submit
 from runner.jobs.body import JobRequest
 from runner.jobs.problem import Problem, ProblemType, gone, unavailable
-from runner.jobs.record import Record
+from runner.jobs.record import Record, Room
 from runner.jobs.waiting import Arrivals
 from runner.outbox.reader import Report
 from runner.state.jobs import Job, State
@@ -61,6 +61,7 @@ class Runs:
     def __init__(self, settings: Settings, record: Record, arrivals: Arrivals, disk: Disk) -> None:
         self._settings = settings
         self._record = record
+        self._room = Room(record, settings.limits.queue)
         self._arrivals = arrivals
         self._disk = disk
         self._lock = threading.Lock()
@@ -225,7 +226,7 @@ class Runs:
     ) -> Submitted:
         content = submit.encode(job_id, wanted.request)
         self._check_size(content)
-        if self._record.queue_is_full():
+        if not self._room.is_left():
             limit = self._settings.limits.queue
             message = f"{limit} requests wait already (limits.queue). Try again later."
             raise Problem(ProblemType.QUEUE_FULL, message, 10)
