@@ -489,13 +489,38 @@ def test_what_waits_is_withdrawn_by_an_interrupt_and_told(
     assert done.endswith(f"its variables are kept; not run any more: {cell}, {own}")
     for name in (cell, own):
         told = text(server.call("read_cell", cell=name, notebook=notebook))
-        assert "control_kernel: interrupt came before its end" in told
+        assert "control_kernel: interrupt came before its turn" in told
     assert "KeyboardInterrupt" in text(
         server.call("read_cell", cell=long, notebook=notebook, wait_seconds=60)
     )
     assert cell_of(run(server, notebook, "ran"))["output"] == "[]"
     withdrawn = server.call("read_cell", cell=cell, notebook=notebook)
     assert cell_of(call_suggested(server, withdrawn))["status"] == "ok"
+
+
+@pytest.mark.parametrize("action", ["restart", "shut_down"])
+def test_a_cell_that_loses_its_kernel_is_over_at_once(
+    server: Agents, notebook: str, action: str
+) -> None:
+    """It says by what, and new code does not wait; the next answer tells of variables, once."""
+    begun = run(server, notebook, "import time; x = 1; time.sleep(60)", wait_seconds=2)
+    cell = cell_of(begun)["cell_id"]
+    server.call("control_kernel", action=action, notebook=notebook)
+    ended = text(server.call("read_cell", cell=cell, notebook=notebook))
+    words = {"restart": "restarted", "shut_down": "shut down"}
+    assert f"its last run had no end: the kernel was {words[action]}" in ended
+    read = text(server.call("read_notebook", notebook=notebook))
+    assert f"[0] {cell}" in read
+    assert ", running" not in read
+    start = time.monotonic()
+    first = text(server.call("execute_code", code="2", notebook=notebook))
+    assert time.monotonic() - start < 9
+    assert first.count("variables of earlier cells are gone") == 1
+    assert "gone" not in text(server.call("list_variables", notebook=notebook))
+    server.call("control_kernel", action="restart", notebook=notebook)
+    listed = text(server.call("list_variables", notebook=notebook))
+    assert listed.count("variables of earlier cells are gone") == 1
+    assert "gone" not in text(run(server, notebook, "3"))
 
 
 def test_what_waits_too_long_is_withdrawn_and_told(
@@ -723,7 +748,7 @@ def test_kernels_are_listed_controlled_and_chosen(
     listed = text(server.call("list_kernels"))
     assert f"python3 idle: {notebook}" in listed
     assert "Installed: python3 (python)" in listed
-    assert "variables are kept" in control("interrupt")
+    assert "nothing was running" in control("interrupt")
     assert cell_of(run(server, notebook, "x"))["said"].count("gone") == 0
     assert "variables are gone" in control("restart")
     assert "NameError" in text(run(server, notebook, "x"))

@@ -65,6 +65,9 @@ def test_a_new_kernel_is_told_once() -> None:
     assert [note(second, 0, is_cell=False), note(second, 1)] == [GONE, None]
     memory.forget("n")
     assert note(first, 1) is None
+    memory.lose("n")
+    assert [note(first, 0, is_cell=False), note(first, 1)] == [GONE, None]
     fresh = Memory()
     assert fresh.note("n", first, 1, is_cell=True, ran_before=True) == GONE
+    assert fresh.note("c", first, 0, is_cell=False, ran_before=True) == GONE
     assert fresh.note("m", first, 7, is_cell=True, ran_before=True) is None

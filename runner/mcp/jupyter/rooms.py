@@ -141,11 +141,12 @@ class Rooms:
             if _is_blank(document.cells):
                 document.remove(0)
 
-    async def kernelspec(self, path: str) -> str:
-        """Return the kernelspec that a notebook names."""
+    async def kernelspec(self, path: str) -> tuple[str, bool]:
+        """Return the kernelspec that a notebook names, and whether cells of it have ever run."""
         async with self.opened(path) as document:
             wanted = document.metadata.get("kernelspec") or {}
-        return str(wanted.get("name") or PYTHON3["name"])
+            has_run = any(cell.get("execution_count") for cell in document.cells)
+        return str(wanted.get("name") or PYTHON3["name"]), has_run
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do work to its end, even if its caller is cancelled meanwhile."""

@@ -7,7 +7,7 @@ stops waiting, and is asked for again by its id. What is withdrawn says why, and
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -24,6 +24,8 @@ Progress = Callable[[float], Awaitable[None]]
 
 TELL_SECONDS = 2.0
 SETTLE_SECONDS = 15.0
+INTERRUPT_SECONDS = 2.0
+"""Longest wait for the end of what was interrupted."""
 REMEMBERED = 100
 """Activities that can be asked for again, beside those that are not over."""
 
@@ -43,6 +45,8 @@ class Activity:
     """Whether somebody wants no further step."""
     reason: str = "the run was stopped before"
     """Why no further step runs, once it is stopped."""
+    loss: str | None = None
+    """What somebody did to its kernel, once that is gone."""
     waiting: int = 0
     """How many clients wait for it now."""
     began_at: float = field(default_factory=time.monotonic)
@@ -79,6 +83,12 @@ class Activity:
             return False
         self.stop(reason)
         return True
+
+    def lose(self, loss: str) -> None:
+        """End at once what a kernel has of it, since that is gone."""
+        for step in self.steps:
+            if step.execution is not None:
+                step.execution.lose(loss)
 
     @property
     def name(self) -> str:
@@ -164,7 +174,7 @@ class Activities:
         activity.waiting += 1
         ended = asyncio.ensure_future(_end_of(activity.task, step))
         try:
-            await self._wait(activity, ended, seconds, tell)
+            await _wait(activity, ended, self._closing, seconds, tell)
         except asyncio.CancelledError:
             self._rooms.begin(self.stop(activity, "its call was cancelled"))
             raise
@@ -179,31 +189,12 @@ class Activities:
         if activity.is_over:
             activity.task.result()
 
-    async def _wait(
-        self, activity: Activity, ended: "asyncio.Task[None]", seconds: float, tell: Progress
-    ) -> None:
-        closing = asyncio.ensure_future(self._closing.wait())
-        start = time.monotonic()
-        try:
-            while not ended.done() and (left := seconds - (time.monotonic() - start)) > 0:
-                await asyncio.wait(
-                    [ended, closing],
-                    timeout=min(TELL_SECONDS, left),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if closing.done() and activity.is_waiting:
-                    raise BadCall("The server ends now, and the code was not run. Cells stay.")
-                if closing.done() and not activity.is_over:
-                    raise BadCall("The server ends now; the cell goes on in the notebook's kernel.")
-                if not ended.done():
-                    await tell(time.monotonic() - start)
-        finally:
-            closing.cancel()
-
     async def hindrance(self, activity: Activity) -> str:
         """Say what an activity waits for."""
         if (ahead := self._ahead_of(activity)) is not None:
-            return f"{ahead.name} runs before it, for {ahead.elapsed:.0f} s now"
+            own = {step.cell_id for step in activity.steps}
+            name = "an earlier run of it" if ahead.name in own else ahead.name
+            return f"{name} runs before it, for {ahead.elapsed:.0f} s now"
         state = "starting"
         if activity.session is not None:
             with suppress(JupyterAway, JupyterRefused):  # gone: another one has to start
@@ -229,13 +220,40 @@ class Activities:
 
     async def stop_all(self, path: str, reason: str) -> list[str]:
         """Let nothing of a notebook's activities begin any more; name those that had not."""
-        present = [one for one in self._recent.values() if one.path == path and not one.is_over]
+        present = self._present(path)
         for activity in present:  # all of them first: the end of one is the turn of the next
             activity.stop(reason)
         withdrawn = [one for one in present if one.withdraw(reason)]
         for activity in withdrawn:
             await self._end(activity)
         return [one.steps[0].cell_id or one.id for one in withdrawn]
+
+    def is_running(self, path: str) -> bool:
+        """Return whether a kernel has something of a notebook's activities."""
+        return any(one.current is not None for one in self._present(path))
+
+    @asynccontextmanager
+    async def losing(self, path: str, loss: str) -> AsyncIterator[None]:
+        """End at once what a kernel has of a notebook, after it is taken away; `loss` says how."""
+        present = [one for one in self._present(path) if one.session is not None]
+        for activity in present:
+            activity.loss = loss
+        try:
+            yield
+        except BaseException:
+            for activity in present:
+                activity.loss = None
+            raise
+        for activity in present:
+            activity.lose(loss)
+        await _end_of_all(present, SETTLE_SECONDS)
+
+    async def settle(self, path: str) -> None:
+        """Wait a little for the end of what was interrupted."""
+        await _end_of_all(self._present(path), INTERRUPT_SECONDS)
+
+    def _present(self, path: str) -> list[Activity]:
+        return [one for one in self._recent.values() if one.path == path and not one.is_over]
 
     async def _withdraw_later(self, activity: Activity) -> None:
         while (left := activity.patience_left) > 0:
@@ -263,10 +281,10 @@ class Activities:
         has_cells = any(step.cell_id is not None for step in activity.steps)
         try:
             async with self._turn(activity):
-                kernel = await self._rooms.kernelspec(activity.path)
+                kernel, ran_before = await self._rooms.kernelspec(activity.path)
                 activity.session = await self._jupyter.session(activity.path, kernel)
                 if not has_cells:
-                    await self._run_code(activity, limit)
+                    await self._run_code(activity, limit, ran_before=ran_before)
                     return
                 async with self._rooms.opened(activity.path) as document:
                     await self._run_cells(activity, document, limit)
@@ -290,7 +308,7 @@ class Activities:
             finally:
                 del self._in_turn[activity.path]
 
-    async def _run_code(self, activity: Activity, limit: float) -> None:
+    async def _run_code(self, activity: Activity, limit: float, *, ran_before: bool) -> None:
         [step] = activity.steps
         session = activity.session
         assert session is not None
@@ -303,8 +321,7 @@ class Activities:
             limit,
             _interrupt(self._jupyter, session),
         )
-        step.add_note(self.memory.note(activity.path, session, step.count, is_cell=False))
-        _say_who_ended(activity, step)
+        _take(self.memory, activity, step, ran_before=ran_before)
 
     async def _run_cells(self, activity: Activity, document: Document, limit: float) -> None:
         session = activity.session
@@ -316,17 +333,7 @@ class Activities:
                 continue
             execution = _execution(self._jupyter, session, step)
             await run_in_cell(document, step, execution, limit, _interrupt(self._jupyter, session))
-            note = self.memory.note(
-                activity.path,
-                session,
-                step.count,
-                is_cell=bool(step.source.strip()),  # a kernel does not count an empty one
-                ran_before=ran_before,
-            )
-            step.add_note(note)
-            if step.status == "kernel_died":
-                self.memory.forget(activity.path)
-            _say_who_ended(activity, step)
+            _take(self.memory, activity, step, ran_before=ran_before)
             step.has_ended.set()
             if step.status not in ("ok", "removed"):
                 activity.stop("the run was stopped before")
@@ -361,6 +368,57 @@ def _interrupt(jupyter: Jupyter, session: Session) -> Callable[[], Awaitable[Non
     return interrupt
 
 
+def _take(memory: Memory, activity: Activity, step: Step, *, ran_before: bool) -> None:
+    """Note how a step left the kernel: with its variables, or gone."""
+    session = activity.session
+    assert session is not None
+    if activity.loss is not None and step.status not in (*UNRUN, "ok"):
+        step.status, step.notes = "kernel_died", [activity.loss]
+    if step.status == "kernel_died":
+        memory.lose(activity.path)
+        return
+    is_cell = step.cell_id is not None and bool(step.source.strip())  # an empty one has no count
+    note = memory.note(activity.path, session, step.count, is_cell=is_cell, ran_before=ran_before)
+    step.add_note(note)
+
+
+async def _wait(
+    activity: Activity,
+    ended: "asyncio.Task[None]",
+    closes: asyncio.Event,
+    seconds: float,
+    tell: Progress,
+) -> None:
+    """Wait for its end or the end of the time, and tell meanwhile.
+
+    Raises:
+        BadCall: the server ends.
+    """
+    closing = asyncio.ensure_future(closes.wait())
+    start = time.monotonic()
+    try:
+        while not ended.done() and (left := seconds - (time.monotonic() - start)) > 0:
+            await asyncio.wait(
+                [ended, closing],
+                timeout=min(TELL_SECONDS, left),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if closing.done() and activity.is_waiting:
+                raise BadCall("The server ends now, and the code was not run. Cells stay.")
+            if closing.done() and not activity.is_over:
+                raise BadCall("The server ends now; the cell goes on in the notebook's kernel.")
+            if not ended.done():
+                await tell(time.monotonic() - start)
+    finally:
+        closing.cancel()
+
+
+async def _end_of_all(activities: Iterable[Activity], seconds: float) -> None:
+    tasks = [one.task for one in activities if one.task is not None]
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+
+
 async def _end_of(task: "asyncio.Task[None]", step: Step | None) -> None:
     """Wait until an activity is over, or one step of it."""
     if step is None:
@@ -371,9 +429,3 @@ async def _end_of(task: "asyncio.Task[None]", step: Step | None) -> None:
         await asyncio.wait([task, ended], return_when=asyncio.FIRST_COMPLETED)
     finally:
         ended.cancel()
-
-
-def _say_who_ended(activity: Activity, step: Step) -> None:
-    """Tell a kernel that an agent ended from one that died."""
-    if step.status == "kernel_died" and activity.is_stopped:
-        step.notes = [activity.reason]

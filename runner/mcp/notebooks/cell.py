@@ -72,6 +72,7 @@ class Execution:
         self.sent_at: float | None = None
         self.has_begun = False
         """Set once the kernel has come to this cell; before, it runs somebody else's."""
+        self._ended: asyncio.Future[Reply] | None = None
 
     async def run(self, tell: Callable[[Message], None]) -> Reply:
         """Run it to its end, once the kernel is free. Calls `tell` in the loop, in order.
@@ -83,6 +84,7 @@ class Execution:
         """
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[Reply] = loop.create_future()
+        self._ended = ended
 
         def settle(reply: Reply | None, error: BaseException | None) -> None:
             if ended.done():
@@ -129,6 +131,11 @@ class Execution:
             if self.sent_at is None:
                 self._given_up.set()
             return self.sent_at is None
+
+    def lose(self, reason: str) -> None:
+        """End it at once: its kernel is gone, and will not say how it ended."""
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_exception(KernelGone(reason))
 
     def rewrite(self, source: str) -> bool:
         """Run this in place of the code; False if the kernel has it already."""

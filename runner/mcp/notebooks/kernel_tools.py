@@ -58,7 +58,7 @@ def add_list_variables(server: MCPServer, live: Live) -> None:
         if activity.steps[0].status != "ok":
             return answer(pieces, is_error=failed)
         is_missing = any(isinstance(one, str) and one.startswith(MISSING) for one in pieces)
-        return answer(pieces[1:], is_error=is_missing)
+        return answer([*activity.steps[0].notes, *pieces[1:]], is_error=is_missing)
 
 
 def add_list_kernels(server: MCPServer, live: Live) -> None:

@@ -64,21 +64,28 @@ class Kernels:
         session = (await self._jupyter.sessions()).get(path)
         if session is None:
             raise BadCall(f"No kernel runs for {path!r}; running a cell starts one.")
+        was_running = self._activities.is_running(path) or session.state == "busy"
         withdrawn = await self._activities.stop_all(
-            path, f"control_kernel: {act} came before its end"
+            path, f"control_kernel: {act} came before its turn"
         )
-        told = await self._act(act, path, session)
+        if act == "interrupt" and not was_running:
+            told = f"{path}: nothing was running; the variables of {session.kernel} are kept"
+        else:
+            told = await self._act(act, path, session)
         return f"{told}; not run any more: {', '.join(withdrawn)}" if withdrawn else told
 
     async def _act(self, act: Act, path: str, session: Session) -> str:
         if act == "interrupt":
             await self._jupyter.interrupt(session.kernel_id)
+            await self._activities.settle(path)
             return f"{path}: kernel {session.kernel} interrupted; its variables are kept"
-        self._activities.memory.forget(path)
+        self._activities.memory.lose(path)
         if act == "restart":
-            await self._jupyter.restart(session.kernel_id)
+            async with self._activities.losing(path, "the kernel was restarted"):
+                await self._jupyter.restart(session.kernel_id)
             return f"{path}: kernel {session.kernel} restarted; its variables are gone"
-        await self._jupyter.shut_down(session)
+        async with self._activities.losing(path, "the kernel was shut down"):
+            await self._jupyter.shut_down(session)
         return f"{path}: kernel {session.kernel} shut down; running a cell starts a new one"
 
     async def _choose(self, path: str, kernel: str | None) -> str:
@@ -91,15 +98,19 @@ class Kernels:
             raise BadCall(f"There is no kernel {kernel[:80]!r}. {hint}")
         name = kernel if kernel in specs else str(running[kernel]["name"])
         await self._rooms.finish(self._write_kernelspec(path, name, specs.get(name) or {}))
-        self._activities.memory.forget(path)
         session = (await self._jupyter.sessions()).get(path)
         if session is None and kernel in running:
             session = await self._jupyter.session(path, name)
         if session is None:
             return f"{path}: uses {name} from now on; running a cell starts it"
         wanted = {"id": kernel} if kernel in running else {"name": name}
-        await self._jupyter.give_kernel(session, wanted)
+        async with self._activities.losing(path, "the notebook got another kernel"):
+            await self._jupyter.give_kernel(session, wanted)
         held = "has that kernel's variables" if kernel in running else "its variables are gone"
+        if kernel in running:
+            self._activities.memory.forget(path)
+        else:
+            self._activities.memory.lose(path)
         return f"{path}: runs in {kernel} now; {held}"
 
     async def _write_kernelspec(self, path: str, name: str, spec: Mapping[str, Any]) -> None:

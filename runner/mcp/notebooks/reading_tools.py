@@ -174,6 +174,8 @@ async def _cell(
     steps = [] if last is None else [one for one in last.steps if one.cell_id == cell["id"]]
     if steps and steps[0].status == "not_run":
         head += f" (the last call to run it did not: {'; '.join(steps[0].notes)})"
+    elif steps and steps[0].status == "kernel_died":
+        head += f" (its last run had no end: {'; '.join(steps[0].notes)})"
     pieces: list[Piece] = [f"{head}\n{excerpt(cell['source'], bounds.output_characters)}"]
     if outputs:
         pieces += ["Output:", *_with_cells(outputs, cells)]
