@@ -3,8 +3,11 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+
+import pytest
 
 from runner.config import Settings
 from runner.contract.rules import BundleLimits
@@ -15,7 +18,13 @@ from runner.submitters.rules.files import Ruled
 from runner.submitters.rules.listing import KEPT_SECONDS, SETTLED_NS, Listing
 from runner.submitters.rules.taking import Inbox, Taking
 from runner.submitters.rules.whole import Wholeness
-from runner.submitters.rules.working import STAY_SECONDS, Place, Working
+from runner.submitters.rules.working import (
+    LONGEST_LOOK_SECONDS,
+    LOOK_SECONDS,
+    STAY_SECONDS,
+    Place,
+    Working,
+)
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
 from tests.conftest import wait_for
@@ -37,9 +46,11 @@ class World:
         )
         self.listing = Listing(inbox, (), self.clocks, lambda: True)
         limits = limits or Settings().bundle_limits
-        taking = Taking(Inbox(inbox, limits), self, Disk(), lambda: date(2026, 1, 2))
+        self.taking = Taking(Inbox(inbox, limits), self, Disk(), lambda: date(2026, 1, 2))
         whole = Wholeness(inbox, self.clocks.seconds, self.clocks.wall_ns)
-        self.working = Working(Place(self.listing.files, lambda: False), whole, taking, self.clocks)
+        self.working = Working(
+            Place(self.listing.files, lambda: False), whole, self.taking, self.clocks
+        )
         self.rules = [Ruled("r", inbox, read_rule(RULE))]
 
     def submit_for(self, cause: str, wanted: JobRequest, *, is_new: bool = False) -> object:
@@ -131,3 +142,14 @@ def test_a_file_that_stays_goes_once_it_may(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x" * 9)
     world.turns(int(STAY_SECONDS) + 12)
     assert world.sent == ["a.csv"]
+
+
+def test_looks_that_cost_much_are_rare(tmp_path: Path) -> None:
+    """By the time of a processor: those that only wait for one are not."""
+    world, spent = World(tmp_path), iter((0.0, 0.1, 1.0, 1.6, 10.0, 90.0))
+    clocks = replace(world.clocks, cpu=lambda: next(spent))
+    place = Place(world.listing.files, lambda: False)
+    whole = Wholeness(tmp_path, clocks.seconds, clocks.wall_ns)
+    working = Working(place, whole, world.taking, clocks)
+    waits = [working.turn(world.rules) for _ in range(3)]
+    assert waits == [LOOK_SECONDS, pytest.approx(3.0), LONGEST_LOOK_SECONDS]

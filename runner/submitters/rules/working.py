@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 LONGEST_LOOK_SECONDS = 10.0
 SHARE = 0.2
-"""Most of the time that looks may take while they find nothing to do."""
+"""Most of a processor that looks may take while they find nothing to do."""
 STAY_SECONDS = 10.0
 """How often to look whether files that stay have changed."""
 A_TURN = 200
@@ -65,7 +65,7 @@ class Working:
         Raises:
             OSError: the inbox cannot be read.
         """
-        began = self._clocks.seconds()
+        began = self._clocks.cpu()
         self._finish_earlier(rules)
         if self._has_to_wait() or not any(one.rule is not None for one in rules):
             self._conflicts.clear()
@@ -81,7 +81,7 @@ class Working:
                     return LOOK_SECONDS
         if made:
             return LOOK_SECONDS
-        spent = self._clocks.seconds() - began
+        spent = self._clocks.cpu() - began
         return min(max(LOOK_SECONDS, spent / SHARE), LONGEST_LOOK_SECONDS)
 
     def _has_to_wait(self) -> bool:
