@@ -63,6 +63,12 @@ def hooks(settings: Settings, as_json: bool) -> None:
         [of_hooks.row_of(one) for one in views],
         None if as_json else Listing(HOOKS, rows, (HOOKS[0], HOOKS[4])),
     )
+    for one in views:
+        if one.secret_env is not None and one.error is None:
+            remark(
+                f"{one.name}: whether the gateway has {one.secret_env} is in GET /hooks and "
+                "`runner health`"
+            )
 
 
 def _print(

@@ -7,10 +7,12 @@ at no inbox and decides nothing.
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from pathlib import Path
+
+from runner.inbox import ruled
 
 WAITING_FILE = "inbox.json"
 MAX_LISTED = 1_000
@@ -64,6 +66,9 @@ class Reason(StrEnum):
     SYSTEM = "system"
     HIDDEN = "hidden"
     IGNORED = "ignored"
+    RULE_STAYS = "rule_stays"
+    RULE = "rule"
+    RULE_OFF = "rule_off"
     DATA = "data"
     OTHER = "other"
 
@@ -182,6 +187,17 @@ WORDS: dict[Reason, Words] = {
         "its name is on the list intake.ignore",
         "Rename it, or change the setting and start the runner again",
     ),
+    Reason.RULE_STAYS: Words(
+        Care.STUCK,
+        "it is of a rule, and stays",
+        "Correct what is said; `runner rules` lists the rules. It is taken then",
+    ),
+    Reason.RULE: Words(Care.LATE, "a rule takes it", _NOTHING),
+    Reason.RULE_OFF: Words(
+        Care.QUIET,
+        "it is of a rule that is off",
+        "`enabled: true` in the file of the rule has it taken",
+    ),
     Reason.DATA: Words(
         Care.QUIET,
         "it is data, and does not go along with a notebook",
@@ -195,6 +211,9 @@ WORDS: dict[Reason, Words] = {
         "If it is a request, rename it; otherwise leave it",
     ),
 }
+
+NO_REQUESTS = frozenset({Reason.DATA, Reason.OTHER})
+"""Reasons of files that are no requests, so that rules may have more to say of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +347,23 @@ def write(state: Path, waiting: WaitingList) -> None:
 
 
 def read(state: Path) -> WaitingList | None:
-    """Read the last list, however old; None if there is none, or it may not be read."""
+    """Read the last list, however old; None if there is none, or it may not be read.
+
+    Of files that the daemon leaves alone and a rule matches, it has what the rules say.
+    """
+    known = read_own(state)
+    said = ruled.read(state).files if known is not None else {}
+    if known is None or not said:
+        return known
+    files = tuple(
+        _of_rule(one, *said[one.path]) if one.path in said and one.reason in NO_REQUESTS else one
+        for one in known.files
+    )
+    return replace(known, files=tuple(sorted(files, key=_care_of)))
+
+
+def read_own(state: Path) -> WaitingList | None:
+    """Read the daemon's list alone, as `read`."""
     try:
         content = json.loads((state / WAITING_FILE).read_bytes())
         files = tuple(
@@ -337,6 +372,13 @@ def read(state: Path) -> WaitingList | None:
         return WaitingList(files, int(content["count"]), str(content["at"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _of_rule(one: Waiting, reason: str, detail: str) -> Waiting:
+    try:
+        return replace(one, reason=Reason(reason), detail=detail[:MAX_TEXT])
+    except ValueError:  # of another version
+        return one
 
 
 def remove(state: Path) -> None:
@@ -370,7 +412,11 @@ def content_of_one(one: Waiting) -> dict[str, str | bool]:
 
 
 def _order(one: Waiting) -> tuple[int, str]:
-    return list(Care).index(WORDS[one.reason].care), one.path
+    return _care_of(one), one.path
+
+
+def _care_of(one: Waiting) -> int:
+    return list(Care).index(WORDS[one.reason].care)
 
 
 def _late(one: Waiting) -> Waiting:

@@ -66,7 +66,7 @@ class _Loop:
             settings.schedules_folder, settings.request_rules, settings.intake.ignore
         )
         backend = backend_of(settings)
-        self._rules = RuleWork(settings, backend.runs, clocks)
+        self._rules = RuleWork(backend, clocks)
         self._jobs = JobsOfRunner(backend)
         self._outlook = Outlook(backend.functions, READ_SECONDS)
         self._hooks = HookNotes(settings, backend.functions)

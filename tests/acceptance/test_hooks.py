@@ -191,18 +191,26 @@ def test_a_wrong_or_switched_off_hook_is_told_and_stops_no_other(program: Progra
     order = yaml.safe_load(EXAMPLES["order.yaml"])
     (hooks / "off.yaml").write_text(yaml.safe_dump({**order, "enabled": False}))
     (hooks / "wrong.yaml").write_text(EXAMPLES["order.yaml"] + "cron: 1\n")
+    unset = {"type": "key", "secret_env": "NOT_SET_ANYWHERE"}
+    (hooks / "unset.yaml").write_text(yaml.safe_dump({**order, "verify": unset}))
     lost = {"type": "key", "secret_file": "none"}
     (hooks / "lost.yaml").write_text(yaml.safe_dump({**order, "verify": lost}))
     assert call(program, "off", json={"total": 1}, headers=KEY).status_code == 503
     assert call(program, "off", json={"total": 1}).status_code == 401
-    assert call(program, "wrong", json={"total": 1}, headers=KEY).status_code == 503
+    wrong, no_secret = (call(program, one, json={"total": 1}) for one in ("wrong", "unset"))
+    assert (wrong.status_code, no_secret.status_code) == (503, 503)
+    assert "The hook is not set up" in wrong.json()["message"]
+    assert "The hook has no secret here yet; `runner health`" in no_secret.json()["message"]
+    assert "NOT_SET" not in no_secret.text
+    here = program.run("hooks")
+    assert "unset: whether the gateway has NOT_SET_ANYWHERE is in GET /hooks" in here.stderr
     assert call(program, "order", json={"total": 1}, headers=KEY).status_code == 202
     url = f"{program.url}/hooks"
     assert requests.get(url, timeout=90).status_code == 401
     listed = requests.get(url, headers=BEARER, timeout=90)
     assert SECRET not in listed.text
     states = {one["name"]: one["state"] for one in listed.json()["hooks"]}
-    assert states == {"lost": "wrong", "wrong": "wrong", "off": "disabled", **ON}
+    assert states == {**dict.fromkeys(("lost", "unset", "wrong"), "wrong"), "off": "disabled", **ON}
     checked = program.run("check", "notebooks/hooks/wrong.yaml")
     assert checked.returncode == 3
     assert "Unknown key `cron`" in checked.stdout

@@ -67,6 +67,12 @@ def health(program: Program) -> str:
     return done.stdout + done.stderr
 
 
+def told(program: Program, path: str) -> Any:
+    """Return what is said of a file that stays in the inbox."""
+    files = requests.get(f"{program.url}/inbox", timeout=90).json()["files"]
+    return next((one for one in files if one["path"] == path), {"reason": None})
+
+
 def test_a_file_starts_its_notebook_as_the_document_shows(program: Program) -> None:
     """And lies in `.done` then; a retry takes it again."""
     (program.root / "2026-001.csv").write_text("amount\n1.5\n2\n")
@@ -154,7 +160,15 @@ def test_what_is_wrong_is_said_and_stops_nothing_else(program: Program) -> None:
     wait_for(lambda: "the rules invoices and other match one file" in health(program))
     listed = requests.get(f"{program.url}/rules", timeout=90).json()["rules"]
     states = {one["name"]: one["state"] for one in listed}
-    assert states == dict.fromkeys(("invoices", "measurements", "other"), "on") | {"wrong": "wrong"}
+    assert states == dict.fromkeys(("invoices", "other", "wrong"), "wrong") | {"measurements": "on"}
+    both = "the rules invoices and other match one file (invoices/double.csv); change one of them"
+    assert [one["error"] for one in listed if one["name"] in ("invoices", "other")] == [both, both]
+    wait_for(lambda: told(program, "invoices/large.csv")["reason"] == "rule_stays")
+    double = told(program, "invoices/double.csv")
+    assert (double["reason"], double["needs_care"]) == ("rule_stays", True)
+    assert "the rules invoices and other match it" in double["text"]
+    assert "invoices and other match it" in requests.get(f"{program.url}/ui/inbox", timeout=90).text
+    assert "limits.inputs_mb" in told(program, "invoices/large.csv")["text"]
     assert listed[0]["last"] == {"job_id": ANY, "status": "succeeded"}
     html = requests.get(f"{program.url}/ui/rules", timeout=90).text
     assert "invoices/*.csv" in html
@@ -163,6 +177,38 @@ def test_what_is_wrong_is_said_and_stops_nothing_else(program: Program) -> None:
     assert (program.inbox / "invoices" / "large.csv").exists()
     (rules / "other.yaml").unlink()
     assert value_of(program.await_report("rules/invoices/double")) == 1.0
+
+
+def test_files_wait_until_their_rule_can_start_its_notebook(program: Program) -> None:
+    """Each of them, without a job; health and the inbox say why. One that is off has its files."""
+    rules, library = program.root / "notebooks" / "rules", program.root / "notebooks"
+    (rules / "gone.yaml").write_text("pattern: 'gone/*.txt'\nnotebook: later.ipynb\n")
+    misfit = EXAMPLES["invoices.yaml"].replace("invoices/", "misfit/") + "  kind: 3\n"
+    (rules / "misfit.yaml").write_text(misfit.replace("invoice.ipynb", "typed.ipynb"))
+    off = EXAMPLES["invoices.yaml"].replace("invoices/", "off/")
+    (rules / "off.yaml").write_text(f"{off}enabled: false\n")
+    typed = notebook(code("path = ''\nkind: str = 'a'", "parameters"), code("1", "results"))
+    (library / "typed.ipynb").write_text(json.dumps(typed))
+    for name in ("gone/a.txt", "misfit/b.csv", "off/c.csv"):
+        (program.inbox / name).parent.mkdir()
+        (program.inbox / name).write_text("amount\n1\n")
+    why = "until then its files stay in the inbox"
+    wait_for(lambda: health(program).count(why) == 2)
+    said = health(program)
+    assert "the rule gone takes no file: " in said
+    assert "`kind` is 3; it must be a text" in said
+    wait_for(lambda: told(program, "gone/a.txt")["reason"] == "rule_stays")
+    assert "the rule gone does not take it" in told(program, "gone/a.txt")["text"]
+    assert told(program, "off/c.csv")["reason"] == "rule_off"
+    listed = requests.get(f"{program.url}/rules", timeout=90).json()["rules"]
+    states = {one["name"]: one["state"] for one in listed}
+    assert (states["gone"], states["misfit"], states["off"]) == ("wrong", "wrong", "disabled")
+    assert not list(program.outbox.glob("rules/*/[abc].*"))
+    (library / "later.ipynb").write_text(json.dumps(typed))
+    (rules / "misfit.yaml").write_text(misfit.replace(" 3", " c").replace("invoice.", "typed."))
+    assert program.await_report("rules/gone/a")["status"] == "succeeded"
+    assert program.await_report("rules/misfit/b")["status"] == "succeeded"
+    assert (program.inbox / "off" / "c.csv").exists()
 
 
 def test_what_strangers_put_there_harms_nothing(program: Program) -> None:

@@ -217,10 +217,13 @@ def test_a_run_has_its_memory(desk: Desk) -> None:
 
 
 def test_what_was_running_is_named_where_a_run_is_cut(desk: Desk) -> None:
-    """By its place among the code cells, and the line that ran; if that is not known, its first."""
+    """By its place among the code cells, and the line that ran.
+
+    Where that is not known, it begins with its first line; of one line only, that was running.
+    """
     slow = "import time\n\ntime.sleep(60)\nprint(1)"
     timed_out, _ = desk.run("1", slow, "2", timeout_seconds=1)
-    greedy, _ = desk.run("1", "x = bytearray(600_000_000)\nimport time; time.sleep(60)")
+    greedy, _ = desk.run("1", "a = 1\nx = b'1' * 900_000_000\nimport time; time.sleep(60)")
     loud, _ = desk.run("print('x' * 200_000)")
     order = desk.order()
     desk.progress.clear()
@@ -229,14 +232,14 @@ def test_what_was_running_is_named_where_a_run_is_cut(desk: Desk) -> None:
     desk.execution.stop(order.job_id, ErrorType.CANCELLED)
     cancelled, _ = running.result(60)
     for outcome, number, line in (
-        (timed_out, 2, "was running: `time.sleep(60)` (line 3)"),
-        (cancelled, 2, "was running: `time.sleep(60)` (line 3)"),
-        (greedy, 2, "was running: `x = bytearray(600_000_000)`"),
-        (loud, 1, "wrote what was too much: `print('x' * 200_000)`"),
+        (timed_out, 2, " was running: `time.sleep(60)` (line 3)"),
+        (cancelled, 2, " was running: `time.sleep(60)` (line 3)"),
+        (greedy, 2, ", which begins with `a = 1`, was running"),
+        (loud, 1, " wrote what was too much: `print('x' * 200_000)`"),
     ):
         assert outcome.failure is not None
         which = f"Code cell {number} of {outcome.cells.total}"
-        assert outcome.failure.message.endswith(f" {which} {line}.")
+        assert outcome.failure.message.endswith(f" {which}{line}.")
         assert outcome.cells.executed == number
     for outcome in (timed_out, cancelled):
         assert outcome.failure is not None

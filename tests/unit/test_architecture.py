@@ -117,6 +117,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mcp": {"__init__", "contract", "contract.text", "jobs"},
     "gateway.http": {"config", "contract", "contract.text", "inbox.bundles", "jobs", "system"},
     "submitters.newest": {"jobs", "state"},
+    "submitters.notebooks": {"contract", "jobs"},
     "submitters.schedules": {
         "config",
         "contract",
@@ -137,6 +138,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "jobs",
         "state",
         "submitters.newest",
+        "submitters.notebooks",
         "submitters.trigger_files",
         "system.files",
     },
@@ -149,6 +151,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "jobs",
         "state",
         "submitters.newest",
+        "submitters.notebooks",
         "submitters.trigger_files",
         "system",
         "system.files",

@@ -210,12 +210,18 @@ def _index_of(error: BaseException | None, run: Run) -> int | None:
 
 
 def _of_cell(place: Mapping[str, Any], which: str, what: str) -> str:
-    """Return a sentence about a cell, with its first line; none, if it is not known or empty."""
+    """Return a sentence about a cell that quotes its first line; none, if it is not known or empty.
+
+    Only of a cell of one line is that the line that was running.
+    """
     lines = [line for line in map(one_line, str(place.get("cell_source", "")).splitlines()) if line]
     if not lines:
         return ""
     line = lines[0] if len(lines[0]) <= LINE_CHARS else f"{lines[0][: LINE_CHARS - 1]}…"
-    return f" {which[:1].upper()}{which[1:]} {what}: `{line}`."
+    named = f"{which[:1].upper()}{which[1:]}"
+    if len(lines) > 1:
+        return f" {named}, which begins with `{line}`, {what}."
+    return f" {named} {what}: `{line}`."
 
 
 def _memory(known: Circumstances) -> str:

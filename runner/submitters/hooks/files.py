@@ -18,12 +18,16 @@ SECRET_BYTES = 4096
 
 @dataclass(frozen=True)
 class Hooked:
-    """A hook's file: the hook and its secret, or what is wrong with it."""
+    """A hook's file: the hook, or what is wrong with it.
+
+    `has_no_secret`: only the secret is wrong, which may be the gateway's matter.
+    """
 
     name: str
     path: Path
     hook: Hook | None = None
     error: str | None = None
+    has_no_secret: bool = False
 
 
 class HookFiles:
@@ -54,12 +58,16 @@ class HookFiles:
         """Read one file, which may lie elsewhere."""
         name = name_of(path, self._folder)
         try:
-            hook = read_hook(read_named(path, name, "hook"), self._rules)
-            if self._environ is not None or hook.calls.verify.secret_env is None:
-                self.secret_of(Hooked(name, path, hook))
-            return Hooked(name, path, hook)
+            hooked = Hooked(name, path, read_hook(read_named(path, name, "hook"), self._rules))
         except TriggerError as error:
             return Hooked(name, path, error=str(error))
+        assert hooked.hook is not None
+        try:
+            if self._environ is not None or hooked.hook.calls.verify.secret_env is None:
+                self.secret_of(hooked)
+        except TriggerError as error:
+            return Hooked(name, path, error=str(error), has_no_secret=True)
+        return hooked
 
     def secret_of(self, hooked: Hooked) -> str:
         """Return a hook's secret as it is now.

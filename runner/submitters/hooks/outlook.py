@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterable
 
 from runner.config import Settings
-from runner.contract.outcome import Refused
 from runner.jobs.functions import LOOK_SECONDS, Functions
 from runner.submitters.hooks.files import Hooked, HookFiles
+from runner.submitters.notebooks import objection_to
 
 
 class HookNotes:
@@ -57,11 +57,4 @@ def _error(one: Hooked, functions: Functions) -> str | None:
     hook = one.hook
     if hook is None or not hook.calls.enabled:
         return None
-    try:
-        signature = functions.of(str(hook.request["notebook"])).signature
-    except Refused as refused:
-        return refused.failure.message
-    values = hook.request.get("parameters") or {}
-    fixed = {name: value for name, value in values.items() if "{{" not in repr(value)}
-    objections = signature.objections(fixed)
-    return next((objections[name] for name in fixed if name in objections), None)
+    return objection_to(hook.request, functions)

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class HookView:
     """A web hook as it is shown, without its secret. `error` says what is wrong.
 
     `state` is `on`, `paused`, `disabled` or `wrong`; `verify` is how its callers prove themselves.
+    `secret_env` is the variable of the gateway with the secret, where that cannot be looked into.
     """
 
     name: str
@@ -30,6 +31,7 @@ class HookView:
     error: str | None
     last: Job | None
     paused_by: str | None
+    secret_env: str | None = None
 
 
 class HooksOverview:
@@ -41,6 +43,7 @@ class HooksOverview:
     def __init__(self, backend: Backend, environ: Mapping[str, str] | None = os.environ) -> None:
         self._backend = backend
         self._files = HookFiles(self.folder, backend.settings.request_rules, environ)
+        self._is_gateway = environ is not None
         self._reading = threading.Lock()
 
     @property
@@ -70,9 +73,10 @@ class HooksOverview:
         hooks = self.hooked()
         errors = errors_of(hooks, self._backend.functions)
         known = behind(self._backend, (hook(one.name) for one in hooks))
-        return [
+        views = [
             _view(one, one.error or errors.get(one.name), known[hook(one.name)]) for one in hooks
         ]
+        return [replace(one, secret_env=None) for one in views] if self._is_gateway else views
 
 
 def _view(one: Hooked, error: str | None, known: Behind) -> HookView:
@@ -87,6 +91,7 @@ def _view(one: Hooked, error: str | None, known: Behind) -> HookView:
         error=error,
         last=known.last,
         paused_by=known.paused_by,
+        secret_env=None if calls is None else calls.verify.secret_env,
     )
 
 

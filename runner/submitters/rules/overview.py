@@ -1,17 +1,20 @@
 """What every interface shows of rules: each with its state, and its newest job."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.contract.outcome import Refused
 from runner.contract.triggers.causes import rule
+from runner.inbox import ruled as said_by_rules
 from runner.jobs.backend import Backend
 from runner.jobs.problem import unavailable
 from runner.state.jobs import Job
+from runner.state.locks import holder_of
 from runner.submitters.newest import Behind, behind, last_row
 from runner.submitters.rules.files import Ruled, RuleFiles
+from runner.submitters.rules.outlook import errors_of
 
 
 @dataclass(frozen=True)
@@ -56,31 +59,30 @@ class RulesOverview:
             why = error.strerror or error
             raise unavailable(f"{self.folder} cannot be read ({why}).") from error
         known = behind(self._backend, (rule(one.name) for one in ruled))
-        return [self._view(one, known[rule(one.name)]) for one in ruled]
+        errors = {**self._conflicts(), **errors_of(ruled, self._backend.functions)}
+        return [_view(one, errors.get(one.name), known[rule(one.name)]) for one in ruled]
 
-    def _view(self, one: Ruled, known: Behind) -> RuleView:
-        if one.rule is None:
-            return RuleView(one.name, "wrong", error=one.error, last=known.last)
-        files, notebook = one.rule.files, str(one.rule.request["notebook"])
-        error = self._error(notebook)
-        return RuleView(
-            name=one.name,
-            state=known.state(is_wrong=error is not None, is_enabled=files.enabled),
-            pattern=files.pattern,
-            group=files.group,
-            notebook=notebook,
-            error=error,
-            last=known.last,
-            paused_by=known.paused_by,
-        )
+    def _conflicts(self) -> Mapping[str, str]:
+        """Say which rules hinder each other; only a runner that is up knows."""
+        if holder_of(self._settings.inbox) is None:
+            return {}
+        return said_by_rules.read(self._settings.state).rules
 
-    def _error(self, notebook: str) -> str | None:
-        """Say why its jobs would be refused, as far as its notebook tells."""
-        try:
-            self._backend.functions.of(notebook)
-        except Refused as refused:
-            return refused.failure.message
-        return None
+
+def _view(one: Ruled, error: str | None, known: Behind) -> RuleView:
+    if one.rule is None:
+        return RuleView(one.name, "wrong", error=one.error, last=known.last)
+    files, notebook = one.rule.files, str(one.rule.request["notebook"])
+    return RuleView(
+        name=one.name,
+        state=known.state(is_wrong=error is not None, is_enabled=files.enabled),
+        pattern=files.pattern,
+        group=files.group,
+        notebook=notebook,
+        error=error,
+        last=known.last,
+        paused_by=known.paused_by,
+    )
 
 
 def row_of(one: RuleView) -> dict[str, Any]:

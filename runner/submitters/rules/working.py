@@ -1,7 +1,7 @@
 """Works the rules off, turn by turn: which files come together, and what keeps them from it."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Working:
         self._delays = Backoff(clocks.seconds, FIRST_SECONDS, LAST_SECONDS)
         self._stays: dict[str, tuple[DataFile, str]] = {}
         """Files of which no job can be made until they change, and why."""
-        self._conflicts: dict[str, str] = {}
+        self._conflicts: dict[tuple[str, ...], str] = {}
         self._unfinished: tuple[str, ...] = ()
         self._matching = Matching()
         self._stays_at = 0.0
@@ -59,8 +59,10 @@ class Working:
         self._first: dict[str, float] = {}
         """When the first file of a rule's batch was whole."""
 
-    def turn(self, rules: Sequence[Ruled]) -> float:
+    def turn(self, rules: Sequence[Ruled], refusals: Collection[str] = ()) -> float:
         """Take what is whole; return the seconds until there may be more.
+
+        `refusals` names rules whose jobs would be refused now: their files stay.
 
         Raises:
             OSError: the inbox cannot be read.
@@ -73,6 +75,8 @@ class Working:
         by_rule = self._look(rules)
         made = 0
         for ruled in rules:
+            if ruled.name in refusals:
+                continue
             for group in self._groups(ruled, by_rule.get(ruled.name, [])):
                 if made >= A_TURN:
                     return 0.0
@@ -118,6 +122,15 @@ class Working:
         yield from (f"{path}: {why}" for path, (_, why) in self._stays.items())
         yield from (f"{path}: {why}" for path, why in self._delays.reasons.items())
 
+    def conflicts(self) -> dict[str, str]:
+        """Say for rules that match one file with another rule, which file that is."""
+        return {name: why for names, why in self._conflicts.items() for name in names}
+
+    def why_stays(self, path: str) -> str | None:
+        """Say why no job is made of a file now; None if it may be on its way."""
+        stays = self._stays.get(path)
+        return self._delays.reasons.get(path) if stays is None else stays[1]
+
     def _finish_earlier(self, rules: Sequence[Ruled]) -> None:
         self._is_held_up = False
         claims = self._taking.unfinished()
@@ -147,13 +160,13 @@ class Working:
     def _sorted(self, files: Sequence[DataFile]) -> dict[str, list[DataFile]]:
         """Give each file to the one rule that matches it; two that do are an error of both."""
         by_rule: dict[str, list[DataFile]] = {}
-        conflicts: dict[str, str] = {}
+        conflicts: dict[tuple[str, ...], str] = {}
         for file in files:
             names = self._matching.names(file.path)
             if len(names) > 1:
                 both = " and ".join(names)
                 conflicts.setdefault(
-                    both, f"the rules {both} match one file ({file.path}); change one of them"
+                    names, f"the rules {both} match one file ({file.path}); change one of them"
                 )
             elif file.path not in self._stays and self._delays.why_held(file.path) is None:
                 by_rule.setdefault(names[0], []).append(file)
