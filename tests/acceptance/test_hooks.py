@@ -202,8 +202,8 @@ def test_a_wrong_or_switched_off_hook_is_told_and_stops_no_other(program: Progra
     assert "The hook is not set up" in wrong.json()["message"]
     assert "The hook has no secret here yet; `runner health`" in no_secret.json()["message"]
     assert "NOT_SET" not in no_secret.text
-    here = program.run("hooks")
-    assert "unset: whether the gateway has NOT_SET_ANYWHERE is in GET /hooks" in here.stderr
+    listing = program.run("hooks").stderr
+    assert "unset: whether the gateway has NOT_SET_ANYWHERE is in GET /hooks" in listing
     assert call(program, "order", json={"total": 1}, headers=KEY).status_code == 202
     url = f"{program.url}/hooks"
     assert requests.get(url, timeout=90).status_code == 401

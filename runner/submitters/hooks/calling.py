@@ -78,8 +78,8 @@ class Hooks:
             raise not_found(f"There is no hook {name[:200]!r}.")
         hook, secret = hooked.hook, self._secret_of(hooked)
         if hook is None or secret is None:  # whoever asks has proven nothing, and learns no more
-            why = "has no secret here yet" if hooked.has_no_secret else "is not set up"
-            raise unavailable(f"The hook {why}; `runner health` of its runner says why.")
+            what = "has no secret here yet" if hooked.has_no_secret else "is not set up"
+            raise unavailable(f"The hook {what}; `runner health` of its runner says why.")
         delivery = prove(hook.calls.verify, secret, call.headers, call.body, self._now())
         if not hook.calls.enabled:
             raise unavailable("The hook is off (enabled: false).")
