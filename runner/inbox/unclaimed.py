@@ -1,20 +1,19 @@
 """The list of files that stay in the inbox: why, since when, and what to do about each.
 
-Owns the reasons with their words, and the small file of the state folder that holds the list. Looks
-at no inbox and decides nothing.
+Owns the reasons with their words, and the small files of the state folder that hold the list, and
+what rules say of files in it. Looks at no inbox and decides nothing.
 """
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from pathlib import Path
 
-from runner.inbox import ruled
-
 WAITING_FILE = "inbox.json"
+RULED_FILE = "inbox-rules.json"
 MAX_LISTED = 1_000
 MAX_TEXT = 300
 LONG_SECONDS = 60.0
@@ -260,6 +259,17 @@ class WaitingList:
     at: str = ""
 
 
+@dataclass(frozen=True)
+class SaidByRules:
+    """What rules say of files that stay: reason and detail of each, by path.
+
+    `rules` says by name which hinder others. The process that works rules off writes it.
+    """
+
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict)
+
+
 class Collector:
     """Collects the files of one look, bounded: urgent ones go first."""
 
@@ -352,7 +362,7 @@ def read(state: Path) -> WaitingList | None:
     Of files that the daemon leaves alone and a rule matches, it has what the rules say.
     """
     known = read_own(state)
-    said = ruled.read(state).files if known is not None else {}
+    said = read_of_rules(state).files if known is not None else {}
     if known is None or not said:
         return known
     files = tuple(
@@ -379,6 +389,35 @@ def _of_rule(one: Waiting, reason: str, detail: str) -> Waiting:
         return replace(one, reason=Reason(reason), detail=detail[:MAX_TEXT])
     except ValueError:  # of another version
         return one
+
+
+def write_of_rules(state: Path, said: SaidByRules) -> None:
+    """Replace the file, or remove it if there is nothing to say.
+
+    It is not synced, because the next start writes it anew.
+
+    Raises:
+        OSError
+    """
+    temp, file = state / f".{RULED_FILE}", state / RULED_FILE
+    if said == SaidByRules():
+        file.unlink(missing_ok=True)
+        return
+    temp.write_bytes(json.dumps(asdict(said)).encode())
+    temp.replace(file)
+
+
+def read_of_rules(state: Path) -> SaidByRules:
+    """Read what was said last; nothing if there is no such file, or it may not be read."""
+    try:
+        content = json.loads((state / RULED_FILE).read_bytes())
+        files = {
+            str(path): (str(reason), str(detail))
+            for path, (reason, detail) in content["files"].items()
+        }
+        return SaidByRules(files, {str(name): str(why) for name, why in content["rules"].items()})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return SaidByRules()
 
 
 def remove(state: Path) -> None:

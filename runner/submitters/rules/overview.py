@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.contract.triggers.causes import rule
-from runner.inbox import ruled as said_by_rules
+from runner.inbox.unclaimed import read_of_rules
 from runner.jobs.backend import Backend
 from runner.jobs.problem import unavailable
 from runner.state.jobs import Job
@@ -66,7 +66,7 @@ class RulesOverview:
         """Say which rules hinder each other; only a runner that is up knows."""
         if holder_of(self._settings.inbox) is None:
             return {}
-        return said_by_rules.read(self._settings.state).rules
+        return read_of_rules(self._settings.state).rules
 
 
 def _view(one: Ruled, error: str | None, known: Behind) -> RuleView:

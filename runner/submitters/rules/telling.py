@@ -4,8 +4,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from runner.inbox import ruled as said_by_rules
-from runner.inbox.unclaimed import NO_REQUESTS, WAITING_FILE, Reason, read_own
+from runner.inbox.unclaimed import (
+    NO_REQUESTS,
+    WAITING_FILE,
+    Reason,
+    SaidByRules,
+    read_own,
+    write_of_rules,
+)
 from runner.submitters.rules.files import Ruled
 
 log = logging.getLogger(__name__)
@@ -26,7 +32,7 @@ class Telling:
         self._stamp: tuple[int, int] | None = None
         self._of: dict[str, list[Ruled]] = {}
         """The rules of each file that is left alone; files of none are not in it."""
-        self._written: said_by_rules.Ruled | None = None
+        self._written: SaidByRules | None = None
 
     def tell(
         self, rules: Sequence[Ruled], refusals: Mapping[str, str], conflicts: Mapping[str, str]
@@ -37,11 +43,11 @@ class Telling:
         """
         self._look(rules)
         files = {path: self._said(path, of, refusals) for path, of in self._of.items()}
-        now = said_by_rules.Ruled(files, dict(conflicts))
+        now = SaidByRules(files, dict(conflicts))
         if now == self._written:
             return
         try:
-            said_by_rules.write(self._state, now)
+            write_of_rules(self._state, now)
         except OSError as error:
             log.debug("what rules say is not written: %s", error)
         else:
