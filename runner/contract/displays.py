@@ -21,6 +21,7 @@ _STORED = re.compile(r"application/(scrapbook\.|papermill\.record\+json$|vnd\.bo
 _VISIBLE = re.compile(r"<(?:img|svg|math|hr|progress|meter|input|button)\b", re.I)
 _LOADED = re.compile(r"<(?:iframe|audio|video|object|embed)\b", re.I)
 """Matches what no page of the runner loads, whatever text stands beside it."""
+_ODD = re.compile(r"\b(?:nan|inf)\b", re.I)
 _DRAWN = re.compile(r"<script\b", re.I)
 
 _LAB = "Open the notebook in JupyterLab"
@@ -73,6 +74,21 @@ def text_of(bundle: Mapping[str, Any]) -> str:
             is_text = isinstance(value, str | list) and media_type != "application/json"
             return plain_text(_joined(value)) if is_text else json.dumps(value, ensure_ascii=False)
     return ""
+
+
+def text_of_odd_numbers(bundle: Mapping[str, Any]) -> str | None:
+    """Return the text of a value with numbers that JSON lacks (nan, inf); None if it has none."""
+    text = bundle.get("text/plain")
+    if "application/json" not in bundle or not isinstance(text, str | list):
+        return None
+    is_odd = _has_null(bundle["application/json"]) and _ODD.search(_joined(text))
+    return plain_text(_joined(text)) if is_odd else None
+
+
+def _has_null(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_null, value.values()))
+    return any(map(_has_null, value)) if isinstance(value, list) else value is None
 
 
 def is_drawn(html: str) -> bool:

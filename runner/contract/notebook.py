@@ -457,7 +457,9 @@ def _cell(cell: object, index: int, taken: set[str]) -> dict[str, Any]:
         raise _invalid(f"cell {index} is a {type(cell).__name__}, not a mapping")
     kind = cell.get("cell_type")
     if not isinstance(kind, str) or kind not in _CELL_TYPES:
-        raise _invalid(f"cell {index} has the type {kind!r}; code, markdown and raw are known")
+        raise _invalid(
+            f"cell {index} has the `cell_type` {kind!r}; code, markdown and raw are known"
+        )
     whole: dict[str, Any] = {
         "cell_type": "markdown" if kind == "heading" else kind,
         "id": _cell_id(cell.get("id"), index, taken),

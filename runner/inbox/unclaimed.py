@@ -200,13 +200,14 @@ WORDS: dict[Reason, Words] = {
     Reason.DATA: Words(
         Care.QUIET,
         "it is data, and does not go along with a notebook",
-        "Each notebook of the inbox runs in a folder of its own: drop both as one NAME.zip or in "
-        "a folder NAME.job, or put both into the library (notebooks/) and request the notebook "
-        "by name",
+        "Each notebook of the inbox runs in a folder of its own: put notebook and data into one "
+        "NAME.zip or a folder NAME.job, or both into the library (notebooks/) and request the "
+        "notebook by name",
     ),
     Reason.OTHER: Words(
         Care.QUIET,
-        "its name does not end like a request's (.ipynb, .json, .yaml, .yml, .cancel)",
+        "its name does not end like a request's (.ipynb, .json, .yaml, .yml, .zip, .cancel; of "
+        "a folder .job)",
         "If it is a request, rename it; otherwise leave it",
     ),
 }

@@ -53,15 +53,25 @@ def answer(
 
 
 def with_names(pieces: Iterable[Piece]) -> tuple[str, list[Picture]]:
-    """Join pieces to a text that names each picture where it stands, and the pictures."""
+    """Join pieces to a text that names each picture where it stands, and the pictures.
+
+    Pictures of one cell have the numbers that they have there, and `first_picture` counts.
+    """
+    given = list(pieces)
+    places = enumerate((one.number for one in given if isinstance(one, Picture)), 1)
+    is_one_cell = len({number - place for place, number in places}) == 1
     lines: list[str] = []
     pictures: list[Picture] = []
-    for piece in pieces:
+    for piece in given:
         if isinstance(piece, Picture) and len(pictures) == PICTURES:
-            lines.append("[one more picture, left out; read_cell gives those of one cell]")
+            number = f", first_picture={piece.number}" if piece.number > 1 else ""
+            lines.append(f"[one more picture, left out; its cell alone gives it{number}]")
         elif isinstance(piece, Picture):
             pictures.append(piece)
-            lines.append(f"[picture {len(pictures)}]")
+            place = len(pictures)
+            own = piece.number or place
+            of_cell = "" if is_one_cell or own == place else f": number {own} of its cell"
+            lines.append(f"[picture {own if is_one_cell else place}{of_cell}]")
         elif piece:
             lines.append(piece.removesuffix("\n"))
     return "\n".join(lines), pictures

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 THIS_CALL = "The code of this call"
-_FRAME = re.compile(r"^( *)(?:Cell In|Input In) ?\[(\d+)\](?=,|:|$)(?:, line (\d+))?(.*)$", re.M)
+_FRAME = re.compile(
+    r"^( *)(?P<word>Caused by: |While handling: )?(?:Cell In|Input In) ?\[(?P<count>\d+)\]"
+    r"(?=,|:|$)(?:, line (?P<line>\d+))?(?P<rest>.*)$",
+    re.M,
+)
 _LINE = re.compile(r"(?:-*>)? *(\d+)(?: (.*))?$")
 _GAP = re.compile(r" *\(\.\.\.\)$")
 _MAGIC = "get_ipython()"
@@ -54,18 +58,18 @@ def renumbered(text: str, ran: Iterable[Ran]) -> str:
     known = list(ran)
 
     def named(match: re.Match[str]) -> str:
-        count, line = int(match[2]), match[3]
-        rest = (f", line {line}" if line else "") + match[4]
+        count, line = int(match["count"]), match["line"]
+        rest = (f", line {line}" if line else "") + match["rest"]
         lines = dict(_shown_lines(text[match.end() :], match[1], line))
         candidates = [one for one in known if one.count == count]
         name = next((one.name for one in candidates if one.has(lines)), None)
         if not lines and not any(one.source is None for one in candidates):
             return match[0]
-        if name is None and not match[4].startswith(", in "):
+        if name is None and not match["rest"].startswith(", in "):
             name = next((one.name for one in candidates if one.is_own), None)
         if name is None and any(one.source is not None for one in known):
             name = f"Code that no cell has now (In[{count}])"
-        return match[0] if name is None else f"{match[1]}{name}{rest}"
+        return match[0] if name is None else f"{match[1]}{match['word'] or ''}{name}{rest}"
 
     return _FRAME.sub(named, text)
 

@@ -26,6 +26,8 @@ class Picture:
 
     data: str
     media_type: str
+    number: int = 0
+    """Its place among the pictures of its cell, from 1; 0 where that is not known."""
 
 
 def fitted(picture: Picture) -> Picture | None:

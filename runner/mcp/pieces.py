@@ -5,7 +5,7 @@ Pure. Says where it cut. The answer tells how to get the rest.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from runner.contract.displays import PICTURES as PICTURE_TYPES
@@ -19,6 +19,10 @@ PICTURES = 4
 """Most pictures of an answer."""
 _CUT = re.compile(r"^\[… \d+ characters left out …\]$|^\[.*, left out.*\]$", re.M)
 """Matches the marks of cuts."""
+_MORE_PICTURES = re.compile(r"^\[\d+ more pictures?, left out; first_picture=(\d+) .*\]$", re.M)
+"""Matches the mark of pictures that are left out."""
+PART = "(code that prints a part gives more)"
+"""Says how to get what no bounds let through."""
 
 Piece = str | Picture
 Detail = Literal["brief", "full"]
@@ -42,15 +46,21 @@ FULL = Bounds(60_000, 80_000)
 
 
 def is_cut(pieces: Iterable[Piece]) -> bool:
-    """Return whether something of the outputs is left out."""
-    return any(_CUT.search(piece) for piece in pieces if isinstance(piece, str))
+    """Return whether text of the outputs is left out."""
+    texts = (piece for piece in pieces if isinstance(piece, str))
+    return any(_CUT.search(_MORE_PICTURES.sub("", text)) for text in texts)
 
 
-def rest_of(bounds: Bounds) -> str:
-    """Say which arguments give more than these bounds do."""
-    if bounds.characters >= FULL.characters:
-        return "first_picture gives more pictures; code that prints a part gives more text"
-    return 'detail="full" and first_picture give more'
+def rest_of(pieces: Iterable[Piece], bounds: Bounds) -> dict[str, object]:
+    """Return the arguments that give of a cell what these bounds have left out; none if none do."""
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    given: dict[str, object] = {}
+    if is_cut(texts) and bounds.characters < FULL.characters:
+        given["detail"] = "full"
+    found = (match for text in texts for match in _MORE_PICTURES.finditer(text))
+    if (more := next(found, None)) is not None:
+        given["first_picture"] = int(more[1])
+    return given
 
 
 def pieces_of(outputs: Iterable[Mapping[str, Any]], bounds: Bounds = BRIEF) -> list[Piece]:
@@ -66,7 +76,9 @@ def pieces_of(outputs: Iterable[Mapping[str, Any]], bounds: Bounds = BRIEF) -> l
             if pictures >= bounds.first_picture + PICTURES:
                 past += 1
                 continue
-            piece = fitted(piece) or "[a picture that cannot be read]"
+            small = fitted(piece)
+            unread = f"[picture {pictures}: it cannot be read]"
+            piece = unread if small is None else replace(small, number=pictures)
         if isinstance(piece, str) and piece:
             if left <= 0:
                 pieces.append("[more outputs, left out]")
@@ -77,7 +89,8 @@ def pieces_of(outputs: Iterable[Mapping[str, Any]], bounds: Bounds = BRIEF) -> l
             pieces.append(piece)
     if past:
         first = bounds.first_picture + PICTURES
-        pieces.append(f"[{past} more pictures, left out; the next is number {first}]")
+        more = f"{past} more picture{'s' * (past > 1)}"
+        pieces.append(f"[{more}, left out; first_picture={first} goes on]")
     return pieces
 
 

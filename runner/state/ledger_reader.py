@@ -130,15 +130,6 @@ class Reading:
         query = "SELECT DISTINCT name FROM jobs WHERE state != 'closed' LIMIT ?"
         return [row["name"] for row in self._db.execute(query, (limit,))]
 
-    def recent_names(self, limit: int) -> list[str]:
-        """List the names of the last jobs, each once, the newest first."""
-        rows = self._db.execute(
-            "SELECT name FROM (SELECT name, seq FROM jobs ORDER BY seq DESC LIMIT ?) "
-            "GROUP BY name ORDER BY max(seq) DESC LIMIT ?",
-            (LOOKED_BACK, limit),
-        )
-        return [row["name"] for row in rows]
-
     def count_queued(self) -> int:
         """Count the jobs that wait."""
         query = f"SELECT count(*) FROM jobs WHERE {QUEUED}"  # noqa: S608 - a constant

@@ -256,6 +256,7 @@ def test_an_archive_that_is_no_request_stays(program: Program) -> None:
     program.drop("numbers.zip", packed({"a.csv": "1"}))
     whole = packed({"slow.ipynb": TOTAL, "data.csv": DATA})
     (program.inbox / "slow.zip").write_bytes(whole[:-30])
+    program.drop("none.zip", b"PK nonsense")
 
     def listed() -> dict[str, str]:
         files = json.loads(shell(program, "runner inbox --json"))["files"]
@@ -265,3 +266,6 @@ def test_an_archive_that_is_no_request_stays(program: Program) -> None:
     wait_for(lambda: stay.items() <= listed().items())
     (program.inbox / "slow.zip").write_bytes(whole)
     assert total_of(program.await_report("slow")) == 4.0
+    never = program.await_report("none")
+    assert (never["status"], never["error_type"]) == ("rejected", "invalid_request")
+    assert "It cannot be taken apart: it is no whole ZIP file" in never["message"]

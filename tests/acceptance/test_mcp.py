@@ -114,7 +114,7 @@ def test_schedules_are_listed_run_and_paused(program: Program, server: Agents) -
     one = said(name="team/ä 1").splitlines()
     assert one[1] == "  region: US"
     assert one[2].count("-01-01T00:00:00+11:00") == 5
-    assert "get_job waits" in said(action="run", name="team/ä 1")
+    assert ", wait_seconds=50) waits for its end" in said(action="run", name="team/ä 1")
     report = program.await_report("schedules/team/ä 1")
     assert report["parameters"] == {"region": "US"}
     assert report["submitted_by"].endswith(" by mcp")
@@ -319,6 +319,7 @@ def test_a_failed_run_is_an_error_with_its_cell_and_traceback(server: Agents) ->
         ({"notebook": "../secret.ipynb"}, "without `..`"),
         ({"notebook": {"cells": 5}}, "invalid_notebook"),
         ({"notebook": [7]}, "invalid_notebook"),
+        ({"notebook": [{"kind": "raw", "source": ""}]}, "cell 0 has the `cell_type` None"),
         ({"notebook": []}, "The list of cells is empty"),
         ({"notebook": f"{'x' * 300}.ipynb"}, "a name has 255 bytes at most"),
         ({"notebook": ["1"], "timeout_seconds": "nan"}, "must be a finite number"),
@@ -381,7 +382,7 @@ def test_large_results_are_cut_and_kept(server: Agents) -> None:
     assert found["status"] == "succeeded", found
     assert len(text(result)) < 20_000
     assert len(found["results"]["table"]["data"]) == 20
-    assert "table: 980 of 1000 rows" in text(result)
+    assert "table: 20 of 1000 rows shown" in text(result)
     uri = f"runner://jobs/{found['job_id']}"
     executed = f"{uri}/notebook"
     assert f"All of it: {uri}, and its /notebook" in text(result)
@@ -532,10 +533,12 @@ def test_cells_of_a_run_are_read_one_by_one(server: Agents) -> None:
     assert pictures(result) == []
     cell = server.call("get_job", job_id=job_id, cell=1)
     assert len(pictures(cell)) == 4
-    assert "[2 more pictures, left out; the next is number 5]" in text(cell)
+    assert "[2 more pictures, left out; first_picture=5 goes on]" in text(cell)
+    assert "(first_picture=5 gives more; all: " in text(cell)
     assert text(cell).startswith(f"[1] {found[1]} code, In[3]\nimport matplotlib")
     rest = server.call("get_job", job_id=job_id, cell=found[1], first_picture=5)
     assert len(pictures(rest)) == 2
+    assert "[picture 5]\n[picture 6]" in text(rest)
     for wanted, first, said in (
         (1, 7, "has 6 pictures: `first_picture` goes from 1 to 6."),
         (2, 2, "has no pictures; leave out `first_picture`."),
@@ -772,6 +775,14 @@ def test_a_notebook_is_checked_without_running(server: Agents, program: Program)
     by_jupyter = server.call("check_notebook", notebook="notebooks/reports/daily report.ipynb")
     assert text(by_jupyter) == text(good)
     assert text(server.call("check_notebook", notebook=["1"], kernel="")) == text(good)
+    wrong = text(
+        server.call(
+            "check_notebook", notebook="reports/daily report.ipynb", parameters={"facter": 1}
+        )
+    )
+    assert wrong.startswith("invalid_parameters: `facter` is no parameter of the notebook")
+    assert "would run it" not in wrong
+    assert "warning" not in wrong
     odd = text(server.call("check_notebook", notebook=["1"], parameters={"n": 1}))
     assert "would run it" in odd
     assert "warning: " in odd

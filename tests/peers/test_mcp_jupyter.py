@@ -549,6 +549,15 @@ def test_cells_are_edited_by_their_ids(server: Agents, jupyter: Lab, notebook: s
     second = cell_of(run(server, notebook, "n + 1", run=False))
     title = server.call("insert_cell", source="# T", kind="markdown", at=0, notebook=notebook)
     assert cell_of(title)["cell_index"] == "0"
+    for at, index in ((-2, "2"), (4, "4"), (-1, "5"), (-7, "0")):
+        given = {"source": "#", "kind": "raw", "at": at, "notebook": notebook}
+        placed = cell_of(server.call("insert_cell", **given))
+        assert placed["cell_index"] == index
+        if at != -2:
+            server.call("edit_cell", cell=placed["cell_id"], action="delete", notebook=notebook)
+    server.call("edit_cell", cell=2, action="delete", notebook=notebook)
+    past = server.call("insert_cell", source="#", kind="raw", at=9, notebook=notebook)
+    assert "`at` goes from 0 to 3" in text(past)
 
     def edit(cell: object, action: str, **given: object) -> str:
         result = server.call("edit_cell", cell=cell, action=action, notebook=notebook, **given)

@@ -7,7 +7,10 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 from runner.mcp.jupyter.api import Session
 from runner.mcp.jupyter.cells import hash_of
 from runner.mcp.jupyter.paths import misspelt, suggestions
+from runner.mcp.notebooks.activities import Activity
+from runner.mcp.notebooks.live import Marks, cell_head, marks_of
 from runner.mcp.notebooks.memory import GONE, Memory
+from runner.mcp.notebooks.running import Step
 
 
 @pytest.mark.parametrize(
@@ -27,12 +30,16 @@ from runner.mcp.notebooks.memory import GONE, Memory
         ("a/2026-10002.ipynb", None),
         ("brken.ipynb", "notebooks/broken.ipynb"),
         ("c/brken.ipynb", None),
+        ("laon.ipynb", "notebooks/loan.ipynb"),
+        ("a/lab wrok ü.ipynb", "a/lab work ü.ipynb"),
+        ("a/dialy_1.ipynb", "a/daily_1.ipynb"),
     ],
 )
 def test_a_new_name_is_told_from_a_slip(path: str, meant: str | None) -> None:
     """Series of notebooks have similar names on purpose."""
-    names = ("quarterly", "daily_1", "plan_b", "sales_europe", "house", "fresh", "2026-10001")
-    present = [*(f"a/{name}.ipynb" for name in names), "notebooks/broken.ipynb"]
+    names = ["quarterly", "daily_1", "plan_b", "sales_europe", "house", "fresh", "2026-10001"]
+    present = [f"a/{name}.ipynb" for name in (*names, "lab work ü")]
+    present += ["notebooks/broken.ipynb", "notebooks/loan.ipynb"]
     assert misspelt(path, present, "notebooks") == meant
 
 
@@ -41,6 +48,7 @@ def test_a_missing_notebook_has_suggestions() -> None:
     present = ["x/other.ipynb", "work/report.ipynb", "reports.ipynb"]
     assert suggestions("report.ipynb", present)[:2] == ["work/report.ipynb", "reports.ipynb"]
     assert suggestions("qqqqqq.ipynb", ["abcdefgh.ipynb"]) == []
+    assert suggestions("nowhere.ipynb", ["notebooks/sleeper.ipynb", "notebooks/loan.ipynb"]) == []
 
 
 def test_a_hash_is_of_kind_and_source() -> None:
@@ -49,6 +57,26 @@ def test_a_hash_is_of_kind_and_source() -> None:
     assert hash_of(cell) == hash_of({**cell, "outputs": [1], "execution_count": 5})
     assert hash_of(cell) != hash_of({**cell, "source": "2"})
     assert hash_of(cell) != hash_of({**cell, "cell_type": "markdown"})
+
+
+def test_a_cell_that_raised_or_was_changed_is_marked() -> None:
+    """Changed since an agent ran it; what others ran is not known."""
+    ran, other, new = (
+        {"cell_type": "code", "source": source, "id": source, "execution_count": 1}
+        for source in "123"
+    )
+    error = {"output_type": "error", "ename": "KeyError", "evalue": "x", "traceback": []}
+    steps = [
+        Step("1", "1", hash_of(ran), status="ok"),
+        Step("2", "2", "000000", status="error"),
+        Step("3", "3", "000000"),
+    ]
+    marks = marks_of([Activity("n", steps, 1)])
+    assert cell_head(ran, 0, marks).endswith("code, In[1]")
+    failed = {**other, "outputs": [error]}
+    assert cell_head(failed, 1, marks).endswith(", changed since it ran, 1 output, raised KeyError")
+    assert cell_head(new, 2, marks).endswith("In[1], waits for its turn")
+    assert cell_head(new, 2, Marks()).endswith("In[1]")
 
 
 def test_a_new_kernel_is_told_once() -> None:

@@ -12,9 +12,9 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 from mcp_types import TextContent
 from PIL import Image
 
-from runner.mcp.answers import answer
+from runner.mcp.answers import answer, with_names
 from runner.mcp.pictures import Picture, fitted
-from runner.mcp.pieces import BRIEF, FULL, PICTURES, Bounds, pieces_of
+from runner.mcp.pieces import BRIEF, FULL, PICTURES, Bounds, is_cut, pieces_of, rest_of
 
 Json = dict[str, Any]
 
@@ -50,8 +50,8 @@ def test_a_model_sees_what_a_person_would(text: object, shown: str) -> None:
 @pytest.mark.parametrize(
     ("data", "piece"),
     [
-        ({"image/png": f"{DOT}\n", "text/plain": "<Figure>"}, Picture(DOT, "image/png")),
-        ({"image/png": "aGk=", "text/plain": "<Figure>"}, "[a picture that cannot be read]"),
+        ({"image/png": f"{DOT}\n", "text/plain": "<Figure>"}, Picture(DOT, "image/png", 1)),
+        ({"image/png": "aGk=", "text/plain": "<Figure>"}, "[picture 1: it cannot be read]"),
         ({"text/html": "<table>", "text/plain": "a b"}, "a b"),
         ({"text/markdown": "# m", "text/plain": "obj"}, "# m"),
         ({"application/json": {"a": 1}}, '{"a": 1}'),
@@ -120,8 +120,16 @@ def test_a_model_is_not_drowned() -> None:
     plots: list[Json] = [{"output_type": "display_data", "data": {"image/png": DOT}}] * 6
     found = pieces_of(plots)
     assert sum(isinstance(piece, Picture) for piece in found) == PICTURES == 4
-    assert found[-1] == "[2 more pictures, left out; the next is number 5]"
-    assert pieces_of(plots, Bounds(first_picture=5)) == [Picture(DOT, "image/png")] * 2
+    assert found[-1] == "[2 more pictures, left out; first_picture=5 goes on]"
+    last = pieces_of(plots, Bounds(first_picture=5))
+    assert last == [Picture(DOT, "image/png", number) for number in (5, 6)]
+    assert rest_of(found, BRIEF) == rest_of(found, FULL) == {"first_picture": 5}
+    assert not is_cut(found)
+    assert rest_of(pieces, BRIEF) == {"detail": "full"}
+    assert rest_of(pieces, FULL) == {}
+    assert with_names(last)[0] == "[picture 5]\n[picture 6]"
+    cells = ["a:", *pieces_of(plots[:2]), "b:", *pieces_of(plots[:1])]
+    assert with_names(cells)[0].splitlines()[-1] == "[picture 3: number 1 of its cell]"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])

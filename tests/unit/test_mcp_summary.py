@@ -53,13 +53,52 @@ def test_what_is_cut_is_told() -> None:
     assert len(job.results["long"]) < 4_200
     assert len(json.dumps(job.results)) < BRIEF.results_characters + 1_000
     told = "; ".join(job.left_out)
-    assert "table: 30 of 50 rows" in told
-    assert "long: 5000 of 9000 characters" in told
+    assert "table: 20 of 50 rows shown" in told
+    assert "long: 4000 of 9000 characters shown" in told
     assert "part8 (" in told
-    assert "10 of 60 files" in told
+    assert "50 of 60 files shown" in told
     assert f'get_job("{ID}", detail="full") gives more' in sentence(job)
     whole, _ = shown(finished({"table": table, "long": "y" * 9_000, **many}), sizes=FULL)
     assert whole.left_out == ()
+    cut, _ = shown(finished({"long": "y" * 50_000}), sizes=FULL)
+    assert "long: 40000 of 50000 characters shown; whole in runner://jobs/" in sentence(cut)
+    assert "detail=" not in sentence(cut)
+
+
+def test_a_number_that_json_lacks_is_told_as_text() -> None:
+    """The contract has null in its place."""
+    inf = {"text/plain": "inf", "application/json": None}
+    some = {"text/plain": "[nan, 1.0]", "application/json": [None, 1.0]}
+    none = {"text/plain": "[None]", "application/json": [None]}
+    job, _ = shown(finished({"cell_1": inf, "cell_2": some, "cell_3": none}))
+    assert job.results == {
+        "cell_1": {"text/plain": "inf"},
+        "cell_2": {"application/json": [None, 1.0], "text/plain": "[nan, 1.0]"},
+        "cell_3": {"application/json": [None]},
+    }
+    row = {"job_id": ID, "name": "x", "status": "succeeded", "accepted_at": "2026-11-27T06:00:00"}
+    assert line_of({**row, "results": {"cell_1": inf}}).endswith("; inf")
+
+
+def test_an_answer_says_what_was_run_and_what_it_leaves_out() -> None:
+    """The values that it was given, its attempts, and what other cells printed."""
+    printed = {"output_type": "stream", "name": "stdout", "text": "x" * 48}
+    executed = executed_of(
+        {"cells": [code("p()", 1, "says", outputs=[printed])]}, has_parameters=False
+    )
+    report = finished({"total": 1}, parameters={"n": 3}, attempt=3)
+    told = sentence(shown(report, executed)[0])
+    assert 'after 0.6 s in attempt 3\nParameters: {"n":3}\n' in told
+    assert f'Printed, and not shown: 48 characters of [0] says; get_job("{ID}", cell=…)' in told
+    assert not executed.has_no_code
+    warned = finished(warnings=["The notebook ended itself in its cell In[1]; not run: 2."])
+    assert "in its cell [0] says; not run: 2." in sentence(shown(warned, executed)[0])
+    assert executed.renumbered("Caused by: Cell In[1], line 2") == (
+        "Caused by: Cell [0] says, line 2"
+    )
+    for cells in ([], [code("", None, "a")], [EXECUTED["cells"][0]]):
+        assert executed_of({"cells": cells}, has_parameters=False).has_no_code
+    assert not executed_of(None, has_parameters=False).has_no_code
 
 
 def test_a_cells_bundle_gives_its_picture_and_says_nothing_twice() -> None:

@@ -466,7 +466,7 @@ def test_unknown_format_is_refused(major: object) -> None:
     [
         (5, "cell 1 is a int"),
         (None, "cell 1"),
-        ({}, "cell 1 has the type None"),
+        ({}, "cell 1 has the `cell_type` None"),
         ({"cell_type": "Code"}, "'Code'"),
         (code(5), "source of cell 1"),
         (code(["a", 5]), "source of cell 1"),

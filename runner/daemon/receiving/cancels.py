@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 OPEN = (State.QUEUED, State.RUNNING)
 COMPARED = 500
-"""Most names that are compared, of jobs that wait or run, and of the last jobs."""
+"""Most names that are compared, of jobs that wait or run."""
 SIMILAR = 5
 LIKENESS = 0.6
 
@@ -77,12 +77,12 @@ class Cancels:
         }
 
     def _similar(self, name: str) -> list[Job]:
-        """Find jobs of similar names, the most alike first; of each name an open one."""
+        """Find jobs of similar names that wait or run, the most alike first; one of each name."""
         ledger = self._ledger
-        names = dict.fromkeys((*ledger.open_names(COMPARED), *ledger.recent_names(COMPARED)))
-        near = get_close_matches(name, [one for one in names if one != name], SIMILAR, LIKENESS)
-        jobs = (next(iter(ledger.unclosed(one)), ledger.latest(one)) for one in near)
-        return [job for job in jobs if job is not None]
+        names = [one for one in ledger.open_names(COMPARED) if one != name]
+        near = get_close_matches(name, names, SIMILAR, LIKENESS)
+        found = ([job for job in ledger.unclosed(one) if job.state in OPEN][:1] for one in near)
+        return [job for jobs in found for job in jobs]
 
 
 def _row(job: Job) -> JsonValue:

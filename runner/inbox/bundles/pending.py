@@ -150,7 +150,9 @@ class Bundles:
             with place.open("rb") as file, closing(ZipSource(file, self._limits)) as archive:
                 return self._read_source(archive, name)
         except NotWhole as error:
-            return Contents(broken=str(error), what="no whole ZIP file")
+            message = f"It cannot be taken apart: {error}."
+            failure = Failure(error_type=ErrorType.INVALID_REQUEST, message=message)
+            return replace(refused(failure), broken=str(error))
         except Refused as error:
             return refused(error.failure)
         except OSError:

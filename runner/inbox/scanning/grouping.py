@@ -113,7 +113,7 @@ def why_unused(held: Held) -> Stays:
     if held.sighting.suffix == ".cancel":
         return Stays(Reason.NO_CANCEL)
     if held.sighting.suffix == ARCHIVE:
-        return Stays(Reason.DATA, contents.broken or "")
+        return Stays(Reason.DATA, "it has no notebook or request.yaml in it")
     if held.sighting.suffix == JOB_FOLDER:
         return Stays(Reason.NO_NOTEBOOK)
     if contents.kind is Kind.SETTINGS:

@@ -14,7 +14,7 @@ from runner.contract.rules import BundleLimits
 from runner.inbox.bundles.reading import has_request
 from runner.inbox.bundles.sources import FolderSource, NotWhole, ZipSource
 from runner.inbox.contents import Contents, is_quick, read_contents, syntax_of, unread
-from runner.inbox.drop import ARCHIVE, BUNDLES, JOB_FOLDER, Drop, Group, Held, Sighting, Stays
+from runner.inbox.drop import BUNDLES, JOB_FOLDER, Drop, Group, Held, Sighting, Stays
 from runner.inbox.scanning.grouping import drops_of, why_unused
 from runner.inbox.unclaimed import Reason
 
@@ -82,7 +82,5 @@ def _bundle(place: Path, suffix: str, limits: BundleLimits) -> Contents:
                 return is_one if has_request(folder, place.stem) else Contents()
         with place.open("rb") as file, closing(ZipSource(file, limits)) as archive:
             return is_one if has_request(archive, place.stem) else Contents()
-    except NotWhole as error:
-        return Contents(broken=str(error)) if suffix == ARCHIVE else is_one
-    except Refused:  # it is answered with an error
+    except (NotWhole, Refused):  # it is answered with an error
         return is_one

@@ -12,9 +12,12 @@ from unicodedata import category
 from runner.mcp.answers import BadCall
 
 NEAR = 0.6
+SUFFIX = ".ipynb"
 WORD_LETTERS = 5
 SLIPS = 2
 """Most letters by which a misspelt word differs; one if it has fewer letters than that."""
+SWAPPED_LETTERS = 3
+"""Fewest letters of a word in which two may have changed places."""
 SUGGESTED = 3
 SHOWN_CHARACTERS = 200
 NAME_BYTES = 255
@@ -89,17 +92,25 @@ def suggestions(path: str, present: Iterable[str]) -> list[str]:
     paths = list(present)
     name = PurePosixPath(path).name
     same = [one for one in paths if PurePosixPath(one).name == name]
-    names = {PurePosixPath(one).name: one for one in reversed(paths)}
-    alike = [names[one] for one in get_close_matches(name, names, SUGGESTED, NEAR)]
-    close = get_close_matches(path, paths, SUGGESTED, NEAR)
+    names = {PurePosixPath(one).stem: one for one in reversed(paths)}
+    alike = [names[one] for one in get_close_matches(_stem(path), names, SUGGESTED, NEAR)]
+    whole = {one.removesuffix(SUFFIX): one for one in paths}
+    close = [
+        whole[one] for one in get_close_matches(path.removesuffix(SUFFIX), whole, SUGGESTED, NEAR)
+    ]
     return list(dict.fromkeys([*same, *alike, *close]))[:SUGGESTED]
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path).name.removesuffix(SUFFIX)
 
 
 def misspelt(path: str, present: Iterable[str], library: str) -> str | None:
     """Return the notebook of which a new path is probably a misspelling.
 
     It has the same name in other letters or in another folder; or it lies in the same folder, and
-    their names differ in a letter or two of one longer word. `library` is as for `other_spelling`.
+    their names differ in a letter or two of one longer word, or by two that changed places.
+    `library` is as for `other_spelling`.
     """
     paths = [PurePosixPath(one) for one in present]
     pure = PurePosixPath(path)
@@ -116,11 +127,23 @@ def _words(stem: str) -> list[str]:
     return re.findall(r"[^\W\d_]+|\d+", stem.lower())
 
 
+def _is_swap(one: str, other: str) -> bool:
+    """Return whether two neighbouring letters of a word have changed places."""
+    wrong = [place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+    if len(one) != len(other) or len(one) < SWAPPED_LETTERS or len(wrong) != 2:
+        return False
+    first, last = wrong
+    is_letters = one[first].isalpha() and last == first + 1
+    return is_letters and one[first : last + 1] == other[last] + other[first]
+
+
 def _is_slip(words: list[str], others: list[str]) -> bool:
     pairs = [(a, b) for a, b in zip(words, others, strict=False) if a != b]
     if len(words) != len(others) or len(pairs) != 1:
         return False
     [(one, other)] = pairs
+    if _is_swap(one, other):
+        return True
     matching = SequenceMatcher(None, one, other).get_matching_blocks()
     same = sum(block.size for block in matching)
     shortest, longest = sorted((len(one), len(other)))

@@ -150,15 +150,9 @@ class Activities:
                 return activity
         return None
 
-    def waiting_in(self, path: str) -> frozenset[str]:
-        """Return the ids of a notebook's cells that wait for their turn."""
-        return frozenset(
-            step.cell_id
-            for one in self._recent.values()
-            if one.path == path and not one.is_over and not one.is_stopped
-            for step in one.steps
-            if step.status == "waiting" and step.cell_id is not None
-        )
+    def in_notebook(self, path: str) -> list[Activity]:
+        """Return the activities of a notebook, the oldest first."""
+        return [one for one in self._recent.values() if one.path == path]
 
     async def wait(
         self, activity: Activity, seconds: float, tell: Progress, step: Step | None = None

@@ -4,6 +4,7 @@ Each edit refuses where the cell is not as the agent read it. Runs nothing.
 """
 
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any, Literal
@@ -27,7 +28,7 @@ class Insertion:
     source: str
     kind: Kind = "code"
     at: str | int | None = None
-    """The cell before which it goes; None or -1: the end."""
+    """The index that it gets, negative ones from the end; or the cell before which it goes."""
     make: bool | None = None
     """Whether a missing notebook is made; None: unless its path looks misspelt."""
 
@@ -80,14 +81,7 @@ class Editor:
             await self._rooms.make(path)
         async with self._rooms.edited(path) as document:
             cells = document.cells
-            at = len(cells)
-            if insertion.at is not None and insertion.at not in (
-                -1,
-                "-1",
-                len(cells),
-                str(len(cells)),
-            ):
-                at = index_of(cells, insertion.at, path)
+            at = _place_of(cells, -1 if insertion.at is None else insertion.at, path)
             cell = _new_cell(insertion)
             document.insert(at, cell)
             return Placed(at, cell["id"], hash_of(cell), is_new)
@@ -110,11 +104,32 @@ class Editor:
             return f"{path} {_apply(document, index, edit, path)}"
 
 
+def _place_of(cells: Sequence[Mapping[str, Any]], at: str | int, path: str) -> int:
+    """Return the index that a new cell gets: one of a cell that is there, or the next.
+
+    Raises:
+        BadCall: there is none.
+    """
+    ids = [str(one.get("id")) for one in cells]
+    try:
+        index = int(at) if str(at) not in ids else ids.index(str(at))
+    except ValueError:
+        return index_of(cells, at, path)
+    place = index if index >= 0 else len(cells) + 1 + index
+    if not 0 <= place <= len(cells):
+        raise BadCall(
+            f"Nothing was done: `at` goes from 0 to {len(cells)} in {path!r}; -1 is the last place."
+        )
+    return place
+
+
 def _apply(document: Document, index: int, edit: Edit, path: str) -> str:
     before = document.cells[index]
     if edit.action == "delete":
         document.remove(index)
-        return f"{name_of(before, index)}: deleted; {len(document)} cells are left"
+        runs = before.get("execution_state") == "running"
+        more = "; its code runs on: control_kernel interrupts it" if runs else ""
+        return f"{name_of(before, index)}: deleted; {len(document)} cells are left{more}"
     if edit.action == "move":
         if edit.to is None:
             raise BadCall("`to` is missing: the index that the cell is to have.")

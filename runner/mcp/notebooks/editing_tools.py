@@ -24,7 +24,7 @@ Wait = Annotated[
         description="Answer after so long at most (default 50); the code goes on.",
     ),
 ]
-Timeout = Annotated[float | None, Field(description="Interrupt it after so long.")]
+Timeout = Annotated[float | None, Field(description="Interrupt a cell after so long.")]
 Seen = Annotated[
     str | None, Field(description="The #hash that you read; refuses if the cell has changed.")
 ]
@@ -53,7 +53,7 @@ def add_insert_cell(server: MCPServer, live: Live) -> None:
         kind: Kind = "code",
         at: Annotated[
             str | int | None,
-            Field(description="Goes before the cell with this id or index; default: at the end."),
+            Field(description="Index it gets (-1: the last), or id of the cell it goes before."),
         ] = None,
         run: Annotated[bool, Field(description="Run it, if it is code.")] = True,
         make: Annotated[
@@ -66,7 +66,8 @@ def add_insert_cell(server: MCPServer, live: Live) -> None:
         """Insert a cell into a live notebook, run it, and give its output and plots.
 
         The notebook's kernel keeps its variables, and people in JupyterLab see it happen. A cell
-        that takes longer than wait_seconds goes on: ask again with read_cell.
+        that takes longer than wait_seconds goes on: ask again with read_cell. A call that you
+        cancel interrupts it.
         """
         path = await live.rooms.path_of(notebook, is_new=bool(make))
         insertion = Insertion(source, kind, at, make)

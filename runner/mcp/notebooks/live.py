@@ -4,8 +4,8 @@ People who have a notebook open see it happen, and share its kernel with the age
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from anyio import to_thread
@@ -21,7 +21,7 @@ from runner.mcp.notebooks.activities import Activities, Activity, Progress
 from runner.mcp.notebooks.editing import Editor, Insertion
 from runner.mcp.notebooks.kernels import Kernels
 from runner.mcp.notebooks.running import UNRUN, Step
-from runner.mcp.pieces import BRIEF, Bounds, Piece, is_cut, pieces_of
+from runner.mcp.pieces import BRIEF, PART, Bounds, Piece, is_cut, pieces_of, rest_of
 
 Cell = Mapping[str, Any]
 
@@ -164,10 +164,11 @@ class Live:
             again = self.rooms.call("read_cell", activity.path, cell=name, wait_seconds=50)
             pieces.append(step_line(activity, step, again))
             pieces += [renumbered(one, ran) if isinstance(one, str) else one for one in outputs]
-            if is_cut(outputs):
+            if more := rest_of(outputs, bounds):
                 name = step.cell_id or activity.id
-                call = self.rooms.call("read_cell", activity.path, cell=name, detail="full")
-                pieces.append(f"({call})")
+                pieces.append(f"({self.rooms.call('read_cell', activity.path, cell=name, **more)})")
+            elif is_cut(outputs):
+                pieces.append(PART)
         failed = any(step.status not in ("ok", "waiting", "running") for step in steps)
         return pieces, failed
 
@@ -253,29 +254,65 @@ def _cell_name(step: Step) -> str:
     return f"[{'gone' if step.index is None else step.index}] {step.cell_id}"
 
 
-def cell_line(cell: Cell, index: int, waiting: Container[str] = ()) -> str:
+@dataclass(frozen=True)
+class Marks:
+    """What agents' runs tell of a notebook's cells, by id."""
+
+    waiting: frozenset[str] = frozenset()
+    """Those that wait for their turn."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """The hashes of those that ran, as they ran."""
+
+    def of(self, cell: Cell) -> str:
+        """Say whether a cell runs or waits, and whether it has changed since it ran."""
+        if cell.get("execution_state") == "running":
+            return ", running"
+        if cell.get("id") in self.waiting:
+            return ", waits for its turn"
+        ran = self.hashes.get(str(cell.get("id")))
+        is_old = cell.get("execution_count") and ran not in (None, hash_of(cell))
+        return ", changed since it ran" if is_old else ""
+
+
+def marks_of(activities: Iterable[Activity]) -> Marks:
+    """Return the marks by a notebook's activities, the oldest first."""
+    waiting: set[str] = set()
+    hashes: dict[str, str] = {}
+    for one in activities:
+        is_coming = not one.is_over and not one.is_stopped
+        for step in one.steps:
+            if step.cell_id is None:
+                continue
+            if step.status not in UNRUN:
+                hashes[step.cell_id] = step.hash
+            elif step.status == "waiting" and is_coming:
+                waiting.add(step.cell_id)
+    return Marks(frozenset(waiting), hashes)
+
+
+def cell_line(cell: Cell, index: int, marks: Marks) -> str:
     """Describe a cell in a line: name, kind, and the start of its source."""
     first, _, rest = cell["source"].strip().partition("\n")
-    head = f"{cell_head(cell, index, waiting)}: {one_line(first[:FIRST_LINE_CHARACTERS])}"
+    head = f"{cell_head(cell, index, marks)}: {one_line(first[:FIRST_LINE_CHARACTERS])}"
     if len(first) > FIRST_LINE_CHARACTERS:
         return f"{head}… ({len(cell['source'])} characters)"
     more = f" (+{rest.count(chr(10)) + 1} lines)" if rest else ""
     return head + more
 
 
-def cell_head(cell: Cell, index: int, waiting: Container[str] = ()) -> str:
-    """Name a cell, its kind, its count, whether it runs or waits, and its outputs."""
+def cell_head(cell: Cell, index: int, marks: Marks) -> str:
+    """Name a cell, its kind, its count, whether it runs or waits, its outputs, what it raised."""
     head = f"{name_of(cell, index)} {cell['cell_type']}"
     if cell.get("execution_count"):
         head += f", In[{int(cell['execution_count'])}]"
-    if cell.get("execution_state") == "running":
-        head += ", running"
-    elif cell.get("id") in waiting:
-        head += ", waits for its turn"
-    outputs = len(cell.get("outputs") or [])
-    return f"{head}, {outputs} output{'s' * (outputs > 1)}" if outputs else head
+    head += marks.of(cell)
+    outputs = cell.get("outputs") or []
+    if outputs:
+        head += f", {len(outputs)} output{'s' * (len(outputs) > 1)}"
+    raised = [one.get("ename") for one in outputs if one.get("output_type") == "error"]
+    return f"{head}, raised {raised[-1]}" if raised else head
 
 
-def cells_text(cells: Iterable[Cell], first: int, waiting: Container[str]) -> str:
-    """Describe cells, a line each; `waiting` are the ids of those that wait for their turn."""
-    return "\n".join(cell_line(cell, first + place, waiting) for place, cell in enumerate(cells))
+def cells_text(cells: Iterable[Cell], first: int, marks: Marks) -> str:
+    """Describe cells, a line each."""
+    return "\n".join(cell_line(cell, first + place, marks) for place, cell in enumerate(cells))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -16,8 +16,16 @@ from runner.mcp.jupyter.api import JupyterRefused
 from runner.mcp.jupyter.cells import index_of, name_of
 from runner.mcp.jupyter.paths import folder_path, shown_path
 from runner.mcp.notebooks.activities import Activity
-from runner.mcp.notebooks.live import Live, StepOfRun, cell_head, cells_text, shown
-from runner.mcp.pieces import BRIEF, FULL, Bounds, Detail, Piece, is_cut, rest_of
+from runner.mcp.notebooks.live import (
+    Live,
+    Marks,
+    StepOfRun,
+    cell_head,
+    cells_text,
+    marks_of,
+    shown,
+)
+from runner.mcp.pieces import BRIEF, FULL, PART, Bounds, Detail, Piece, is_cut, rest_of
 from runner.mcp.progress import Progress
 
 Notebook = Annotated[
@@ -84,11 +92,11 @@ def add_read_notebook(server: MCPServer, live: Live) -> None:
             raise BadCall(past_the_end("start", path, len(cells), "cells"))
         end = start + (limit or (BRIEF_CELLS if detail == "brief" else FULL_CELLS))
         page = cells[start:end]
-        waiting = live.activities.waiting_in(path)
+        marks = marks_of(live.activities.in_notebook(path))
         pieces += (
-            [cells_text(page, start, waiting)]
+            [cells_text(page, start, marks)]
             if detail == "brief"
-            else await _in_full(cells[:end], start, waiting)
+            else await _in_full(cells[:end], start, marks)
         )
         if end < len(cells):
             pieces.append(f"({len(cells) - end} more cells: start={end})")
@@ -169,7 +177,8 @@ async def _cell(
     name = f"Cell {name_of(cell, index)}"
     check_first_picture([cell.get("outputs") or []], bounds, name)
     outputs = await shown(cell.get("outputs") or [], bounds)
-    head = f"{path} {cell_head(cell, index)}"
+    marks = marks_of(live.activities.in_notebook(path))
+    head = f"{path} {cell_head(cell, index, marks)}"
     last = live.activities.of(path, str(cell["id"]))
     steps = [] if last is None else [one for one in last.steps if one.cell_id == cell["id"]]
     if steps and steps[0].status == "not_run":
@@ -179,7 +188,9 @@ async def _cell(
     pieces: list[Piece] = [f"{head}\n{excerpt(cell['source'], bounds.output_characters)}"]
     if outputs:
         pieces += ["Output:", *_with_cells(outputs, cells)]
-    return [*pieces, f"({rest_of(bounds)})"] if is_cut(pieces) else pieces
+    if more := rest_of(pieces, bounds):
+        return [*pieces, f"({live.rooms.call('read_cell', path, cell=cell['id'], **more)})"]
+    return [*pieces, PART] if is_cut(pieces) else pieces
 
 
 async def _settled(
@@ -196,15 +207,13 @@ async def _settled(
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _in_full(
-    cells: list[Mapping[str, Any]], first: int, waiting: Container[str]
-) -> list[Piece]:
+async def _in_full(cells: list[Mapping[str, Any]], first: int, marks: Marks) -> list[Piece]:
     """Return cells from one on, sources and outputs; pictures and texts share one measure."""
     pieces: list[Piece] = []
     left = FULL.characters // 4
     for place, cell in enumerate(cells[first:], first):
         source = excerpt(cell["source"], BRIEF.output_characters)
-        head = f"{cell_head(cell, place, waiting)}\n{source}"
+        head = f"{cell_head(cell, place, marks)}\n{source}"
         if left <= 0:
             pieces.append(f"(cut here: start={place} reads on)")
             break
@@ -213,7 +222,7 @@ async def _in_full(
         pieces += [head, "Output:", *outputs] if outputs else [head]
         left -= len(head) + sum(len(piece) for piece in outputs if isinstance(piece, str))
     if is_cut(pieces):
-        pieces.append("(read_cell gives more of a cell)")
+        pieces.append('(read_cell with detail="full" gives more of a cell)')
     return pieces
 
 

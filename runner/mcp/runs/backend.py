@@ -3,6 +3,7 @@
 `jobs` does the work, and `summary` chooses the text for a model.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -86,6 +87,7 @@ class Runs:
             text, pictures = with_names(pieces)
             cut = ("outputs",) if is_cut([text]) else ()
             job = replace(job, outputs=text, plots=plots_of(executed, seen), left_out=cut)
+            job = replace(job, printed="", ran_nothing=executed.has_no_code)
         is_failed = not is_open(record) and job.status != Status.SUCCEEDED
         return answer([sentence(job)], pictures, is_error=failed_is_error and is_failed)
 
@@ -112,8 +114,10 @@ class Runs:
         pieces: list[Piece] = [f"{head}\n{source}"]
         if outputs:
             pieces += ["Output:", *map(_renumbered(executed), outputs)]
-        if is_cut(pieces):
-            pieces.append(f"({rest_of(bounds)}; all: runner://jobs/{record['job_id']}/notebook)")
+        more = [f"{name}={json.dumps(value)}" for name, value in rest_of(pieces, bounds).items()]
+        if more or is_cut(pieces):
+            given = f"{', '.join(more)} gives more; " if more else ""
+            pieces.append(f"({given}all: runner://jobs/{record['job_id']}/notebook)")
         return answer(pieces)
 
     async def wait(self, job: Submitted, seconds: float, ctx: Context) -> dict[str, Any]:

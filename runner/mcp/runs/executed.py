@@ -48,6 +48,27 @@ class Executed:
     """The cells of a job's executed notebook; empty if there is none."""
 
     cells: tuple[ExecutedCell, ...] = ()
+    is_known: bool = False
+    """Whether it is there, if without cells."""
+
+    @property
+    def has_no_code(self) -> bool:
+        """Whether none of its cells could run."""
+        code = (one for one in self.cells if one.cell.get("cell_type") == "code")
+        return self.is_known and not any(one.source.strip() for one in code)
+
+    @property
+    def printed(self) -> dict[str, int]:
+        """How many characters each cell printed, of those that did."""
+        counts = {
+            one.name: sum(
+                len("".join(out.get("text") or ""))
+                for out in one.outputs
+                if out.get("output_type") == "stream"
+            )
+            for one in self.cells
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def at(self, cell: str | int) -> ExecutedCell:
         """Return the cell with this id or index (negative: from the end), or of this `cell_N`.
@@ -91,7 +112,8 @@ def executed_of(document: object, *, has_parameters: bool) -> Executed:
     added = {ERROR_TAG, INJECTED_TAG} if has_parameters else {ERROR_TAG}
     cells = document.get("cells") if isinstance(document, dict) else None
     kept = (one for one in _mappings(cells) if added.isdisjoint(tags_of(one)))
-    return Executed(tuple(ExecutedCell(index, one) for index, one in enumerate(kept)))
+    numbered = tuple(ExecutedCell(index, one) for index, one in enumerate(kept))
+    return Executed(numbered, isinstance(cells, list))
 
 
 def _mappings(cells: object) -> Iterable[Json]:

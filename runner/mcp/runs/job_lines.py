@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
+from runner.contract.displays import text_of_odd_numbers
 from runner.contract.names import is_made_name
 from runner.contract.outcome import Status, without_cell
 from runner.contract.text.plain_text import one_line
@@ -183,6 +184,8 @@ def _value(value: object) -> str:
     if isinstance(value, dict) and {"columns", "data"} <= value.keys():
         return f"a table of {len(value['data'])} rows"
     if isinstance(value, dict) and value and all("/" in key for key in value):
+        if (odd := text_of_odd_numbers(value)) is not None:
+            return _cut(odd, VALUE_CHARACTERS)
         if "application/json" in value:
             return _short(value["application/json"], VALUE_CHARACTERS)
         if any(key.startswith("image/") for key in value):

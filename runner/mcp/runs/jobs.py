@@ -20,7 +20,7 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import JOB_ID
 from runner.contract.names import MADE_NAMES
-from runner.contract.outcome import ErrorType, Status, has_outputs_of, refuse
+from runner.contract.outcome import ErrorType, Failure, Status, has_outputs_of, refuse
 from runner.inbox import unclaimed as waiting
 from runner.jobs.backend import backend_of
 from runner.jobs.body import JobRequest, read_body
@@ -39,7 +39,7 @@ from runner.jobs.submit import (
     unaccepted,
 )
 from runner.mcp.runs.executed import Executed, executed_of
-from runner.mcp.runs.job_lines import fits, row_of, untaken_row
+from runner.mcp.runs.job_lines import fits, row_of, untaken_row, unused_in
 from runner.mcp.runs.shelf import Shelf
 from runner.mcp.runs.summary import is_open
 from runner.submitters.schedules.overview import Schedules
@@ -260,7 +260,7 @@ class Jobs:
     async def forecast(self, source: Source, keys: Mapping[str, Any]) -> Forecast:
         """List all reasons for which the runner would refuse it or warn of it."""
         request = {key: value for key, value in keys.items() if key != "name"}
-        return await aside(forecast, request, lambda: source, self._settings)
+        return await aside(_forecast, request, source, self._settings)
 
     async def executed_notebook(self, job_id: str) -> str:
         """Return the executed notebook's text.
@@ -348,6 +348,19 @@ def without_outputs(content: Mapping[str, Any]) -> Json:
         for cell in content["cells"]
     ]
     return {**content, "cells": cells}
+
+
+def _forecast(request: Mapping[str, Any], source: Source, settings: Settings) -> Forecast:
+    """Forecast by the rules of these tools, which refuse a misspelt parameter."""
+    found = forecast(request, lambda: source, settings)
+    values = request.get("parameters")
+    why = misspelt(source, values, settings) if isinstance(values, dict) else None
+    if why is None or settings.execution.unknown_parameters == "refuse":
+        return found
+    failure = Failure(error_type=ErrorType.INVALID_PARAMETERS, message=why)
+    unused = unused_in([why])
+    warnings = tuple(one for one in found.warnings if unused_in([one]) != unused)
+    return replace(found, refusals=(*found.refusals, failure), warnings=warnings)
 
 
 def _inbox_content(files: waiting.WaitingList | None, why: str, left: list[Dropped]) -> Json:

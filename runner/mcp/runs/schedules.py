@@ -46,6 +46,8 @@ def register_schedules(server: MCPServer, jobs: Jobs) -> None:
             details = await to_thread.run_sync(schedules.details, name)
             return answer(["\n".join(_told(details, await _newest(jobs, details.job_name)))])
         lines = await to_thread.run_sync(partial(_lines, schedules, action, name))
+        if action in ("list", "run") and (why := await jobs.why_waiting()):
+            lines.append(f"It waits: {why}." if action == "run" else f"(nothing runs now: {why})")
         return answer(["\n".join(lines)])
 
 
@@ -64,7 +66,8 @@ def _lines(schedules: Schedules, action: Action, name: str | None) -> list[str]:
         raise BadCall(f"{action} needs the `name` of a schedule; action=list gives them.")
     if action == "run":
         job = schedules.run(name, FACE)
-        return [f"Job {job.job_id} ({job.name}) is submitted; get_job waits for it."]
+        again = f'get_job("{job.job_id}", wait_seconds=50) waits for its end'
+        return [f"Job {job.job_id} ({job.name}) is submitted; {again}."]
     if action == "pause":
         return [_line(schedules.pause(name, FACE))]
     return [_line(schedules.resume(name))]

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.contract.displays import text_of
+from runner.contract.displays import text_of, text_of_odd_numbers
 from runner.contract.outcome import did_not_run, variables_in_words, without_cell
-from runner.contract.text.plain_text import excerpt
+from runner.contract.text.plain_text import excerpt, one_line
 from runner.contract.text.tracebacks import folded
 from runner.mcp.pictures import Picture, fitted
 from runner.mcp.pieces import PICTURES
@@ -22,10 +22,14 @@ Json = dict[str, Any]
 VALUE_CHARACTERS = 4_000
 TRACEBACK_CHARACTERS = 4_000
 LISTED_PLOTS = 20
+LISTED_PRINTS = 3
+PARAMETERS_CHARACTERS = 300
 _CELL = re.compile(r"cell_\d+")
 _TABLE = {"columns", "index", "data"}
 _COUNTED = re.compile(r"\b(C|c)(?:ode c)?ell \d+ of \d+\b")
 """Matches a cell by its place among the code cells; the answer names the cell itself."""
+_BY_COUNT = re.compile(r"\bcell In\[(\d+)\]")
+"""Matches a cell by its execution count."""
 _NUMBERED = re.compile(r"^(?:-*> ?)?\s*\d+\s*")
 """Matches what stands before a line of source in a traceback."""
 _ATTEMPT = re.compile(r"Attempt \d+ ended, and it ")
@@ -65,12 +69,19 @@ class JobShown:
     traceback: str | None = None
     variables: str = ""
     """What was alive at the failure."""
+    parameters: str = ""
+    """The values that it was given."""
+    attempt: int = 1
     results: Json | None = None
     """Glued values by name, and cells tagged `results` as `cell_N`."""
     places: tuple[str, ...] = ()
     """Which cells these are."""
     outputs: str = ""
     """What its cells showed, if it gave no results."""
+    printed: str = ""
+    """Which cells printed something that the answer does not have."""
+    ran_nothing: bool = False
+    """Whether no cell had code."""
     plots: tuple[str, ...] = ()
     """Cells with pictures that the answer does not have."""
     files: tuple[str, ...] = ()
@@ -79,6 +90,8 @@ class JobShown:
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     """The parts that were cut; the resources have all of it."""
+    is_full: bool = False
+    """Whether no other detail gives more."""
     has_notebook: bool = False
     did_not_run: bool = False
     """Whether its last attempt, or it at all, ran no cell."""
@@ -99,7 +112,7 @@ def shown(
     results, pictures, left_out, counts = _results(report.get("results") or {}, sizes)
     files = [str(file["path"]) for file in report.get("files") or []]
     if len(files) > sizes.files:
-        left_out.append(f"{len(files) - sizes.files} of {len(files)} files")
+        left_out.append(f"{sizes.files} of {len(files)} files shown")
     tagged = {name: executed.of_result(name) for name in results}
     cells = {name: cell for name, cell in tagged.items() if cell is not None}
     seen = {cell.index: counts.get(name, 0) for name, cell in cells.items()}
@@ -109,10 +122,14 @@ def shown(
         status=str(report["status"]),
         results=results,
         places=tuple(f"{name} is {cell.name}" for name, cell in cells.items()),
+        parameters=_in_short(report.get("parameters") or {}),
+        attempt=int(report.get("attempt") or 1),
+        printed=_printed(executed),
         plots=plots_of(executed, seen),
+        is_full=sizes is FULL,
         files=tuple(files[: sizes.files]),
         duration_seconds=report.get("duration_seconds"),
-        warnings=tuple(str(warning) for warning in report.get("warnings") or []),
+        warnings=tuple(_warning(str(one), executed) for one in report.get("warnings") or []),
         left_out=tuple(left_out),
         has_notebook=bool(report.get("output_nb")),
         did_not_run=did_not_run(report),
@@ -167,6 +184,16 @@ def _has_all(traceback: str, name: str, source: str) -> bool:
     shown_lines = {_NUMBERED.sub("", line) for line in traceback.split("\n")}
     lines = {line.strip() for line in source.splitlines()} - {""}
     return f"Cell {name}, line" in traceback and lines <= shown_lines
+
+
+def _warning(text: str, executed: Executed) -> str:
+    """Name a cell in a warning as the answer does, in place of its execution count."""
+
+    def named(match: re.Match[str]) -> str:
+        cell = executed.of_count(int(match[1]))
+        return match[0] if cell is None else f"cell {cell.name}"
+
+    return _BY_COUNT.sub(named, text)
 
 
 def _of_cell(message: str, name: str) -> str:
@@ -232,8 +259,11 @@ def sentence(job: JobShown) -> str:
     lines = [f"Job {job.job_id}{name}: {job.status}"]
     if job.duration_seconds is not None:
         lines[0] += f" after {job.duration_seconds:g} s"
+        lines[0] += f" in attempt {job.attempt}" if job.attempt > 1 else ""
     if job.progress:
         lines[0] += f", {job.progress}"
+    if job.parameters:
+        lines.append(f"Parameters: {job.parameters}")
     if job.message:
         lines.append(f"{job.error_type}: {job.message}" if job.error_type else job.message)
     if job.notebook:
@@ -250,13 +280,20 @@ def sentence(job: JobShown) -> str:
         lines.append(f"Results: {text}")
     if job.places:
         lines.append(f"({'; '.join(job.places)})")
+    if job.ran_nothing:
+        lines.append("No cell had code: nothing ran.")
     if job.outputs:
         lines.append(f"Outputs of its cells:\n{job.outputs}")
     for title, items, more in (
+        (
+            "Printed, and not shown",
+            (job.printed,) * bool(job.printed),
+            f'; get_job("{job.job_id}", cell=…) gives it',
+        ),
         ("Pictures in cells", job.plots, f'; get_job("{job.job_id}", cell=…) gives them'),
         ("Files in the outbox", job.files, ""),
         ("Warnings", job.warnings, ""),
-        ("Cut here", job.left_out, f'; get_job("{job.job_id}", detail="full") gives more'),
+        ("Cut here", job.left_out, _more_of(job)),
     ):
         if items:
             lines.append(f"{title}: {'; '.join(items)}{more}")
@@ -268,6 +305,32 @@ def sentence(job: JobShown) -> str:
     elif job.has_notebook:
         lines.append(f"All of it: runner://jobs/{job.job_id}, and its /notebook")
     return "\n".join(lines)
+
+
+def _more_of(job: JobShown) -> str:
+    """Say where more is than an answer has."""
+    if not job.is_full:
+        return f'; get_job("{job.job_id}", detail="full") gives more'
+    part = "/notebook" if job.outputs else ""
+    return f"; whole in runner://jobs/{job.job_id}{part} and on the runner's page"
+
+
+def _in_short(parameters: Mapping[str, Any]) -> str:
+    """Write the values that a run was given in one line."""
+    if not parameters:
+        return ""
+    text = one_line(json.dumps(parameters, ensure_ascii=False, separators=(",", ":")))
+    cut = len(text) > PARAMETERS_CHARACTERS
+    return f"{text[: PARAMETERS_CHARACTERS - 1]}…" if cut else text
+
+
+def _printed(executed: Executed) -> str:
+    """Name the cells that printed something, with how much."""
+    counts = executed.printed
+    names = [f"{count} characters of {name}" for name, count in counts.items()]
+    more = len(names) - LISTED_PRINTS
+    last = [f"and of {more} more cells"] if more > 0 else []
+    return ", ".join([*names[:LISTED_PRINTS], *last])
 
 
 def _traceback(lines: list[str] | None, executed: Executed) -> str | None:
@@ -294,7 +357,7 @@ def _results(
         value = _cut(name, value, left_out, sizes)
         size = len(json.dumps(value, ensure_ascii=False))
         if size > budget:
-            left_out.append(f"{name} ({size} characters)")
+            left_out.append(f"{name} ({size} characters, not shown)")
             continue
         budget -= size
         kept[name] = value
@@ -315,6 +378,8 @@ def _bundle(name: str, bundle: Json, pictures: list[Picture], left_out: list[str
                 kept[media_type] = f"[picture {len(pictures)}]"
         elif media_type not in ("text/plain", "text/html", "image/svg+xml"):
             kept[media_type] = value
+    if (odd := text_of_odd_numbers(bundle)) is not None:
+        kept = {key: one for key, one in kept.items() if one is not None} | {"text/plain": odd}
     if "application/json" not in bundle and not kept and (text := text_of(bundle)):
         kept["text/plain"] = text
     return kept
@@ -324,7 +389,7 @@ def _cut(name: str, value: object, left_out: list[str], sizes: Sizes) -> object:
     if isinstance(value, dict) and set(value) == _TABLE and isinstance(value["data"], list):
         rows = len(value["data"])
         if rows > sizes.rows:
-            left_out.append(f"{name}: {rows - sizes.rows} of {rows} rows")
+            left_out.append(f"{name}: {sizes.rows} of {rows} rows shown")
             value = {
                 "columns": value["columns"],
                 "index": value["index"][: sizes.rows],
@@ -337,5 +402,5 @@ def _cut(name: str, value: object, left_out: list[str], sizes: Sizes) -> object:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= sizes.value_characters:
         return value
-    left_out.append(f"{name}: {len(text) - sizes.value_characters} of {len(text)} characters")
+    left_out.append(f"{name}: {sizes.value_characters} of {len(text)} characters shown")
     return excerpt(text, sizes.value_characters)

@@ -67,7 +67,8 @@ Files = Annotated[
     dict[str, Any] | None,
     Field(
         description="Files that go along, by name: a text, or `{base64}`. They lie in its folder; "
-        "a library notebook finds one by a parameter that has its name, or in RUNNER_INPUT_DIR."
+        "for a library notebook give a parameter the file's name as value, or it reads "
+        "RUNNER_INPUT_DIR."
     ),
 ]
 WAITING_KEYS = ("not_before", "start_within_seconds", "priority", "group", "retry")
@@ -245,7 +246,7 @@ async def _id_of(runs: Runs, what: str) -> str:
     names += [str(row["name"]) for row in await runs.jobs.rows(Question(limit=200))]
     near = get_close_matches(what, list(dict.fromkeys(names)), 3, 0.5)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    hint += _by_notebook(what)
+    hint += await _by_notebook(runs, what)
     raise not_found(f"There is no job of the id or name {what[:80]!r}; list_jobs lists them.{hint}")
 
 
@@ -254,22 +255,30 @@ async def _no_jobs(runs: Runs, question: Question) -> str:
     if question.notebook is not None:
         shelf, path = runs.jobs.shelf, question.notebook
         meant = await aside(shelf.meant, path)
-        missing = "" if await aside(shelf.is_there, path) else "; the library has no such notebook"
-        return f"There are no such jobs{missing}{meant}."
+        if await aside(shelf.is_there, path):
+            return "There are no such jobs."
+        return (
+            f"There are no such jobs; the library has no such notebook{meant}. A notebook of "
+            "JupyterLab alone is sent without its path: give its runs a `name`, and ask by that."
+        )
     if question.pattern is None:
         return "There are no such jobs."
     rows = await runs.jobs.rows(Question(limit=50, part=question.pattern))
     names = list(dict.fromkeys(row["name"] for row in rows))[:5]
     hint = f" Names with that in them: {', '.join(names)}." if names else ""
-    hint += _by_notebook(question.pattern)
+    hint += await _by_notebook(runs, question.pattern)
     return f"There are no such jobs of the name {question.pattern[:80]!r}.{hint}"
 
 
-def _by_notebook(what: str) -> str:
+async def _by_notebook(runs: Runs, what: str) -> str:
     """Say how to ask for the runs of a notebook, if a name looks like its path."""
-    if not what.endswith(".ipynb"):
-        return ""
-    return f" Runs of a notebook of the library: list_jobs(notebook={json.dumps(what[:200])})."
+    shelf = runs.jobs.shelf
+    path = what if what.endswith(".ipynb") else f"{what}.ipynb"
+    if path != what:
+        path = await aside(shelf.path_of, path)
+        if not await aside(shelf.is_there, path):
+            return ""
+    return f" Runs of a notebook of the library: list_jobs(notebook={json.dumps(path[:200])})."
 
 
 def _add_list_library(server: MCPServer, runs: Runs) -> None:
@@ -311,7 +320,8 @@ def _add_cancel_job(server: MCPServer, runs: Runs) -> None:
             hint += f" {job.message}" if job.message else ""
             behind = str(record.get("waits_for") or "")
             hint = f"It waits for {behind}. {hint}" if "older job" in behind else hint
-        return answer([f"Job {job_id} ({job.name}) {word}: {job.status}. {hint}"])
+        name = "" if job.name.endswith(job_id) else f" ({job.name})"
+        return answer([f"Job {job_id}{name} {word}: {job.status}. {hint}"])
 
 
 def _add_check_notebook(server: MCPServer, runs: Runs) -> None:
