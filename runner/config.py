@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,9 +21,11 @@ from pydantic import (
     model_validator,
 )
 
+from runner.contract.callbacks import EVERYWHERE, Callback, ForAll, address_of
 from runner.contract.rules import BundleLimits, Rules
 from runner.contract.text.strict_yaml import StrictYamlError
 from runner.contract.text.strict_yaml import loads as load_yaml
+from runner.contract.triggers.signatures import standard_key
 
 CONFIG_FILE = "config.yaml"
 ENV_PREFIX = "INBOX_RUNNER__"
@@ -51,6 +54,8 @@ SHORT_NAMES = (
 """Names that compose files in this field already use; the long names win over them."""
 
 MEGABYTE = 1024 * 1024
+CALLBACKS = "callbacks"
+"""Name of the follower that sends callbacks."""
 
 DEFAULT_TOKEN = "changeme"  # noqa: S105 - the one that everybody knows
 """JupyterLab's token if nobody chose one: only this machine can reach it then."""
@@ -208,6 +213,56 @@ class Gateway(Listening):
     max_waiting: int = Field(250, gt=0, le=2000)
 
 
+class CallbackForAll(Section):
+    """A callback for jobs by their names, whatever their requests say."""
+
+    names: str = Field("*", min_length=1)
+    url: str
+    events: tuple[str, ...] | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_a_callback(self) -> "CallbackForAll":
+        self.parsed()
+        return self
+
+    def parsed(self) -> ForAll:
+        """Return it as a request's callback is.
+
+        Raises:
+            ValueError: it is none.
+        """
+        said: dict[str, object] = {"url": self.url, "headers": self.headers}
+        if self.events is not None:
+            said["events"] = list(self.events)
+        return ForAll(self.names, Callback.model_validate(said))
+
+
+class Callbacks(Section):
+    """Where outcomes are told to by HTTP, and to where they may be at all."""
+
+    allowed: tuple[str, ...] = (EVERYWHERE,)
+    secret: SecretStr | None = None
+    secret_file: Path | None = None
+    send: tuple[CallbackForAll, ...] = ()
+
+    @property
+    def key(self) -> str | None:
+        """The secret by which they are signed; never logged."""
+        return _plain(self.secret)
+
+    @property
+    def for_all(self) -> tuple[ForAll, ...]:
+        """Those for jobs by their names."""
+        return tuple(one.parsed() for one in self.send)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Hosts that somebody named: also those of private networks may be called."""
+        own = (str(address_of(one.url).hostname) for one in self.send)
+        return (*(one for one in self.allowed if one != EVERYWHERE), *own)
+
+
 LAB_PORT = 8888
 """Port of JupyterLab."""
 
@@ -275,6 +330,7 @@ class Settings(Section):
     gateway: Gateway = Gateway()
     mcp: Mcp = Mcp()
     jupyter: Jupyter = Jupyter()
+    callbacks: Callbacks = Callbacks()
     groups: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     journal: bool = False
     shutdown_seconds: float = Field(30, ge=0)
@@ -318,8 +374,13 @@ class Settings(Section):
 
     @property
     def followers(self) -> tuple[str, ...]:
-        """Names of the followers that the settings ask for."""
-        return ("journal",) if self.journal else ()
+        """Names of all followers that may have rows; see `followers_of`."""
+        return (*(("journal",) if self.journal else ()), CALLBACKS)
+
+    def followers_of(self, name: str, *, has_callback: bool) -> tuple[str, ...]:
+        """Return the followers of a job: callbacks only where somebody wants one."""
+        is_wanted = has_callback or any(fnmatchcase(name, one.names) for one in self.callbacks.send)
+        return tuple(one for one in self.followers if one != CALLBACKS or is_wanted)
 
     @property
     def request_rules(self) -> Rules:
@@ -330,6 +391,7 @@ class Settings(Section):
             limits.memory_mb,
             self.execution.is_cluster,
             frozenset(self.groups),
+            self.callbacks.allowed,
         )
 
     @property
@@ -388,7 +450,9 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
     for name in ("schedules", "rules", "hooks"):
         if (folder := getattr(settings, name)) is not None:
             folders[name] = _place(base, folder)
-    settings = settings.model_copy(update={**folders, **servers})
+    settings = settings.model_copy(
+        update={**folders, **servers, "callbacks": _with_secret(settings.callbacks, base)}
+    )
     _check_names_apart(settings)
     return settings
 
@@ -468,14 +532,37 @@ def _with_token(name: str, server: Listening, base: Path) -> Listening:
         return server
     if server.token is not None:
         raise ConfigError(f"set `{name}.token` or `{name}.token_file`, not both")
-    file = _place(base, server.token_file)
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read `{name}.token_file` {file}: {error}") from error
-    if not token:
-        raise ConfigError(f"`{name}.token_file` {file} is empty")
+    token = _secret_in(f"{name}.token_file", _place(base, server.token_file))
     return server.model_copy(update={"token": SecretStr(token)})
+
+
+def _with_secret(callbacks: Callbacks, base: Path) -> Callbacks:
+    """Read the secret of callbacks from its file, if one is named.
+
+    Raises:
+        ConfigError: it cannot be read, is none, or there is one beside it.
+    """
+    given = callbacks.key
+    if callbacks.secret_file is not None:
+        if given is not None:
+            raise ConfigError("set `callbacks.secret` or `callbacks.secret_file`, not both")
+        given = _secret_in("callbacks.secret_file", _place(base, callbacks.secret_file))
+    if given is not None and not standard_key(given):
+        raise ConfigError(
+            "the secret of `callbacks` is no text in base64, which Standard Webhooks wants; "
+            "`openssl rand -base64 32` prints one"
+        )
+    return callbacks.model_copy(update={"secret": None if given is None else SecretStr(given)})
+
+
+def _secret_in(key: str, file: Path) -> str:
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read `{key}` {file}: {error}") from error
+    if not secret:
+        raise ConfigError(f"`{key}` {file} is empty")
+    return secret
 
 
 def available_cores() -> int:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from runner.contract.callbacks import Callback, RequestedCallback
 from runner.contract.job_ids import JOB_ID
 from runner.contract.outcome import ErrorType, refuse
 from runner.contract.text.strict_json import JsonValue, StrictJsonError
@@ -139,6 +140,11 @@ class Request(BaseModel):
         default_factory=Resources,
         description="What the run needs of the machine it runs on.",
     )
+    callback: RequestedCallback | None = Field(
+        None,
+        description="Where the result goes by HTTP once the job is over: an address, or a mapping "
+        "of `url`, `events` and `headers`.",
+    )
     id: str | None = Field(
         None,
         pattern=f"^{JOB_ID.pattern}$",
@@ -152,8 +158,14 @@ class Request(BaseModel):
     )
 
 
-PARTS: dict[str, type[BaseModel]] = {"resources": Resources, "retry": Retry}
+PARTS: dict[str, type[BaseModel]] = {
+    "resources": Resources,
+    "retry": Retry,
+    "callback": Callback,
+}
 """The keys of a request that are mappings with keys of their own."""
+SECRET = frozenset({"callback"})
+"""Keys whose values may have a secret in them, and are repeated in no message."""
 
 
 def keys_with(model: type[BaseModel], *types: type) -> tuple[str, ...]:
@@ -167,6 +179,8 @@ def _takes(annotation: Any, types: tuple[type, ...]) -> bool:
     """Tell whether an annotation accepts values of one of these types."""
     if get_origin(annotation) in (Union, UnionType):
         return any(_takes(one, types) for one in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        return _takes(get_args(annotation)[0], types)
     plain = get_origin(annotation) or annotation
     return isinstance(plain, type) and issubclass(plain, types)
 
@@ -363,7 +377,8 @@ def _sentence(error: ValidationError, known: Sequence[str]) -> str:
     if first["type"] == "missing":
         return f"`{key}` is missing."
     why = first["msg"].removeprefix("Value error, ")
-    return f"`{key}`: {why} (got {_shown(first['input'])})."[:500]
+    got = "" if outer in SECRET else f" (got {_shown(first['input'])})"
+    return f"`{key}`: {why}{got}."[:500]
 
 
 def hint_of_key(body: Iterable[str], wanted: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from runner.contract.callbacks import EVERYWHERE, address_of, may_go
 from runner.contract.outcome import ErrorType, Refused, refuse
 from runner.contract.request import Request
 
@@ -24,13 +25,14 @@ class Rules:
     """Limits of one runner. `memory_mb` is the most that a run may hold on one machine.
 
     A cluster (`is_cluster`) looks at its workers when there is a job. `groups` are the names that a
-    request's `group` may be.
+    request's `group` may be, `callback_hosts` those of the hosts to which its callback may go.
     """
 
     max_run_seconds: float
     memory_mb: int
     is_cluster: bool
     groups: frozenset[str] = frozenset()
+    callback_hosts: tuple[str, ...] = (EVERYWHERE,)
 
     def check(self, request: Request) -> None:
         """Refuse a request by the first rule that it breaks.
@@ -45,6 +47,7 @@ class Rules:
         """Yield a refusal for each broken rule, in a fixed order."""
         yield from self._of_time(request)
         yield from self._of_waiting(request)
+        yield from self._of_callback(request)
         if not self.is_cluster:
             yield from self._of_one_machine(request)
 
@@ -77,6 +80,18 @@ class Rules:
                 f"name {known or 'none yet'}. For one run at a time change the line `groups:` of "
                 f"config.yaml, {todo}, and start the runner again.",
             )
+
+    def _of_callback(self, request: Request) -> Iterator[Refused]:
+        """Refuse a callback to a host that the settings do not name."""
+        if request.callback is None or may_go(request.callback.url, self.callback_hosts):
+            return
+        host = address_of(request.callback.url).hostname
+        known = ", ".join(self.callback_hosts) or "none"
+        yield refuse(
+            ErrorType.INVALID_REQUEST,
+            f"`callback.url` goes to {host}, which is not allowed. Hosts that are: {known} "
+            "(callbacks.allowed in the settings).",
+        )
 
     def _of_one_machine(self, request: Request) -> Iterator[Refused]:
         """Refuse the first need that one machine cannot serve."""

@@ -263,7 +263,7 @@ class Startup:
     def _make_dispatch(self, stores: Stores, execution: Execution) -> Dispatch:
         settings, goal, clocks = self._settings, self._options.goal, self._backing.clocks
         caps = FileCaps(int(settings.limits.files_mb * MEGABYTE), settings.limits.files)
-        publishing = Publishing(stores, caps, clocks, settings.followers)
+        publishing = Publishing(stores, caps, clocks, settings.followers_of)
         executing = Executing(
             execution=execution,
             executor=Threads("job"),

@@ -15,7 +15,7 @@ from typing import Any
 
 from runner import __version__
 from runner.config import MEGABYTE, Settings
-from runner.contract.remedies import with_remedy
+from runner.contract.advice.remedies import with_remedy
 from runner.state import pulse
 from runner.state.locks import holder_of
 from runner.state.pulse import Worker

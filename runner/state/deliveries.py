@@ -44,15 +44,6 @@ class Settlement:
         """Write it as one line."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
-    @staticmethod
-    def from_line(line: bytes) -> "Settlement":
-        """Read what `to_line` wrote.
-
-        Raises:
-            ValueError, TypeError: it is something else.
-        """
-        return Settlement(**json.loads(line))
-
 
 @dataclass(frozen=True)
 class Backlog:

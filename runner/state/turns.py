@@ -82,11 +82,15 @@ class Turns(Reading):
         return self._many("place = 'current' AND name = ? ORDER BY seq", name)
 
     def prunable(self, *, older_than: str, keep_runs: int, limit: int = 500) -> list[Job]:
-        """Return jobs of the history that finished before a time, or have enough newer ones."""
+        """Return jobs of the history that finished before a time, or have enough newer ones.
+
+        Not those of which a follower is still to be told: it may want the request and the result.
+        """
         return self._many(
             "job_id IN (SELECT job_id FROM (SELECT job_id, finished_at, row_number() OVER "
             "(PARTITION BY name ORDER BY seq DESC) AS nth FROM jobs WHERE place = 'history') "
-            "WHERE finished_at < ? OR nth > ?) LIMIT ?",
+            "WHERE finished_at < ? OR nth > ?) AND job_id NOT IN (SELECT job_id FROM deliveries) "
+            "LIMIT ?",
             older_than,
             keep_runs,
             limit,

@@ -23,6 +23,7 @@ def greeting(settings: Settings) -> bytes:
     """Write what `read_greeting` reads, secrets included."""
     content = settings.model_dump(mode="json")
     content["gateway"] |= {"token": settings.gateway.secret, "token_file": None}
+    content["callbacks"] |= {"secret": settings.callbacks.key, "secret_file": None}
     return json.dumps(content).encode() + b"\n"
 
 

@@ -451,7 +451,7 @@ class Life:
             tell=self._came.append,
             on_progress=lambda *_: None,
         )
-        publishing = swaps.publishing(stores, caps, clocks, settings.followers)
+        publishing = swaps.publishing(stores, caps, clocks, settings.followers_of)
         self.dispatch = swaps.dispatch(settings, stores, executing, publishing, clocks)
         self.delivering = Delivering(
             [swaps.journal(settings.state, disk)] if settings.journal else [],

@@ -134,7 +134,9 @@ class Place:
             execution=Execution(concurrency=1),
             groups=self.groups,
         )
-        publishing = Publishing(stores, FileCaps(200 * MEGABYTE, 1000), clocks)
+        publishing = Publishing(
+            stores, FileCaps(200 * MEGABYTE, 1000), clocks, settings.followers_of
+        )
         dispatch = Dispatch(settings, stores, executing, publishing, clocks)
         return dispatch, ledger, came
 

@@ -11,12 +11,12 @@ from contextlib import suppress
 import pytest
 
 from runner.config import Settings
+from runner.contract.advice.required_modules import required_modules
 from runner.contract.names import job_name
 from runner.contract.notebook import check, parse
 from runner.contract.outcome import Refused
 from runner.contract.parameters.signature import signature_of
 from runner.contract.request import Form, library_path, read_document
-from runner.contract.required_modules import required_modules
 from runner.contract.text.literals import value_of
 from runner.contract.text.markup import html_text, svg_text
 from runner.contract.text.plain_text import plain_text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.contract.packages import (
+from runner.contract.advice.packages import (
     PACKAGES,
     advice_on_missing,
     advice_on_optional,

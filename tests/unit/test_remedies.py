@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.contract.remedies import remedy_of_exception
+from runner.contract.advice.remedies import remedy_of_exception
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.contract.required_modules import MAX_SOURCE_CHARS, required_modules
+from runner.contract.advice.required_modules import MAX_SOURCE_CHARS, required_modules
 
 
 def modules(*sources: str) -> set[str]:

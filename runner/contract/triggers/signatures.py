@@ -127,7 +127,7 @@ def prove(
 
 def secret_is_usable(verify: Verify, secret: str) -> bool:
     """Return whether a secret can be one: those of Standard Webhooks are base64."""
-    return bool(_standard_key(secret)) if verify.type is Scheme.STANDARD else bool(secret)
+    return bool(standard_key(secret)) if verify.type is Scheme.STANDARD else bool(secret)
 
 
 def _by_key(verify: Verify, secret: str, headers: Mapping[str, str]) -> Delivery:
@@ -194,14 +194,20 @@ def _by_standard(secret: str, headers: Mapping[str, str], body: bytes, now: floa
     name = "webhook-signature"
     signatures = _header(headers, name).split(" ")
     _check_time(timestamp, now)
-    text = delivery.encode() + b"." + timestamp.encode() + b"." + body
-    digest = hmac.new(_standard_key(secret), text, hashlib.sha256).digest()
-    right = base64.b64encode(digest).decode()
+    right = standard_signature(secret, delivery, timestamp, body)
     _check_any([one.removeprefix("v1,") for one in signatures if one[:3] == "v1,"], right, name)
     return Delivery(_id(delivery))
 
 
-def _standard_key(secret: str) -> bytes:
+def standard_signature(secret: str, delivery: str, timestamp: str, body: bytes) -> str:
+    """Sign a delivery as Standard Webhooks has it, without the `v1,` before it."""
+    text = delivery.encode() + b"." + timestamp.encode() + b"." + body
+    digest = hmac.new(standard_key(secret), text, hashlib.sha256).digest()
+    return base64.b64encode(digest).decode()
+
+
+def standard_key(secret: str) -> bytes:
+    """Return the key in a secret of Standard Webhooks; empty if it is none."""
     try:
         return base64.b64decode(secret.removeprefix(_STANDARD_SECRET), validate=True)
     except ValueError:

@@ -3,6 +3,7 @@
 The companion delivers; nothing that a follower does can hold up the loop.
 """
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from datetime import datetime
 
 from runner.config import Settings
 from runner.daemon.companions.companion import Companion
+from runner.state.callbacks import CALLBACKS_FILE
 from runner.state.deliveries import MOST_WAITING, Backlog, Settlement
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
@@ -17,6 +19,7 @@ from runner.system.companion import greeting
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 1.0
 BEHIND_SECONDS = 60.0
 """A follower that is behind for longer is named in health's notes."""
 
@@ -31,12 +34,15 @@ class Following:
         clocks: Clocks,
         put: Callable[[Settlement], None],
     ) -> None:
-        self._followers = settings.followers
+        self._settings = settings
         self._ledger = ledger
         self._clocks = clocks
         self._put = put
         self._companion = Companion("follow", greeting(settings), clocks.seconds, self._read)
         self._lost = 0
+        self._notes: tuple[str, ...] = ()
+        self._is_wanted = settings.journal or bool(settings.callbacks.send)
+        self._look_at = 0.0
 
     @property
     def pids(self) -> set[int]:
@@ -44,8 +50,12 @@ class Following:
         return self._companion.pids
 
     def keep(self) -> None:
-        """Keep the companion running while there is something to deliver."""
-        if self._followers:
+        """Keep the companion running from when there is something to deliver."""
+        if not self._is_wanted and self._clocks.seconds() >= self._look_at:
+            self._look_at = self._clocks.seconds() + LOOK_SECONDS
+            has_book = (self._settings.state / CALLBACKS_FILE).exists()
+            self._is_wanted = has_book or bool(self._ledger.backlogs())
+        if self._is_wanted:
             self._companion.keep()
 
     def close(self) -> None:
@@ -61,17 +71,17 @@ class Following:
 
     def bound(self) -> None:
         """Drop rows of former followers, and the surplus of all others."""
-        lost = self._ledger.bound_deliveries(self._followers)
+        lost = self._ledger.bound_deliveries(self._settings.followers)
         if lost:
             self._lost += lost
             log.warning("%s", _lost_in_words(lost))
 
     def notes(self) -> Iterator[str]:
         """Notes on the followers that are behind, and why."""
-        if self._followers:
-            for backlog in self._ledger.backlogs():
-                if self._is_behind(backlog):
-                    yield _in_words(backlog)
+        for backlog in self._ledger.backlogs():
+            if self._is_behind(backlog):
+                yield _in_words(backlog)
+        yield from self._notes
         if self._lost:
             yield _lost_in_words(self._lost)
 
@@ -81,7 +91,11 @@ class Following:
 
     def _read(self, line: bytes) -> None:
         try:
-            self._put(Settlement.from_line(line))
+            said = json.loads(line)
+            if isinstance(said, list):
+                self._notes = tuple(map(str, said))
+            else:
+                self._put(Settlement(**said))
         except (ValueError, TypeError):
             log.warning("no settlement in this line of the process `follow`: %r", line[:200])
 

@@ -9,8 +9,8 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from runner.contract.advice.remedies import with_remedy
 from runner.contract.names import job_name
-from runner.contract.remedies import with_remedy
 from runner.daemon.receiving.admission import names_library, requested_id
 from runner.daemon.receiving.cancels import Cancels
 from runner.daemon.receiving.late_settings import LateSettings

@@ -4,8 +4,8 @@ import logging
 from datetime import timedelta
 
 from runner.config import Limits
+from runner.contract.advice.remedies import remedy_by_retries, remedy_of_timeout
 from runner.contract.outcome import RETRIED, ErrorType, Failure
-from runner.contract.remedies import remedy_by_retries, remedy_of_timeout
 from runner.contract.request import Request
 from runner.contract.waiting import Retry, written
 from runner.state.jobs import Job

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.contract.remedies import with_remedy
+from runner.contract.advice.remedies import with_remedy
 from runner.system.backoff import Backoff
 from runner.system.files.disk import Disk
 from runner.system.files.mounts import detach_below

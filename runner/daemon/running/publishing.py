@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from runner.contract.outcome import ErrorType, Failure, InputFile, Outcome, failed
 from runner.contract.request import Request
@@ -26,6 +27,13 @@ from runner.system.files.output_folder import NAMED_FILES, FileCaps, Staged
 log = logging.getLogger(__name__)
 
 NO_FILES = Staged((), ())
+
+
+class FollowersOf(Protocol):
+    """Tells the followers of a job; see `Settings.followers_of`."""
+
+    def __call__(self, name: str, *, has_callback: bool) -> Sequence[str]:
+        """Return their names."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +66,16 @@ class Publishing:
     """The jobs that are over and not published yet. Any thread may call `stage`."""
 
     def __init__(
-        self, stores: Stores, caps: FileCaps, clocks: Clocks, followers: Sequence[str] = ()
+        self, stores: Stores, caps: FileCaps, clocks: Clocks, followers_of: FollowersOf
     ) -> None:
-        """Set it up. `followers` get a row for each closed job; see `Ledger.published`."""
+        """Set it up. The followers of a job get a row once it is closed; see `Ledger.published`."""
         self._ledger = stores.ledger
         self._outbox = stores.outbox
         self._history = stores.history
         self._work = stores.work
         self._caps = caps
         self._clocks = clocks
-        self._followers = followers
+        self._followers_of = followers_of
         self._names: dict[str, str] = {}
         """Names of the sealed jobs that wait for publication."""
         self._put_off = PutOff("publish", clocks.seconds)
@@ -165,7 +173,8 @@ class Publishing:
             new = self._publication(job, request, job_input.files)
         for warning in self._outbox.publish(new):
             log.warning("job %s: %s", job_id, warning)
-        self._ledger.published(job_id, self._clocks.stamp(), self._followers)
+        followers = self._followers_of(job.name, has_callback=request.callback is not None)
+        self._ledger.published(job_id, self._clocks.stamp(), followers)
         self._work.remove(job_id)
 
     def _publication(self, job: Job, request: Request, inputs: Sequence[InputFile]) -> Publication:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from runner.contract.remedies import with_remedy
+from runner.contract.advice.remedies import with_remedy
 from runner.system.backoff import Backoff
 
 log = logging.getLogger(__name__)

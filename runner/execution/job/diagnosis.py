@@ -14,11 +14,11 @@ from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
+from runner.contract.advice.packages import advice_on_missing, advice_on_optional, can_be_installed
+from runner.contract.advice.remedies import START_AGAIN, remedy_of_exception
+from runner.contract.advice.required_modules import required_modules
 from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
 from runner.contract.outcome import ErrorType, Failure, Variable, cell_in_words
-from runner.contract.packages import advice_on_missing, advice_on_optional, can_be_installed
-from runner.contract.remedies import START_AGAIN, remedy_of_exception
-from runner.contract.required_modules import required_modules
 from runner.contract.text import strict_json
 from runner.contract.text.plain_text import excerpt, one_line, plain_text
 from runner.contract.text.tracebacks import MOST_LINES, folded

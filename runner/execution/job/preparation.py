@@ -11,6 +11,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from runner.contract.advice.packages import advice_on_missing
+from runner.contract.advice.required_modules import required_modules
 from runner.contract.notebook import (
     KernelChoice,
     KernelRules,
@@ -24,8 +26,6 @@ from runner.contract.notebook import (
     unmark,
 )
 from runner.contract.outcome import ErrorType, Failure, Refused
-from runner.contract.packages import advice_on_missing
-from runner.contract.required_modules import required_modules
 from runner.execution.job.early_changes import changes_imports, files_read
 from runner.execution.job.importable import EnvironmentNotAnswering, missing_here, missing_in
 from runner.execution.job.kernelspecs import Installed

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-from runner.contract.packages import PROVIDED
+from runner.contract.advice.packages import PROVIDED
 
 MAX_SOURCE_CHARS = 1_000_000
 MAX_NESTING = 10

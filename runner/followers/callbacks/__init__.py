@@ -1,0 +1,1 @@
+"""Callbacks: outcomes of jobs, told by HTTP to those who asked, until they have them."""
