@@ -13,8 +13,9 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ERROR_RULES, ErrorType, Status
+from runner.followers.callbacks.overview import Deliveries
+from runner.gateway.deliveries import DeliveryRoutes
 from runner.gateway.functions import FunctionRoutes
-from runner.gateway.hooks import HOOKS, HookRoutes
 from runner.gateway.http.access import Access, IncomingRequest, not_authorized
 from runner.gateway.http.answers import (
     HEADERS,
@@ -42,10 +43,11 @@ from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.pauses import PauseRoutes
 from runner.gateway.rendering import MODULE, RENDER_SECONDS
-from runner.gateway.rules import RuleRoutes
-from runner.gateway.schedules import ScheduleRoutes
+from runner.gateway.triggers.hooks import HOOKS, HookRoutes
+from runner.gateway.triggers.rules import RuleRoutes
+from runner.gateway.triggers.schedules import ScheduleRoutes
 from runner.inbox import unclaimed as waiting
-from runner.jobs.backend import backend_of
+from runner.jobs.backend import Backend, backend_of
 from runner.jobs.body import JobRequest, read_body, read_form, seconds_to_wait, with_key
 from runner.jobs.health import examine
 from runner.jobs.pausing import Pausing
@@ -91,9 +93,7 @@ class App:
         self._pages = Pages(self._access, backend, schedules)
         self._functions = FunctionRoutes(settings, backend.functions)
         self._schedules = ScheduleRoutes(schedules, FACE)
-        pausing = Pausing(settings.state, backend.disk)
-        rules = RuleRoutes(RulesOverview(backend))
-        self._parts = HookRoutes(backend), rules, PauseRoutes(pausing, FACE)
+        self._parts = _parts(backend)
         self.wsgi = self._routes()
 
     def _routes(self) -> Bottle:
@@ -323,6 +323,18 @@ class App:
         job = self._record.find(job_id)
         is_over = job is None or job.status not in (Status.QUEUED, Status.RUNNING)
         return "queued" if job is None else "running" if is_over else str(job.status)
+
+
+def _parts(
+    backend: Backend,
+) -> tuple[HookRoutes, RuleRoutes, PauseRoutes, DeliveryRoutes]:
+    """Make the parts of the gateway that stand on their own."""
+    return (
+        HookRoutes(backend),
+        RuleRoutes(RulesOverview(backend)),
+        PauseRoutes(Pausing(backend.settings.state, backend.disk), FACE),
+        DeliveryRoutes(Deliveries(backend.record)),
+    )
 
 
 def _read_as_text() -> None:

@@ -25,6 +25,7 @@ from runner.inbox.unclaimed import Reason
 from runner.jobs.body import MAX_WAIT_SECONDS
 from runner.jobs.problem import ProblemType
 from runner.jobs.record import MAX_LIMIT
+from runner.state.callbacks import CallbackState
 from runner.state.jobs import State
 
 Json = dict[str, Any]
@@ -296,6 +297,26 @@ class FileRules(_Answer):
     rules: list[FileRule]
 
 
+class Delivery(_Answer):
+    """A callback: to whom, how far it is, and what came of the last attempt."""
+
+    id: str = Field(description="The `webhook-id`, the same at each attempt.")
+    url: str = Field(description="Where it goes, without what follows a `?`.")
+    state: CallbackState
+    attempts: int
+    created_at: str
+    last_at: str | None
+    http_status: int | None
+    error: str | None
+    due_at: str | None = Field(description="When it is sent next; null unless it waits.")
+
+
+class Deliveries(_Answer):
+    """The callbacks of a job."""
+
+    deliveries: list[Delivery]
+
+
 class Ignored(_Answer):
     """A call that the hook's `when` does not want."""
 
@@ -367,7 +388,7 @@ _RESULTS = (Result, ErrorResult)
 _ANSWERS: tuple[type[BaseModel], ...] = (
     *(Problem, Health, Inbox, Accepted, Jobs, Job, Submitted, Files, Figures),
     *(Library, LibraryFunction, Schedules, Schedule, ScheduleDetails),
-    *(Pauses, Pause, Hooks, Ignored, FileRules),
+    *(Pauses, Pause, Hooks, Ignored, FileRules, Deliveries),
 )
 _SHOWN: tuple[type[BaseModel], ...] = (*_RESULTS, *_ANSWERS)
 
@@ -413,6 +434,7 @@ def _paths() -> dict[str, dict[str, Json]]:
         **_hook_paths(),
         **_job_paths(job, submitted, come_again),
         **_report_paths(job, report),
+        **_delivery_paths(job),
         **_file_paths(job),
     }
 
@@ -658,6 +680,28 @@ def _job_paths(job: list[Json], submitted: Json, come_again: Json) -> dict[str, 
     }
 
 
+def _delivery_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
+    delivery = _in_path("delivery", {"type": "string"}, "The id of one of the job's callbacks.")
+    return {
+        "/jobs/{job_id}/deliveries": {
+            "get": {
+                "id": "listDeliveries",
+                "parameters": job,
+                "answers": {"200": _json("What came of each callback.", Deliveries)},
+                "errors": (404, 503),
+            }
+        },
+        "/jobs/{job_id}/deliveries/{delivery}/again": {
+            "post": {
+                "id": "deliverAgain",
+                "parameters": [*job, delivery],
+                "answers": {"202": _json("It is sent now; all callbacks of the job.", Deliveries)},
+                "errors": (404, 503),
+            }
+        },
+    }
+
+
 def _report_paths(job: list[Json], report: Json) -> dict[str, dict[str, Json]]:
     return {
         "/jobs/{job_id}/result": {
@@ -799,7 +843,7 @@ def _schemas() -> Json:
         "anyOf": [{"type": "string", "minLength": 1}, {"type": "object", **_ANYTHING}],
     }
     schemas["Notebook"] |= _ANYTHING
-    for name in ("RunRequest", "Resources", "Retry"):
+    for name in ("RunRequest", "Resources", "Retry", "Callback"):
         _leave_defaults_to_words(schemas[name]["properties"])
     for key in ("id", "kernel"):
         run["properties"][key]["anyOf"].append({"type": "string", "maxLength": 0})  # as null

@@ -57,6 +57,7 @@ class Record:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.state = settings.state
         self.outbox = OutboxReader(settings.outbox)
 
     @contextmanager

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +17,8 @@ CALLBACKS_FILE = "callbacks.sqlite3"
 BOOK_VERSION = 1
 BUSY_MILLISECONDS = 5_000
 MOST_ERROR = 500
+TRIED_FOR = timedelta(days=1)
+"""How long a delivery is tried."""
 
 _SCHEMA = f"""
 CREATE TABLE callbacks (

@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 
 FIRST_SECONDS = 5.0
 LAST_SECONDS = 3600.0
-GIVE_UP = timedelta(days=1)
 AT_ONCE = 16
 """Most deliveries on their way at a time."""
 OF_A_HOST = 4
@@ -201,7 +200,7 @@ class Callbacks:
                 headers=one.headers,
                 body=body,
                 created_at=_iso(now),
-                give_up_at=_iso(now + GIVE_UP),
+                give_up_at=_iso(now + book.TRIED_FOR),
             )
 
     def _asked(self, job_id: str) -> Callback | None:

@@ -23,9 +23,9 @@ from runner.gateway.http.answers import HEADERS, Seated, has_left, plainly, see_
 from runner.gateway.http.forms import posted, texts
 from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, headers_of, status_of
 from runner.gateway.page import render
+from runner.gateway.page.buttons import DeliveriesOfJobs, PauseButtons
 from runner.gateway.page.job_view import JobView, sight_of, submitted
 from runner.gateway.page.overview import Overview
-from runner.gateway.page.pausing import PauseButtons
 from runner.gateway.page.result_views import Grid, grid_of, json_text
 from runner.gateway.page.run_form import FACE, Asking
 from runner.gateway.page.schedules.pages import SchedulePages
@@ -63,6 +63,7 @@ class Pages:
         self._arrivals = backend.arrivals
         self._live = Live(self._overview, backend.arrivals)
         self._asking = Asking(backend, self._page)
+        self._deliveries = DeliveriesOfJobs(backend.record)
         self._pausing = PauseButtons(backend.settings, Pausing(backend.settings.state))
         self.schedules = SchedulePages(backend.settings, schedules, self._page)
         self._triggers = TriggerPages(backend, self._page)
@@ -77,6 +78,7 @@ class Pages:
             *self.schedules.routes(),
             *self._triggers.routes(),
             *self._pausing.routes(),
+            *self._deliveries.routes(),
             ("POST", "/ui/jobs/<job_id>/cancel", self._cancel),
             ("POST", "/ui/jobs/<job_id>/retry", self._retry),
             ("GET", "/ui/jobs/<job_id>/table", self._table),
@@ -119,7 +121,13 @@ class Pages:
 
     def job(self, job_id: str) -> HTTPResponse:
         """Answer with the page of one job."""
-        return self._page("job.html", here="", job=self._sight(job_id), now=datetime.now(UTC))
+        return self._page(
+            "job.html",
+            here="",
+            job=self._sight(job_id),
+            deliveries=self._deliveries.of(job_id),
+            now=datetime.now(UTC),
+        )
 
     def inbox(self) -> HTTPResponse:
         """Answer with the files that stay in the inbox, and advice on each."""

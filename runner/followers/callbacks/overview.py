@@ -1,0 +1,86 @@
+"""Callbacks as clients see them: what was told of a job, to whom, and once more on request.
+
+Needs no daemon; the process that sends reads the same record.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from runner.contract.callbacks import shown
+from runner.jobs.problem import not_found, unavailable
+from runner.jobs.record import Record
+from runner.state.callbacks import CALLBACKS_FILE, TRIED_FOR, Callback, CallbackBook
+from runner.state.jobs import State
+from runner.system.clocks import Clocks
+
+
+class Deliveries:
+    """The callbacks of the jobs behind one face."""
+
+    def __init__(self, record: Record, clocks: Clocks | None = None) -> None:
+        self._record = record
+        self._clocks = clocks or Clocks()
+
+    def of(self, job_id: str) -> list[Callback]:
+        """List the deliveries of a job; none before it is over.
+
+        Raises:
+            Problem: `not_found`, `unavailable`.
+        """
+        if self._record.job(job_id).state is not State.CLOSED:
+            return []
+        with self._book() as book:
+            return [] if book is None else book.of_job(job_id)
+
+    def again(self, job_id: str, delivery: str) -> list[Callback]:
+        """Let a delivery be made once more, now; return all of the job.
+
+        Raises:
+            Problem: `not_found`, `unavailable`.
+        """
+        self._record.job(job_id)
+        now = self._clocks.now()
+        with self._book() as book:
+            if book is None or not book.again(job_id, delivery, _iso(now), _iso(now + TRIED_FOR)):
+                raise not_found(f"Job {job_id} has no callback of that id.")
+            return book.of_job(job_id)
+
+    @contextmanager
+    def _book(self) -> Iterator[CallbackBook | None]:
+        """Open the record; None where there is none yet."""
+        state = self._record.state
+        if not (state / CALLBACKS_FILE).exists():
+            yield None
+            return
+        try:
+            book = CallbackBook(state)
+        except (sqlite3.Error, OSError) as error:
+            raise unavailable(f"The record of callbacks cannot be read: {error}.") from error
+        try:
+            yield book
+        except sqlite3.Error as error:
+            raise unavailable(f"The record of callbacks cannot be used: {error}.") from error
+        finally:
+            book.close()
+
+
+def row_of(one: Callback) -> dict[str, Any]:
+    """Describe a delivery as JSON. The address lacks what follows its `?`."""
+    return {
+        "id": one.id,
+        "url": shown(one.url),
+        "state": one.state,
+        "attempts": one.attempts,
+        "created_at": one.created_at,
+        "last_at": one.last_at,
+        "http_status": one.http_status,
+        "error": one.error,
+        "due_at": one.due_at if one.state == "waiting" else None,
+    }
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""Schedules, rules and web hooks over HTTP."""
