@@ -145,6 +145,17 @@ RULE: Tree = {
 }
 
 
+def _telling() -> tuple[Act, ...]:
+    """Two jobs are told of, and one is not."""
+    acts = []
+    for name, keys in {"a": {"callback": "https://example.com/a"}, "b": {}}.items():
+        asked = notebook(code(f"'{name} FAILS'"))
+        raw = json.dumps(asked, ensure_ascii=False).encode()
+        expected = Expected(name, raw, ("failed",), is_told=bool(keys))
+        acts.append(request(name, {"notebook": json.loads(raw), **keys}, expected, at_once=True))
+    return (acts[0], acts[1])
+
+
 def _scheduled() -> Act:
     """Two schedules come due once each, a minute apart; nobody does anything."""
     raw = given("'of the library'")
@@ -375,6 +386,7 @@ SCENARIOS: dict[str, Scenario] = {
     "client": Scenario((_client(),)),
     "with files": Scenario(_with_files()),
     "a rule": Scenario(_of_a_rule(), RULE, submitters=True),
+    "a callback": Scenario(_telling()),
     "a schedule": Scenario((_scheduled(),), SCHEDULES, submitters=True),
     "a web hook": Scenario(_called(), HOOK),
     "a cause": Scenario(_caused()),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.state.callbacks import CALLBACKS_FILE
 from runner.state.ledger_reader import LEDGER_FILE
 from runner.submitters.schedules.book import BOOK_FILE
 from tests.faults.likeness import Seen
@@ -32,7 +33,7 @@ def mirrors(life: Life) -> None:
     real = {
         path.relative_to(life.root).as_posix(): None if path.is_dir() else path.read_bytes()
         for path in life.root.rglob("*")
-        if not path.name.startswith((LEDGER_FILE, BOOK_FILE))
+        if not path.name.startswith((LEDGER_FILE, BOOK_FILE, CALLBACKS_FILE))
     }
     assert real == life.tree()
 

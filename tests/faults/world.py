@@ -32,6 +32,7 @@ from runner.daemon.running.publishing import Finished, Publishing, Stores
 from runner.daemon.running.starts import Executing
 from runner.daemon.running.work_folders import WorkFolders
 from runner.execution.order import Order, Progress
+from runner.followers.callbacks.follower import Callbacks, Ways
 from runner.followers.delivering import Delivering
 from runner.followers.journal import JOURNAL_FILE, Journal
 from runner.inbox.bundles.pending import Bundles
@@ -44,6 +45,7 @@ from runner.jobs.backend import backend_of
 from runner.jobs.submit import NameBusy
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
+from runner.state.callbacks import CALLBACKS_FILE, Attempt, CallbackBook, NewCallback
 from runner.state.deliveries import Settlement
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
@@ -63,6 +65,7 @@ from runner.submitters.schedules.scheduling import Scheduling
 from runner.system.clocks import Clocks
 from runner.system.files.mounts import Anchor, read_table
 from runner.system.files.output_folder import FileCaps
+from runner.system.safe_post import Answer
 from tests.faults.failing import Crash, Place, place_of
 from tests.faults.likeness import Seen, key_of, rows_of
 from tests.faults.simulated import STUCK, Model, SimulatedDisk, Tree, durable, lay_out
@@ -90,6 +93,8 @@ class Expected:
     runs: int = 1
     inputs: tuple[str, ...] = ()
     """The files that come along."""
+    is_told: bool = False
+    """Whether a callback tells of it."""
 
     @property
     def key(self) -> tuple[str, str | None]:
@@ -129,6 +134,8 @@ class World:
     scenario: Scenario
     done: int = 0
     executed: Counter[tuple[str, bytes]] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    """The callbacks that came, by the names of their jobs."""
     crashes: int = 0
     power_cuts: int = 0
 
@@ -213,6 +220,22 @@ class SimulatedBook(Book):
     def submitted(self, name: str, stamped: str, job_id: str, job_name: str, until: str) -> None:
         with self._step("commit"):
             super().submitted(name, stamped, job_id, job_name, until)
+
+
+class SimulatedCallbackBook(CallbackBook):
+    """The real record of callbacks; each commit is a step."""
+
+    def __init__(self, state: Path, step: Callable[[str], AbstractContextManager[None]]) -> None:
+        super().__init__(state)
+        self._step = step
+
+    def add(self, new: Iterable[NewCallback]) -> None:
+        with self._step("commit"):
+            super().add(new)
+
+    def attempted(self, seq: int, what: Attempt) -> None:
+        with self._step("commit"):
+            super().attempted(seq, what)
 
 
 class AtOnce(Executor):
@@ -310,15 +333,17 @@ class State:
 
     def as_found(self) -> object:
         """All that the next start can see of it."""
-        ran = frozenset(self.world.executed.items())
+        ran = frozenset((*self.world.executed.items(), *self.world.told.items()))
         digest = hashlib.sha256(b"".join(self.ledger.values())).digest()
         return tuple(self.tree.items()), digest, ran, self.world.done
 
     def at_crash(self) -> World:
         world = self.world
         cuts = world.power_cuts + (not self.killed)
-        executed = world.executed.copy()
-        return replace(world, executed=executed, crashes=world.crashes + 1, power_cuts=cuts)
+        executed, told = world.executed.copy(), world.told.copy()
+        return replace(
+            world, executed=executed, told=told, crashes=world.crashes + 1, power_cuts=cuts
+        )
 
 
 @cache
@@ -346,6 +371,7 @@ class Life:
         self.root = root
         self.world = state.at_crash() if state.label != "beginning" else copy.copy(state.world)
         self.world.executed = state.world.executed.copy()
+        self.world.told = state.world.told.copy()
         self.disk = SimulatedDisk(root, state.model.copy())
         self.disk.deaf = swaps.deaf
         self.swaps = swaps
@@ -377,6 +403,7 @@ class Life:
                 self.ledger.close()
             if hasattr(self, "book"):
                 self.book.close()
+                self.callbacks.close()
             shutil.rmtree(self.root)
 
     def put(self, relative: str, content: bytes | None) -> None:
@@ -453,14 +480,24 @@ class Life:
         )
         publishing = swaps.publishing(stores, caps, clocks, settings.followers_of)
         self.dispatch = swaps.dispatch(settings, stores, executing, publishing, clocks)
+        self.callbacks = Callbacks(
+            settings, clocks, Ways(self._told, lambda call: call(), self._callback_book)
+        )
+        journals = [swaps.journal(settings.state, disk)] if settings.journal else []
         self.delivering = Delivering(
-            [swaps.journal(settings.state, disk)] if settings.journal else [],
+            [*journals, self.callbacks],
             lambda: LedgerReader(settings.state),
             self._record,
             clocks,
         )
         self._begin_submitters(clocks)
         self.dispatch.recover()
+
+    def callback_files(self) -> LedgerFiles:
+        """The record of callbacks as it would be found after a kill or a power cut."""
+        names = (CALLBACKS_FILE, f"{CALLBACKS_FILE}-wal")
+        files = ((name, self.settings.state / name) for name in names)
+        return {name: file.read_bytes() for name, file in files if file.exists()}
 
     def _begin_submitters(self, clocks: Clocks) -> None:
         """As the process that submits does."""
@@ -535,11 +572,37 @@ class Life:
         looks_again, came = self._scan()
         self.dispatch.turn()
         self.dispatch.write_status()
-        if self.settings.journal:
-            self.delivering.turn()
+        self._follow()
         came = came or is_working
         busy = looks_again or came or self._came or self.dispatch.troubles or self.dispatch.notes
-        return not (busy or self.ledger.unclosed() or self.ledger.backlogs())
+        return not (busy or self.ledger.unclosed() or self.ledger.backlogs() or self._is_telling())
+
+    def _follow(self) -> None:
+        """As the process that tells followers does."""
+        try:
+            self.delivering.turn()
+            self.callbacks.work()
+        except sqlite3.Error:
+            return
+
+    def _is_telling(self) -> bool:
+        """Whether callbacks are still to be sent."""
+        if not self.callback_files():
+            return False
+        book = CallbackBook(self.settings.state)
+        try:
+            return book.count_waiting() > 0
+        finally:
+            book.close()
+
+    def _told(self, url: str, headers: dict[str, str], body: bytes, **_: object) -> Answer:
+        """A receiver of callbacks: it knows what came."""
+        with self.disk.step("told"):
+            self.world.told[json.loads(body)["name"]] += 1
+        return Answer(200, None)
+
+    def _callback_book(self, state: Path) -> CallbackBook:
+        return SimulatedCallbackBook(state, self.disk.step)
 
     def _record(self, what: Settlement) -> None:
         """As the daemon does: what the ledger cannot take now is said again."""
@@ -605,8 +668,8 @@ def crashes(life: Life, samples: int, seed: str, seen: Seen | None = None) -> li
 def states_of(life: Life, when: str, rng: random.Random, samples: int) -> Iterator[State]:
     if not hasattr(life, "book"):
         return
-    world = replace(life.world, executed=life.world.executed.copy())
-    now = {**life.ledger.files(), **life.book.files()}
+    world = replace(life.world, executed=life.world.executed.copy(), told=life.world.told.copy())
+    now = {**life.ledger.files(), **life.book.files(), **life.callback_files()}
     model = life.disk.model.copy()
     yield State(f"killed {when}", model.live(), model, now, world, killed=True)
     for label, tree in life.disk.model.survivors(rng, samples):
@@ -718,6 +781,9 @@ def check(tree: Tree, world: World, told: str, also: Sequence[str]) -> None:
         _ensure(runs <= allowed, told, f"{name} ran {runs} times")
     if world.scenario.journal:
         _check_journal(tree.get(f"state/{JOURNAL_FILE}") or b"", [one for _, one in reports], told)
+    for one in world.expected():
+        times, most = world.told[one.name], (1 + world.crashes) * one.is_told
+        _ensure(one.is_told <= times <= most, told, f"{one.name} is told {times} times")
     for act in world.scenario.acts:
         for content in act.kept:
             _ensure(content in tree.values(), told, f"{content[:40]!r} is gone")

@@ -14,7 +14,10 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,6 +58,20 @@ ALONE = frozenset(range(400, 500)) - {408, 425, 429}
 """Answers that mean this delivery, and not the receiver."""
 
 
+def in_thread(call: Callable[[], None]) -> None:
+    """Make a call in a thread of its own, which ends with the process."""
+    threading.Thread(target=call, daemon=True).start()
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How deliveries are sent, in what, and where they are recorded."""
+
+    send: Callable[..., Answer] = post
+    start: Callable[[Callable[[], None]], None] = in_thread
+    open_book: Callable[[Path], book.CallbackBook] = book.CallbackBook
+
+
 class Callbacks:
     """The callbacks of one runner. For one thread; each delivery on its way has one of its own."""
 
@@ -64,11 +81,11 @@ class Callbacks:
         self,
         settings: Settings,
         clocks: Clocks,
-        send: Callable[..., Answer] = post,
+        ways: Ways | None = None,
     ) -> None:
         self._settings = settings
         self._clocks = clocks
-        self._send = send
+        self._ways = ways or Ways()
         self._outbox = OutboxReader(settings.outbox)
         self._book: book.CallbackBook | None = None
         self._under_way: dict[int, str] = {}
@@ -84,10 +101,9 @@ class Callbacks:
             OSError: they cannot be recorded now.
         """
         try:
-            with_room = self._opened().count_waiting() < KEPT_BODIES
-            self._opened().add(
-                one for job in jobs for one in self._wanted(job, with_body=with_room)
-            )
+            opened = self._opened()
+            with_room = opened.count_waiting() < KEPT_BODIES
+            opened.add([one for job in jobs for one in self._wanted(job, with_body=with_room)])
         except sqlite3.Error as error:
             raise OSError(f"{book.CALLBACKS_FILE} cannot be written: {error}") from error
 
@@ -99,6 +115,12 @@ class Callbacks:
             self._problem = f"callbacks cannot be recorded now: {error}"
             log.warning("%s", self._problem)
             return LOOK_SECONDS
+
+    def close(self) -> None:
+        """Close the record."""
+        if self._book is not None:
+            self._book.close()
+            self._book = None
 
     def notes(self) -> Iterator[str]:
         """Say to whom callbacks do not come through, and why."""
@@ -113,6 +135,8 @@ class Callbacks:
             )
 
     def _work(self) -> float:
+        if self._book is None and not (self._settings.state / book.CALLBACKS_FILE).exists():
+            return LOOK_SECONDS
         opened = self._opened()
         while not self._answers.empty():
             callback, answer = self._answers.get()
@@ -136,8 +160,7 @@ class Callbacks:
             return
         headers, body = opened.content_of(callback.seq)
         self._under_way[callback.seq] = host
-        arguments = callback, headers, body
-        threading.Thread(target=self._deliver, args=arguments, daemon=True).start()
+        self._ways.start(partial(self._deliver, callback, headers, body))
 
     def _deliver(
         self, callback: book.Callback, headers: dict[str, str], body: bytes | None
@@ -150,7 +173,7 @@ class Callbacks:
                 callback.id, body, headers, self._settings.callbacks.key, self._clocks.now()
             )
             is_named = host_is_named(callback.url, self._settings.callbacks.named)
-            answer = self._send(callback.url, signed, body, may_be_private=is_named)
+            answer = self._ways.send(callback.url, signed, body, may_be_private=is_named)
         except NotSent as error:
             answer = str(error)
         except Exception as error:
@@ -246,7 +269,7 @@ class Callbacks:
 
     def _opened(self) -> book.CallbackBook:
         if self._book is None:
-            self._book = book.CallbackBook(self._settings.state)
+            self._book = self._ways.open_book(self._settings.state)
         return self._book
 
 
