@@ -86,7 +86,8 @@ class Client:
         """Return the same gateway with other options.
 
         They are `timeout_seconds`, `kernel`, `retries`, `resources`, `name`, and those that say
-        when it starts: `not_before`, `start_within_seconds`, `priority`, `group`, `retry`.
+        when it starts: `not_before`, `start_within_seconds`, `priority`, `group`, `retry`. With
+        `callback` the result goes to an address too.
         """
         return replace(self, options={**(self.options or {}), **options})
 

@@ -150,6 +150,7 @@ def with_request(command: Callable[..., None]) -> Callable[..., None]:
         "--start-within", "start_within_seconds", type=float, help="Expires if it has not started."
     )
     @click.option("--priority", type=int, help="From -10 to 10; higher ones start earlier.")
+    @click.option("--callback", help="An address to which the result is posted.")
     @click.option("--group", help="A group of the settings, of which only so many run at once.")
     @click.option("--memory-mb", type=int, help="Memory that the run may hold, in MB.")
     @click.option("--gpus", type=int, help="GPUs of a worker; clusters only.")

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from runner.cli.main import main
 from runner.contract.outcome import Status
+from runner.state.callbacks import CallbackBook, NewCallback
 from runner.state.jobs import Acceptance
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
@@ -81,6 +82,8 @@ def test_pauses_and_the_journal_come_back(home: Path) -> None:
     state = home / "state"
     book = Book(state)
     book.pause("daily", "cli", "2026-01-02T03:04:05+00:00")
+    callbacks = CallbackBook(state)
+    callbacks.add([NewCallback("msg_1", "1", "a", "failed", "http://x", {}, b"{}", "2026", "2027")])
     pause = b'{"by": "cli"}'
     (state / "paused").mkdir()
     (state / "paused" / "daily.json").write_bytes(pause)
@@ -93,18 +96,23 @@ def test_pauses_and_the_journal_come_back(home: Path) -> None:
     (state / "work").mkdir()
     done = runner("backup", "saved.tar")
     book.close()
+    callbacks.close()
     assert done.exit_code == 0, done.output
     done = runner("restore", "saved.tar", "--state", "new")
     assert done.exit_code == 0, done.output
-    assert "ledger.sqlite3, schedules.sqlite3, journal.jsonl, paused/" in done.output
+    told = "ledger.sqlite3, schedules.sqlite3, callbacks.sqlite3, journal.jsonl, paused/"
+    assert told in done.output
     left = {"ledger.sqlite3", "schedules.sqlite3", "journal.jsonl", "paused", ".runner.lock"}
-    left.add("inputs")
+    left |= {"inputs", "callbacks.sqlite3"}
     assert {one.name for one in (home / "new").iterdir()} == left
     assert (home / "new" / "paused" / "daily.json").read_bytes() == pause
     assert [one.name for one in (home / "new" / "inputs").iterdir()] == [f"{job_id}.zip"]
     again = Book(home / "new")
     assert again.entries()["daily"].paused_by == "cli"
     again.close()
+    restored = CallbackBook(home / "new")
+    assert restored.count_waiting() == 1
+    restored.close()
 
 
 def test_nothing_leads_out_of_the_state_folder(home: Path) -> None:

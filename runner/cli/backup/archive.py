@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from runner.followers.journal import JOURNAL_FILE
+from runner.state.callbacks import BOOK_VERSION as CALLBACKS_VERSION
+from runner.state.callbacks import CALLBACKS_FILE
 from runner.state.ledger_reader import BUSY_MILLISECONDS, LEDGER_FILE
 from runner.state.migrations import VERSION
 from runner.submitters.schedules.book import BOOK_FILE, BOOK_VERSION
@@ -27,7 +29,12 @@ PAUSES = "paused"
 """The folder of small files that say who paused which jobs."""
 INPUTS = "inputs"
 """The folder of archives with the files that came with jobs."""
-_DATABASES = (LEDGER_FILE, BOOK_FILE)
+_DATABASES = {
+    LEDGER_FILE: ("ledger", VERSION),
+    BOOK_FILE: ("record of schedules", BOOK_VERSION),
+    CALLBACKS_FILE: ("record of callbacks", CALLBACKS_VERSION),
+}
+"""What each database is, and its newest version that this runner knows."""
 _RECORD = re.compile(rf"{PAUSES}/[^/\0]+\.json|{INPUTS}/[0-9a-f]{{32}}\.zip")
 
 
@@ -184,9 +191,7 @@ def _extract(tar: tarfile.TarFile, name: str, target: Path) -> None:
 
 def _objection(name: str, file: Path) -> str | None:
     """Say what is wrong with a database; None if nothing is."""
-    what, newest = (
-        ("ledger", VERSION) if name == LEDGER_FILE else ("record of schedules", BOOK_VERSION)
-    )
+    what, newest = _DATABASES[name]
     with closing(sqlite3.connect(file)) as db, suppress(sqlite3.DatabaseError):
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version > newest:

@@ -27,7 +27,7 @@ def backup(settings: Settings, file: Path) -> None:
     """Save jobs, pauses and settings in one file, also while it runs.
 
     FILE is a tar file; an earlier one is replaced once the new one is whole. It has the ledger,
-    the record of schedules with their pauses, and the journal. Notebooks and the outbox are folders
+    the records of schedules and of callbacks, and the journal. Notebooks and the outbox are folders
     of your own, and not in it.
     """
     if not (settings.state / LEDGER_FILE).exists():
