@@ -65,7 +65,7 @@ from runner.submitters.schedules.scheduling import Scheduling
 from runner.system.clocks import Clocks
 from runner.system.files.mounts import Anchor, read_table
 from runner.system.files.output_folder import FileCaps
-from runner.system.safe_post import Answer
+from runner.system.safe_post import Answer, NotSent
 from tests.faults.failing import Crash, Place, place_of
 from tests.faults.likeness import Seen, key_of, rows_of
 from tests.faults.simulated import STUCK, Model, SimulatedDisk, Tree, durable, lay_out
@@ -136,6 +136,8 @@ class World:
     executed: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     """The callbacks that came, by the names of their jobs."""
+    unanswered: int = 0
+    """And those among them that got no answer."""
     crashes: int = 0
     power_cuts: int = 0
 
@@ -597,8 +599,14 @@ class Life:
 
     def _told(self, url: str, headers: dict[str, str], body: bytes, **_: object) -> Answer:
         """A receiver of callbacks: it knows what came."""
-        with self.disk.step("told"):
-            self.world.told[json.loads(body)["name"]] += 1
+        name = json.loads(body)["name"]
+        before = self.world.told[name]
+        try:
+            with self.disk.step("told"):
+                self.world.told[name] += 1
+        except OSError as error:
+            self.world.unanswered += self.world.told[name] > before
+            raise NotSent(str(error)) from error
         return Answer(200, None)
 
     def _callback_book(self, state: Path) -> CallbackBook:
@@ -782,7 +790,8 @@ def check(tree: Tree, world: World, told: str, also: Sequence[str]) -> None:
     if world.scenario.journal:
         _check_journal(tree.get(f"state/{JOURNAL_FILE}") or b"", [one for _, one in reports], told)
     for one in world.expected():
-        times, most = world.told[one.name], (1 + world.crashes) * one.is_told
+        times = world.told[one.name]
+        most = (1 + world.crashes + world.unanswered) * one.is_told
         _ensure(one.is_told <= times <= most, told, f"{one.name} is told {times} times")
     for act in world.scenario.acts:
         for content in act.kept:

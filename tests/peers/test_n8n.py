@@ -11,6 +11,10 @@ from tests.peers.n8n_service import Execution, N8n, serving_n8n
 
 FOLDER = Path(__file__).parents[2] / "docs" / "n8n"
 TOKEN = "s3cret-token"
+SETTINGS: Json = {
+    "gateway": {"enabled": True, "port": 0, "token": TOKEN},
+    "callbacks": {"allowed": ["localhost", "127.0.0.1"]},
+}
 LIBRARY = {
     "loan": notebook(code("years = 1", "parameters"), code("{'months': years * 12}", "results")),
     "absent": notebook("open('/no/such/file.csv')"),
@@ -24,7 +28,7 @@ pytestmark = pytest.mark.timeout(3900)
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     making = programs(tmp_path_factory.mktemp("n8n"))
-    found = next(making)({"gateway": {"enabled": True, "port": 0, "token": TOKEN}}).start()
+    found = next(making)(SETTINGS).start()
     found.library.mkdir(exist_ok=True)
     for name, content in LIBRARY.items():
         (found.library / f"{name}.ipynb").write_text(json.dumps(content))
@@ -125,9 +129,33 @@ def test_a_long_run_is_asked_for_until_it_ends(
     assert done.runs("Ask") > 1
 
 
+@pytest.mark.parametrize("name", ["slow", "loan"])
+def test_a_long_run_wakes_its_workflow_when_it_is_over(
+    n8n: N8n, program: Program, credential: Json, name: str
+) -> None:
+    """Also one that is over before the workflow waits: it is told again."""
+    workflow = adapted(
+        "long-run-by-callback", program, credential, notebook=f"{name}.ipynb", parameters={}
+    )
+    done = n8n.run(workflow)
+    assert done.status == "success", done
+    (result,) = done.items("Result")
+    expected = {"slow": ("cell_2", 42), "loan": ("cell_2", {"months": 12})}[name]
+    assert result["json"]["results"][expected[0]]["application/json"] == expected[1]
+    assert len(result["json"]["job_id"]) == 32
+
+
+def test_a_failure_wakes_its_workflow_too(n8n: N8n, program: Program, credential: Json) -> None:
+    """It ends with the reason, as the others do."""
+    workflow = adapted("long-run-by-callback", program, credential, notebook="absent.ipynb")
+    message, description = failure(n8n.run(workflow))
+    assert message == "papermill_execution_error"
+    assert "FileNotFoundError: [Errno 2] No such file" in description
+
+
 def test_without_its_token_a_workflow_says_so(n8n: N8n, program: Program) -> None:
     """JSON, and no login page."""
-    for name in ("quick-run", "long-run"):
+    for name in ("quick-run", "long-run", "long-run-by-callback"):
         message, description = failure(n8n.run(adapted(name, program, None)))
         assert message == "unauthorized"
         assert "Authorization: Bearer" in description

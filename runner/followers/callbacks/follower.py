@@ -9,10 +9,9 @@ To one address deliveries go in order, and wait while it does not answer. One th
 
 import json
 import logging
-import queue
 import sqlite3
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -90,7 +89,7 @@ class Callbacks:
         self._book: book.CallbackBook | None = None
         self._under_way: dict[int, str] = {}
         """Deliveries on their way, and the host of each."""
-        self._answers: queue.SimpleQueue[tuple[book.Callback, Answer | str]] = queue.SimpleQueue()
+        self._answers: deque[tuple[book.Callback, Answer | str]] = deque()
         self._forgot = -FORGET_SECONDS
         self._problem: str | None = None
 
@@ -138,9 +137,10 @@ class Callbacks:
         if self._book is None and not (self._settings.state / book.CALLBACKS_FILE).exists():
             return LOOK_SECONDS
         opened = self._opened()
-        while not self._answers.empty():
-            callback, answer = self._answers.get()
+        while self._answers:
+            callback, answer = self._answers[0]
             opened.attempted(callback.seq, self._attempt(callback, answer))
+            self._answers.popleft()  # one that cannot be recorded now stays
             self._under_way.pop(callback.seq, None)
         now = self._clocks.now()
         due = opened.due(_iso(now), 10 * AT_ONCE)
@@ -179,7 +179,7 @@ class Callbacks:
         except Exception as error:
             log.exception("the callback %s cannot be sent", callback.id)
             answer = f"{type(error).__name__}: {error}"
-        self._answers.put((callback, answer))
+        self._answers.append((callback, answer))
 
     def _attempt(self, callback: book.Callback, answer: Answer | str) -> book.Attempt:
         """Judge an attempt: done, or when it is made again, or that it is given up."""
