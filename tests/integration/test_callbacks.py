@@ -314,7 +314,7 @@ def test_a_result_that_is_gone_is_told_by_what_is_known(
 def test_a_receiver_holds_nobody_for_long(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that says nothing, says it slowly, hangs up, or says too much."""
     monkeypatch.setattr(safe_post, "SECONDS", 2.0)
-    server = socket.create_server(("127.0.0.1", 0))
+    server, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
     port = server.getsockname()[1]
 
     def serve() -> None:
@@ -327,12 +327,13 @@ def test_a_receiver_holds_nobody_for_long(kind: str, monkeypatch: pytest.MonkeyP
                 connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                 while True:
                     connection.sendall(b"x" * 65536)
-            for _ in range(200):
+            said = iter(b"HTTP/1.1 200 OK" + b"\r" * 1000)
+            while not over.wait(0.2):
                 if kind == "dripping":
-                    connection.sendall(b"H" if _ == 0 else b"TTP/1.1 200 OK"[_ - 1 : _] or b"\r")
-                time.sleep(0.2)
+                    connection.sendall(bytes([next(said)]))
 
-    threading.Thread(target=serve, daemon=True).start()
+    serving = threading.Thread(target=serve)
+    serving.start()
     begin = time.monotonic()
     url = f"http://127.0.0.1:{port}/x"
     if kind == "talking":
@@ -341,4 +342,6 @@ def test_a_receiver_holds_nobody_for_long(kind: str, monkeypatch: pytest.MonkeyP
         with pytest.raises(NotSent):
             post(url, {}, b"{}", may_be_private=True)
     assert time.monotonic() - begin < 20
+    over.set()
+    serving.join()
     server.close()

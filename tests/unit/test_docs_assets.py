@@ -38,8 +38,8 @@ def workflow(path: Path) -> dict[str, Any]:
 
 def test_there_is_something_to_import() -> None:
     """A test over no files would pass for the wrong reason."""
-    names = ["long-run.json", "notebook-and-files.json", "quick-run.json"]
-    assert [path.name for path in WORKFLOWS] == names
+    names = ["long-run-by-callback", "long-run", "notebook-and-files", "quick-run"]
+    assert [path.stem for path in WORKFLOWS] == names
     assert DASHBOARD in JSON_FILES
     assert ALERTS in YAML_FILES
 
