@@ -48,6 +48,7 @@ class Question:
     is_over: bool = False
     before: str | None = None
     notebook: str | None = None
+    submitted_by: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -337,6 +338,7 @@ def listed(ledger: LedgerReader, question: Question) -> tuple[Sequence[Job], str
         question.is_over,
         question.pattern,
         notebook=question.notebook,
+        submitted_by=question.submitted_by,
         since=None if question.since is None else written(question.since),
         until=None if question.until is None else written(question.until),
     )

@@ -195,6 +195,7 @@ class JobFilter:
     pattern: str | None = None
     notebook: str | None = None
     """Path of a library notebook that the request names."""
+    submitted_by: str | None = None
     since: str | None = None
     until: str | None = None
     """Times of acceptance, as the ledger writes them: from `since`, and before `until`."""

@@ -325,6 +325,9 @@ def _conditions(which: JobFilter) -> tuple[list[str], list[object]]:
             "AND json_extract(request, '$.notebook') = ?)"
         )
         values.append(which.notebook)
+    if which.submitted_by is not None:
+        clauses.append("submitted_by = ?")
+        values.append(which.submitted_by)
     for time, comparison in ((which.since, ">="), (which.until, "<")):
         if time is not None:
             clauses.append(f"accepted_at {comparison} ?")

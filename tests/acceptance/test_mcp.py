@@ -488,6 +488,18 @@ def test_jobs_are_listed_by_notebook_and_time(server: Agents) -> None:
         server.call("get_job", job_id="nosuch.ipynb"),
     ):
         assert 'list_jobs(notebook="nosuch.ipynb")' in text(odd)
+    for tool in ("get_job", "cancel_job"):
+        assert f'list_jobs(notebook="{path}")' in text(
+            server.call(tool, job_id=path.removesuffix(".ipynb"))
+        )
+
+
+@pytest.mark.parametrize("cells", [[""], [{"cell_type": "markdown", "source": "# T"}]])
+def test_a_run_without_code_says_that_nothing_ran(server: Agents, cells: list[Json]) -> None:
+    """It succeeds all the same."""
+    said = text(server.call("run_notebook", notebook=cells))
+    assert "succeeded" in said
+    assert "No cell had code: nothing ran." in said
 
 
 def test_an_unknown_key_of_an_argument_is_told_with_the_known_ones(server: Agents) -> None:

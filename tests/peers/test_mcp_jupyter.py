@@ -937,6 +937,19 @@ def test_a_path_of_jupyterlab_leads_to_the_library(
         assert job_id in told
 
 
+def test_runs_of_a_notebook_that_was_sent_are_found_by_its_path(
+    server: Agents, notebook: str
+) -> None:
+    """Though the library has none of it."""
+    path = f"elsewhere/{Path(notebook).name}"
+    run(server, path, "1")
+    job_id = job_of(server.call("run_notebook", notebook=path))["job_id"]
+    assert f"{job_id} {path} in JupyterLab: succeeded" in text(
+        server.call("list_jobs", notebook=path)
+    )
+    assert "There are no such jobs" in text(server.call("list_jobs", notebook=f"x/{path}"))
+
+
 def test_a_notebook_runs_by_its_path_in_jupyterlab_beside_its_neighbours(
     server: Agents, jupyter: Lab, notebook: str
 ) -> None:

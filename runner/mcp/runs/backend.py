@@ -25,6 +25,7 @@ from runner.mcp.pieces import FULL as FULL_BOUNDS
 from runner.mcp.pieces import PICTURES, Bounds, Piece, is_cut, pieces_of, rest_of
 from runner.mcp.progress import Progress
 from runner.mcp.runs.executed import Executed
+from runner.mcp.runs.job_lines import sent_from
 from runner.mcp.runs.jobs import Jobs, aside, notebook_of, without_outputs
 from runner.mcp.runs.summary import (
     BRIEF,
@@ -50,31 +51,35 @@ class Runs:
     tag: str
     """Marks a cell whose output is a result."""
 
-    async def source_of(self, source: str | dict[str, Any] | list[Any]) -> Source:
+    async def source_of(
+        self, source: str | dict[str, Any] | list[Any]
+    ) -> tuple[Source, dict[str, str]]:
         """Return what a request carries: the path of a library notebook, or a notebook.
 
         A library notebook may be named by its path in JupyterLab too. Other paths of JupyterLab
-        give the notebook as it is there now.
+        give the notebook as it is there now, and a key that tells its path.
 
         Raises:
             Refused
         """
         if isinstance(source, list):
-            return notebook_of(source, self.tag)
+            return notebook_of(source, self.tag), {}
         if isinstance(source, dict):
-            return source
+            return source, {}
         shelf = self.jobs.shelf
         for path in (source, await aside(shelf.path_of, source)):
             if await aside(shelf.has, path):
-                return path
+                return path, {}
         try:
-            return without_outputs(await self.rooms.content(await self.rooms.path_of(source)))
+            place = await self.rooms.path_of(source)
+            content = without_outputs(await self.rooms.content(place))
         except (BadCall, JupyterAway, JupyterRefused) as error:
             raise refuse(
                 ErrorType.INVALID_REQUEST,
                 f"There is no notebook {source!r} in the runner's library (list_library)"
                 f"{await aside(shelf.meant, source)}, nor in JupyterLab: {error}",
             ) from error
+        return content, {"submitted_by": sent_from(place)}
 
     async def answer(
         self, record: dict[str, Any], sizes: Sizes = BRIEF, *, failed_is_error: bool

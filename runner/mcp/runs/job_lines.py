@@ -20,6 +20,9 @@ from runner.jobs.submit import Dropped, Unaccepted
 from runner.mcp.answers import BadCall
 from runner.mcp.runs.shelf import when
 
+FACE = "mcp"
+BY_CHARACTERS = 200
+"""Longest `submitted_by` of a request."""
 SUBMITTED = "submitted"
 """State of a request that no runner has accepted."""
 RESULTS = 4
@@ -37,7 +40,8 @@ _UNKNOWN = re.compile(r"(.+?) (?:is no parameter|are no parameters) of the noteb
 
 def line_of(row: Mapping[str, Any]) -> str:
     """Describe a job: id, name, status, time, seconds, parameters, results or error."""
-    what = row.get("notebook") or ""
+    sent = sent_path(row.get("submitted_by"))
+    what = row.get("notebook") or (f"{sent} in JupyterLab" if sent else "")
     if not is_made_name(row["name"]):
         what = f"{row['name']} ({what})" if what else row["name"]
     is_new = row.get("state") == SUBMITTED
@@ -60,6 +64,18 @@ def line_of(row: Mapping[str, Any]) -> str:
     elif row.get("results"):
         line += f"; {_results(row['results'])}"
     return line
+
+
+def sent_from(path: str) -> str:
+    """Say by whom a notebook of JupyterLab was submitted that was sent whole: its path too."""
+    by = f"{FACE}:{path}"
+    return by if len(by) <= BY_CHARACTERS else FACE
+
+
+def sent_path(submitted_by: object) -> str | None:
+    """Return the path in JupyterLab of a notebook that was sent whole; None if it was not."""
+    face, colon, path = str(submitted_by).partition(":")
+    return path if colon and face == FACE else None
 
 
 def unused_in(warnings: Iterable[str]) -> str:
@@ -147,6 +163,7 @@ def fits(row: Mapping[str, Any], question: Question) -> bool:
     return (
         question.name in (None, name)
         and question.notebook in (None, row.get("notebook"))
+        and question.submitted_by in (None, row.get("submitted_by"))
         and (question.since is None or at >= question.since)
         and (question.until is None or at < question.until)
     )

@@ -39,7 +39,7 @@ from runner.jobs.submit import (
     unaccepted,
 )
 from runner.mcp.runs.executed import Executed, executed_of
-from runner.mcp.runs.job_lines import fits, row_of, untaken_row, unused_in
+from runner.mcp.runs.job_lines import FACE, fits, row_of, untaken_row, unused_in
 from runner.mcp.runs.shelf import Shelf
 from runner.mcp.runs.summary import is_open
 from runner.submitters.schedules.overview import Schedules
@@ -50,7 +50,6 @@ T = TypeVar("T")
 Progress = Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]]
 """Receives the content of the status file when it changed."""
 
-FACE = "mcp"
 PRIORITY = -1
 """That of a job that names none: people pass agents."""
 WAITING = 250
@@ -236,6 +235,7 @@ class Jobs:
         path = request.get("notebook")
         notebook = path if isinstance(path, str) else None
         more = {"parameters": request.get("parameters"), "notebook": notebook}
+        more["submitted_by"] = request.get("submitted_by") or row.get("submitted_by")
         if is_open(row):
             more["cancelled"] = _is_cancelled(self._settings.inbox, row)
         return {**row, **more, **self._reported(row)}

@@ -4,6 +4,7 @@ Holds no rules; `backend` does the work.
 """
 
 import json
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from runner.mcp.pieces import BRIEF as BRIEF_BOUNDS
 from runner.mcp.pieces import FULL as FULL_BOUNDS
 from runner.mcp.pieces import Bounds, Detail
 from runner.mcp.runs.backend import Runs
-from runner.mcp.runs.job_lines import line_of, time_of, untaken_line, untaken_words
+from runner.mcp.runs.job_lines import FACE, line_of, sent_from, time_of, untaken_line, untaken_words
 from runner.mcp.runs.jobs import aside, may_be_new
 from runner.mcp.runs.resources import register_resources
 from runner.mcp.runs.schedules import register_schedules
@@ -129,7 +130,8 @@ def _add_run_notebook(server: MCPServer, runs: Runs) -> None:
             files=files,
             **_waiting(waiting),
         )
-        job = await runs.jobs.submit(await runs.source_of(notebook), keys)
+        source, by = await runs.source_of(notebook)
+        job = await runs.jobs.submit(source, {**keys, **by})
         return await runs.answer(await runs.wait(job, wait_seconds, ctx), failed_is_error=True)
 
 
@@ -177,7 +179,7 @@ def _add_list_jobs(server: MCPServer, runs: Runs) -> None:
             str | None, Field(description="Name, its beginning, or a pattern: `plans/*`.")
         ] = None,
         notebook: Annotated[
-            str | None, Field(description="Only runs of this path of the library.")
+            str | None, Field(description="Only runs of this path (library or JupyterLab).")
         ] = None,
         status: Status | None = None,
         since: Annotated[
@@ -197,7 +199,7 @@ def _add_list_jobs(server: MCPServer, runs: Runs) -> None:
             limit=limit,
             status=status,
             pattern=name,
-            notebook=notebook and await aside(runs.jobs.shelf.path_of, notebook),
+            **({} if notebook is None else await _by_path(runs, notebook)),
             since=time_of("since", since),
             before=before if is_job else None,
             until=None if is_job else time_of("before", before),
@@ -255,12 +257,8 @@ async def _no_jobs(runs: Runs, question: Question) -> str:
     if question.notebook is not None:
         shelf, path = runs.jobs.shelf, question.notebook
         meant = await aside(shelf.meant, path)
-        if await aside(shelf.is_there, path):
-            return "There are no such jobs."
-        return (
-            f"There are no such jobs; the library has no such notebook{meant}. A notebook of "
-            "JupyterLab alone is sent without its path: give its runs a `name`, and ask by that."
-        )
+        missing = "" if await aside(shelf.is_there, path) else "; the library has no such notebook"
+        return f"There are no such jobs{missing}{meant}."
     if question.pattern is None:
         return "There are no such jobs."
     rows = await runs.jobs.rows(Question(limit=50, part=question.pattern))
@@ -268,6 +266,17 @@ async def _no_jobs(runs: Runs, question: Question) -> str:
     hint = f" Names with that in them: {', '.join(names)}." if names else ""
     hint += await _by_notebook(runs, question.pattern)
     return f"There are no such jobs of the name {question.pattern[:80]!r}.{hint}"
+
+
+async def _by_path(runs: Runs, notebook: str) -> dict[str, Any]:
+    """Return what asks for the runs of a path: of the library, or of JupyterLab alone."""
+    shelf = runs.jobs.shelf
+    path, by = await aside(shelf.path_of, notebook), sent_from(notebook.strip())
+    if not await aside(shelf.is_there, path) and by != FACE:
+        with suppress(Problem):  # the list itself tells of it
+            if (await runs.jobs.listing(Question(limit=1, submitted_by=by)))[0]:
+                return {"submitted_by": by}
+    return {"notebook": path}
 
 
 async def _by_notebook(runs: Runs, what: str) -> str:
@@ -343,7 +352,8 @@ def _add_check_notebook(server: MCPServer, runs: Runs) -> None:
             retries=retries,
             resources=resources,
         )
-        prospect = await runs.jobs.forecast(await runs.source_of(notebook), keys)
+        source, _ = await runs.source_of(notebook)
+        prospect = await runs.jobs.forecast(source, keys)
         lines = [f"{one.error_type}: {one.message}" for one in prospect.refusals]
         lines = lines or ["Nothing to refuse: the runner would run it."]
         lines += [f"warning: {one}" for one in prospect.warnings]
