@@ -549,7 +549,7 @@ def test_cells_are_edited_by_their_ids(server: Agents, jupyter: Lab, notebook: s
     second = cell_of(run(server, notebook, "n + 1", run=False))
     title = server.call("insert_cell", source="# T", kind="markdown", at=0, notebook=notebook)
     assert cell_of(title)["cell_index"] == "0"
-    for at, index in ((-2, "2"), (4, "4"), (-1, "5"), (-7, "0")):
+    for at, index in ((-2, "2"), (4, "4"), (-1, "4"), (-5, "0")):
         given = {"source": "#", "kind": "raw", "at": at, "notebook": notebook}
         placed = cell_of(server.call("insert_cell", **given))
         assert placed["cell_index"] == index
@@ -989,7 +989,7 @@ def test_a_file_that_is_no_notebook_is_told(server: Agents, jupyter: Lab, notebo
         ("list_notebooks", {"folder": "/etc"}, "it is absolute"),
         ("read_notebook", {"notebook": "x.txt"}, ".ipynb"),
         ("list_notebooks", {"folder": "nowhere"}, "There is no folder 'nowhere' in JupyterLab"),
-        ("insert_cell", {"source": "1", "at": 50}, "an index goes from"),
+        ("insert_cell", {"source": "1", "at": 50}, "`at` goes from 0 to"),
         ("insert_cell", {"source": "1", "at": "", "run": False}, "has no cell ''"),
         ("insert_cell", {"source": "1", "run": False, "timeout_seconds": -1}, "above 0"),
         ("run_cells", {"cell": 0, "if_unchanged": ""}, "`if_unchanged` '' is no hash of a cell"),
