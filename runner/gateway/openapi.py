@@ -99,6 +99,9 @@ class Accepted(_Answer):
     name: str
     status: Status
     location: str
+    waits_for: str | None = Field(
+        None, description="For what it waits, if that is known yet: a time, or the end of a pause."
+    )
 
 
 class Row(_Answer):

@@ -270,10 +270,12 @@ def too_large(limits: Limits, *, with_files: bool = False) -> Problem:
 
 
 def accepted(job: Submitted, report: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Write the body of a 202, which says where to ask again."""
+    """Write the body of a 202, which says where to ask again, and for what the job waits."""
+    waits_for = (report or {}).get("waits_for")
     return {
         "job_id": job.job_id,
         "name": job.name,
         "status": (report or {}).get("status", "queued"),
         "location": f"/jobs/{job.job_id}",
+        **({} if waits_for is None else {"waits_for": waits_for}),
     }

@@ -22,7 +22,7 @@ TEXT = DOCUMENT.read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SHELL = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 DATA = "amount\n1.5\n2.5\n"
-TOTAL = notebook(code("currency = ''", "parameters"), code(PYTHON[0], "results"))
+TOTAL = notebook(code(PYTHON[0], "parameters"), code(PYTHON[1], "results"))
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         one = make({"gateway": {"enabled": True, "port": 0}})
         reports = one.root / "notebooks" / "reports"
         reports.mkdir(parents=True)
-        cell = (
-            "import os\nfrom pathlib import Path\n"
-            'data = Path(os.environ["RUNNER_INPUT_DIR"], "data.csv").read_text()\n[currency, data]'
-        )
-        cells = notebook(code("currency = ''", "parameters"), code(cell, "results"))
-        (reports / "total.ipynb").write_text(json.dumps(cells))
-        (one.root / "total.ipynb").write_text(json.dumps(TOTAL))
+        for folder in (reports, one.root):
+            (folder / "total.ipynb").write_text(json.dumps(TOTAL))
         (one.root / "data.csv").write_text(DATA)
         yield one.start()
 
@@ -79,7 +74,7 @@ def test_a_zip_file_as_the_document_shows(program: Program) -> None:
     shell(program, f"{sys.executable} -m zipfile -c total.zip total.ipynb data.csv\n{lines[1]}")
     report = program.await_report("total")
     assert json.loads(shell(program, lines[2])) == report
-    assert (report["status"], total_of(report)) == ("succeeded", 4.0)
+    assert (report["status"], total_of(report)) == ("succeeded", {"USD": 4.0})
     assert [(one["path"], one["bytes"]) for one in report["inputs"]] == [("data.csv", len(DATA))]
     assert report["files"] == []
     assert os.listdir(program.root / "state" / "work") == []
@@ -89,22 +84,22 @@ def test_a_folder_as_the_document_shows(program: Program) -> None:
     """It is taken when `.ready` is there, and all of it leaves the inbox."""
     shell(program, SHELL[1].replace("total.job", "by-folder.job"))
     report = program.await_report("by-folder")
-    assert (report["status"], total_of(report)) == ("succeeded", 4.0)
+    assert (report["status"], total_of(report)) == ("succeeded", {"USD": 4.0})
     wait_for(lambda: not (program.inbox / "by-folder.job").exists())
 
 
 def test_forms_as_the_document_shows(program: Program) -> None:
     """The notebook as a file, and by its path in the library."""
-    assert total_of(json.loads(shell(program, SHELL[2]))) == 4.0
+    assert total_of(json.loads(shell(program, SHELL[2]))) == {"USD": 4.0}
     report = json.loads(shell(program, SHELL[3]))
-    assert total_of(report) == ["EUR", DATA]
+    assert total_of(report) == {"EUR": 4.0}
     assert report["notebook"] == "reports/total.ipynb"
 
 
 def test_json_as_the_document_shows(program: Program) -> None:
     """Texts and bytes; what is neither is refused."""
     report = json.loads(shell(program, SHELL[4]))
-    assert total_of(report) == ["", DATA]
+    assert total_of(report) == {"USD": 4.0}
     assert [(one["path"], one["bytes"]) for one in report["inputs"]][1] == ("logo.png", 8)
     for wrong in ({"a": 1}, {"a": {"base64": "?"}}, {"a": {"base64": "ü"}}, ["a"], {"../a": ""}):
         body = {"notebook": "reports/total.ipynb", "files": wrong}
@@ -115,7 +110,7 @@ def test_json_as_the_document_shows(program: Program) -> None:
 def test_the_command_as_the_document_shows(program: Program) -> None:
     """By the daemon that serves the folders."""
     report = json.loads(shell(program, f"{SHELL[5].rstrip()} --name by-command"))
-    assert (report["name"], total_of(report)) == ("by-command", 4.0)
+    assert (report["name"], total_of(report)) == ("by-command", {"USD": 4.0})
 
 
 def test_a_retry_has_the_files_again(program: Program) -> None:
@@ -236,7 +231,7 @@ def test_what_archives_do_is_bounded(program: Program) -> None:
     program.drop("plain.ipynb", notebook(code("1", "results")))
     program.drop("good.zip", packed({"good.ipynb": TOTAL, "data.csv": DATA, "r": os.urandom(9**5)}))
     assert program.await_report("plain")["status"] == "succeeded"
-    assert total_of(program.await_report("good")) == 4.0
+    assert total_of(program.await_report("good")) == {"USD": 4.0}
     assert program.await_report("damaged")["error_type"] == "invalid_request"
     assert "limits.inputs" in program.await_report("directory")["message"]
     assert program.await_report("small")["status"] == "succeeded"
@@ -265,7 +260,7 @@ def test_an_archive_that_is_no_request_stays(program: Program) -> None:
     stay = {"numbers.zip": "data", "slow.zip": "incomplete"}
     wait_for(lambda: stay.items() <= listed().items())
     (program.inbox / "slow.zip").write_bytes(whole)
-    assert total_of(program.await_report("slow")) == 4.0
+    assert total_of(program.await_report("slow")) == {"USD": 4.0}
     never = program.await_report("none")
     assert (never["status"], never["error_type"]) == ("rejected", "invalid_request")
     assert "It cannot be taken apart: it is no whole ZIP file" in never["message"]

@@ -421,6 +421,7 @@ def test_a_notebook_is_dropped_with_its_files(page: "Page", tmp_path: Path) -> N
     assert page.evaluate("[...document.querySelector('#files').files].map((f) => f.name)") == [
         "a.csv"
     ]
+    assert "finds them beside it" in page.inner_text("#files-hint")
     page.get_by_label("letter").fill("c")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("number 1 c").first.wait_for()
@@ -729,6 +730,7 @@ def test_a_library_notebook_runs_with_a_changed_parameter(page: "Page", program:
     assert "where it is sold" in page.locator("form.run").inner_text()
     assert page.get_by_label("factor").input_value() == "2.5"
     assert page.get_by_label("strict").is_checked()
+    assert "RUNNER_INPUT_DIR" in page.inner_text("#files-hint")
     page.get_by_label("region").fill("US")
     page.get_by_label("strict").uncheck()
     page.get_by_role("button", name="Run", exact=True).click()
@@ -1082,6 +1084,15 @@ def test_jobs_are_paused_and_resumed(page: "Page", program: Program) -> None:
     later = {"not_before": "2999-01-01T00:00:00Z", "priority": 3}
     job_id = run(program, 0, notebook=notebook("1"), name="of later", **later)
     now.get_by_text(re.compile(r"starts in \d+ days")).wait_for()
+    now.get_by_role("link", name="held back").click()
+    waits = page.locator("[data-cells]")
+    waits.get_by_text(re.compile("Waits for the end of a pause: all jobs are paused")).wait_for()
+    page.goto("/ui/run?notebook=sales.ipynb")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("heading", name="Timeline").wait_for()
+    waits.get_by_text(re.compile("Waits for the end of a pause")).wait_for()
+    assert page.locator("dt", has_text="Notebook").locator("+ dd").inner_text() == "sales.ipynb"
+    page.goto("/")
     assert now.get_by_role("link", name="held back").count() == 1
     assert page.get_by_role("button", name="Pause all jobs").count() == 0
     page.get_by_role("button", name="Resume all jobs").click()

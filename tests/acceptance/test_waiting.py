@@ -81,7 +81,10 @@ def test_a_pause_lets_nothing_start_until_it_is_resumed(program: Program) -> Non
     late = post(program, {"notebook": "loan.ipynb", "name": "late", "start_within_seconds": 0.3})
     assert late.status_code == 503
     assert (late.json()["error_type"], late.json()["attempt"]) == ("expired", 0)
-    waits = post(program, {"notebook": "loan.ipynb", "name": "waits"}, wait=0).json()["job_id"]
+    waiting = post(program, {"notebook": "loan.ipynb", "name": "waits"}, wait=1)
+    assert waiting.status_code == 202
+    assert "the end of a pause: all jobs are paused by http" in waiting.json()["waits_for"]
+    waits = waiting.json()["job_id"]
     held = post(program, {"notebook": "loan.ipynb", "name": "held/one"}, wait=0).json()["job_id"]
     wait_for(lambda: job(program, held)["state"] == "queued")
     health = json.loads(program.run("health").stdout)
@@ -91,6 +94,8 @@ def test_a_pause_lets_nothing_start_until_it_is_resumed(program: Program) -> Non
     assert "all jobs are paused by http" in job(program, waits)["waits_for"]
     status = json.loads((program.outbox / "held" / "one.status.json").read_text())
     assert status["waits_for"].startswith("the end of a pause: ")
+    file = program.outbox / "waits.status.json"
+    wait_for(lambda: json.loads(file.read_text())["elapsed_seconds"] >= 2, 8)
     left = requests.post(f"{program.url}/resume", timeout=90).json()["pauses"]
     assert [one["name"] for one in left] == ["held/*"]
     assert wait_for(lambda: job(program, waits).get("result"))["status"] == "succeeded"

@@ -75,6 +75,15 @@ def test_the_failing_line_is_marked() -> None:
     assert trouble.variables == ("a int",)
 
 
+def test_the_line_where_a_job_was_cancelled_has_not_failed() -> None:
+    """It was only running then."""
+    cancelled = replace(JOB, status=Status.CANCELLED, error_type=ErrorType.CANCELLED)
+    for job, is_failure in ((JOB, True), (cancelled, False)):
+        trouble = sight_of(job, REPORT, {}).trouble
+        assert trouble is not None
+        assert trouble.is_failure is is_failure
+
+
 def test_files_have_addresses_of_their_own() -> None:
     """Below the job, with every odd character told."""
     (file,) = sight_of(JOB, REPORT, {}).files

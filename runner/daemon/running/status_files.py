@@ -24,6 +24,7 @@ FIRST_SECONDS = 0.05
 STATUS_SECONDS = 1.0
 STATUS_QUEUED = 100
 QUEUED_STATUS_SECONDS = 10.0
+"""Longest time between two files of a job that waits; it is less while it has not waited long."""
 
 
 class Allowance:
@@ -142,7 +143,8 @@ class StatusFiles:
             why = why_waiting(job, self._pauses.all())
             return _queued(job, place, self._waited(job), why)
 
-        return Due(last + QUEUED_STATUS_SECONDS, last, job.name, content)
+        pause = min(max(self._waited(job) / 10, STATUS_SECONDS), QUEUED_STATUS_SECONDS)
+        return Due(last + pause, last, job.name, content)
 
     def _write(self, one: Due, now: float) -> None:
         began = self._clocks.seconds()

@@ -6,6 +6,7 @@ Pure.
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -264,7 +265,7 @@ def value_of(one: Field) -> Any:
     is_left = not one.is_changed and not one.is_required
     if is_left or (not text and one.may_be_empty):
         return NOTHING
-    value = _read(one, text)
+    value = _read(one, text) if one.parameter.is_declared else _read_guessed(one, text)
     if one.parameter.is_declared and one.parameter.objection(value) is not None:
         verb = "Choose" if one.kind is Kind.CHOICE else "Enter"
         raise Wrong(f"{verb} {in_words(one.parameter.schema)}.")
@@ -290,6 +291,25 @@ def _read(one: Field, text: str) -> Any:
     if one.kind in (Kind.ANY, Kind.CHOICE):
         return _any(text)
     return _container(text, one.kind)
+
+
+def _read_guessed(one: Field, text: str) -> Any:
+    """Read a text for a field whose kind is a guess by the default, which refuses nothing.
+
+    As a value over HTTP, it may be of another kind; the job's result warns of that.
+
+    Raises:
+        Wrong: it is no JSON where that is all that could be meant.
+    """
+    try:
+        return _read(one, text)
+    except Wrong:
+        if one.kind in (Kind.INTEGER, Kind.NUMBER):
+            return _any(text)
+        if one.kind in (Kind.LIST, Kind.MAPPING):
+            with suppress(StrictJsonError):
+                return loads(text.encode())
+        raise
 
 
 def _any(text: str) -> Any:

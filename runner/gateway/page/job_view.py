@@ -48,7 +48,7 @@ class Step:
 
 @dataclass(frozen=True)
 class SourceLine:
-    """A line of the failing cell, from 1; `failed` where the error was raised."""
+    """A line of the cell that ended the run, from 1; `failed` is the one that was running then."""
 
     number: int
     text: str
@@ -66,6 +66,12 @@ class Trouble:
     missing: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     """What was alive when the cell raised."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the marked line failed; otherwise it was running when the run was ended."""
+        ended = (ErrorType.CANCELLED, ErrorType.INTERRUPTED, ErrorType.TIMEOUT)
+        return self.error_type not in ended
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ class JobView:
     attempt: int = 0
     submitted_by: str | None = None
     waiting: Waiting = AT_ONCE
+    waits_for: str = ""
+    """For what it waits, if that is no time: the end of a pause, or of an older job."""
     library: str | None = None
     parameters: tuple[tuple[str, str], ...] = ()
     trouble: Trouble | None = None

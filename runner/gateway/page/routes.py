@@ -8,6 +8,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -38,7 +39,7 @@ from runner.jobs.problem import Problem, ProblemType, not_found, unavailable
 from runner.jobs.record import Question
 from runner.jobs.submissions import NotebookChanged
 from runner.jobs.submit import cancel
-from runner.state.jobs import State
+from runner.state.jobs import Job, State
 from runner.state.locks import holder_of
 from runner.submitters.schedules.overview import Schedules
 
@@ -168,11 +169,19 @@ class Pages:
             job = self._record.job(job_id)
         content = None if report is None else report.content
         try:
-            return sight_of(job, content, *self._record.input_of(job))
+            sight = sight_of(job, content, *self._record.input_of(job))
+            return replace(sight, waits_for=self._waits_for(job))
         except Problem as problem:
             if problem.error_type != ProblemType.GONE:
                 raise
             return sight_of(job, content, None)
+
+    def _waits_for(self, job: Job) -> str:
+        """Say for what a job waits, where that is not the time that its row tells."""
+        if job.state is not State.QUEUED:
+            return ""
+        why = self._record.waits_for([job.job_id]).get(job.job_id, "")
+        return "" if why.endswith(f", {job.waiting.held_until}") else why
 
     def _cancel(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)

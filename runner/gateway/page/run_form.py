@@ -135,8 +135,8 @@ class Asking:
         status: int = 200,
     ) -> HTTPResponse:
         fields = self._fields(source, document)
+        asked = self._record.request_of(again) or {} if again is not None else {}
         if given is None:
-            asked = self._record.request_of(again) or {} if again is not None else {}
             given = form.filled(fields, asked.get("parameters") or {})
             name = self._name_of(again) if again else _name_for(source)
             given = form.named(given, asked, name)
@@ -151,6 +151,7 @@ class Asking:
             max_run_seconds=self._settings.limits.max_run_seconds,
             memory_mb=self._settings.limits.memory_mb,
             is_cluster=self._settings.execution.is_cluster,
+            is_library="library" in source or isinstance(asked.get("notebook"), str),
             inputs=[] if again is None else self._record.files_of(self._record.job(again)),
         )
 

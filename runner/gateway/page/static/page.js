@@ -147,16 +147,28 @@ function overview(board) {
 
 // A job
 
+let shownFor = "";
+
 function job(main) {
   const status = main.dataset.status;
   const log = main.querySelector("[data-log]");
   const bar = main.querySelector("[data-progress]");
   const cells = main.querySelector("[data-cells]");
+  let waits = null;
+  const wait = (why = "") => {
+    const isNew = !("accepted" in main.dataset) && shownFor !== main.dataset.job;
+    if (isNew || (waits !== null && waits !== why)) {
+      shownFor = main.dataset.job; // as accepted: once
+      renew();
+    }
+    waits = why;
+  };
   return listen(main.dataset.job, {
     state: (found) => {
       if (found.status !== status) renew();
     },
     progress: (found) => {
+      if (found.status === "queued") wait(found.waits_for);
       if (found.status !== "running" || !found.cells) return;
       bar.max = found.cells;
       bar.value = Math.max(found.cell - 1, 0);
