@@ -77,7 +77,7 @@ def test_a_zip_file_as_the_document_shows(program: Program) -> None:
     assert (report["status"], total_of(report)) == ("succeeded", {"USD": 4.0})
     assert [(one["path"], one["bytes"]) for one in report["inputs"]] == [("data.csv", len(DATA))]
     assert report["files"] == []
-    assert os.listdir(program.root / "state" / "work") == []
+    wait_for(lambda: os.listdir(program.root / "state" / "work") == [])
 
 
 def test_a_folder_as_the_document_shows(program: Program) -> None:

@@ -36,7 +36,7 @@ from runner.inbox import unclaimed as waiting
 from runner.jobs.backend import Backend
 from runner.jobs.pausing import Pausing
 from runner.jobs.problem import Problem, ProblemType, not_found, unavailable
-from runner.jobs.record import Question
+from runner.jobs.record import Question, Record
 from runner.jobs.submissions import NotebookChanged
 from runner.jobs.submit import cancel
 from runner.state.jobs import Job, State
@@ -125,7 +125,7 @@ class Pages:
         return self._page(
             "job.html",
             here="",
-            job=self._sight(job_id),
+            job=_sight(self._record, job_id),
             deliveries=self._deliveries.of(job_id),
             now=datetime.now(UTC),
         )
@@ -155,37 +155,9 @@ class Pages:
 
     # A job
 
-    def _sight(self, job_id: str) -> JobView:
-        try:
-            job = self._record.job(job_id)
-        except Problem as problem:
-            if problem.error_type == ProblemType.UNAVAILABLE:
-                raise
-            return submitted(job_id, self._record.name_of(job_id))
-        report = self._record.outbox.of_job(job.name, job_id)
-        deadline = time.monotonic() + CLOSING_SECONDS
-        while report is not None and job.state is State.SEALED and time.monotonic() < deadline:
-            time.sleep(CLOSING_LOOK_SECONDS)
-            job = self._record.job(job_id)
-        content = None if report is None else report.content
-        try:
-            sight = sight_of(job, content, *self._record.input_of(job))
-            return replace(sight, waits_for=self._waits_for(job))
-        except Problem as problem:
-            if problem.error_type != ProblemType.GONE:
-                raise
-            return sight_of(job, content, None)
-
-    def _waits_for(self, job: Job) -> str:
-        """Say for what a job waits, where that is not the time that its row tells."""
-        if job.state is not State.QUEUED:
-            return ""
-        why = self._record.waits_for([job.job_id]).get(job.job_id, "")
-        return "" if why.endswith(f", {job.waiting.held_until}") else why
-
     def _cancel(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
-        if not self._sight(job_id).is_over:
+        if not _sight(self._record, job_id).is_over:
             cancel(self._settings.inbox, name, job_id, self._disk)
         return see_other(f"/jobs/{job_id}")
 
@@ -309,6 +281,37 @@ class Pages:
             served_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **values,
         )
+
+
+def _sight(record: Record, job_id: str) -> JobView:
+    """Look at a job, as its page shows it."""
+    try:
+        job = record.job(job_id)
+    except Problem as problem:
+        if problem.error_type == ProblemType.UNAVAILABLE:
+            raise
+        return submitted(job_id, record.name_of(job_id))
+    report = record.outbox.of_job(job.name, job_id)
+    deadline = time.monotonic() + CLOSING_SECONDS
+    while report is not None and job.state is State.SEALED and time.monotonic() < deadline:
+        time.sleep(CLOSING_LOOK_SECONDS)
+        job = record.job(job_id)
+    content = None if report is None else report.content
+    try:
+        sight = sight_of(job, content, *record.input_of(job))
+        return replace(sight, waits_for=_waits_for(record, job))
+    except Problem as problem:
+        if problem.error_type != ProblemType.GONE:
+            raise
+        return sight_of(job, content, None)
+
+
+def _waits_for(record: Record, job: Job) -> str:
+    """Say for what a job waits, where that is not the time that its row tells."""
+    if job.state is not State.QUEUED:
+        return ""
+    why = record.waits_for([job.job_id]).get(job.job_id, "")
+    return "" if why.endswith(f", {job.waiting.held_until}") else why
 
 
 def csv_answer(grid: Grid, name: str) -> HTTPResponse:
