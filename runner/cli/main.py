@@ -17,9 +17,10 @@ MODULES = {
     **dict.fromkeys(("health", "doctor"), "health"),
     **dict.fromkeys(("run", "check", "schema"), "notebook"),
     **dict.fromkeys(("jobs", "inbox", "show", "cancel", "pause", "resume"), "jobs"),
+    "history": "history",
     **dict.fromkeys(("backup", "restore"), "backup.commands"),
-    "schedules": "schedules",
-    **dict.fromkeys(("rules", "hooks"), "triggers"),
+    "schedules": "triggers.schedules",
+    **dict.fromkeys(("rules", "hooks"), "triggers.listings"),
 }
 """The module of each command, below `runner.cli`."""
 

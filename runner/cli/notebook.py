@@ -149,7 +149,7 @@ def _forecast(settings: Settings, notebook: str, request: dict[str, Any]) -> "Fo
 
 def _forecast_of_trigger(settings: Settings, file: Path) -> "Forecast":
     """Return the prospects of a hook, a rule, or a schedule, whose next times are printed."""
-    from runner.cli.schedules import print_times
+    from runner.cli.triggers.schedules import print_times
     from runner.submitters.hooks import prospects as hooks
     from runner.submitters.rules import prospects as rules
     from runner.submitters.schedules.prospects import prospects_of

@@ -224,6 +224,22 @@ class Reading:
         )
         return {row["job_id"]: str(row["path"]) for row in rows}
 
+    def latest_ended(self, name: str, *, succeeded: bool) -> Job | None:
+        """Return the newest job of a name that succeeded; or that neither did nor was cancelled."""
+        which = "= 'succeeded'" if succeeded else "NOT IN ('succeeded', 'cancelled')"
+        return self._one(f"name = ? AND status {which} ORDER BY seq DESC LIMIT 1", name)
+
+    def days_of(self, name: str, since: str) -> dict[str, dict[str, int]]:
+        """Count the outcomes of a name by the day (UTC) on which its jobs were accepted."""
+        days: dict[str, dict[str, int]] = {}
+        for day, status, jobs in self._db.execute(
+            "SELECT substr(accepted_at, 1, 10), status, count(*) FROM jobs "
+            "WHERE name = ? AND accepted_at >= ? AND status IS NOT NULL GROUP BY 1, 2",
+            (name, since),
+        ):
+            days.setdefault(day, {})[status] = jobs
+        return days
+
     def newest_of(self, trigger: str) -> Job | None:
         """Return the newest job of a rule or web hook, such as `rule:invoices`.
 

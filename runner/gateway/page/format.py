@@ -89,6 +89,11 @@ def schedule_url(name: str) -> str:
     return f"/ui/schedules/{quote(name)}"
 
 
+def name_url(name: str) -> str:
+    """Return the address of the page of a name."""
+    return f"/ui/names/{quote(name)}"
+
+
 def size(count: int) -> str:
     """Write bytes as people do: `812 B`, `1.4 kB`, `23 MB`."""
     if count < 1000:

@@ -69,6 +69,7 @@ def _environment() -> Environment:
         "in_zone": words.in_zone,
         "stamp_in": words.stamp_in,
         "schedule_url": words.schedule_url,
+        "name_url": words.name_url,
         "size": words.size,
         "with_code": words.with_code,
         "with_inbox_link": words.with_inbox_link,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, head
 from runner.gateway.page import render
 from runner.gateway.page.buttons import DeliveriesOfJobs, PauseButtons
 from runner.gateway.page.job_view import JobView, sight_of, submitted
+from runner.gateway.page.names.pages import NamePages
 from runner.gateway.page.overview import Overview
 from runner.gateway.page.result_views import Grid, grid_of, json_text
 from runner.gateway.page.run_form import FACE, Asking
@@ -65,9 +67,12 @@ class Pages:
         self._live = Live(self._overview, backend.arrivals)
         self._asking = Asking(backend, self._page)
         self._deliveries = DeliveriesOfJobs(backend.record)
-        self._pausing = PauseButtons(backend.settings, Pausing(backend.settings.state))
         self.schedules = SchedulePages(backend.settings, schedules, self._page)
-        self._triggers = TriggerPages(backend, self._page)
+        self._parts = (
+            *(self._asking, self.schedules, TriggerPages(backend, self._page)),
+            *(NamePages(backend.record, self._page), self._deliveries),
+            PauseButtons(backend.settings, Pausing(backend.settings.state)),
+        )
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """List method, path and answer of each route."""
@@ -75,11 +80,7 @@ class Pages:
             ("GET", "/ui/events", self._events),
             ("GET", "/ui/library", self._show_library),
             ("GET", "/ui/inbox", self.inbox),
-            *self._asking.routes(),
-            *self.schedules.routes(),
-            *self._triggers.routes(),
-            *self._pausing.routes(),
-            *self._deliveries.routes(),
+            *chain.from_iterable(part.routes() for part in self._parts),
             ("POST", "/ui/jobs/<job_id>/cancel", self._cancel),
             ("POST", "/ui/jobs/<job_id>/retry", self._retry),
             ("GET", "/ui/jobs/<job_id>/table", self._table),

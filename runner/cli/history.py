@@ -1,0 +1,86 @@
+"""The command that tells what became of a name over time."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from runner.cli.console import Listing
+from runner.cli.options import with_settings
+from runner.cli.terminal import print_table, remark
+from runner.config import Settings
+from runner.contract.text.plain_text import visible
+from runner.jobs.histories.of_names import NameHistory, history_of
+from runner.jobs.record import Record
+from runner.outbox.report import row_of
+from runner.state.jobs import Job
+
+COLUMNS = ("job id", "status", "accepted", "seconds", "by")
+LISTED = 20
+YEAR = timedelta(days=365)
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "-n",
+    "limit",
+    type=click.IntRange(1, 100),
+    default=LISTED,
+    help=f"How many; {LISTED} by default.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@with_settings
+def history(settings: Settings, name: str, limit: int, as_json: bool) -> None:
+    """Tell what became of a name: its last runs, and the last failure."""
+    now = datetime.now(UTC)
+    found = history_of(Record(settings), name, (now - YEAR).date().isoformat())
+    if as_json:
+        click.echo(json.dumps(_content(found, limit, now)))
+        return
+    rows = [
+        (
+            job.job_id[:8],
+            str(job.error_type or job.status),
+            job.accepted_at[:19].replace("T", " "),
+            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            job.submitted_by or "",
+        )
+        for job in found.recent[:limit]
+        if (row := row_of(job, now))
+    ]
+    print_table(Listing(COLUMNS, rows, (COLUMNS[4],)))
+    counts = ", ".join(f"{count} {status}" for status, count in _totals(found).items())
+    remark(f"{found.count} jobs; in the last year {counts or 'none is over'}")
+    if found.last_success is not None:
+        remark(f"last success: {_when(found.last_success)}")
+    if (failed := found.last_failure) is not None:
+        cell = f", cell {failed.cell_index}" if failed.cell_index is not None else ""
+        remark(f"last failure: {_when(failed.job)}{cell}: {visible(failed.job.message or '')}")
+
+
+def _content(found: NameHistory, limit: int, now: datetime) -> dict[str, Any]:
+    failed = found.last_failure
+    return {
+        "name": found.name,
+        "count": found.count,
+        "days": found.days,
+        "last_success": None if found.last_success is None else row_of(found.last_success, now),
+        "last_failure": None
+        if failed is None
+        else {**row_of(failed.job, now), "cell": failed.cell, "cell_index": failed.cell_index},
+        "runs": [row_of(job, now) for job in found.recent[:limit]],
+    }
+
+
+def _totals(found: NameHistory) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for outcomes in found.days.values():
+        for status, count in outcomes.items():
+            totals[status] = totals.get(status, 0) + count
+    return totals
+
+
+def _when(job: Job) -> str:
+    return f"{job.accepted_at[:19].replace('T', ' ')} UTC ({job.job_id[:8]})"

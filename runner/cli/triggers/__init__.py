@@ -1,0 +1,1 @@
+"""Commands on schedules, rules and web hooks."""

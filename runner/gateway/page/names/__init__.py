@@ -1,0 +1,1 @@
+"""The page of a name: what became of its jobs over time."""

@@ -1,0 +1,1 @@
+"""What became of a name's jobs over time."""
