@@ -110,6 +110,8 @@ class Listing:
                 files[name] = self._is_data(start, name, wanted) if judged is None else judged
             elif depth < MAX_DEPTH and self._is_entered(name):
                 folders.append(name)
+        if len(files) > MOST_FILES:  # what is said of so many is not worth the memory
+            files = {name: True for name, is_wanted in files.items() if is_wanted}
         return _Folder(stamp, seconds, self._tells() and age >= SETTLED_NS, files, folders)
 
     def _is_data(self, start: str, name: str, wanted: Callable[[str], bool]) -> bool:
