@@ -548,6 +548,8 @@ def test_cells_of_a_run_are_read_one_by_one(server: Agents) -> None:
     assert "[2 more pictures, left out; first_picture=5 goes on]" in text(cell)
     assert "(first_picture=5 gives more; all: " in text(cell)
     assert text(cell).startswith(f"[1] {found[1]} code, In[3]\nimport matplotlib")
+    defaults = text(server.call("get_job", job_id=job_id, cell=0))
+    assert 'n = 0\n(the run set {"n":3} after it)' in defaults
     rest = server.call("get_job", job_id=job_id, cell=found[1], first_picture=5)
     assert len(pictures(rest)) == 2
     assert "[picture 5]\n[picture 6]" in text(rest)

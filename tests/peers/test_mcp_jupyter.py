@@ -521,6 +521,8 @@ def test_a_cell_that_loses_its_kernel_is_over_at_once(
     listed = text(server.call("list_variables", notebook=notebook))
     assert listed.count("variables of earlier cells are gone") == 1
     assert "gone" not in text(run(server, notebook, "3"))
+    left = text(server.call("execute_code", code="exit()", notebook=notebook))
+    assert "it ended its kernel: variables are gone" in left
 
 
 def test_what_waits_too_long_is_withdrawn_and_told(

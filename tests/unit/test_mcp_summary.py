@@ -195,6 +195,21 @@ def test_a_failure_tells_what_repair_needs() -> None:
     killed = executed_of({"cells": cells}, has_parameters=True)
     assert "Cell [3] fails:\nother()" in sentence(shown(finished(**long), killed)[0])
     assert "Cell [3]:\nother()" in sentence(shown(finished(**long), executed)[0])
+    around = [
+        *failure["traceback"][:1],
+        "      1 first()",
+        "----> 3 pick('c')",
+        "",
+        "KeyError: 'c'",
+    ]
+    raised = executed_of(
+        {"cells": [*cells[:-1], code(long["cell_source"], 4, "fails")]}, has_parameters=True
+    )
+    told = sentence(shown(finished(**{**long, "traceback": around}), raised)[0])
+    assert "pick('c')\nCell [3] fails, line 1\n----> 3 pick('c')\nKeyError" in told
+    again = f"Attempt 1 ended, and it was to run again: {failure['message']}"
+    told = sentence(shown(finished(**failure, warnings=[again]), executed)[0])
+    assert "Warnings: Attempt 1 ended, and it was to run again: the same" in told
     cut: Json = {"status": "timed_out", "error_type": "timeout", "cell": 4, "cell_index": 3}
     cut |= {
         "message": "The run passed its limit of 1 s. Code cell 3 of 3 was running: `pick('c')`."

@@ -368,7 +368,7 @@ def _take(memory: Memory, activity: Activity, step: Step, *, ran_before: bool) -
     assert session is not None
     if activity.loss is not None and step.status not in (*UNRUN, "ok"):
         step.status, step.notes = "kernel_died", [activity.loss]
-    if step.status == "kernel_died":
+    if step.status == "kernel_died" or step.has_exited:
         memory.lose(activity.path)
         return
     is_cell = step.cell_id is not None and bool(step.source.strip())  # an empty one has no count

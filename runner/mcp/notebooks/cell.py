@@ -39,6 +39,8 @@ class Reply:
     status: str
     """`ok`, `error` or `aborted`."""
     execution_count: int | None
+    ends_kernel: bool = False
+    """Whether the code has asked its kernel to end, as `exit()` does."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,12 @@ class Execution:
                 message = client.get_shell_msg(timeout=REPLY_SECONDS)
                 if message["parent_header"].get("msg_id") == message_id:
                     content = message["content"]
-                    return Reply(content["status"], content.get("execution_count"))
+                    payload = content.get("payload") or ()
+                    is_end = any(
+                        one.get("source") == "ask_exit" and not one.get("keepkernel")
+                        for one in payload
+                    )
+                    return Reply(content["status"], content.get("execution_count"), is_end)
         except queue.Empty:
             raise KernelGone("the kernel does not say how the cell ended") from None
         raise KernelGone("nobody waits for this cell any more")

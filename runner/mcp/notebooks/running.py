@@ -42,6 +42,8 @@ class Step:
     count: int | None = None
     named_count: int | None = None
     """The count that tracebacks name it by: without a cell, that of the next one."""
+    has_exited: bool = False
+    """Whether it has ended its kernel itself."""
     seconds: float = 0.0
     outputs: Outputs = field(default_factory=Outputs)
     execution: Execution | None = None
@@ -123,7 +125,8 @@ async def run_code(
             step.end("timed_out", await _stopped(running, interrupt))
         else:
             reply = running.result()
-            step.count = reply.execution_count
+            step.count, step.has_exited = reply.execution_count, reply.ends_kernel
+            step.add_note("it ended its kernel: variables are gone" if step.has_exited else None)
             step.end("ok" if reply.status == "ok" else "error")
     except KernelGone as gone:
         if execution.sent_at is not None:

@@ -12,6 +12,7 @@ from anyio import to_thread
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 
+from runner.contract.notebook import PARAMETERS_TAG, tags_of
 from runner.contract.outcome import ErrorType, Status, did_not_run, refuse
 from runner.contract.text.plain_text import excerpt
 from runner.jobs.refusals import Source
@@ -32,6 +33,7 @@ from runner.mcp.runs.summary import (
     FULL,
     Sizes,
     has_run_before,
+    in_short,
     is_open,
     plots_of,
     progress_line,
@@ -117,6 +119,9 @@ class Runs:
         outputs = await to_thread.run_sync(pieces_of, one.outputs, bounds)
         source = excerpt(one.source, bounds.output_characters)
         pieces: list[Piece] = [f"{head}\n{source}"]
+        values = (record.get("result") or {}).get("parameters")
+        if values and PARAMETERS_TAG in tags_of(one.cell):
+            pieces.append(f"(the run set {in_short(values)} after it)")
         if outputs:
             pieces += ["Output:", *map(_renumbered(executed), outputs)]
         more = [f"{name}={json.dumps(value)}" for name, value in rest_of(pieces, bounds).items()]

@@ -30,6 +30,8 @@ _COUNTED = re.compile(r"\b(C|c)(?:ode c)?ell \d+ of \d+\b")
 """Matches a cell by its place among the code cells; the answer names the cell itself."""
 _BY_COUNT = re.compile(r"\bcell In\[(\d+)\]")
 """Matches a cell by its execution count."""
+_AROUND = re.compile(r" +\d+(?: |$)| *\(\.\.\.\)$")
+"""Matches a line of source beside the one that raised."""
 _NUMBERED = re.compile(r"^(?:-*> ?)?\s*\d+\s*")
 """Matches what stands before a line of source in a traceback."""
 _ATTEMPT = re.compile(r"Attempt \d+ ended, and it ")
@@ -122,14 +124,16 @@ def shown(
         status=str(report["status"]),
         results=results,
         places=tuple(f"{name} is {cell.name}" for name, cell in cells.items()),
-        parameters=_in_short(report.get("parameters") or {}),
+        parameters=in_short(report.get("parameters") or {}),
         attempt=int(report.get("attempt") or 1),
         printed=_printed(executed),
         plots=plots_of(executed, seen),
         is_full=sizes is FULL,
         files=tuple(files[: sizes.files]),
         duration_seconds=report.get("duration_seconds"),
-        warnings=tuple(_warning(str(one), executed) for one in report.get("warnings") or []),
+        warnings=tuple(
+            _warning(str(one), report, executed) for one in report.get("warnings") or []
+        ),
         left_out=tuple(left_out),
         has_notebook=bool(report.get("output_nb")),
         did_not_run=did_not_run(report),
@@ -168,6 +172,8 @@ def _failure(report: Mapping[str, Any], executed: Executed) -> dict[str, Any]:
     traceback = _traceback(report.get("traceback"), executed)
     if source is not None and name is not None and _has_all(traceback or "", name, str(source)):
         source = None
+    elif source is not None and name is not None and len(str(source)) <= VALUE_CHARACTERS:
+        traceback = None if traceback is None else _without_excerpt(traceback, name)
     return {
         "error_type": report["error_type"],
         "message": message if name is None else _of_cell(message, name),
@@ -179,6 +185,20 @@ def _failure(report: Mapping[str, Any], executed: Executed) -> dict[str, Any]:
     }
 
 
+def _without_excerpt(traceback: str, name: str) -> str:
+    """Leave out the lines around those that raised, of a cell whose source stands above."""
+    kept: list[str] = []
+    is_inside = False
+    for line in traceback.split("\n"):
+        if line.startswith(f"Cell {name}, line"):
+            is_inside = True
+        elif not _AROUND.match(line) and not line.startswith("--"):
+            is_inside = False
+        if not is_inside or not _AROUND.match(line):
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def _has_all(traceback: str, name: str, source: str) -> bool:
     """Return whether a traceback names the cell, and shows each line of it."""
     shown_lines = {_NUMBERED.sub("", line) for line in traceback.split("\n")}
@@ -186,8 +206,11 @@ def _has_all(traceback: str, name: str, source: str) -> bool:
     return f"Cell {name}, line" in traceback and lines <= shown_lines
 
 
-def _warning(text: str, executed: Executed) -> str:
-    """Name a cell in a warning as the answer does, in place of its execution count."""
+def _warning(text: str, report: Mapping[str, Any], executed: Executed) -> str:
+    """Name a cell in a warning as the answer does, and do not repeat the answer's message."""
+    message = str(report.get("message") or "").rstrip(" .")
+    if message and _ATTEMPT.match(text):
+        text = text.replace(message, "the same")
 
     def named(match: re.Match[str]) -> str:
         cell = executed.of_count(int(match[1]))
@@ -315,7 +338,7 @@ def _more_of(job: JobShown) -> str:
     return f"; whole in runner://jobs/{job.job_id}{part} and on the runner's page"
 
 
-def _in_short(parameters: Mapping[str, Any]) -> str:
+def in_short(parameters: Mapping[str, Any]) -> str:
     """Write the values that a run was given in one line."""
     if not parameters:
         return ""
