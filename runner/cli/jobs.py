@@ -15,6 +15,7 @@ from runner.cli.console import Listing, hanging, summary, unfinished, without_fi
 from runner.cli.options import Fault, NothingThere, with_settings
 from runner.cli.running import FACE, paths_of
 from runner.cli.terminal import errors, print_json, print_table, remark
+from runner.cli.triggers import doubt_about
 from runner.config import Settings
 from runner.contract.job_ids import JOB_ID
 from runner.contract.names import job_names, shown_name
@@ -235,6 +236,9 @@ def pause(settings: Settings, name: str) -> None:
     these. What runs goes on, and what comes waits.
     """
     remark(Pausing(settings.state).pause(name, FACE).in_words)
+    doubt = doubt_about(name, settings)
+    if doubt is not None:
+        remark(doubt)
 
 
 @click.command()
@@ -245,8 +249,9 @@ def resume(settings: Settings, name: str) -> None:
     pausing = Pausing(settings.state)
     pausing.resume(name)
     remark(f"{meant_by(name)} start again")
-    for left in pausing.all():
-        remark(f"still: {left.in_words}")
+    left = [one.name or "all jobs" for one in pausing.all()]
+    if left:
+        remark(f"still paused: {', '.join(left)}")
 
 
 def _reader(settings: Settings) -> LedgerReader:

@@ -53,10 +53,12 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     assert program.process is not None
     program.process.kill()
     program.process.wait()
+    seen = json.loads(status.read_text())["elapsed_seconds"]
     (program.root / "second").touch()
     program.start()
     report = program.await_report("long")
     assert report["error_type"] == "interrupted"
+    assert abs(report["duration_seconds"] - seen) < 0.06
     assert report["host"] == socket.gethostname()
     assert report["cells"] == {"total": 3, "executed": 3}
     assert "Code cell 3 of 3 was running. The outputs of its cells are lost" in report["message"]

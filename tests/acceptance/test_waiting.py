@@ -100,6 +100,10 @@ def test_a_pause_lets_nothing_start_until_it_is_resumed(program: Program) -> Non
     assert [one["name"] for one in left] == ["held/*"]
     assert wait_for(lambda: job(program, waits).get("result"))["status"] == "succeeded"
     assert job(program, held)["status"] == "queued"
+    doubtful = program.run("pause", "rule:nosuch")
+    assert (doubtful.returncode, "there is no rule 'nosuch' now" in doubtful.stderr) == (0, True)
+    resumed = program.run("resume", "rule:nosuch")
+    assert resumed.stderr.splitlines()[1:] == ["still paused: held/*"]
     wrong = program.run("resume", "held/")
     assert wrong.returncode == 1
     assert program.run("schedules", "pause", "minut").returncode == 1

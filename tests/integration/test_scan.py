@@ -241,9 +241,13 @@ def test_settings_that_come_late_wait_as_long_as_they_are_told_to(tmp_path: Path
     told: dict[str, float | None] = {"a": 5.0, "b": None}
     asked = make(tmp_path, Trust(), settings_wait=lambda path, _age: told[path])
     asked.write("a.yaml", b"parameters: {x: 1}\n")
-    asked.write("b.yaml", b"parameters: {x: 1}\n")
+    asked.write("b.yaml", b"parametres: {x: 1}\n")
     scan = asked.scan()
     assert (scan.drops, scan.look_again) == ((), 5.0)
+    assert (
+        "Unknown key `parametres`"
+        in {one.path: one.text for one in asked.inbox.waiting.files}["b.yaml"]
+    )
     assert scan.lone_settings == (("a", "a.yaml"),)
     assert left(asked) == [("a.yaml", Reason.SETTINGS), ("b.yaml", Reason.SETTINGS)]
     told["a"] = 0.0

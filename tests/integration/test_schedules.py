@@ -320,6 +320,7 @@ def test_wrong_files_stop_no_others(world: World) -> None:
         "place": (*HOURLY, "parameters:", "  x: 1", '  day: "{{ sheduled_for }}"'),
         "bare": (*HOURLY, "parameters: {day: {{ scheduled_for }}}"),
         "misspelt": ('cron: "0 * * * *"', "notebok: a.ipynb"),
+        "both": ('cron: "61 * * * *"', "notebok: a.ipynb"),
         "none": ('cron: "0 * * * *"',),
         "ignored": (*HOURLY, "name: reports/a.draft"),
     }
@@ -340,6 +341,8 @@ def test_wrong_files_stop_no_others(world: World) -> None:
     assert "(line 4)" in errors["key"]
     assert "Unknown key `notebok` (did you mean `notebook`?)" in errors["misspelt"]
     assert "(line 2)" in errors["misspelt"]
+    assert "`cron` is '61 * * * *'" in errors["both"]
+    assert "Unknown key `notebok`" in errors["both"]
     assert "did you mean `scheduled_for`?) (line 6)" in errors["place"]
     assert "need quotes" in errors["bare"]
     assert "no `notebook`" in errors["none"]

@@ -407,6 +407,13 @@ def test_a_day_that_the_code_makes_fills_its_field() -> None:
     assert texts["a"] == (Kind.DATE, "2026-01-01")
     assert texts["b"] == (Kind.DATE, "2026-01-02")
     assert texts["c"] == (Kind.DATE, "")
+    document = notebook(code(source, "parameters"))
+    properties = signature_of(document).schema()["properties"]
+    assert [properties[one].get("default") for one in "ab"] == ["2026-01-01", "2026-01-02"]
+    beside = form("a = date(2026, 1, 1)", "properties: {a: {format: date}}").fields[0]
+    assert (beside.kind, beside.initial) == (Kind.DATE, "2026-01-01")
+    other = signature_of(notebook(code("a: date = datetime(2026, 1, 1, 5)", "parameters")))
+    assert other.parameters[0].is_declared
     limits = {one.name: one.limits for one in made.fields}
     assert limits["n"].get("min") == 1
     assert "parameters" not in typed_into(made)[0]

@@ -14,7 +14,9 @@ from runner.config import Settings
 from runner.jobs.backend import backend_of
 from runner.state.jobs import Job
 from runner.submitters.hooks import overview as of_hooks
+from runner.submitters.hooks.files import HookFiles
 from runner.submitters.rules import overview as of_rules
+from runner.submitters.rules.files import RuleFiles
 
 RULES = ("name", "state", "last", "pattern", "notebook")
 HOOKS = ("name", "state", "last", "proof", "notebook")
@@ -88,6 +90,26 @@ def _print(
             remark(f"{row['name']}: {row['error']}")
         elif row["paused_by"] is not None:
             remark(f"{row['name']}: paused by {row['paused_by']}; its jobs wait")
+
+
+def doubt_about(name: str, settings: Settings) -> str | None:
+    """Say that there is no rule or web hook of a name such as `rule:NAME`; None if there is one."""
+    kind, colon, of = name.partition(":")
+    folders = {"rule": settings.rules_folder, "hook": settings.hooks_folder}
+    if not colon or kind not in folders:
+        return None
+    what = "web hook" if kind == "hook" else kind
+    files: RuleFiles | HookFiles = (
+        RuleFiles(folders[kind]) if kind == "rule" else HookFiles(folders[kind], environ=None)
+    )
+    try:
+        names = [one.name for one in files.all()]
+    except OSError:  # health tells
+        return None
+    if of in names:
+        return None
+    known = f"there are {', '.join(names)}" if names else "there is none"
+    return f"there is no {what} {of!r} now; {known}"
 
 
 def _status(last: Job | None) -> str:

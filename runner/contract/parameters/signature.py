@@ -25,6 +25,7 @@ from runner.contract.parameters.listing import (
 from runner.contract.parameters.moving import is_moving
 from runner.contract.parameters.schemas import TooLarge, fits, in_words, value_in_words
 from runner.contract.parameters.sidecar import Sidecar, is_date
+from runner.contract.text import literals
 from runner.contract.text.scalars import ScalarError, scalar_of
 
 NOTHING = object()
@@ -37,6 +38,7 @@ _DIGITS_DIVIDED = re.compile(r"[-+]?\d[\d.,_' ]*", re.ASCII)
 _UNDERSCORES = re.compile(r"[-+]?(0|[1-9]\d*)(_\d+)+", re.ASCII)
 _ONE_COMMA = re.compile(r"[-+]?(0|[1-9]\d*),\d+", re.ASCII)
 _ONE_THOUSAND = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}", re.ASCII)
+_MOMENT = re.compile(r"(datetime\.)?(date|datetime)\([\d, ]+\)$")
 _READERS = frozenset(("title", "description", "default", "examples"))
 
 
@@ -206,6 +208,9 @@ def _typed(parameter: Parameter) -> TypedParameter:
     if parameter.type.rpartition(".")[2] in ("", "Final"):
         return replace(base, schema={**_guess(default), **readers})
     schema = schema_of(parameter.type)
+    if default is NOTHING and (made := _made_moment(parameter.default, schema)) is not NOTHING:
+        readers["default"] = made
+        base = replace(base, schema=readers)
     if schema is None or schema == {"type": "null"}:  # `c: None = None` says nothing
         return base
     if default is None:
@@ -218,6 +223,24 @@ def _typed(parameter: Parameter) -> TypedParameter:
         return replace(base, note=note)
     is_missing = not parameter.default
     return replace(base, schema={**readers, **schema}, is_declared=True, is_required=is_missing)
+
+
+def _made_moment(code: str, schema: Schema | None) -> object:
+    """Return the day or time that a default makes, where it is of the declared type."""
+    if (schema or {}).get("format") not in ("date", "date-time"):
+        return NOTHING
+    made = _moment_of(code)
+    return made if made is not NOTHING and _is_fit(made, schema or {}) else NOTHING
+
+
+def _moment_of(code: str) -> object:
+    """Read a default such as `date(2026, 1, 1)`, which names a day that does not move."""
+    if not _MOMENT.match(code):
+        return NOTHING
+    try:
+        return literals.value_of(f"datetime.{code.removeprefix('datetime.')}")
+    except literals.NoLiteralError:
+        return NOTHING
 
 
 def _guess(default: Any) -> dict[str, Any]:
@@ -250,6 +273,9 @@ def _with_sidecar(one: TypedParameter, schema: Schema) -> TypedParameter:
         own = {key: value for key, value in own.items() if key in _READERS}
     if "default" in own and not _is_fit(own["default"], schema):
         own = {key: value for key, value in own.items() if key != "default"}
+    made = _made_moment(one.code, schema)
+    if made is not NOTHING and "default" not in own:
+        own = {**own, "default": made}
     is_declared = one.is_declared or bool(schema.keys() - _READERS)
     is_required = one.is_required and "default" not in schema
     return replace(

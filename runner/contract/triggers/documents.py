@@ -4,10 +4,11 @@ Pure, over the bytes of a file. Every error says the line where there is one.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from runner.contract.outcome import Refused
 from runner.contract.request import Form, read_request
@@ -17,6 +18,8 @@ from runner.contract.text.yaml_places import line_of
 
 MAX_BYTES = 64 * 1024
 """Longest file: far more than it needs, and read in a tenth of a second."""
+MOST_MISTAKES = 3
+"""How many wrong keys are named at once."""
 
 Keys = TypeVar("Keys", bound=BaseModel)
 
@@ -65,15 +68,35 @@ def read_keys(model: type[Keys], said: Mapping[str, Any], text: str) -> Keys:
     """Read the keys of a file that are its own.
 
     Raises:
-        TriggerError: the first that is wrong, with its line.
+        TriggerError: what is wrong with some of them, each with its line.
     """
     try:
         return model.model_validate(said)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        key, why = str(first["loc"][0]), first["msg"].removeprefix("Value error, ")
-        shown = str(first["input"])[:80]
-        raise TriggerError(f"`{key}` is {shown!r}: {why}{in_line(text, (key,))}.") from error
+        wrong = error.errors(include_url=False, include_context=False)[:MOST_MISTAKES]
+        raise TriggerError(" ".join(_sentence(one, text) for one in wrong)) from error
+
+
+def _sentence(error: ErrorDetails, text: str) -> str:
+    key, why = str(error["loc"][0]), error["msg"].removeprefix("Value error, ")
+    shown = str(error["input"])[:80]
+    return f"`{key}` is {shown!r}: {why}{in_line(text, (key,))}."
+
+
+def checked(*checks: Callable[[], object]) -> None:
+    """Make all checks of a file.
+
+    Raises:
+        TriggerError: all that they say.
+    """
+    mistakes = []
+    for check in checks:
+        try:
+            check()
+        except TriggerError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise TriggerError(" ".join(mistakes))
 
 
 def check_request(

@@ -20,6 +20,7 @@ from runner.contract.rules import Rules
 from runner.contract.triggers.documents import (
     TriggerError,
     check_request,
+    checked,
     in_line,
     read_keys,
     read_mapping,
@@ -153,13 +154,12 @@ def read_schedule(raw: bytes, rules: Rules | None = None) -> Schedule:
     """Read a file; `rules` are those of the runner that is to run it.
 
     Raises:
-        TriggerError: what is wrong, in one sentence.
+        TriggerError: what is wrong, each in one sentence.
     """
     document, text = read_mapping(raw, "schedule", "`cron` and `notebook`", "{{ scheduled_for }}")
     said, request = split(document, _KEYS)
-    timing = _timing(said, text)
-    _check_request(request, text, rules)
-    return Schedule(timing, request)
+    checked(lambda: _timing(said, text), lambda: _check_request(request, text, rules))
+    return Schedule(_timing(said, text), request)
 
 
 def _timing(said: Mapping[str, Any], text: str) -> Timing:

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from runner.contract.notebook import kernel_of, parse
 from runner.contract.outcome import CellCount, KernelUsed, Outcome, Status, interrupted
 from runner.contract.request import Request
+from runner.contract.waiting import written
 from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores
 from runner.outbox.reader import OutboxReader
 from runner.state.jobs import Job
@@ -22,6 +24,11 @@ EARLIER_BOOT = "earlier_boot"
 """The fact that names the machine's boot in which an earlier start ran its jobs."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TAIL_CHARACTERS = 1_000
+
+
+NOT_KNOWN = (
+    "When the run ended is not known: its duration goes on until the next start of the runner."
+)
 
 
 def boot_id() -> str:
@@ -47,14 +54,20 @@ class LostRuns:
         if status.get("job_id") != job.job_id or status.get("status") != Status.RUNNING:
             status = {}
         staged = self._stage(job)
+        now = self._clocks.stamp()
+        ended = _ended_at(job, status, now)
         outcome = _outcome(status, has_files=bool(staged.files)).model_copy(
             update={
                 "host": self._stores.ledger.fact(EARLIER_HOST) or None,
                 "kernel": KernelUsed(name=None, requested=self._requested_kernel(job)),
-                "warnings": [*_last_words(status), *staged.warnings],
+                "warnings": [
+                    *_last_words(status),
+                    *staged.warnings,
+                    *([NOT_KNOWN] if ended is None else []),
+                ],
             }
         )
-        return Finished(job.job_id, outcome, None, staged, self._clocks.stamp())
+        return Finished(job.job_id, outcome, None, staged, ended or now)
 
     def _stage(self, job: Job) -> Staged:
         """Stage what lies in its work folder.
@@ -101,6 +114,18 @@ def _outcome(status: Mapping[str, Any], *, has_files: bool) -> Outcome:
     if not is_known:
         return outcome
     return outcome.model_copy(update={"cells": CellCount(total=cells, executed=cell)})
+
+
+def _ended_at(job: Job, status: Mapping[str, Any], now: str) -> str | None:
+    """Return when a run was seen last, by its status file; None if nobody knows.
+
+    That file is a second old at the most when the runner goes down.
+    """
+    seconds = status.get("elapsed_seconds")
+    if job.started_at is None or not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
+        return None
+    seen = datetime.fromisoformat(job.started_at) + timedelta(seconds=seconds)
+    return min(written(seen), now)
 
 
 def _last_words(status: Mapping[str, Any]) -> list[str]:

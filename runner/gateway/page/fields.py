@@ -14,14 +14,12 @@ from typing import Any
 from runner.contract.parameters.annotations import type_of
 from runner.contract.parameters.schemas import fits, in_words
 from runner.contract.parameters.signature import NOTHING, TypedParameter, as_json, literal
-from runner.contract.text import literals
 from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
 from runner.contract.text.strict_json import StrictJsonError, loads
 
 LONG = 80
 MAX_CHOICES = 200
 """Most choices of a menu; more are typed."""
-_MOMENT = re.compile(r"(datetime\.)?(date|datetime)\([\d, ]+\)$")
 _LOCAL_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?", re.ASCII)
 """What a browser's own field for a time can hold."""
 
@@ -200,21 +198,7 @@ def _field(parameter: TypedParameter) -> Field:
 def _default_of(parameter: TypedParameter) -> object:
     if "default" in parameter.schema:
         return parameter.schema["default"]
-    if parameter.schema.get("format") in ("date", "date-time"):
-        value = _moment_of(parameter.code)
-        if value is not NOTHING:
-            return value
     return literal(parameter.code) if parameter.code else NOTHING
-
-
-def _moment_of(code: str) -> object:
-    """Read a default such as `date(2026, 1, 1)`, which names a day that does not move."""
-    if not _MOMENT.match(code):
-        return NOTHING
-    try:
-        return literals.value_of(f"datetime.{code.removeprefix('datetime.')}")
-    except literals.NoLiteralError:
-        return NOTHING
 
 
 def _choices(schema: Mapping[str, Any]) -> tuple[str, ...]:

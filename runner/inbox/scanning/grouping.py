@@ -117,7 +117,7 @@ def why_unused(held: Held) -> Stays:
     if held.sighting.suffix == JOB_FOLDER:
         return Stays(Reason.NO_NOTEBOOK)
     if contents.kind is Kind.SETTINGS:
-        return Stays(Reason.SETTINGS)
+        return Stays(Reason.SETTINGS, "" if contents.refusal is None else contents.refusal.message)
     return Stays(Reason.NO_REQUEST, contents.what)
 
 
