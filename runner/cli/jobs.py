@@ -15,7 +15,7 @@ from runner.cli.console import Listing, hanging, summary, unfinished, without_fi
 from runner.cli.options import Fault, NothingThere, with_settings
 from runner.cli.running import FACE, paths_of
 from runner.cli.terminal import errors, print_json, print_table, remark
-from runner.cli.triggers import doubt_about
+from runner.cli.triggers.listings import doubt_about
 from runner.config import Settings
 from runner.contract.job_ids import JOB_ID
 from runner.contract.names import job_names, shown_name

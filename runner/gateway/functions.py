@@ -93,10 +93,17 @@ class FunctionRoutes:
             raise
 
 
+def _without_title(function: Function) -> str:
+    """Return the description without the heading that is the title."""
+    first, _, rest = function.description.partition("\n")
+    is_title = first.startswith("#") and first.endswith(function.title) and function.title
+    return rest.strip() if is_title else function.description
+
+
 def _summary(function: Function) -> dict[str, Any]:
     return {
         "path": function.path,
         "title": function.title,
-        "description": function.description,
+        "description": _without_title(function),
         "is_tool": function.is_tool,
     }

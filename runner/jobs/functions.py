@@ -193,8 +193,6 @@ def _function(path: str, notebook: Mapping[str, Any], sidecar: Sidecar | None) -
     title = title.removeprefix(_TITLE).strip()
     if is_titled:
         text = re.sub(rf"{_TITLE}[ \t]*", "", text, count=1)
-    if text.startswith("#") and not declared.title:  # the title has it
-        text = text.partition("\n")[2]
     return Function(
         path=path,
         signature=signature_of(notebook, sidecar),

@@ -69,7 +69,7 @@ def test_a_notebook_that_is_none_hides_no_other(folder: Path) -> None:
     assert isinstance(c, Function)
     assert "not JSON" in b[1].failure.message or "no JSON" in b[1].failure.message
     assert (c.path, c.title, c.is_tool) == ("deep/c.ipynb", "Deep", True)
-    assert c.description == "Text"
+    assert c.description == "# Deep\n\nText"
 
 
 def test_half_a_character_breaks_no_answer(folder: Path) -> None:
