@@ -274,6 +274,26 @@ def variables_in_words(report: Mapping[str, Any]) -> list[str]:
     return said
 
 
+class CellSeconds(Value):
+    """How long a cell ran."""
+
+    cell_index: int = Field(description="Its place in the notebook as it came, from 0.")
+    seconds: float
+
+
+class Usage(Value):
+    """What a run took. A figure is null where the machine does not tell."""
+
+    cpu_seconds: float | None = Field(description="Of all its processes, from the first cell on.")
+    peak_memory_bytes: int | None = Field(
+        description="The most that they held together, as far as it was seen."
+    )
+    written_bytes: int | None = Field(description="What they wrote to disks.")
+    cells: list[CellSeconds] = Field(
+        [], description="The cells with code that were begun; of very many, the longest."
+    )
+
+
 class Outcome(Value):
     """A job's final value as execution gives it, before it has a place in the outbox."""
 
@@ -285,6 +305,7 @@ class Outcome(Value):
     kernel: KernelUsed = KernelUsed(name=None, requested=None)
     cells: CellCount = CellCount(total=0, executed=0)
     host: str | None = None
+    usage: Usage | None = None
     warnings: list[str] = []
 
     @field_validator("results", mode="before")
@@ -343,6 +364,9 @@ class Result(Value):
     duration_seconds: float = Field(description="From started to finished; 0 if nothing ran.")
     host: str | None = Field(
         None, description="Name of the machine that ran it; null if it never ran, or is not known."
+    )
+    usage: Usage | None = Field(
+        None, description="What the run took; null if nothing ran, or if it is not known."
     )
     input_sha256: str | None = Field(
         description="Of the notebook's bytes, or of the request's; null if they were not read."

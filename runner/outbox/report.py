@@ -41,6 +41,7 @@ def report_of(
         "finished_at": seal.finished_at,
         "duration_seconds": _seconds(job.started_at, seal.finished_at),
         "host": outcome.host,
+        "usage": outcome.usage,
         "input_sha256": job.input_sha256 or None,
         "inputs": list(inputs),
         "warnings": [*outcome.warnings, *warnings],

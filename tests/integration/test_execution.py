@@ -137,6 +137,33 @@ def test_a_notebook_gives_its_results_and_comes_back_executed(desk: Desk) -> Non
     assert texts(executed) == "hello\n"
 
 
+def test_what_a_run_took_is_told(desk: Desk) -> None:
+    """Processor, memory, what was written, and each cell by its place in the notebook as it came.
+
+    Also of a run that fails: the injected parameters are no cell of the notebook.
+    """
+    tagged = {"cell_type": "code", "source": "n = 1", "metadata": {"tags": ["parameters"]}}
+    text = {"cell_type": "markdown", "source": "x"}
+    spin = "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+    write = (
+        "import os\nheld = bytearray(os.urandom(60_000_000))\n"
+        "with open('x', 'wb') as f:\n    f.write(held); f.flush(); os.fsync(f.fileno())"
+    )
+    cells = tagged, text, spin, write, "import time; time.sleep(0.3); raise ValueError(n)"
+    outcome, _ = desk.run(*cells, parameters={"n": 2})
+    assert outcome.status is Status.FAILED
+    usage = outcome.usage
+    assert usage is not None
+    assert usage.cpu_seconds is not None
+    assert 0.5 <= usage.cpu_seconds < 20
+    assert usage.peak_memory_bytes is not None
+    assert usage.peak_memory_bytes > 55_000_000
+    assert usage.written_bytes is not None
+    assert [cell.cell_index for cell in usage.cells] == [0, 2, 3, 4]
+    assert usage.cells[1].seconds >= 0.5
+    assert usage.cells[3].seconds >= 0.3
+
+
 def test_parameters_travel(desk: Desk) -> None:
     """As papermill injects them."""
     assert desk.printed("print(years, name)", parameters={"years": 3, "name": "é"}) == "3 é\n"

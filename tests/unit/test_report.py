@@ -72,7 +72,7 @@ RESULT_KEYS = [
     *("schema", "job_id", "name", "status", "results", "files", "notebook", "output_nb"),
     *("output_nb_url", "parameters"),
     *("kernel", "cells", "attempt", "submitted_by", "accepted_at", "started_at", "finished_at"),
-    *("duration_seconds", "host", "input_sha256", "inputs", "warnings"),
+    *("duration_seconds", "host", "usage", "input_sha256", "inputs", "warnings"),
 ]
 ERROR_KEYS = ["cell", "cell_index", "cell_source", "ename", "evalue", "traceback"]
 
@@ -125,6 +125,7 @@ def test_result_says_what_came_out() -> None:
         "finished_at": "2026-01-02T03:04:08.500Z",
         "duration_seconds": 2.5,
         "host": "nas",
+        "usage": None,
         "input_sha256": "a" * 64,
         "inputs": [],
         "warnings": ["The first."],
@@ -262,14 +263,14 @@ def test_error_is_as_the_published_schema_says(kind: ErrorType) -> None:
 def test_result_is_as_the_published_schema_says() -> None:
     """And what has a key too many, or one too few, is not.
 
-    Results of earlier versions lack `host`, addresses, `submitted_by`, `notebook` and `inputs`;
-    they can still be read.
+    Results of earlier versions lack `host`, addresses, `submitted_by`, `notebook`, `inputs` and
+    `usage`; they can still be read.
     """
     found = report()
     jsonschema.validate(found, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(found | {"other": 1}, SCHEMA)
-    later = {"host", "output_nb_url", "submitted_by", "notebook", "inputs"}
+    later = {"host", "output_nb_url", "submitted_by", "notebook", "inputs", "usage"}
     for key in set(RESULT_KEYS) - {"schema", *later}:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({k: v for k, v in found.items() if k != key}, SCHEMA)

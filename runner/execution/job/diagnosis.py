@@ -11,19 +11,25 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from nbclient.exceptions import DeadKernelError
-from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from runner.contract.advice.packages import advice_on_missing, advice_on_optional, can_be_installed
 from runner.contract.advice.remedies import START_AGAIN, remedy_of_exception
 from runner.contract.advice.required_modules import required_modules
-from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
+from runner.contract.notebook import Unmarked
 from runner.contract.outcome import ErrorType, Failure, Variable, cell_in_words
 from runner.contract.text import strict_json
 from runner.contract.text.plain_text import excerpt, one_line, plain_text
 from runner.contract.text.tracebacks import MOST_LINES, folded
 from runner.execution.job.guard import MACHINE_MEMORY, MEMORY, PROCESSES
-from runner.execution.job.run import OutputLimit, Run, is_executed, is_injected
+from runner.execution.job.run import (
+    OutputLimit,
+    Run,
+    asked_cells,
+    is_executed,
+    is_injected,
+    positions_of,
+)
 from runner.execution.limits.hold import RunLimits
 
 _REASONS = {
@@ -155,7 +161,7 @@ def _why(reason: str, known: Circumstances) -> str:
 def _of_interrupt(error: BaseException | None, run: Run) -> list[str]:
     """Return the traceback with which a cell ended when it was told to; empty if it has none."""
     index = _index_of(error, run)
-    cells = [] if run.notebook is None else _asked_cells(run.notebook)
+    cells = [] if run.notebook is None else asked_cells(run.notebook)
     if index is None or index >= len(cells):
         return []
     errors = [one for one in cells[index].get("outputs", []) if one.output_type == "error"]
@@ -191,7 +197,7 @@ def _which(error: BaseException | None, run: Run) -> str:
     index = _index_of(error, run)
     if run.notebook is None or index is None:
         return ""
-    cells = _asked_cells(run.notebook)[: index + 1]
+    cells = asked_cells(run.notebook)[: index + 1]
     if index >= len(cells):
         return ""
     if is_injected(cells[index]):
@@ -326,29 +332,17 @@ def _place_of(error: BaseException | None, run: Run, source: Unmarked) -> dict[s
     index = _index_of(error, run)
     if executed is None or index is None:
         return {}
-    cells = _asked_cells(executed)
+    cells = asked_cells(executed)
     if index >= len(cells):
         return {}
     cell = cells[index]
-    injected = next(
-        (i for i, c in enumerate(cells) if INJECTED_TAG in c.metadata.get("tags", [])),
-        None,
-    )
-    shifted = len(cells) > len(source.notebook.cells) and injected is not None
-    original: int | None = index
-    if shifted and injected is not None:
-        original = None if index == injected else index - (index > injected)
+    position = positions_of(cells, source)[index]
     return {
         "cell": cell.get("execution_count"),
-        "cell_index": None if original is None else source.positions[original],
-        "cell_id": None if original is None else cell.get("id"),
+        "cell_index": position,
+        "cell_id": None if position is None else cell.get("id"),
         "cell_source": strict_json.clean(cell.source),
     }
-
-
-def _asked_cells(executed: NotebookNode) -> list[NotebookNode]:
-    """Return the notebook's cells without those that papermill adds to a failed one."""
-    return [c for c in executed.cells if ERROR_TAG not in c.metadata.get("tags", [])]
 
 
 def _cell_failure(
@@ -444,7 +438,7 @@ def _in_one_line(raised: Mapping[str, Any], traceback: list[str]) -> str:
 def _last_words(error: PapermillExecutionError, run: Run) -> str:
     """Look for an exception in the output: a kernel at its limits may print it only."""
     assert run.notebook is not None
-    outputs = _asked_cells(run.notebook)[error.cell_index].get("outputs", [])
+    outputs = asked_cells(run.notebook)[error.cell_index].get("outputs", [])
     text = plain_text("".join(one["text"] for one in outputs if one.get("name") == "stderr"))
     return str(strict_json.clean(text.strip().rpartition("\n")[2]))
 

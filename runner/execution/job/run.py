@@ -6,8 +6,9 @@ Returns the notebook as far as it got, and the exception that ended it. Judges n
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import Any
 
 import papermill
@@ -18,11 +19,13 @@ from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
-from runner.contract.notebook import INJECTED_TAG
+from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
+from runner.contract.outcome import CellSeconds, Usage
 from runner.contract.text.plain_text import plain_text
 from runner.contract.text.terminal import TerminalText
 from runner.execution.kernel.messages import well_formed
 from runner.execution.kernel.running import ODD, RunningKernel
+from runner.execution.limits.footprint import Spent
 from runner.execution.order import TAIL_BYTES, Progress
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 _NO_FAILURES = ("", "0", "False", "None")
 """Texts of `sys.exit()` that mean success, as from `main()` and `unittest.main()`."""
+MOST_TIMED = 500
+"""Most cells whose seconds are told; of more, the longest."""
 LEAST_BYTES = 100
 """Size that any message without text counts for."""
 
@@ -75,6 +80,8 @@ class Run:
     """Set by another thread to end the run early."""
     replies: dict[int, dict[str, Any]] = field(default_factory=dict)
     """The kernel's reply for each cell that it ran, by index as above."""
+    seconds: dict[int, float] = field(default_factory=dict)
+    """How long each cell took, by index as above."""
     exited: int | None = None
     """Index of the cell in which the notebook ended itself without a failure."""
     hidden: list[tuple[NotebookNode, list[NotebookNode]]] = field(default_factory=list)
@@ -91,6 +98,34 @@ class Run:
         if is_code:
             self.cell += 1
             self.progress()
+
+    async def timed(self, index: int, execution: Awaitable[Any]) -> Any:
+        """Wait for a cell, and note how long it ran."""
+        began = self.clock()
+        try:
+            return await execution
+        finally:
+            self.seconds[index] = self.clock() - began
+
+    def usage(self, spent: Spent, peak: int, source: Unmarked) -> Usage:
+        """Describe what the run took. `peak` is in bytes; 0 if none was seen."""
+        executed = [] if self.notebook is None else asked_cells(self.notebook)
+        positions = positions_of(executed, source)
+        cells = [
+            CellSeconds(cell_index=position, seconds=round(seconds, 3))
+            for index, seconds in self.seconds.items()
+            if index < len(executed) and is_executed(executed[index])
+            if (position := positions[index]) is not None
+        ]
+        if len(cells) > MOST_TIMED:
+            longest = nlargest(MOST_TIMED, cells, key=lambda cell: cell.seconds)
+            cells = sorted(longest, key=lambda cell: cell.cell_index)
+        return Usage(
+            cpu_seconds=None if spent.cpu_seconds is None else round(spent.cpu_seconds, 2),
+            peak_memory_bytes=peak or None,
+            written_bytes=spent.written_bytes,
+            cells=cells,
+        )
 
     def printed(self, text: str) -> None:
         """Note text that the notebook wrote to its standard output or error."""
@@ -189,6 +224,20 @@ def is_executed(cell: Mapping[str, Any]) -> bool:
     )
 
 
+def asked_cells(executed: NotebookNode) -> list[NotebookNode]:
+    """Return the notebook's cells without those that papermill adds to a failed one."""
+    return [c for c in executed.cells if ERROR_TAG not in c.metadata.get("tags", [])]
+
+
+def positions_of(cells: Sequence[NotebookNode], source: Unmarked) -> list[int | None]:
+    """Return the place of each executed cell in the notebook as it came; None if it is ours."""
+    injected = next((i for i, cell in enumerate(cells) if is_injected(cell)), None)
+    positions: list[int | None] = list(source.positions)
+    if injected is not None and len(cells) > len(source.notebook.cells):
+        positions.insert(injected, None)
+    return positions
+
+
 def is_injected(cell: Mapping[str, Any]) -> bool:
     """Return whether papermill added this cell, with the parameters."""
     return INJECTED_TAG in cell["metadata"].get("tags", [])
@@ -246,7 +295,8 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         if self._run.is_stopped:
             raise StoppedEarly
         self._run.entered(cell_index, is_code=is_executed(cell) and not is_injected(cell))
-        return await super().async_execute_cell(cell, cell_index, **kw)
+        execution = super().async_execute_cell(cell, cell_index, **kw)
+        return await self._run.timed(cell_index, execution)
 
     def execute_cell(self, cell: NotebookNode, cell_index: int) -> Any:
         return ensure_event_loop().run_until_complete(self.async_execute_cell(cell, cell_index))

@@ -34,6 +34,7 @@ from runner.contract.outcome import (
     Outcome,
     Refused,
     Status,
+    Usage,
     Variable,
     failed,
     refuse,
@@ -74,6 +75,7 @@ from runner.execution.kernel.running import (
 )
 from runner.execution.kernel.variables import variables_alive
 from runner.execution.limits.cgroup import Cgroup
+from runner.execution.limits.footprint import spent
 from runner.execution.limits.hold import (
     KERNEL_MB,
     MEGABYTE,
@@ -287,6 +289,7 @@ class _Job:
         self._flushed: set[int] = set()
         """The kernel's pid once it has written everything."""
         self._shared: SharedMemory | None = None
+        self._usage: Usage | None = None
 
     def execute(self, raw: bytes) -> tuple[Outcome, bytes | None]:
         """Run the whole order. A notebook that fails, or will not run, is an outcome."""
@@ -424,6 +427,7 @@ class _Job:
         end = EarlyEnd(self._connection, run, order.timeout_seconds, guard, lease)
         end.start()
         error: BaseException | None = None
+        before = spent()
         try:
             papermill_run.execute(
                 notebook,
@@ -449,10 +453,11 @@ class _Job:
             python=self._surroundings.installed[choice.name].python or sys.executable,
             variables=_alive_after(error, reason, kernel, choice.language),
         )
+        self._usage = run.usage(spent().since(before), guard.peak(), unmarked)
         kernel.ask_to_end()
         executed = run.notebook if run.notebook is not None else notebook
         self._warnings.extend(_early_end_of(executed, run, reason))
-        before = list(self._warnings)
+        warned = list(self._warnings)
         is_changed = False
         try:
             failure = failure_of(error, run, unmarked, known)
@@ -463,7 +468,7 @@ class _Job:
             if has_flushed:
                 self._flushed.add(kernel.pid)
         if is_changed:  # by code that ran on after the last cell
-            self._warnings = before
+            self._warnings = warned
             return self._finished(executed, failure, run)
         return outcome
 
@@ -501,6 +506,7 @@ class _Job:
             "kernel": self._used,
             "cells": self._cells,
             "host": socket.gethostname(),
+            "usage": self._usage,
             "warnings": self._warnings,
         }
         return failed(failure, **rest) if failure else Outcome(status=Status.SUCCEEDED, **rest)

@@ -7,12 +7,15 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
 from runner.system.processes.process_tree import children
 
+_Number = TypeVar("_Number", int, float)
 _KILOBYTE = 1024
 _HAS_PROC = Path("/proc/self/status").exists()
 _HELD = (b"RssAnon", b"RssShmem", b"VmSwap", b"HugetlbPages")
@@ -48,6 +51,41 @@ def count(enough: int) -> Footprint:
         if tasks >= enough:
             break
     return Footprint(tuple(pids), tasks, most)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What processes have used up to now: CPU seconds, and bytes written to disks."""
+
+    cpu_seconds: float | None
+    written_bytes: int | None
+
+    def since(self, before: "Spent") -> "Spent":
+        """Return what was used since an earlier look."""
+        return Spent(
+            _difference(self.cpu_seconds, before.cpu_seconds),
+            _difference(self.written_bytes, before.written_bytes),
+        )
+
+
+def spent(most: int = 1_000) -> Spent:
+    """Sum up what all descendants of this process have used, with what they have waited for.
+
+    Sources: proc(5), `stat` and `io`. A figure is None where the system does not tell; `most`
+    processes are looked at.
+    """
+    if not _HAS_PROC:
+        return Spent(None, None)
+    seconds, written = 0.0, 0
+    for pid in islice(_descendants(), most):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+            seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            lines = Path(f"/proc/{pid}/io").read_bytes().splitlines()
+            written += sum(int(line[12:]) for line in lines if line.startswith(b"write_bytes:"))
+        except (OSError, ValueError, IndexError):  # it has just ended, or is not to be read
+            continue
+    return Spent(seconds, written)
 
 
 def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
@@ -153,6 +191,10 @@ def _fields(path: str) -> dict[bytes, int]:
             if words and words[0].isdigit():
                 numbers[name] = int(words[0]) * _KILOBYTE
     return numbers
+
+
+def _difference(now: _Number | None, before: _Number | None) -> _Number | None:
+    return None if now is None or before is None else max(now - before, type(now)(0))
 
 
 def _unique_by_psutil(pid: int) -> int:

@@ -5,7 +5,7 @@ Pure, over the ledger's row and the published report.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +23,7 @@ from runner.contract.text.plain_text import visible
 from runner.contract.text.strict_json import StrictJsonError, loads
 from runner.contract.triggers.causes import schedule_of
 from runner.contract.waiting import AT_ONCE, Waiting
-from runner.gateway.page.format import duration
+from runner.gateway.page.format import duration, size
 from runner.gateway.page.result_views import Shown, json_text, shown
 from runner.state.jobs import Job, Place, State, seconds_between
 
@@ -34,6 +34,9 @@ SMALL_BYTES = 100_000
 LINE_CHARS = 120
 """Longest list or mapping among the parameters that stands on one line."""
 DROPPED_CHARS = 4_000
+MOST_BARS = 15
+LEAST_SECONDS = 0.1
+"""Of a run whose longest cell took less there is nothing to see."""
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
@@ -75,6 +78,15 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """How long a cell ran: its number as in errors, in words, and in percent of the longest."""
+
+    cell: int
+    text: str
+    percent: float
+
+
+@dataclass(frozen=True)
 class File:
     """A published file, where to load it, and whether it is a picture to show."""
 
@@ -108,6 +120,9 @@ class JobView:
     cells: str = ""
     kernel: str = ""
     host: str = ""
+    took: tuple[tuple[str, str], ...] = ()
+    """What the run took: names of figures, and figures."""
+    bars: tuple[Bar, ...] = ()
     has_report: bool = False
     has_notebook: bool = False
     has_bytes: bool = False
@@ -212,6 +227,8 @@ def sight_of(
         cells=cells_in_words(content).replace(" cells", ""),
         kernel=str((content.get("kernel") or {}).get("name") or ""),
         host=str(content.get("host") or ""),
+        took=tuple(_took(content.get("usage") or {})),
+        bars=_bars(content.get("usage") or {}),
         has_report=report is not None,
         has_notebook=bool(content.get("output_nb")) and is_paper,
         has_bytes=bool(content.get("output_nb")) and not is_paper,
@@ -224,6 +241,28 @@ def sight_of(
         can_run_again=request is not None
         and job.place is not Place.PRUNED
         and (is_paper or (dropped is None and not was_none)),
+    )
+
+
+def _took(usage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the figures that are known."""
+    if (seconds := usage.get("cpu_seconds")) is not None:
+        yield "Processor", duration(seconds)
+    if (held := usage.get("peak_memory_bytes")) is not None:
+        yield "Memory at most", size(held)
+    if written := usage.get("written_bytes"):
+        yield "Written", size(written)
+
+
+def _bars(usage: Mapping[str, Any]) -> tuple[Bar, ...]:
+    """Draw the cells that took longest, in their order; none where it was a moment for all."""
+    cells = sorted(usage.get("cells") or (), key=lambda cell: -cell["seconds"])[:MOST_BARS]
+    most = max((cell["seconds"] for cell in cells), default=0.0)
+    if len(cells) < 2 or most < LEAST_SECONDS:
+        return ()
+    return tuple(
+        Bar(cell["cell_index"], duration(cell["seconds"]), round(100 * cell["seconds"] / most, 1))
+        for cell in sorted(cells, key=lambda cell: cell["cell_index"])
     )
 
 
