@@ -118,9 +118,15 @@ def may_go(url: str, allowed: Collection[str]) -> bool:
 
 
 def shown(url: str) -> str:
-    """Return an address as everybody may see it: what follows a `?` is often a key."""
-    base, mark, _ = url.partition("?")
-    return f"{base}?…" if mark else base
+    """Return an address as everybody may see it: the host, and the first part of the path.
+
+    What follows is often a key: `https://hooks.slack.com/services/…` lets anybody post.
+    """
+    parts = address_of(url)
+    first, _, rest = parts.path.removeprefix("/").partition("/")
+    more = "/…" if rest or parts.query or parts.fragment else ""
+    place = f"{parts.scheme}://{parts.netloc}/{first}"
+    return place.rstrip("/") + more if more else place
 
 
 @dataclass(frozen=True)

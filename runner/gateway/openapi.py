@@ -304,7 +304,7 @@ class Delivery(_Answer):
     """A callback: to whom, how far it is, and what came of the last attempt."""
 
     id: str = Field(description="The `webhook-id`, the same at each attempt.")
-    url: str = Field(description="Where it goes, without what follows a `?`.")
+    url: str = Field(description="Where it goes: host, and first part of the path.")
     state: CallbackState
     attempts: int
     created_at: str

@@ -79,7 +79,7 @@ def test_the_result_goes_to_who_asked(program: Program, receiver: Receiver) -> N
             if one["state"] == "delivered"
         ]
     )
-    assert row["url"] == receiver.url("/resume?…")
+    assert row["url"] == receiver.url("/resume/…")
     assert (row["attempts"], row["http_status"], row["error"]) == (1, 200, None)
     page = requests.get(f"{program.url}{path}", headers={"Accept": "text/html"}, timeout=90).text
     assert "Delivered" in page

@@ -68,7 +68,7 @@ class Deliveries:
 
 
 def row_of(one: Callback) -> dict[str, Any]:
-    """Describe a delivery as JSON. The address lacks what follows its `?`."""
+    """Describe a delivery as JSON. Of the address only the beginning is shown."""
     return {
         "id": one.id,
         "url": shown(one.url),

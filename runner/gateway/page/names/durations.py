@@ -60,6 +60,5 @@ def durations_of(newest_first: Sequence[Job]) -> Durations | None:
         points,
         " ".join(f"{one.x:g},{one.y:g}" for one in points),
         duration(most),
-        f"The last {len(runs)} runs took {duration(middle)} in the middle, "
-        f"{duration(most)} at most",
+        f"The last {len(runs)} runs took {duration(middle)} (median), {duration(most)} at most",
     )
