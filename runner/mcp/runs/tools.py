@@ -104,6 +104,9 @@ def _add_run_notebook(server: MCPServer, runs: Runs) -> None:
         resources: Needs = None,
         waiting: Waiting = None,
         files: Files = None,
+        callback: Annotated[
+            str | None, Field(description="Address to which the result is posted too.")
+        ] = None,
         wait_seconds: Annotated[
             float,
             Field(
@@ -128,6 +131,7 @@ def _add_run_notebook(server: MCPServer, runs: Runs) -> None:
             retries=retries,
             resources=resources,
             files=files,
+            callback=callback,
             **_waiting(waiting),
         )
         source, by = await runs.source_of(notebook)
