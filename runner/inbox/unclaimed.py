@@ -189,7 +189,7 @@ WORDS: dict[Reason, Words] = {
     Reason.RULE_STAYS: Words(
         Care.STUCK,
         "it is of a rule, and stays",
-        "Correct what is said; `runner rules` lists the rules. It is taken then",
+        "It is taken once that is mended; `runner rules` lists the rules",
     ),
     Reason.RULE: Words(Care.LATE, "a rule takes it", _NOTHING),
     Reason.RULE_OFF: Words(

@@ -562,6 +562,27 @@ def test_a_long_margin_leaves_no_gap_above_the_notebook(
         assert 0 < gap < 30
 
 
+def test_the_menu_is_one_line_on_a_phone(browser: "Browser", program: Program) -> None:
+    """Whichever page is the current one; and the buttons of pauses do not touch."""
+    names = ("menu/a", "menu/b")
+    for name in names:
+        requests.post(f"{program.url}/pause", params={"name": name}, timeout=30)
+    with closing(browser.new_context(viewport={"width": 360, "height": 800})) as context:
+        page = context.new_page()
+        for url in ("/", "/ui/library", "/ui/run", "/ui/schedules", "/ui/inbox"):
+            page.goto(f"{program.url}{url}")
+            boxes = [label.bounding_box() for label in page.locator(".top nav a").all()]
+            assert len({box["y"] for box in boxes if box is not None}) == 1, url
+        page.goto(program.url)
+        buttons = page.get_by_role("button", name=re.compile("Resume menu"))
+        first, second = (one.bounding_box() for one in buttons.all())
+        assert first is not None
+        assert second is not None
+        assert second["y"] - first["y"] - first["height"] >= 6
+    for name in names:
+        requests.post(f"{program.url}/resume", params={"name": name}, timeout=30)
+
+
 def test_a_long_line_widens_no_page(browser: "Browser", program: Program) -> None:
     """A failing line, a name and a message of any length stay within 360 pixels."""
     line = "raise KeyError('" + "k" * 150 + "')  # " + "and so on " * 30
@@ -686,7 +707,9 @@ def test_several_jobs_are_run_again_at_once(page: "Page", program: Program) -> N
     assert page.get_by_role("checkbox", name="several-1").is_checked()
     page.get_by_role("checkbox", name="several-2").check()
     page.get_by_role("button", name="Run again").click()
-    page.wait_for_url(f"{program.url}/")
+    page.wait_for_url("**/?again=*")
+    started = page.get_by_role("status").get_by_role("link")
+    assert sorted(started.all_inner_texts()) == ["several-1", "several-2"]
 
     def names() -> list[str]:
         listed = requests.get(f"{program.url}/jobs?limit=50", timeout=30).json()["jobs"]
@@ -748,7 +771,7 @@ def test_a_library_notebook_runs_with_a_changed_parameter(page: "Page", program:
 
 def test_run_again_and_run_again_with_other_parameters(page: "Page", program: Program) -> None:
     """The form has what was asked; the same notebook, not a copy out of the browser."""
-    body = notebook(code("n = 1", "parameters"), code("n * 2", "results"))
+    body = notebook(code("n: int = 1", "parameters"), code("n * 2", "results"))
     asked: Json = {"parameters": {"n": 4, "other": [1]}, "resources": {"memory_mb": 200}}
     asked["retries"] = 1
     job_id = run(program, notebook=body, name="again", **asked)

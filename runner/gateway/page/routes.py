@@ -8,6 +8,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 from bottle import HTTPResponse, request
 
+from runner.contract.job_ids import JOB_ID
 from runner.contract.names import shown_name
 from runner.contract.outcome import ErrorType, Status
 from runner.gateway.http import session
@@ -39,7 +41,7 @@ from runner.jobs.backend import Backend
 from runner.jobs.pausing import Pausing
 from runner.jobs.problem import Problem, ProblemType, not_found, unavailable
 from runner.jobs.record import Question, Record
-from runner.jobs.submissions import NotebookChanged
+from runner.jobs.submissions import NotebookChanged, Submitted
 from runner.jobs.submit import cancel
 from runner.state.jobs import Job, State
 from runner.state.locks import holder_of
@@ -119,6 +121,7 @@ class Pages:
             stream=stream_url(question),
             parts=self._live.parts(look, question),
             is_first=question.before is None,
+            started=_started(self._record),
         )
 
     def job(self, job_id: str) -> HTTPResponse:
@@ -197,10 +200,10 @@ class Pages:
         change = changes.get(sent.get("do", ""))
         if change is None or not job_ids:
             raise bad("Tick the jobs first, and then choose what is to be done with them.")
-        problems = []
+        problems, made = [], list[object]()
         for job_id in job_ids:
             try:
-                change(job_id)
+                made.append(change(job_id))
             except NotebookChanged as changed:
                 problems.append(
                     f"{changed.path} has changed since job {job_id[:8]}: press Run again on the "
@@ -213,7 +216,8 @@ class Pages:
                 f"{len(job_ids) - len(problems)} of {len(job_ids)} done. {' '.join(problems)}"
             )
             raise HttpProblem(ErrorType.INVALID_REQUEST, left_out, 409)
-        return see_other("/")
+        started = ",".join(one.job_id for one in made if isinstance(one, Submitted))
+        return see_other(f"/?again={started}" if started else "/")
 
     # The library
 
@@ -282,6 +286,16 @@ class Pages:
             served_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             **values,
         )
+
+
+def _started(record: Record) -> list[tuple[str, str]]:
+    """List the jobs that somebody has just run again, by the address: id, and name to show."""
+    asked = (request.query.get("again") or "").split(",")[:JOBS_A_PAGE]
+    started = []
+    for job_id in filter(JOB_ID.fullmatch, asked):
+        with suppress(Problem):
+            started.append((job_id, shown_name(record.name_of(job_id))))
+    return started
 
 
 def _sight(record: Record, job_id: str) -> JobView:

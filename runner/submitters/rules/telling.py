@@ -13,6 +13,7 @@ from runner.inbox.unclaimed import (
     write_of_rules,
 )
 from runner.submitters.rules.files import Ruled
+from runner.submitters.rules.outlook import ADVICE
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Telling:
             return Reason.RULE_STAYS, f"the rules {names} match it; change one of them"
         why = refusals.get(names) or self._why_stays(path)
         if why is not None:
+            why = why.removesuffix(f" {ADVICE}")  # that of the reason says it
             return Reason.RULE_STAYS, f"the rule {names} does not take it: {why}"
         assert on[0].rule is not None
         together = ", with those that come soon" if on[0].rule.files.group == "batch" else ""
