@@ -25,6 +25,7 @@ from runner.execution.limits.hold import RunLimits
 from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order, Progress
 from runner.system.files.output_folder import FileCaps
+from runner.system.files.strays import MOST_LISTED
 from tests.cluster import cluster
 from tests.conftest import code, notebook, wait_for
 
@@ -419,6 +420,24 @@ def test_a_library_notebook_runs_among_its_neighbours(desk: Desk) -> None:
     assert outcome.failure is None, outcome.failure
     assert texts(executed) == "42 a,b\n"
     assert (Path(order.output_folder) / "out.txt").read_text() == "y"
+    assert outcome.warnings == []
+
+
+def test_files_that_a_notebook_leaves_in_the_library_are_named(desk: Desk) -> None:
+    """New ones, and those that it wrote over; a folder with many files is left alone."""
+    library = desk.folder / "shelf"
+    library.mkdir()
+    (library / "old.csv").write_text("a")
+    (library / "other.csv").write_text("b")
+    cell = "for name in ('plot.png', 'old.csv', 'made.py'): open(name, 'w').write('xy')"
+    outcome, _ = desk.begin(desk.order(folder=str(library)), cell).result(60)
+    assert outcome.failure is None, outcome.failure
+    (warning,) = outcome.warnings
+    assert "not published: 'old.csv', 'plot.png'. Write into" in warning
+    for number in range(MOST_LISTED):
+        (library / f"{number}.csv").touch()
+    outcome, _ = desk.begin(desk.order(folder=str(library)), cell).result(60)
+    assert outcome.warnings == []
 
 
 def test_the_environment_is_the_one_of_where_it_runs_and_a_clean_one(desk: Desk) -> None:

@@ -90,6 +90,7 @@ from runner.execution.limits.shared_memory import SharedMemory, end_run
 from runner.execution.local.preload_server import Preload
 from runner.execution.order import Order, Progress, with_paths
 from runner.system.files.disk import Disk
+from runner.system.files.strays import Strays
 from runner.system.processes.process_tree import adopt_orphans, end_descendants
 
 log = logging.getLogger(__name__)
@@ -427,6 +428,7 @@ class _Job:
         end = EarlyEnd(self._connection, run, order.timeout_seconds, guard, lease)
         end.start()
         error: BaseException | None = None
+        strays = Strays(order.folder)
         before = spent()
         try:
             papermill_run.execute(
@@ -456,7 +458,7 @@ class _Job:
         self._usage = run.usage(spent().since(before), guard.peak(), unmarked)
         kernel.ask_to_end()
         executed = run.notebook if run.notebook is not None else notebook
-        self._warnings.extend(_early_end_of(executed, run, reason))
+        self._warnings.extend([*_early_end_of(executed, run, reason), *strays.warnings()])
         warned = list(self._warnings)
         is_changed = False
         try:
