@@ -179,6 +179,8 @@ def test_a_notebook_is_called_by_its_path(program: Program) -> None:
     rows = requests.get(f"{program.url}/notebooks", timeout=30).json()["notebooks"]
     errors = {row["path"]: row["error"] for row in rows}
     assert errors["plain.ipynb"] is None
+    (growth,) = (row for row in rows if row["path"] == "sums/growth.ipynb")
+    assert (growth["title"], growth["description"]) == ("Growth", "Grows a sum.")
     assert "(line 3)" in errors["wrong.ipynb"]
 
 

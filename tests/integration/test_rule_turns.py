@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,11 +12,14 @@ import pytest
 from runner.config import Settings
 from runner.contract.rules import BundleLimits
 from runner.contract.triggers.rules import read_rule
+from runner.inbox.unclaimed import Reason, Waiting, WaitingList, read, write
 from runner.jobs.body import JobRequest
 from runner.jobs.problem import Problem, ProblemType
 from runner.submitters.rules.files import Ruled
 from runner.submitters.rules.listing import KEPT_SECONDS, SETTLED_NS, Listing
+from runner.submitters.rules.outlook import ADVICE
 from runner.submitters.rules.taking import Inbox, Taking
+from runner.submitters.rules.telling import Telling
 from runner.submitters.rules.whole import Wholeness
 from runner.submitters.rules.working import (
     LONGEST_LOOK_SECONDS,
@@ -153,3 +156,39 @@ def test_looks_that_cost_much_are_rare(tmp_path: Path) -> None:
     working = Working(place, whole, world.taking, clocks)
     waits = [working.turn(world.rules) for _ in range(3)]
     assert waits == [LOOK_SECONDS, pytest.approx(3.0), LONGEST_LOOK_SECONDS]
+
+
+def test_each_file_of_a_rule_is_told_of_it(tmp_path: Path) -> None:
+    """Which one takes it, or why not yet; others keep the daemon's words."""
+    single, batch = (read_rule(RULE + f"group: {one}\n".encode()) for one in ("single", "batch"))
+    off = read_rule(b"pattern: 'off/*'\nnotebook: n.ipynb\nenabled: false\n")
+    held = {"large.csv": "It is too large."}
+    reasons = {
+        "a.csv": Reason.DATA,
+        "large.csv": Reason.DATA,
+        "off/b": Reason.OTHER,
+        "notes.txt": Reason.OTHER,
+        "c~.csv": Reason.UNFINISHED,
+    }
+    listed = tuple(Waiting(path, reason, "") for path, reason in reasons.items())
+    write(tmp_path, WaitingList(listed, len(listed)))
+    telling = Telling(tmp_path, held.get)
+
+    def told(*rules: Ruled, refusals: Mapping[str, str] | None = None) -> dict[str, str]:
+        telling.tell(rules, refusals or {}, {})
+        known = read(tmp_path)
+        assert known is not None
+        return {one.path: f"{one.reason}: {one.text}" for one in known.files}
+
+    first = told(Ruled("r", tmp_path, single), Ruled("off", tmp_path, off))
+    assert first["a.csv"] == "rule: a rule takes it: r, as soon as it is whole"
+    assert first["large.csv"].endswith("the rule r does not take it: It is too large")
+    assert next(iter(first)) == "large.csv"
+    assert first["off/b"] == "rule_off: it is of a rule that is off: off (enabled: false)"
+    assert (first["notes.txt"][:6], first["c~.csv"][:11]) == ("other:", "unfinished:")
+    both = told(Ruled("r", tmp_path, single), Ruled("s", tmp_path, batch))
+    assert both["a.csv"].endswith("the rules r and s match it; change one of them")
+    assert told(Ruled("s", tmp_path, batch))["a.csv"].endswith("with those that come soon")
+    refused = told(Ruled("s", tmp_path, batch), refusals={"s": f"No notebook. {ADVICE}"})
+    assert refused["a.csv"].endswith("the rule s does not take it: No notebook")
+    assert told()["a.csv"].startswith("data:")
