@@ -38,11 +38,13 @@ from runner.gateway.http.problems import bad
 from runner.gateway.http.queries import strictly
 from runner.gateway.http.session import COOKIE
 from runner.gateway.metrics import Metrics
-from runner.gateway.notebook_page import NotebookPages, framed
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.pauses import PauseRoutes
-from runner.gateway.rendering import MODULE, RENDER_SECONDS
+from runner.gateway.rendering.pages import NotebookPages, framed
+from runner.gateway.rendering.process import MODULE, RENDER_SECONDS
+from runner.gateway.sharing.routes import SHARED, Reports
+from runner.gateway.sharing.store import Shares
 from runner.gateway.triggers.hooks import HOOKS, HookRoutes
 from runner.gateway.triggers.rules import RuleRoutes
 from runner.gateway.triggers.schedules import ScheduleRoutes
@@ -65,7 +67,7 @@ from runner.system.processes.side_process import SideProcess
 Answer = Callable[..., HTTPResponse]
 FACE = "http"
 """The submitter of requests that name no other."""
-PAGES = re.compile(r"/(inbox|jobs/[^/]+|schedules(/[\s\S]+)?)?")
+PAGES = re.compile(r"/(inbox|jobs/[^/]+(/report)?|shared/[^/]+|schedules(/[\s\S]+)?)?")
 """Addresses at which a browser gets a page, beside those below `/ui/`."""
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")
@@ -90,10 +92,12 @@ class App:
         self.renderer = SideProcess(MODULE, RENDER_SECONDS)
         self._notebooks = NotebookPages(self.renderer, read_regular)
         schedules = Schedules(backend)
-        self._pages = Pages(self._access, backend, schedules)
+        shares = Shares(settings.state, backend.disk)
+        reports = Reports(settings, self._record, self._notebooks, shares)
+        self._pages = Pages(self._access, backend, schedules, reports)
         self._functions = FunctionRoutes(settings, backend.functions)
         self._schedules = ScheduleRoutes(schedules, FACE)
-        self._parts = _parts(backend)
+        self._parts = *_parts(backend), reports
         self.wsgi = self._routes()
 
     def _routes(self) -> Bottle:
@@ -392,7 +396,7 @@ def _coming() -> IncomingRequest:
         method=request.method,
         cookie=_cookie(request.get_header("cookie") or ""),
         is_open=path in HEALTH_PATHS
-        or path.startswith(HOOKS)
+        or path.startswith((HOOKS, SHARED))
         or OPEN_PAGES.fullmatch(path) is not None,
         is_health=path == "/healthz" or (path == "/" and not is_wanted),
         is_form=is_form,

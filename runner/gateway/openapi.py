@@ -21,6 +21,7 @@ from runner.contract.outcome import (
 )
 from runner.contract.request import Request
 from runner.gateway.http.problems import HttpProblemType
+from runner.gateway.sharing.routes import ShareRequest
 from runner.inbox.unclaimed import Reason
 from runner.jobs.body import MAX_WAIT_SECONDS
 from runner.jobs.problem import ProblemType
@@ -320,6 +321,22 @@ class Deliveries(_Answer):
     deliveries: list[Delivery]
 
 
+class Share(_Answer):
+    """A link that shows one report, or one file, to who has no token."""
+
+    id: str = Field(description="What names it; opens nothing.")
+    what: str = Field(description="`report`, or `files/` and the path of a file.")
+    url: str = Field(description="Its address at the gateway.")
+    created_at: str
+    ends_at: str
+
+
+class Shares(_Answer):
+    """The links of a job that have not ended."""
+
+    shares: list[Share]
+
+
 class Ignored(_Answer):
     """A call that the hook's `when` does not want."""
 
@@ -391,7 +408,7 @@ _RESULTS = (Result, ErrorResult)
 _ANSWERS: tuple[type[BaseModel], ...] = (
     *(Problem, Health, Inbox, Accepted, Jobs, Job, Submitted, Files, Figures),
     *(Library, LibraryFunction, Schedules, Schedule, ScheduleDetails),
-    *(Pauses, Pause, Hooks, Ignored, FileRules, Deliveries),
+    *(Pauses, Pause, Hooks, Ignored, FileRules, Deliveries, Shares, Share, ShareRequest),
 )
 _SHOWN: tuple[type[BaseModel], ...] = (*_RESULTS, *_ANSWERS)
 
@@ -438,6 +455,7 @@ def _paths() -> dict[str, dict[str, Json]]:
         **_job_paths(job, submitted, come_again),
         **_report_paths(job, report),
         **_delivery_paths(job),
+        **_share_paths(job),
         **_file_paths(job),
     }
 
@@ -678,6 +696,69 @@ def _job_paths(job: list[Json], submitted: Json, come_again: Json) -> dict[str, 
                 "parameters": [*job, _wait("Seconds to wait for the result; by default none.")],
                 "answers": submitted,
                 "errors": (404, 409, 410, 429),
+            }
+        },
+    }
+
+
+def _share_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
+    share = _in_path("share", {"type": "string"}, "The id of a link.")
+    body = {"content": {"application/json": {"schema": _ref(ShareRequest)}}}
+    token = _in_path("token", {"type": "string"}, "The text of a link.")
+    report = {
+        "description": "The report.",
+        "content": {
+            "text/html": {"schema": {"type": "string"}},
+            "text/markdown": {"schema": {"type": "string"}},
+        },
+    }
+    hidden = {"enum": ["hide", "show"], "default": "hide"}
+    themes = {"enum": ["auto", "light", "dark"], "default": "auto"}
+    forms = {"enum": ["html", "md"], "default": "html"}
+    return {
+        "/jobs/{job_id}/report": {
+            "get": {
+                "id": "report",
+                "parameters": [
+                    *job,
+                    _in_query("format", forms, "As what."),
+                    _in_query("code", hidden, "Whether code is shown."),
+                    _in_query("theme", themes, "Light or dark."),
+                ],
+                "answers": {"200": report},
+                "errors": (400, 404, 410, 422, 503),
+            }
+        },
+        "/jobs/{job_id}/shares": {
+            "get": {
+                "id": "listShares",
+                "parameters": job,
+                "answers": {"200": _json("Its links.", Shares)},
+                "errors": (404, 503),
+            },
+            "post": {
+                "id": "share",
+                "parameters": job,
+                "requestBody": body,
+                "answers": {"201": _json("The link.", Share)},
+                "errors": (400, 404, 410, 503),
+            },
+        },
+        "/jobs/{job_id}/shares/{share}": {
+            "delete": {
+                "id": "revokeShare",
+                "parameters": [*job, share],
+                "answers": {"200": _json("The links that are left.", Shares)},
+                "errors": (404, 503),
+            }
+        },
+        "/shared/{token}": {
+            "get": {
+                "id": "openShare",
+                "parameters": [token],
+                "answers": {"200": report, "404": {"description": "There is no such link."}},
+                "errors": (),
+                "is_open": True,
             }
         },
     }

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.gateway.http.problems import headers_of, status_of
-from runner.gateway.notebook_page import REMEMBERED_SECONDS, NotebookPages, framed
-from runner.gateway.rendering import POLICY
+from runner.gateway.rendering.notebook import POLICY
+from runner.gateway.rendering.pages import REMEMBERED_SECONDS, NotebookPages, framed
 from runner.jobs.problem import Problem
 from runner.system.processes.side_process import Busy, CannotAnswer, TookTooMuch
 

@@ -231,6 +231,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "inbox",
         "jobs",
         "state",
+        "system",
+        "system.files",
         "system.processes",
     },
     "followers": {

@@ -19,11 +19,16 @@ _WAITING = (
     ("GET", "/jobs/<job_id>"),
     ("POST", "/jobs/<job_id>/retry"),
 )
-_WITH_BODY = (("POST", "/run"), ("POST", r"/notebooks/<path:re:[\s\S]+>"))
+_WITH_BODY = (
+    ("POST", "/run"),
+    ("POST", r"/notebooks/<path:re:[\s\S]+>"),
+    ("POST", "/jobs/<job_id>/shares"),
+)
 _QUERIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/metrics"): ("format",),
     ("GET", "/jobs"): ("limit", "status", "name", "before"),
     ("GET", "/jobs/<job_id>/notebook"): ("format",),
+    ("GET", "/jobs/<job_id>/report"): ("format", "code", "theme"),
     ("POST", "/pause"): ("name",),
     ("POST", "/resume"): ("name",),
     **dict.fromkeys(_WAITING, ("wait",)),
@@ -33,6 +38,8 @@ _OPEN = ("/", "/healthz")
 """Whoever probes health may add what it likes, such as a number against caches."""
 _HOOKS = "/hooks/"
 """Query and body of a call are its sender's."""
+_SHARED = "/shared/"
+"""Mail programs and chats add keys of their own to a link."""
 _NO_BODY = (b"", b"{}", b"[]", b"null")
 _SHORT = 64
 """A body that says nothing is shorter."""
@@ -43,7 +50,7 @@ def strictly(method: str, path: str, answer: Callable[..., Any]) -> Callable[...
 
     Not for addresses with data of the caller's own in the query. Browsers' pages ignore keys.
     """
-    if path in _OPEN or path.startswith(_HOOKS):
+    if path in _OPEN or path.startswith((_HOOKS, _SHARED)):
         return answer
     known = _QUERIES.get((method, path), ())
     takes_body = method != "POST" or (method, path) in _WITH_BODY

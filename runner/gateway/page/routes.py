@@ -7,13 +7,13 @@ import csv
 import io
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from bottle import HTTPResponse, request
@@ -55,10 +55,22 @@ OPEN = re.compile(r"/ui/(login|static/[\w.-]+)")
 _NEXT = re.compile(r"/(?![/\\])[^\s\\]{0,1000}", re.ASCII)
 
 
+class Sharing(Protocol):
+    """The links to a job's report and files, as the page needs them; see `Reports`."""
+
+    def forms(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
+        """List method, path and answer of the forms."""
+
+    def of(self, job_id: str) -> Sequence[object]:
+        """List the links of a job."""
+
+
 class Pages:
     """The pages of one gateway."""
 
-    def __init__(self, access: Access, backend: Backend, schedules: Schedules) -> None:
+    def __init__(
+        self, access: Access, backend: Backend, schedules: Schedules, reports: Sharing
+    ) -> None:
         self._settings = backend.settings
         self._access = access
         self._record = backend.record
@@ -69,6 +81,7 @@ class Pages:
         self._live = Live(self._overview, backend.arrivals)
         self._asking = Asking(backend, self._page)
         self._deliveries = DeliveriesOfJobs(backend.record)
+        self._reports = reports
         self.schedules = SchedulePages(backend.settings, schedules, self._page)
         self._parts = (
             *(self._asking, self.schedules, TriggerPages(backend, self._page)),
@@ -83,6 +96,7 @@ class Pages:
             ("GET", "/ui/library", self._show_library),
             ("GET", "/ui/inbox", self.inbox),
             *chain.from_iterable(part.routes() for part in self._parts),
+            *self._reports.forms(),
             ("POST", "/ui/jobs/<job_id>/cancel", self._cancel),
             ("POST", "/ui/jobs/<job_id>/retry", self._retry),
             ("GET", "/ui/jobs/<job_id>/table", self._table),
@@ -131,6 +145,7 @@ class Pages:
             here="",
             job=_sight(self._record, job_id),
             deliveries=self._deliveries.of(job_id),
+            shares=self._reports.of(job_id),
             now=datetime.now(UTC),
         )
 

@@ -1,18 +1,16 @@
 """Renders an executed notebook as a page, in light and dark, with formulas as MathML.
 
-No script of it may ever run: the page has a policy that forbids all of them. Run as a program, this
-module is the gateway's rendering process, because a notebook may be made to be slow.
+No script of it may ever run: the page has a policy that forbids all of them.
 """
 
 import html
 import json
 import logging
 import re
-import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from runner.contract.displays import is_drawn, needed_to_see, says_nothing
-from runner.system.processes.side_process import serve
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -26,10 +24,6 @@ POLICY = (
 
 The origin stays, so that the page around it can measure how high the notebook is.
 """
-MODULE = "runner.gateway.rendering"
-"""This module, for `SideProcess`."""
-RENDER_SECONDS = 60.0
-MEMORY_BYTES = 2 * 1024**3
 MAX_FORMULA_CHARS = 4_000
 MAX_TEXT_CHARS = 500_000
 """Longest text of one output; a browser lays out a longer one for minutes, or gives up."""
@@ -61,35 +55,17 @@ body.jp-Notebook { padding: 8px; }
 """nbconvert's lab template with both themes, and without scripts, which never run here."""
 
 
-def question(notebook: bytes, note: str = "") -> bytes:
-    """Ask for a page; `note` says why the outputs that the notebook has are not to be shown."""
-    return b"\0".join((note.encode(), notebook)) if note else notebook
-
-
-def answer(question: bytes) -> bytes:
-    """Render the notebook of a question.
-
-    Raises:
-        ValueError: it cannot be read as a notebook.
-    """
-    note, has_note, notebook = question.partition(b"\0")  # JSON has none
-    page = to_html(notebook, note.decode()) if has_note else to_html(question)
-    return page.encode("utf-8", "replace")
-
-
 def to_html(notebook: bytes, note: str = "") -> str:
     """Render with nbconvert's own template; with a note in place of all outputs.
 
     Raises:
         ValueError: it cannot be read as a notebook.
     """
-    import nbformat  # imported here: they take longer than everything else
-
     try:
-        content = nbformat.reads(notebook.decode("utf-8"), as_version=4)
+        content = read(notebook)
         if note:
             _leave_out_outputs(content, note)
-        _prepare(content)
+        prepare(content)
         page: str = _exporter().from_notebook_node(content)[0]
     except Exception as error:  # nbformat and nbconvert raise whatever they trip over
         tamed = notebook.replace(b"<![", b"&lt;![")  # Python's HTML parser refuses it
@@ -125,7 +101,7 @@ def _leave_out_outputs(notebook: "NotebookNode", note: str) -> None:
     notebook.cells.insert(0, new_markdown_cell(NOTE.format(words=words)))
 
 
-def _prepare(notebook: "NotebookNode") -> None:
+def prepare(notebook: "NotebookNode") -> None:
     """Remove banners and stored values, cut long text, and show formulas."""
     notebook.cells = [
         cell for cell in notebook.cells if not MARKER_TAGS & set(cell.metadata.get("tags", ()))
@@ -178,9 +154,32 @@ def _is_stored(output: "NotebookNode") -> bool:
     return bool(bundle) and all(kind.startswith("application/scrapbook.") for kind in bundle)
 
 
-def _exporter() -> Any:
-    from jinja2 import pass_context
-    from nbconvert import HTMLExporter
+def read(notebook: bytes) -> "NotebookNode":
+    """Read a notebook of any version.
+
+    Raises:
+        ValueError: it is none.
+    """
+    import nbformat  # imported here: it takes longer than everything else
+
+    try:
+        return nbformat.reads(notebook.decode("utf-8"), as_version=4)
+    except Exception as error:  # nbformat raises whatever it trips over
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def markdown_of(cell: Mapping[str, Any]) -> str:
+    """Render the Markdown of a cell, its formulas as MathML."""
+    return _rendered(
+        cell["source"],
+        escape=False,
+        attachments=cell.get("attachments", {}),
+        embed_images=False,
+        exclude_anchor_links=True,
+    )
+
+
+def _rendered(source: str, **options: Any) -> str:
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     class Renderer(IPythonRenderer):  # type: ignore[misc]
@@ -196,13 +195,22 @@ def _exporter() -> Any:
             source = rf"\begin{{{name}}}{body}\end{{{name}}}"
             return to_mathml(source, is_block=True) or f"<code>{html.escape(source)}</code>"
 
+    text: str = MarkdownWithMath(renderer=Renderer(**options)).render(source)
+    return text
+
+
+def _exporter() -> Any:
+    from jinja2 import pass_context
+    from nbconvert import HTMLExporter
+
     class Exporter(HTMLExporter):  # type: ignore[misc]
         """nbconvert's exporter with our Markdown."""
 
         @pass_context
         def markdown2html(self, context: Any, source: str) -> str:
             """Render as nbconvert does, with our renderer."""
-            renderer = Renderer(
+            return _rendered(
+                source,
                 escape=False,
                 attachments=context.get("cell", {}).get("attachments", {}),
                 embed_images=False,
@@ -210,15 +218,8 @@ def _exporter() -> Any:
                 exclude_anchor_links=self.exclude_anchor_links,
                 **self.lexer_options,
             )
-            text: str = MarkdownWithMath(renderer=renderer).render(source)
-            return text
 
     made = Exporter(sanitize_html=False, embed_images=False, raw_template=TEMPLATE)
     made.exclude_anchor_links = True
     made.log.setLevel(logging.ERROR)
     return made
-
-
-if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # an output that no browser can show is left out, and known
-    serve(answer, memory_bytes=MEMORY_BYTES)

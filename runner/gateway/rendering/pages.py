@@ -16,7 +16,10 @@ from bottle import HTTPResponse
 from runner.contract.outcome import ErrorType, Status, has_outputs_of
 from runner.gateway.http.answers import HEADERS
 from runner.gateway.http.problems import HttpProblem, headers_of, status_of
-from runner.gateway.rendering import POLICY, question
+from runner.gateway.rendering import report
+from runner.gateway.rendering.notebook import POLICY
+from runner.gateway.rendering.options import ReportOptions
+from runner.gateway.rendering.process import page_question, report_question
 from runner.jobs.problem import Problem, ProblemType, gone
 from runner.jobs.record import Record
 from runner.system.processes.side_process import Busy, CannotAnswer, TookTooMuch
@@ -78,6 +81,21 @@ class NotebookPages:
             Problem: it cannot be rendered, or not now.
             OSError: it cannot be read.
         """
+        return _page(200, self._rendered(path, lambda raw: page_question(raw, note)), POLICY)
+
+    def report(self, path: Path, options: ReportOptions) -> HTTPResponse:
+        """Answer with the notebook of that file as a report.
+
+        Raises:
+            Problem: it cannot be rendered, or not now.
+            OSError: it cannot be read.
+        """
+        text = self._rendered(path, lambda raw: report_question(raw, options))
+        if options.form == "html":
+            return _page(200, text, report.POLICY)
+        return HTTPResponse(text, 200, {**HEADERS, "Content-Type": "text/markdown; charset=utf-8"})
+
+    def _rendered(self, path: Path, ask: Callable[[bytes], bytes]) -> bytes:
         try:
             status = path.stat(follow_symlinks=False)
         except FileNotFoundError as error:
@@ -88,7 +106,7 @@ class NotebookPages:
         if self._clock() < until:
             raise _not_rendered(why, int(until - self._clock()) + 1)
         try:
-            page = self._renderer.ask(question(self._read(path), note))
+            return self._renderer.ask(ask(self._read(path)))
         except TookTooMuch as error:
             self._remember(key, str(error))
             raise _not_rendered(str(error), int(REMEMBERED_SECONDS)) from error
@@ -97,7 +115,6 @@ class NotebookPages:
         except CannotAnswer as error:
             text = f"It cannot be rendered: {error}."
             raise HttpProblem(ErrorType.INVALID_NOTEBOOK, text, 422) from error
-        return _page(200, page, POLICY)
 
     def _remember(self, key: tuple[int, ...], why: str) -> None:
         with self._lock:

@@ -1,0 +1,173 @@
+"""Reports over HTTP, and the links that show one report or one file to who has no token."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Literal
+
+from bottle import HTTPResponse, request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runner.config import Settings
+from runner.contract.names import shown_name
+from runner.contract.outcome import ErrorType, has_outputs_of
+from runner.gateway.http.answers import HEADERS, download, json_answer, see_other
+from runner.gateway.http.forms import posted, texts
+from runner.gateway.http.problems import bad
+from runner.gateway.rendering.options import ReportOptions
+from runner.gateway.rendering.pages import NotebookPages
+from runner.gateway.sharing.store import (
+    FILES,
+    MOST_DAYS,
+    MOST_OF_A_JOB,
+    REPORT,
+    Share,
+    Shares,
+    rows_of,
+)
+from runner.jobs.problem import Problem, ProblemType, not_found
+from runner.jobs.record import Record
+
+SHARED = "/shared/"
+"""Beginning of the addresses that need no token."""
+DAYS = 7.0
+_THEMES = ("auto", "light", "dark")
+_BODY_BYTES = 10_000
+_NOT = "There is no such link, or it has ended.\n"
+_NOW = "It cannot be shown now; try again in a while.\n"
+
+
+class ShareRequest(BaseModel):
+    """What a link shows, and for how many days."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    what: str = Field(REPORT, description="`report`, or `files/` and the path of a file.")
+    days: float = Field(DAYS, gt=0, le=MOST_DAYS)
+    code: Literal["hide", "show"] = "hide"
+
+
+class Reports:
+    """The reports of jobs, and their links, for one gateway."""
+
+    def __init__(
+        self, settings: Settings, record: Record, notebooks: NotebookPages, shares: Shares
+    ) -> None:
+        self._settings = settings
+        self._record = record
+        self._notebooks = notebooks
+        self._shares = shares
+
+    def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
+        """List method, path and answer of each route."""
+        yield "GET", "/jobs/<job_id>/report", self._report
+        yield "GET", "/jobs/<job_id>/shares", self._list
+        yield "POST", "/jobs/<job_id>/shares", self._share
+        yield "DELETE", "/jobs/<job_id>/shares/<share>", self._revoke
+        yield "GET", SHARED + "<token>", self._show
+
+    def forms(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
+        """List those of the forms on a job's page."""
+        yield "POST", "/ui/jobs/<job_id>/shares", self._share_by_form
+        yield "POST", "/ui/jobs/<job_id>/shares/<share>/revoke", self._revoke_by_form
+
+    def of(self, job_id: str) -> list[Share]:
+        """List the links of a job."""
+        return self._shares.of_job(job_id)
+
+    def _report(self, job_id: str) -> HTTPResponse:
+        form = request.query.get("format", "html")
+        code, theme = request.query.get("code", "hide"), request.query.get("theme", "auto")
+        if form not in ("html", "md"):
+            raise bad("`format` is html or md.")
+        if code not in ("hide", "show"):
+            raise bad("`code` is hide or show.")
+        if theme not in _THEMES:
+            raise bad(f"`theme` is one of {', '.join(_THEMES)}.")
+        return self._reported(job_id, ReportOptions(form, code == "show", theme))
+
+    def _reported(self, job_id: str, options: ReportOptions) -> HTTPResponse:
+        job, report = self._record.report(job_id)
+        if not has_outputs_of(report.head):
+            raise not_found(f"Job {job_id} has nothing to report: none of its cells ran.")
+        ended = datetime.fromisoformat(job.finished_at or job.accepted_at)
+        about = f"{ended.day} {ended:%B %Y, %H:%M} UTC"
+        if job.status != "succeeded":
+            about += f" · {job.status}: {job.message or ''}".rstrip(": ")
+        path = self._record.published(job_id, "")[0]
+        return self._notebooks.report(
+            path,
+            ReportOptions(
+                options.form, options.code, options.theme, shown_name(job.name), about[:500]
+            ),
+        )
+
+    def _list(self, job_id: str) -> HTTPResponse:
+        self._record.job(job_id)
+        return json_answer(200, {"shares": list(rows_of(self._shares.of_job(job_id)))})
+
+    def _share(self, job_id: str) -> HTTPResponse:
+        raw = request.environ["wsgi.input"].read(_BODY_BYTES)
+        try:
+            wanted = ShareRequest.model_validate_json(raw or b"{}", strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join(map(str, first["loc"])) or "the body"
+            raise bad(f"`{key}`: {first['msg']}.") from error
+        share = self._made(job_id, wanted.what, wanted.days, code=wanted.code == "show")
+        return json_answer(201, next(rows_of([share])), {"Location": share.path})
+
+    def _made(self, job_id: str, what: str, days: float, *, code: bool) -> Share:
+        """Make a link to what is there.
+
+        Raises:
+            Problem: it is not there, or there are too many links.
+        """
+        if not 0 < days <= MOST_DAYS:
+            raise bad(f"`days` is a number above 0, up to {MOST_DAYS}.")
+        _, report = self._record.report(job_id)
+        if what.startswith(FILES):
+            self._record.published(job_id, what.removeprefix(FILES))
+        elif what != REPORT:
+            raise bad("`what` is report, or files/ and the path of a file of the job.")
+        elif not has_outputs_of(report.head):
+            raise not_found(f"Job {job_id} has nothing to report: none of its cells ran.")
+        if len(self._shares.of_job(job_id)) >= MOST_OF_A_JOB:
+            message = f"Job {job_id} has {MOST_OF_A_JOB} links; revoke one of them first."
+            raise Problem(ErrorType.INVALID_REQUEST, message)
+        return self._shares.make(job_id, what, days, code=code)
+
+    def _revoke(self, job_id: str, share: str) -> HTTPResponse:
+        if not self._shares.revoke(job_id, share):
+            raise not_found(f"Job {job_id} has no link of that id.")
+        return self._list(job_id)
+
+    def _show(self, token: str) -> HTTPResponse:
+        """Show what a link is for; whatever is wrong, there is no such link."""
+        share = self._shares.open(token)
+        try:
+            if share is None:
+                raise not_found("There is no such link.")
+            if share.what == REPORT:
+                answer = self._reported(share.job_id, ReportOptions(code=share.code))
+            else:
+                path = share.what.removeprefix(FILES)
+                answer = download(*self._record.published(share.job_id, path))
+        except Problem as problem:
+            is_there = problem.error_type not in (ProblemType.NOT_FOUND, ProblemType.GONE)
+            answer = HTTPResponse(_NOW if is_there else _NOT, 503 if is_there else 404, HEADERS)
+            answer.set_header("Content-Type", "text/plain; charset=utf-8")
+        answer.set_header("X-Robots-Tag", "noindex")
+        return answer
+
+    def _share_by_form(self, job_id: str) -> HTTPResponse:
+        fields = texts(posted(self._settings))
+        days = fields.get("days", "")
+        if not days.isascii() or not days.isdecimal() or len(days) > 3:
+            raise bad(f"Give a number of days, up to {MOST_DAYS}.")
+        code = fields.get("code") == "show"
+        self._made(job_id, fields.get("what", REPORT), int(days), code=code)
+        return see_other(f"/jobs/{job_id}")
+
+    def _revoke_by_form(self, job_id: str, share: str) -> HTTPResponse:
+        self._shares.revoke(job_id, share)
+        return see_other(f"/jobs/{job_id}")
