@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Notebook = dict[str, Any]
 
 SKIPPED_TAG = "skip-execution"
+EXPECTED_TAG = "raises-exception"
+"""Tag of a cell whose exception is meant: the cells below it run, and the run succeeds."""
 PARAMETERS_TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
 """Tag of the cell in which papermill sets the parameters of a run."""
@@ -105,12 +107,19 @@ def check(document: object) -> Notebook:
     return document
 
 
-def code_sources(document: object) -> list[str]:
-    """Return the source of every code cell that would be executed, in order; nbformat 3 and 4."""
+def code_sources(document: object, without: str | None = None) -> list[str]:
+    """Return the source of every code cell that would be executed, in order; nbformat 3 and 4.
+
+    Args:
+        document: The notebook.
+        without: A tag; cells that have it are left out too.
+    """
     return [
         source_of(cell)
         for cell in _cells(document)
-        if cell.get("cell_type") == "code" and SKIPPED_TAG not in tags_of(cell)
+        if cell.get("cell_type") == "code"
+        and SKIPPED_TAG not in (tags := tags_of(cell))
+        and without not in tags
     ]
 
 

@@ -207,6 +207,27 @@ def test_a_caught_exception_that_is_shown_fails_nothing(served: Program) -> None
     assert (shown["output_type"], shown["ename"]) == ("error", "ZeroDivisionError")
 
 
+def test_an_exception_that_a_cell_is_tagged_for_fails_nothing(served: Program) -> None:
+    """As nbclient has it: the cells below run. A module that only such a cell imports may miss."""
+    report = run(
+        served,
+        "expected",
+        code("import a_module_that_nobody_has", "raises-exception"),
+        code("1 / 0", "raises-exception"),
+        code("'went on'", "results"),
+    )
+    assert value(report) == "went on"
+    assert report["cells"] == {"total": 3, "executed": 3}
+    names = [outputs(served, "expected", cell)[0]["ename"] for cell in (0, 1)]
+    assert names == ["ModuleNotFoundError", "ZeroDivisionError"]
+
+
+def test_another_cells_exception_fails_beside_it(served: Program) -> None:
+    """That one is named."""
+    report = run(served, "expected-first", code("1 / 0", "raises-exception"), "int('x')")
+    assert (report["ename"], report["cell_index"], report["cell"]) == ("ValueError", 1, 2)
+
+
 def test_a_caught_exception_is_not_taken_for_the_one_that_fails(served: Program) -> None:
     """That is named, with its own cell."""
     show = "try:\n    1/0\nexcept ZeroDivisionError:\n    get_ipython().showtraceback()"

@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 from runner.contract.advice.packages import advice_on_missing
 from runner.contract.advice.required_modules import required_modules
 from runner.contract.notebook import (
+    EXPECTED_TAG,
     KernelChoice,
     KernelRules,
     Unmarked,
@@ -163,7 +164,11 @@ def check_modules(
     if runs_code_first(environment):
         return
     required = required_modules(code_sources(notebook))
-    needed = _before_neighbours(required.ordered, folder)
+    # What only a cell asks for that is meant to raise may well be missing.
+    surely = required_modules(code_sources(notebook, without=EXPECTED_TAG))
+    needed = [
+        name for name in _before_neighbours(required.ordered, folder) if name in surely.ordered
+    ]
     if not needed:
         return
     if python is None:

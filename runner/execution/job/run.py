@@ -19,7 +19,7 @@ from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
-from runner.contract.notebook import ERROR_TAG, INJECTED_TAG, Unmarked
+from runner.contract.notebook import ERROR_TAG, EXPECTED_TAG, INJECTED_TAG, Unmarked
 from runner.contract.outcome import CellSeconds, Usage
 from runner.contract.text.plain_text import plain_text
 from runner.contract.text.terminal import TerminalText
@@ -543,10 +543,15 @@ def register() -> None:
 def _hide_caught_errors(executed: NotebookNode, run: Run) -> None:
     """Hide a caught and shown exception from papermill, which takes it for a failure.
 
-    The same goes for an exit that the notebook called no failure.
+    The same goes for an exit that the notebook called no failure, and for an exception that it
+    expects: nbclient went on after it.
     """
     for index, cell in enumerate(executed.cells):
-        if run.replies.get(index, {}).get("status") != "ok" and index != run.exited:
+        if (
+            run.replies.get(index, {}).get("status") != "ok"
+            and index != run.exited
+            and EXPECTED_TAG not in cell["metadata"].get("tags", [])
+        ):
             continue
         others = [output for output in cell.outputs if output.output_type != "error"]
         if len(others) < len(cell.outputs):
