@@ -2,7 +2,7 @@
 # make stack  set up and start all four: JupyterLab, runner, gateway, MCP server
 # make peers  the tests beside real Samba, JupyterLab, mounts and n8n, which it installs (2 GB, once)
 # make test   set up everything and run all tests, some at a time; TEST_PROCESSES=1 for one
-# make quick  the tests that start no kernel: unit, integration, the fault harness; a few minutes
+# make quick  the tests that start no kernel: unit, integration, the fault harness; two minutes
 # make check  lint, types and tests of the architecture
 # make setup-stack  .venv with the program and every extra: JupyterLab, MCP server, Dask
 # make setup  .venv with the program, every extra and the development tools
@@ -20,8 +20,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# One more than cores, since tests wait half of their time; each starts programs that use them all.
-TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 3 ? n + 1 : 4)))
+# Two more than cores, since tests wait half of their time; each starts programs that use them all.
+TEST_PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 2 : 6)))
 # Each of some hundred programs would compile its modules anew.
 PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 INSTALL := $(BIN)/python scripts/install.py
