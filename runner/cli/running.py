@@ -1,5 +1,6 @@
 """Runs one notebook for `run`: by the daemon that serves the folders, or else by one of its own."""
 
+import sqlite3
 import sys
 import tempfile
 import time
@@ -144,12 +145,24 @@ def run_job(settings: Settings, name: str, job_id: str, wanted: JobRequest) -> R
                 report = arrivals.reader.of_job(name, job_id)
                 if report is None:
                     raise click.exceptions.Exit(130)
+                _tell(settings)
                 return report
             was_served = True
             looks = arrivals.looks(name, job_id)
             report = _await(settings, looks, job_id, show, wait)
             if report is not None:
                 return report
+
+
+def _tell(settings: Settings) -> None:
+    """Send the callbacks of the job that ran here: nobody does after this command."""
+    from runner.followers.callbacks.at_once import send_at_once
+
+    try:
+        for note in send_at_once(settings):
+            remark(note)
+    except (OSError, sqlite3.Error) as error:
+        remark(f"callbacks cannot be sent: {error}")
 
 
 def _await(

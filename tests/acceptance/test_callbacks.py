@@ -6,7 +6,7 @@ import hmac
 import json
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,21 @@ def test_a_receiver_that_comes_back_is_told_though_the_runner_was_killed(
         lambda: ask(program, f"/jobs/{job_id}/deliveries")["deliveries"][0]["state"] == "delivered"
     )
     wait_for(lambda: "/late" not in program.run("health").stdout)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_run_without_a_daemon_tells_before_it_ends(
+    make_program: Callable[..., Program], receiver: Receiver, status: int
+) -> None:
+    """Its folders go with it, so that nobody could later; what did not come through is said."""
+    receiver.status = status
+    program = make_program({"callbacks": {"allowed": ["127.0.0.1"]}})
+    (program.root / "one.ipynb").write_text(json.dumps(ADD))
+    done = program.run("run", "one.ipynb", "--callback", receiver.url("/alone"))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert json.loads(came_to(receiver, "/alone").body)["job_id"] == report["job_id"]
+    assert ("/alone wait since" in done.stderr) == (status == 503)
 
 
 def test_the_examples_of_the_document_are_taken(program: Program) -> None:

@@ -308,6 +308,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "execution.limits",
         "execution.local",
         "followers",
+        "followers.callbacks",
         "gateway.server",
         "inbox",
         "inbox.bundles",
