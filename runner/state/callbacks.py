@@ -40,6 +40,12 @@ _NEXT = (
 )
 """The oldest waiting row of each address, and those that wait for nobody."""
 
+_WAITING = (
+    "(SELECT * FROM callbacks WHERE state = 'waiting' AND is_alone = 0 "
+    "UNION ALL SELECT * FROM callbacks WHERE state = 'waiting' AND is_alone = 1)"
+)
+"""All that wait, by the indexes over these: what is over is kept for weeks."""
+
 
 class CallbackState(StrEnum):
     """How far a delivery is."""
@@ -206,15 +212,20 @@ class CallbackBook:
 
     def count_waiting(self) -> int:
         """Count the deliveries that wait."""
-        query = "SELECT count(*) FROM callbacks WHERE state = ?"
-        return int(self._db.execute(query, (CallbackState.WAITING,)).fetchone()[0])
+        return sum(
+            int(self._db.execute(query).fetchone()[0])
+            for query in (
+                "SELECT count(*) FROM callbacks WHERE state = 'waiting' AND is_alone = 0",
+                "SELECT count(*) FROM callbacks WHERE state = 'waiting' AND is_alone = 1",
+            )
+        )
 
     def stuck(self, limit: int = 10) -> list[Stuck]:
         """List the addresses to which deliveries fail now, those that fail longest first."""
         rows = self._db.execute(
-            "SELECT url, count(*), min(created_at), max(error) FROM callbacks "
-            "WHERE state = ? GROUP BY url HAVING max(error) IS NOT NULL ORDER BY 3 LIMIT ?",
-            (CallbackState.WAITING, limit),
+            f"SELECT url, count(*), min(created_at), max(error) FROM {_WAITING} "  # noqa: S608
+            "GROUP BY url HAVING max(error) IS NOT NULL ORDER BY 3 LIMIT ?",
+            (limit,),
         )
         return [Stuck(*row) for row in rows]
 

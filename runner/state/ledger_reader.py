@@ -29,6 +29,7 @@ from runner.state.jobs import (
 
 LEDGER_FILE = "ledger.sqlite3"
 BUSY_MILLISECONDS = 5_000
+NEWEST = 2**62
 LOOKED_BACK = 5_000
 """How many of the last jobs are looked through for one of a submitter."""
 
@@ -224,10 +225,14 @@ class Reading:
         )
         return {row["job_id"]: str(row["path"]) for row in rows}
 
-    def latest_ended(self, name: str, *, succeeded: bool) -> Job | None:
-        """Return the newest job of a name that succeeded; or that neither did nor was cancelled."""
+    def latest_ended(self, name: str, *, succeeded: bool, before: int | None = None) -> Job | None:
+        """Return the newest job of a name that succeeded; or that neither did nor was cancelled.
+
+        `before`: one that came before the job with this number.
+        """
         which = "= 'succeeded'" if succeeded else "NOT IN ('succeeded', 'cancelled')"
-        return self._one(f"name = ? AND status {which} ORDER BY seq DESC LIMIT 1", name)
+        where = f"name = ? AND status {which} AND seq < ? ORDER BY seq DESC LIMIT 1"
+        return self._one(where, name, NEWEST if before is None else before)
 
     def days_of(self, name: str, since: str) -> dict[str, dict[str, int]]:
         """Count the outcomes of a name by the day (UTC) on which its jobs were accepted."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from tests.conftest import Program, code, notebook, programs
+from tests.conftest import Json, Program, code, notebook, programs, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +50,34 @@ def test_the_command_tells_the_same(program: Program) -> None:
     assert (content["count"], len(content["runs"])) == (3, 1)
     assert content["last_failure"]["cell"] == "1 / n"
     assert program.run("history", "other").returncode == 1
+
+
+def test_a_failure_says_what_differs_from_the_last_success(program: Program) -> None:
+    """Parameters, the notebook, and files that came along; or that nothing does."""
+    url, name = program.url, "compared"
+    cells = notebook(code("n = 1", "parameters"), code("1 / n", "results"))
+
+    def run(content: Json, n: int, **files: str) -> str:
+        asked = {"notebook": content, "parameters": {"n": n}, "name": name, "files": files}
+        done = requests.post(f"{url}/run", json=asked, timeout=90).json()
+        job_id = str(done["job_id"])
+        wait_for(
+            lambda: requests.get(f"{url}/jobs/{job_id}", timeout=90).json()["state"] == "closed"
+        )
+        page = requests.get(
+            f"{url}/jobs/{job_id}", headers={"Accept": "text/html"}, timeout=90
+        ).text
+        told = re.search(r"Since the last success</h2>(.*?)</section>", page, re.DOTALL)
+        return re.sub(r"<[^>]+>|\s+", " ", told[1]) if told else ""
+
+    assert run(cells, 0) == ""
+    assert run(cells, 1, **{"a.csv": "1"}) == ""
+    assert "n is 0 ; it was 1" in re.sub(" +", " ", run(cells, 0, **{"a.csv": "1"}))
+    other = notebook(code("n = 1", "parameters"), code("1 / n  # new", "results"))
+    told = re.sub(" +", " ", run(other, 0, **{"a.csv": "2"}))
+    assert "the notebook has changed" in told
+    assert "the file a.csv has other content" in told
+    always = notebook(code("import os; assert not os.path.exists('b.csv')", "results"))
+    assert run(always, 1) == ""
+    same = re.sub(" +", " ", run(always, 1, **{"b.csv": "x"}))
+    assert "the file b.csv came along; it did not then" in same.replace(" ;", ";")

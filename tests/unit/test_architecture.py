@@ -252,7 +252,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "submitters.rules",
         "submitters.schedules",
     },
-    "jobs.histories": {"contract", "contract.triggers", "jobs", "state"},
+    "jobs.histories": {"contract", "contract.text", "contract.triggers", "jobs", "state"},
     "gateway.page": {
         "__init__",
         "config",

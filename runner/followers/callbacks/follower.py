@@ -53,6 +53,7 @@ KEPT_BODY = 256 * 1024
 KEPT_BODIES = 1_000
 """Most waiting deliveries whose messages the record keeps."""
 FORGET_SECONDS = 600.0
+NOTE_SECONDS = 5.0
 ALONE = frozenset(range(400, 500)) - {408, 425, 429}
 """Answers that mean this delivery, and not the receiver."""
 
@@ -92,6 +93,8 @@ class Callbacks:
         self._answers: deque[tuple[book.Callback, Answer | str]] = deque()
         self._forgot = -FORGET_SECONDS
         self._problem: str | None = None
+        self._notes: tuple[str, ...] = ()
+        self._noted = -NOTE_SECONDS
 
     def deliver(self, jobs: Sequence[Job]) -> None:
         """Record the deliveries that these jobs want.
@@ -128,10 +131,10 @@ class Callbacks:
             return
         if self._book is None:
             return
-        for one in self._book.stuck():
-            yield (
-                f"{one.jobs} callbacks to {shown(one.url)} wait since {one.since[:16]}: {one.error}"
-            )
+        if self._clocks.seconds() - self._noted >= NOTE_SECONDS:
+            self._noted = self._clocks.seconds()
+            self._notes = tuple(map(_in_words, self._book.stuck()))
+        yield from self._notes
 
     def _work(self) -> float:
         if self._book is None and not (self._settings.state / book.CALLBACKS_FILE).exists():
@@ -271,6 +274,10 @@ class Callbacks:
         if self._book is None:
             self._book = self._ways.open_book(self._settings.state)
         return self._book
+
+
+def _in_words(one: book.Stuck) -> str:
+    return f"{one.jobs} callbacks to {shown(one.url)} wait since {one.since[:16]}: {one.error}"
 
 
 def _iso(moment: datetime) -> str:

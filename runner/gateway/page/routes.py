@@ -38,6 +38,8 @@ from runner.gateway.page.schedules.triggers import TriggerPages
 from runner.gateway.page.stream import Live, stream_url
 from runner.inbox import unclaimed as waiting
 from runner.jobs.backend import Backend
+from runner.jobs.histories.differences import Differences, since_last_success
+from runner.jobs.histories.of_names import is_bad
 from runner.jobs.pausing import Pausing
 from runner.jobs.problem import Problem, ProblemType, not_found, unavailable
 from runner.jobs.record import Question, Record
@@ -146,6 +148,7 @@ class Pages:
             job=_sight(self._record, job_id),
             deliveries=self._deliveries.of(job_id),
             shares=self._reports.of(job_id),
+            since=self._since(job_id),
             now=datetime.now(UTC),
         )
 
@@ -173,6 +176,15 @@ class Pages:
         return HTTPResponse(news, 200, headers)
 
     # A job
+
+    def _since(self, job_id: str) -> Differences | None:
+        """Compare a failure with the last success of its name, as far as that can be read."""
+        try:
+            job = self._record.job(job_id)
+            is_failure = job.state is State.CLOSED and is_bad(job.status)
+            return since_last_success(self._record, job) if is_failure else None
+        except Problem:
+            return None
 
     def _cancel(self, job_id: str) -> HTTPResponse:
         name = self._record.name_of(job_id)
