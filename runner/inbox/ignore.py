@@ -146,6 +146,14 @@ def is_part_of(part: str, name: str) -> bool:
     return part.startswith((f"{stem}.", "Unconfirmed "))
 
 
+def is_control_of(part: str, name: str) -> bool:
+    """Return whether a file called `part` says that `name` itself, which lies there, has gaps.
+
+    aria2 writes into the file of that name, and removes `a.ipynb.aria2` once it is whole.
+    """
+    return part.lower() == f"{name.lower()}.aria2"
+
+
 def is_job_folder(name: str) -> bool:
     """Tell whether a folder of this name is a request, with the files that it needs."""
     return _JOB_FOLDER.fullmatch(name) is not None

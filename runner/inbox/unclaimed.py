@@ -120,7 +120,7 @@ WORDS: dict[Reason, Words] = {
     ),
     Reason.DOWNLOAD: Words(
         Care.LATE,
-        "it is empty, and a browser's unfinished download lies beside it",
+        "it is not whole, and an unfinished download of it lies beside it",
         "Finish the download, or remove both",
     ),
     Reason.NO_CODE: Words(

@@ -404,6 +404,25 @@ def test_a_browsers_placeholder_waits_for_its_download(world: World, part: str) 
     assert world.drops() == [(SUBMIT, "a")]
 
 
+def test_a_download_with_gaps_waits_for_its_end(world: World) -> None:
+    """aria2 fills the file itself, and nobody has it open while the download is paused."""
+    world.write("a.ipynb", RAW[: len(RAW) // 2].ljust(len(RAW), b"\0"))
+    world.write("a.ipynb.aria2", b"\0\1")
+    for world.now in (0.0, 100.0):
+        assert world.drops() == []
+    assert ("a.ipynb", Reason.DOWNLOAD) in left(world)
+    world.write("a.ipynb", RAW)
+    (world.folder / "a.ipynb.aria2").unlink()
+    assert world.drops() == [(SUBMIT, "a")]
+
+
+def test_a_whole_file_waits_for_no_control_file_that_was_left_behind(world: World) -> None:
+    """Some programs that use aria2 keep them."""
+    world.write("a.ipynb", RAW)
+    world.write("a.ipynb.aria2", b"\0\1")
+    assert world.drops() == [(SUBMIT, "a")]
+
+
 def test_safaris_folder_is_a_download_too(world: World) -> None:
     """The file in it is not whole, and its name beside it may be empty."""
     world.write("a.ipynb.download/a.ipynb", RAW)

@@ -19,6 +19,7 @@ from runner.jobs.problem import Problem
         ("application/vnd.api+json", BodyKind.JSON),
         ("application/octet-stream", BodyKind.JSON),
         ("text/json", BodyKind.JSON),
+        ("application/vnd.google.colaboratory", BodyKind.JSON),
         ("multipart/form-data; boundary=x", BodyKind.FORM),
     ],
 )

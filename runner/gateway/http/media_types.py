@@ -17,7 +17,10 @@ ACCEPTED = (
     "multipart/form-data",
 )
 ACCEPTED_FOR_CALLS = ("application/json",)
-_JSON = ("application/json", "application/octet-stream", "application/x-json", "text/json")
+_JSON = (
+    *("application/json", "application/octet-stream", "application/x-json", "text/json"),
+    "application/vnd.google.colaboratory",  # Google Drive's; n8n sends a file under its own type
+)
 _UTF_8 = ("", "utf-8", "utf8", "us-ascii", "ascii")
 _HINTS = {
     "application/x-www-form-urlencoded": " `curl -d`, `wget --post-file` and PowerShell name this "

@@ -75,7 +75,7 @@ class Inspection:
         memory: Memory,
         is_downloaded: Callable[[Sighting], bool],
     ) -> None:
-        """Set it up. `is_downloaded`: whether an empty file only reserves a download's name."""
+        """Set it up. `is_downloaded`: whether a file that is empty or broken will be downloaded."""
         self._folder, self._bundles = places.folder, places.bundles
         self._bounds = bounds
         self._clocks = clocks
@@ -219,6 +219,9 @@ class Inspection:
     def _why_not_yet(self, seen: Sighting, contents: Contents, memo: Memo) -> Wait | Stays | None:
         """Say why a file that was read is not held; None if it is."""
         now, bounds = self._clocks.seconds(), self._bounds
+        if contents.broken and self._is_downloaded(seen):
+            memo.is_no_longer_broken()
+            return Wait(UNREADABLE_SECONDS, seen.path, Reason.DOWNLOAD)
         if contents.broken:
             left = bounds.broken_seconds - memo.broken_for(now)
             if left > 0:

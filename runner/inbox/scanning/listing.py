@@ -12,6 +12,7 @@ from runner.inbox.drop import JOB_FOLDER, Sighting
 from runner.inbox.guide import GUIDE
 from runner.inbox.ignore import (
     MAX_DEPTH,
+    is_control_of,
     is_job_folder,
     is_left_alone,
     is_part_of,
@@ -64,10 +65,14 @@ class Lister:
         yield from self._walk("", None, 0)
 
     def is_downloaded(self, seen: Sighting) -> bool:
-        """Tell whether a browser reserves the name of a download with an empty file."""
+        """Tell whether it is unfinished by what lies beside it.
+
+        A browser reserves the name of a download with an empty file; others fill a file with gaps.
+        """
         folder, _, name = seen.path.rpartition("/")
+        belongs = is_control_of if seen.size else is_part_of
         return seen.suffix != ".cancel" and any(
-            is_part_of(part, name) for part in self._unfinished.get(folder, ())
+            belongs(part, name) for part in self._unfinished.get(folder, ())
         )
 
     def _walk(self, folder: str, claim: str | None, depth: int) -> Iterator[Entry]:
