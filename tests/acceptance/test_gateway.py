@@ -339,6 +339,16 @@ def test_every_error_is_json(program: Program, method: str, path: str, status: i
     assert json.loads(body)["message"]
 
 
+def test_an_empty_key_of_a_query_means_no_key(program: Program) -> None:
+    """As forms, and expressions of n8n that give nothing, send it."""
+    report = post(program, notebook(RESULT), "?wait=").json()
+    assert report["status"] == "succeeded"
+    jobs = get(program, "/jobs?limit=&status=&name=&before=").json()["jobs"]
+    assert report["job_id"] in [job["job_id"] for job in jobs]
+    assert get(program, f"/jobs/{report['job_id']}/notebook?format=").status_code == 200
+    assert "job_id" in get(program, f"/jobs/{report['job_id']}?wait=").json()
+
+
 def test_a_wrong_address_or_method_says_what_is_right(program: Program) -> None:
     """Slashes too many do no harm; the rest is told with the way out."""
     assert get(program, "//healthz/").json()["service"] == "papermill-gateway"

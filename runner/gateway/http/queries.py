@@ -58,6 +58,7 @@ def strictly(method: str, path: str, answer: Callable[..., Any]) -> Callable[...
     def checked(**parts: Any) -> Any:
         if method != "GET" or not _is_browser():
             _check_keys(known)
+            _leave_out_empty()
         if not takes_body:
             _check_body(known)
         return answer(**parts)
@@ -74,6 +75,15 @@ def _check_keys(known: tuple[str, ...]) -> None:
         near = get_close_matches(key.lower(), known, 1, 0.6)
         hint = f"; did you mean `{near[0]}`?" if near else "."
         raise bad(f"`{key[:40]}` is no key of this query, which knows {_listed(known)}{hint}")
+
+
+def _leave_out_empty() -> None:
+    """Let a key without a value mean what no key means, as in requests.
+
+    Forms and the expressions of n8n send `status=` where nothing was chosen.
+    """
+    for key in [key for key, value in request.query.items() if not value]:
+        del request.query[key]
 
 
 def _check_body(known: tuple[str, ...]) -> None:
