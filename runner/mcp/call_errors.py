@@ -1,5 +1,6 @@
 """Says in plain words why the arguments of a tool's call cannot be used. Pure."""
 
+import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -10,6 +11,9 @@ from pydantic.fields import FieldInfo
 LONGEST_VALUE = 80
 UNKNOWN = "is not known there"
 MOST_ARGUMENTS = 5
+NEAR = 0.75
+"""How like a known name one is that is meant for it; n8n's `toolCallId` is like none."""
+_WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
 _TYPES = {str: "a text", int: "a whole number", float: "a number"}
 _KINDS = {
     "a valid string": "a text",
@@ -50,6 +54,47 @@ def wrong_truth(tool: str, name: str, kinds: Collection[type]) -> str:
     """Return a sentence on true or false for an argument that is neither."""
     wanted = " or ".join(words for kind, words in _TYPES.items() if kind in kinds)
     return f"{tool} was not called: `{name}` must be {wanted}, not true or false."
+
+
+def misspelt_arguments(tool: str, sent: Mapping[str, Any], known: Collection[str]) -> str | None:
+    """Refuse arguments that are meant for others of the tool; None if there are none.
+
+    Such a name is like another one, or the two begin with the same whole words
+    (`notebook_path`, `timeout`), or its value is a path of a notebook. One that was sent as well is
+    not meant. Programs add names of their own, which are like none.
+    """
+    free = [name for name in known if name not in sent]
+    meant = [
+        (name, "notebook" if _is_path(value) and "notebook" in free else _meant(name, free))
+        for name, value in sent.items()
+        if name not in known
+    ]
+    words = [
+        f"it has no argument `{name[:LONGEST_VALUE]}`, did you mean `{near}`?"
+        for name, near in meant[:MOST_ARGUMENTS]
+        if near is not None
+    ]
+    if not words:
+        return None
+    return f"{tool} was not called: {' '.join(words)} Nothing was done."
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value.strip().endswith(".ipynb")
+
+
+def _meant(name: str, known: Collection[str]) -> str | None:
+    """Return the argument for which a name is meant, if it is like one."""
+    near = get_close_matches(name[:LONGEST_VALUE].lower(), known, 1, NEAR)
+    if near:
+        return near[0]
+    words = [word.lower() for word in _WORDS.findall(name[:LONGEST_VALUE])]
+    for one in known:
+        parts = one.split("_")
+        shared = min(len(parts), len(words))
+        if shared and parts[:shared] == words[:shared]:
+            return one
+    return None
 
 
 def unknown_tool(name: str, tools: Collection[str]) -> str:

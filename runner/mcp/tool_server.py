@@ -23,7 +23,12 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from runner.mcp.call_errors import unknown_tool, wrong_arguments, wrong_truth
+from runner.mcp.call_errors import (
+    misspelt_arguments,
+    unknown_tool,
+    wrong_arguments,
+    wrong_truth,
+)
 from runner.mcp.schemas import slim
 
 NAMES_TOLD = 12
@@ -184,6 +189,9 @@ class ToolServer(MCPServer):
                     return called
         tool = self._tool_manager.get_tool(name)
         fields = {} if tool is None else tool.fn_metadata.arg_model.model_fields
+        known = list(tool.parameters["properties"]) if tool is not None else []
+        if (wrong := misspelt_arguments(name, sent, known)) is not None:
+            raise ToolError(wrong)
         _check_truths(name, fields, sent)
         try:
             result = await super().call_tool(name, sent, context)
@@ -194,12 +202,11 @@ class ToolServer(MCPServer):
             if not isinstance(error.__cause__, ValidationError):
                 raise
             raise ToolError(wrong_arguments(name, error.__cause__, sent, fields)) from error
-        known = list(tool.parameters["properties"]) if tool is not None else []
         unknown = [key for key in sent if key not in known]
         if not unknown or not isinstance(result, CallToolResult):
             return result
         note = f"Not used, since the tool has no such argument: {_names(unknown)}. "
-        note += f"It has: {_names(known)}."
+        note += f"It has: {_names(known)}." if known else "It has none."
         return result.model_copy(update={"content": [*result.content, TextContent(text=note)]})
 
 

@@ -364,10 +364,13 @@ def test_null_is_an_argument_left_out(server: Agents) -> None:
 
 def test_an_argument_that_a_tool_does_not_have_is_told(server: Agents) -> None:
     """It may be a misspelt one; but n8n adds some of its own to every call."""
-    result = server.call("run_notebook", notebook=["6 * 7"], params={"a": 1}, toolCallId="call_1")
+    result = server.call("run_notebook", notebook=["6 * 7"], values={"a": 1}, toolCallId="call_1")
     assert job_of(result)["status"] == "succeeded"
     note = text(result).splitlines()[-1]
-    assert "no such argument: `params`, `toolCallId`. It has: `notebook`, `parameters`" in note
+    assert "no such argument: `values`, `toolCallId`. It has: `notebook`, `parameters`" in note
+    refused = server.call("run_notebook", notebook=["6 * 7"], parametrs={"a": 1})
+    assert refused.is_error
+    assert "no argument `parametrs`, did you mean `parameters`? Nothing was done." in text(refused)
     assert "no such argument" not in text(server.call("run_notebook", notebook=["1"]))
 
 

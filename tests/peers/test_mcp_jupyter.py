@@ -914,12 +914,20 @@ def test_a_failed_run_is_repaired_by_the_path_that_its_answer_names(
     failed = text(server.call("run_notebook", notebook=path))
     assert f"Notebook: {path} of the library" in failed
     assert f"{notebook}: 1 cells" in text(server.call("read_notebook", notebook=path))
-    edited = server.call("edit_cell", notebook=path, cell=0, action="overwrite", source="6 * 7")
-    assert text(edited).startswith(notebook)
-    assert "42" in text(server.call("run_cells", notebook=path))
-    added = run(server, path, "7 * 7")
-    assert cell_of(added)["notebook"] == notebook
+    overwrite = {"cell": 0, "action": "overwrite", "source": "6 * 7"}
+    for tool, given in (
+        ("edit_cell", overwrite),
+        ("run_cells", {}),
+        ("insert_cell", {"source": "7 * 7"}),
+        ("control_kernel", {"action": "choose", "kernel": "python3"}),
+    ):
+        refused = server.call(tool, notebook=path, **given)
+        assert refused.is_error
+        assert f"Did you mean {notebook}?" in text(refused)
+    assert sources(jupyter, notebook) == ["1 / 0"]
     assert not (jupyter.folder / path).exists()
+    assert not server.call("edit_cell", notebook=notebook, **overwrite).is_error
+    assert "42" in text(server.call("run_cells", notebook=notebook))
     own = run(server, path, "1", make=True)
     assert (cell_of(own)["notebook"], (jupyter.folder / path).exists()) == (path, True)
 
@@ -965,6 +973,35 @@ def test_a_notebook_runs_by_its_path_in_jupyterlab_beside_its_neighbours(
     assert "of the neighbour" in text(server.call("run_notebook", notebook=notebook))
 
 
+def write_aside(jupyter: Lab, notebook: str, *sources: str) -> None:
+    """Change the file behind JupyterLab's back."""
+    content = on_disk(jupyter, notebook)
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [{**cell, "id": f"own{n}", "source": one} for n, one in enumerate(sources)]
+    (jupyter.folder / notebook).write_text(json.dumps({**content, "cells": cells}))
+
+
+def test_a_change_of_the_file_on_disk_loses_no_cell(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """JupyterLab reads the file anew in place of saving: the cell comes once more."""
+    run(server, notebook, "x = 1")
+    write_aside(jupyter, notebook, "y = 2", "z = 3")
+    added = run(server, notebook, "x + 1")
+    assert cell_of(added)["output"] == "2", text(added)
+    assert sources(jupyter, notebook) == ["y = 2", "z = 3", "x + 1"]
+    write_aside(jupyter, notebook, "y = 4")
+    edit = {"notebook": notebook, "cell": "own1", "action": "overwrite", "source": "z = 5"}
+    refused = server.call("edit_cell", **edit)
+    assert refused.is_error
+    assert "has no cell 'own1'" in text(refused) or "read it anew" in text(refused)
+    (jupyter.folder / notebook).unlink()
+    again = run(server, notebook, "x + 2")
+    assert "the notebook is new" in text(again)
+    assert cell_of(again)["output"] == "3", text(again)
+    assert sources(jupyter, notebook) == ["x + 2"]
+
+
 def test_a_file_that_is_no_notebook_is_told(server: Agents, jupyter: Lab, notebook: str) -> None:
     """By every tool that would open it."""
     (jupyter.folder / notebook).write_text("{no JSON")
@@ -988,6 +1025,9 @@ def test_a_file_that_is_no_notebook_is_told(server: Agents, jupyter: Lab, notebo
         ("insert_cell", {"notebook": "a\\x.ipynb", "source": ""}, "folders are parted by `/`"),
         ("insert_cell", {"notebook": "a\n.ipynb", "source": ""}, "it has control characters"),
         ("insert_cell", {"notebook": f"{'a' * 250}.ipynb", "source": ""}, "255 bytes at most"),
+        ("control_kernel", {"notebook": "defualt.ipynb", "action": "interrupt"}, "mean default"),
+        ("control_kernel", {"notebook": "defualt.ipynb", "action": "restart"}, "mean default"),
+        ("list_variables", {"notebook": "defualt.ipynb"}, "Did you mean default.ipynb"),
         ("list_notebooks", {"folder": "/etc"}, "it is absolute"),
         ("read_notebook", {"notebook": "x.txt"}, ".ipynb"),
         ("list_notebooks", {"folder": "nowhere"}, "There is no folder 'nowhere' in JupyterLab"),

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 
@@ -48,3 +49,34 @@ def test_a_text_stays_as_it_was_sent(name: str, sent: str, seen: object) -> None
     server.add_group("all", lambda: server.add_tool(show))
     asyncio.run(server.call_tool("show", {name: sent}))
     assert SEEN[name] == seen
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ({"notebok": "m"}, "notebook"),
+        ({"parametrs": {}}, "parameters"),
+        ({"params": {}}, "parameters"),
+        ({"notebook_path": "m"}, "notebook"),
+        ({"notebookPath": "m"}, "notebook"),
+        ({"path": "m.ipynb"}, "notebook"),
+        ({"toolCallId": "call_1"}, None),
+        ({"sessionId": "1", "chatInput": "source", "tool": "show", "_meta": {}}, None),
+        ({"notebook": "m", "notebok": "n"}, None),
+    ],
+)
+def test_a_misspelt_argument_is_refused_before_anything_is_done(
+    sent: dict[str, Any], meant: str | None
+) -> None:
+    """Else the call acts on the default notebook, or with default parameters."""
+    server = ToolServer(name="test")
+    server.add_group("all", lambda: server.add_tool(show))
+    SEEN.clear()
+    if meant is None:
+        result = asyncio.run(server.call_tool("show", sent))
+        assert isinstance(result, CallToolResult)
+        assert "no such argument" in str(result.content)
+        return
+    with pytest.raises(ToolError, match=f"was not called: .* did you mean `{meant}`"):
+        asyncio.run(server.call_tool("show", sent))
+    assert SEEN == {}

@@ -46,9 +46,17 @@ def test_a_new_name_is_told_from_a_slip(path: str, meant: str | None) -> None:
 def test_a_missing_notebook_has_suggestions() -> None:
     """The same name elsewhere first."""
     present = ["x/other.ipynb", "work/report.ipynb", "reports.ipynb"]
-    assert suggestions("report.ipynb", present)[:2] == ["work/report.ipynb", "reports.ipynb"]
-    assert suggestions("qqqqqq.ipynb", ["abcdefgh.ipynb"]) == []
-    assert suggestions("nowhere.ipynb", ["notebooks/sleeper.ipynb", "notebooks/loan.ipynb"]) == []
+    assert suggestions("report.ipynb", present, "notebooks")[:2] == [
+        "work/report.ipynb",
+        "reports.ipynb",
+    ]
+    assert suggestions("qqqqqq.ipynb", ["abcdefgh.ipynb"], "notebooks") == []
+    library = ["a/loan.ipynb", "notebooks/sleeper.ipynb", "notebooks/loan.ipynb"]
+    assert suggestions("nowhere.ipynb", library[1:], "notebooks") == []
+    assert suggestions("loan.ipynb", library, "notebooks") == [
+        "notebooks/loan.ipynb",
+        "a/loan.ipynb",
+    ]
 
 
 def test_a_hash_is_of_kind_and_source() -> None:

@@ -75,10 +75,18 @@ class Document(NotebookModel):  # type: ignore[misc]
         Raises:
             DocumentLost: not sure.
         """
-        self._outgoing.put_nowait(create_sync_message(self._doc.ydoc))
-        await self._answer("sync")
-        if not self._changed:
-            return
+        await self._sync()
+        if self._changed:
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Let the server write the notebook; or read it, if its file was changed on the disk.
+
+        What the file does not have is gone from the document then: `index_of` tells.
+
+        Raises:
+            DocumentLost: not sure.
+        """
         for _ in range(SAVE_LOOKS):
             self._saves += 1
             self._outgoing.put_nowait(_wish_to_save(self._saves))
@@ -87,8 +95,13 @@ class Document(NotebookModel):  # type: ignore[misc]
                 raise DocumentLost("JupyterLab could not write the notebook to its disk")
             if answer == "success":
                 self._changed = False
+                await self._sync()
                 return
             await asyncio.sleep(SAVE_LOOK_SECONDS)  # it was writing already
+
+    async def _sync(self) -> None:
+        self._outgoing.put_nowait(create_sync_message(self._doc.ydoc))
+        await self._answer("sync")
 
     def index_of(self, cell_id: str) -> int | None:
         """Return a cell's present place; None if somebody removed it."""
@@ -207,8 +220,7 @@ class Document(NotebookModel):  # type: ignore[misc]
         raise DocumentLost(f"JupyterLab did not answer within {SYNC_SECONDS} s")
 
     async def _open(self) -> None:
-        self._outgoing.put_nowait(create_sync_message(self._doc.ydoc))
-        await self._answer("sync")
+        await self._sync()
         self._fix_model()
         self._doc.ydoc.observe(self._on_change)
         self._show_presence(AGENT)

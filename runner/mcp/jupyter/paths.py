@@ -87,9 +87,12 @@ def _below(path: str, example: str) -> PurePosixPath:
     return pure
 
 
-def suggestions(path: str, present: Iterable[str]) -> list[str]:
-    """Return the notebooks that were probably meant: the same name elsewhere, then alike ones."""
-    paths = list(present)
+def suggestions(path: str, present: Iterable[str], library: str) -> list[str]:
+    """Return the notebooks that were probably meant: the same name elsewhere, then alike ones.
+
+    The first is the one that `other_spelling` gives.
+    """
+    paths = sorted(present, key=lambda one: one != other_spelling(path, library))
     name = PurePosixPath(path).name
     same = [one for one in paths if PurePosixPath(one).name == name]
     names = {PurePosixPath(one).stem: one for one in reversed(paths)}

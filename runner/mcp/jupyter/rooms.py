@@ -47,17 +47,17 @@ class Rooms:
         self._edits = Locks()
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def path_of(self, notebook: str | None, *, is_new: bool = False) -> str:
+    async def path_of(self, notebook: str | None, *, is_changed: bool = False) -> str:
         """Return the intended path below Jupyter's root.
 
         A path as the runner's library has it is that of the same notebook in JupyterLab, unless
-        there is one of that path, or a new one is to be made.
+        there is one of that path. Who `is_changed` says changes only what is named as it stands.
 
         Raises:
             BadCall
         """
         path = notebook_path(self._default if notebook is None else notebook)
-        if notebook is None or is_new:
+        if notebook is None or is_changed:
             return path
         other = other_spelling(path, self._library)
         try:
@@ -82,6 +82,18 @@ class Rooms:
         async with self.opened(path) as document:
             return {**document.content, "cells": document.cells}
 
+    async def check_there(self, path: str) -> None:
+        """Refuse a path at which no notebook is, and name similar ones.
+
+        Raises:
+            BadCall, JupyterAway, JupyterRefused
+        """
+        if await self._jupyter.exists(path):
+            return
+        near = suggestions(path, await self._paths(), self._library)
+        hint = f"Did you mean {', '.join(near)}?" if near else "list_notebooks shows all."
+        raise BadCall(f"There is no notebook {path!r} in JupyterLab. {hint}")
+
     @asynccontextmanager
     async def opened(self, path: str) -> AsyncIterator[Document]:
         """Open a notebook that is there.
@@ -89,10 +101,7 @@ class Rooms:
         Raises:
             BadCall: there is none; it names similar ones. JupyterAway, JupyterRefused, DocumentLost
         """
-        if not await self._jupyter.exists(path):
-            near = suggestions(path, await self._paths())
-            hint = f"Did you mean {', '.join(near)}?" if near else "list_notebooks shows all."
-            raise BadCall(f"There is no notebook {path!r} in JupyterLab. {hint}")
+        await self.check_there(path)
         async with joined(
             await self._jupyter.room_of(path), self._jupyter.room.headers
         ) as document:
@@ -138,6 +147,7 @@ class Rooms:
         """
         await self._jupyter.make(path)
         async with self.edited(path) as document:
+            await document.refresh()  # the room of a file that was deleted still has its cells
             if _is_blank(document.cells):
                 document.remove(0)
 

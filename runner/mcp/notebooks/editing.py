@@ -16,6 +16,9 @@ from runner.mcp.jupyter.rooms import Rooms
 
 Kind = Literal["code", "markdown", "raw"]
 Action = Literal["replace", "overwrite", "delete", "move", "clear_output"]
+INSERTIONS = 2
+"""Times that a cell is inserted whose notebook JupyterLab reads anew meanwhile."""
+READ_ANEW = "the file was changed on disk, and JupyterLab read it anew. Read it, and call again."
 DIFF_CHARACTERS = 4_000
 _FIRST = (None, -1, "-1", 0, "0")
 """Places of the first cell."""
@@ -79,12 +82,15 @@ class Editor:
             )
         if is_new:
             await self._rooms.make(path)
+        cell = _new_cell(insertion)
         async with self._rooms.edited(path) as document:
-            cells = document.cells
-            at = _place_of(cells, -1 if insertion.at is None else insertion.at, path)
-            cell = _new_cell(insertion)
-            document.insert(at, cell)
-            return Placed(at, cell["id"], hash_of(cell), is_new)
+            for _ in range(INSERTIONS):
+                place = -1 if insertion.at is None else insertion.at
+                document.insert(_place_of(document.cells, place, path), cell)
+                await document.settle()
+                if (at := document.index_of(cell["id"])) is not None:
+                    return Placed(at, cell["id"], hash_of(cell), is_new)
+        raise BadCall(f"Nothing was inserted: {READ_ANEW}")
 
     async def edit(self, path: str, cell: str | int, edit: Edit, seen: str | None) -> str:
         """Change a cell, and say how it is now. `seen` is the hash that the agent read.
@@ -101,7 +107,19 @@ class Editor:
             cells = document.cells
             index = index_of(cells, cell, path)
             check_unchanged(cells, index, seen)
-            return f"{path} {_apply(document, index, edit, path)}"
+            told = f"{path} {_apply(document, index, edit, path)}"
+            cell_id = str(cells[index]["id"])
+            edited = _source_of(document.cells, cell_id)
+            await document.settle()
+            now = _source_of(document.cells, cell_id)
+            if now != edited and now in (None, cells[index]["source"]):
+                raise BadCall(f"The cell is not changed: {READ_ANEW}")
+            return told
+
+
+def _source_of(cells: Sequence[Mapping[str, Any]], cell_id: str) -> str | None:
+    """Return the source of a cell; None if it is gone."""
+    return next((str(one["source"]) for one in cells if one["id"] == cell_id), None)
 
 
 def _place_of(cells: Sequence[Mapping[str, Any]], at: str | int, path: str) -> int:

@@ -69,7 +69,7 @@ def add_insert_cell(server: MCPServer, live: Live) -> None:
         that takes longer than wait_seconds goes on: ask again with read_cell. A call that you
         cancel interrupts it.
         """
-        path = await live.rooms.path_of(notebook, is_new=bool(make))
+        path = await live.rooms.path_of(notebook, is_changed=True)
         insertion = Insertion(source, kind, at, make)
         times = live.times(wait_seconds, timeout_seconds)
         if kind != "code" or not run:
@@ -109,7 +109,7 @@ def add_edit_cell(server: MCPServer, live: Live) -> None:
     ) -> CallToolResult:
         """Change a cell of a live notebook, without running it; gives the diff."""
         edit = Edit(action, source, find, replace, replace_all, to)
-        path = await live.rooms.path_of(notebook)
+        path = await live.rooms.path_of(notebook, is_changed=True)
         return answer([await live.editor.edit(path, cell, edit, if_unchanged)])
 
 
@@ -132,7 +132,7 @@ def add_run_cells(server: MCPServer, live: Live) -> None:
         """Run cells of a live notebook, in order, until one raises; gives their outputs."""
         if if_unchanged is not None and cell is None:
             raise BadCall("`if_unchanged` is the hash of one cell: name it with `cell`.")
-        path = await live.rooms.path_of(notebook)
+        path = await live.rooms.path_of(notebook, is_changed=True)
         times = live.times(wait_seconds, timeout_seconds)
         cells = Cells(cell, is_one=cell is not None and not and_below)
         activity = await live.start_cells(path, cells, if_unchanged, times)

@@ -84,5 +84,5 @@ def add_control_kernel(server: MCPServer, live: Live) -> None:
         ] = None,
     ) -> CallToolResult:
         """Interrupt, restart, shut down or choose a notebook's kernel."""
-        path = await live.rooms.path_of(notebook)
+        path = await live.rooms.path_of(notebook, is_changed=action == "choose")
         return answer([await live.kernels.control(action, path, kernel)])

@@ -46,6 +46,7 @@ class Kernels:
         """
         session = (await self._jupyter.sessions()).get(path)
         if session is None:
+            await self._rooms.check_there(path)
             raise BadCall(f"No kernel runs for {path!r}, so there are no variables.")
         spec = (await self._jupyter.kernelspecs()).get(session.kernel) or {}
         if spec.get("language", "python") != "python":
@@ -63,6 +64,7 @@ class Kernels:
             raise BadCall(f"Nothing was done: `kernel` is for choose, and not for {act}.")
         session = (await self._jupyter.sessions()).get(path)
         if session is None:
+            await self._rooms.check_there(path)
             raise BadCall(f"No kernel runs for {path!r}; running a cell starts one.")
         was_running = self._activities.is_running(path) or session.state == "busy"
         withdrawn = await self._activities.stop_all(

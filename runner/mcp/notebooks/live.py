@@ -35,7 +35,7 @@ _WORDS = {
     "timed_out": "ran out of time",
     "kernel_died": "lost its kernel",
     "not_run": "was not run",
-    "removed": "was removed before its turn, and not run",
+    "removed": "was removed before its turn, and not run (by somebody, or by a change on disk)",
     "waiting": "waits for its turn",
     "running": "still running",
 }
