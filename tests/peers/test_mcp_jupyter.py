@@ -976,7 +976,7 @@ def test_a_notebook_runs_by_its_path_in_jupyterlab_beside_its_neighbours(
 def write_aside(jupyter: Lab, notebook: str, *sources: str) -> None:
     """Change the file behind JupyterLab's back."""
     content = on_disk(jupyter, notebook)
-    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cell: Json = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     cells = [{**cell, "id": f"own{n}", "source": one} for n, one in enumerate(sources)]
     (jupyter.folder / notebook).write_text(json.dumps({**content, "cells": cells}))
 
