@@ -319,6 +319,20 @@ def test_the_kernel_of_another_machine_is_python(served: Program) -> None:
 # What it shows
 
 
+def test_output_that_cannot_be_read_is_missed(served: Program) -> None:
+    """JSON with a number of so many digits is read by nobody; what was glued would be gone."""
+    report = run(
+        served,
+        "digits",
+        "import sys\nsys.set_int_max_str_digits(0)",
+        "import scrapbook as sb\nsb.glue('big', 10**4400)\nsb.glue('small', 1)",
+    )
+    assert (report["status"], report["results"]) == ("succeeded", {"small": 1})
+    [warning] = report["warnings"]
+    assert "could not be read" in warning
+    assert "4300 digits" in warning
+
+
 def test_messages_of_any_shape_leave_the_run_whole(served: Program) -> None:
     """What cannot be shown is left out; what was shown before stays."""
     send = (

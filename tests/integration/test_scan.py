@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.contract.rules import BundleLimits
 from runner.inbox.drop import Drop, DropKind, Scan
 from runner.inbox.scanning.decision import SettingsWait
 from runner.inbox.scanning.inspection import Bounds, Trust
+from runner.inbox.scanning.preview import left_alone
 from runner.inbox.scanning.scan import BATCH_FILES, Inbox, Selection, never_late
 from runner.inbox.unclaimed import Reason, notes_of
 from runner.system.clocks import Clocks
@@ -225,6 +228,29 @@ def test_a_file_that_ends_its_reader_is_refused(
     drop = large.read_aside("b.ipynb", MANY_LISTS)
     assert drop.main.contents.broken is None
     drop.release()
+
+
+def test_settings_under_the_notebooks_whole_name_are_told_theirs(world: World) -> None:
+    """They wait for an `a.ipynb.ipynb` that nobody will drop."""
+    world.write("a.ipynb.yaml", b"parameters: {x: 1}\n")
+    assert world.drops() == []
+    [one] = world.inbox.waiting.files
+    assert (one.reason, one.detail) == (
+        Reason.SETTINGS,
+        "those of 'a.ipynb' are called 'a.yaml'",
+    )
+
+
+def test_an_archive_with_notebooks_in_folders_says_how_to_name_one(tmp_path: Path) -> None:
+    """As GitHub packs a repository."""
+    with zipfile.ZipFile(tmp_path / "repo.zip", "w") as archive:
+        archive.writestr("repo-main/README.md", "x")
+        archive.writestr("repo-main/notebooks/a.ipynb", RAW)
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("a.csv", "x")
+    stays = left_alone(tmp_path, ["repo.zip", "data.zip"], BundleLimits())
+    assert "`notebook: notebooks/a.ipynb`" in stays["repo.zip"].detail
+    assert stays["data.zip"].detail == "it has no notebook or request.yaml in it"
 
 
 def test_settings_alone_wait_for_their_notebook(world: World) -> None:

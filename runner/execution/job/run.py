@@ -84,6 +84,8 @@ class Run:
     """How long each cell took, by index as above."""
     exited: int | None = None
     """Index of the cell in which the notebook ended itself without a failure."""
+    unread: Exception | None = None
+    """Why the first of the kernel's messages that nobody can read was none."""
     hidden: list[tuple[NotebookNode, list[NotebookNode]]] = field(default_factory=list)
     """Cells whose errors papermill must not see, with all their outputs."""
     drain: Callable[[], Awaitable[bool]] | None = None
@@ -371,6 +373,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         try:
             msg = await self.kc.iopub_channel.get_msg(timeout=None)
         except ODD as error:
+            self._run.unread = self._run.unread or error
             self._leave_out(error)
             return None
         return well_formed(msg)

@@ -45,6 +45,7 @@ from runner.contract.parameters.sidecar import Sidecar, SidecarError, read_sidec
 from runner.contract.parameters.signature import signature_of
 from runner.contract.results import SCRAP_PREFIX
 from runner.contract.text import strict_json
+from runner.contract.text.plain_text import excerpt, one_line
 from runner.contract.triggers.causes import scheduled_for
 from runner.execution import order as wire
 from runner.execution.environment import activated
@@ -458,7 +459,9 @@ class _Job:
         self._usage = run.usage(spent().since(before), guard.peak(), unmarked)
         kernel.ask_to_end()
         executed = run.notebook if run.notebook is not None else notebook
-        self._warnings.extend([*_early_end_of(executed, run, reason), *strays.warnings()])
+        self._warnings.extend(
+            [*_early_end_of(executed, run, reason), *_unread_of(run), *strays.warnings()]
+        )
         warned = list(self._warnings)
         is_changed = False
         try:
@@ -551,6 +554,14 @@ def _early_end_of(executed: NotebookNode, run: Run, reason: str | None) -> list[
     return [
         f"The notebook ended itself in its cell In[{count}]; code cells after it, not run: {left}."
     ]
+
+
+def _unread_of(run: Run) -> list[str]:
+    """Warn of output that is nowhere to be seen, such as a whole number of 5,000 digits."""
+    if run.unread is None:
+        return []
+    why = excerpt(one_line(str(run.unread)), 200)
+    return [f"An output could not be read, and is not in the notebook or the results: {why}."]
 
 
 def _to_bytes(notebook: NotebookNode) -> bytes:

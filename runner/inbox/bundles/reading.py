@@ -54,7 +54,7 @@ def read_source(
     """
     parts = _parts_of(source.files, stem)
     if parts is None:
-        return Contents(what="an archive or a folder without a notebook or request")
+        return Contents(what=nothing_to_run(source.files))
     contents, parts, raw = _Documents(source, limits, read).read_parts(parts)
     rest = parts.rest(source.files)
     token, files = store.write((one.path, source.open(one)) for one in rest)
@@ -104,6 +104,17 @@ def _parts_of(files: Sequence[Listed], stem: str) -> _Parts | None:
     notebook = (own or notebooks)[0]
     beside = [one for one in top if _is_called(one, PurePosixPath(notebook.path).stem)]
     return _Parts(beside[0] if len(beside) == 1 else None, notebook)
+
+
+def nothing_to_run(files: Sequence[Listed]) -> str:
+    """Say why nothing in it runs: it is not known which notebook of a folder in it is meant."""
+    inner = [one for one in files if PurePosixPath(one.path).suffix.lower() == ".ipynb"]
+    if not inner:
+        return "it has no notebook or request.yaml in it"
+    return (
+        f"its notebooks lie in folders ({_named(inner)}), and no request.yaml at its top names the "
+        f"one to run (`notebook: {inner[0].path}`)"
+    )
 
 
 def _is_called(file: Listed, stem: str) -> bool:

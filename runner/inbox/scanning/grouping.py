@@ -107,17 +107,28 @@ def _is_cancel(held: Held) -> bool:
     return text == "" or (text is not None and JOB_ID.fullmatch(text) is not None)
 
 
+def _name_to_have(seen: Sighting) -> str:
+    """Say what settings for `a.ipynb` are called, if they are called `a.ipynb.yaml`."""
+    name = seen.path.rpartition("/")[2].removesuffix(seen.suffix)
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or f"{dot}{suffix}".lower() != ".ipynb":
+        return ""
+    return f"those of {name!r} are called {stem + seen.suffix!r}"
+
+
 def why_unused(held: Held) -> Stays:
     """Say why a whole file makes no request."""
     contents = held.contents
     if held.sighting.suffix == ".cancel":
         return Stays(Reason.NO_CANCEL)
     if held.sighting.suffix == ARCHIVE:
-        return Stays(Reason.DATA, "it has no notebook or request.yaml in it")
+        return Stays(Reason.DATA, contents.what)
     if held.sighting.suffix == JOB_FOLDER:
         return Stays(Reason.NO_NOTEBOOK)
     if contents.kind is Kind.SETTINGS:
-        return Stays(Reason.SETTINGS, "" if contents.refusal is None else contents.refusal.message)
+        if contents.refusal is not None:
+            return Stays(Reason.SETTINGS, contents.refusal.message)
+        return Stays(Reason.SETTINGS, _name_to_have(held.sighting))
     return Stays(Reason.NO_REQUEST, contents.what)
 
 

@@ -11,8 +11,8 @@ from runner.contract.notebook import is_untitled
 from runner.contract.outcome import Refused
 from runner.contract.request import Kind
 from runner.contract.rules import BundleLimits
-from runner.inbox.bundles.reading import has_request
-from runner.inbox.bundles.sources import FolderSource, NotWhole, ZipSource
+from runner.inbox.bundles.reading import has_request, nothing_to_run
+from runner.inbox.bundles.sources import FolderSource, NotWhole, Source, ZipSource
 from runner.inbox.contents import Contents, is_quick, read_contents, syntax_of, unread
 from runner.inbox.drop import BUNDLES, JOB_FOLDER, Drop, Group, Held, Sighting, Stays
 from runner.inbox.scanning.grouping import drops_of, why_unused
@@ -74,13 +74,17 @@ def _document(place: Path, seen: Sighting) -> Contents:
     return read_contents(raw, syntax) if is_quick(raw, syntax) else unread(syntax)
 
 
+def _none(source: Source) -> Contents:
+    return Contents(what=nothing_to_run(source.files))
+
+
 def _bundle(place: Path, suffix: str, limits: BundleLimits) -> Contents:
     is_one = Contents(kind=Kind.NOTEBOOK, is_request=True)
     try:
         if suffix == JOB_FOLDER:
             with closing(FolderSource(place, limits)) as folder:
-                return is_one if has_request(folder, place.stem) else Contents()
+                return is_one if has_request(folder, place.stem) else _none(folder)
         with place.open("rb") as file, closing(ZipSource(file, limits)) as archive:
-            return is_one if has_request(archive, place.stem) else Contents()
+            return is_one if has_request(archive, place.stem) else _none(archive)
     except (NotWhole, Refused):  # it is answered with an error
         return is_one
