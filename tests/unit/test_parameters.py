@@ -42,6 +42,35 @@ def test_a_misspelt_name_is_named_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ("factor = 3", "`factor` replaced nothing: another cell tagged `parameters`"),
+        ("factor: int = 3\nother = 1", "`factor` replaced nothing"),
+        ("factor = int(factor)", None),
+        ("if 'factor' not in globals():\n    factor = 3", None),
+        ("other = factor", None),
+        ("factor: int", None),
+        ("%run defaults.py\n(", None),
+    ],
+)
+def test_a_second_tagged_cell_that_sets_it_again_is_told(second: str, said: str | None) -> None:
+    """papermill sets values after the first one; what only converts them is right."""
+    document = notebook(SOURCE)
+    document["cells"] += notebook(second)["cells"]
+    assert (unknown_parameters(document, ["factor"]) or "").startswith(said or "")
+    assert (unknown_parameters(document, ["factor"]) is None) == (said is None)
+
+
+def test_a_tagged_text_takes_no_value() -> None:
+    """The defaults in the cell below it win."""
+    document = notebook("# The parameters")
+    document["cells"][0]["cell_type"] = "markdown"
+    document["cells"] += notebook(None)["cells"]
+    assert "is text: `x` replaced nothing" in (unknown_parameters(document, ["x"]) or "")
+    assert unknown_parameters(document, []) is None
+
+
+@pytest.mark.parametrize(
     ("names", "said"),
     [
         (["facter"], "`facter` is no parameter of the notebook (did you mean `factor`?)"),

@@ -83,7 +83,7 @@ def unknown_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> s
             "nothing, and was set before its first cell. Tag the cell with the defaults."
         )
     unknown, known = _unknown(notebook, source, names)
-    return _objection(unknown, known) if unknown else None
+    return _objection(unknown, known) if unknown else _set_again(notebook, names)
 
 
 def misspelt_parameters(notebook: Mapping[str, Any], names: Collection[str]) -> str | None:
@@ -114,6 +114,30 @@ def _unknown(
     return unknown, known
 
 
+def _set_again(notebook: Mapping[str, Any], names: Collection[str]) -> str | None:
+    """Warn about values that are gone again: papermill sets them after the first tagged cell."""
+    tagged = [one for one in _dicts(notebook) if PARAMETERS_TAG in tags_of(one)]
+    if not tagged:
+        return None
+    first, *others = tagged
+    if first.get("cell_type") == "markdown":
+        return (
+            f"The cell tagged `{PARAMETERS_TAG}` is text: {names_in_words(names)} replaced "
+            "nothing, and was set below it. Tag the code cell with the defaults."
+        )
+    if language_of(notebook) not in (None, "python"):
+        return None
+    code = (without_halves(source_of(one)) for one in others if one.get("cell_type") == "code")
+    again = set[str]().union(*map(_replaced_names, code))
+    lost = [name for name in names if _identifier(name) in again]
+    if not lost:
+        return None
+    return (
+        f"{names_in_words(lost)} replaced nothing: another cell tagged `{PARAMETERS_TAG}` comes "
+        "after the values, and sets its own. Keep the defaults in one tagged cell."
+    )
+
+
 def _objection(unknown: Collection[str], known: Collection[str]) -> str:
     are = "are no parameters" if len(unknown) > 1 else "is no parameter"
     have = f"It has {names_in_words(known)}." if known else "Its tagged cell has none."
@@ -121,10 +145,13 @@ def _objection(unknown: Collection[str], known: Collection[str]) -> str:
 
 
 def _tagged_source(notebook: Mapping[str, Any], tag: str = PARAMETERS_TAG) -> str | None:
-    cells = notebook.get("cells")
-    dicts = [one for one in cells if isinstance(one, dict)] if isinstance(cells, list) else []
-    cell = next((one for one in dicts if tag in tags_of(one)), None)
+    cell = next((one for one in _dicts(notebook) if tag in tags_of(one)), None)
     return None if cell is None else without_halves(source_of(cell))
+
+
+def _dicts(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
+    cells = notebook.get("cells")
+    return [one for one in cells if isinstance(one, dict)] if isinstance(cells, list) else []
 
 
 def without_halves(text: str) -> str:
@@ -152,6 +179,18 @@ def _bound_names(source: str) -> set[str] | None:
         return None
     names = [node for node in nodes if isinstance(node, ast.Name)]
     return {name.id for name in names if isinstance(name.ctx, ast.Store)}
+
+
+def _replaced_names(source: str) -> set[str]:
+    """Return the names that the cell surely sets without a look at what they were."""
+    try:
+        names = {one.name for one in _of_python(source) if one.default}
+        nodes = ast.walk(ast.parse(without_magics(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    return names - {
+        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
 
 
 def without_magics(source: str) -> str:
