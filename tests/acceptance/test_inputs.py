@@ -22,6 +22,7 @@ TEXT = DOCUMENT.read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 SHELL = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 DATA = "amount\n1.5\n2.5\n"
+COPY, ZIP, FOLDER, FORM, FORM_OF_LIBRARY, JSON, COMMAND = SHELL
 TOTAL = notebook(code(PYTHON[0], "parameters"), code(PYTHON[1], "results"))
 
 
@@ -29,12 +30,11 @@ TOTAL = notebook(code(PYTHON[0], "parameters"), code(PYTHON[1], "results"))
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     for make in programs(tmp_path_factory.mktemp("inputs")):
         one = make({"gateway": {"enabled": True, "port": 0}})
-        reports = one.root / "notebooks" / "reports"
-        reports.mkdir(parents=True)
-        for folder in (reports, one.root):
-            (folder / "total.ipynb").write_text(json.dumps(TOTAL))
+        (one.root / "total.ipynb").write_text(json.dumps(TOTAL))
         (one.root / "data.csv").write_text(DATA)
-        yield one.start()
+        one.start()
+        shell(one, COPY)
+        yield one
 
 
 def shell(program: Program, example: str) -> str:
@@ -70,7 +70,7 @@ def packed(files: Mapping[str, str | bytes | int | dict[str, Any]]) -> bytes:
 
 def test_a_zip_file_as_the_document_shows(program: Program) -> None:
     """Its name is the job's, and what came along is listed, and is no output."""
-    lines = SHELL[0].splitlines()
+    lines = ZIP.splitlines()
     shell(program, f"{sys.executable} -m zipfile -c total.zip total.ipynb data.csv\n{lines[1]}")
     report = program.await_report("total")
     assert json.loads(shell(program, lines[2])) == report
@@ -82,7 +82,7 @@ def test_a_zip_file_as_the_document_shows(program: Program) -> None:
 
 def test_a_folder_as_the_document_shows(program: Program) -> None:
     """It is taken when `.ready` is there, and all of it leaves the inbox."""
-    shell(program, SHELL[1].replace("total.job", "by-folder.job"))
+    shell(program, FOLDER.replace("total.job", "by-folder.job"))
     report = program.await_report("by-folder")
     assert (report["status"], total_of(report)) == ("succeeded", {"USD": 4.0})
     wait_for(lambda: not (program.inbox / "by-folder.job").exists())
@@ -90,15 +90,15 @@ def test_a_folder_as_the_document_shows(program: Program) -> None:
 
 def test_forms_as_the_document_shows(program: Program) -> None:
     """The notebook as a file, and by its path in the library."""
-    assert total_of(json.loads(shell(program, SHELL[2]))) == {"USD": 4.0}
-    report = json.loads(shell(program, SHELL[3]))
+    assert total_of(json.loads(shell(program, FORM))) == {"USD": 4.0}
+    report = json.loads(shell(program, FORM_OF_LIBRARY))
     assert total_of(report) == {"EUR": 4.0}
     assert report["notebook"] == "reports/total.ipynb"
 
 
 def test_json_as_the_document_shows(program: Program) -> None:
     """Texts and bytes; what is neither is refused."""
-    report = json.loads(shell(program, SHELL[4]))
+    report = json.loads(shell(program, JSON))
     assert total_of(report) == {"USD": 4.0}
     assert [(one["path"], one["bytes"]) for one in report["inputs"]][1] == ("logo.png", 8)
     for wrong in ({"a": 1}, {"a": {"base64": "?"}}, {"a": {"base64": "ü"}}, ["a"], {"../a": ""}):
@@ -109,7 +109,7 @@ def test_json_as_the_document_shows(program: Program) -> None:
 
 def test_the_command_as_the_document_shows(program: Program) -> None:
     """By the daemon that serves the folders."""
-    report = json.loads(shell(program, f"{SHELL[5].rstrip()} --name by-command"))
+    report = json.loads(shell(program, f"{COMMAND.rstrip()} --name by-command"))
     assert (report["name"], total_of(report)) == ("by-command", {"USD": 4.0})
 
 
