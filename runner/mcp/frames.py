@@ -17,6 +17,7 @@ _FRAME = re.compile(
 )
 _LINE = re.compile(r"(?:-*>)? *(\d+)(?: (.*))?$")
 _GAP = re.compile(r" *\(\.\.\.\)$")
+NO_SOURCES: Mapping[tuple[Any, Any], str] = {}
 _MAGIC = "get_ipython()"
 """Stands in lines that IPython has rewritten."""
 
@@ -42,12 +43,21 @@ class Ran:
         )
 
 
-def ran_cells(cells: Iterable[Mapping[str, Any]]) -> Iterator[Ran]:
-    """Return the cells of a notebook that have run, named by index and id."""
+def ran_cells(
+    cells: Iterable[Mapping[str, Any]], sources: Mapping[tuple[Any, Any], str] = NO_SOURCES
+) -> Iterator[Ran]:
+    """Return the cells of a notebook that have run, named by index and id.
+
+    `sources` are known ones by id and count, as they ran: of a cell that was changed since it is
+    said to run it again.
+    """
     for index, cell in enumerate(cells):
-        if cell.get("execution_count"):
+        if count := int(cell.get("execution_count") or 0):
             name = f"Cell [{index}] {cell.get('id') or ''}".rstrip()
-            yield Ran(name, int(cell["execution_count"]), cell["source"])
+            source = sources.get((cell.get("id"), count), cell["source"])
+            is_old = source != cell["source"]
+            again = f" as it was before its change (run [{index}] again)" if is_old else ""
+            yield Ran(f"{name}{again}", count, source)
 
 
 def renumbered(text: str, ran: Iterable[Ran]) -> str:

@@ -99,11 +99,14 @@ def test_schedules_are_listed_run_and_paused(program: Program, server: Agents) -
     )
     (folder / "ä 1.yaml").write_text(f"{yearly}parameters: {{region: US}}")
     (folder / "bad.yaml").write_text("cron: never")
+    (folder.parent / "gone.yaml").write_text("cron: '@yearly'\nnotebook: reports/gone.ipynb\n")
 
     def said(**arguments: str) -> str:
         return text(ask(server.url, lambda client: client.call_tool("schedules", arguments)))
 
-    wrong, line = said().splitlines()
+    missing, wrong, line = said().splitlines()
+    assert missing.startswith("gone: wrong: ")
+    assert "\nIt will be rejected at once: " in said(action="run", name="gone")
     assert line.startswith(
         "team/ä 1: on, At 00:00, on day 1 of the month, only in January (Australia/Lord_Howe), "
         "reports/daily report.ipynb; next "
@@ -465,6 +468,33 @@ def test_jobs_are_listed_the_newest_first(server: Agents) -> None:
     assert server.call("list_jobs", status="unheard").is_error
     for pattern in ("monthly/*", "monthly/l"):
         assert lines[0][:32] in text(server.call("list_jobs", name=pattern, limit=1))
+
+
+def test_jobs_of_a_name_are_not_mixed_with_those_of_longer_names(server: Agents) -> None:
+    """So that the one before is an earlier run of the same; the others are named."""
+    for name in ("exact/mine", "exact/mine2", "exact/mine"):
+        server.call("run_notebook", notebook=["1"], name=name)
+    lines = lines_of_jobs(server, "exact/mine")
+    assert [line.split()[1] for line in lines[:-1]] == ["exact/mine:"] * 2
+    assert lines[-1] == '(name="exact/mine*" lists these too: exact/mine2)'
+    both = lines_of_jobs(server, "exact/mine*")
+    assert [line.split()[1] for line in both] == ["exact/mine:", "exact/mine2:", "exact/mine:"]
+    assert len(lines_of_jobs(server, "exact/min")) == 3
+
+
+def test_a_callback_that_does_not_come_through_is_told(tmp_path: Path) -> None:
+    """In a line of the job's answer: where to, how often, and why."""
+    for make in programs(tmp_path):
+        program = make({"callbacks": {"allowed": ["127.0.0.1"]}}).start()
+        with agents(program.root, ROOM_URL=NOWHERE) as found:
+            given = {"notebook": ["1"], "callback": "http://127.0.0.1:9/here"}
+            job_id = job_of(found.call("run_notebook", **given))["job_id"]
+            said = "\nCallback not delivered: http://127.0.0.1:9/here, one attempt: "
+            wait_for(partial(says, found, job_id, said))
+
+
+def says(server: Agents, job_id: str, words: str) -> bool:
+    return words in text(server.call("get_job", job_id=job_id))
 
 
 def test_jobs_are_listed_by_notebook_and_time(server: Agents) -> None:

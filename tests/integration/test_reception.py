@@ -30,11 +30,11 @@ from runner.inbox.sidecars import sidecar_reader
 from runner.inbox.unclaimed import Reason
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
-from runner.state.jobs import Acceptance, Seal, State
+from runner.state.jobs import Acceptance, Job, Seal, State
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk
-from tests.conftest import code, notebook
+from tests.conftest import code, notebook, wait_for
 from tests.faults.failing import Crash, FailingDisk, no_space
 
 RAW = json.dumps(notebook(code("1"))).encode()
@@ -207,6 +207,54 @@ def test_nothing_leaves_the_inbox_while_the_outbox_is_gone(tmp_path: Path) -> No
     (tmp_path / "away").rename(place.outbox)
     assert receive(reception).accepted == 1
     assert len(ledger.jobs()) == 1
+
+
+def test_settings_that_waited_long_are_told_with_their_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be forgotten ones of another notebook of the name."""
+    place = Place(tmp_path)
+    reception, ledger = place.start()
+    place.drop()
+    receive(reception)
+    assert ledger.warnings_of(named(ledger, "sub/a").job_id) == []
+    monkeypatch.setattr("runner.daemon.receiving.admission.OLD_SECONDS", -1.0)
+    (place.inbox / "old.yaml").write_text("parameters: {x: 1}\n")
+    (place.inbox / "old.ipynb").write_bytes(RAW)
+    receive(reception)
+    [warning] = ledger.warnings_of(named(ledger, "old").job_id)
+    assert warning == (
+        "The settings 'old.yaml' lay in the inbox for 0.0 minutes before 'old.ipynb' came, and "
+        "were used for it."
+    )
+
+
+def test_a_folder_that_is_ready_and_has_no_notebook_is_answered(tmp_path: Path) -> None:
+    """Once nobody puts one in; one without `.ready` may be somebody's data."""
+    place = Place(tmp_path)
+    reception, ledger = place.start()
+    for name, file in (("n.job", ".ready"), ("data.job", "a.csv")):
+        (place.inbox / name).mkdir()
+        (place.inbox / name / file).touch()
+    waits = {"n.job": Reason.INCOMPLETE, "data.job": Reason.SETTLING}
+
+    def listed() -> dict[str, Reason]:
+        receive(reception)
+        return {one.path.rstrip("/"): one.reason for one in place.listed.waiting.files}
+
+    wait_for(lambda: listed() == waits)
+    place.seconds = 16
+    wait_for(lambda: listed() == {"data.job": Reason.NO_NOTEBOOK})
+    [job] = ledger.jobs()
+    assert job.name == "n"
+    stored = ledger.input_of(job.job_id)
+    assert stored is not None
+    assert stored.failure is not None
+    assert "has a file .ready, and neither a notebook nor a request.yaml" in stored.failure.message
+
+
+def named(ledger: Ledger, name: str) -> Job:
+    return next(job for job in ledger.jobs() if job.name == name)
 
 
 def test_settings_are_late_for_sixty_seconds_only(tmp_path: Path) -> None:

@@ -578,11 +578,33 @@ def test_cells_are_edited_by_their_ids(server: Agents, jupyter: Lab, notebook: s
     assert cell_of(alone)["cell_id"] == second["cell_id"]
     assert "[0]" in edit(second["cell_id"], "move", to=0)
     assert sources(jupyter, notebook)[0] == "m = n\nm + 1"
+    assert "[1]" in edit(second["cell_id"], "move", to=one)
+    assert sources(jupyter, notebook)[:2] == ["# T", "m = n\nm + 1"]
+    edit(second["cell_id"], "move", to=0)
     edit(0, "clear_output")
     assert on_disk(jupyter, notebook)["cells"][0]["outputs"] == []
     assert "0 cells" in edit("all", "clear_output")
     assert "2 cells are left" in edit(one, "delete")
     assert sources(jupyter, notebook) == ["m = n\nm + 1", "# T"]
+
+
+def test_a_cell_is_tagged_as_a_warning_of_a_job_wants_it(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """When it is made, or later; other metadata stay."""
+    path = f"tagged/{Path(notebook).name}"
+    run(server, path, "n = 1")
+    server.call("insert_cell", notebook=path, source="n * 2", tags=["results"])
+    job = {"notebook": path, "parameters": {"n": 3}}
+    assert "Tag the cell with the defaults" in text(server.call("run_notebook", **job))
+    tagged = server.call("edit_cell", notebook=path, cell=0, action="tag", tags=["parameters"])
+    assert text(tagged).endswith("has the tags parameters")
+    assert "code, In[1], tagged parameters" in text(server.call("read_notebook", notebook=path))
+    ran = server.call("run_notebook", **job)
+    assert job_of(ran)["results"] == {"cell_3": {"application/json": 6}}, text(ran)
+    assert "Warnings" not in text(ran)
+    server.call("edit_cell", notebook=path, cell=0, action="tag", tags=[])
+    assert on_disk(jupyter, path)["cells"][0]["metadata"].get("tags") == []
 
 
 def test_an_edit_refuses_what_has_changed(server: Agents, jupyter: Lab, notebook: str) -> None:
@@ -629,6 +651,36 @@ def test_a_notebook_is_read_by_pages(server: Agents, jupyter: Lab, notebook: str
     past = server.call("read_notebook", notebook=notebook, start=5)
     assert past.is_error
     assert "has 5 cells: `start` goes from 0 to 4." in text(past)
+
+
+def test_pictures_that_are_left_out_are_told_with_the_call_that_gives_them(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """Of a notebook that is read in full: `first_picture` is no argument there."""
+    dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    dot += "AAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+    many = "from IPython.display import Image, display\nimport base64\n"
+    many += f"for _ in range(6): display(Image(base64.b64decode({dot!r})))"
+    cell = cell_of(run(server, notebook, many))["cell_id"]
+    told = server.call("read_notebook", notebook=notebook, detail="full")
+    call = f'(read_cell(cell="{cell}", first_picture=5, notebook="{notebook}"))'
+    assert call in text(told)
+    rest = server.call("read_cell", cell=cell, first_picture=5, notebook=notebook)
+    assert len(pictures(rest)) == 2
+
+
+def test_code_of_a_cell_that_was_edited_since_says_to_run_it_again(
+    server: Agents, notebook: str
+) -> None:
+    """Where a traceback has its old lines."""
+    old = "def f(x):\n    return 1 / x\ndef g(x):\n    return f(x)"
+    cell = cell_of(run(server, notebook, old))["cell_id"]
+    source = old.replace("1 / x", "2 / x")
+    server.call("edit_cell", notebook=notebook, cell=cell, action="overwrite", source=source)
+    failed = text(run(server, notebook, "g(0)"))
+    again = f"Cell [0] {cell} as it was before its change (run [0] again), line"
+    assert failed.count(again) == 2
+    assert "Code that no cell has now" not in failed
 
 
 def test_a_huge_source_is_a_short_line_and_cut_where_it_is_read(
@@ -957,7 +1009,12 @@ def test_runs_of_a_notebook_that_was_sent_are_found_by_its_path(
     assert f"{job_id} {path} in JupyterLab: succeeded" in text(
         server.call("list_jobs", notebook=path)
     )
-    assert "There are no such jobs" in text(server.call("list_jobs", notebook=f"x/{path}"))
+    none = text(server.call("list_jobs", notebook=f"x/{path}"))
+    assert none.startswith("There are no such jobs; the library has no such notebook")
+    assert f"in JupyterLab. Did you mean {path}" in none
+    unsent = f"elsewhere/unsent_{Path(notebook).name}"
+    run(server, unsent, "1", run=False, make=True)
+    assert "JupyterLab has it; no run" in text(server.call("list_jobs", notebook=unsent))
 
 
 def test_a_notebook_runs_by_its_path_in_jupyterlab_beside_its_neighbours(
@@ -1008,7 +1065,10 @@ def test_a_file_that_is_no_notebook_is_told(server: Agents, jupyter: Lab, notebo
     for tool, arguments in (("read_notebook", {}), ("insert_cell", {"source": "1"})):
         result = server.call(tool, notebook=notebook, **arguments)
         assert result.is_error
-        assert f"JupyterLab cannot read {notebook!r} as a notebook: its file is" in text(result)
+        said = text(result)
+        assert f"JupyterLab cannot read {notebook!r} as a notebook: " in said
+        assert "JSON" in said
+        assert said.endswith("Mend or remove the file on disk.")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,16 @@ def test_a_frame_is_of_the_code_whose_lines_it_shows(traceback: str, name: str) 
     assert renumbered(traceback, known).startswith(f"{name}, line ")
 
 
+def test_code_of_a_cell_that_was_changed_since_says_to_run_it_again() -> None:
+    """Its lines may be the same there, or not."""
+    cells = [{"id": "a", "execution_count": 1, "source": "def f():\n    new()\nsame()"}]
+    known = list(ran_cells(cells, {("a", 1): "def f():\n    old()\nsame()", ("a", 0): "x"}))
+    for line in ("2     old()", "3 same()"):
+        said = renumbered(f"Cell In[1], line {line[0]}, in f()\n----> {line}\n", known)
+        assert said.startswith("Cell [0] a as it was before its change (run [0] again), line")
+    assert [one.name for one in ran_cells(cells, {("a", 2): "x"})] == ["Cell [0] a"]
+
+
 def test_a_count_alone_decides_where_one_kernel_ran_all() -> None:
     """As in a job; other frames stay as they are."""
     said = renumbered(f"{FIRST}Cell In[4], line 1\n", [Ran("Cell [7] z", 3)])

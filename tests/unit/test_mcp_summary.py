@@ -101,6 +101,22 @@ def test_an_answer_says_what_was_run_and_what_it_leaves_out() -> None:
     assert not executed_of(None, has_parameters=False).has_no_code
 
 
+def test_what_a_cell_prints_as_its_result_is_not_told_again() -> None:
+    """A cell tagged `results` without a value has its text as one; other cells are counted."""
+    out = {"output_type": "stream", "name": "stdout", "text": "5\n"}
+    err = {"output_type": "stream", "name": "stderr", "text": "warn"}
+    many = {"output_type": "stream", "name": "stdout", "text": "x" * 9_000}
+    result = finished({"cell_2": {"text/plain": "5\n", "application/json": 5}})
+
+    def told(*cells: Json) -> str:
+        return sentence(shown(result, executed_of({"cells": [*cells]}, has_parameters=False))[0])
+
+    assert "Printed" not in told(code("print(5)", 2, "p", outputs=[out]))
+    assert "not shown: 4 characters of [0] p" in told(code("q()", 2, "p", outputs=[out, err]))
+    full = told(code("many()", 1, "m", outputs=[many]), code("print(5)", 2, "p", outputs=[out]))
+    assert f'9000 characters of [0] m; get_job("{ID}", cell=…, detail="full") gives' in full
+
+
 def test_a_cells_bundle_gives_its_picture_and_says_nothing_twice() -> None:
     """Text that was parsed, and HTML beside text, are left to the resource."""
     bundle = {"text/plain": "[1]", "application/json": [1], "text/html": "<p>"}

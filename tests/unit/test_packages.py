@@ -50,6 +50,15 @@ def test_the_advice_is_a_command() -> None:
     assert "pip install google" not in advice_on_missing(["google.cloud"], "/venv/bin/python")
 
 
+def test_nobody_is_told_to_install_the_short_name_of_a_module() -> None:
+    """It is that of another package there, if of any."""
+    short = advice_on_missing(["sb"], "/venv/bin/python")
+    assert short == "`sb` is what notebooks call `scrapbook`: write `import scrapbook as sb`."
+    both = advice_on_missing(["pd", "cv2"], "/venv/bin/python")
+    assert "`%pip install opencv-python`" in both
+    assert "write `import pandas as pd`" in both
+
+
 def test_nobody_is_told_to_install_what_only_a_service_brings() -> None:
     """Nor what Python has lost. What can be installed beside it still is."""
     alone = advice_on_missing(["google.colab.drive", "google.colab.files"], "/venv/bin/python")

@@ -125,6 +125,17 @@ PACKAGES = {
 }
 """Package names for pip, by module; with dots if packages share a first name."""
 
+ALIASES = {
+    "np": "numpy",
+    "pd": "pandas",
+    "plt": "matplotlib.pyplot",
+    "sb": "scrapbook",
+    "sns": "seaborn",
+    "tf": "tensorflow",
+    "xr": "xarray",
+}
+"""Names that notebooks give to modules (`import numpy as np`), and that nobody installs."""
+
 _BEHIND = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _OPTIONAL = (
     re.compile(r"Missing optional dependency '([\w.-]+)'"),
@@ -174,7 +185,14 @@ def advice_on_missing(missing: Sequence[str], python: str) -> str:
     """
     services = {name: _service_module(name) for name in missing}
     rest = [name for name, service in services.items() if service is None]
+    aliases = [name for name in rest if name in ALIASES]
+    rest = [name for name in rest if name not in ALIASES]
     said = [_installing(rest, python)] if rest else []
+    said.extend(
+        f"`{name}` is what notebooks call `{ALIASES[name]}`: "
+        f"write `import {ALIASES[name]} as {name}`."
+        for name in aliases
+    )
     said.extend(
         f"`{name}` exists only in {PROVIDED[name]}: remove what needs it, or put it into a `try`."
         for name in dict.fromkeys(services.values())

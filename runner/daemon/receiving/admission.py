@@ -25,6 +25,8 @@ from runner.inbox.library import LibraryReader
 from runner.inbox.sidecars import SidecarReader
 from runner.state.jobs import Acceptance, Job
 
+OLD_SECONDS = 60.0
+"""How long settings may wait for their notebook without a word."""
 BY_FILE = "file"
 """The submitter of a dropped file that names no other."""
 
@@ -100,6 +102,27 @@ def admit(drop: Drop, job_id: str, admission: Admission, accepted_at: str) -> Ac
         waiting=AT_ONCE if failure is not None else _waiting(request, accepted_at),
         files=() if drop.main.contents.bundle is None else drop.main.contents.bundle.files,
     )
+
+
+def warning_of_age(drop: Drop) -> str | None:
+    """Warn of settings that waited long for the notebook: it may be the next one of that name."""
+    came = drop.main.sighting.ctime_ns
+    for held in drop.settings:
+        seconds = (came - held.sighting.ctime_ns) / 1e9
+        if seconds > OLD_SECONDS:
+            name = PurePosixPath(held.sighting.path).name
+            return (
+                f"The settings {name!r} lay in the inbox for {_in_words(seconds)} before "
+                f"{PurePosixPath(drop.main.sighting.path).name!r} came, and were used for it."
+            )
+    return None
+
+
+def _in_words(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.1f} minutes"
 
 
 def _waiting(request: Request, accepted_at: str) -> Waiting:

@@ -17,6 +17,7 @@ from runner.daemon.receiving.admission import (
     refuse_taken_id,
     requested_id,
     unread,
+    warning_of_age,
 )
 from runner.daemon.receiving.allowance import Allowance
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
@@ -157,6 +158,8 @@ class Reception:
         if known is not None:
             new = refuse_taken_id(new, known.job_id)
         self._ledger.accept(new)
+        if (warning := warning_of_age(claim.drop)) is not None:
+            self._ledger.warn(new.job_id, warning)
         yield new
 
     def _admit(self, claim: Claim) -> Acceptance:

@@ -4,13 +4,15 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.contract.notebook import is_untitled
+from runner.contract.outcome import ErrorType, Failure
 from runner.contract.request import Kind
 from runner.inbox import write_lease
 from runner.inbox.bundles.pending import Bundles
+from runner.inbox.bundles.reading import refused
 from runner.inbox.contents import Contents, size_limit, syntax_of, unread
 from runner.inbox.documents import Documents
 from runner.inbox.drop import ARCHIVE, JOB_FOLDER, Held, Sighting, Stays, Wait
@@ -59,6 +61,17 @@ class Places:
     folder: Path
     bundles: Bundles | None = None
 
+
+_NO_NOTEBOOK = replace(
+    refused(
+        Failure(
+            error_type=ErrorType.INVALID_REQUEST,
+            message=f"The folder has a file {READY_FILE}, and neither a notebook nor a "
+            "request.yaml at its top. Drop it again with one.",
+        )
+    ),
+    broken="it has no notebook or request.yaml in it yet",
+)
 
 Look = Held | Wait | Stays | None
 """A whole file, how long to wait, why it stays where it is, or None: it is gone."""
@@ -165,6 +178,8 @@ class Inspection:
         contents = self._bundles.read(seen)
         if contents is None:
             return Wait(LOOK_SECONDS, seen.path, Reason.SETTLING)
+        if is_ready and contents.kind is Kind.FOREIGN:
+            contents = _NO_NOTEBOOK  # its owner says that all is there, and waits for an answer
         held = Held(seen, b"", contents, False, fd, leased=False)
         return self._why_not_yet(seen, contents, memo) or held
 

@@ -5,6 +5,7 @@ that has it open would lose that silently.
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ AGAIN_SECONDS = 0.3
 """Pause before a question that Jupyter stumbled over is put once more."""
 LISTED_NOTEBOOKS = 500
 LOOKED_FOLDERS = 300
+FLAW_CHARACTERS = 200
+_FLAW = re.compile(r"\b[A-Z]\w*(?:Error|Exception)\b.*", re.S)
+"""Matches the cause in Jupyter's words, without the path before it."""
 _SKIPPED = frozenset({".ipynb_checkpoints", "__pycache__", "node_modules"})
 PYTHON3 = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
@@ -170,6 +174,15 @@ class Jupyter:
         if entry["type"] != "notebook":
             raise JupyterRefused(400, f"{path!r} is a {entry['type']}, not a notebook")
         return True
+
+    async def flaw_of(self, path: str) -> str | None:
+        """Say why a file cannot be read as a notebook; None if that is not known."""
+        try:
+            await self.room.ask("GET", f"contents/{quote(path)}?content=1&type=notebook")
+        except (JupyterAway, JupyterRefused) as error:
+            found = _FLAW.search(str(error))
+            return None if found is None else found[0][:FLAW_CHARACTERS].strip(" .")
+        return None
 
     async def make(self, path: str) -> None:
         """Make a notebook without cells, for a Python kernel, and the folders above it.

@@ -6,7 +6,7 @@ edits and has saved them. Runs no code.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -51,6 +51,10 @@ AGENT = {
 
 class DocumentLost(ToolError):
     """The room closed the connection or does not answer; the message says which."""
+
+
+class Unreadable(DocumentLost):
+    """The file is no notebook; the message names it."""
 
 
 class Document(NotebookModel):  # type: ignore[misc]
@@ -157,6 +161,11 @@ class Document(NotebookModel):  # type: ignore[misc]
                 del cell["outputs"][:]
                 cell["execution_count"] = None
 
+    def tag(self, index: int, tags: Sequence[str]) -> None:
+        """Set a cell's tags."""
+        with self._doc.ydoc.transaction():
+            self._doc.ycells[index]["metadata"]["tags"] = list(tags)
+
     def rewrite(self, index: int, source: str) -> None:
         """Set a cell's source, and touch only the different part: others may type in the rest."""
         text: Text = self._doc.ycells[index]["source"]
@@ -211,10 +220,7 @@ class Document(NotebookModel):  # type: ignore[misc]
             answer.cancel()
         if self._lost.done() and self._lost.result().startswith(UNREADABLE):
             name = self._lost.result().removeprefix(UNREADABLE).strip(" .")
-            raise DocumentLost(
-                f"JupyterLab cannot read {name!r} as a notebook: its file is empty, broken, or of "
-                "another kind"
-            )
+            raise Unreadable(f"JupyterLab cannot read {name!r} as a notebook")
         if self._lost.done():
             raise DocumentLost(f"JupyterLab closed the notebook: {self._lost.result()}")
         raise DocumentLost(f"JupyterLab did not answer within {SYNC_SECONDS} s")

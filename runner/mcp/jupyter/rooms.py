@@ -7,13 +7,13 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from runner.mcp.answers import BadCall
 from runner.mcp.jupyter.api import PYTHON3, Jupyter, JupyterAway, JupyterRefused
-from runner.mcp.jupyter.document import Document, joined
+from runner.mcp.jupyter.document import Document, Unreadable, joined
 from runner.mcp.jupyter.paths import misspelt, notebook_path, other_spelling, suggestions
 
 Json = dict[str, Any]
@@ -102,9 +102,16 @@ class Rooms:
             BadCall: there is none; it names similar ones. JupyterAway, JupyterRefused, DocumentLost
         """
         await self.check_there(path)
-        async with joined(
-            await self._jupyter.room_of(path), self._jupyter.room.headers
-        ) as document:
+        url, headers = await self._jupyter.room_of(path), self._jupyter.room.headers
+        async with AsyncExitStack() as stack:
+            try:
+                document = await stack.enter_async_context(joined(url, headers))
+            except Unreadable as error:
+                why = (
+                    await self._jupyter.flaw_of(path)
+                    or "its file is empty, broken, or of another kind"
+                )
+                raise Unreadable(f"{error}: {why}. Mend or remove the file on disk.") from error
             yield document
 
     @asynccontextmanager

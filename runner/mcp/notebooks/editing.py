@@ -1,4 +1,4 @@
-"""Edits cells of a live notebook: insert, overwrite, replace, delete, move, clear outputs.
+"""Edits cells of a live notebook: insert, overwrite, replace, delete, move, clear outputs, tag.
 
 Each edit refuses where the cell is not as the agent read it. Runs nothing.
 """
@@ -15,7 +15,7 @@ from runner.mcp.jupyter.document import Document
 from runner.mcp.jupyter.rooms import Rooms
 
 Kind = Literal["code", "markdown", "raw"]
-Action = Literal["replace", "overwrite", "delete", "move", "clear_output"]
+Action = Literal["replace", "overwrite", "delete", "move", "clear_output", "tag"]
 INSERTIONS = 2
 """Times that a cell is inserted whose notebook JupyterLab reads anew meanwhile."""
 READ_ANEW = "the file was changed on disk, and JupyterLab read it anew. Read it, and call again."
@@ -34,6 +34,7 @@ class Insertion:
     """The index that it gets, negative ones from the end; or the cell before which it goes."""
     make: bool | None = None
     """Whether a missing notebook is made; None: unless its path looks misspelt."""
+    tags: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Edit:
     replace: str | None = None
     every: bool = False
     to: str | int | None = None
+    tags: Sequence[str] | None = None
 
 
 class Editor:
@@ -151,16 +153,36 @@ def _apply(document: Document, index: int, edit: Edit, path: str) -> str:
     if edit.action == "move":
         if edit.to is None:
             raise BadCall("`to` is missing: the index that the cell is to have.")
-        target = index_of(document.cells, edit.to, path)
+        target = _target_of(document.cells, index, edit.to, path)
         document.move(index, target)
         return f"{name_of(document.cells[target], target)}: moved from [{index}]"
     if edit.action == "clear_output":
         document.clear(index)
         return f"{name_of(before, index)}: has no output any more"
+    if edit.action == "tag":
+        if edit.tags is None:
+            raise BadCall("`tags` is missing: all tags that the cell is to have; [] for none.")
+        document.tag(index, edit.tags)
+        return f"{name_of(before, index)}: has {_in_words(edit.tags)}"
     source = _new_source(before["source"], edit)
     document.rewrite(index, source)
     after = document.cells[index]
     return f"{name_of(after, index)}: changed\n{_diff(before['source'], after['source'])}"
+
+
+def _target_of(cells: Sequence[Mapping[str, Any]], index: int, to: str | int, path: str) -> int:
+    """Return the index that a moved cell gets: `to`, or that before the cell of this id.
+
+    Raises:
+        BadCall: there is no such cell.
+    """
+    target = index_of(cells, to, path)
+    is_id = str(to) == str(cells[target].get("id"))
+    return target - 1 if is_id and target > index else target
+
+
+def _in_words(tags: Sequence[str]) -> str:
+    return f"the tags {', '.join(tags)}" if tags else "no tags any more"
 
 
 def _new_source(source: str, edit: Edit) -> str:
@@ -201,7 +223,7 @@ def _new_cell(insertion: Insertion) -> dict[str, Any]:
         "id": uuid.uuid4().hex[:8],
         "cell_type": insertion.kind,
         "source": insertion.source,
-        "metadata": {},
+        "metadata": {"tags": list(insertion.tags)} if insertion.tags else {},
     }
     if insertion.kind == "code":
         cell |= {"outputs": [], "execution_count": None}

@@ -25,6 +25,7 @@ Wait = Annotated[
     ),
 ]
 Timeout = Annotated[float | None, Field(description="Interrupt a cell after so long.")]
+Tags = Annotated[list[str] | None, Field(description="Such as `parameters` or `results`.")]
 Seen = Annotated[
     str | None, Field(description="The #hash that you read; refuses if the cell has changed.")
 ]
@@ -55,6 +56,7 @@ def add_insert_cell(server: MCPServer, live: Live) -> None:
             str | int | None,
             Field(description="Index it gets (-1: the last), or id of the cell it goes before."),
         ] = None,
+        tags: Tags = None,
         run: Annotated[bool, Field(description="Run it, if it is code.")] = True,
         make: Annotated[
             bool | None,
@@ -70,7 +72,7 @@ def add_insert_cell(server: MCPServer, live: Live) -> None:
         cancel interrupts it.
         """
         path = await live.rooms.path_of(notebook, is_changed=True)
-        insertion = Insertion(source, kind, at, make)
+        insertion = Insertion(source, kind, at, make, tags or ())
         times = live.times(wait_seconds, timeout_seconds)
         if kind != "code" or not run:
             placed = await live.editor.insert(path, insertion)
@@ -103,12 +105,14 @@ def add_edit_cell(server: MCPServer, live: Live) -> None:
         replace: Annotated[str | None, Field(description="replace: the text for it.")] = None,
         replace_all: bool = False,
         to: Annotated[
-            str | int | None, Field(description="move: the index it gets, or the cell there now.")
+            str | int | None,
+            Field(description="move: index it gets, or id of the cell it goes before."),
         ] = None,
+        tags: Annotated[list[str] | None, Field(description="tag: all that it has then.")] = None,
         if_unchanged: Seen = None,
     ) -> CallToolResult:
         """Change a cell of a live notebook, without running it; gives the diff."""
-        edit = Edit(action, source, find, replace, replace_all, to)
+        edit = Edit(action, source, find, replace, replace_all, to, tags)
         path = await live.rooms.path_of(notebook, is_changed=True)
         return answer([await live.editor.edit(path, cell, edit, if_unchanged)])
 

@@ -15,6 +15,10 @@ from runner.mcp.notebooks.running import Step
 from runner.mcp.notebooks.variables import MISSING, code_of
 
 VARIABLES_SECONDS = 10.0
+BUSY = (
+    "(Variables are read when no cell runs: ask again then, or end it by "
+    'control_kernel(action="interrupt"); read_notebook says what runs.)'
+)
 
 
 def add_execute_code(server: MCPServer, live: Live) -> None:
@@ -56,7 +60,8 @@ def add_list_variables(server: MCPServer, live: Live) -> None:
         activity = live.activities.start(path, steps, VARIABLES_SECONDS, is_kept=False)
         pieces, failed = await live.result(activity, VARIABLES_SECONDS, progress_of(ctx))
         if activity.steps[0].status != "ok":
-            return answer(pieces, is_error=failed)
+            busy = [BUSY] if activity.steps[0].status == "not_run" else []
+            return answer([*pieces, *busy], is_error=failed)
         is_missing = any(isinstance(one, str) and one.startswith(MISSING) for one in pieces)
         return answer([*activity.steps[0].notes, *pieces[1:]], is_error=is_missing)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from runner.contract.notebook import tags_of
 from runner.contract.text.plain_text import one_line
 from runner.mcp.answers import BadCall, check_first_picture
 from runner.mcp.frames import THIS_CALL, Ran, ran_cells, renumbered
@@ -202,7 +203,13 @@ class Live:
             cells = (await self.rooms.content(activity.path))["cells"]
         except (BadCall, JupyterAway, JupyterRefused, DocumentLost):  # the counts are true as well
             return own
-        return [*own, *ran_cells(cells)]
+        return [*own, *self.ran_in(activity.path, cells)]
+
+    def ran_in(self, path: str, cells: Iterable[Cell]) -> list[Ran]:
+        """Return the code of a notebook's cells as it ran, also of those changed since."""
+        steps = [step for one in self.activities.in_notebook(path) for step in one.steps]
+        sources = {(step.cell_id, step.count): step.source for step in steps if step.cell_id}
+        return list(ran_cells(cells, sources))
 
 
 @dataclass(frozen=True)
@@ -238,7 +245,7 @@ def step_line(activity: Activity, step: Step, again: str) -> str:
     line = f"{activity.path} {name}: {_WORDS[step.status]}"
     if step.status not in UNRUN:
         line += f" after {step.elapsed:.3g} s"
-    if step.count is not None and step.cell_id is not None:
+    if step.count and step.cell_id is not None:
         line += f", count {step.count}"
     notes = list(step.notes)
     if step.status == "waiting" and step.hindrance:
@@ -306,6 +313,8 @@ def cell_head(cell: Cell, index: int, marks: Marks) -> str:
     if cell.get("execution_count"):
         head += f", In[{int(cell['execution_count'])}]"
     head += marks.of(cell)
+    if tags := tags_of(cell):
+        head += f", tagged {', '.join(sorted(tags))}"
     outputs = cell.get("outputs") or []
     if outputs:
         head += f", {len(outputs)} output{'s' * (len(outputs) > 1)}"

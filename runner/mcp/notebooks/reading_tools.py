@@ -11,14 +11,13 @@ from pydantic import Field
 
 from runner.contract.text.plain_text import excerpt
 from runner.mcp.answers import READS, BadCall, answer, check_first_picture, past_the_end, plainly
-from runner.mcp.frames import ran_cells, renumbered
+from runner.mcp.frames import Ran, renumbered
 from runner.mcp.jupyter.api import JupyterRefused
 from runner.mcp.jupyter.cells import index_of, name_of
 from runner.mcp.jupyter.paths import folder_path, shown_path
 from runner.mcp.notebooks.activities import Activity
 from runner.mcp.notebooks.live import (
     Live,
-    Marks,
     StepOfRun,
     cell_head,
     cells_text,
@@ -92,11 +91,10 @@ def add_read_notebook(server: MCPServer, live: Live) -> None:
             raise BadCall(past_the_end("start", path, len(cells), "cells"))
         end = start + (limit or (BRIEF_CELLS if detail == "brief" else FULL_CELLS))
         page = cells[start:end]
-        marks = marks_of(live.activities.in_notebook(path))
         pieces += (
-            [cells_text(page, start, marks)]
+            [cells_text(page, start, marks_of(live.activities.in_notebook(path)))]
             if detail == "brief"
-            else await _in_full(cells[:end], start, marks)
+            else await _in_full(live, path, cells[:end], start)
         )
         if end < len(cells):
             pieces.append(f"({len(cells) - end} more cells: start={end})")
@@ -187,7 +185,7 @@ async def _cell(
         head += f" (its last run had no end: {'; '.join(steps[0].notes)})"
     pieces: list[Piece] = [f"{head}\n{excerpt(cell['source'], bounds.output_characters)}"]
     if outputs:
-        pieces += ["Output:", *_with_cells(outputs, cells)]
+        pieces += ["Output:", *_with_cells(outputs, live.ran_in(path, cells))]
     if more := rest_of(pieces, bounds):
         return [*pieces, f"({live.rooms.call('read_cell', path, cell=cell['id'], **more)})"]
     return [*pieces, PART] if is_cut(pieces) else pieces
@@ -207,10 +205,13 @@ async def _settled(
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _in_full(cells: list[Mapping[str, Any]], first: int, marks: Marks) -> list[Piece]:
+async def _in_full(
+    live: Live, path: str, cells: list[Mapping[str, Any]], first: int
+) -> list[Piece]:
     """Return cells from one on, sources and outputs; pictures and texts share one measure."""
     pieces: list[Piece] = []
     left = FULL.characters // 4
+    marks, ran = marks_of(live.activities.in_notebook(path)), live.ran_in(path, cells)
     for place, cell in enumerate(cells[first:], first):
         source = excerpt(cell["source"], BRIEF.output_characters)
         head = f"{cell_head(cell, place, marks)}\n{source}"
@@ -218,15 +219,15 @@ async def _in_full(cells: list[Mapping[str, Any]], first: int, marks: Marks) -> 
             pieces.append(f"(cut here: start={place} reads on)")
             break
         bounds = Bounds(BRIEF.output_characters // 4, BRIEF.characters // 4)
-        outputs = _with_cells(await shown(cell.get("outputs") or [], bounds), cells)
+        outputs = _with_cells(await shown(cell.get("outputs") or [], bounds), ran)
         pieces += [head, "Output:", *outputs] if outputs else [head]
+        if more := rest_of([source, *outputs], bounds):
+            pieces.append(f"({live.rooms.call('read_cell', path, cell=cell['id'], **more)})")
         left -= len(head) + sum(len(piece) for piece in outputs if isinstance(piece, str))
-    if is_cut(pieces):
-        pieces.append('(read_cell with detail="full" gives more of a cell)')
     return pieces
 
 
-def _with_cells(outputs: Iterable[Piece], cells: Iterable[Mapping[str, Any]]) -> list[Piece]:
+def _with_cells(outputs: Iterable[Piece], ran: Iterable[Ran]) -> list[Piece]:
     """Name cells in tracebacks as all answers do."""
-    ran = list(ran_cells(cells))
-    return [renumbered(one, ran) if isinstance(one, str) else one for one in outputs]
+    known = list(ran)
+    return [renumbered(one, known) if isinstance(one, str) else one for one in outputs]

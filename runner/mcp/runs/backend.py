@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,12 @@ from anyio import to_thread
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 
+from runner.contract.callbacks import shown as shown_address
 from runner.contract.notebook import PARAMETERS_TAG, tags_of
 from runner.contract.outcome import ErrorType, Status, did_not_run, refuse
-from runner.contract.text.plain_text import excerpt
+from runner.contract.text.plain_text import excerpt, one_line
+from runner.followers.callbacks.overview import Deliveries
+from runner.jobs.problem import Problem
 from runner.jobs.refusals import Source
 from runner.jobs.submissions import Submitted
 from runner.mcp.answers import BadCall, answer, check_first_picture, with_names
@@ -28,6 +31,7 @@ from runner.mcp.progress import Progress
 from runner.mcp.runs.executed import Executed
 from runner.mcp.runs.job_lines import sent_from
 from runner.mcp.runs.jobs import Jobs, aside, notebook_of, without_outputs
+from runner.mcp.runs.shelf import when
 from runner.mcp.runs.summary import (
     BRIEF,
     FULL,
@@ -40,6 +44,9 @@ from runner.mcp.runs.summary import (
     sentence,
     shown,
 )
+from runner.state.callbacks import Callback, CallbackState
+
+ERROR_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class Runs:
         """Describe a job; without results by what its cells showed."""
         executed = await self.jobs.executed(record)
         job, pictures = await to_thread.run_sync(shown, record, executed, sizes)
+        job = replace(job, callbacks=await undelivered(self.jobs.deliveries, record))
         if job.status == Status.SUCCEEDED and not job.results:
             pieces, seen = await to_thread.run_sync(_outputs, executed, sizes)
             text, pictures = with_names(pieces)
@@ -170,3 +178,26 @@ def _outputs(executed: Executed, sizes: Sizes) -> tuple[list[Piece], dict[int, i
 
 def _renumbered(executed: Executed) -> Callable[[Piece], Piece]:
     return lambda piece: executed.renumbered(piece) if isinstance(piece, str) else piece
+
+
+async def undelivered(deliveries: Deliveries, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Describe the callbacks of a job that is over that met an error and did not come through."""
+    if record.get("result") is None:
+        return ()
+    try:
+        found = await aside(deliveries.of, str(record["job_id"]))
+    except Problem:  # the result is known all the same
+        return ()
+    return tuple(
+        _callback(one) for one in found if one.error and one.state is not CallbackState.DELIVERED
+    )
+
+
+def _callback(one: Callback) -> str:
+    """Say what came of it, and what comes next."""
+    tries = "one attempt" if one.attempts == 1 else f"{one.attempts} attempts"
+    following = f"next at {when(one.due_at)}"
+    if one.state is CallbackState.GIVEN_UP:
+        following = "given up"
+    error = one_line(one.error or "")[:ERROR_CHARACTERS]
+    return f"{shown_address(one.url)}, {tries}: {error}; {following}"

@@ -14,6 +14,8 @@ from runner.mcp.pieces import pictures_in
 
 Json = Mapping[str, Any]
 
+_SHOWN = ("execute_result", "display_data")
+
 
 @dataclass(frozen=True)
 class ExecutedCell:
@@ -38,6 +40,18 @@ class ExecutedCell:
         return list(self.cell.get("outputs") or [])
 
     @property
+    def printed(self) -> int:
+        """How many characters it printed."""
+        return sum(map(_length, _streams(self.outputs)))
+
+    @property
+    def printed_aside(self) -> int:
+        """How many characters it printed beside its result: that is what it showed, else stdout."""
+        is_shown = any(one.get("output_type") in _SHOWN for one in self.outputs)
+        streams = [one for one in _streams(self.outputs) if is_shown or one.get("name") != "stdout"]
+        return sum(map(_length, streams))
+
+    @property
     def pictures(self) -> int:
         """How many pictures it showed."""
         return pictures_in(self.outputs)
@@ -56,19 +70,6 @@ class Executed:
         """Whether none of its cells could run."""
         code = (one for one in self.cells if one.cell.get("cell_type") == "code")
         return self.is_known and not any(one.source.strip() for one in code)
-
-    @property
-    def printed(self) -> dict[str, int]:
-        """How many characters each cell printed, of those that did."""
-        counts = {
-            one.name: sum(
-                len("".join(out.get("text") or ""))
-                for out in one.outputs
-                if out.get("output_type") == "stream"
-            )
-            for one in self.cells
-        }
-        return {name: count for name, count in counts.items() if count}
 
     def at(self, cell: str | int) -> ExecutedCell:
         """Return the cell with this id or index (negative: from the end), or of this `cell_N`.
@@ -114,6 +115,14 @@ def executed_of(document: object, *, has_parameters: bool) -> Executed:
     kept = (one for one in _mappings(cells) if added.isdisjoint(tags_of(one)))
     numbered = tuple(ExecutedCell(index, one) for index, one in enumerate(kept))
     return Executed(numbered, isinstance(cells, list))
+
+
+def _streams(outputs: Iterable[Json]) -> list[Json]:
+    return [one for one in outputs if one.get("output_type") == "stream"]
+
+
+def _length(stream: Json) -> int:
+    return len("".join(stream.get("text") or ""))
 
 
 def _mappings(cells: object) -> Iterable[Json]:

@@ -21,6 +21,7 @@ from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import JOB_ID
 from runner.contract.names import MADE_NAMES
 from runner.contract.outcome import ErrorType, Failure, Status, has_outputs_of, refuse
+from runner.followers.callbacks.overview import Deliveries
 from runner.inbox import unclaimed as waiting
 from runner.jobs.backend import backend_of
 from runner.jobs.body import JobRequest, read_body
@@ -80,6 +81,7 @@ class Jobs:
         self._waiting = CapacityLimiter(WAITING)
         self._names: dict[str, str] = {}
         self.functions = backend.functions
+        self.deliveries = Deliveries(backend.record)
         self.schedules = Schedules(backend)
         max_bytes = int(settings.limits.notebook_mb * MEGABYTE)
         self.shelf = Shelf(settings.notebooks, self.functions, backend.record, max_bytes)

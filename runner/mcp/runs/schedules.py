@@ -67,7 +67,10 @@ def _lines(schedules: Schedules, action: Action, name: str | None) -> list[str]:
     if action == "run":
         job = schedules.run(name, FACE)
         again = f'get_job("{job.job_id}", wait_seconds=50) waits for its end'
-        return [f"Job {job.job_id} ({job.name}) is submitted; {again}."]
+        lines = [f"Job {job.job_id} ({job.name}) is submitted; {again}."]
+        if (wrong := schedules.one(name).error) is not None:
+            lines.append(f"It will be rejected at once: {one_line(wrong)}")
+        return lines
     if action == "pause":
         return [_line(schedules.pause(name, FACE))]
     return [_line(schedules.resume(name))]

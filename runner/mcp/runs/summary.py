@@ -5,7 +5,7 @@ Pure, over the JSON of the record. Says where it cut, and where all of it is.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from runner.contract.outcome import did_not_run, variables_in_words, without_cel
 from runner.contract.text.plain_text import excerpt, one_line
 from runner.contract.text.tracebacks import folded
 from runner.mcp.pictures import Picture, fitted
+from runner.mcp.pieces import BRIEF as BRIEF_BOUNDS
 from runner.mcp.pieces import PICTURES
-from runner.mcp.runs.executed import Executed
+from runner.mcp.runs.executed import Executed, ExecutedCell
 
 Json = dict[str, Any]
 
@@ -81,7 +82,7 @@ class JobShown:
     outputs: str = ""
     """What its cells showed, if it gave no results."""
     printed: str = ""
-    """Which cells printed something that the answer does not have."""
+    """Which cells printed something that the answer does not have, and what gives it."""
     ran_nothing: bool = False
     """Whether no cell had code."""
     plots: tuple[str, ...] = ()
@@ -89,6 +90,8 @@ class JobShown:
     files: tuple[str, ...] = ()
     """Paths in the outbox."""
     duration_seconds: float | None = None
+    callbacks: tuple[str, ...] = ()
+    """Those that have not come through."""
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     """The parts that were cut; the resources have all of it."""
@@ -126,7 +129,7 @@ def shown(
         places=tuple(f"{name} is {cell.name}" for name, cell in cells.items()),
         parameters=in_short(report.get("parameters") or {}),
         attempt=int(report.get("attempt") or 1),
-        printed=_printed(executed),
+        printed=_printed(executed, cells.values(), job_id),
         plots=plots_of(executed, seen),
         is_full=sizes is FULL,
         files=tuple(files[: sizes.files]),
@@ -308,13 +311,10 @@ def sentence(job: JobShown) -> str:
     if job.outputs:
         lines.append(f"Outputs of its cells:\n{job.outputs}")
     for title, items, more in (
-        (
-            "Printed, and not shown",
-            (job.printed,) * bool(job.printed),
-            f'; get_job("{job.job_id}", cell=…) gives it',
-        ),
+        ("Printed, and not shown", (job.printed,) * bool(job.printed), ""),
         ("Pictures in cells", job.plots, f'; get_job("{job.job_id}", cell=…) gives them'),
         ("Files in the outbox", job.files, ""),
+        ("Callback not delivered", job.callbacks, ""),
         ("Warnings", job.warnings, ""),
         ("Cut here", job.left_out, _more_of(job)),
     ):
@@ -347,13 +347,23 @@ def in_short(parameters: Mapping[str, Any]) -> str:
     return f"{text[: PARAMETERS_CHARACTERS - 1]}…" if cut else text
 
 
-def _printed(executed: Executed) -> str:
-    """Name the cells that printed something, with how much."""
-    counts = executed.printed
+def _printed(executed: Executed, results: Iterable[ExecutedCell], job_id: str) -> str:
+    """Name the cells that printed something, with how much, and the call that gives it.
+
+    What a cell printed as its result is none of it.
+    """
+    counts = {one.name: one.printed for one in executed.cells if one.printed}
+    counts |= {one.name: one.printed_aside for one in results}
+    counts = {name: count for name, count in counts.items() if count}
+    if not counts:
+        return ""
     names = [f"{count} characters of {name}" for name, count in counts.items()]
     more = len(names) - LISTED_PRINTS
     last = [f"and of {more} more cells"] if more > 0 else []
-    return ", ".join([*names[:LISTED_PRINTS], *last])
+    call = f'get_job("{job_id}", cell=…) gives it'
+    if max(counts.values()) > BRIEF_BOUNDS.output_characters:
+        call = f'get_job("{job_id}", cell=…, detail="full") gives the beginning and the end'
+    return f"{', '.join([*names[:LISTED_PRINTS], *last])}; {call}"
 
 
 def _traceback(lines: list[str] | None, executed: Executed) -> str | None:

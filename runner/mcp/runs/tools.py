@@ -5,6 +5,7 @@ Holds no rules; `backend` does the work.
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from runner.jobs.problem import Problem, not_found
 from runner.jobs.record import MAX_LIMIT, Question
 from runner.jobs.submissions import Submitted
 from runner.mcp.answers import READS, RUNS_CODE, BadCall, answer, plainly, said
+from runner.mcp.jupyter.api import JupyterAway, JupyterRefused
 from runner.mcp.pieces import BRIEF as BRIEF_BOUNDS
 from runner.mcp.pieces import FULL as FULL_BOUNDS
 from runner.mcp.pieces import Bounds, Detail
@@ -72,6 +74,7 @@ Files = Annotated[
         "RUNNER_INPUT_DIR."
     ),
 ]
+OTHER_NAMES = 5
 WAITING_KEYS = ("not_before", "start_within_seconds", "priority", "group", "retry")
 JobId = Annotated[str, Field(description="32 hex digits; or a name, for its newest job.")]
 
@@ -208,6 +211,7 @@ def _add_list_jobs(server: MCPServer, runs: Runs) -> None:
             before=before if is_job else None,
             until=None if is_job else time_of("before", before),
         )
+        question, others = await _of_one_name(runs, question)
         is_first = before is None and may_be_new(question)
         untaken = await runs.jobs.dropped() if is_first else []
         left = untaken_line(untaken, question)
@@ -226,6 +230,7 @@ def _add_list_jobs(server: MCPServer, runs: Runs) -> None:
             lines.append(left)
         if any("…" in line for line in lines):
             lines.append("(… is cut: get_job gives all of it)")
+        lines += others
         if more is not None:
             lines.append(f'(older ones: before="{more}")')
         return answer(["\n".join(lines)])
@@ -261,8 +266,10 @@ async def _no_jobs(runs: Runs, question: Question) -> str:
     if question.notebook is not None:
         shelf, path = runs.jobs.shelf, question.notebook
         meant = await aside(shelf.meant, path)
-        missing = "" if await aside(shelf.is_there, path) else "; the library has no such notebook"
-        return f"There are no such jobs{missing}{meant}."
+        if await aside(shelf.is_there, path):
+            return "There are no such jobs."
+        missing = f"There are no such jobs; the library has no such notebook{meant}."
+        return f"{missing} {await _in_jupyter(runs, path)}".rstrip()
     if question.pattern is None:
         return "There are no such jobs."
     rows = await runs.jobs.rows(Question(limit=50, part=question.pattern))
@@ -270,6 +277,37 @@ async def _no_jobs(runs: Runs, question: Question) -> str:
     hint = f" Names with that in them: {', '.join(names)}." if names else ""
     hint += await _by_notebook(runs, question.pattern)
     return f"There are no such jobs of the name {question.pattern[:80]!r}.{hint}"
+
+
+async def _of_one_name(runs: Runs, question: Question) -> tuple[Question, list[str]]:
+    """Ask for the jobs of exactly the name that is given, if there are some; name the others."""
+    name = question.pattern
+    if name is None or set(name) & set("*?["):
+        return question, []
+    with suppress(Problem):  # the list itself tells of it
+        new = [one.name for one in await runs.jobs.unaccepted()]
+        if name not in new and not await runs.jobs.rows(Question(limit=1, name=name)):
+            return question, []
+        rows = await runs.jobs.rows(Question(limit=MAX_LIMIT, pattern=f"{name}?*"))
+        names = dict.fromkeys([*(row["name"] for row in rows), *new])
+        others = [one for one in names if one.startswith(name) and one != name]
+        some = ", ".join(others[:OTHER_NAMES]) + " and more" * (len(others) > OTHER_NAMES)
+        more = [f"(name={json.dumps(f'{name}*')} lists these too: {some})"] if others else []
+        return replace(question, name=name, pattern=None), more
+    return question, []
+
+
+async def _in_jupyter(runs: Runs, path: str) -> str:
+    """Say whether JupyterLab has a notebook of which no job is, or what was meant there."""
+    if not path.endswith(".ipynb"):
+        return ""
+    try:
+        await runs.rooms.check_there(await runs.rooms.path_of(path))
+    except BadCall as error:
+        return str(error)
+    except (JupyterAway, JupyterRefused):  # the answer is true without it
+        return ""
+    return "JupyterLab has it; no run of it was sent from there."
 
 
 async def _by_path(runs: Runs, notebook: str) -> dict[str, Any]:
