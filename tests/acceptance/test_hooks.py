@@ -139,7 +139,8 @@ def test_the_second_example_takes_what_github_signs(program: Program) -> None:
     program.start()
     wait_for(lambda: len(program.addresses()) > before)
     again = call(program, "push", **how)
-    assert again.json()["job_id"] == job_id
+    assert (again.status_code, again.json()["job_id"]) == (202, job_id)
+    assert again.json()["status"] == "succeeded"
     other = call(program, "push", data=body, headers=signed(body, "1-2-4"))
     assert other.json()["job_id"] != job_id
     assert report_of(program, other.json()["job_id"])["status"] == "succeeded"
@@ -250,9 +251,12 @@ def test_a_hook_whose_notebook_is_missing_is_told_before_a_call(program: Program
         cell = code("kind: int = 1\nlate: int = 1", "parameters")
         shelf.write_text(json.dumps(notebook(cell)))
         assert '`kind` is "x"; it must be a whole number' in listed()["error"]
+        checked = program.run("check", "notebooks/hooks/ahead.yaml")
+        assert (checked.returncode, '`kind` is "x"' in checked.stdout) == (3, True)
         cell = code("kind: str = ''\nlate: int = 1", "parameters")
         shelf.write_text(json.dumps(notebook(cell)))
         assert (listed()["state"], listed()["error"]) == ("on", None)
+        assert program.run("check", "notebooks/hooks/ahead.yaml").returncode == 0
     finally:
         file.unlink()
         shelf.unlink(missing_ok=True)

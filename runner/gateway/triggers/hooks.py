@@ -22,6 +22,7 @@ class HookRoutes:
 
     def __init__(self, backend: Backend) -> None:
         self._settings = backend.settings
+        self._record = backend.record
         self._overview = HooksOverview(backend)
         self._hooks = Hooks(backend.settings, backend.runs, backend.functions)
 
@@ -41,7 +42,9 @@ class HookRoutes:
         if isinstance(outcome, Ignored):
             return json_answer(200, {"status": "ignored", "message": f"{outcome.why}."})
         headers = {"Location": f"/jobs/{outcome.job_id}"}
-        return json_answer(202, accepted(outcome), headers)
+        job = self._record.find(outcome.job_id)  # a delivery that came before has one
+        progress = None if job is None else {"status": job.status}
+        return json_answer(202, accepted(outcome, progress), headers)
 
 
 def _coming(settings: Settings) -> Call:

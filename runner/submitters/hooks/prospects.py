@@ -6,8 +6,10 @@ from pathlib import Path
 
 from runner.config import Settings
 from runner.contract.outcome import ErrorType, Failure
+from runner.jobs.functions import Functions
 from runner.jobs.refusals import Forecast, forecast
 from runner.submitters.hooks.files import HookFiles
+from runner.submitters.notebooks import objection_to
 from runner.submitters.trigger_files import is_meant
 
 
@@ -17,7 +19,7 @@ def is_hook(file: Path, settings: Settings) -> bool:
 
 
 def forecast_of(file: Path, settings: Settings) -> Forecast:
-    """Read a file, wherever it lies, and check the notebook that it names.
+    """Read a file, wherever it lies, and check the notebook that it names, as health does.
 
     Parameters that come with a call are not known before, nor is the environment of the gateway.
     """
@@ -30,6 +32,10 @@ def forecast_of(file: Path, settings: Settings) -> Forecast:
     keys = {key: one for key, one in hooked.hook.request.items() if key != "notebook"}
     notebook = str(hooked.hook.request["notebook"])
     prospects = forecast({**keys, "parameters": {}}, lambda: notebook, settings)
+    objection = objection_to(hooked.hook.request, Functions(settings))
+    if objection is not None and not prospects.refusals:
+        failure = Failure(error_type=ErrorType.INVALID_PARAMETERS, message=objection)
+        prospects = replace(prospects, refusals=(failure,))
     secret_env = hooked.hook.calls.verify.secret_env
     if secret_env is None:
         return prospects
