@@ -223,6 +223,9 @@ def test_a_failure_tells_what_repair_needs() -> None:
     )
     told = sentence(shown(finished(**{**long, "traceback": around}), raised)[0])
     assert "pick('c')\nCell [3] fails, line 1\n----> 3 pick('c')\nKeyError" in told
+    around[0] = "Cell In[4], line 3"
+    told = sentence(shown(finished(**{**long, "traceback": around}), raised)[0])
+    assert "Cell [3] fails, line 3:\nother()\n\npick('c')\nKeyError" in told
     again = f"Attempt 1 ended, and it was to run again: {failure['message']}"
     told = sentence(shown(finished(**failure, warnings=[again]), executed)[0])
     assert "Warnings: Attempt 1 ended, and it was to run again: the same" in told

@@ -68,6 +68,8 @@ class JobShown:
     """Path of the library notebook that failed: there it is to be mended."""
     cell: str | None = None
     """The cell that failed, by index and id."""
+    cell_line: int | None = None
+    """The line of it that raised, if `traceback` does not name it."""
     cell_source: str | None = None
     traceback: str | None = None
     variables: str = ""
@@ -171,17 +173,19 @@ def _failure(report: Mapping[str, Any], executed: Executed) -> dict[str, Any]:
     if index is not None and index < len(executed.cells):
         cell = executed.cells[index]
         name = cell.name if cell.source == source else name
-    message = str(report.get("message") or "")
+    message, line = str(report.get("message") or ""), None
     traceback = _traceback(report.get("traceback"), executed)
     if source is not None and name is not None and _has_all(traceback or "", name, str(source)):
         source = None
     elif source is not None and name is not None and len(str(source)) <= VALUE_CHARACTERS:
         traceback = None if traceback is None else _without_excerpt(traceback, name)
+        line, traceback = _line_of(traceback or "", name)
     return {
         "error_type": report["error_type"],
         "message": message if name is None else _of_cell(message, name),
         "notebook": report.get("notebook"),
         "cell": name,
+        "cell_line": line,
         "cell_source": None if source is None else excerpt(str(source), VALUE_CHARACTERS),
         "traceback": traceback,
         "variables": "; ".join(variables_in_words(report)),
@@ -200,6 +204,15 @@ def _without_excerpt(traceback: str, name: str) -> str:
         if not is_inside or not _AROUND.match(line):
             kept.append(line)
     return "\n".join(kept)
+
+
+def _line_of(traceback: str, name: str) -> tuple[int | None, str]:
+    """Return the line of a cell that raised, if a traceback begins there; and the rest of that.
+
+    The cell's source stands above, so that its head and its line need not be said again.
+    """
+    frame = re.match(rf"Cell {re.escape(name)}, line (\d+)\n-+> \1 .*\n", traceback)
+    return (None, traceback) if frame is None else (int(frame[1]), traceback[frame.end() :])
 
 
 def _has_all(traceback: str, name: str, source: str) -> bool:
@@ -296,6 +309,7 @@ def sentence(job: JobShown) -> str:
         lines.append(f"Notebook: {job.notebook} of the library")
     if job.cell_source is not None:
         where = "A cell of the runner's own" if job.cell is None else f"Cell {job.cell}"
+        where += "" if job.cell_line is None else f", line {job.cell_line}"
         lines.append(f"{where}:\n{job.cell_source}")
     if job.traceback:
         lines.append(job.traceback)
