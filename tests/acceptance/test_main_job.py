@@ -448,3 +448,12 @@ def _shown(cell: dict[str, Any]) -> object:
         for output in cell.get("outputs", [])
     )
     return ("".join(cell["source"]), cell.get("execution_count"), outputs)
+
+
+def test_a_large_value_is_one_file(installed: Program) -> None:
+    """Also where output comes while the kernel ends, after the results were read once."""
+    glue = "import atexit, scrapbook as sb\nsb.glue('big', 'x' * 25_000_000)"
+    installed.drop("large.ipynb", notebook(glue, "atexit.register(print, 'bye')\nNone"))
+    report = installed.await_report("large")
+    assert [one["path"] for one in report["files"]] == ["large.files/big.json"]
+    assert len(report["warnings"]) == 1

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from runner.execution.job import reading
 from runner.execution.job.reading import SMALL_BYTES, Found, Sought, read_results
 from tests.conftest import Json
 
@@ -124,3 +125,23 @@ def test_a_folder_that_has_become_a_link_gets_no_file(sought: Sought, tmp_path: 
     assert values == {}
     assert "could not be made a file" in found.warnings[0]
     assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_a_value_that_is_read_again_is_one_file(sought: Sought) -> None:
+    """As after output that came late; and what the notebook itself wrote stays."""
+    (sought.folder / "big.json").write_text("the notebook's own")
+    tight = replace(sought, result_bytes=1000)
+    read(glued(big="x" * 2000), tight)
+    _, found = read(glued(big="y" * 2000), tight)
+    assert "'big-1.json'" in found.warnings[0]
+    assert sorted(os.listdir(sought.folder)) == ["big-1.json", "big.json"]
+    assert json.loads((sought.folder / "big-1.json").read_text()) == "y" * 2000
+
+
+def test_a_reading_that_is_given_up_leaves_no_file(
+    sought: Sought, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that read has written one by then; the next one names its own."""
+    monkeypatch.setattr(reading, "_understood", lambda answer: None)
+    read(glued(big="x" * 2000), replace(sought, result_bytes=1000))
+    assert os.listdir(sought.folder) == []

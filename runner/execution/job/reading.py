@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,9 +28,44 @@ LOOK_SECONDS = 0.02
 _TABLE = f"{SCRAP_PREFIX}pandas+json"
 
 
+class MadeFiles:
+    """The files that readings of one run have made, also those in processes of their own.
+
+    Keeps their names in memory that forks share, so that a reading that is given up, or is done
+    once more, leaves no second file of a value.
+    """
+
+    def __init__(self) -> None:
+        self._fd = os.memfd_create("made")
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self._fd)
+
+    def note(self, name: str) -> None:
+        """Note a file as soon as it is there."""
+        os.write(self._fd, name.encode("utf-8", "surrogateescape") + b"\0")
+
+    def remove(self, folder: Path) -> None:
+        """Remove what was made so far, as far as it is still there."""
+        raw = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        if not raw:
+            return
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        with suppress(OSError):
+            inside = _opened(folder)
+            try:
+                for name in raw.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+                    with suppress(OSError):
+                        os.unlink(name, dir_fd=inside)
+            finally:
+                os.close(inside)
+
+
 @dataclass(frozen=True)
 class Sought:
-    """The values to read, and the bounds for that."""
+    """The values to read, and the bounds for that. Each reading replaces the one before it."""
 
     tag: str
     scrapbook: bool
@@ -40,6 +75,7 @@ class Sought:
     seconds: float
     folder: Path
     """Folder for the files of larger values."""
+    made: MadeFiles = field(default_factory=MadeFiles)
 
 
 @dataclass(frozen=True)
@@ -53,6 +89,7 @@ class Found:
 
 def read_results(executed: Mapping[str, Any], written: int, sought: Sought) -> Found:
     """Read the results of a notebook whose outputs have `written` bytes."""
+    sought.made.remove(sought.folder)
     if written <= SMALL_BYTES and not _has_table(executed):
         return _read(executed, sought, decodes=True)
     end_at = time.monotonic() + sought.seconds
@@ -61,6 +98,7 @@ def read_results(executed: Mapping[str, Any], written: int, sought: Sought) -> F
         apart = _read_apart(executed, sought, decodes=decodes, seconds=left)
         if apart is not None:
             return apart
+        sought.made.remove(sought.folder)
     warning = (
         f"The results could not be read within {sought.seconds:g} s and the run's memory; they "
         "are in the executed notebook."
@@ -93,7 +131,7 @@ def _make_files(extraction: Extraction, sought: Sought, *, decodes: bool) -> Ite
         why = "takes more memory or time to be read than a run may have"
     for large in extraction.large:
         try:
-            made = _make_file(sought.folder, large)
+            made = _make_file(sought, large)
         except OSError as error:
             became = f"could not be made a file: {error.strerror}"
         else:
@@ -101,14 +139,18 @@ def _make_files(extraction: Extraction, sought: Sought, *, decodes: bool) -> Ite
         yield f"The result {large.name!r} {why}, and {became}."
 
 
-def _make_file(folder: Path, large: Large) -> str:
+def _opened(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _make_file(sought: Sought, large: Large) -> str:
     """Create a file in the run's own folder, which may be a link by now; return its name.
 
     Raises:
         OSError: it cannot be made.
     """
     plain = job_name(large.name.replace("/", "_"))
-    inside = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    inside = _opened(sought.folder)
     try:
         for number in range(100):
             name = f"{plain}{f'-{number}' if number else ''}{large.suffix}"
@@ -116,6 +158,7 @@ def _make_file(folder: Path, large: Large) -> str:
             with suppress(FileExistsError):
                 fd = os.open(name, flags, 0o644, dir_fd=inside)
                 with open(fd, "wb") as file:
+                    sought.made.note(name)
                     file.write(large.content)
                 return name
     finally:

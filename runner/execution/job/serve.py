@@ -61,7 +61,7 @@ from runner.execution.job.preparation import (
     choose,
     read_notebook,
 )
-from runner.execution.job.reading import Sought, read_results
+from runner.execution.job.reading import MadeFiles, Sought, read_results
 from runner.execution.job.run import Run, is_executed, is_injected
 from runner.execution.kernel import forked
 from runner.execution.kernel.forked import KernelSetting, KernelTemplate
@@ -292,6 +292,7 @@ class _Job:
         """The kernel's pid once it has written everything."""
         self._shared: SharedMemory | None = None
         self._usage: Usage | None = None
+        self._made = MadeFiles()
 
     def execute(self, raw: bytes) -> tuple[Outcome, bytes | None]:
         """Run the whole order. A notebook that fails, or will not run, is an outcome."""
@@ -503,6 +504,7 @@ class _Job:
             memory_bytes=None if memory_mb is None else memory_mb * MEGABYTE,
             seconds=wire.READ_SECONDS,
             folder=Path(order.output_folder),
+            made=self._made,
         )
 
     def _outcome(self, failure: Failure | None, results: str = "{}") -> Outcome:
