@@ -4,6 +4,7 @@ They are signed as Standard Webhooks has it (github.com/standard-webhooks/standa
 """
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -113,8 +114,46 @@ def host_is_named(url: str, allowed: Collection[str]) -> bool:
 
 
 def may_go(url: str, allowed: Collection[str]) -> bool:
-    """Return whether a callback may go to an address, as far as its host tells."""
-    return EVERYWHERE in allowed or host_is_named(url, allowed)
+    """Return whether a callback may go to an address, as far as its host tells.
+
+    Where a name leads is looked up when it is sent.
+    """
+    if host_is_named(url, allowed):
+        return True
+    return EVERYWHERE in allowed and not _is_here(address_of(url).hostname or "")
+
+
+def _is_here(host: str) -> bool:
+    """Return whether a host is this machine, or an IP address of a private network."""
+    host = host.rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return is_private(host)
+    except ValueError:
+        return False
+
+
+def is_private(address: str) -> bool:
+    """Return whether an IP address is one that only some network has, or one with a meaning.
+
+    Source: IANA's special-purpose registries, as Python's `ipaddress` has them.
+
+    Raises:
+        ValueError: it is no IP address.
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is not None:
+            return is_private(str(inner))
+        if ip in _TRANSLATED:
+            return is_private(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+    return not ip.is_global or ip.is_multicast
+
+
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses of NAT64, which have an IPv4 address at their end (RFC 6052)."""
 
 
 def shown(url: str) -> str:

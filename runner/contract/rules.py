@@ -87,10 +87,11 @@ class Rules:
             return
         host = address_of(request.callback.url).hostname
         known = ", ".join(self.callback_hosts) or "none"
+        public = " (`*` is every public one)" if EVERYWHERE in self.callback_hosts else ""
         yield refuse(
             ErrorType.INVALID_REQUEST,
-            f"`callback.url` goes to {host}, which is not allowed. Hosts that are: {known} "
-            "(callbacks.allowed in the settings).",
+            f"`callback.url` goes to {host}, which is not allowed. Hosts that are: {known}"
+            f"{public}. Name it in callbacks.allowed in the settings, and start the runner again.",
         )
 
     def _of_one_machine(self, request: Request) -> Iterator[Refused]:

@@ -47,6 +47,7 @@ from runner.inbox.sidecars import sidecar_reader
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox
 from runner.state.ledger import Ledger
+from runner.state.ledger_reader import LEDGER_FILE
 from runner.state.locks import ONE_RUN
 from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks
@@ -144,6 +145,7 @@ class Startup:
         stack.callback(lock.release)
         adopt_orphans()
         write_lease.ignore_breaks()
+        forget_if_copied(ledger, settings.state)
         own = new_incarnation(ledger, "" if settings.execution.is_cluster else socket.gethostname())
         self._end_earlier(own, ledger)
         parts = self._introduce(stack, ledger, folders, lock, own)
@@ -279,6 +281,21 @@ class Startup:
         gateway = Companion("gateway", greeting(self._settings), self._backing.clocks.seconds)
         stack.callback(gateway.close)
         return gateway
+
+
+def forget_if_copied(ledger: Ledger, state: Path) -> None:
+    """Let a copy of a ledger be an instance of its own: what the original runs is not its own.
+
+    A copy, and what a backup brings back, is another file: its inode tells. A folder that is moved
+    keeps it.
+    """
+    inode = str((state / LEDGER_FILE).stat().st_ino)
+    with ledger.transaction():
+        if ledger.fact("inode") not in (None, inode):
+            log.info("the records in %s are a copy; they are this runner's own from now on", state)
+            ledger.remember("instance", secrets.token_hex(8))
+            ledger.remember("runtime_folder", "")
+        ledger.remember("inode", inode)
 
 
 def new_incarnation(ledger: Ledger, host: str) -> Incarnation:

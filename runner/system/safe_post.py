@@ -6,13 +6,14 @@ between the look and the call.
 
 import contextlib
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from runner.contract.callbacks import is_private
 
 SECONDS = 30.0
 """Longest that a call may take in all."""
@@ -74,25 +75,6 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, may_be_private: b
         raise NotSent(_in_words(error)) from error
     finally:
         connection.close()
-
-
-def is_private(address: str) -> bool:
-    """Return whether an IP address is one that only some network has, or one with a meaning.
-
-    Source: IANA's special-purpose registries, as Python's `ipaddress` has them.
-    """
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is not None:
-            return is_private(str(inner))
-        if ip in _TRANSLATED:
-            return is_private(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    return not ip.is_global or ip.is_multicast
-
-
-_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
-"""Addresses of NAT64, which have an IPv4 address at their end (RFC 6052)."""
 
 
 def _addresses(host: str, port: int, *, may_be_private: bool) -> list[str]:

@@ -1,8 +1,10 @@
 """Promises of `runner backup` and `runner restore`: whole, while it runs, and over nothing."""
 
 import gzip
+import shutil
 import sqlite3
 import tarfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,13 +13,14 @@ from click.testing import CliRunner, Result
 
 from runner.cli.main import main
 from runner.contract.outcome import Status
+from runner.daemon.startup import forget_if_copied, new_incarnation
 from runner.state.callbacks import CallbackBook, NewCallback
 from runner.state.jobs import Acceptance
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
 from runner.state.locks import LOCK_FILE, own
 from runner.submitters.schedules.book import Book
-from tests.conftest import Serving, code, notebook
+from tests.conftest import Program, Serving, code, notebook, wait_for
 
 ACCEPTANCE = Acceptance("1" * 32, "daily", "{}", b"{}", "a", "b", "2026-01-02T03:04:05.000Z")
 
@@ -227,3 +230,58 @@ def test_a_ledger_that_does_not_fit_is_refused(
     assert done.exit_code == 2
     assert reason in done.output
     assert not (home / "new").exists()
+
+
+@pytest.mark.parametrize("how", ["restored", "copied"])
+def test_a_copy_beside_the_original_touches_nothing_of_it(
+    make_program: Callable[..., Program], tmp_path: Path, how: str
+) -> None:
+    """Neither its processes nor their folder in /tmp: a running job goes on, and the next ones."""
+    original = make_program({"execution": {"concurrency": 1}}).start()
+    release = tmp_path / "release"
+    waits = f"import os, time\nwhile not os.path.exists({str(release)!r}): time.sleep(0.05)\n42"
+    original.drop("long.ipynb", notebook(code(waits, "results")))
+    wait_for(lambda: "running" in original.run("jobs", "--json").stdout)
+    copy = make_program()
+    if how == "restored":
+        file = tmp_path / "saved.tar"
+        assert runner("backup", file, "--state", original.root / "state").exit_code == 0
+        assert runner("restore", file, "--state", copy.root / "state").exit_code == 0
+    else:
+        shutil.copytree(original.root / "state", copy.root / "state", ignore=only_databases)
+    before = {one.pid for one in original.processes()}
+    copy.start()
+    wait_for(lambda: copy.processes())
+    assert before <= {one.pid for one in original.processes()}
+    release.touch()
+    assert original.await_report("long")["status"] == "succeeded"
+    for number in range(3):
+        original.drop(f"{number}.ipynb", notebook(code("1", "results")))
+        assert original.await_report(str(number))["status"] == "succeeded"
+
+
+def only_databases(_folder: str, names: list[str]) -> set[str]:
+    """What is no record: sockets, locks and the files of runs."""
+    return {name for name in names if ".sqlite3" not in name}
+
+
+def test_a_folder_that_is_moved_is_the_same_runner(home: Path) -> None:
+    """It ends what an earlier start has left; a copy does not."""
+    state, moved, copied = home / "state", home / "moved", home / "copied"
+
+    def instance(folder: Path) -> str | None:
+        ledger = Ledger(folder)
+        try:
+            forget_if_copied(ledger, folder)
+            return new_incarnation(ledger, "host").instance
+        finally:
+            ledger.close()
+
+    first = instance(state)
+    assert instance(state) == first
+    state.rename(moved)
+    assert instance(moved) == first
+    shutil.copytree(moved, copied)
+    second = instance(copied)
+    assert second != first
+    assert (instance(copied), instance(moved)) == (second, first)

@@ -6,16 +6,19 @@ Their loss costs time, never a job.
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from runner.state.ledger_reader import LedgerReader
 from tests.conftest import Json, Program, Serving, code, notebook, programs, wait_for
 
 PID = notebook(code("import os\n[os.getpid(), os.getppid()]", "results"))
@@ -139,6 +142,27 @@ def test_a_preload_server_that_is_killed_is_replaced(pair: Program) -> None:
     old.kill()
     wait_for(lambda: "the preload server is gone" in program.log.rpartition("at-once1")[2])
     wait_for(lambda: warm(program) > 0 and preload_server(program).pid != old.pid)
+
+
+def test_a_folder_in_tmp_that_is_cleaned_away_costs_no_job(pair: Program) -> None:
+    """It is made anew, private as it was: by the servers that live, and by the next one."""
+    program = pair
+    with closing(LedgerReader(program.root / "state")) as ledger:
+        folder = Path(str(ledger.fact("runtime_folder")))
+    wait_for(lambda: warm(program) > 0)
+    for killed in (False, True):
+        shutil.rmtree(folder)
+        if killed:
+            preload_server(program).kill()
+        for number in range(4):
+            assert value(program, f"cleaned{killed}{number}", PID)
+        assert folder.stat().st_mode & 0o777 == 0o700
+    wait_for(lambda: warm(program) > 0 and not zombies(program))
+
+
+def zombies(program: Program) -> list[psutil.Process]:
+    """What has ended, and nobody has taken note of."""
+    return [one for one in program.processes() if one.status() == psutil.STATUS_ZOMBIE]
 
 
 def test_a_running_notebook_outlives_its_preload_server(pair: Program, tmp_path: Path) -> None:

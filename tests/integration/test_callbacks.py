@@ -18,6 +18,7 @@ import pytest
 
 from runner.config import CALLBACKS, CallbackForAll, Settings
 from runner.config import Callbacks as CallbackSettings
+from runner.contract.callbacks import is_private
 from runner.followers.callbacks import follower as sending
 from runner.followers.callbacks.follower import Callbacks
 from runner.state.callbacks import CallbackBook, CallbackState
@@ -25,7 +26,7 @@ from runner.state.jobs import State
 from runner.state.ledger import Ledger
 from runner.system import safe_post
 from runner.system.clocks import Clocks
-from runner.system.safe_post import NotSent, is_private, post
+from runner.system.safe_post import NotSent, post
 from tests.conftest import wait_for
 from tests.integration.test_ledger import NOW, acceptance, job_id, seal
 from tests.receiver import Came, Receiver

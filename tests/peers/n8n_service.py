@@ -50,14 +50,18 @@ class N8n:
         body = {"workflowData": saved, "triggerToStartFrom": {"name": "Start"}}
         started = self._call("POST", f"/workflows/{saved['id']}/run", body)
         path = f"/executions/{started['executionId']}"
+        waits = {node["name"] for node in saved["nodes"] if node["type"].endswith(".wait")}
 
-        def ended() -> Json | None:
+        def ended() -> Execution | None:
             found = self._call("GET", path)
-            # Its status is there before what was executed is.
-            is_whole = found["data"] not in ("", "[]")
-            return found if found["status"] in ENDED and is_whole else None
+            if found["status"] not in ENDED or found["data"] in ("", "[]"):
+                return None
+            # Its status is there before what was executed is: it may have that of the wait alone.
+            execution = Execution(found)
+            return None if execution.last in waits else execution
 
-        return Execution(wait_for(ended, seconds))
+        whole: Execution = wait_for(ended, seconds)
+        return whole
 
     def credential(self, kind: str, name: str, content: Json) -> Json:
         """Store a credential; gives how nodes refer to it."""
@@ -84,6 +88,11 @@ class Execution:
     def __init__(self, found: Json) -> None:
         self.status: str = found["status"]
         self._result: Json = _unflattened(found["data"])["resultData"]
+
+    @property
+    def last(self) -> str | None:
+        """The node that ran last."""
+        return self._result.get("lastNodeExecuted")
 
     @property
     def error(self) -> Json:

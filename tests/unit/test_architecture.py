@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "contract.parameters": {"contract", "contract.text"},
     "contract.triggers": {"contract", "contract.text"},
     "config": {"contract", "contract.text", "contract.triggers"},
-    "system": {"config"},
+    "system": {"config", "contract"},
     "state": {"contract", "contract.triggers", "system.files"},
     "execution.kernel": {"contract", "contract.text", "execution.limits", "system.processes"},
     "execution.local": {

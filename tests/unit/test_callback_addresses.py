@@ -35,6 +35,14 @@ def test_of_an_address_its_beginning_is_shown(url: str, expected: str) -> None:
         ("http://n8n./", ["n8n"], True),
         ("http://n8n@evil.org/", ["n8n"], None),
         ("http://[::1]/", ["::1"], True),
+        ("http://[::1]/", ["*"], False),
+        ("http://127.0.0.1:9/", ["*"], False),
+        ("http://192.168.1.1/", ["*"], False),
+        ("http://192.168.1.1/", ["*", "192.168.1.1"], True),
+        ("http://localhost:9/", ["*"], False),
+        ("http://a.localhost/", ["*"], False),
+        ("http://8.8.8.8/", ["*"], True),
+        ("http://n8n/", ["*"], True),
     ],
 )
 def test_the_host_decides_where_it_may_go(url: str, allowed: list[str], may: bool | None) -> None:

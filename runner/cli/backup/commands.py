@@ -3,7 +3,9 @@
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -57,6 +59,7 @@ def restore(settings: Settings, file: Path) -> None:
         brings_settings = content.settings is not None and not written.exists()
         if brings_settings:
             settings = _settings_of(content, written)
+        _make_own(content.records[LEDGER_FILE])
         _put_records(content.records, settings.state)
         if brings_settings:
             (Path(folder) / archive.SETTINGS_FILE).rename(written)
@@ -84,6 +87,12 @@ def _settings_of(content: archive.Content, written: Path) -> Settings:
         return config.load(Path(name), {one: params[one] for one in _FOLDERS})
     finally:
         Path(name).unlink()
+
+
+def _make_own(ledger: Path) -> None:
+    """Let the records be those of a runner of its own: the one that was saved may live on."""
+    with closing(sqlite3.connect(ledger)) as db, db:
+        db.execute("DELETE FROM facts WHERE key IN ('instance', 'runtime_folder', 'inode')")
 
 
 def _put_records(records: dict[str, Path], state: Path) -> None:

@@ -91,6 +91,7 @@ from runner.execution.limits.shared_memory import SharedMemory, end_run
 from runner.execution.local.preload_server import Preload
 from runner.execution.order import Order, Progress, with_paths
 from runner.system.files.disk import Disk
+from runner.system.files.folders import make_private
 from runner.system.files.strays import Strays
 from runner.system.processes.process_tree import adopt_orphans, end_descendants
 
@@ -164,7 +165,7 @@ class _Forked:
 
 def _fork(folder: Path, template: KernelTemplate, cgroup: Cgroup | None) -> _Forked | Become:
     """Fork a kernel, and move it into `cgroup`. In that child, return its next step."""
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private(folder)
     connections, parent = make_connections(str(folder)), os.getpid()
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -200,7 +201,7 @@ def serve_one(
     if ready is not None:
         ready.bring_up(preload.kernel_start_seconds, limits)
     else:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_private(folder)
     surroundings = Surroundings(folder, ready, installed_kernels(), limits, cgroup)
     if ready is not None:
         wire.send(connection, "waiting", trouble=ready.trouble)

@@ -18,6 +18,7 @@ from runner.execution import order as wire
 from runner.execution.local.installed import Fingerprint
 from runner.execution.local.preload_server import FORK, FORK_BARE, Preload, PreloadServer
 from runner.system.files.disk import Disk
+from runner.system.files.folders import make_private
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +242,7 @@ class Pool:
         self._changed_at = None
         self._servers += 1
         folder = Path(self._preload.runtime_folder) / str(self._servers)
-        folder.mkdir(mode=0o700)
+        make_private(folder)
         modules = () if self._is_without else self._preload.modules
         own = {"runtime_folder": str(folder), "modules": modules}
         preload = self._preload.model_copy(update=own)

@@ -4,6 +4,7 @@ Reads the ledger, and the report of one failure. It reaches back as far as the l
 (`history.keep_rows_days`).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from runner.jobs.problem import not_found
 from runner.jobs.record import Record
 from runner.state.jobs import Job, JobFilter
 
+_LINE = re.compile(r"^Cell In\[\d{1,9}\], line (\d{1,9})", re.MULTILINE)
 RECENT = 100
 """Most runs that are shown one by one."""
 COMPARED = 10
@@ -27,7 +29,7 @@ class Failed:
 
     job: Job
     cell: str = ""
-    """The first line of what failed, or of its code."""
+    """The line that raised."""
     cell_index: int | None = None
 
 
@@ -96,6 +98,16 @@ def _failed(record: Record, job: Job) -> Failed:
     report = record.outbox.of_job(job.name, job.job_id)
     if report is None:
         return Failed(job)
-    source, index = report.head.get("cell_source"), report.head.get("cell_index")
-    lines = source.strip().splitlines() if isinstance(source, str) else []
-    return Failed(job, lines[0] if lines else "", index if isinstance(index, int) else None)
+    index = report.head.get("cell_index")
+    return Failed(job, _failing_line(report.head), index if isinstance(index, int) else None)
+
+
+def _failing_line(report: Mapping[str, Any]) -> str:
+    """Return the line that raised, as IPython's traceback names it; else the cell's first one."""
+    source, traceback = report.get("cell_source"), report.get("traceback") or ()
+    lines = source.splitlines() if isinstance(source, str) else []
+    match = _LINE.search("\n".join(map(str, traceback)))
+    number = int(match[1]) if match else 0
+    if 0 < number <= len(lines):
+        return lines[number - 1].strip()
+    return next((line for line in lines if line.strip()), "")

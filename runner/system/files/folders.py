@@ -337,3 +337,19 @@ def _has_openat2() -> bool:
 @cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that is this user's alone, and those above it if somebody cleaned them away.
+
+    Raises:
+        OSError: it cannot be made, or one above it has come that is another user's.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        make_private(folder.parent)
+        status = folder.parent.stat(follow_symlinks=False)
+        if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
+            raise PermissionError(f"{folder.parent} is somebody else's") from None
+        folder.mkdir(mode=0o700, exist_ok=True)

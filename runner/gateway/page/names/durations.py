@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from runner.gateway.page.format import duration
 from runner.jobs.histories.of_names import is_bad
@@ -55,7 +56,7 @@ def durations_of(newest_first: Sequence[Job]) -> Durations | None:
         )
         for number, (job, seconds) in enumerate(runs)
     )
-    middle = sorted(seconds for _, seconds in runs)[len(runs) // 2]
+    middle = median(seconds for _, seconds in runs)
     return Durations(
         points,
         " ".join(f"{one.x:g},{one.y:g}" for one in points),
