@@ -105,13 +105,16 @@ class Claims:
         for parent in {place.parent for place in places}:
             self._disk.sync_folder(parent, "claim: folder")
 
-    def remove(self, folder: str, job_id: str) -> None:
+    def remove(self, folder: str, job_id: str, *, keeps_settings: bool = False) -> None:
         """Empty the claim folder of an accepted request, and keep it for the next claim there.
 
         A request that was too large to be read, or whose files could not be kept, moves to
-        `.refused/`.
+        `.refused/`. So do, with `keeps_settings`, the settings beside it, before it goes itself.
         """
         place = self._inbox / folder
+        if keeps_settings:
+            for path in _settings_in(place):
+                self._refuse(path, folder, job_id)
         for entry in sorted(os.scandir(place), key=lambda e: e.name):
             path = Path(entry.path)
             if path.suffix.lower() in BUNDLES:
@@ -178,6 +181,14 @@ class Claims:
         target = self._inbox / refused_place(folder, path.name, job_id)
         self._disk.make_folders(self._inbox, target.parent)
         self._disk.rename(path, target)
+
+
+def _settings_in(place: Path) -> list[Path]:
+    """List the settings in a claim folder that say anything."""
+    files = sorted(Path(entry.path) for entry in os.scandir(place))
+    by_suffix = {path.suffix.lower(): path for path in files}
+    main = next((by_suffix[one] for one in (".ipynb", *BUNDLES, ".json") if one in by_suffix), None)
+    return [path for path in files if path != main and path.lstat().st_size]
 
 
 def refused_place(folder: str, name: str, job_id: str) -> str:

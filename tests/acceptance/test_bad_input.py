@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -175,12 +176,28 @@ def test_a_request_without_its_notebook_is_explained(program: Program) -> None:
     assert "`notebook` is empty" in message
 
 
-def test_two_settings_files_are_refused(program: Program) -> None:
+def test_two_settings_files_are_refused_and_kept(program: Program) -> None:
     """Nobody can tell which one was meant."""
     program.drop("two.yaml", "parameters: {a: 1}\n")
     program.drop("two.json", {"parameters": {"a": 2}})
     program.drop("two.ipynb", ONE)
-    assert errors_of(program, "two")[0] == "invalid_request"
+    error_type, message = errors_of(program, "two")
+    assert error_type == "invalid_request"
+    kept = [program.inbox / place for place in re.findall(r"'(\.refused/.*?)'", message)]
+    wait_for(lambda: len(kept) == 2 and all(path.is_file() for path in kept))
+    texts = {path.suffix: path.read_text() for path in kept}
+    assert texts[".yaml"] == "parameters: {a: 1}\n"
+    assert json.loads(texts[".json"]) == {"parameters": {"a": 2}}
+
+
+def test_settings_that_cannot_be_read_are_kept(program: Program) -> None:
+    """Whoever wrote them need not write them again."""
+    program.drop("misspelt.yaml", "parametres: {a: 1}\n")
+    program.drop("misspelt.ipynb", ONE)
+    _, message = errors_of(program, "misspelt")
+    [place] = re.findall(r"'(\.refused/.*?)'", message)
+    wait_for(lambda: (program.inbox / place).is_file())
+    assert (program.inbox / place).read_text() == "parametres: {a: 1}\n"
 
 
 def test_a_time_limit_above_the_maximum_is_refused(program: Program) -> None:

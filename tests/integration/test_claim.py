@@ -98,3 +98,24 @@ def test_what_is_too_large_is_never_unlinked(inbox: Inbox) -> None:
     kept = inbox.folder / ".refused" / "sub" / f"large-{ID[:8]}.ipynb"
     assert kept.stat().st_size == 10_001
     assert not (inbox.folder / "sub" / f".claim-{ID}").exists()
+
+
+@pytest.mark.parametrize("main", ["two.ipynb", "two.json"])
+def test_settings_that_were_not_used_move_away_before_their_notebook(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, main: str
+) -> None:
+    """A run that ends in between finds the notebook, and nothing is taken for another."""
+    claims = Claims(inbox.folder, 10_000, Disk())
+    place = inbox.folder / f".claim-{ID}"
+    place.mkdir()
+    for name in (main, "two.yaml", "two.yml"):
+        (place / name).write_text(name)
+    with monkeypatch.context() as broken:
+        broken.setattr(Disk, "unlink", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            claims.remove(place.name, ID, keeps_settings=True)
+    kept = sorted((inbox.folder / ".refused").iterdir())
+    assert [one.read_text() for one in kept] == ["two.yaml", "two.yml"]
+    assert [one.name for one in place.iterdir()] == [main]
+    claims.remove(place.name, ID, keeps_settings=True)
+    assert list(place.iterdir()) == []

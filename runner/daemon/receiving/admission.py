@@ -162,7 +162,7 @@ def _read(
     drop: Drop, job_id: str, admission: Admission
 ) -> tuple[Request, bytes | None, Failure | None]:
     """Return the request as far as it is readable, the notebook's bytes, and the failure."""
-    request = Request()
+    request: Request | None = None
     notebook: bytes | None = None
     try:
         _check_size(drop, job_id, admission.notebook_mb)
@@ -172,8 +172,22 @@ def _read(
         admission.rules.check(request)
         _check_notebook(drop, request)
     except Refused as refused:
-        return request, notebook, refused.failure
+        failure = refused.failure
+        if request is None:
+            failure = _with_kept_settings(failure, drop, job_id)
+        return request or Request(), notebook, failure
     return request, notebook, None
+
+
+def _with_kept_settings(failure: Failure, drop: Drop, job_id: str) -> Failure:
+    """Say where settings lie that were not read, or not used: nothing else has what they say."""
+    kept = [one for one in drop.settings if one.raw and not one.too_large]
+    if not kept:
+        return failure
+    places = " and ".join(repr(_kept_place(drop, job_id, one)) for one in kept)
+    what = "The settings lie" if len(kept) == 1 else "Both lie" if len(kept) == 2 else "They lie"
+    message = f"{failure.message} {what} in the inbox as {places}."
+    return failure.model_copy(update={"message": message})
 
 
 def _with_defaults(
@@ -212,13 +226,14 @@ def _check_size(drop: Drop, job_id: str, notebook_mb: float) -> None:
         raise refuse(
             ErrorType.NOTEBOOK_TOO_LARGE,
             f"{Path(seen.path).name!r} has {seen.size} bytes, above the limit of "
-            f"{limit}; it was not read and lies in the inbox as {_kept_place(drop, job_id)!r}.",
+            f"{limit}; it was not read and lies in the inbox as "
+            f"{_kept_place(drop, job_id, held)!r}.",
         )
 
 
-def _kept_place(drop: Drop, job_id: str) -> str:
+def _kept_place(drop: Drop, job_id: str, held: Held) -> str:
     """Say where a file that is not taken lies from now on, below the inbox."""
-    seen = drop.main.sighting
+    seen = held.sighting
     return refused_place(drop.claim or seen.path, Path(seen.path).name, job_id)
 
 
@@ -228,7 +243,7 @@ def _check_bundle(drop: Drop, job_id: str) -> None:
     if not drop.main.sighting.is_bundle or contents.bundle is not None:
         return
     assert contents.refusal is not None
-    place = f"It lies in the inbox as {_kept_place(drop, job_id)!r}."
+    place = f"It lies in the inbox as {_kept_place(drop, job_id, drop.main)!r}."
     message = f"{contents.refusal.message} {place}"
     raise Refused(contents.refusal.model_copy(update={"message": message}))
 

@@ -194,7 +194,9 @@ class Claiming:
         """Remove the folders of recorded claims; one that stays is looked at again."""
         for claim in claims:
             try:
-                self._claims.remove(claim.folder, self._owner_of(claim))
+                owner = self._owner_of(claim)
+                keeps = bool(claim.drop.settings) and self._keeps_settings(owner)
+                self._claims.remove(claim.folder, owner, keeps_settings=keeps)
             except OSError as error:
                 log.debug("claim folder %r stays for now: %s", claim.folder, error)
                 self._inbox.put_off(claim.drop, error, claim.folder)
@@ -204,6 +206,11 @@ class Claiming:
         wanted = requested_id(claim.drop)
         is_again = wanted is not None and self._ledger.job(claim.job_id) is None
         return wanted if is_again and wanted is not None else claim.job_id
+
+    def _keeps_settings(self, job_id: str) -> bool:
+        """Tell whether a job was refused before its settings could be used: nothing has them."""
+        job = self._ledger.job(job_id)
+        return job is not None and job.refused and self._ledger.request_of(job_id) == "{}"
 
     def clear(self, folder: str) -> None:
         """Clear a claim folder without a request.
@@ -215,7 +222,7 @@ class Claiming:
             self._claims.undo_if_empty(folder)
             return
         try:
-            self._claims.remove(folder, job_id)
+            self._claims.remove(folder, job_id, keeps_settings=self._keeps_settings(job_id))
         except OSError as error:
             log.warning("claim folder %r stays for now: %s", folder, error)
 
