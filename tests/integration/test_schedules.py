@@ -1,6 +1,7 @@
 """Schedules: what comes due runs once, and what does not run has its reason."""
 
 import random
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -366,6 +367,18 @@ def test_every_wrong_key_has_its_line(tmp_path: Path, wrong: str) -> None:
     error = ScheduleFiles(tmp_path, Settings().request_rules).one(file).error
     assert error is not None
     assert error.endswith(" (line 4).")
+
+
+def test_wrong_yaml_names_one_line(tmp_path: Path) -> None:
+    """The one that is wrong, and nothing twice."""
+    file = tmp_path / "one.yaml"
+    lines = ("cron: 0 6 * * *", "timezone: UTC", "", "notebook: a.ipynb", "parameters:")
+    file.write_text("\n".join((*lines, "  day: {{ scheduled_for }}\n")))
+    error = ScheduleFiles(tmp_path).one(file).error
+    assert error is not None
+    assert re.findall(r"\(line.*?\)", error) == ["(line 6, column 9)"]
+    assert error.count("quote") == 1
+    assert error.endswith(")."), error
 
 
 def test_two_files_of_one_name_are_an_error_of_both(world: World) -> None:

@@ -25,7 +25,7 @@ Keys = TypeVar("Keys", bound=BaseModel)
 
 _KEY_IN_MESSAGE = re.compile(r"`([^`.]+)((?:\.\w+)*)`")
 _PARAMETER_IN_MESSAGE = re.compile(r"[Pp]arameter (?:name )?[`']([^`']+)[`']")
-_HAS_LINE = re.compile(r"\(line \d+\)\.?$")
+_HAS_LINE = re.compile(r"\(line \d+(?:, column \d+)?\)")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f@]{1,120}")
 
 
@@ -51,7 +51,8 @@ def read_mapping(raw: bytes, what: str, needed: str, example: str) -> tuple[dict
     try:
         document = loads(raw)
     except StrictYamlError as error:
-        hint = f' Placeholders need quotes: "{example}".' if b"{{" in raw else ""
+        is_said = b"{{" not in raw or "{{" in str(error)
+        hint = "" if is_said else f' Placeholders need quotes: "{example}".'
         raise TriggerError(f"This is no valid YAML: {error}.{hint}") from error
     if not isinstance(document, dict):
         raise TriggerError(f"A {what} is a mapping with {needed}.")
