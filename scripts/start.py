@@ -7,9 +7,11 @@ or a pipe closes, or when one of them ends. A second Ctrl-C ends what is left at
 """
 
 import ctypes
+import errno
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -38,11 +40,12 @@ def main() -> int:
     os.chdir(ROOT)
     commands = dict(_procfile()) if stack else {RUNNER: "runner serve"}
     running = Running(commands)
+    taken = not stack and _page_port_is_taken()  # before our own gateway has it
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, running.stop)
     for name in commands:
         running.start(name)
-    waited = threading.Thread(target=_say_where, args=(running, stack), daemon=True)
+    waited = threading.Thread(target=_say_where, args=(running, stack, taken), daemon=True)
     waited.start()
     return running.attend()
 
@@ -156,8 +159,20 @@ def _end_with_us() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _say_where(running: Running, stack: bool) -> None:
-    """Addresses, once they answer, so that they are the last lines."""
+def _page_port_is_taken() -> bool:
+    """Whether another program, or another runner, listens where our page is to be."""
+    try:
+        gateway = load().gateway
+        socket.create_server((gateway.host, gateway.port)).close()
+    except ConfigError:  # the runner says so
+        return False
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _say_where(running: Running, stack: bool, taken: bool) -> None:
+    """Addresses, once they answer, so that they are the last lines; none of another runner."""
     try:
         settings = load()
     except ConfigError:  # the runner says so
@@ -167,7 +182,10 @@ def _say_where(running: Running, stack: bool) -> None:
     mcp = f"http://{reached(settings.mcp.host)}:{settings.mcp.port}"
     token = f"?token={DEFAULT_TOKEN}" if settings.jupyter.secret in (None, DEFAULT_TOKEN) else ""
     there = {"the page": page} if stack or settings.gateway.enabled else {}
-    probes = page_probes = [f"{url}/healthz" for url in there.values()]
+    if taken and there:
+        port = settings.gateway.port
+        there = {"the page": f"none: {port} is taken; GATEWAY_PORT={port % 65535 + 1} make run"}
+    probes = page_probes = [] if taken else [f"{url}/healthz" for url in there.values()]
     if stack:
         there |= {"JupyterLab": f"{jupyter}/lab{token}", "tools for agents (MCP)": f"{mcp}/mcp"}
         probes += [f"{jupyter}/api", f"{mcp}/health"]

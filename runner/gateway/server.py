@@ -213,8 +213,10 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
         )
     except (OSError, ValueError) as error:
         raise CannotListen(
-            f"the gateway cannot listen on {gateway.host}:{gateway.port} ({error}); "
-            "choose another gateway.port (GATEWAY_PORT)"
+            "the page and HTTP have no address: the gateway cannot listen on "
+            f"{gateway.host}:{gateway.port} ({error}). Give another port, such as "
+            f"GATEWAY_PORT={gateway.port % 65535 + 1} before the command, or gateway.port in the "
+            "settings"
         ) from error
     for listening in sockets.values():
         if hasattr(listening, "channel_class"):

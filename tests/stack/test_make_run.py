@@ -4,7 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 from tests.conftest import wait_for
 from tests.stack.scenario import ROOT, folders, free_ports
@@ -56,3 +59,31 @@ def test_a_runner_that_was_killed_starts_again_and_says_so(tmp_path: Path) -> No
         process.terminate()
         process.wait(90)
     assert "runner was ended by SIGKILL; it starts again" in said()
+
+
+def test_the_page_of_another_runner_is_not_told_as_ours(tmp_path: Path) -> None:
+    """Where its port is taken, it has no address; both say how to give another port."""
+    (tmp_path / "healthz").write_text("papermill-gateway")
+    answer = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    other = ThreadingHTTPServer(("127.0.0.1", 0), answer)
+    Thread(target=other.serve_forever, daemon=True).start()
+    port = other.server_port
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "scripts/start.py", "run"],
+            env=environment(tmp_path, GATEWAY_PORT=str(port)),
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+    said = (tmp_path / "log").read_text
+    try:
+        wait_for(lambda: "Ctrl-C ends it" in said() and "Error" in said())
+    finally:
+        process.terminate()
+        process.wait(90)
+        other.shutdown()
+        other.server_close()
+    assert f"http://127.0.0.1:{port}" not in said()
+    assert f"none: {port} is taken; GATEWAY_PORT={port + 1} make run" in said()
+    assert "the page and HTTP have no address" in said()
