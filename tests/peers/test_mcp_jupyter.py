@@ -1059,6 +1059,23 @@ def test_a_change_of_the_file_on_disk_loses_no_cell(
     assert sources(jupyter, notebook) == ["x + 2"]
 
 
+def test_a_change_of_the_file_on_disk_loses_no_outputs(
+    server: Agents, jupyter: Lab, notebook: str
+) -> None:
+    """Of cells that are there before and after it."""
+    run(server, notebook, "41 + 1", run=False)
+    content = on_disk(jupyter, notebook)
+    extra = {"cell_type": "raw", "id": "extra", "metadata": {}, "source": "more"}
+    server.call("run_cells", notebook=notebook)
+    changed = {**content, "cells": [*content["cells"], extra]}
+    for _ in range(4):  # JupyterLab looks at the file once a second
+        (jupyter.folder / notebook).write_text(json.dumps(changed))
+        assert cell_of(server.call("run_cells", notebook=notebook))["output"] == "42"
+        cells = on_disk(jupyter, notebook)["cells"]
+        assert [cell["id"] for cell in cells] == [content["cells"][0]["id"], "extra"]
+        assert cells[0]["outputs"][0]["data"]["text/plain"] == ["42"]
+
+
 def test_a_file_that_is_no_notebook_is_told(server: Agents, jupyter: Lab, notebook: str) -> None:
     """By every tool that would open it."""
     (jupyter.folder / notebook).write_text("{no JSON")

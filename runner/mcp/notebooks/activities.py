@@ -331,10 +331,8 @@ class Activities:
             step.has_ended.set()
             if step.status not in ("ok", "removed"):
                 activity.stop("the run was stopped before")
-        for step in activity.steps:
-            step.index = document.index_of(step.cell_id or "")
         try:
-            await document.settle()
+            await _settle(document, activity.steps)
         except DocumentLost as lost:  # its outputs are known all the same
             activity.steps[-1].add_note(f"the notebook may not show it: {lost}")
 
@@ -346,6 +344,27 @@ class Activities:
         if unrun and unrun[0].cell_id is not None:
             call = self._rooms.call("run_cells", activity.path, cell=unrun[0].cell_id)
             unrun[0].add_note(f"it stays in the notebook: {call} runs it")
+
+
+async def _settle(document: Document, steps: Iterable[Step]) -> None:
+    """Let what has run be saved; show it once more if JupyterLab reads a changed file instead.
+
+    Raises:
+        DocumentLost
+    """
+    await document.settle()
+    is_lost = False
+    for step in steps:
+        step.index = document.index_of(step.cell_id or "")
+        if step.index is None or step.count is None or not step.cell_id:
+            continue
+        shown = document.cells[step.index].get("execution_count") or 0
+        if shown < step.count and document.code_of(step.cell_id) == step.source:
+            document.show(step.cell_id, step.outputs.items)
+            document.end(step.cell_id, step.count)
+            is_lost = True
+    if is_lost:
+        await document.settle()
 
 
 def _execution(jupyter: Jupyter, session: Session, step: Step) -> Execution:
