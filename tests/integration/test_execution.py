@@ -424,7 +424,7 @@ def test_a_library_notebook_runs_among_its_neighbours(desk: Desk) -> None:
 
 
 def test_files_that_a_notebook_leaves_in_the_library_are_named(desk: Desk) -> None:
-    """New ones, and those that it wrote over; a folder with many files is left alone."""
+    """New ones, those that it wrote over, new folders; where there are many, it is left alone."""
     library = desk.folder / "shelf"
     library.mkdir()
     (library / "old.csv").write_text("a")
@@ -434,6 +434,12 @@ def test_files_that_a_notebook_leaves_in_the_library_are_named(desk: Desk) -> No
     assert outcome.failure is None, outcome.failure
     (warning,) = outcome.warnings
     assert "not published: 'old.csv', 'plot.png'. Write into" in warning
+    (library / "data").mkdir()
+    cell = "import os\nfor one in ('new', 'data'):\n"
+    cell += "    os.makedirs(one, exist_ok=True); open(f'{one}/a.txt', 'w').write('xy')"
+    outcome, _ = desk.begin(desk.order(folder=str(library)), cell).result(60)
+    (warning,) = outcome.warnings
+    assert "not published: 'new/'. Write into" in warning
     for number in range(MOST_LISTED):
         (library / f"{number}.csv").touch()
     outcome, _ = desk.begin(desk.order(folder=str(library)), cell).result(60)

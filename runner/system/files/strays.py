@@ -1,6 +1,7 @@
 """Notices files that are written beside a library notebook while it runs: nobody publishes them.
 
-Looks at names, sizes and times of one folder, and only where it has few files.
+Looks at names, sizes and times of one folder, and only where it has few files. Of its folders it
+knows only which are new.
 """
 
 import os
@@ -11,6 +12,8 @@ MOST_LISTED = 500
 NAMED = 3
 _SOURCES = (".ipynb", ".py", ".yaml", ".yml")
 """What people and programs write into a library themselves."""
+_CACHE = "__pycache__"
+"""The folder that an import makes."""
 
 _Listed = dict[str, tuple[int, int]]
 
@@ -23,7 +26,7 @@ class Strays:
         self._before = None if folder is None else _listed(folder)
 
     def warnings(self) -> list[str]:
-        """Name the files that are new or have changed since; nothing if there are none."""
+        """Name the files that are new or have changed since, and new folders, if there are any."""
         if self._folder is None or self._before is None:
             return []
         now = _listed(self._folder) or {}
@@ -39,7 +42,7 @@ class Strays:
 
 
 def _listed(folder: str) -> _Listed | None:
-    """List the files in a folder; None if they are too many, or cannot be read."""
+    """List the files and folders in a folder; None if they are too many, or cannot be read."""
     files: _Listed = {}
     try:
         with os.scandir(folder) as entries:
@@ -51,6 +54,8 @@ def _listed(folder: str) -> _Listed | None:
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode):
                     files[entry.name] = status.st_mtime_ns, status.st_size
+                elif stat.S_ISDIR(status.st_mode) and entry.name != _CACHE:
+                    files[f"{entry.name}/"] = 0, 0
     except OSError:
         return None
     return files
