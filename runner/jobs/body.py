@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import id_of_key
 from runner.contract.names import MAX_NAME_BYTES, is_job_name, job_name
-from runner.contract.outcome import ErrorType, refuse
+from runner.contract.outcome import ErrorType, Refused, refuse
 from runner.contract.request import (
     PARTS,
     Form,
@@ -38,6 +38,7 @@ _MAPPINGS = keys_with(Request, dict, BaseModel)
 _NUMBERS = keys_with(Request, int, float)
 _NUMBERS_OF_PARTS = {key: keys_with(part, int, float) for key, part in PARTS.items()}
 _EMPTY_IS_NONE = Request.model_fields.keys() - {"notebook"} | {"name"}
+_DOCUMENTS = (".ipynb", ".json", ".yaml", ".yml")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
 
 
@@ -108,7 +109,7 @@ def read_form(
         fields["notebook"] = _notebook_in(read_document(texts[nameless].encode(), Form.JSON))
         del fields[nameless]
     for file in main:
-        read = _mapping(_unpacked(read_document(file.read(most), _form_of(file))))
+        read = _document_of(file, most)
         request |= read if "notebook" in read or file.field == "request" else {"notebook": read}
     along = [file.upload for file in files if file not in main]
     wanted = read_request_document({**request, **fields}, settings)
@@ -131,6 +132,30 @@ def _notebook_in(document: JsonValue) -> JsonValue:
 
 def _form_of(file: FormFile) -> Form:
     return Form.YAML if file.upload.path.lower().endswith((".yaml", ".yml")) else Form.JSON
+
+
+def _document_of(file: FormFile, most: int) -> dict[str, JsonValue]:
+    """Read a file that is meant as the notebook or the request.
+
+    Raises:
+        Refused: it is neither; the message names the file, and says what to send.
+    """
+    raw, path = file.read(most), file.upload.path
+    try:
+        return _mapping(_unpacked(read_document(raw, _form_of(file))))
+    except Refused as refused:
+        name, why = path.rpartition("/")[2][-60:], refused.failure.message
+        if path.lower().endswith(_DOCUMENTS):
+            raise refuse(ErrorType.INVALID_REQUEST, f"{name!r}: {why}") from refused
+        if path.lower().endswith(".zip"):
+            what = "ZIP files go into the inbox folder. By HTTP, send what is in it as files:"
+        else:
+            what = "A notebook ends in .ipynb. Send data beside it, under another field:"
+        raise refuse(
+            ErrorType.INVALID_REQUEST,
+            f"{name!r} is no notebook. {what} `-F notebook=@NAME.ipynb -F file=@DATA`, or "
+            "`-F notebook=PATH.ipynb` for one of the library.",
+        ) from refused
 
 
 def _main_files(files: Sequence[FormFile], *, has_notebook: bool) -> list[FormFile]:

@@ -881,6 +881,8 @@ def test_what_is_no_notebook_is_told_where_it_was_dropped(page: "Page", tmp_path
     page.goto("/ui/run")
     drop(page, file_of(tmp_path, "letter.txt", {}))
     page.get_by_text("letter.txt is no notebook").wait_for()
+    drop(page, file_of(tmp_path, "total.zip", {}))
+    page.get_by_text("total.zip is a ZIP file: put it into the inbox folder.").wait_for()
     drop(page, file_of(tmp_path, "letter.ipynb", {"cells": 5}))
     page.get_by_text("it has no list of").wait_for()
     page.set_input_files("#file", file_of(tmp_path, "good.ipynb", notebook("1")))

@@ -157,6 +157,22 @@ def test_a_form_brings_files() -> None:
     assert len(both.files) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sales.csv", "'sales.csv' is no notebook. A notebook ends in .ipynb. Send data beside it"),
+        ("total.zip", "'total.zip' is no notebook. ZIP files go into the inbox folder."),
+        ("a.ipynb", "'a.ipynb': This is no valid JSON"),
+    ],
+)
+@pytest.mark.parametrize("field", ["notebook", "file"])
+def test_a_file_that_is_no_notebook_is_named(name: str, said: str, field: str) -> None:
+    """With what to send instead."""
+    with pytest.raises(Refused) as caught:
+        read_form({}, [form_file(b"a,b\n1,2", name, field)], Settings())
+    assert caught.value.failure.message.startswith(said)
+
+
 def test_a_form_has_its_notebook_as_a_file() -> None:
     """Whatever the field is called, with the other keys beside it; empty fields are not there."""
     raw = json.dumps(CELLS).encode()

@@ -37,6 +37,7 @@ def test_a_hostile_pattern_takes_no_time() -> None:
     ("text", "said"),
     [
         (REQUEST, "It has no `pattern`"),
+        (f"patern: a\n{REQUEST}", "Did you mean `pattern` by `patern`\\?"),
         (f"pattern: /etc/*\n{REQUEST}", "a path below the inbox, such as invoices/*.pdf (line 1)"),
         (f"pattern: a/../b\n{REQUEST}", "(line 1)"),
         (f"pattern: .done/*\n{REQUEST}", "hidden files"),

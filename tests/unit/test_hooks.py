@@ -21,6 +21,7 @@ CALL: dict[str, JsonValue] = {
     ("text", "said"),
     [
         ("notebook: a.ipynb\n", "It has no `verify`"),
+        ("notebook: a.ipynb\nverfy: {type: key}\n", "Did you mean `verify` by `verfy`"),
         (VERIFY, "It has no `notebook`"),
         ("- 1\n", "A hook is a mapping"),
         ("verify: {type: kye, secret: s}\nnotebook: a.ipynb\n", r"`verify.type`.*\(line 1\)"),

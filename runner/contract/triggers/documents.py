@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from runner.contract.outcome import Refused
-from runner.contract.request import Form, read_request
+from runner.contract.request import Form, hint_of_key, read_request
 from runner.contract.rules import Rules
 from runner.contract.text.strict_yaml import StrictYamlError, loads
 from runner.contract.text.yaml_places import line_of
@@ -82,6 +82,11 @@ def _sentence(error: ErrorDetails, text: str) -> str:
     key, why = str(error["loc"][0]), error["msg"].removeprefix("Value error, ")
     shown = str(error["input"])[:80]
     return f"`{key}` is {shown!r}: {why}{in_line(text, (key,))}."
+
+
+def lacking(what: str, key: str, request: Mapping[str, Any]) -> TriggerError:
+    """Say that a file has no `key`, and which of its other keys may be meant; `what` begins it."""
+    return TriggerError(f"It has no `{key}`, {what}.{hint_of_key(request, key)}")
 
 
 def checked(*checks: Callable[[], object]) -> None:

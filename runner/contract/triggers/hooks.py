@@ -20,6 +20,7 @@ from runner.contract.triggers.documents import (
     TriggerError,
     check_request,
     in_line,
+    lacking,
     read_mapping,
     split,
 )
@@ -108,10 +109,9 @@ def read_hook(raw: bytes, rules: Rules | None = None) -> Hook:
     document, text = read_mapping(raw, "hook", "`verify` and `notebook`", "{{ body.id }}")
     said, request = split(document, _KEYS)
     if "verify" not in said:
-        raise TriggerError(
-            "It has no `verify`, which says how calls prove themselves, such as "
-            "verify: {type: key, secret_env: HOOK_KEY}."
-        )
+        example = "verify: {type: key, secret_env: HOOK_KEY}"
+        what = f"which says how calls prove themselves, such as {example}"
+        raise lacking(what, "verify", request)
     calls = _calls(said, text)
     _check_request(request, calls, text, rules)
     return Hook(calls, request)

@@ -19,6 +19,7 @@ from runner.contract.triggers.documents import (
     TriggerError,
     check_request,
     in_line,
+    lacking,
     read_keys,
     read_mapping,
     split,
@@ -119,7 +120,7 @@ def read_rule(raw: bytes, rules: Rules | None = None) -> Rule:
     document, text = read_mapping(raw, "rule", "`pattern` and `notebook`", "{{ file }}")
     said, request = split(document, _KEYS)
     if "pattern" not in said:
-        raise TriggerError("It has no `pattern`, such as pattern: invoices/*.pdf.")
+        raise lacking("such as pattern: invoices/*.pdf", "pattern", request)
     files = read_keys(Files, said, text)
     rule = Rule(files, request)
     examples = ["data/a.csv"] if files.group == "single" else ["data/a.csv", "data/b.csv"]

@@ -237,9 +237,13 @@ function dropping(form) {
     if (only.length === 1 && files.length === 1) form.requestSubmit();
     else if (only.length === 1) together(form, only[0], files, error);
     else {
+      const zip = files.find((file) => /\.zip$/i.test(file.name));
       error.textContent = only.length
         ? "Choose one notebook, and the files that it needs."
-        : `${files[0].name} is no notebook: its name must end in .ipynb.`;
+        : zip
+          ? `${zip.name} is a ZIP file: put it into the inbox folder. Here, and by curl -F, ` +
+            "choose the notebook in it together with its files."
+          : `${files[0].name} is no notebook: its name must end in .ipynb.`;
       input.value = "";
     }
   };
