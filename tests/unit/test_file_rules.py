@@ -37,7 +37,7 @@ def test_a_hostile_pattern_takes_no_time() -> None:
     ("text", "said"),
     [
         (REQUEST, "It has no `pattern`"),
-        (f"patern: a\n{REQUEST}", "Did you mean `pattern` by `patern`\\?"),
+        (f"patern: a\n{REQUEST}", "Did you mean `pattern` by `patern`?"),
         (f"pattern: /etc/*\n{REQUEST}", "a path below the inbox, such as invoices/*.pdf (line 1)"),
         (f"pattern: a/../b\n{REQUEST}", "(line 1)"),
         (f"pattern: .done/*\n{REQUEST}", "hidden files"),
@@ -47,7 +47,7 @@ def test_a_hostile_pattern_takes_no_time() -> None:
         (f"pattern: '*'\ngroup: batch\n{REQUEST}", "names nothing that is known here"),
         ("pattern: '*'\nnotebook: a.ipynb\ncolour: red\n", "colour"),
         ("pattern: '*'\nparameters: {}\n", "notebook"),
-        ("pattern: '*'\nnotebook: a.ipynb\nparameters: {{ file }}\n", "quotes"),
+        ("pattern: '*'\nnotebook: a.ipynb\nparameters: {{ file }}\n", "so quote it"),
     ],
 )
 def test_a_wrong_file_is_told_by_line(text: str, said: str) -> None:
