@@ -52,7 +52,8 @@ def history(settings: Settings, name: str, limit: int, as_json: bool) -> None:
     ]
     print_table(Listing(COLUMNS, rows, (COLUMNS[4],)))
     counts = ", ".join(f"{count} {status}" for status, count in _totals(found).items())
-    remark(f"{found.count} jobs; in the last year {counts or 'none is over'}")
+    jobs = "1 job" if found.count == 1 else f"{found.count} jobs"
+    remark(f"{jobs}; in the last year {counts or 'none is over'}")
     if found.last_success is not None:
         remark(f"last success: {_when(found.last_success)}")
     if (failed := found.last_failure) is not None:

@@ -277,7 +277,8 @@ class Callbacks:
 
 
 def _in_words(one: book.Stuck) -> str:
-    return f"{one.jobs} callbacks to {shown(one.url)} wait since {one.since[:16]}: {one.error}"
+    waits = "1 callback waits" if one.jobs == 1 else f"{one.jobs} callbacks wait"
+    return f"{waits} since {one.since[:16]} to go to {shown(one.url)}: {one.error}"
 
 
 def _iso(moment: datetime) -> str:
