@@ -147,7 +147,9 @@ def test_a_receiver_that_comes_back_is_told_though_the_runner_was_killed(
     program.stop(signal.SIGKILL)
     receiver.came.clear()
     receiver.status = 200
+    before = len(program.addresses())
     program.start()
+    wait_for(lambda: len(program.addresses()) > before)
     came = came_to(receiver, "/late")
     assert json.loads(came.body)["job_id"] == job_id
     wait_for(
