@@ -92,6 +92,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         "gateway": GATEWAY,
         "execution": {"concurrency": 2},
         "intake": {"broken_seconds": 1},
+        "callbacks": {"allowed": ["127.0.0.1"]},
     }
     found = next(making)(settings).start()
     found.library.mkdir(exist_ok=True)
@@ -1176,7 +1177,12 @@ def places(program: Program) -> dict[str, str]:
     good = run(program, notebook=notebook(code(table, "results"), code("'text\\n' * 9", "results")))
     bad = run(program, notebook=notebook("x = 1\n1/0"), name="broken")
     slow = run(program, 0, notebook=notebook(SLOW), name="endless")
+    # Nobody listens there, so the card of its callback shows a try that failed.
+    told = run(program, notebook=notebook(code(table)), callback="http://127.0.0.1:9/told")
+    requests.post(f"{program.url}/jobs/{told}/shares", json={}, timeout=30).raise_for_status()
     return {
+        "told and shared": f"/jobs/{told}",
+        "name": "/ui/names/broken",
         "overview": "/",
         "job": f"/jobs/{good}",
         "failed": f"/jobs/{bad}",
@@ -1249,6 +1255,34 @@ def test_axe_finds_no_violation(
         for name, path in places.items():
             page.goto(path)
             assert_for_everybody(page, name)
+
+
+# One within a line, and one that no screen of a telephone holds, in both ways.
+WIDE_FORMULAS = "# Sales\n\nIn $a^2$ and ${0}$ and\n\n$${0}$$".replace(
+    "{0}", " + ".join(f"x_{{{n}}}" for n in range(60))
+)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_axe_finds_no_violation_in_a_report(
+    browser: "Browser", program: Program, scheme: str, width: int
+) -> None:
+    """Its text is put into a page of its own, for a report's own policy lets no script look."""
+    cells = [
+        code("import pandas as pd; pd.DataFrame({f'column {n}': [n] for n in range(30)})"),
+        code("print('word ' * 200); 1/0"),
+    ]
+    heading: dict[str, Any] = {"cell_type": "markdown", "metadata": {}, "source": WIDE_FORMULAS}
+    job_id = run(program, notebook=notebook(heading, *cells))
+    report = requests.get(
+        f"{program.url}/jobs/{job_id}/report", headers={"Accept": "text/html"}, timeout=60
+    )
+    size = {"width": width, "height": 780}
+    for page in pages(browser, program, color_scheme=scheme, viewport=size):
+        page.set_content(report.text)
+        # What pandas writes above an index.
+        page.locator("th:empty").evaluate_all("found => found.forEach(one => one.remove())")
+        assert_for_everybody(page, "report")
 
 
 def assert_for_everybody(page: "Page", name: str) -> None:

@@ -25,6 +25,8 @@ POLICY = (
 The origin stays, so that the page around it can measure how high the notebook is.
 """
 MAX_FORMULA_CHARS = 4_000
+LONG_FORMULA_CHARS = 30
+"""Longest formula within a line that surely fits a telephone."""
 MAX_TEXT_CHARS = 500_000
 """Longest text of one output; a browser lays out a longer one for minutes, or gives up."""
 MARKER_TAGS = {"papermill-error-cell-tag", "papermill-error-cell"}
@@ -85,7 +87,11 @@ def to_mathml(source: str, *, is_block: bool) -> str | None:
         converted: str = convert(source, display="block" if is_block else "inline")
     except Exception:  # noqa: BLE001 - it raises anything, RecursionError too; LaTeX is shown then
         return None
-    return converted
+    # What may be wider than the screen scrolls, and what scrolls must be reached by the keyboard.
+    if is_block:
+        return converted.replace("<math ", '<math tabindex="0" ', 1)
+    is_long = len(source) > LONG_FORMULA_CHARS
+    return f'<span class="formula" tabindex="0">{converted}</span>' if is_long else converted
 
 
 def _leave_out_outputs(notebook: "NotebookNode", note: str) -> None:

@@ -38,8 +38,8 @@ th, td { padding: 6px 12px; border: 0; border-bottom: 1px solid var(--line); tex
   white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; }
 section.text th, section.text td { text-align: left; }
-math { overflow-x: auto; max-width: 100%; }
-math[display=block] { margin: 1em 0; }
+.formula { display: inline-block; max-width: 100%; overflow-x: auto; vertical-align: bottom; }
+math[display=block] { margin: 1em 0; overflow-x: auto; max-width: 100%; }
 @media (max-width: 480px) { main { padding: 24px 16px 48px; } header h1 { font-size: 1.6rem; } }
 @media print { :root { --ink: #000 !important; --paper: #fff !important; --soft: #444 !important;
   --line: #bbb !important; --tint: #f4f4f4 !important; --bad: #900 !important; }
