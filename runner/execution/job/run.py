@@ -386,7 +386,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         if parent in self._run.kernel.unseen:
             return False
         known = self._begun.get(parent, otherwise)
-        if known is None or msg["msg_type"] in ("status", "execute_input"):
+        if known is None or msg["msg_type"] in ("status", "execute_input", "shutdown_reply"):
             return False
         waits, self.clear_before_next_output = self.clear_before_next_output, False
         self.process_message(msg, *known)
