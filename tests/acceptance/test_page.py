@@ -1305,6 +1305,22 @@ def assert_for_everybody(page: "Page", name: str) -> None:
     assert (name, others) == (name, [])
 
 
+def test_a_link_is_seen_whole_and_times_are_those_of_everywhere_else(
+    browser: "Browser", program: Program, places: dict[str, str]
+) -> None:
+    """It can be copied as it stands; and no page has hours of twelve beside hours of 24."""
+    for page in pages(browser, program, locale="en-US"):
+        page.goto(places["told and shared"])
+        shown = page.locator("[data-whole]").inner_text()
+        assert shown.startswith(f"{program.url}/shared/")
+        times = page.locator("time[data-local]").all_inner_texts()
+        page.goto(places["name"])
+        last = page.locator("dl time[data-local]").all_inner_texts()
+        assert len(times) > 2
+        assert [one for one in times + last if re.search("[AP]M", one)] == []
+        assert [one for one in last if not re.search(r"\d{4}", one)] == []
+
+
 def test_dark_is_dark(browser: "Browser", program: Program) -> None:
     """As the system says."""
     seen = {}

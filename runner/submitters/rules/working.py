@@ -234,7 +234,8 @@ class Working:
             log.exception("%s cannot be taken", first.path)
             self._delays.hold(first.path, _reason(error))
             return False
-        log.info("rule %s: %s", ruled.name, first.path)
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        log.info("rule %s: %s%s", ruled.name, first.path, more)
         return True
 
 

@@ -30,8 +30,10 @@ function age(seconds) {
   return `${Math.floor(seconds / 86400)} days ago`;
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const hours = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+// Of 24 hours, as every time that the server writes.
+const time = { timeStyle: "medium", hourCycle: "h23" };
+const clock = new Intl.DateTimeFormat(undefined, { ...time, dateStyle: "medium" });
+const hours = new Intl.DateTimeFormat(undefined, time);
 
 function show(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -46,12 +48,19 @@ function tick() {
 
 function localise() {
   let day = "";
+  let list = null;
   for (const one of document.querySelectorAll("time[data-local]")) {
     const at = new Date(one.dateTime);
+    const around = one.closest("dl, ul, table, section");
     one.title = one.dateTime;
-    show(one, (at.toDateString() === day ? hours : clock).format(at));
+    // The day is left out where the time before it, in the same list, has it.
+    const isSaid = around === list && at.toDateString() === day && !one.dataset.local;
+    show(one, (isSaid ? hours : clock).format(at));
     day = at.toDateString();
+    list = around;
   }
+  for (const one of document.querySelectorAll("[data-whole]"))
+    show(one, new URL(one.textContent, location).href);
   tick();
 }
 
