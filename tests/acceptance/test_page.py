@@ -737,6 +737,24 @@ def test_what_is_to_be_done_with_ticked_jobs_is_in_sight(
             assert 0 <= button["y"] <= 640 - button["height"]
 
 
+def test_a_tick_stays_though_newer_jobs_take_its_place(page: "Page", program: Program) -> None:
+    """Whoever ticks one job after the other on a busy page loses none of them."""
+    job_id = run(program, notebook=notebook("1"), name="ticked")
+    page.goto("/")
+    tick = page.locator(f".jobs input[value='{job_id}']")
+    tick.check()
+    for n in range(30):
+        run(program, notebook="none.ipynb", name=f"newer-{n}")
+    page.locator(".jobs a", has_text="newer-29").wait_for()
+    assert tick.is_checked()
+    shown = page.locator(".jobs li").count()
+    assert shown == 26
+    with page.expect_navigation():
+        page.get_by_role("button", name="Run again").click()
+    again = requests.get(f"{program.url}/jobs?name=ticked", timeout=30).json()["jobs"]
+    assert len(again) == 2
+
+
 def test_a_long_job_is_cancelled(page: "Page", program: Program) -> None:
     """While its log goes on; the page tells when it is over."""
     job_id = run(program, 0, notebook=notebook(SLOW), name="long")

@@ -125,10 +125,14 @@ function replace(part, html) {
   fresh.innerHTML = html;
   for (const one of fresh.content.querySelectorAll("[data-key]"))
     if (!known.has(one.dataset.key)) one.classList.add("fresh");
-  const ticked = new Set([...part.querySelectorAll("input:checked")].map((one) => one.value));
+  const ticked = new Map(
+    [...part.querySelectorAll("input:checked")].map((one) => [one.value, one.closest("li")]),
+  );
   part.replaceChildren(fresh.content);
   for (const one of part.querySelectorAll("input[type=checkbox]"))
-    one.checked = ticked.has(one.value);
+    one.checked = ticked.delete(one.value);
+  // What is ticked stays, below the others, though newer ones have taken its place.
+  part.querySelector(".jobs")?.append(...ticked.values());
   if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
   tick();
 }
