@@ -10,6 +10,7 @@ import gc
 import json
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -126,15 +127,33 @@ class _Forked:
         self.trouble: str | None = None
         """Reason why the kernel did not come up."""
 
-    def bring_up(self, seconds: float, limits: RunLimits) -> None:
-        """Wait until the kernel has run an empty cell or failed, then set its limits."""
+    def bring_up(self, seconds: float, limits: RunLimits, orders: Connection | None = None) -> None:
+        """Wait until the kernel has run an empty cell or failed, then set its limits.
+
+        Nobody waits for it once who sends the orders is gone.
+        """
         start = connect(self._pid, self._channel, self._connections, seconds, limits.message_bytes)
+        loop = ensure_event_loop()
+        starting = loop.create_task(start)
+
+        def heard(orders: Connection) -> None:
+            loop.remove_reader(orders.fileno())
+            if _is_closed(orders):
+                starting.cancel()
+
+        if orders is not None:
+            loop.add_reader(orders.fileno(), heard, orders)
         try:
-            self._kernel = ensure_event_loop().run_until_complete(start)
+            self._kernel = loop.run_until_complete(starting)
+        except asyncio.CancelledError:
+            self.trouble = "who sends the orders is gone"
         except KernelNotReady as error:
             self.trouble = str(error)
         else:
             hold(self._pid, limits, count_user_tasks())
+        finally:
+            if orders is not None:
+                loop.remove_reader(orders.fileno())
 
     def waits(self, connection: Connection) -> bool:
         """Wait for an order. False if the kernel ends first: then nothing is begun."""
@@ -161,6 +180,13 @@ class _Forked:
         if self._kernel is not None:
             self._kernel.kill()
             self._kernel.close()
+
+
+def _is_closed(connection: Connection) -> bool:
+    """Tell whether nobody is at the other end; an order may lie in it."""
+    poll = select.poll()
+    poll.register(connection.fileno(), 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
 def _fork(folder: Path, template: KernelTemplate, cgroup: Cgroup | None) -> _Forked | Become:
@@ -199,7 +225,7 @@ def serve_one(
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if ready is not None:
-        ready.bring_up(preload.kernel_start_seconds, limits)
+        ready.bring_up(preload.kernel_start_seconds, limits, connection)
     else:
         make_private(folder)
     surroundings = Surroundings(folder, ready, installed_kernels(), limits, cgroup)

@@ -240,7 +240,14 @@ class _App(IPKernelApp):  # type: ignore[misc]
     def initialize(self, argv: object = None) -> None:
         """Do the part that belongs to one process."""
         del argv
+        if not Path(self.connection_file).exists():
+            # ipykernel would write another one, which the job process does not know, and make the
+            # folders above it open to everybody. This kernel's end is heard at once.
+            os.write(2, f"{self.connection_file} is gone; another kernel follows\n".encode())
+            os._exit(1)
+        mask = os.umask(0o077)
         self.init_connection_file()
+        os.umask(mask)
         self.init_sockets()
         self.init_heartbeat()
         self._ports = {
