@@ -186,7 +186,8 @@ class Packaged:
     program: Program
 
     def install(self, version: str) -> None:
-        """As pip does: what is new is written beside the old, which then goes."""
+        """As pip does: the old goes with its bytecode, which is told apart by size and second."""
+        shutil.rmtree(self.folder / "__pycache__", ignore_errors=True)
         for old in self.folder.glob("something*"):
             old.unlink()
         (self.folder / f"something-{version}.dist-info").touch()
