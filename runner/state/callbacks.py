@@ -6,16 +6,16 @@ forgets that its job is to be told of, and the same delivery is one row.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from runner.system.files.databases import open_database, transaction
+
 CALLBACKS_FILE = "callbacks.sqlite3"
 BOOK_VERSION = 1
-BUSY_MILLISECONDS = 5_000
 MOST_ERROR = 500
 TRIED_FOR = timedelta(days=1)
 """How long a delivery is tried."""
@@ -121,17 +121,8 @@ class CallbackBook:
         Raises:
             sqlite3.Error, OSError: it cannot be opened or written.
         """
-        state.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(state / CALLBACKS_FILE, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # the ledger forgets what is here
-        if self._version() == 0:
-            with self._transaction():
-                if self._version() == 0:
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
-                        self._db.execute(statement)
+        # The ledger forgets what is here.
+        self._db = open_database(state / CALLBACKS_FILE, _SCHEMA, synchronous="FULL")
 
     def close(self) -> None:
         """Close it."""
@@ -139,7 +130,7 @@ class CallbackBook:
 
     def add(self, new: Iterable[NewCallback]) -> None:
         """Record deliveries; those that are there already stay as they are."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany(
                 "INSERT INTO callbacks (id, job_id, job_name, job_status, url, headers, body, "
                 "state, created_at, due_at, give_up_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -236,19 +227,6 @@ class CallbackBook:
             "state != 'waiting' AND created_at < ? ORDER BY created_at LIMIT ?)",
             (before, limit),
         ).rowcount
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
 
 def _callback(row: sqlite3.Row) -> Callback:

@@ -20,11 +20,12 @@ from runner.state.jobs import (
     Seal,
     State,
 )
-from runner.state.ledger_reader import BUSY_MILLISECONDS, LEDGER_FILE, files_to, inputs_to
+from runner.state.ledger_reader import LEDGER_FILE, files_to, inputs_to
 from runner.state.ledger_size import KEPT_BYTES, learn_to_shrink, shrink
 from runner.state.migrations import migrate, utc_now
 from runner.state.totals import count_durations, forget
 from runner.state.turns import Turns, keep_time
+from runner.system.files.databases import BUSY_MILLISECONDS
 
 
 class Ledger(Turns):

@@ -26,9 +26,9 @@ from runner.state.jobs import (
     Stage,
     State,
 )
+from runner.system.files.databases import BUSY_MILLISECONDS
 
 LEDGER_FILE = "ledger.sqlite3"
-BUSY_MILLISECONDS = 5_000
 NEWEST = 2**62
 LOOKED_BACK = 5_000
 """How many of the last jobs are looked through for one of a submitter."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from runner.state.ledger_reader import BUSY_MILLISECONDS
+from runner.system.files.databases import BUSY_MILLISECONDS
 
 KEPT_BYTES = 16 << 20
 """Free space that the ledger's file and its log may keep."""

@@ -20,9 +20,10 @@ from typing import IO
 from runner.followers.journal import JOURNAL_FILE
 from runner.state.callbacks import BOOK_VERSION as CALLBACKS_VERSION
 from runner.state.callbacks import CALLBACKS_FILE
-from runner.state.ledger_reader import BUSY_MILLISECONDS, LEDGER_FILE
+from runner.state.ledger_reader import LEDGER_FILE
 from runner.state.migrations import VERSION
 from runner.submitters.schedules.book import BOOK_FILE, BOOK_VERSION
+from runner.system.files.databases import BUSY_MILLISECONDS
 
 SETTINGS_FILE = "config.yaml"
 PAUSES = "paused"

@@ -4,15 +4,13 @@ A database of its own in the state folder, `schedules.sqlite3`. It can be lost w
 doubled: the ledger takes each cause once.
 """
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.system.files.databases import open_database, transaction
+
 BOOK_FILE = "schedules.sqlite3"
 BOOK_VERSION = 1
-BUSY_MILLISECONDS = 5_000
 KEPT_OCCURRENCES = 1_000
 """Most occurrences that are kept of one schedule; the days stay."""
 KEPT_DAYS = 400
@@ -79,17 +77,8 @@ class Book:
         Raises:
             sqlite3.Error, OSError: it cannot be opened or written.
         """
-        state.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(state / BOOK_FILE, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")  # what a power cut takes is found again
-        if self._version() == 0:
-            with self._transaction():
-                if self._version() == 0:
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
-                        self._db.execute(statement)
+        # What a power cut takes is found again.
+        self._db = open_database(state / BOOK_FILE, _SCHEMA, synchronous="NORMAL")
 
     def close(self) -> None:
         """Close it."""
@@ -124,7 +113,7 @@ class Book:
 
     def pause(self, name: str, by: str, now: str) -> None:
         """Start no more runs of a schedule by itself."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "INSERT INTO schedules (name, timing, seen_until) VALUES (?, '', ?) "
                 "ON CONFLICT DO NOTHING",
@@ -153,7 +142,7 @@ class Book:
 
     def submitted(self, name: str, stamped: str, job_id: str, job_name: str, until: str) -> None:
         """Note the job of an occurrence, and how far the schedule was looked at."""
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute(
                 "INSERT OR IGNORE INTO occurrences (name, scheduled_for, through, times, job_id, "
                 "job_name) VALUES (?, ?, ?, 1, ?, ?)",
@@ -164,7 +153,7 @@ class Book:
 
     def skipped(self, name: str, stamped: str, day: str, reason: str, until: str) -> None:
         """Note an occurrence that does not run; with those right before it, of one reason."""
-        with self._transaction():
+        with transaction(self._db):
             last = self._db.execute(
                 "SELECT * FROM occurrences WHERE name = ? ORDER BY scheduled_for DESC LIMIT 1",
                 (name,),
@@ -197,7 +186,7 @@ class Book:
 
     def finished(self, run: Occurrence, day: str, status: str) -> None:
         """Note how a run ended, once."""
-        with self._transaction():
+        with transaction(self._db):
             changed = self._db.execute(
                 "UPDATE occurrences SET status = ? WHERE name = ? AND scheduled_for = ? "
                 "AND status IS NULL",
@@ -239,16 +228,3 @@ class Book:
             "occurrences WHERE name = ? ORDER BY scheduled_for DESC LIMIT 1 OFFSET ?)",
             (name, name, KEPT_OCCURRENCES),
         )
-
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
