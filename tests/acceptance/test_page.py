@@ -26,7 +26,6 @@ from tests.conftest import (
     free_port,
     notebook,
     programs,
-    tool,
     wait_for,
 )
 from tests.told import WORKERS, telling
@@ -37,10 +36,6 @@ if TYPE_CHECKING:
 GATEWAY: Json = {"enabled": True, "port": 0}
 BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/145.0"
-SWITCHES = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 TOKEN = "s3cret-token"
 PATIENCE = 60_000
 """Milliseconds for what a busy machine may take its time with."""
@@ -319,18 +314,6 @@ def test_the_token_is_asked_for_once(locked: Program) -> None:
 
 
 # In the browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    """One Chromium for all tests."""
-    path = tool("chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        found = play.chromium.launch(executable_path=path, args=SWITCHES)
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.acceptance.test_page import SWITCHES
-from tests.conftest import Program, code, notebook, programs, tool
+from tests.conftest import Program, code, notebook, programs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -30,18 +29,6 @@ CELLS = (
     code(f"from IPython.display import HTML; HTML({EVIL!r})"),
     code("open('table 1.csv', 'w').write('a,b')", "results"),
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    """One Chromium for all tests."""
-    path = tool("chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        found = play.chromium.launch(executable_path=path, args=SWITCHES)
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
