@@ -130,7 +130,8 @@ class _Forked:
     def bring_up(self, seconds: float, limits: RunLimits, orders: Connection | None = None) -> None:
         """Wait until the kernel has run an empty cell or failed, then set its limits.
 
-        Nobody waits for it once who sends the orders is gone.
+        Raises:
+            EOFError: the daemon, at the other end of `orders`, is gone.
         """
         start = connect(self._pid, self._channel, self._connections, seconds, limits.message_bytes)
         loop = ensure_event_loop()
@@ -145,8 +146,8 @@ class _Forked:
             loop.add_reader(orders.fileno(), heard, orders)
         try:
             self._kernel = loop.run_until_complete(starting)
-        except asyncio.CancelledError:
-            self.trouble = "who sends the orders is gone"
+        except asyncio.CancelledError as error:
+            raise EOFError from error
         except KernelNotReady as error:
             self.trouble = str(error)
         else:
