@@ -137,11 +137,32 @@ function replace(part, html) {
   tick();
 }
 
+// A press whose element goes away before it is released is no click: news wait until then.
+const held = new Map();
+let isPressed = false;
+
+addEventListener("pointerdown", () => (isPressed = true), true);
+for (const end of ["pointerup", "pointercancel"])
+  addEventListener(
+    end,
+    () =>
+      setTimeout(() => {
+        isPressed = false;
+        for (const take of held.values()) take();
+        held.clear();
+      }),
+    true,
+  );
+
+function unpressed(part, take) {
+  return (html) => (isPressed ? held.set(part, () => take(html)) : take(html));
+}
+
 function overview(board) {
   const news = {};
   let heard = false;
   for (const part of board.querySelectorAll("[data-part]")) {
-    news[part.dataset.part] = (html) => {
+    news[part.dataset.part] = unpressed(part, (html) => {
       const before = part.querySelector(".health strong")?.textContent;
       replace(part, html);
       const after = part.querySelector(".health strong")?.textContent;
@@ -153,7 +174,7 @@ function overview(board) {
         say(`${name}: ${first.querySelector(".status").textContent}`);
       }
       heard = true;
-    };
+    });
   }
   return listen(board.dataset.stream, news);
 }
