@@ -1,4 +1,4 @@
-"""The command that tells what became of a name over time."""
+"""Commands on what was: the runs of a name over time, and in what a job ran."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,14 +7,16 @@ from typing import Any
 import click
 
 from runner.cli.console import Listing
-from runner.cli.options import with_settings
+from runner.cli.jobs import NoSuchJob, find_job
+from runner.cli.options import NothingThere, with_settings
 from runner.cli.terminal import print_table, remark
 from runner.config import Settings
 from runner.contract.text.plain_text import visible
 from runner.jobs.histories.of_names import NameHistory, history_of
+from runner.jobs.histories.origins import origin_of
 from runner.jobs.record import Record
 from runner.outbox.report import row_of
-from runner.state.jobs import Job
+from runner.state.jobs import Job, Place, State
 
 COLUMNS = ("job id", "status", "accepted", "seconds", "by")
 LISTED = 20
@@ -59,6 +61,40 @@ def history(settings: Settings, name: str, limit: int, as_json: bool) -> None:
     if (failed := found.last_failure) is not None:
         cell = f", cell {failed.cell_index}" if failed.cell_index is not None else ""
         remark(f"last failure: {_when(failed.job)}{cell}: {visible(failed.job.message or '')}")
+
+
+@click.command()
+@click.argument("what", metavar="NAME|JOB_ID")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@with_settings
+def environment(settings: Settings, what: str, as_json: bool) -> None:
+    """Tell in what a job ran: its packages, as a file of requirements.
+
+    NAME is that of its last run. Python, image and commit are comments above the packages.
+    """
+    job = find_job(settings, what)
+    if job is None:
+        raise NoSuchJob(what)
+    origin = origin_of(Record(settings), job.job_id)
+    if origin is None or origin.is_unknown:
+        raise NothingThere(f"it is not known in what {job.name} ran: {_why_unknown(job)}")
+    if as_json:
+        click.echo(json.dumps(origin.content()))
+        return
+    for name, value in origin.facts():
+        click.echo(f"# {name}: {value}")
+    for name, version in (origin.packages or {}).items():
+        click.echo(f"{name}=={version}" if version else name)
+    if origin.packages is None:
+        remark("its packages are not known")
+
+
+def _why_unknown(job: Job) -> str:
+    if job.state is not State.CLOSED:
+        return "it is not over"
+    if job.place is Place.PRUNED:
+        return "its files are not kept any more"
+    return "no kernel was chosen, or an earlier version ran it"
 
 
 def _content(found: NameHistory, limit: int, now: datetime) -> dict[str, Any]:

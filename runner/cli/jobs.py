@@ -186,7 +186,7 @@ def inbox(settings: Settings, as_json: bool) -> None:
 def show(settings: Settings, what: str, as_json: bool) -> None:
     """Print what is known of a job: its result, or how far it is."""
     outbox = OutboxReader(settings.outbox)
-    job = _find(settings, what)
+    job = find_job(settings, what)
     seen = None if job is None else look(outbox, job.name, job.job_id)
     report = outbox.current(what) if seen is None else seen.report
     is_for_person = sys.stdout.isatty() and not as_json
@@ -213,7 +213,7 @@ def show(settings: Settings, what: str, as_json: bool) -> None:
 @with_settings
 def cancel(settings: Settings, what: str) -> None:
     """Cancel a job, or everything queued or running under a name."""
-    job = _find(settings, what)
+    job = find_job(settings, what)
     if job is None:
         raise NoSuchJob(what)
     if job.status in (Status.QUEUED, Status.RUNNING):
@@ -264,7 +264,7 @@ def _reader(settings: Settings) -> LedgerReader:
         ) from error
 
 
-def _find(settings: Settings, what: str) -> Job | None:
+def find_job(settings: Settings, what: str) -> Job | None:
     """Find the job of an id, of the beginning of one, or the latest of a name.
 
     The name may be that of a dropped file, of which the job's is another where it was not safe.

@@ -17,7 +17,7 @@ MODULES = {
     **dict.fromkeys(("health", "doctor"), "health"),
     **dict.fromkeys(("run", "check", "schema"), "notebook"),
     **dict.fromkeys(("jobs", "inbox", "show", "cancel", "pause", "resume"), "jobs"),
-    "history": "history",
+    **dict.fromkeys(("history", "environment"), "history"),
     **dict.fromkeys(("backup", "restore"), "backup.commands"),
     "schedules": "triggers.schedules",
     **dict.fromkeys(("rules", "hooks"), "triggers.listings"),

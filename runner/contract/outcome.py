@@ -294,6 +294,20 @@ class Usage(Value):
     )
 
 
+class Environment(Value):
+    """Where a notebook ran: what is null is not known, or there is none."""
+
+    python: str | None = Field(description="Version of the interpreter that ran it.")
+    packages_sha256: str | None = Field(
+        description="Of the packages that it found, a line `name==version` for each, sorted; "
+        "`runner environment` prints them."
+    )
+    image: str | None = Field(
+        description="The container's image, as the variable `RUNNER_IMAGE` names it."
+    )
+    runner: str = Field(description="Version of the runner.")
+
+
 class Outcome(Value):
     """A job's final value as execution gives it, before it has a place in the outbox."""
 
@@ -306,6 +320,11 @@ class Outcome(Value):
     cells: CellCount = CellCount(total=0, executed=0)
     host: str | None = None
     usage: Usage | None = None
+    environment: Environment | None = None
+    packages: str | None = Field(
+        None, description="The packages of that environment: a line `name==version` for each."
+    )
+    library_commit: str | None = None
     warnings: list[str] = []
 
     @field_validator("results", mode="before")
@@ -367,6 +386,14 @@ class Result(Value):
     )
     usage: Usage | None = Field(
         None, description="What the run took; null if nothing ran, or if it is not known."
+    )
+    environment: Environment | None = Field(
+        None, description="In what it ran; null if nothing ran, and for jobs of earlier versions."
+    )
+    library_commit: str | None = Field(
+        None,
+        description="The commit that the library was at, where it is a git checkout and the "
+        "request named a notebook of it.",
     )
     input_sha256: str | None = Field(
         description="Of the notebook's bytes, or of the request's; null if they were not read."

@@ -49,6 +49,7 @@ class Order(Value):
     results_bytes: int = 20 * 1024 * 1024
     tag: str = "results"
     scrapbook: bool = True
+    library_commit: str | None = None
     lease_seconds: float | None = Field(
         None, description="Silence after which the run ends; None: never."
     )

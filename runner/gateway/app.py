@@ -38,6 +38,7 @@ from runner.gateway.http.problems import bad
 from runner.gateway.http.queries import strictly
 from runner.gateway.http.session import COOKIE
 from runner.gateway.metrics import Metrics
+from runner.gateway.origins import OriginRoutes
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.pauses import PauseRoutes
@@ -331,13 +332,14 @@ class App:
 
 def _parts(
     backend: Backend,
-) -> tuple[HookRoutes, RuleRoutes, PauseRoutes, DeliveryRoutes]:
+) -> tuple[HookRoutes, RuleRoutes, PauseRoutes, DeliveryRoutes, OriginRoutes]:
     """Make the parts of the gateway that stand on their own."""
     return (
         HookRoutes(backend),
         RuleRoutes(RulesOverview(backend)),
         PauseRoutes(Pausing(backend.settings.state, backend.disk), FACE),
         DeliveryRoutes(Deliveries(backend.record)),
+        OriginRoutes(backend.record),
     )
 
 

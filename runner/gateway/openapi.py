@@ -321,6 +321,20 @@ class Deliveries(_Answer):
     deliveries: list[Delivery]
 
 
+class Origin(_Answer):
+    """In what a job ran; what is null is not known, or there is none."""
+
+    python: str | None
+    image: str | None
+    runner: str | None
+    host: str | None
+    library_commit: str | None
+    packages_sha256: str | None
+    packages: dict[str, str] | None = Field(
+        description="Versions by name; null if the list is not kept."
+    )
+
+
 class Share(_Answer):
     """A link that shows one report, or one file, to who has no token."""
 
@@ -455,6 +469,7 @@ def _paths() -> dict[str, dict[str, Json]]:
         **_job_paths(job, submitted, come_again),
         **_report_paths(job, report),
         **_delivery_paths(job),
+        **_origin_paths(job),
         **_share_paths(job),
         **_file_paths(job),
     }
@@ -781,6 +796,19 @@ def _delivery_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
                 "parameters": [*job, delivery],
                 "answers": {"202": _json("It is sent now; all callbacks of the job.", Deliveries)},
                 "errors": (404, 503),
+            }
+        },
+    }
+
+
+def _origin_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
+    return {
+        "/jobs/{job_id}/environment": {
+            "get": {
+                "id": "environment",
+                "parameters": job,
+                "answers": {"200": _json("In what it ran, with the packages.", Origin)},
+                "errors": (404, 410, 503),
             }
         },
     }

@@ -42,6 +42,8 @@ def report_of(
         "duration_seconds": _seconds(job.started_at, seal.finished_at),
         "host": outcome.host,
         "usage": outcome.usage,
+        "environment": outcome.environment,
+        "library_commit": outcome.library_commit,
         "input_sha256": job.input_sha256 or None,
         "inputs": list(inputs),
         "warnings": [*outcome.warnings, *warnings],

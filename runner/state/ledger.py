@@ -21,9 +21,10 @@ from runner.state.jobs import (
     State,
 )
 from runner.state.ledger_reader import LEDGER_FILE, files_to, inputs_to
-from runner.state.ledger_size import KEPT_BYTES, learn_to_shrink, shrink
 from runner.state.migrations import migrate, utc_now
-from runner.state.totals import count_durations, forget
+from runner.state.tables import environments
+from runner.state.tables.size import KEPT_BYTES, learn_to_shrink, shrink
+from runner.state.tables.totals import count_durations, forget
 from runner.state.turns import Turns, keep_time
 from runner.system.files.databases import BUSY_MILLISECONDS
 
@@ -158,11 +159,12 @@ class Ledger(Turns):
                 "INSERT INTO outcomes VALUES (?, ?, ?, ?)",
                 (
                     seal.job_id,
-                    seal.outcome.model_dump_json(),
+                    seal.outcome.model_dump_json(exclude={"packages"}),
                     files_to(seal.files),
                     seal.executed,
                 ),
             )
+            environments.keep(self._db, seal.outcome, seal.finished_at[:10])
 
     def amend_files(
         self, job_id: str, files: Sequence[PublishedFile], warnings: Iterable[str]
@@ -236,8 +238,12 @@ class Ledger(Turns):
                 )
 
     def forget(self, *, older_than: str, limit: int = 500) -> int:
-        """Remove rows of jobs pruned before a time, keep their counts, return how many."""
+        """Remove rows of jobs pruned before a time, keep their counts, return how many.
+
+        And lists of packages that no job names since then.
+        """
         with self.transaction():
+            environments.forget(self._db, older_than[:10])
             return forget(self._db, older_than, limit)
 
     def remember(self, key: str, value: str) -> None:

@@ -26,6 +26,7 @@ from runner.state.jobs import (
     Stage,
     State,
 )
+from runner.state.tables import environments
 from runner.system.files.databases import BUSY_MILLISECONDS
 
 LEDGER_FILE = "ledger.sqlite3"
@@ -279,6 +280,10 @@ class Reading:
     def backlogs(self) -> list[Backlog]:
         """List the followers that are behind."""
         return backlogs(self._db)
+
+    def packages(self, sha256: str) -> str | None:
+        """Return the packages of an environment, a line for each; None if they are not kept."""
+        return environments.packages(self._db, sha256) if self._has("environments") else None
 
     def fact(self, key: str) -> str | None:
         """Return a fact that the owner keeps between starts."""

@@ -120,6 +120,13 @@ CREATE INDEX jobs_to_expire ON jobs (start_by)
     WHERE state != 'closed' AND state = 'queued' AND start_by IS NOT NULL;
 """
 _INPUT_FILES = "ALTER TABLE inputs ADD COLUMN files TEXT;"
+_ENVIRONMENTS = """
+CREATE TABLE environments (
+    packages_sha256 TEXT PRIMARY KEY,
+    packages        TEXT NOT NULL,
+    seen_on         TEXT NOT NULL
+) WITHOUT ROWID;
+"""
 
 STEPS = (
     _SCHEMA,  # 1
@@ -129,6 +136,7 @@ STEPS = (
     _DELIVERIES,  # 5: what followers are still to be told of
     _WAITING,  # 6: what a queued job waits for, besides its turn
     _INPUT_FILES,  # 7: what came along with a request
+    _ENVIRONMENTS,  # 8: which packages a run found
 )
 """The SQL from each version to the next; the first step starts from no ledger at all."""
 VERSION = len(STEPS)

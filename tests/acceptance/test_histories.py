@@ -1,8 +1,9 @@
 """The history of a name: on the page, and by `runner history`."""
 
 import json
+import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -81,3 +82,56 @@ def test_a_failure_says_what_differs_from_the_last_success(program: Program) -> 
     assert run(always, 1) == ""
     same = re.sub(" +", " ", run(always, 1, **{"b.csv": "x"}))
     assert "the file b.csv came along; it did not then" in same.replace(" ;", ";")
+
+
+def test_a_result_says_where_it_comes_from(make_program: Callable[..., Program]) -> None:
+    """Python, packages, image and the library's commit; and a failure what of it is another one."""
+    program = make_program({"gateway": {"enabled": True, "port": 0}})
+    packages = program.root / "packages"
+    (packages / "demo-1.0.dist-info").mkdir(parents=True)
+    program.environment = {"PYTHONPATH": str(packages), "RUNNER_IMAGE": "ours:7"}
+    repository = program.library / ".git"
+    repository.mkdir(parents=True)
+    (repository / "HEAD").write_text("a" * 40)
+    cells = notebook(code("n = 1", "parameters"), code("1 / n", "results"))
+    (program.library / "a.ipynb").write_text(json.dumps(cells))
+    program.start()
+
+    def run(n: int) -> Json:
+        asked = {"notebook": "a.ipynb", "parameters": {"n": n}, "name": "origin"}
+        done: Json = requests.post(f"{program.url}/run", json=asked, timeout=90).json()
+        url = f"{program.url}/jobs/{done['job_id']}"
+        wait_for(lambda: requests.get(url, timeout=90).json()["state"] == "closed")
+        return done
+
+    good = run(1)
+    assert good["library_commit"] == "a" * 40
+    assert good["environment"]["python"] == platform.python_version()
+    assert good["environment"]["image"] == "ours:7"
+    told = requests.get(f"{program.url}/jobs/{good['job_id']}/environment", timeout=90).json()
+    assert told["packages"]["demo"] == "1.0"
+    assert told["packages_sha256"] == good["environment"]["packages_sha256"]
+    (packages / "demo-1.0.dist-info").rename(packages / "demo-1.1.dist-info")
+    (packages / "new-3.dist-info").mkdir()
+    (repository / "HEAD").write_text("b" * 40)
+    bad = run(0)
+    assert bad["environment"]["packages_sha256"] != good["environment"]["packages_sha256"]
+    page = requests.get(
+        f"{program.url}/jobs/{bad['job_id']}", headers={"Accept": "text/html"}, timeout=90
+    ).text
+    text = re.sub(r"<[^>]+>|\s+", " ", page)
+    said = re.sub(" +", " ", text)
+    assert "the library is at commit bbbbbbbbbb ; it was at aaaaaaaaaa" in said
+    assert "the package demo is 1.1; it was 1.0" in said
+    assert "the package new 3 is there; it was not then" in said
+    listed = program.run("environment", good["job_id"][:8])
+    assert listed.returncode == 0, listed.stderr
+    assert f"# library commit: {'a' * 40}\n" in listed.stdout
+    assert "\ndemo==1.0\n" in listed.stdout
+    newest = json.loads(program.run("environment", "origin", "--json").stdout)
+    assert newest["packages"]["demo"] == "1.1"
+    refused = requests.post(f"{program.url}/run", json={"notebook": "none.ipynb"}, timeout=90)
+    unknown = program.run("environment", refused.json()["job_id"])
+    assert (unknown.returncode, "no kernel was chosen" in unknown.stderr) == (1, True)
+    missing = requests.get(f"{program.url}/jobs/{refused.json()['job_id']}/environment", timeout=90)
+    assert missing.status_code == 404

@@ -26,6 +26,7 @@ from runner.outbox.publish import OutboxGone
 from runner.outbox.staging import EVERYBODYS
 from runner.state.jobs import Job
 from runner.system.clocks import Clocks
+from runner.system.files.checkout import commit_of
 
 log = logging.getLogger(__name__)
 
@@ -312,12 +313,13 @@ def order_of(
     Raises:
         Refused: the parameters file of its library notebook cannot be read.
     """
-    folder, sidecar = None, None
+    folder, sidecar, commit = None, None, None
     if request.notebook is not None:
         library = settings.notebooks
         place = as_spelt(library, PurePosixPath(str(request.notebook)))
         folder = str((library / place).parent)
         sidecar = sidecar_bytes(library, str(request.notebook))
+        commit = commit_of(library)
     return Order(
         job_id=job.job_id,
         name=job.name,
@@ -335,6 +337,7 @@ def order_of(
         start=settings.kernels.start,
         unknown_parameters=settings.execution.unknown_parameters,
         sidecar=None if sidecar is None else sidecar.decode("utf-8", "replace"),
+        library_commit=commit,
         resources=request.resources,
         output_bytes=int(settings.limits.output_mb * MEGABYTE),
         results_bytes=int(settings.limits.results_mb * MEGABYTE),

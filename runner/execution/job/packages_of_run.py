@@ -29,9 +29,14 @@ target = "{packages}"
 """
 
 
+def folder_for_packages(base: str) -> str:
+    """Return the folder for packages below a user base."""
+    return sysconfig.get_path("purelib", "posix_user", vars={"userbase": base})
+
+
 def make_packages(base: str) -> str:
     """Make the folder for packages below a user base; Python looks only if it exists."""
-    packages = sysconfig.get_path("purelib", "posix_user", vars={"userbase": base})
+    packages = folder_for_packages(base)
     Path(packages).mkdir(parents=True, exist_ok=True)
     Path(packages, "pip-of-this-run.pth").write_text(_HOOK)
     Path(base, "uv.toml").write_text(_UV.format(packages=packages))

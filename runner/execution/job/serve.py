@@ -54,8 +54,8 @@ from runner.execution.job import run as papermill_run
 from runner.execution.job.diagnosis import Circumstances, failure_of, is_to_be_mended
 from runner.execution.job.early_end import EarlyEnd, Lease
 from runner.execution.job.guard import guard_of
-from runner.execution.job.kernelspecs import Installed, installed_kernels
-from runner.execution.job.packages_of_run import make_packages, with_packages
+from runner.execution.job.kernelspecs import Installed, InstalledKernel, installed_kernels
+from runner.execution.job.packages_of_run import folder_for_packages, make_packages, with_packages
 from runner.execution.job.preparation import (
     changes_what_is_imported,
     check_modules,
@@ -91,6 +91,7 @@ from runner.execution.limits.hold import (
 from runner.execution.limits.shared_memory import SharedMemory, end_run
 from runner.execution.local.preload_server import Preload
 from runner.execution.order import Order, Progress, with_paths
+from runner.execution.packages import Interpreter, environment_of
 from runner.system.files.disk import Disk
 from runner.system.files.folders import make_private
 from runner.system.files.strays import Strays
@@ -542,6 +543,7 @@ class _Job:
             "cells": self._cells,
             "host": socket.gethostname(),
             "usage": self._usage,
+            **_origin_of(self._order, self._surroundings.installed.get(self._used.name or "")),
             "warnings": self._warnings,
         }
         return failed(failure, **rest) if failure else Outcome(status=Status.SUCCEEDED, **rest)
@@ -562,6 +564,18 @@ def _alive_after(
         return None
     asking = variables_alive(kernel, str(error.source))
     return ensure_event_loop().run_until_complete(asking)
+
+
+def _origin_of(order: Order, spec: InstalledKernel | None) -> dict[str, Any]:
+    """Say where the result comes from, as far as the kernel is known."""
+    commit = {"library_commit": order.library_commit}
+    if spec is None:
+        return commit
+    base = order.packages_folder
+    own = None if base is None else folder_for_packages(base)
+    kernel = Interpreter(spec.language, spec.python, own)
+    environment, listed = environment_of(kernel, os.environ)
+    return {**commit, "environment": environment, "packages": listed}
 
 
 def _cause_of(order: Order) -> dict[str, str]:

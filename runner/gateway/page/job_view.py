@@ -120,6 +120,8 @@ class JobView:
     cells: str = ""
     kernel: str = ""
     host: str = ""
+    environment: str = ""
+    library_commit: str = ""
     took: tuple[tuple[str, str], ...] = ()
     """What the run took: names of figures, and figures."""
     bars: tuple[Bar, ...] = ()
@@ -227,6 +229,8 @@ def sight_of(
         cells=cells_in_words(content).replace(" cells", ""),
         kernel=str((content.get("kernel") or {}).get("name") or ""),
         host=str(content.get("host") or ""),
+        environment=_environment(content.get("environment") or {}),
+        library_commit=str(content.get("library_commit") or ""),
         took=tuple(_took(content.get("usage") or {})),
         bars=_bars(content.get("usage") or {}),
         has_report=report is not None,
@@ -242,6 +246,12 @@ def sight_of(
         and job.place is not Place.PRUNED
         and (is_paper or (dropped is None and not was_none)),
     )
+
+
+def _environment(about: Mapping[str, Any]) -> str:
+    """Say in what it ran; empty where that is not known."""
+    python, image = about.get("python"), about.get("image")
+    return ", ".join(filter(None, (python and f"Python {python}", image)))
 
 
 def _took(usage: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

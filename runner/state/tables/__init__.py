@@ -1,0 +1,1 @@
+"""Parts of the ledger that are no jobs: counts, environments, free space."""

@@ -1,0 +1,132 @@
+"""Where a result comes from: the packages that a kernel finds, and the commit of a checkout."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.execution.packages import (
+    Interpreter,
+    environment_of,
+    folders_of,
+    packages_in,
+    version_of,
+)
+from runner.system.files.checkout import commit_of
+from tests.conftest import tool
+
+
+def made(folder: Path, *names: str) -> str:
+    """A folder with metadata of packages."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+    return str(folder)
+
+
+def test_packages_are_told_by_their_metadata(tmp_path: Path) -> None:
+    """Of wheels and of Debian, with normalised names; the folder that comes first counts."""
+    first = made(tmp_path / "a", "Pillow-12.0.dist-info", "ruamel.yaml-0.18.1.dist-info", "pillow")
+    second = made(tmp_path / "b", "pillow-9.4.dist-info", "distro-info-1.5+deb12u1.egg-info")
+    Path(second, "python_dateutil-2.8.2-py3.11.egg-info").touch()
+    Path(second, "wadllib.egg-info").touch()
+    gone = str(tmp_path / "python311.zip")
+    assert packages_in([first, gone, second]).splitlines() == [
+        "distro-info==1.5+deb12u1",
+        "pillow==12.0",
+        "python-dateutil==2.8.2",
+        "ruamel-yaml==0.18.1",
+        "wadllib",
+    ]
+
+
+def test_ours_are_those_of_pip(tmp_path: Path) -> None:
+    """And what the run has installed itself comes first."""
+    own = made(tmp_path / "own", "numpy-99.1.dist-info")
+    environment, packages = environment_of(Interpreter("python", None, own), {"RUNNER_IMAGE": "i"})
+    assert packages is not None
+    listed = dict(line.split("==") for line in packages.splitlines() if "==" in line)
+    assert (listed["numpy"], environment.image) == ("99.1", "i")
+    assert environment.packages_sha256 == hashlib.sha256(packages.encode()).hexdigest()
+    frozen = subprocess.run(
+        [sys.executable, "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    theirs = {line.lower().replace("_", "-").replace(".", "-") for line in frozen.splitlines()}
+    ours = {line.replace(".", "-") for line in packages.splitlines()}
+    assert {line for line in theirs if "numpy" not in line} <= ours
+
+
+def test_another_environment_is_told_by_its_place(tmp_path: Path) -> None:
+    """A virtual environment; of a script that starts a kernel nothing is known."""
+    place = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", str(place), "--without-pip"], check=True)
+    python = str(place / "bin" / "python")
+    made(Path(folders_of(python)[0]), "demo-1.0.dist-info")
+    environment, packages = environment_of(Interpreter("python", python), {})
+    assert packages == "demo==1.0\n"
+    assert environment.python == version_of(python) == sys.version.split()[0]
+    environment, packages = environment_of(Interpreter("python", "/bin/no-such-starter"), {})
+    assert (environment.packages_sha256, packages) == (None, None)
+    environment, packages = environment_of(Interpreter("r", None), {})
+    assert (environment.python, packages) == (None, None)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git without anybody's settings."""
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    named = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    done = subprocess.run(
+        [tool("git"), "-C", str(folder), *named, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("kind", ["files", "sha256", "packed", "detached", "worktree", "below"])
+def test_the_commit_of_a_checkout_is_as_git_has_it(tmp_path: Path, kind: str) -> None:
+    """On a branch, in a packed reference, without a branch, in a linked worktree, in a folder."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    git(
+        folder,
+        "init",
+        "-q",
+        "-b",
+        "feature/ä",
+        f"--object-format={('sha1', kind)[kind == 'sha256']}",
+    )
+    assert commit_of(folder) is None
+    git(folder, "commit", "-q", "--allow-empty", "-m", "one")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "two")
+    if kind == "packed":
+        git(folder, "pack-refs", "--all")
+    elif kind == "detached":
+        git(folder, "checkout", "-q", "HEAD~1")
+    elif kind == "worktree":
+        git(folder, "worktree", "add", "-q", "-b", "other", str(tmp_path / "linked"), "HEAD~1")
+        folder = tmp_path / "linked"
+    elif kind == "below":
+        folder = folder / "deep" / "er"
+        folder.mkdir(parents=True)
+    assert commit_of(folder) == git(folder, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("content", ["", "ref: refs/../../x", "ref: refs/heads/none", "\0" * 50])
+def test_what_is_no_checkout_has_no_commit(tmp_path: Path, content: str) -> None:
+    """Whatever lies there instead."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "x").write_text("a" * 40)
+    assert commit_of(tmp_path) is None
+    (tmp_path / ".git" / "HEAD").write_text(content)
+    assert commit_of(tmp_path) is None
+    (tmp_path / ".git" / "HEAD").unlink()
+    os.mkfifo(tmp_path / ".git" / "HEAD")
+    assert commit_of(tmp_path) is None
