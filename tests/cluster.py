@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.conftest import wait_for
+from tests.conftest import free_port, wait_for
 
 QUIET = {
     "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
@@ -94,7 +94,7 @@ class Cluster:
         self.tls = tls
         self.workers: list[Daemon] = []
         self._numbers = itertools.count()
-        self._port = 0
+        self._port = free_port()  # so that nobody else has it while a scheduler is away
         self.start_scheduler()
 
     @property
@@ -102,7 +102,7 @@ class Cluster:
         return f"{'tls' if self.tls else 'tcp'}://127.0.0.1:{self._port}"
 
     def start_scheduler(self) -> None:
-        """On the port that it had before, if it had one."""
+        """On the port that it had before."""
         log = self.folder / "scheduler.log"
         before = log.stat().st_size if log.exists() else 0
         command = ("-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1")

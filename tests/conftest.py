@@ -280,7 +280,7 @@ class Program:
 
 def end(process: "subprocess.Popen[bytes] | Forked") -> None:
     """Stop at once: the second signal does. Two that are pending together would count as one."""
-    for patience in (2, 20):
+    for patience in (2, 60):
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(patience)
@@ -397,7 +397,7 @@ def programs(folder: Path) -> Iterator[Callable[..., Program]]:
     for one in made:
         if one.process is not None and one.process.poll() is None:
             end(one.process)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while one.processes() and time.monotonic() < deadline:
             time.sleep(0.05)
         left.extend(one.processes())

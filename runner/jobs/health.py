@@ -23,7 +23,8 @@ from runner.system.processes.patience import Looks, NoAnswer
 
 SERVICE = "papermill-gateway"
 LOOKED_AT = ("inbox", "outbox", "state")
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 4.0
+"""How long a folder may take to answer. Less would call a busy machine a dead mount."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ _LOOKS = Looks()
 
 
 def examine(settings: Settings) -> Health:
-    """Look once; this takes about a second at most, on any mount."""
+    """Look once; this takes a few seconds at most, on any mount."""
     sights = _sights(settings)
     beat = pulse.read(settings.state)
     reasons = tuple(_reasons(settings, sights, beat))

@@ -183,16 +183,18 @@ class CallbackBook:
             ),
         )
 
-    def again(self, job_id: str, delivery: str, now: str, give_up_at: str) -> bool:
-        """Let a delivery be made now, whatever came of it; return whether there is such a one."""
-        return (
-            self._db.execute(
+    def again(self, job_id: str, delivery: str, now: str, give_up_at: str) -> list[Callback]:
+        """Let a delivery be made now, whatever came of it; list all of the job as they are then.
+
+        None if the job has no such delivery.
+        """
+        with transaction(self._db):
+            changed = self._db.execute(
                 "UPDATE callbacks SET state = ?, due_at = ?, give_up_at = ?, is_alone = 1 "
                 "WHERE job_id = ? AND id = ?",
                 (CallbackState.WAITING, now, give_up_at, job_id, delivery),
             ).rowcount
-            > 0
-        )
+            return self.of_job(job_id) if changed else []
 
     def of_job(self, job_id: str) -> list[Callback]:
         """List the deliveries of a job, in their order."""

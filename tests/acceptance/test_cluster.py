@@ -390,7 +390,7 @@ def test_a_retry_does_not_run_beside_the_attempt_before(
     try:
         site.cluster.add_worker(slots=1)
         wait_for(lambda: len(pids.read_text().split()) == 2)
-        assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
+        assert not alive([kernel])
     finally:
         process.resume()
     wait_for(lambda: runs.begun["beside-job"] == 2)

@@ -229,7 +229,7 @@ def test_jobs_show_and_cancel(standing: Program) -> None:
     assert shown["status"] == "running"
     cancelled = program.run("cancel", "long")
     assert cancelled.returncode == 0, cancelled.stderr
-    assert program.await_report("long", 20)["status"] == "cancelled"
+    assert program.await_report("long", 45)["status"] == "cancelled"
     for command, name in (("show", "nobody"), ("show", "\udcff"), ("cancel", "\udcff")):
         unknown = program.run(command, name)
         assert unknown.returncode == 1
@@ -478,7 +478,7 @@ def test_progress_is_shown_on_a_terminal(make_program: Make) -> None:
     assert process.stdout is not None
     report = json.loads(process.stdout.read())
     assert (report["status"], report["submitted_by"]) == ("succeeded", "cli")
-    process.wait(10)
+    process.wait(60)
     os.close(main)
     text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", seen).decode()
     assert "steps" in text

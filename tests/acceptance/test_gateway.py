@@ -462,14 +462,21 @@ def test_foreign_pages_are_refused_and_queue_nothing(
     assert get(program, "/jobs?limit=1").json() == before
 
 
-def test_a_job_can_be_asked_for_again(program: Program) -> None:
+def until(go: Path) -> str:
+    """A cell that ends once a file is there."""
+    return f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+
+
+def test_a_job_can_be_asked_for_again(program: Program, tmp_path: Path) -> None:
     """202 at once with a place to ask; state, progress and result there."""
-    answer = post(program, notebook("import time; time.sleep(1.5)", RESULT), Prefer="respond-async")
+    go = tmp_path / "go"
+    answer = post(program, notebook(until(go), RESULT), Prefer="respond-async")
     assert answer.status_code == 202
     job = answer.headers["Location"]
     assert job == f"/jobs/{answer.json()['job_id']}"
     assert get(program, job).json()["status"] in ("queued", "running")
-    found = get(program, f"{job}?wait=30").json()
+    go.touch()
+    found = get(program, f"{job}?wait=50").json()
     assert found["status"] == "succeeded"
     assert found["result"]["results"]["cell_2"]["application/json"] == 42
     assert get(program, f"{job}/result").json() == found["result"]
@@ -496,16 +503,16 @@ def test_a_job_is_there_from_its_202_on(program: Program) -> None:
             assert set().union(*pool.map(follow, [job] * 16)) == {200}
 
 
-def test_waiting_runs_out_into_202(program: Program) -> None:
+def test_waiting_runs_out_into_202(program: Program, tmp_path: Path) -> None:
     """The job goes on, and its result is there later."""
-    began = time.monotonic()
-    answer = post(program, notebook("import time; time.sleep(2)", RESULT), "?wait=0.5")
+    go = tmp_path / "go"
+    answer = post(program, notebook(until(go), RESULT), "?wait=0.5")
     assert answer.status_code == 202
-    assert time.monotonic() - began < 10
     job = answer.headers["Location"]
     missing = get(program, f"{job}/result")
     assert (missing.status_code, missing.json()["error_type"]) == (404, "not_found")
-    assert get(program, f"{job}?wait=30").json()["result"]["status"] == "succeeded"
+    go.touch()
+    assert get(program, f"{job}?wait=50").json()["result"]["status"] == "succeeded"
 
 
 def test_one_key_fifty_times_at_once_is_one_job(program: Program) -> None:
@@ -561,7 +568,7 @@ def test_a_job_can_be_cancelled(program: Program) -> None:
     job = post(program, SLOW, "?wait=0").headers["Location"]
     wait_for(lambda: get(program, job).json()["status"] == "running")
     assert requests.delete(f"{program.url}{job}", timeout=30).status_code == 202
-    found = get(program, f"{job}?wait=30").json()
+    found = get(program, f"{job}?wait=50").json()
     assert (found["status"], found["result"]["error_type"]) == ("cancelled", "cancelled")
     assert requests.delete(f"{program.url}{job}", timeout=30).status_code == 200
 
@@ -569,7 +576,7 @@ def test_a_job_can_be_cancelled(program: Program) -> None:
 def test_a_job_can_be_tried_again(program: Program) -> None:
     """The same input as a new job; a library notebook by its path, a chosen name kept."""
     first = post(program, {"notebook": notebook(RESULT), "parameters": {"x": 1}}).json()
-    answer = requests.post(f"{program.url}/jobs/{first['job_id']}/retry?wait=30", timeout=60)
+    answer = requests.post(f"{program.url}/jobs/{first['job_id']}/retry?wait=50", timeout=60)
     again = answer.json()
     assert answer.status_code == 200
     assert again["job_id"] != first["job_id"]
@@ -894,7 +901,7 @@ def test_a_gateway_alone_tells_that_nobody_runs_anything(
     program = make_program({"gateway": {"port": 0}})
     program.inbox.mkdir()
     program.outbox.mkdir()
-    with (program.root / "serve.log").open("wb") as log:
+    with (program.root / "serve.log").open("ab") as log:  # at its end, as the daemon's own lines
         alone = subprocess.Popen(
             [sys.executable, "-m", "runner", "gateway"], cwd=program.root, stderr=log
         )
@@ -906,11 +913,11 @@ def test_a_gateway_alone_tells_that_nobody_runs_anything(
         job = answer.headers["Location"]
         assert get(program, job).json()["status"] == "queued"
         program.start()
-        assert get(program, f"{job}?wait=30").json()["status"] == "succeeded"
+        assert get(program, f"{job}?wait=50").json()["status"] == "succeeded"
         assert get(program, "/").status_code == 200
     finally:
         alone.terminate()
-        assert alone.wait(20) == 0
+        assert alone.wait(60) == 0
 
 
 def test_killing_the_gateway_leaves_nothing_partial(mortal: Program) -> None:
@@ -986,7 +993,7 @@ def test_a_cancel_right_after_the_start_counts(program: Program) -> None:
         job = post(program, SLOW, "?wait=0").headers["Location"]
         wait_for(partial(_runs, program, job))
         requests.delete(f"{program.url}{job}", timeout=30)
-        found = get(program, f"{job}?wait=20").json()
+        found = get(program, f"{job}?wait=50").json()
         assert found["status"] == "cancelled"
 
 
@@ -1040,8 +1047,8 @@ def test_a_daemon_that_hangs_turns_health_red(program: Program) -> None:
     assert program.process is not None
     program.process.send_signal(signal.SIGSTOP)
     try:
-        wait_for(lambda: get(program, "/").status_code == 503, 40)
-        assert "does not move" in get(program, "/").json()["reasons"][0]
+        wait_for(lambda: "does not move" in str(get(program, "/").json().get("reasons")))
+        assert get(program, "/").status_code == 503
     finally:
         program.process.send_signal(signal.SIGCONT)
     wait_for(lambda: get(program, "/").status_code == 200)

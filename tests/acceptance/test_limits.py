@@ -262,7 +262,7 @@ def test_an_ordinary_user_has_a_limit_of_the_system_against_fork_bombs(
 def test_a_notebook_that_drops_notebooks_fills_the_queue_and_no_more(serving: Serving) -> None:
     """What is above `limits.queue` stays in the inbox; and a cancel is heard all the same."""
     program = serving({"limits": {"queue": 5}, "execution": {"concurrency": 1}})
-    inbox = str(program.inbox)
+    inbox, go = str(program.inbox), program.root / "go"
     source = (
         "import json, os, time\n"
         "made = {'cells': [{'cell_type': 'code', 'source': 'import time; time.sleep(600)',"
@@ -271,16 +271,22 @@ def test_a_notebook_that_drops_notebooks_fills_the_queue_and_no_more(serving: Se
         "for n in range(40):\n"
         "    with open(f'.{n}.tmp', 'w') as file: json.dump(made, file)\n"
         "    os.rename(file.name, f'child{n}.ipynb')\n"
-        "time.sleep(3)"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.05)"
     )
     program.drop("parent.ipynb", notebook(source))
     wait_for(lambda: len(list(program.inbox.glob("child*.ipynb"))) >= 30)
-    most = 0
-    while program.report("parent") is None:
+
+    def queued() -> list[str]:
         listed = program.run("jobs", "--json", "-n", "100", "--status", "queued").stdout
-        most = max(most, len(listed.splitlines()))
-    assert 1 <= most <= 5
-    names = [json.loads(line)["name"] for line in listed.splitlines()]
+        return [json.loads(line)["name"] for line in listed.splitlines()]
+
+    names = wait_for(queued)
+    until = time.monotonic() + 3
+    while program.report("parent") is None:
+        names = queued() or names
+        assert len(names) <= 5
+        if time.monotonic() > until:
+            go.touch()
     program.drop(f"{names[-1]}.cancel", b"")
     assert program.await_report(names[-1])["error_type"] == "cancelled"
 
@@ -312,9 +318,10 @@ def test_a_runner_whose_kernels_still_come_up_ends_at_once(
         program.start()
         time.sleep(pause)
         began = time.monotonic()
-        assert program.stop(signal.SIGTERM, 20) == 0
-        assert time.monotonic() - began < 5, f"{pause} s after the start"
-        assert not program.processes()
+        assert program.stop(signal.SIGTERM) == 0
+        took = time.monotonic() - began
+        assert took < 20, f"{pause} s after the start"  # a run would be given 30
+        wait_for(lambda: not program.processes())
 
 
 def test_a_stubborn_import_does_not_keep_a_runner_from_its_end(
@@ -332,6 +339,6 @@ def test_a_stubborn_import_does_not_keep_a_runner_from_its_end(
     program.start()
     wait_for(here.exists)
     began = time.monotonic()
-    assert program.stop(signal.SIGTERM, 20) == 0
-    assert time.monotonic() - began < 5
-    assert not program.processes()
+    assert program.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 20  # a run would be given 30
+    wait_for(lambda: not program.processes())

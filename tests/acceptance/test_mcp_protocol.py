@@ -16,6 +16,7 @@ from runner import __version__
 from runner.mcp.discovery import CARD_PATHS, DESCRIPTION
 from runner.mcp.jupyter.api import JupyterAway, Server
 from runner.mcp.progress import Progress
+from runner.mcp.runs import watching
 from runner.mcp.runs.library_tools import ToolChanges
 from runner.mcp.runs.tasks import EXTENSION
 from tests.agents import Agents, agents, ask, connected, environment, text
@@ -82,7 +83,7 @@ def test_only_what_is_there_is_announced(server: Agents, program: Program, way: 
 def test_a_watched_job_is_told_of_until_it_is_over(
     server: Agents, program: Program, tmp_path: Path
 ) -> None:
-    """By the stream of the newer protocol; each piece of news is a change."""
+    """By the stream of the newer protocol."""
     flag = tmp_path / "go"
 
     async def watch() -> list[Any]:
@@ -108,7 +109,27 @@ def test_a_watched_job_is_told_of_until_it_is_over(
     states = anyio.run(watch)
     assert states[-1][0] == "succeeded"
     assert len(states) > 1, "its progress is news as well"
-    assert len({json.dumps(state) for state in states}) == len(states)
+
+
+def test_only_a_change_of_a_watched_job_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is looked at; its end is the last one."""
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.001)
+    running, job_id = {"status": "running", "progress": {"cell": 1}}, "1" * 32
+    further = {**running, "progress": {"cell": 2}}
+    looks = [running, running, further, further, further, {"status": "succeeded", "result": {}}]
+    told: list[str] = []
+
+    class Seen:
+        async def show(self, _: str) -> Json:
+            return looks.pop(0)
+
+    async def tell(uri: str) -> None:
+        told.append(uri)
+
+    looking = watching.Watching(Seen(), None)  # type: ignore[arg-type]
+    anyio.run(looking._look, [f"runner://jobs/{job_id}"], tell)
+    assert told == [f"runner://jobs/{job_id}"] * 2
+    assert looks == []
 
 
 def test_over_stdio_a_job_is_watched_in_the_older_way(program: Program, tmp_path: Path) -> None:

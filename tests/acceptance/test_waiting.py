@@ -40,12 +40,25 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield one.start()
 
 
-def post(program: Program, request: dict[str, Any], **query: Any) -> requests.Response:
-    return requests.post(f"{program.url}/run", json=request, params=query, timeout=90)
+def post(
+    program: Program, request: dict[str, Any], key: str | None = None, **query: Any
+) -> requests.Response:
+    """`key`: asked again by it, it is the same job."""
+    headers = {"Idempotency-Key": key} if key else {}
+    url = f"{program.url}/run"
+    return requests.post(url, json=request, params=query, headers=headers, timeout=90)
 
 
 def job(program: Program, job_id: str) -> dict[str, Any]:
     found: dict[str, Any] = requests.get(f"{program.url}/jobs/{job_id}", timeout=90).json()
+    return found
+
+
+def told(program: Program, name: str) -> dict[str, Any]:
+    """The status file of a job that waits, which is there a moment after the job."""
+    file = program.outbox / f"{name}.status.json"
+    wait_for(file.exists)
+    found: dict[str, Any] = json.loads(file.read_text())
     return found
 
 
@@ -81,10 +94,12 @@ def test_a_pause_lets_nothing_start_until_it_is_resumed(program: Program) -> Non
     late = post(program, {"notebook": "loan.ipynb", "name": "late", "start_within_seconds": 0.3})
     assert late.status_code == 503
     assert (late.json()["error_type"], late.json()["attempt"]) == ("expired", 0)
-    waiting = post(program, {"notebook": "loan.ipynb", "name": "waits"}, wait=1)
-    assert waiting.status_code == 202
+    asked = {"notebook": "loan.ipynb", "name": "waits"}
+    waits = post(program, asked, "waits", wait=0).json()["job_id"]
+    told(program, "waits")
+    waiting = post(program, asked, "waits", wait=1)
+    assert (waiting.status_code, waiting.json()["job_id"]) == (202, waits)
     assert "the end of a pause: all jobs are paused by http" in waiting.json()["waits_for"]
-    waits = waiting.json()["job_id"]
     held = post(program, {"notebook": "loan.ipynb", "name": "held/one"}, wait=0).json()["job_id"]
     wait_for(lambda: job(program, held)["state"] == "queued")
     health = json.loads(program.run("health").stdout)
@@ -92,10 +107,8 @@ def test_a_pause_lets_nothing_start_until_it_is_resumed(program: Program) -> Non
     wait_for(lambda: len(json.loads(program.run("health").stdout).get("notes", [])) == 2)
     assert job(program, waits)["status"] == "queued"
     assert "all jobs are paused by http" in job(program, waits)["waits_for"]
-    status = json.loads((program.outbox / "held" / "one.status.json").read_text())
-    assert status["waits_for"].startswith("the end of a pause: ")
-    file = program.outbox / "waits.status.json"
-    wait_for(lambda: json.loads(file.read_text())["elapsed_seconds"] >= 2, 8)
+    assert told(program, "held/one")["waits_for"].startswith("the end of a pause: ")
+    wait_for(lambda: told(program, "waits")["elapsed_seconds"] >= 2)
     left = requests.post(f"{program.url}/resume", timeout=90).json()["pauses"]
     assert [one["name"] for one in left] == ["held/*"]
     assert wait_for(lambda: job(program, waits).get("result"))["status"] == "succeeded"

@@ -230,7 +230,7 @@ def test_a_failing_cell_has_both_numbers_and_its_id(desk: Desk) -> None:
 
 def test_a_run_has_its_time(desk: Desk) -> None:
     """The deadline is kept where the notebook runs."""
-    outcome, executed = desk.run("print('begun')", "import time; time.sleep(60)", timeout_seconds=1)
+    outcome, executed = desk.run("print('begun')", "import time; time.sleep(60)", timeout_seconds=4)
     assert outcome.failure is not None
     assert outcome.failure.error_type is ErrorType.TIMEOUT
     assert texts(executed).startswith("begun\n")
@@ -250,7 +250,7 @@ def test_what_was_running_is_named_where_a_run_is_cut(desk: Desk) -> None:
     Where that is not known, it begins with its first line; of one line only, that was running.
     """
     slow = "import time\n\ntime.sleep(60)\nprint(1)"
-    timed_out, _ = desk.run("1", slow, "2", timeout_seconds=1)
+    timed_out, _ = desk.run("1", slow, "2", timeout_seconds=4)
     greedy, _ = desk.run("1", "a = 1\nx = b'1' * 900_000_000\nimport time; time.sleep(60)")
     loud, _ = desk.run("print('x' * 200_000)")
     order = desk.order()
@@ -458,8 +458,12 @@ def test_the_environment_is_the_one_of_where_it_runs_and_a_clean_one(desk: Desk)
 
 def test_progress_is_told(desk: Desk) -> None:
     """At least once while it runs for longer than a second or two."""
-    desk.run("print('first')", "import time; time.sleep(3)")
-    assert any(p.cells == 2 and "first" in p.tail for p in desk.progress), desk.progress
+    go = desk.folder / "go"
+    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    future = desk.begin(desk.order(), "print('first')", waits)
+    wait_for(lambda: any(p.cells == 2 and "first" in p.tail for p in desk.progress))
+    go.touch()
+    assert future.result(120)[0].status is Status.SUCCEEDED
 
 
 def test_a_run_can_be_stopped(desk: Desk) -> None:

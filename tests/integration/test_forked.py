@@ -36,7 +36,7 @@ def is_greeted(address: str) -> bool:
             thread._event_pipe_gc_task._log_destroy_pending = False
 
 
-def _hears_welcome(subscriber: "zmq.Socket[bytes]", seconds: int = 5) -> bool:
+def _hears_welcome(subscriber: "zmq.Socket[bytes]", seconds: int = 60) -> bool:
     while subscriber.poll(seconds * 1000):
         if any(b"iopub_welcome" in frame for frame in subscriber.recv_multipart()):
             return True

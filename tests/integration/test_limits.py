@@ -149,7 +149,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     yield make
     for one in started:
         one.processes.close()
-        wait_for(lambda one=one: not one.left(), 10)  # type: ignore[misc]
+        wait_for(lambda one=one: not one.left())  # type: ignore[misc]
 
 
 @pytest.fixture(scope="module", params=["looking", "cgroup"])
@@ -358,14 +358,16 @@ def test_the_preloaded_modules_do_not_count(start: Start) -> None:
 
 BOMB = (
     "import os, time\nend = time.monotonic() + 60\n"
-    "while time.monotonic() < end:\n"
+    "for _ in range(10):\n"
     "    try:\n"
     "        if os.fork() == 0: {then}\n"
     "        time.sleep(0.05)\n"
     "    except OSError:\n"
     "        pass\n"
+    "while time.monotonic() < end: time.sleep(0.1)\n"
     "os._exit(0)"
 )
+"""Twice as many processes each time, up to a thousand: a busy machine may take its time with it."""
 
 
 @pytest.mark.parametrize("then", ["pass", "os.setsid()"])
@@ -413,7 +415,7 @@ def again(file_name):
         except OSError:
             time.sleep(0.1)
 """
-    failure = runs.fails(again, "kept = []\nwhile True: again('/dev/null')", seconds=2)
+    failure = runs.fails(again, "kept = []\nwhile True: again('/dev/null')", seconds=6)
     assert failure.error_type is ErrorType.TIMEOUT
     assert "limits.open_files" in failure.message
 
@@ -515,13 +517,13 @@ LEFT_BEHIND = [
 
 def test_nothing_that_is_left_behind_survives_or_is_waited_for(runs: Runs) -> None:
     """In the background, in a session of its own, stopped, deaf, or always a new process."""
-    runs.run("'the preload server is up'")
-    began = time.monotonic()
-    outcome, _ = runs.run(*LEFT_BEHIND)
-    took = time.monotonic() - began
+    last = "import time; open('ended', 'w').write(str(time.monotonic()))"  # of the whole machine
+    outcome, _ = runs.run(*LEFT_BEHIND, last)
+    over = time.monotonic()
     assert outcome.status is Status.SUCCEEDED, outcome
     wait_for(lambda: not runs.left())
-    assert took < 4, "a kernel is given 5 s to end"
+    newest = max(runs.folder.glob("*/ended"), key=lambda one: one.stat().st_mtime_ns)
+    assert over - float(newest.read_text()) < 4, "a kernel is given 5 s to end"
 
 
 SHARED = {
@@ -558,7 +560,7 @@ def test_shared_memory_goes_with_its_run(runs: Runs, then: str) -> None:
         for source in SHARED.values()
     ]
     said = "open('names', 'w').write('\\n'.join(names))"
-    seconds = 3 if "sleep(60)" in then else 60
+    seconds = 8 if "sleep(60)" in then else 60
     runs.run("names, holds = [], []", *makes, said, then, seconds=seconds)
     newest = max(runs.folder.glob("*/names"), key=lambda one: one.stat().st_mtime_ns)
     names = newest.read_text().splitlines()

@@ -4,18 +4,16 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
-import socket
-
 import anyio
 
 from runner.mcp.notebooks.cell import Code, Execution
 from runner.mcp.notebooks.running import Step, run_code
+from tests.conftest import free_port
 
 
 def test_code_that_no_kernel_got_was_not_run() -> None:
     """And it is told so, with the reason."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]  # closed below: nobody listens there
+    port = free_port()  # nobody listens there
     step = Step("1")
 
     async def interrupt() -> None:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import wait_for
+from tests.conftest import free_port, wait_for
 
 
 @dataclass
@@ -52,8 +51,7 @@ def lab(place: Path, folder: Path) -> Iterator[Lab]:
     if importlib.util.find_spec("jupyterlab") is None:
         assert not os.environ.get("ALL_TESTS"), "jupyterlab is not installed"
         pytest.skip("jupyterlab is not installed (the extra `lab`)")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     token = os.urandom(16).hex()
     folders = {f"JUPYTER_{kind}_DIR": str(place / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
     with (place / "jupyter.log").open("wb") as log:

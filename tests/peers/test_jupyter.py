@@ -112,7 +112,7 @@ def test_an_upload_in_chunks_starts_its_notebook_once(program: Program, contents
     )
     (program.root / "notebooks" / "size.ipynb").write_text(json.dumps(size))
     (rules / "up.yaml").write_text(
-        "pattern: 'up-*.csv'\ndata_seconds: 3\nnotebook: size.ipynb\n"
+        "pattern: 'up-*.csv'\ndata_seconds: 60\nnotebook: size.ipynb\n"
         "parameters: {path: '{{ file }}'}\n"
     )
     program.drop("up-first.csv", "x" * 7)

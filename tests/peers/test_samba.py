@@ -3,7 +3,6 @@
 import json
 import os
 import pwd
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Json, Program, code, notebook, programs, tool, wait_for
+from tests.conftest import Json, Program, code, free_port, notebook, programs, tool, wait_for
 
 CONFIG = """
 [global]
@@ -83,8 +82,7 @@ def share(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = work / "samba"
     for name in ("private", "lock", "state", "cache", "pid", "ncalrpc"):
         (folder / name).mkdir(parents=True, mode=0o755)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     user = pwd.getpwuid(os.geteuid()).pw_name
     settings = folder / "smb.conf"
     settings.write_text(CONFIG.format(port=port, user=user, folder=folder, inbox=program.inbox))

@@ -44,9 +44,10 @@ class Deliveries:
         self._record.job(job_id)
         now = self._clocks.now()
         with self._book() as book:
-            if book is None or not book.again(job_id, delivery, _iso(now), _iso(now + TRIED_FOR)):
+            found = book and book.again(job_id, delivery, _iso(now), _iso(now + TRIED_FOR))
+            if not found:
                 raise not_found(f"Job {job_id} has no callback of that id.")
-            return book.of_job(job_id)
+            return found
 
     @contextmanager
     def _book(self) -> Iterator[CallbackBook | None]:
