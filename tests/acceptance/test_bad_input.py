@@ -313,9 +313,12 @@ def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
     stay = [*kept, "link.ipynb", "folder.ipynb", "pipe.ipynb"]
     for name in stay:
         assert os.path.lexists(program.inbox / name), name
-    listed = json.loads(program.run("inbox", "--json").stdout)
-    reasons = {one["path"]: one["reason"] for one in listed["files"]}
-    assert reasons.items() >= {
+
+    def reasons() -> dict[str, str]:
+        listed = json.loads(program.run("inbox", "--json").stdout)
+        return {one["path"]: one["reason"] for one in listed["files"]}
+
+    expected = {
         ("notes.md", "other"),
         ("data.csv", "data"),
         (".hidden.ipynb", "hidden"),
@@ -328,7 +331,8 @@ def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
         ("pipe.ipynb", "no_file"),
         ("Untitled1.ipynb", "untitled"),
     }
-    assert "README.md" not in reasons
+    wait_for(lambda: reasons().items() >= expected)
+    assert "README.md" not in reasons()
     program.drop("prose.ipynb", notebook({"cell_type": "markdown", "source": "x", "metadata": {}}))
     prose = program.await_report("prose")
     assert (prose["status"], prose["cells"]) == ("succeeded", {"total": 0, "executed": 0})
@@ -338,16 +342,19 @@ def test_what_is_no_request_is_left_alone(own_program: Program) -> None:
 
 def test_late_settings_never_wait_for_the_next_drop(program: Program) -> None:
     """They go to their job's history, and the result says so."""
-    program.drop("late.ipynb", notebook("import time; time.sleep(2)", code("1", "results")))
+    go = program.root / "go"
+    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    program.drop("late.ipynb", notebook(waits, code("1", "results")))
     wait_for(lambda: not (program.inbox / "late.ipynb").exists())
     program.drop("late.yaml", "parameters: {a: 1}\n")
+    wait_for(lambda: not (program.inbox / "late.yaml").exists())
+    go.touch()
     report = program.await_report("late")
     assert report["parameters"] == {}
     assert any("late.yaml" in warning for warning in report["warnings"])
     kept = program.outbox / ".history" / "late" / report["job_id"] / "late.yaml"
     wait_for(kept.exists)
     assert kept.read_text() == "parameters: {a: 1}\n"
-    wait_for(lambda: not (program.inbox / "late.yaml").exists())
 
 
 @pytest.mark.parametrize("mode", ["events", "poll"])

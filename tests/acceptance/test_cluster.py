@@ -24,7 +24,7 @@ from runner.config import load
 from runner.jobs.health import examine
 from runner.system.extras import advice_on
 from tests.cluster import Cluster, cluster
-from tests.conftest import Json, Program, alive, notebook, programs, tool, wait_for
+from tests.conftest import Json, Program, alive, code, notebook, programs, tool, wait_for
 
 LEASE = 5
 NOTE = """
@@ -512,30 +512,29 @@ def test_needs_become_dask_resources(site: Site, runs: Runs) -> None:
     program = site.program
     wait_for(lambda: seats(program) == 3)
     (gpu,) = [w for w in site.cluster.workers if "--resources" in w.command]
-    where = notebook(runs.note(), "import os, time; time.sleep(1); os.getcwd()")
-    where["cells"][-1]["metadata"]["tags"] = ["results"]
+    go = program.root / "go-gpu"
+    waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    where = code("import os; os.getcwd()", "results")
     for number in range(3):
         wanted = {"gpus": 1, "labels": ["ssd"], "memory_mb": 500}
-        program.drop(f"gpu{number}.json", {"notebook": where, "resources": wanted})
+        held = notebook(runs.note(), waits, where)
+        program.drop(f"gpu{number}.json", {"notebook": held, "resources": wanted})
+    wait_for(lambda: runs.begun["gpu0"] + runs.begun["gpu1"] + runs.begun["gpu2"])
     for number in range(3):
-        program.drop(f"plain{number}.ipynb", where)
-    program.drop("never.json", {"notebook": where, "resources": {"gpus": 4}})
+        program.drop(f"plain{number}.ipynb", notebook(runs.note(), where))
+    program.drop("never.json", {"notebook": notebook(where), "resources": {"gpus": 4}})
+    for number in range(3):  # they do not wait for the GPU
+        assert program.await_report(f"plain{number}")["status"] == "succeeded"
+    go.touch()
     for number in range(3):
         report = program.await_report(f"gpu{number}")
         assert report["status"] == "succeeded", report
         assert str(gpu.command[gpu.command.index("--local-directory") + 1]) in str(
             report["results"]
         )
-        assert program.await_report(f"plain{number}")["status"] == "succeeded"
     never = program.await_report("never")
     assert (never["error_type"], never["attempt"]) == ("invalid_request", 0)
     assert "4 GPUs" in never["message"]
-    finished = [
-        program.await_report(f"{kind}{n}")["finished_at"]
-        for n in range(3)
-        for kind in ("plain", "gpu")
-    ]
-    assert max(finished[0::2]) < max(finished[1::2]), "plain ones did not wait for the GPU"
 
 
 def test_a_worker_without_the_runner_is_seen_and_not_used(

@@ -165,7 +165,12 @@ def test_what_stays_in_the_inbox_is_told_by_every_face(serving: Serving) -> None
     assert "C4E439~4" in page.text
     assert "list.json" in page.text
     assert "list.json\t" in program.run("inbox").stdout
-    health = requests.get(f"{program.url}/healthz", timeout=30).json()
-    assert health["status"] == "healthy"
-    stuck = [note for note in health["notes"] if "C4E439~4" in note or "list.json" in note]
-    assert ["list.json" in note for note in stuck] == [False]
+
+    def stuck() -> list[str]:
+        health = requests.get(f"{program.url}/healthz", timeout=30).json()
+        assert health["status"] == "healthy"
+        notes = health.get("notes", [])
+        return [note for note in notes if "C4E439~4" in note or "list.json" in note]
+
+    wait_for(stuck)
+    assert ["list.json" in note for note in stuck()] == [False]

@@ -452,9 +452,22 @@ def test_the_overview_tells_the_space_that_is_left(page: "Page") -> None:
     assert re.search(r"\d (k|M|G)B of disk free", page.locator("#health").inner_text())
 
 
+def said_on(page: "Page") -> str:
+    """The name of the list of all that is said to who listens to a page, from now on."""
+    page.evaluate(
+        """() => {
+            window.said = [];
+            new MutationObserver(() => window.said.push(document.querySelector("#say").innerText))
+                .observe(document.querySelector("#say"), { childList: true });
+        }"""
+    )
+    return "window.said"
+
+
 def test_the_overview_moves_by_itself(page: "Page", program: Program) -> None:
     """What runs appears, its cells go on, and it ends up among the finished jobs."""
     page.goto("/")
+    said = said_on(page)
     gate = program.root / "gate"
     waits = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.05)"
     cells = notebook("1", waits, code("6 * 7", "results"))
@@ -467,7 +480,7 @@ def test_the_overview_moves_by_itself(page: "Page", program: Program) -> None:
     done.wait_for()
     assert "Succeeded" in done.inner_text()
     now.get_by_role("link", name="moving").wait_for(state="detached")
-    assert "moving: Succeeded" in page.locator("#say").inner_text()
+    page.wait_for_function(f"{said}.includes('moving: Succeeded')")
 
 
 @pytest.mark.parametrize("path", ["/", "/?name=no-such"])

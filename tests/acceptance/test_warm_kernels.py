@@ -34,11 +34,18 @@ def warm(program: Program) -> int:
 
 
 def preload_server(program: Program) -> psutil.Process:
-    """The process that everything is forked from: the newest, as the forks of a dead one are the
-    daemon's children for a moment.
+    """The process that everything is forked from, once it is alone.
+
+    The forks of a dead one are the daemon's children for a moment.
     """
-    found: psutil.Process = wait_for(lambda: program.children("runner.execution.job.preload"))[-1]
-    return found
+
+    def alone() -> list[psutil.Process]:
+        found = program.children("runner.execution.job.preload")
+        return found if len(found) == 1 else []
+
+    (server,) = wait_for(alone)
+    assert isinstance(server, psutil.Process)
+    return server
 
 
 def job_processes(program: Program) -> list[psutil.Process]:
