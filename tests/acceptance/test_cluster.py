@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,9 +172,11 @@ def test_16_notebooks_while_a_worker_is_killed_and_the_daemon_restarted(
         assert begun <= (report["attempt"] if number % 2 else 1), report
         assert begun >= (report["status"] == "succeeded"), report
     assert not (program.outbox / ".history").exists()
-    with sqlite3.connect(program.root / "state" / "ledger.sqlite3") as db:
-        rows = db.execute("SELECT count(*), count(DISTINCT name) FROM jobs WHERE state = 'closed'")
-        assert rows.fetchone() == (16, 16)
+    with closing(sqlite3.connect(program.root / "state" / "ledger.sqlite3")) as db:
+        # A report is published before the job is closed.
+        query = "SELECT count(*), count(DISTINCT name) FROM jobs WHERE state = 'closed'"
+        wait_for(lambda: db.execute(query).fetchone() == (16, 16))
+        assert db.execute("SELECT count(*) FROM jobs").fetchone() == (16,)
     assert len({report["host"] for report in reports if report["host"]}) == 1
 
 
