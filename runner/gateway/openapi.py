@@ -422,7 +422,7 @@ _RESULTS = (Result, ErrorResult)
 _ANSWERS: tuple[type[BaseModel], ...] = (
     *(Problem, Health, Inbox, Accepted, Jobs, Job, Submitted, Files, Figures),
     *(Library, LibraryFunction, Schedules, Schedule, ScheduleDetails),
-    *(Pauses, Pause, Hooks, Ignored, FileRules, Deliveries, Shares, Share, ShareRequest),
+    *(Pauses, Pause, Hooks, Ignored, FileRules, Deliveries, Origin, Shares, Share, ShareRequest),
 )
 _SHOWN: tuple[type[BaseModel], ...] = (*_RESULTS, *_ANSWERS)
 
@@ -1003,6 +1003,11 @@ def _wait(description: str) -> Json:
 
 
 def _in_query(name: str, schema: Json, description: str) -> Json:
+    """Describe a key of the query, which means the default where it has no value."""
+    if schema.get("type") != "string":
+        default = {key: value for key, value in schema.items() if key == "default"}
+        wanted = {key: value for key, value in schema.items() if key != "default"}
+        schema = {"anyOf": [wanted, {"type": "string", "maxLength": 0}], **default}
     return {"name": name, "in": "query", "schema": schema, "description": description}
 
 

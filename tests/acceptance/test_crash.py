@@ -44,7 +44,8 @@ def test_kill_9_in_mid_run_loses_nothing(serving: Serving) -> None:
     work = program.root / "state" / "work"
     wait_for(lambda: len(list(work.glob("*/alive"))) == 2)
     status = program.outbox / "long.status.json"
-    wait_for(lambda: status.exists() and "half way" in status.read_text())
+    wait_for(lambda: status.exists() and json.loads(status.read_text())["cell"] == 3)
+    assert "half way" in status.read_text()
     for number in range(10):
         program.drop(f"n{number}.ipynb", ONE)
     wait_for(lambda: not list(program.inbox.glob("*.ipynb")))
