@@ -40,9 +40,16 @@ class Lab:
             return False
 
     def stop(self) -> None:
-        """With the kernels that it has."""
+        """With the kernels that it has, which it ends first.
+
+        Some of its ends are none: it waits for ever for messages to a dead kernel to be sent.
+        """
         self.process.terminate()
-        self.process.wait(30)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 @contextmanager
