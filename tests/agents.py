@@ -71,7 +71,7 @@ class Agents:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def call(self, tool: str, /, **arguments: object) -> CallToolResult:
         """One call by a client of its own."""

@@ -68,7 +68,7 @@ def test_a_writer_that_comes_after_the_look_is_noticed(inbox: Inbox) -> None:
     wait_for(lambda: not drop.main.intact(path))
     assert Claims(inbox.folder, 10_000, Disk()).take(drop, ID) is None
     drop.release()
-    assert writer.wait(20) == 0
+    assert writer.wait(90) == 0
 
 
 def test_a_claim_without_its_notebook_is_undone(inbox: Inbox) -> None:

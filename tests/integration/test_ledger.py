@@ -314,7 +314,7 @@ def test_only_one_of_many_seals_wins(tmp_path: Path) -> None:
 
     def attempt(number: int) -> None:
         own = Ledger(tmp_path)
-        together.wait(20)
+        together.wait(90)
         try:
             own.seal(seal(1, interrupted(str(number))), from_state=State.RUNNING)
             wins.append(number)

@@ -481,7 +481,7 @@ def test_a_stopped_kernel_is_dead_by_its_deadline(runs: Runs) -> None:
     began = time.monotonic()
     failure = runs.fails("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", seconds=1)
     assert failure.error_type is ErrorType.TIMEOUT
-    assert time.monotonic() - began < 1 + 10
+    assert time.monotonic() - began < 1 + 18
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,7 @@ def test_a_kernel_that_breaks_itself_costs_no_more_than_its_time(runs: Runs, sou
     """Without descriptors, without a folder, stopped by its own child."""
     began = time.monotonic()
     runs.fails(source, seconds=2)
-    assert time.monotonic() - began < 2 + 10
+    assert time.monotonic() - began < 2 + 16, "the last one would end by itself after 20 s"
 
 
 LEFT_BEHIND = [

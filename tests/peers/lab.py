@@ -36,7 +36,7 @@ class Lab:
     def is_up(self) -> bool:
         try:
             return requests.get(f"{self.url}/api/status", headers=self.headers, timeout=10).ok
-        except requests.ConnectionError:
+        except requests.RequestException:  # it may also take its time
             return False
 
     def stop(self) -> None:

@@ -107,7 +107,7 @@ class Syncthing:
     def _is_up(self) -> bool:
         try:
             return self._session.get(f"{self._url}/system/ping", timeout=10).ok
-        except requests.ConnectionError:
+        except requests.RequestException:  # it may also take its time
             return False
 
     @property

@@ -514,7 +514,7 @@ def test_a_cell_that_loses_its_kernel_is_over_at_once(
     assert ", running" not in read
     start = time.monotonic()
     first = text(server.call("execute_code", code="2", notebook=notebook))
-    assert time.monotonic() - start < 9
+    assert time.monotonic() - start < 40, "the cell would have slept for a minute"
     assert first.count("variables of earlier cells are gone") == 1
     assert "gone" not in text(server.call("list_variables", notebook=notebook))
     server.call("control_kernel", action="restart", notebook=notebook)
@@ -711,11 +711,11 @@ def test_all_cells_run_until_one_raises(server: Agents, jupyter: Lab, notebook: 
         run(server, notebook, source, kind=kind, run=False)
     result = server.call("run_cells", notebook=notebook)
     assert result.is_error
-    heads = re.findall(r"^\S+ \[(\d)\] \S+ #\w+: ([\w ]+)", text(result), re.M)
-    assert heads == [
-        ("0", "ran after 0"),
-        ("3", "ran after 0"),
-        ("4", "raised an error after 0"),
+    head = r"^\S+ \[(\d)\] \S+ #\w+: (ran|raised an error|was not run)"
+    assert re.findall(head, text(result), re.M) == [
+        ("0", "ran"),
+        ("3", "ran"),
+        ("4", "raised an error"),
         ("5", "was not run"),
     ]
     assert "\n2\n" in text(result)
@@ -808,9 +808,8 @@ def test_kernels_are_listed_controlled_and_chosen(
         return text(server.call("control_kernel", action=action, notebook=notebook, **given))
 
     run(server, notebook, "x = 1")
-    listed = text(server.call("list_kernels"))
-    assert f"python3 idle: {notebook}" in listed
-    assert "Installed: python3 (python)" in listed
+    wait_for(lambda: f"python3 idle: {notebook}" in text(server.call("list_kernels")))
+    assert "Installed: python3 (python)" in text(server.call("list_kernels"))
     assert "nothing was running" in control("interrupt")
     assert cell_of(run(server, notebook, "x"))["said"].count("gone") == 0
     assert "variables are gone" in control("restart")
@@ -915,10 +914,11 @@ def test_the_default_notebook_is_made_with_a_kernelspec(server: Agents, jupyter:
     assert (placed["notebook"], placed["cell_index"]) == ("default.ipynb", "0")
     assert on_disk(jupyter, "default.ipynb")["metadata"]["kernelspec"]["name"] == "python3"
     run(server, "deep/er/made.ipynb", "1")
+    made = "deep/er/made.ipynb (kernel idle)"
+    # JupyterLab hears of a kernel's rest a moment after who has waited for its answer.
+    wait_for(lambda: text(server.call("list_notebooks", folder="deep")) == made)
     listed = text(server.call("list_notebooks")).splitlines()
-    assert {"default.ipynb", "deep/er/made.ipynb (kernel idle)"} <= set(listed)
-    below = text(server.call("list_notebooks", folder="deep"))
-    assert below == "deep/er/made.ipynb (kernel idle)"
+    assert {"default.ipynb", made} <= set(listed)
 
 
 def test_a_persons_notebook_without_a_kernelspec_gets_one(
