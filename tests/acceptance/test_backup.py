@@ -238,10 +238,13 @@ def test_a_copy_beside_the_original_touches_nothing_of_it(
 ) -> None:
     """Neither its processes nor their folder in /tmp: a running job goes on, and the next ones."""
     original = make_program({"execution": {"concurrency": 1}}).start()
-    release = tmp_path / "release"
-    waits = f"import os, time\nwhile not os.path.exists({str(release)!r}): time.sleep(0.05)\n42"
+    begun, release = tmp_path / "begun", tmp_path / "release"
+    waits = (
+        f"import os, time\nopen({str(begun)!r}, 'w')\n"
+        f"while not os.path.exists({str(release)!r}): time.sleep(0.05)\n42"
+    )
     original.drop("long.ipynb", notebook(code(waits, "results")))
-    wait_for(lambda: "running" in original.run("jobs", "--json").stdout)
+    wait_for(begun.exists)
     copy = make_program()
     if how == "restored":
         file = tmp_path / "saved.tar"

@@ -148,6 +148,35 @@ def test_a_runner_that_got_its_inbox_later_is_one_runner(settings: Settings) -> 
         first.release()
 
 
+class Slow(Disk):
+    """So many synced writes into one folder take long."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        self._folder, self._left = folder, times
+
+    def write(self, path: Path, content: bytes, why: str | None = None) -> None:
+        if why is not None and path.is_relative_to(self._folder) and self._left:
+            self._left -= 1
+            time.sleep(doctor.SLOW_SYNC_SECONDS + 0.05)
+        super().write(path, content, why)
+
+
+def test_a_slow_disk_is_told_and_one_that_was_busy_is_not(settings: Settings) -> None:
+    """The quickest of some writes counts."""
+    assert (
+        bad(
+            list(
+                doctor._canary(settings.state, "state", "ext4", Slow(settings.state, 2), time.time)
+            )
+        )
+        == []
+    )
+    always = Slow(settings.state, doctor.SYNC_TRIALS)
+    (found,) = bad(list(doctor._canary(settings.state, "state", "ext4", always, time.time)))
+    assert found.level is Level.WARNING
+    assert "a synced write into" in found.message
+
+
 def test_a_clock_that_differs_is_told(settings: Settings) -> None:
     """A server stamps files with its own."""
 
