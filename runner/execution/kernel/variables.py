@@ -18,7 +18,7 @@ MOST = 50
 MOST_COLUMNS = 40
 MOST_BYTES = 8_000
 """Size of all of them as JSON."""
-SECONDS = 1.0
+SECONDS = 3.0
 MOST_NAMES = 200
 _NAME = re.compile(r"\b[^\W\d]\w*")
 _VARIABLES = TypeAdapter(dict[str, Variable])
@@ -106,7 +106,7 @@ def answer():
 
 
 async def variables_alive(kernel: RunningKernel, source: str) -> dict[str, Variable] | None:
-    """Return the variables that are alive after a cell with this source raised, within a second.
+    """Return the variables that are alive after a cell with this source raised, within seconds.
 
     Those of the innermost function of the notebook come first, then those that it or the cell
     names, then the newest. None if there are none, or the kernel does not say.
