@@ -274,6 +274,9 @@ class Program:
         if not ledger.exists():
             return None
         with sqlite3.connect(ledger) as db:
+            # One that was killed early may have made the file and no table in it yet.
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone():
+                return None
             row = db.execute("SELECT value FROM facts WHERE key = 'instance'").fetchone()
         return str(row[0]) if row else None
 

@@ -496,7 +496,6 @@ def test_the_day_moves_with_every_job_that_finishes(
         page.wait_for_function(
             """before => document.querySelector('[data-part="day"] dd').innerText !== before""",
             arg=before,
-            timeout=20_000,
         )
 
 
