@@ -224,9 +224,7 @@ def test_jobs_show_and_cancel(standing: Program) -> None:
     for what in ("first", report["job_id"], report["job_id"][:8]):
         assert json.loads(program.run("show", what).stdout)["job_id"] == report["job_id"]
     program.drop("long.ipynb", notebook("import time; time.sleep(60)"))
-    wait_for(lambda: "started 'long'" in program.log)
-    shown = json.loads(program.run("show", "long").stdout)
-    assert shown["status"] == "running"
+    wait_for(lambda: '"status": "running"' in program.run("show", "long").stdout)
     cancelled = program.run("cancel", "long")
     assert cancelled.returncode == 0, cancelled.stderr
     assert program.await_report("long", 45)["status"] == "cancelled"

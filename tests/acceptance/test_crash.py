@@ -22,6 +22,7 @@ Make = Callable[..., Program]
 
 
 def running(program: Program, name: str) -> None:
+    """Until it says so itself; it is the only one that does."""
     wait_for(lambda: f"started '{name}'" in program.log)
     work = program.root / "state" / "work"
     wait_for(lambda: list(work.glob("*/alive")))
@@ -274,14 +275,14 @@ def test_the_inbox_may_be_deleted_and_made_anew(serving: Serving) -> None:
 
 def test_an_outbox_that_is_gone_is_waited_for(standing: Program) -> None:
     """The result stays sealed, and is published once the outbox is there again."""
-    program = standing
+    program, mark = standing, len(standing.log)
     go = program.root / "go"
     waits = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
     program.drop("late.ipynb", notebook(waits, code("1", "results")))
-    wait_for(lambda: "started 'late'" in program.log)
+    wait_for(lambda: "started 'late'" in program.log[mark:])
     program.outbox.rename(program.root / "away")
     go.touch()
-    wait_for(lambda: "cannot publish" in program.log)
+    wait_for(lambda: "cannot publish" in program.log[mark:])
     assert not program.outbox.exists()
     (program.root / "away").rename(program.outbox)
     assert program.await_report("late")["status"] == "succeeded"
