@@ -45,12 +45,12 @@ def post(program: Program, body: object, query: str = "", **headers: str) -> req
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {"Content-Type": "application/json"}
     given |= {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.post(f"{program.url}/run{query}", raw, headers=given, timeout=60)
+    return requests.post(f"{program.url}/run{query}", raw, headers=given, timeout=180)
 
 
 def get(program: Program, path: str, **headers: str) -> requests.Response:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    return requests.get(f"{program.url}{path}", headers=given, timeout=60)
+    return requests.get(f"{program.url}{path}", headers=given, timeout=180)
 
 
 def raw_request(program: Program, raw: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -854,11 +854,13 @@ def test_beyond_its_seats_a_wait_is_202_and_beyond_the_queue_429(crowded: Progra
 def test_two_hundred_wait_and_others_are_answered(serving: Serving) -> None:
     """Nobody who waits holds a thread that health, metrics or submits need."""
     program = serving({"gateway": GATEWAY, "execution": {"concurrency": 1}})
-    blocker = post(program, {"notebook": SLOW, "name": "blocker"}, "?wait=0").json()["job_id"]
-    bodies = [{"notebook": SLOW, "name": f"waits{number % 20}"} for number in range(200)]
+    long = notebook("import time; time.sleep(280)")
+    blocker = post(program, {"notebook": long, "name": "blocker"}, "?wait=0").json()["job_id"]
+    # Names of their own: of one name, each would be written when the one before is taken.
+    bodies = [{"notebook": SLOW, "name": f"waits{number}"} for number in range(200)]
     with ThreadPoolExecutor(200) as pool:
         waiting = [pool.submit(post, program, body, "?wait=50") for body in bodies]
-        wait_for(lambda: get(program, "/metrics").json()["queue_depth"] == 200)
+        wait_for(lambda: get(program, "/metrics").json()["queue_depth"] == 200, 200)
         assert get(program, "/").status_code == 200
         assert post(program, {"notebook": SLOW, "name": "other"}, "?wait=0").status_code == 202
         for name in {"blocker", "other", *(body["name"] for body in bodies)}:
