@@ -10,6 +10,8 @@ from tests.conftest import tool
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+PATIENCE = 60_000
+"""Milliseconds for what a browser on a busy machine may take its time with."""
 SWITCHES = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),

@@ -18,6 +18,7 @@ import requests
 from runner.contract.triggers.causes import stamp
 from runner.state.pulse import Worker
 from runner.submitters.schedules.book import Book
+from tests.acceptance.conftest import PATIENCE
 from tests.conftest import (
     Json,
     Program,
@@ -37,8 +38,6 @@ GATEWAY: Json = {"enabled": True, "port": 0}
 BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/145.0"
 TOKEN = "s3cret-token"
-PATIENCE = 60_000
-"""Milliseconds for what a busy machine may take its time with."""
 SLOW = "import time\nfor n in range(3000):\n    print('step', n, flush=True)\n    time.sleep(0.1)"
 STEPS = notebook(*["import time; time.sleep(1.3); print('here')"] * 3, code("6 * 7", "results"))
 SALES = notebook(
@@ -574,6 +573,7 @@ def test_the_menu_is_one_line_on_a_phone(browser: "Browser", program: Program) -
     for name in names:
         requests.post(f"{program.url}/pause", params={"name": name}, timeout=30)
     with closing(browser.new_context(viewport={"width": 360, "height": 800})) as context:
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         for url in ("/", "/ui/library", "/ui/run", "/ui/schedules", "/ui/inbox"):
             page.goto(f"{program.url}{url}")

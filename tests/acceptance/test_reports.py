@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from tests.acceptance.conftest import PATIENCE
 from tests.conftest import Program, code, notebook, programs
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def test_in_a_browser_no_script_of_a_notebook_runs(
     share = post(program, job, {"code": "show"}).json()
     asked: list[str] = []
     page = browser.new_page(viewport={"width": 360, "height": 700})
+    page.set_default_timeout(PATIENCE)
     page.on("response", lambda answer: asked.append(answer.url))
     page.goto(f"{program.url}{share['url']}")
     assert page.title() == "Sales of the day"
@@ -163,6 +165,7 @@ def test_the_page_of_a_job_makes_and_revokes_links(
 ) -> None:
     """By its forms."""
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto(f"{program.url}/ui/login")
     page.fill("input[name=token]", "the token")
