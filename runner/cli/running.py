@@ -115,6 +115,7 @@ def run_job(settings: Settings, name: str, job_id: str, wanted: JobRequest) -> R
     if is_astray(settings.inbox, settings.state):
         raise Fault(f"the runner waits for its inbox {settings.inbox}, which may be a lost mount")
     content = submit.encode(job_id, wanted.submitted_by(FACE).request)
+    was_served = holder_of(settings.inbox) is not None  # it may end before we look again
     submit.submit_with_files(settings.inbox, name, content, wanted.files, Disk())
     arrivals = Arrivals(settings.outbox)
     with closing(arrivals), _progress() as bar:
@@ -128,7 +129,6 @@ def run_job(settings: Settings, name: str, job_id: str, wanted: JobRequest) -> R
         def wait() -> None:
             bar.update(task, how_far="waits for its turn")
 
-        was_served = False
         while True:
             if was_served and holder_of(settings.inbox) is None:
                 was_served = False
