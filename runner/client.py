@@ -87,7 +87,7 @@ class Client:
 
         They are `timeout_seconds`, `kernel`, `retries`, `resources`, `name`, and those that say
         when it starts: `not_before`, `start_within_seconds`, `priority`, `group`, `retry`. With
-        `callback` the result goes to an address too.
+        `callback` the result goes to an address too; `report` says how the job's report looks.
         """
         return replace(self, options={**(self.options or {}), **options})
 

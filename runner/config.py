@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from runner.contract.callbacks import EVERYWHERE, Callback, ForAll, address_of
+from runner.contract.report_choices import ReportChoices
 from runner.contract.rules import BundleLimits, Rules
 from runner.contract.text.strict_yaml import StrictYamlError
 from runner.contract.text.strict_yaml import loads as load_yaml
@@ -331,6 +332,7 @@ class Settings(Section):
     mcp: Mcp = Mcp()
     jupyter: Jupyter = Jupyter()
     callbacks: Callbacks = Callbacks()
+    report: ReportChoices = ReportChoices()
     groups: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     journal: bool = False
     shutdown_seconds: float = Field(30, ge=0)

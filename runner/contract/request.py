@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runner.contract.callbacks import Callback, RequestedCallback
 from runner.contract.job_ids import JOB_ID
 from runner.contract.outcome import ErrorType, refuse
+from runner.contract.report_choices import ReportChoices
 from runner.contract.text.strict_json import JsonValue, StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
 from runner.contract.text.strict_yaml import StrictYamlError
@@ -145,6 +146,7 @@ class Request(BaseModel):
         description="Where the result goes by HTTP once the job is over: an address, or a mapping "
         "of `url`, `events` and `headers`.",
     )
+    report: ReportChoices | None = Field(None, description="How the job's report looks.")
     id: str | None = Field(
         None,
         pattern=f"^{JOB_ID.pattern}$",
@@ -162,6 +164,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "resources": Resources,
     "retry": Retry,
     "callback": Callback,
+    "report": ReportChoices,
 }
 """The keys of a request that are mappings with keys of their own."""
 SECRET = frozenset({"callback"})
@@ -268,6 +271,16 @@ def _without_nulls(document: dict[str, Any]) -> dict[str, Any]:
             known = part.model_fields
             said[key] = {k: v for k, v in values.items() if v is not None or k not in known}
     return said
+
+
+def report_choices(document: object) -> ReportChoices:
+    """Check what a document chooses about reports, as a request's `report` is checked.
+
+    Raises:
+        Refused: `invalid_request`, naming the key.
+    """
+    read = read_request({"report": document}, Form.YAML).report
+    return ReportChoices() if read is None else read
 
 
 def check_parameters(parameters: object) -> None:

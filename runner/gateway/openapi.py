@@ -5,7 +5,7 @@ Owns one document. Answers nothing itself, and knows neither folders nor ledger.
 
 from functools import cache
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
@@ -19,8 +19,10 @@ from runner.contract.outcome import (
     Result,
     Status,
 )
+from runner.contract.report_choices import MAX_TITLE, Theme
 from runner.contract.request import Request
 from runner.gateway.http.problems import HttpProblemType
+from runner.gateway.rendering.options import FORMS
 from runner.gateway.sharing.routes import ShareRequest
 from runner.inbox.unclaimed import Reason
 from runner.jobs.body import MAX_WAIT_SECONDS
@@ -716,31 +718,31 @@ def _job_paths(job: list[Json], submitted: Json, come_again: Json) -> dict[str, 
     }
 
 
+def _shown_report() -> Json:
+    types = ("text/html", "text/markdown")
+    content = {one: {"schema": {"type": "string"}} for one in types}
+    return {"description": "The report.", "content": content}
+
+
+def _looks_of_report() -> list[Json]:
+    return [
+        _in_query("format", {"enum": list(FORMS), "default": FORMS[0]}, "As what."),
+        _in_query("code", {"enum": ["hide", "show"]}, "Whether code is shown."),
+        _in_query("theme", {"enum": list(get_args(Theme))}, "Light or dark."),
+        _in_query("title", {"type": "string", "maxLength": MAX_TITLE}, "Its title."),
+    ]
+
+
 def _share_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
     share = _in_path("share", {"type": "string"}, "The id of a link.")
     body = {"content": {"application/json": {"schema": _ref(ShareRequest)}}}
     token = _in_path("token", {"type": "string"}, "The text of a link.")
-    report = {
-        "description": "The report.",
-        "content": {
-            "text/html": {"schema": {"type": "string"}},
-            "text/markdown": {"schema": {"type": "string"}},
-        },
-    }
-    hidden = {"enum": ["hide", "show"], "default": "hide"}
-    themes = {"enum": ["auto", "light", "dark"], "default": "auto"}
-    forms = {"enum": ["html", "md"], "default": "html"}
     return {
         "/jobs/{job_id}/report": {
             "get": {
                 "id": "report",
-                "parameters": [
-                    *job,
-                    _in_query("format", forms, "As what."),
-                    _in_query("code", hidden, "Whether code is shown."),
-                    _in_query("theme", themes, "Light or dark."),
-                ],
-                "answers": {"200": report},
+                "parameters": [*job, *_looks_of_report()],
+                "answers": {"200": _shown_report()},
                 "errors": (400, 404, 410, 422, 503),
             }
         },
@@ -771,7 +773,10 @@ def _share_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
             "get": {
                 "id": "openShare",
                 "parameters": [token],
-                "answers": {"200": report, "404": {"description": "There is no such link."}},
+                "answers": {
+                    "200": _shown_report(),
+                    "404": {"description": "There is no such link."},
+                },
                 "errors": (),
                 "is_open": True,
             }

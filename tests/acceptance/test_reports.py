@@ -86,7 +86,56 @@ def test_a_report_is_markdown_too(program: Program, job: dict[str, Any]) -> None
     assert "never seen" not in answer.text
 
 
-@pytest.mark.parametrize("query", ["format=doc", "code=x", "theme=x", "frm=md"])
+def test_how_a_report_looks_is_chosen_at_four_places(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The address counts before the request, that before the file beside the notebook, and so on.
+
+    A link keeps what was chosen for it.
+    """
+    for make in programs(tmp_path_factory.mktemp("choices")):
+        settings = {"gateway": {"enabled": True, "port": 0, "token": "the token"}}
+        usual = {"theme": "light", "title": "Of the settings", "code": "hide"}
+        other = make({**settings, "report": usual})
+        shelf = other.root / "notebooks"
+        shelf.mkdir(exist_ok=True)
+        cells = (CELLS[0], code("'seen'"))
+        (shelf / "sales.ipynb").write_text(json.dumps(notebook(*cells)))
+        beside = shelf / "sales.parameters.yaml"
+        beside.write_text("report: {theme: dark, title: Beside it}\n")
+        other.start()
+        asked = {"notebook": "sales.ipynb", "report": {"title": "Größe <b>"}}
+        done = requests.post(f"{other.url}/run", json=asked, headers=BEARER, timeout=90).json()
+        path = f"/jobs/{done['job_id']}/report"
+
+        def looks(where: str, *, token: bool = True, other: Program = other) -> tuple[str, ...]:
+            page = get(other, where, token=token).text
+            found = re.search(r'data-theme="(\w+)"[\s\S]*<title>(.*)</title>', page)
+            assert found is not None, page
+            return (*found.groups(), "code" if "&#x27;seen&#x27;</code>" in page else "")
+
+        assert looks(path) == ("dark", "Größe &lt;b&gt;", "")
+        assert looks(f"{path}?title=%C3%84&code=show") == ("dark", "Ä", "code")
+        share = post(other, done, {"theme": "auto", "code": "show"}).json()
+        assert looks(share["url"], token=False) == ("auto", "Größe &lt;b&gt;", "code")
+        asked = {"notebook": notebook(*cells), "report": {"theme": "auto"}}
+        done = requests.post(f"{other.url}/run", json=asked, headers=BEARER, timeout=90).json()
+        assert looks(f"/jobs/{done['job_id']}/report") == ("auto", "Of the settings", "")
+        for wrong, meant in ((b"report: {cod: show}", "code"), (b"reprt: {}", "report")):
+            beside.write_bytes(wrong)
+            answer = requests.post(
+                f"{other.url}/run", json={"notebook": "sales.ipynb"}, headers=BEARER, timeout=90
+            )
+            assert f"did you mean `{meant}`?" in answer.json()["message"]
+        asked = {"notebook": "sales.ipynb", "report": {"titel": "x"}}
+        answer = requests.post(f"{other.url}/run", json=asked, headers=BEARER, timeout=90)
+        assert "Unknown key `report.titel` (did you mean `title`?)" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["format=doc", "code=x", "theme=x", "frm=md", "titel=x", "title=%ff", f"title={'x' * 201}"],
+)
 def test_what_a_report_cannot_be_is_told(program: Program, job: dict[str, Any], query: str) -> None:
     """Also a key that is none."""
     assert get(program, f"/jobs/{job['job_id']}/report?{query}").status_code == 400
@@ -132,7 +181,7 @@ def test_a_link_shows_one_file(program: Program, job: dict[str, Any]) -> None:
     "body",
     [
         *({"what": "files/other.csv"}, {"what": "x"}, {"days": 0}, {"days": 9999}, {"days": True}),
-        *({"day": 1}, [1], {"what": "files/../../state/ledger.sqlite3"}),
+        *({"day": 1}, {"theme": "x"}, [1], {"what": "files/../../state/ledger.sqlite3"}),
     ],
 )
 def test_a_link_to_nothing_is_refused(program: Program, job: dict[str, Any], body: Any) -> None:

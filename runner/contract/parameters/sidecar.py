@@ -1,6 +1,7 @@
 """Reads `NAME.parameters.yaml`, the JSON Schema of a notebook's parameters beside it.
 
     tool: true
+    report: {code: show}
     properties:
       years: {enum: [1, 3, 5], default: 3, description: How long.}
       since: {type: string, format: date, default: month_start}
@@ -20,7 +21,8 @@ from runner.contract.parameters.annotations import Schema
 from runner.contract.parameters.keywords import Flaw, flaws
 from runner.contract.parameters.moving import GRAMMAR, is_moving, resolve
 from runner.contract.parameters.schemas import TooLarge, fits, in_words, value_in_words
-from runner.contract.request import check_parameters
+from runner.contract.report_choices import ReportChoices
+from runner.contract.request import check_parameters, report_choices
 from runner.contract.text.strict_yaml import StrictYamlError, loads
 from runner.contract.text.yaml_places import line_of
 
@@ -29,7 +31,7 @@ SUFFIXES = (SUFFIX, ".parameters.yml")
 MAX_BYTES = 16 * 1024
 """YAML up to this size is read in 20 ms at the most."""
 _KEYS = (
-    *("properties", "required", "additionalProperties", "tool", "title", "description"),
+    *("properties", "required", "additionalProperties", "tool", "report", "title", "description"),
     *("type", "$schema", "$id", "$comment"),
 )
 
@@ -48,6 +50,7 @@ class Sidecar:
     is_tool: bool = False
     title: str = ""
     description: str = ""
+    report: ReportChoices | None = None
 
 
 def stem_of(notebook: str) -> str:
@@ -78,6 +81,7 @@ def read_sidecar(raw: bytes) -> Sidecar:
         is_tool=keys.get("tool") is True,
         title=keys.get("title") or "",
         description=keys.get("description") or "",
+        report=None if keys.get("report") is None else report_choices(keys["report"]),
     )
 
 
@@ -119,7 +123,12 @@ def _flaws(document: object) -> Sequence[Flaw]:
         return [(("tool",), "`tool` must be true or false")]
     if not isinstance(document.get("additionalProperties", True), bool):
         return [(("additionalProperties",), "`additionalProperties` must be true or false")]
-    schema = {key: one for key, one in document.items() if key != "tool" and one is not None}
+    try:
+        report_choices(document.get("report") or {})
+    except Refused as refused:
+        return [(("report",), refused.failure.message.rstrip("."))]
+    ours = ("tool", "report")
+    schema = {key: one for key, one in document.items() if key not in ours and one is not None}
     return [*flaws(schema)] or _flaws_of_properties(schema)
 
 

@@ -13,6 +13,7 @@ from runner.contract.job_ids import id_of_cause
 from runner.contract.names import job_name
 from runner.contract.outcome import ErrorType, Failure, Refused, refuse
 from runner.contract.parameters.sidecar import defaults_of
+from runner.contract.report_choices import first_of
 from runner.contract.request import (
     Request,
     demand_of,
@@ -207,7 +208,9 @@ def _with_defaults(
         return request, None
     today = datetime.fromisoformat(accepted_at).astimezone().date()
     parameters = {**defaults_of(declared, today), **request.parameters}
-    return request.model_copy(update={"parameters": parameters}), None
+    chosen = [one for one in (request.report, declared.report) if one is not None]
+    report = first_of(chosen) if chosen else None
+    return request.model_copy(update={"parameters": parameters, "report": report}), None
 
 
 def _library_path(request: Request) -> str | None:

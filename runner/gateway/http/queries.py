@@ -28,7 +28,7 @@ _QUERIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/metrics"): ("format",),
     ("GET", "/jobs"): ("limit", "status", "name", "before"),
     ("GET", "/jobs/<job_id>/notebook"): ("format",),
-    ("GET", "/jobs/<job_id>/report"): ("format", "code", "theme"),
+    ("GET", "/jobs/<job_id>/report"): ("format", "code", "theme", "title"),
     ("POST", "/pause"): ("name",),
     ("POST", "/resume"): ("name",),
     **dict.fromkeys(_WAITING, ("wait",)),

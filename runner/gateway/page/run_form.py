@@ -36,7 +36,7 @@ from runner.state.jobs import Job, JobFilter
 from runner.state.ledger_reader import LedgerReader
 
 FACE = "page"
-KEPT_KEYS = ("kernel", "retry", "priority", "group", "callback")
+KEPT_KEYS = ("kernel", "retry", "priority", "group", "callback", "report")
 """Keys that a job keeps when it runs again, without a field in the form."""
 
 _SOURCES = ("library", "job", "content", "title")

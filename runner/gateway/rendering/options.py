@@ -1,20 +1,22 @@
 """What a report shows of a notebook. Pure."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-Form = Literal["html", "md"]
+FORMS = ("html", "md")
+"""The formats of a report, the usual one first."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
     """How a job is reported. `code`: whether its code is shown; `theme`: `auto`, `light`, `dark`.
 
-    `title` and `about`, the line below it, are of the job.
+    `title` is the chosen one; without one, the notebook's first heading or else the job's `name`
+    is. `about` is the line below it.
     """
 
     form: str = "html"
     code: bool = False
     theme: str = "auto"
     title: str = ""
+    name: str = ""
     about: str = ""

@@ -57,7 +57,8 @@ def report_of(notebook: bytes, options: ReportOptions) -> str:
     content = read(notebook)
     prepare(content)
     cells = [cell for cell in content.cells if not _has(cell, "cell")]
-    title = _taken_title(cells) or options.title
+    heading = _taken_title(cells)
+    title = " ".join((options.title or heading or options.name).split())
     if options.form == "md":
         return _markdown(cells, title, options)
     body = "\n".join(part for cell in cells for part in _parts(cell, options))

@@ -1,20 +1,18 @@
 """Reports over HTTP, and the links that show one report or one file to who has no token."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Literal
 
 from bottle import HTTPResponse, request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from runner.config import Settings
-from runner.contract.names import shown_name
 from runner.contract.outcome import ErrorType, has_outputs_of
+from runner.contract.report_choices import ReportChoices
 from runner.gateway.http.answers import HEADERS, download, json_answer, see_other
 from runner.gateway.http.forms import posted, texts
 from runner.gateway.http.problems import bad
-from runner.gateway.rendering.options import ReportOptions
 from runner.gateway.rendering.pages import NotebookPages
+from runner.gateway.sharing.choosing import Choosing, asked_in, wrong
 from runner.gateway.sharing.store import (
     FILES,
     MOST_DAYS,
@@ -30,20 +28,21 @@ from runner.jobs.record import Record
 SHARED = "/shared/"
 """Beginning of the addresses that need no token."""
 DAYS = 7.0
-_THEMES = ("auto", "light", "dark")
 _BODY_BYTES = 10_000
 _NOT = "There is no such link, or it has ended.\n"
 _NOW = "It cannot be shown now; try again in a while.\n"
 
 
-class ShareRequest(BaseModel):
-    """What a link shows, and for how many days."""
-
-    model_config = ConfigDict(extra="forbid")
+class ShareRequest(ReportChoices):
+    """What a link shows, and for how many days; and how its report looks."""
 
     what: str = Field(REPORT, description="`report`, or `files/` and the path of a file.")
     days: float = Field(DAYS, gt=0, le=MOST_DAYS)
-    code: Literal["hide", "show"] = "hide"
+
+    @property
+    def choices(self) -> ReportChoices:
+        """How the report looks."""
+        return ReportChoices(**{key: getattr(self, key) for key in ReportChoices.model_fields})
 
 
 class Reports:
@@ -56,6 +55,7 @@ class Reports:
         self._record = record
         self._notebooks = notebooks
         self._shares = shares
+        self._choosing = Choosing(record, settings.report)
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """List method, path and answer of each route."""
@@ -75,31 +75,13 @@ class Reports:
         return self._shares.of_job(job_id)
 
     def _report(self, job_id: str) -> HTTPResponse:
-        form = request.query.get("format", "html")
-        code, theme = request.query.get("code", "hide"), request.query.get("theme", "auto")
-        if form not in ("html", "md"):
-            raise bad("`format` is html or md.")
-        if code not in ("hide", "show"):
-            raise bad("`code` is hide or show.")
-        if theme not in _THEMES:
-            raise bad(f"`theme` is one of {', '.join(_THEMES)}.")
-        return self._reported(job_id, ReportOptions(form, code == "show", theme))
+        query = {key: request.query.getunicode(key) for key in request.query}
+        form, asked = asked_in(query)
+        return self._reported(job_id, form, asked)
 
-    def _reported(self, job_id: str, options: ReportOptions) -> HTTPResponse:
-        job, report = self._record.report(job_id)
-        if not has_outputs_of(report.head):
-            raise not_found(f"Job {job_id} has nothing to report: none of its cells ran.")
-        ended = datetime.fromisoformat(job.finished_at or job.accepted_at)
-        about = f"{ended.day} {ended:%B %Y, %H:%M} UTC"
-        if job.status != "succeeded":
-            about += f" · {job.status}: {job.message or ''}".rstrip(": ")
-        path = self._record.published(job_id, "")[0]
-        return self._notebooks.report(
-            path,
-            ReportOptions(
-                options.form, options.code, options.theme, shown_name(job.name), about[:500]
-            ),
-        )
+    def _reported(self, job_id: str, form: str, asked: ReportChoices) -> HTTPResponse:
+        options = self._choosing.options(job_id, form, asked)
+        return self._notebooks.report(self._record.published(job_id, "")[0], options)
 
     def _list(self, job_id: str) -> HTTPResponse:
         self._record.job(job_id)
@@ -110,13 +92,11 @@ class Reports:
         try:
             wanted = ShareRequest.model_validate_json(raw or b"{}", strict=True)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(map(str, first["loc"])) or "the body"
-            raise bad(f"`{key}`: {first['msg']}.") from error
-        share = self._made(job_id, wanted.what, wanted.days, code=wanted.code == "show")
+            raise wrong(error) from error
+        share = self._made(job_id, wanted.what, wanted.days, wanted.choices)
         return json_answer(201, next(rows_of([share])), {"Location": share.path})
 
-    def _made(self, job_id: str, what: str, days: float, *, code: bool) -> Share:
+    def _made(self, job_id: str, what: str, days: float, choices: ReportChoices) -> Share:
         """Make a link to what is there.
 
         Raises:
@@ -134,7 +114,7 @@ class Reports:
         if len(self._shares.of_job(job_id)) >= MOST_OF_A_JOB:
             message = f"Job {job_id} has {MOST_OF_A_JOB} links; revoke one of them first."
             raise Problem(ErrorType.INVALID_REQUEST, message)
-        return self._shares.make(job_id, what, days, code=code)
+        return self._shares.make(job_id, what, days, choices.model_dump(exclude_none=True))
 
     def _revoke(self, job_id: str, share: str) -> HTTPResponse:
         if not self._shares.revoke(job_id, share):
@@ -148,7 +128,7 @@ class Reports:
             if share is None:
                 raise not_found("There is no such link.")
             if share.what == REPORT:
-                answer = self._reported(share.job_id, ReportOptions(code=share.code))
+                answer = self._reported(share.job_id, "html", ReportChoices(**share.report))
             else:
                 path = share.what.removeprefix(FILES)
                 answer = download(*self._record.published(share.job_id, path))
@@ -164,8 +144,8 @@ class Reports:
         days = fields.get("days", "")
         if not days.isascii() or not days.isdecimal() or len(days) > 3:
             raise bad(f"Give a number of days, up to {MOST_DAYS}.")
-        code = fields.get("code") == "show"
-        self._made(job_id, fields.get("what", REPORT), int(days), code=code)
+        _, choices = asked_in(fields)
+        self._made(job_id, fields.get("what", REPORT), int(days), choices)
         return see_other(f"/jobs/{job_id}")
 
     def _revoke_by_form(self, job_id: str, share: str) -> HTTPResponse:

@@ -8,8 +8,8 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +28,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 class Share:
     """A link. `what` is `report`, or `files/` and the path of a file of the job.
 
-    Times are UTC in ISO 8601. `form` and `code` are those of the report.
+    Times are UTC in ISO 8601. `report` is how the report looks, as far as somebody chose.
     """
 
     token: str
@@ -36,7 +36,7 @@ class Share:
     what: str
     created_at: str
     ends_at: str
-    code: bool = False
+    report: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -58,7 +58,7 @@ class Shares:
         self._disk = disk
         self._clocks = clocks or Clocks()
 
-    def make(self, job_id: str, what: str, days: float, *, code: bool) -> Share:
+    def make(self, job_id: str, what: str, days: float, report: Mapping[str, str]) -> Share:
         """Make a link, durably.
 
         Raises:
@@ -71,7 +71,7 @@ class Shares:
             what=what,
             created_at=now.isoformat(timespec="seconds"),
             ends_at=(now + timedelta(days=days)).isoformat(timespec="seconds"),
-            code=code,
+            report=report,
         )
         self._disk.make_folders(self._state, self._folder, "shares: folder")
         content = json.dumps(asdict(share)).encode()

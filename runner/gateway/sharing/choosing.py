@@ -1,0 +1,80 @@
+"""Decides how a report looks: by the address, the request, and the settings, in this order.
+
+What lies beside a notebook of the library is in the request by then.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from runner.contract.names import shown_name
+from runner.contract.outcome import has_outputs_of
+from runner.contract.report_choices import ReportChoices, first_of
+from runner.gateway.http.problems import bad
+from runner.gateway.rendering.options import FORMS, ReportOptions
+from runner.jobs.problem import Problem, not_found
+from runner.jobs.record import Record
+
+
+def asked_in(query: Mapping[str, str | None]) -> tuple[str, ReportChoices]:
+    """Read the format and the choices of a query; an empty value is none.
+
+    Raises:
+        Problem: one of them is not known, or no UTF-8, which is None.
+    """
+    form = query.get("format") or FORMS[0]
+    if form not in FORMS:
+        raise bad(f"`format` is one of {', '.join(FORMS)}.")
+    made = {k: v for k, v in query.items() if k in ReportChoices.model_fields and v != ""}
+    if None in made.values():
+        raise bad("The query is no UTF-8.")
+    try:
+        choices = ReportChoices.model_validate(made)
+    except ValidationError as error:
+        raise wrong(error) from error
+    return form, choices
+
+
+def wrong(error: ValidationError) -> Problem:
+    """Name the key that a schema refuses, and why."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(map(str, first["loc"])) or "the body"
+    return bad(f"`{key}`: {first['msg']}.")
+
+
+class Choosing:
+    """How the reports of one gateway look. `usual` is what its settings say."""
+
+    def __init__(self, record: Record, usual: ReportChoices) -> None:
+        self._record = record
+        self._usual = usual
+
+    def options(self, job_id: str, form: str, asked: ReportChoices) -> ReportOptions:
+        """Return how a job is reported, if somebody asks for these choices.
+
+        Raises:
+            Problem: it has nothing to report, or its files are gone.
+        """
+        job, report = self._record.report(job_id)
+        if not has_outputs_of(report.head):
+            raise not_found(f"Job {job_id} has nothing to report: none of its cells ran.")
+        ended = datetime.fromisoformat(job.finished_at or job.accepted_at)
+        about = f"{ended.day} {ended:%B %Y, %H:%M} UTC"
+        if job.status != "succeeded":
+            about += f" · {job.status}: {job.message or ''}".rstrip(": ")
+        made = first_of((asked, self._of_request(job_id), self._usual))
+        return ReportOptions(
+            form=form,
+            code=made.code == "show",
+            theme=made.theme or "auto",
+            title=made.title or "",
+            name=shown_name(job.name),
+            about=about[:500],
+        )
+
+    def _of_request(self, job_id: str) -> ReportChoices:
+        """Return what the request chose; nothing once it is pruned."""
+        request: Mapping[str, Any] = self._record.requests_of([job_id]).get(job_id, {})
+        return ReportChoices.model_validate(request.get("report") or {})
