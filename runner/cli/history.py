@@ -35,7 +35,7 @@ YEAR = timedelta(days=365)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @with_settings
 def history(settings: Settings, name: str, limit: int, as_json: bool) -> None:
-    """Tell what became of a name: its last runs, and the last failure."""
+    """Tell what became of a name: its last runs and failure."""
     now = datetime.now(UTC)
     found = history_of(Record(settings), name, (now - YEAR).date().isoformat())
     if as_json:
@@ -68,9 +68,10 @@ def history(settings: Settings, name: str, limit: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @with_settings
 def environment(settings: Settings, what: str, as_json: bool) -> None:
-    """Tell in what a job ran: its packages, as a file of requirements.
+    """Print in what a job ran, with its packages.
 
-    NAME is that of its last run. Python, image and commit are comments above the packages.
+    As a file of requirements: Python, image and commit are comments above the packages. NAME means
+    its last run.
     """
     job = find_job(settings, what)
     if job is None:

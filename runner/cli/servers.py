@@ -34,7 +34,7 @@ AGAIN_SECONDS = 0.5
 )
 @with_settings
 def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
-    """Watch the inbox and run what appears in it, until told to stop."""
+    """Watch the inbox, and run what appears in it until stopped."""
     with importing():
         from runner.daemon.loop import Daemon
         from runner.daemon.startup import Options

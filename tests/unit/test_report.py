@@ -72,7 +72,8 @@ RESULT_KEYS = [
     *("schema", "job_id", "name", "status", "results", "files", "notebook", "output_nb"),
     *("output_nb_url", "parameters"),
     *("kernel", "cells", "attempt", "submitted_by", "accepted_at", "started_at", "finished_at"),
-    *("duration_seconds", "host", "usage", "input_sha256", "inputs", "warnings"),
+    *("duration_seconds", "host", "usage", "environment", "library_commit"),
+    *("input_sha256", "inputs", "warnings"),
 ]
 ERROR_KEYS = ["cell", "cell_index", "cell_source", "ename", "evalue", "traceback"]
 
@@ -126,6 +127,8 @@ def test_result_says_what_came_out() -> None:
         "duration_seconds": 2.5,
         "host": "nas",
         "usage": None,
+        "environment": None,
+        "library_commit": None,
         "input_sha256": "a" * 64,
         "inputs": [],
         "warnings": ["The first."],
@@ -263,14 +266,15 @@ def test_error_is_as_the_published_schema_says(kind: ErrorType) -> None:
 def test_result_is_as_the_published_schema_says() -> None:
     """And what has a key too many, or one too few, is not.
 
-    Results of earlier versions lack `host`, addresses, `submitted_by`, `notebook`, `inputs` and
-    `usage`; they can still be read.
+    Results of earlier versions lack `host`, addresses, `submitted_by`, `notebook`, `inputs`,
+    `usage`, `environment` and `library_commit`; they can still be read.
     """
     found = report()
     jsonschema.validate(found, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(found | {"other": 1}, SCHEMA)
     later = {"host", "output_nb_url", "submitted_by", "notebook", "inputs", "usage"}
+    later |= {"environment", "library_commit"}
     for key in set(RESULT_KEYS) - {"schema", *later}:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({k: v for k, v in found.items() if k != key}, SCHEMA)

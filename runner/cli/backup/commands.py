@@ -26,7 +26,7 @@ _FOLDERS = ("state", "notebooks", "outbox", "inbox")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @with_settings
 def backup(settings: Settings, file: Path) -> None:
-    """Save jobs, pauses and settings in one file, also while it runs.
+    """Save jobs, pauses and settings in a file, while it runs too.
 
     FILE is a tar file; an earlier one is replaced once the new one is whole. It has the ledger,
     the records of schedules and of callbacks, and the journal. Notebooks and the outbox are folders
@@ -46,7 +46,7 @@ def backup(settings: Settings, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @with_settings
 def restore(settings: Settings, file: Path) -> None:
-    """Bring jobs, pauses and settings back into an empty state folder.
+    """Bring a backup back into an empty state folder.
 
     Settings are brought back where there is no settings file; one that is there stays.
     """

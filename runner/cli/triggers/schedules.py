@@ -27,7 +27,7 @@ COMMANDLINE = ParameterSource.COMMANDLINE
 @with_settings
 @click.pass_context
 def schedules(ctx: click.Context, settings: Settings, as_json: bool) -> None:
-    """List schedules: when each runs next, and how the last run went.
+    """List schedules: when each runs, how the last run went.
 
     They are the files NAME.yaml in the folder `schedules` of the library.
     """
