@@ -212,6 +212,7 @@ class Gateway(Listening):
     allowed_hosts: tuple[str, ...] = ("host.docker.internal", "papermill-gateway", "gateway")
     wait_seconds: float = Field(330, ge=0)
     max_waiting: int = Field(250, gt=0, le=2000)
+    chromium: str | None = Field(None, min_length=1)
 
 
 class CallbackForAll(Section):

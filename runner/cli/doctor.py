@@ -31,6 +31,7 @@ from runner.execution.environment import withheld
 from runner.execution.job.kernelspecs import installed_kernels
 from runner.execution.limits.cgroup import NoCgroup, usable_base
 from runner.execution.local.processes import runtime_base
+from runner.gateway.printing.programs import NoBrowser, find_browser
 from runner.inbox import write_lease as lease
 from runner.inbox.write_lease import Lease
 from runner.state import pulse
@@ -123,6 +124,15 @@ def examine(
     yield _sockets(runtime_base())
     yield from _kernels(settings)
     yield _environment(os.environ, settings.kernels.pass_environment)
+    yield _printing(settings.gateway.chromium)
+
+
+def _printing(named: str | None) -> Finding:
+    """Check for the browser that prints reports; nothing else needs it."""
+    try:
+        return _ok("pdf", f"{find_browser(named)} prints reports")
+    except NoBrowser as error:
+        return _ok("pdf", f"reports are no PDFs here: {error}")
 
 
 def _apart(settings: Settings) -> Iterator[Finding]:

@@ -42,6 +42,7 @@ from runner.gateway.origins import OriginRoutes
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.pauses import PauseRoutes
+from runner.gateway.printing.printer import Printer
 from runner.gateway.rendering.pages import NotebookPages, framed
 from runner.gateway.rendering.process import MODULE, RENDER_SECONDS
 from runner.gateway.sharing.routes import SHARED, Reports
@@ -90,8 +91,8 @@ class App:
         self.arrivals = backend.arrivals
         self._runs = backend.runs
         self._metrics = Metrics(settings, self._record)
-        self.renderer = SideProcess(MODULE, RENDER_SECONDS)
-        self._notebooks = NotebookPages(self.renderer, read_regular)
+        self.aside = SideProcess(MODULE, RENDER_SECONDS), Printer(settings.gateway.chromium)
+        self._notebooks = NotebookPages(*self.aside, read_regular)
         schedules = Schedules(backend)
         shares = Shares(settings.state, backend.disk)
         reports = Reports(settings, self._record, self._notebooks, shares)

@@ -719,8 +719,11 @@ def _job_paths(job: list[Json], submitted: Json, come_again: Json) -> dict[str, 
 
 
 def _shown_report() -> Json:
-    types = ("text/html", "text/markdown")
-    content = {one: {"schema": {"type": "string"}} for one in types}
+    content: Json = {
+        "text/html": {"schema": {"type": "string"}},
+        "text/markdown": {"schema": {"type": "string"}},
+        "application/pdf": {"schema": {"type": "string", "format": "binary"}},
+    }
     return {"description": "The report.", "content": content}
 
 
@@ -743,7 +746,7 @@ def _share_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
                 "id": "report",
                 "parameters": [*job, *_looks_of_report()],
                 "answers": {"200": _shown_report()},
-                "errors": (400, 404, 410, 422, 503),
+                "errors": (400, 404, 410, 422, 501, 503),
             }
         },
         "/jobs/{job_id}/shares": {

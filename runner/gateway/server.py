@@ -233,7 +233,8 @@ def serve(settings: Settings, *, owner: int | None = None) -> None:
         server.run()
     finally:
         app.arrivals.close()
-        app.renderer.close()
+        for process in app.aside:
+            process.close()
 
 
 def _ender(app: App) -> Callable[[], None]:

@@ -1,5 +1,6 @@
 """Reports of jobs, and links that show one of them to who has no token."""
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -7,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from pypdf import PdfReader
 
 from tests.acceptance.conftest import PATIENCE
-from tests.conftest import Program, code, notebook, programs
+from tests.conftest import Program, code, notebook, programs, tool
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -94,7 +96,8 @@ def test_how_a_report_looks_is_chosen_at_four_places(
     A link keeps what was chosen for it.
     """
     for make in programs(tmp_path_factory.mktemp("choices")):
-        settings = {"gateway": {"enabled": True, "port": 0, "token": "the token"}}
+        at = {"enabled": True, "port": 0, "token": "the token", "chromium": "/absent/chromium"}
+        settings = {"gateway": at}
         usual = {"theme": "light", "title": "Of the settings", "code": "hide"}
         other = make({**settings, "report": usual})
         shelf = other.root / "notebooks"
@@ -116,6 +119,9 @@ def test_how_a_report_looks_is_chosen_at_four_places(
 
         assert looks(path) == ("dark", "Größe &lt;b&gt;", "")
         assert looks(f"{path}?title=%C3%84&code=show") == ("dark", "Ä", "code")
+        no_pdf = get(other, f"{path}?format=pdf")
+        assert (no_pdf.status_code, no_pdf.json()["error_type"]) == (501, "unavailable")
+        assert "'/absent/chromium'" in no_pdf.json()["message"]
         share = post(other, done, {"theme": "auto", "code": "show"}).json()
         assert looks(share["url"], token=False) == ("auto", "Größe &lt;b&gt;", "code")
         asked = {"notebook": notebook(*cells), "report": {"theme": "auto"}}
@@ -130,6 +136,28 @@ def test_how_a_report_looks_is_chosen_at_four_places(
         asked = {"notebook": "sales.ipynb", "report": {"titel": "x"}}
         answer = requests.post(f"{other.url}/run", json=asked, headers=BEARER, timeout=90)
         assert "Unknown key `report.titel` (did you mean `title`?)" in answer.json()["message"]
+
+
+def test_a_report_is_a_pdf(program: Program, job: dict[str, Any]) -> None:
+    """On A4, with text that can be searched, the picture, and numbers of pages; by a link too."""
+    tool("chromium")
+    share = post(program, job, {"format": "pdf", "code": "show", "theme": "dark"}).json()
+    own = get(program, f"/jobs/{job['job_id']}/report?format=pdf")
+    for answer in (own, get(program, share["url"], token=False)):
+        assert answer.headers["Content-Type"] == "application/pdf"
+        assert answer.headers["Content-Disposition"] == "inline; filename*=UTF-8''day.pdf"
+        document = PdfReader(io.BytesIO(answer.content))
+        assert document.metadata is not None
+        assert document.metadata.title == "Sales of the day"
+        texts = [page.extract_text() for page in document.pages]
+        assert f"1 / {len(texts)}" in texts[0]
+        assert all(len(text) > 20 for text in texts)
+        assert "shown value" in "".join(texts)
+        assert ("plt.plot" in "".join(texts)) == (answer is not own)
+        assert any(len(image.data) > 3000 for page in document.pages for image in page.images)
+        assert [round(side) for side in document.pages[0].mediabox[2:]] == [595, 842]
+    url = f"{program.url}/jobs/{job['job_id']}/shares/{share['id']}"
+    assert requests.delete(url, headers=BEARER, timeout=90).status_code == 200
 
 
 @pytest.mark.parametrize(

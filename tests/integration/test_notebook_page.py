@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.gateway.http.problems import headers_of, status_of
+from runner.gateway.printing.printer import Printer
 from runner.gateway.rendering.notebook import POLICY
 from runner.gateway.rendering.pages import REMEMBERED_SECONDS, NotebookPages, framed
 from runner.jobs.problem import Problem
@@ -31,7 +32,7 @@ class World:
         self.file.write_bytes(b"{}")
         self.renderer = Renderer(*errors)
         self.now = 0.0
-        self.pages = NotebookPages(self.renderer, Path.read_bytes, lambda: self.now)
+        self.pages = NotebookPages(self.renderer, Printer(), Path.read_bytes, lambda: self.now)
 
     def problem(self) -> Problem:
         with pytest.raises(Problem) as raised:

@@ -1,8 +1,10 @@
 """What a report shows of a notebook. Pure."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-FORMS = ("html", "md")
+Form = Literal["html", "md", "pdf"]
+FORMS: tuple[Form, ...] = get_args(Form)
 """The formats of a report, the usual one first."""
 
 

@@ -8,14 +8,18 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from bottle import HTTPResponse
 
 from runner.contract.outcome import ErrorType, Status, has_outputs_of
 from runner.gateway.http.answers import HEADERS
 from runner.gateway.http.problems import HttpProblem, headers_of, status_of
+from runner.gateway.printing.printer import CannotPrint
+from runner.gateway.printing.programs import NoBrowser
 from runner.gateway.rendering import report
 from runner.gateway.rendering.notebook import POLICY
 from runner.gateway.rendering.options import ReportOptions
@@ -49,20 +53,34 @@ class Renders(Protocol):
         ...
 
 
+class Prints(Protocol):
+    """Prints a page as PDF."""
+
+    def check(self) -> str:
+        """Raise `NoBrowser` if it cannot print anything."""
+        ...
+
+    def print(self, page: bytes, policy: str) -> bytes:
+        """Return the PDF."""
+        ...
+
+
 class NotebookPages:
     """Pages of notebooks. Safe for many threads."""
 
     def __init__(
         self,
         renderer: Renders,
+        printer: Prints,
         read: Callable[[Path], bytes],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._renderer = renderer
+        self._printer = printer
         self._read = read
         self._clock = clock
         self._lock = threading.Lock()
-        self._given_up: OrderedDict[tuple[int, ...], tuple[float, str]] = OrderedDict()
+        self._given_up: OrderedDict[tuple[int | str, ...], tuple[float, str]] = OrderedDict()
 
     def of_job(self, record: Record, job_id: str) -> HTTPResponse:
         """Answer with a job's notebook; with outputs only if they are of its run.
@@ -81,7 +99,8 @@ class NotebookPages:
             Problem: it cannot be rendered, or not now.
             OSError: it cannot be read.
         """
-        return _page(200, self._rendered(path, lambda raw: page_question(raw, note)), POLICY)
+        page = self._rendered(path, lambda raw: self._renderer.ask(page_question(raw, note)))
+        return _page(200, page, POLICY)
 
     def report(self, path: Path, options: ReportOptions) -> HTTPResponse:
         """Answer with the notebook of that file as a report.
@@ -90,33 +109,56 @@ class NotebookPages:
             Problem: it cannot be rendered, or not now.
             OSError: it cannot be read.
         """
-        text = self._rendered(path, lambda raw: report_question(raw, options))
+        if options.form == "pdf":
+            return self._printed(path, options)
+        text = self._rendered(path, lambda raw: self._renderer.ask(report_question(raw, options)))
         if options.form == "html":
             return _page(200, text, report.POLICY)
         return HTTPResponse(text, 200, {**HEADERS, "Content-Type": "text/markdown; charset=utf-8"})
 
-    def _rendered(self, path: Path, ask: Callable[[bytes], bytes]) -> bytes:
+    def _printed(self, path: Path, options: ReportOptions) -> HTTPResponse:
+        try:
+            self._printer.check()
+        except NoBrowser as error:
+            raise HttpProblem(ProblemType.UNAVAILABLE, str(error), 501) from error
+        on_paper = replace(options, form="html", theme="light")
+
+        def both(raw: bytes) -> bytes:
+            page = self._renderer.ask(report_question(raw, on_paper))
+            return self._printer.print(page, report.POLICY)
+
+        name = f"{options.name.rpartition('/')[2]}.pdf"
+        headers = {
+            **HEADERS,
+            "Content-Type": "application/pdf",
+            "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='')}",
+        }
+        return HTTPResponse(self._rendered(path, both, "pdf"), 200, headers)
+
+    def _rendered(self, path: Path, ask: Callable[[bytes], bytes], form: str = "") -> bytes:
         try:
             status = path.stat(follow_symlinks=False)
         except FileNotFoundError as error:
             raise gone("It is not in the outbox any more.") from error
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        key = (form, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         with self._lock:
             until, why = self._given_up.get(key, (0.0, ""))
         if self._clock() < until:
             raise _not_rendered(why, int(until - self._clock()) + 1)
         try:
-            return self._renderer.ask(ask(self._read(path)))
+            return ask(self._read(path))
         except TookTooMuch as error:
             self._remember(key, str(error))
             raise _not_rendered(str(error), int(REMEMBERED_SECONDS)) from error
         except Busy as error:
             raise _not_rendered(str(error), BUSY_SECONDS) from error
+        except CannotPrint as error:
+            raise _not_rendered(str(error), BUSY_SECONDS) from error
         except CannotAnswer as error:
             text = f"It cannot be rendered: {error}."
             raise HttpProblem(ErrorType.INVALID_NOTEBOOK, text, 422) from error
 
-    def _remember(self, key: tuple[int, ...], why: str) -> None:
+    def _remember(self, key: tuple[int | str, ...], why: str) -> None:
         with self._lock:
             self._given_up[key] = (self._clock() + REMEMBERED_SECONDS, why)
             while len(self._given_up) > REMEMBERED:

@@ -41,8 +41,23 @@ section.text th, section.text td { text-align: left; }
 .formula { display: inline-block; max-width: 100%; overflow-x: auto; vertical-align: bottom; }
 math[display=block] { margin: 1em 0; overflow-x: auto; max-width: 100%; }
 @media (max-width: 480px) { main { padding: 24px 16px 48px; } header h1 { font-size: 1.6rem; } }
-@media print { :root { --ink: #000 !important; --paper: #fff !important; --soft: #444 !important;
-  --line: #bbb !important; --tint: #f4f4f4 !important; --bad: #900 !important; }
-  main { max-width: none; padding: 0; } figure.output, pre, img, tr { break-inside: avoid; }
-  h1, h2, h3 { break-after: avoid; } pre { white-space: pre-wrap; } }
+@page { size: A4; margin: 18mm 16mm 20mm;
+  @bottom-right { content: counter(page) " / " counter(pages); color: #444;
+    font: 9pt system-ui, "DejaVu Sans", sans-serif; } }
+@media print { :root:root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #444;
+    --line: #bbb; --tint: #f4f4f4; --accent: #1f3a9e; --bad: #900; }
+  body { font-size: 10.5pt; }
+  main { max-width: none; padding: 0; }
+  h1, h2, h3, h4, pre.code { break-after: avoid; }
+  p, li { orphans: 3; widows: 3; }
+  img, svg, tr, math, figure.output:not(:has(table, pre)) { break-inside: avoid; }
+  figure.output, section.text table, .formula, math[display=block] { overflow: visible; }
+  img, svg { max-height: 235mm; object-fit: contain; }
+  figure.output img { width: auto; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+  section.text table { display: table; }
+  th, td { white-space: normal; overflow-wrap: anywhere; padding: 3px 6px; }
+  table:has(tr > :nth-child(10)) { font-size: 6pt; }
+  table:has(tr > :nth-child(18)) { font-size: 4.5pt; }
+  table:has(tr > :nth-child(10)) :is(th, td) { padding: 1px 2px; } }
 """

@@ -1,6 +1,6 @@
 """Reports over HTTP, and the links that show one report or one file to who has no token."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from bottle import HTTPResponse, request
 from pydantic import Field, ValidationError
@@ -11,6 +11,7 @@ from runner.contract.report_choices import ReportChoices
 from runner.gateway.http.answers import HEADERS, download, json_answer, see_other
 from runner.gateway.http.forms import posted, texts
 from runner.gateway.http.problems import bad
+from runner.gateway.rendering.options import FORMS, Form
 from runner.gateway.rendering.pages import NotebookPages
 from runner.gateway.sharing.choosing import Choosing, asked_in, wrong
 from runner.gateway.sharing.store import (
@@ -38,11 +39,12 @@ class ShareRequest(ReportChoices):
 
     what: str = Field(REPORT, description="`report`, or `files/` and the path of a file.")
     days: float = Field(DAYS, gt=0, le=MOST_DAYS)
+    format: Form = Field(FORMS[0], description="As what a report is shown.")
 
     @property
-    def choices(self) -> ReportChoices:
-        """How the report looks."""
-        return ReportChoices(**{key: getattr(self, key) for key in ReportChoices.model_fields})
+    def looks(self) -> dict[str, str]:
+        """How the report looks: its format, and what else was chosen."""
+        return self.model_dump(exclude_none=True, exclude={"what", "days"})
 
 
 class Reports:
@@ -93,10 +95,10 @@ class Reports:
             wanted = ShareRequest.model_validate_json(raw or b"{}", strict=True)
         except ValidationError as error:
             raise wrong(error) from error
-        share = self._made(job_id, wanted.what, wanted.days, wanted.choices)
+        share = self._made(job_id, wanted.what, wanted.days, wanted.looks)
         return json_answer(201, next(rows_of([share])), {"Location": share.path})
 
-    def _made(self, job_id: str, what: str, days: float, choices: ReportChoices) -> Share:
+    def _made(self, job_id: str, what: str, days: float, looks: Mapping[str, str]) -> Share:
         """Make a link to what is there.
 
         Raises:
@@ -114,7 +116,7 @@ class Reports:
         if len(self._shares.of_job(job_id)) >= MOST_OF_A_JOB:
             message = f"Job {job_id} has {MOST_OF_A_JOB} links; revoke one of them first."
             raise Problem(ErrorType.INVALID_REQUEST, message)
-        return self._shares.make(job_id, what, days, choices.model_dump(exclude_none=True))
+        return self._shares.make(job_id, what, days, looks)
 
     def _revoke(self, job_id: str, share: str) -> HTTPResponse:
         if not self._shares.revoke(job_id, share):
@@ -128,7 +130,7 @@ class Reports:
             if share is None:
                 raise not_found("There is no such link.")
             if share.what == REPORT:
-                answer = self._reported(share.job_id, "html", ReportChoices(**share.report))
+                answer = self._reported(share.job_id, *asked_in(share.report))
             else:
                 path = share.what.removeprefix(FILES)
                 answer = download(*self._record.published(share.job_id, path))
@@ -144,8 +146,9 @@ class Reports:
         days = fields.get("days", "")
         if not days.isascii() or not days.isdecimal() or len(days) > 3:
             raise bad(f"Give a number of days, up to {MOST_DAYS}.")
-        _, choices = asked_in(fields)
-        self._made(job_id, fields.get("what", REPORT), int(days), choices)
+        form, choices = asked_in(fields)
+        looks = {"format": form, **choices.model_dump(exclude_none=True)}
+        self._made(job_id, fields.get("what", REPORT), int(days), looks)
         return see_other(f"/jobs/{job_id}")
 
     def _revoke_by_form(self, job_id: str, share: str) -> HTTPResponse:

@@ -41,6 +41,7 @@ class SideProcess:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
 
     @property
     def pids(self) -> set[int]:
@@ -68,7 +69,8 @@ class SideProcess:
             self._lock.release()
 
     def close(self) -> None:
-        """End the process, if there is one, also in the middle of an answer."""
+        """End the process, if there is one, also in the middle of an answer; and start no other."""
+        self._is_closed = True
         process = self._process
         if process is not None:
             process.kill()
@@ -77,6 +79,8 @@ class SideProcess:
 
     def _ask(self, question: bytes, deadline: float) -> bytes:
         for _ in range(2):  # restart one that has just ended for lack of questions
+            if self._is_closed:
+                raise Busy("this server ends")
             process = self._running()
             try:
                 self._write(process, FRAME.pack(False, len(question)) + question, deadline)
@@ -133,12 +137,15 @@ class SideProcess:
             process.wait()
 
 
-def serve(answer: Callable[[bytes], bytes], *, memory_bytes: int) -> None:
+def serve(answer: Callable[[bytes], bytes], *, memory_bytes: int | None) -> None:
     """Be the answering process, until questions stop or the other side is gone.
+
+    `memory_bytes` is the address space that it may have; None: any.
 
     A `ValueError` or `MemoryError` of `answer` goes back as the refusal.
     """
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while select.select([requests], [], [], IDLE_SECONDS)[0]:
         head = requests.read(FRAME.size)
