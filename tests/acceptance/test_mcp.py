@@ -235,7 +235,7 @@ def test_the_tools_say_what_a_run_may_need(server: Agents) -> None:
             needs = tool.input_schema["properties"]["resources"]
             assert set(needs["properties"]) == {"memory_mb", "gpus", "labels"}
             keys = Request.model_fields.keys() - {"id", "submitted_by", *WAITING_KEYS}
-            keys -= {"callback"} if tool.name == "check_notebook" else set()
+            keys -= {"callback", "report"} if tool.name == "check_notebook" else set()
             assert keys <= tool.input_schema["properties"].keys()
         if tool.name == "run_notebook":
             says = tool.input_schema["properties"]["waiting"]["description"]

@@ -110,6 +110,10 @@ def _add_run_notebook(server: MCPServer, runs: Runs) -> None:
         callback: Annotated[
             str | None, Field(description="Address to which the result is posted too.")
         ] = None,
+        report: Annotated[
+            dict[str, str] | None,
+            Field(description="Its report: `code` (hide, show), `title`, `theme`."),
+        ] = None,
         wait_seconds: Annotated[
             float,
             Field(
@@ -135,6 +139,7 @@ def _add_run_notebook(server: MCPServer, runs: Runs) -> None:
             resources=resources,
             files=files,
             callback=callback,
+            report=report,
             **_waiting(waiting),
         )
         source, by = await runs.source_of(notebook)
