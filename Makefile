@@ -28,7 +28,7 @@ INSTALL := $(BIN)/python scripts/install.py
 LOCKS := requirements.lock requirements-dev.lock
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml
-STACK_EXTRAS := --extra lab --extra mcp --extra science --extra dask
+STACK_EXTRAS := --extra lab --extra mcp --extra notify --extra science --extra dask
 
 # A venv has its own path in all its scripts, and pip in all that it installs.
 MADE_AT = $(shell sed -nE "s/^( *export )?VIRTUAL_ENV=//p" $(BIN)/activate 2>/dev/null | head -1 | tr -d "\\\"'")

@@ -23,6 +23,7 @@ from pydantic import (
 
 from runner.contract.callbacks import EVERYWHERE, Callback, ForAll, address_of
 from runner.contract.report_choices import ReportChoices
+from runner.contract.notifications import SECRETS, Notify, urls_in
 from runner.contract.rules import BundleLimits, Rules
 from runner.contract.text.strict_yaml import StrictYamlError
 from runner.contract.text.strict_yaml import loads as load_yaml
@@ -57,6 +58,8 @@ SHORT_NAMES = (
 MEGABYTE = 1024 * 1024
 CALLBACKS = "callbacks"
 """Name of the follower that sends callbacks."""
+NOTIFICATIONS = "notifications"
+"""Name of the follower that sends notifications."""
 
 DEFAULT_TOKEN = "changeme"  # noqa: S105 - the one that everybody knows
 """JupyterLab's token if nobody chose one: only this machine can reach it then."""
@@ -213,6 +216,11 @@ class Gateway(Listening):
     wait_seconds: float = Field(330, ge=0)
     max_waiting: int = Field(250, gt=0, le=2000)
     chromium: str | None = Field(None, min_length=1)
+    public_url: str | None = Field(None, pattern=r"^https?://[^\s?#@]+$")
+
+    def address_of_job(self, job_id: str) -> str:
+        """Return where others find the page of a job; empty where the settings do not say."""
+        return "" if self.public_url is None else f"{self.public_url.rstrip('/')}/jobs/{job_id}"
 
 
 class CallbackForAll(Section):
@@ -334,6 +342,8 @@ class Settings(Section):
     jupyter: Jupyter = Jupyter()
     callbacks: Callbacks = Callbacks()
     report: ReportChoices = ReportChoices()
+    secrets: Path = Path(SECRETS)
+    notify: tuple[Notify, ...] = ()
     groups: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     journal: bool = False
     shutdown_seconds: float = Field(30, ge=0)
@@ -378,12 +388,28 @@ class Settings(Section):
     @property
     def followers(self) -> tuple[str, ...]:
         """Names of all followers that may have rows; see `followers_of`."""
-        return (*(("journal",) if self.journal else ()), CALLBACKS)
+        return (*(("journal",) if self.journal else ()), CALLBACKS, NOTIFICATIONS)
 
     def followers_of(self, name: str, *, has_callback: bool) -> tuple[str, ...]:
-        """Return the followers of a job: callbacks only where somebody wants one."""
-        is_wanted = has_callback or any(fnmatchcase(name, one.names) for one in self.callbacks.send)
-        return tuple(one for one in self.followers if one != CALLBACKS or is_wanted)
+        """Return the followers of a job: those that tell somebody only where somebody wants it."""
+        has_callback = has_callback or any(
+            fnmatchcase(name, one.names) for one in self.callbacks.send
+        )
+        is_told = any(fnmatchcase(name, one.names) for one in self.notify)
+        without = {CALLBACKS: has_callback, NOTIFICATIONS: is_told}
+        return tuple(one for one in self.followers if without.get(one, True))
+
+    def notify_urls(self, name: str) -> list[str]:
+        """Read the URLs in a file of the folder of secrets, as they are now.
+
+        Raises:
+            ConfigError: it cannot be read, or has none; the message shows no secret.
+        """
+        text = _secret_in("notify.to", self.secrets / name)
+        try:
+            return urls_in(text)
+        except ValueError as error:
+            raise ConfigError(f"`notify.to` {self.secrets / name}: {error}") from None
 
     @property
     def request_rules(self) -> Rules:
@@ -453,9 +479,12 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
     for name in ("schedules", "rules", "hooks"):
         if (folder := getattr(settings, name)) is not None:
             folders[name] = _place(base, folder)
+    folders["secrets"] = _place(base, settings.secrets)
     settings = settings.model_copy(
         update={**folders, **servers, "callbacks": _with_secret(settings.callbacks, base)}
     )
+    for name in {name for one in settings.notify for name in one.secret_names}:
+        settings.notify_urls(name)
     _check_names_apart(settings)
     return settings
 
@@ -685,8 +714,9 @@ def _no_json(error: Exception) -> str:
     name = next(named, None)
     if name is None:
         return f"the environment: {error}"
+    shown = "no JSON" if "NOTIFY" in name.upper() else repr(text)  # it may hold passwords
     return (
-        f"`{name}` in the environment is {text!r}; a list is written as JSON there, such as "
+        f"`{name}` in the environment is {shown}; a list is written as JSON there, such as "
         '["one", "two"]'
     )
 
@@ -703,7 +733,9 @@ def _known_beside(place: Sequence[str | int]) -> str:
     """List the known settings beside an unknown one."""
     section: type[BaseModel] = Settings
     for part in place[:-1]:
-        kind = section.model_fields[str(part)].annotation
+        if isinstance(part, int):
+            continue
+        kind = section.model_fields[part].annotation
         kinds = [kind, *get_args(kind)]
         section = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
     where = ".".join(map(str, place[:-1]))
@@ -725,5 +757,7 @@ def _sentence(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown setting `{key}`; {_known_beside(first['loc'])}"
-    got = "" if first["type"] == "value_error" else f" (got {first['input']!r})"
-    return f"setting `{key}`: {_EXPECTED.get(first['type'], first['msg'])}{got}"
+    said = first["msg"].removeprefix("Value error, ")
+    is_shown = first["type"] != "value_error" and first["loc"][:1] != ("notify",)
+    got = f" (got {first['input']!r})" if is_shown else ""
+    return f"setting `{key}`: {_EXPECTED.get(first['type'], said)}{got}"

@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -32,6 +33,8 @@ from runner.execution.job.kernelspecs import installed_kernels
 from runner.execution.limits.cgroup import NoCgroup, usable_base
 from runner.execution.local.processes import runtime_base
 from runner.gateway.printing.programs import NoBrowser, find_browser
+from runner.followers.notifications.receivers import NoReceiver, all_receivers
+from runner.followers.notifications.sending import NotSent, Senders, missing_extra
 from runner.inbox import write_lease as lease
 from runner.inbox.write_lease import Lease
 from runner.state import pulse
@@ -125,6 +128,7 @@ def examine(
     yield from _kernels(settings)
     yield _environment(os.environ, settings.kernels.pass_environment)
     yield _printing(settings.gateway.chromium)
+    yield from _receivers(settings)
 
 
 def _printing(named: str | None) -> Finding:
@@ -536,6 +540,29 @@ def _environment(source: Mapping[str, str], passed: Sequence[str]) -> Finding:
         f"notebooks do not see {', '.join(names[:NAMES_SHOWN])}{more}; what they need of it goes "
         "into `kernels.pass_environment`",
     )
+
+
+def _receivers(settings: Settings) -> Iterator[Finding]:
+    """Check whether Apprise can use the URLs of notifications; sends nothing."""
+    if not settings.notify:
+        return
+    if (missing := missing_extra()) is not None:
+        yield _problem("notify", "notifications are not sent", f"{missing}.")
+        return
+    usable = []
+    with closing(Senders()) as senders:
+        for one in all_receivers(settings):
+            try:
+                if isinstance(one, NoReceiver):
+                    raise NotSent(str(one))
+                senders.look(one.url)
+                usable.append(one.name)
+            except NotSent as error:
+                advice = "Correct the URL; docs/notifications.md has the forms."
+                yield _problem("notify", f"{one.name}: {error}", advice)
+    if usable:
+        said = f"Apprise can use {', '.join(usable)}; `runner notify test` sends a message to each"
+        yield _ok("notify", said)
 
 
 def _cluster(dask: Dask) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ MODULES = {
     **dict.fromkeys(("run", "check", "schema"), "notebook"),
     **dict.fromkeys(("jobs", "inbox", "show", "cancel", "pause", "resume"), "jobs"),
     **dict.fromkeys(("history", "environment"), "history"),
+    "notify": "notify",
     **dict.fromkeys(("backup", "restore"), "backup.commands"),
     "schedules": "triggers.schedules",
     **dict.fromkeys(("rules", "hooks"), "triggers.listings"),

@@ -155,14 +155,19 @@ def run_job(settings: Settings, name: str, job_id: str, wanted: JobRequest) -> R
 
 
 def _tell(settings: Settings) -> None:
-    """Send the callbacks of the job that ran here: nobody does after this command."""
-    from runner.followers.callbacks.at_once import send_at_once
+    """Send the callbacks and notifications of the job that ran here: nobody does afterwards."""
+    from runner.followers.callbacks import at_once as of_callbacks
+    from runner.followers.notifications import at_once as of_notifications
 
-    try:
-        for note in send_at_once(settings):
-            remark(note)
-    except (OSError, sqlite3.Error) as error:
-        remark(f"callbacks cannot be sent: {error}")
+    for what, send in (
+        ("callbacks", of_callbacks.send_at_once),
+        ("notifications", of_notifications.send_at_once),
+    ):
+        try:
+            for note in send(settings):
+                remark(note)
+        except (OSError, sqlite3.Error) as error:
+            remark(f"{what} cannot be sent: {error}")
 
 
 def _await(

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from runner.config import CALLBACKS, Settings
+from runner.config import CALLBACKS, NOTIFICATIONS, Settings
 from runner.followers.callbacks.follower import Callbacks
 from runner.followers.delivering import LOOK_SECONDS, Delivering, Follower
 from runner.followers.journal import Journal
+from runner.followers.notifications.follower import Notifications
 from runner.state.ledger_reader import LedgerReader
 from runner.system.clocks import Clocks
 from runner.system.companion import is_alone, is_over
@@ -38,6 +39,7 @@ class Working(Follower, Protocol):
 FOLLOWERS: Mapping[str, Callable[[Settings], Follower | Working]] = {
     "journal": lambda settings: Journal(settings.state, Disk()),
     CALLBACKS: lambda settings: Callbacks(settings, Clocks()),
+    NOTIFICATIONS: lambda settings: Notifications(settings, Clocks()),
 }
 """How each follower is made, by the name that `Settings.followers` has for it."""
 

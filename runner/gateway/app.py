@@ -13,7 +13,7 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 from runner.config import MEGABYTE, Settings
 from runner.contract.outcome import ERROR_RULES, ErrorType, Status
-from runner.followers.callbacks.overview import Deliveries
+from runner.followers.overview import Told
 from runner.gateway.deliveries import DeliveryRoutes
 from runner.gateway.functions import FunctionRoutes
 from runner.gateway.http.access import Access, IncomingRequest, not_authorized
@@ -339,7 +339,7 @@ def _parts(
         HookRoutes(backend),
         RuleRoutes(RulesOverview(backend)),
         PauseRoutes(Pausing(backend.settings.state, backend.disk), FACE),
-        DeliveryRoutes(Deliveries(backend.record)),
+        DeliveryRoutes(Told(backend.record)),
         OriginRoutes(backend.record),
     )
 

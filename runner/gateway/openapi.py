@@ -28,7 +28,7 @@ from runner.inbox.unclaimed import Reason
 from runner.jobs.body import MAX_WAIT_SECONDS
 from runner.jobs.problem import ProblemType
 from runner.jobs.record import MAX_LIMIT
-from runner.state.callbacks import CallbackState
+from runner.state.books.callbacks import CallbackState
 from runner.state.jobs import State
 
 Json = dict[str, Any]
@@ -304,21 +304,27 @@ class FileRules(_Answer):
 
 
 class Delivery(_Answer):
-    """A callback: to whom, how far it is, and what came of the last attempt."""
+    """A callback or notification: to whom, how far it is, what came of the last attempt."""
 
-    id: str = Field(description="The `webhook-id`, the same at each attempt.")
-    url: str = Field(description="Where it goes: host, and first part of the path.")
+    id: str = Field(description="Of a callback the `webhook-id`, the same at each attempt.")
+    kind: Literal["callback", "notification"]
+    url: str = Field(
+        description="Where it goes: host, and first part of the path; of a notification the name "
+        "of its secret, the scheme, and a server's host."
+    )
     state: CallbackState
     attempts: int
     created_at: str
     last_at: str | None
-    http_status: int | None
-    error: str | None
+    http_status: int | None = Field(description="The answer to a callback.")
+    error: str | None = Field(
+        description="Why it did not go; of a notification that went, what was left out."
+    )
     due_at: str | None = Field(description="When it is sent next; null unless it waits.")
 
 
 class Deliveries(_Answer):
-    """The callbacks of a job."""
+    """The callbacks and notifications of a job."""
 
     deliveries: list[Delivery]
 
@@ -788,13 +794,15 @@ def _share_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
 
 
 def _delivery_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
-    delivery = _in_path("delivery", {"type": "string"}, "The id of one of the job's callbacks.")
+    delivery = _in_path("delivery", {"type": "string"}, "The id of one of the job's deliveries.")
     return {
         "/jobs/{job_id}/deliveries": {
             "get": {
                 "id": "listDeliveries",
                 "parameters": job,
-                "answers": {"200": _json("What came of each callback.", Deliveries)},
+                "answers": {
+                    "200": _json("What came of each callback and notification.", Deliveries)
+                },
                 "errors": (404, 503),
             }
         },
@@ -802,7 +810,7 @@ def _delivery_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
             "post": {
                 "id": "deliverAgain",
                 "parameters": [*job, delivery],
-                "answers": {"202": _json("It is sent now; all callbacks of the job.", Deliveries)},
+                "answers": {"202": _json("It is sent now; all deliveries of the job.", Deliveries)},
                 "errors": (404, 503),
             }
         },

@@ -11,6 +11,7 @@ import select
 from pathlib import Path
 
 from runner.config import Settings
+from runner.contract.notifications import secrets_in
 
 LOCK_SECONDS = 0.1
 
@@ -24,6 +25,7 @@ def greeting(settings: Settings) -> bytes:
     content = settings.model_dump(mode="json")
     content["gateway"] |= {"token": settings.gateway.secret, "token_file": None}
     content["callbacks"] |= {"secret": settings.callbacks.key, "secret_file": None}
+    content["notify"] = secrets_in(settings.notify)
     return json.dumps(content).encode() + b"\n"
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from runner.cli.main import main
 from runner.contract.outcome import Status
 from runner.daemon.startup import forget_if_copied, new_incarnation
-from runner.state.callbacks import CallbackBook, NewCallback
+from runner.state.books.callbacks import CallbackBook, NewCallback
 from runner.state.jobs import Acceptance
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader

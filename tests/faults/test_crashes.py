@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.state.callbacks import CALLBACKS_FILE
+from runner.state.books.callbacks import CALLBACKS_FILE
 from runner.state.ledger_reader import LEDGER_FILE
 from runner.submitters.schedules.book import BOOK_FILE
 from tests.faults.likeness import Seen

@@ -45,7 +45,7 @@ from runner.jobs.backend import backend_of
 from runner.jobs.submit import NameBusy
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
-from runner.state.callbacks import CALLBACKS_FILE, Attempt, CallbackBook, NewCallback
+from runner.state.books.callbacks import CALLBACKS_FILE, Attempt, CallbackBook, NewCallback
 from runner.state.deliveries import Settlement
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader

@@ -21,7 +21,7 @@ from runner.config import Callbacks as CallbackSettings
 from runner.contract.callbacks import is_private
 from runner.followers.callbacks import follower as sending
 from runner.followers.callbacks.follower import Callbacks
-from runner.state.callbacks import CallbackBook, CallbackState
+from runner.state.books.callbacks import CallbackBook, CallbackState
 from runner.state.jobs import State
 from runner.state.ledger import Ledger
 from runner.system import safe_post

@@ -19,7 +19,7 @@ from runner.contract.triggers.causes import stamp
 from runner.jobs.body import JobRequest
 from runner.jobs.problem import unavailable
 from runner.jobs.submissions import Submitted
-from runner.submitters.schedules import scheduling
+from runner.submitters.schedules import book, scheduling
 from runner.submitters.schedules.book import Book, Occurrence
 from runner.submitters.schedules.files import ScheduleFiles
 from runner.submitters.schedules.overview import in_words
@@ -157,7 +157,7 @@ def test_parameters_know_when_it_was_due(world: World) -> None:
             ["2026-06-01T16:00Z", "2026-06-01T17:00Z"],
             {scheduling.TOO_LONG_AGO: 3},
         ),
-        (("enabled: false",), [], {scheduling.DISABLED: 5}),
+        (("enabled: false",), [], {book.DISABLED: 5}),
         (("until: 2026-05-31",), [], {}),
         (
             ("until: 2026-06-01T14:30:00Z", "missed: all"),
@@ -229,7 +229,7 @@ def test_a_paused_schedule_goes_on_where_time_is_then(world: World) -> None:
     world.book.resume("a")
     world.turn(hours=1)
     assert world.ran() == ["2026-06-01T17:00Z"]
-    assert world.skips() == [("2026-06-01T13:00Z", 4, scheduling.PAUSED)]
+    assert world.skips() == [("2026-06-01T13:00Z", 4, book.PAUSED)]
 
 
 def test_an_edit_of_the_times_counts_from_now_on(world: World) -> None:

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import IO
 
 from runner.followers.journal import JOURNAL_FILE
-from runner.state.callbacks import BOOK_VERSION as CALLBACKS_VERSION
-from runner.state.callbacks import CALLBACKS_FILE
+from runner.state.books.callbacks import BOOK_VERSION as CALLBACKS_VERSION
+from runner.state.books.callbacks import CALLBACKS_FILE
+from runner.state.books.notifications import BOOK_VERSION as NOTIFICATIONS_VERSION
+from runner.state.books.notifications import NOTIFICATIONS_FILE
 from runner.state.ledger_reader import LEDGER_FILE
 from runner.state.migrations import VERSION
 from runner.submitters.schedules.book import BOOK_FILE, BOOK_VERSION
@@ -34,6 +36,7 @@ _DATABASES = {
     LEDGER_FILE: ("ledger", VERSION),
     BOOK_FILE: ("record of schedules", BOOK_VERSION),
     CALLBACKS_FILE: ("record of callbacks", CALLBACKS_VERSION),
+    NOTIFICATIONS_FILE: ("record of notifications", NOTIFICATIONS_VERSION),
 }
 """What each database is, and its newest version that this runner knows."""
 _RECORD = re.compile(rf"{PAUSES}/[^/\0]+\.json|{INPUTS}/[0-9a-f]{{32}}\.zip")

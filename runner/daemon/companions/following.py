@@ -11,7 +11,8 @@ from datetime import datetime
 
 from runner.config import Settings
 from runner.daemon.companions.companion import Companion
-from runner.state.callbacks import CALLBACKS_FILE
+from runner.state.books.callbacks import CALLBACKS_FILE
+from runner.state.books.notifications import NOTIFICATIONS_FILE
 from runner.state.deliveries import MOST_WAITING, Backlog, Settlement
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
@@ -41,7 +42,7 @@ class Following:
         self._companion = Companion("follow", greeting(settings), clocks.seconds, self._read)
         self._lost = 0
         self._notes: tuple[str, ...] = ()
-        self._is_wanted = settings.journal or bool(settings.callbacks.send)
+        self._is_wanted = settings.journal or bool(settings.callbacks.send or settings.notify)
         self._look_at = 0.0
 
     @property
@@ -53,7 +54,8 @@ class Following:
         """Keep the companion running from when there is something to deliver."""
         if not self._is_wanted and self._clocks.seconds() >= self._look_at:
             self._look_at = self._clocks.seconds() + LOOK_SECONDS
-            has_book = (self._settings.state / CALLBACKS_FILE).exists()
+            books = (CALLBACKS_FILE, NOTIFICATIONS_FILE)
+            has_book = any((self._settings.state / one).exists() for one in books)
             self._is_wanted = has_book or bool(self._ledger.backlogs())
         if self._is_wanted:
             self._companion.keep()

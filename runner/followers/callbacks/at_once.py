@@ -5,7 +5,7 @@ from contextlib import closing
 
 from runner.config import CALLBACKS, Settings
 from runner.followers.callbacks.follower import Callbacks
-from runner.state.callbacks import CALLBACKS_FILE, CallbackBook
+from runner.state.books.callbacks import CALLBACKS_FILE, CallbackBook
 from runner.state.ledger_reader import LedgerReader
 from runner.system.clocks import Clocks
 

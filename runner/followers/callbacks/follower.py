@@ -33,7 +33,7 @@ from runner.contract.callbacks import (
 from runner.contract.text.strict_json import dumps_compact
 from runner.followers.callbacks.message import message_of
 from runner.outbox.reader import OutboxReader
-from runner.state import callbacks as book
+from runner.state.books import callbacks as book
 from runner.state.jobs import Job
 from runner.state.ledger_reader import LedgerReader
 from runner.system.clocks import Clocks

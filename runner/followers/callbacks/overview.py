@@ -12,7 +12,7 @@ from typing import Any
 from runner.contract.callbacks import shown
 from runner.jobs.problem import not_found, unavailable
 from runner.jobs.record import Record
-from runner.state.callbacks import CALLBACKS_FILE, TRIED_FOR, Callback, CallbackBook
+from runner.state.books.callbacks import CALLBACKS_FILE, TRIED_FOR, Callback, CallbackBook
 from runner.state.jobs import State
 from runner.system.clocks import Clocks
 
@@ -46,7 +46,7 @@ class Deliveries:
         with self._book() as book:
             found = book and book.again(job_id, delivery, _iso(now), _iso(now + TRIED_FOR))
             if not found:
-                raise not_found(f"Job {job_id} has no callback of that id.")
+                raise not_found(f"Job {job_id} has no callback and no notification of that id.")
             return found
 
     @contextmanager
@@ -72,6 +72,7 @@ def row_of(one: Callback) -> dict[str, Any]:
     """Describe a delivery as JSON. Of the address only the beginning is shown."""
     return {
         "id": one.id,
+        "kind": "callback",
         "url": shown(one.url),
         "state": one.state,
         "attempts": one.attempts,

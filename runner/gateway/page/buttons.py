@@ -1,4 +1,4 @@
-"""Buttons of the page: they pause jobs and let them start again, and send callbacks again."""
+"""Buttons of the page: they pause jobs and let them start again, and tell of them once more."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from bottle import HTTPResponse
 
 from runner.config import Settings
-from runner.followers.callbacks.overview import Deliveries, row_of
+from runner.followers.overview import Told
 from runner.gateway.http.answers import see_other
 from runner.gateway.http.forms import posted, texts
 from runner.gateway.page.run_form import FACE
@@ -49,19 +49,19 @@ class DeliveriesOfJobs:
     """Those of one gateway."""
 
     def __init__(self, record: Record) -> None:
-        self._deliveries = Deliveries(record)
+        self._told = Told(record)
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """List method, path and answer of each route."""
         yield "POST", "/ui/jobs/<job_id>/deliveries/<delivery>/again", self._again
 
     def of(self, job_id: str) -> list[dict[str, Any]]:
-        """List what came of a job's callbacks; nothing where that cannot be read."""
+        """List what came of a job's callbacks and notifications; nothing if that cannot be read."""
         try:
-            return [row_of(one) for one in self._deliveries.of(job_id)]
+            return self._told.of(job_id)
         except Problem:
             return []
 
     def _again(self, job_id: str, delivery: str) -> HTTPResponse:
-        self._deliveries.again(job_id, delivery)
+        self._told.again(job_id, delivery)
         return see_other(f"/jobs/{job_id}")

@@ -99,10 +99,10 @@ def _failed(record: Record, job: Job) -> Failed:
     if report is None:
         return Failed(job)
     index = report.head.get("cell_index")
-    return Failed(job, _failing_line(report.head), index if isinstance(index, int) else None)
+    return Failed(job, failing_line(report.head), index if isinstance(index, int) else None)
 
 
-def _failing_line(report: Mapping[str, Any]) -> str:
+def failing_line(report: Mapping[str, Any]) -> str:
     """Return the line that raised, as IPython's traceback names it; else the cell's first one."""
     source, traceback = report.get("cell_source"), report.get("traceback") or ()
     lines = source.splitlines() if isinstance(source, str) else []

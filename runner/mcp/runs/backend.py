@@ -44,7 +44,7 @@ from runner.mcp.runs.summary import (
     sentence,
     shown,
 )
-from runner.state.callbacks import Callback, CallbackState
+from runner.state.books.callbacks import Callback, CallbackState
 
 ERROR_CHARACTERS = 200
 

@@ -34,6 +34,10 @@ PRAGMA user_version = {BOOK_VERSION};
 """
 
 SKIPPED = "skipped"
+PAUSED = "paused"
+DISABLED = "enabled: false"
+BY_CHOICE = frozenset({PAUSED, DISABLED})
+"""Reasons for which a run does not start because somebody wants so."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,19 @@ class Book:
             (name, limit),
         )
         return [Occurrence(**row) for row in rows]
+
+    def skipped_after(self, stamped: str, limit: int = 1000) -> list[Occurrence]:
+        """List the newest occurrences after a time that did not run, the oldest of them first."""
+        rows = self._db.execute(
+            "SELECT * FROM (SELECT * FROM occurrences WHERE status = ? AND through > ? "
+            "ORDER BY through DESC LIMIT ?) ORDER BY through, name",
+            (SKIPPED, stamped, limit),
+        )
+        return [Occurrence(**row) for row in rows]
+
+    def changes(self) -> int:
+        """Return a number that is another one after others have written here."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def days(self, name: str, since: str) -> dict[str, dict[str, int]]:
         """Count the outcomes of each day, from a day on: `{"2026-11-26": {"succeeded": 24}}`."""

@@ -17,7 +17,7 @@ from runner.contract.triggers.placeholders import PlaceholderError
 from runner.jobs.body import JobRequest
 from runner.jobs.problem import Problem
 from runner.jobs.submissions import Submitted
-from runner.submitters.schedules.book import Book, Entry, Occurrence
+from runner.submitters.schedules.book import DISABLED, PAUSED, Book, Entry, Occurrence
 from runner.submitters.schedules.files import Plan, Planned
 from runner.system.backoff import Backoff
 
@@ -34,8 +34,6 @@ A_TURN = 1_000
 """Most occurrences of one schedule that a turn decides; the next turn goes on."""
 FIRST_SECONDS, LAST_SECONDS = 1.0, 60.0
 
-PAUSED = "paused"
-DISABLED = "enabled: false"
 AWAY = "it could not start in time, and missed: none"
 NOT_LAST = "it could not start in time; a later one was made up (missed: last)"
 TOO_LONG_AGO = "it could not start within catch_up_hours"

@@ -1,0 +1,120 @@
+"""Gathers what goes along with a notification: a job's files, and its report; within bounds.
+
+A report is rendered in a process of its own, as the gateway does. What cannot be attached is said.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runner.contract.outcome import has_outputs_of
+from runner.gateway.rendering.options import ReportOptions
+from runner.gateway.rendering.process import MODULE, RENDER_SECONDS, report_question
+from runner.jobs.problem import Problem
+from runner.jobs.record import Record
+from runner.state.jobs import Job
+from runner.system.files.disk import read_regular
+from runner.system.processes.side_process import CannotAnswer, SideProcess
+
+MOST_FILES = 10
+MOST_BYTES = 8 * 1024**2
+"""Most bytes of all attachments together: mail servers often take 10 MB, base64 a third of it."""
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """Names and contents; and what is left out, each in a sentence without a stop."""
+
+    files: Sequence[tuple[str, bytes]] = ()
+    left_out: Sequence[str] = ()
+
+
+class Gathering:
+    """Reads and renders what goes along. Safe for many threads."""
+
+    def __init__(self, record: Record, renderer: SideProcess | None = None) -> None:
+        self._record = record
+        self._renderer = renderer or SideProcess(MODULE, RENDER_SECONDS)
+
+    def of_job(self, job_id: str, wanted: Sequence[str]) -> Attachments:
+        """Gather what a notification wants of a job."""
+        if not wanted:
+            return Attachments()
+        try:
+            job, report = self._record.report(job_id)
+        except Problem as problem:
+            return Attachments((), (problem.message.rstrip("."),))
+        room, files, left_out = MOST_BYTES, list[tuple[str, bytes]](), list[str]()
+        for name, content in self._contents(job, report.head, wanted):
+            if isinstance(content, str):
+                left_out.append(f"{name}: {content}")
+            elif len(files) == MOST_FILES:
+                left_out.append(f"{name}: more than {MOST_FILES} files")
+            elif len(content) > room:
+                left_out.append(f"{name}: {len(content):,} bytes, more than fit into a message")
+            else:
+                files.append((name, content))
+                room -= len(content)
+        return Attachments(files, left_out)
+
+    def close(self) -> None:
+        """End the process that renders."""
+        self._renderer.close()
+
+    def _contents(
+        self, job: Job, report: Mapping[str, Any], wanted: Sequence[str]
+    ) -> Iterator[tuple[str, bytes | str]]:
+        """Yield names with contents, or with why there is none."""
+        last = job.name.rpartition("/")[2]
+        for form in ("html", "pdf"):
+            if form in wanted and form not in RENDERED:
+                yield f"{last}.{form}", "this runner cannot make it; `attach: html` can be sent"
+            elif form in wanted:
+                try:
+                    yield f"{last}.{form}", RENDERED[form](self, job, report)
+                except (CannotAnswer, OSError, Problem) as error:
+                    yield f"{last}.{form}", f"it is not made: {error}"
+        if "files" in wanted:
+            yield from self._files(job, report)
+
+    def _files(self, job: Job, report: Mapping[str, Any]) -> Iterator[tuple[str, bytes | str]]:
+        listed = [one for one in report.get("files") or () if isinstance(one, dict)]
+        start = f"{job.name}.files/"
+        for number, one in enumerate(listed):
+            inner = str(one.get("path", "")).removeprefix(start)
+            if number >= 2 * MOST_FILES:
+                yield f"{len(listed) - number} more files", "too many"
+                return
+            if int(one.get("bytes") or 0) > MOST_BYTES:
+                yield inner, f"{one['bytes']:,} bytes, more than fit into a message"
+                continue
+            try:
+                yield (
+                    inner.rpartition("/")[2],
+                    read_regular(self._record.published(job.job_id, inner)[0]),
+                )
+            except (OSError, Problem) as error:
+                yield inner, f"it cannot be read: {error}"
+
+    def _html(self, job: Job, report: Mapping[str, Any]) -> bytes:
+        """Render a job's report.
+
+        Raises:
+            CannotAnswer, OSError, Problem: it cannot be, or there is nothing to report.
+        """
+        if not has_outputs_of(report):
+            raise CannotAnswer("none of its cells ran")
+        ended = datetime.fromisoformat(job.finished_at or job.accepted_at)
+        about = f"{ended.day} {ended:%B %Y, %H:%M} UTC"
+        if job.status != "succeeded":
+            about += f" · {job.status}: {job.message or ''}".rstrip(": ")
+        path = self._record.published(job.job_id, "")[0]
+        options = ReportOptions(title=job.name, about=about[:500])
+        return self._renderer.ask(report_question(read_regular(path), options))
+
+
+RENDERED: Mapping[str, Callable[[Gathering, Job, Mapping[str, Any]], bytes]] = {
+    "html": Gathering._html,
+}
+"""How each form of a report is made; one that is not here is left out, and that is said."""

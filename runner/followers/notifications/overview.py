@@ -1,0 +1,86 @@
+"""Notifications as clients see them: what a job's end was told to whom, and once more on request.
+
+Needs no daemon; the process that sends reads the same record.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from runner.followers.notifications.pacing import iso
+from runner.followers.notifications.receivers import name_of
+from runner.jobs.problem import unavailable
+from runner.jobs.record import Record
+from runner.state.books.notifications import (
+    NOTIFICATIONS_FILE,
+    TRIED_FOR,
+    Notification,
+    NotificationBook,
+    NotificationState,
+)
+from runner.system.clocks import Clocks
+
+
+class SentNotifications:
+    """The notifications of the jobs behind one face."""
+
+    def __init__(self, record: Record, clocks: Clocks | None = None) -> None:
+        self._record = record
+        self._clocks = clocks or Clocks()
+
+    def of(self, job_id: str) -> list[Notification]:
+        """List the notifications of a job.
+
+        Raises:
+            Problem: `unavailable`.
+        """
+        with self._book() as book:
+            return [] if book is None else book.of_job(job_id)
+
+    def again(self, job_id: str, notification: str) -> bool:
+        """Let one be sent once more, now; return whether there is such a one.
+
+        Raises:
+            Problem: `unavailable`.
+        """
+        now = self._clocks.now()
+        with self._book() as book:
+            return book is not None and book.again(
+                job_id, notification, iso(now), iso(now + TRIED_FOR)
+            )
+
+    @contextmanager
+    def _book(self) -> Iterator[NotificationBook | None]:
+        """Open the record; None where there is none yet."""
+        state = self._record.state
+        if not (state / NOTIFICATIONS_FILE).exists():
+            yield None
+            return
+        try:
+            book = NotificationBook(state)
+        except (sqlite3.Error, OSError) as error:
+            raise unavailable(f"The record of notifications cannot be read: {error}.") from error
+        try:
+            yield book
+        except sqlite3.Error as error:
+            raise unavailable(f"The record of notifications cannot be used: {error}.") from error
+        finally:
+            book.close()
+
+
+def row_of(one: Notification) -> dict[str, Any]:
+    """Describe a notification as JSON, as deliveries are. Of the URL hardly anything is shown."""
+    is_waiting = one.state is NotificationState.WAITING
+    return {
+        "id": one.id,
+        "kind": "notification",
+        "url": name_of(one.receiver, one.shown),
+        "state": one.state,
+        "attempts": one.attempts,
+        "created_at": one.created_at,
+        "last_at": one.last_at,
+        "http_status": None,
+        "error": one.error,
+        "due_at": one.due_at if is_waiting else None,
+    }

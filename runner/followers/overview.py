@@ -1,0 +1,40 @@
+"""What a job's end was told to whom, for every interface: its callbacks and its notifications."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from runner.followers.callbacks import overview as of_callbacks
+from runner.followers.notifications import overview as of_notifications
+from runner.jobs.record import Record
+
+
+class Told:
+    """The deliveries of the jobs behind one face, as JSON."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._callbacks = of_callbacks.Deliveries(record)
+        self._notifications = of_notifications.SentNotifications(record)
+
+    def of(self, job_id: str) -> list[dict[str, Any]]:
+        """List the deliveries of a job; none before it is over.
+
+        Raises:
+            Problem: `not_found`, `unavailable`.
+        """
+        return [*self._rows(job_id)]
+
+    def again(self, job_id: str, delivery: str) -> list[dict[str, Any]]:
+        """Let a delivery be made once more, now; return all of the job.
+
+        Raises:
+            Problem: `not_found`, `unavailable`.
+        """
+        self._record.job(job_id)
+        if not self._notifications.again(job_id, delivery):
+            self._callbacks.again(job_id, delivery)
+        return self.of(job_id)
+
+    def _rows(self, job_id: str) -> Iterator[dict[str, Any]]:
+        yield from map(of_callbacks.row_of, self._callbacks.of(job_id))
+        yield from map(of_notifications.row_of, self._notifications.of(job_id))

@@ -1,0 +1,1 @@
+"""Records beside the ledger: what is still to be told, and what came of it."""
