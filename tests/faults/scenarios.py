@@ -156,6 +156,16 @@ def _telling() -> tuple[Act, ...]:
     return (acts[0], acts[1])
 
 
+def _notifying() -> tuple[Act, ...]:
+    """Somebody is notified of two jobs that fail, and not of a third one."""
+    names = {"told-a": True, "quiet": False, "told-b": True}
+    acts = [
+        drop(name, f"'{name} FAILS'", statuses=("failed",), is_notified=is_told, at_once=True)
+        for name, is_told in names.items()
+    ]
+    return (*acts,)
+
+
 def _scheduled() -> Act:
     """Two schedules come due once each, a minute apart; nobody does anything."""
     raw = given("'of the library'")
@@ -387,6 +397,7 @@ SCENARIOS: dict[str, Scenario] = {
     "with files": Scenario(_with_files()),
     "a rule": Scenario(_of_a_rule(), RULE, submitters=True),
     "a callback": Scenario(_telling()),
+    "a notification": Scenario(_notifying(), notify=True),
     "a schedule": Scenario((_scheduled(),), SCHEDULES, submitters=True),
     "a web hook": Scenario(_called(), HOOK),
     "a cause": Scenario(_caused()),

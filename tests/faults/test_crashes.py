@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.state.books.callbacks import CALLBACKS_FILE
+from runner.state.books.notifications import NOTIFICATIONS_FILE
 from runner.state.ledger_reader import LEDGER_FILE
 from runner.submitters.schedules.book import BOOK_FILE
 from tests.faults.likeness import Seen
@@ -30,10 +31,11 @@ def test_a_story_without_a_fault_keeps_its_promises(folder: Path, name: str) -> 
 
 def mirrors(life: Life) -> None:
     """The model is what lies there."""
+    records = (LEDGER_FILE, BOOK_FILE, CALLBACKS_FILE, NOTIFICATIONS_FILE)
     real = {
         path.relative_to(life.root).as_posix(): None if path.is_dir() else path.read_bytes()
         for path in life.root.rglob("*")
-        if not path.name.startswith((LEDGER_FILE, BOOK_FILE, CALLBACKS_FILE))
+        if not path.name.startswith(records)
     }
     assert real == life.tree()
 

@@ -11,6 +11,7 @@ from runner.daemon.receiving.reception import Entries, Reception
 from runner.daemon.running.dispatch import Dispatch
 from runner.daemon.running.publishing import Publishing
 from runner.followers.journal import Journal
+from runner.followers.notifications.follower import Notifications, _Result, _Sending
 from runner.inbox.claim import Claim, Claims
 from runner.inbox.drop import Drop
 from runner.jobs import submissions
@@ -288,7 +289,36 @@ class SettledFirst(Journal):
             super().deliver(late)
 
 
+class NotifiedLate(Notifications):
+    """Says that it has notifications before they are recorded."""
+
+    def deliver(self, jobs: Sequence[Job]) -> None:
+        self.late, late = jobs, getattr(self, "late", ())
+        super().deliver(late)
+
+    def work(self) -> float:
+        super().deliver(getattr(self, "late", ()))
+        self.late = ()
+        return super().work()
+
+
+class RecordedFirst(Notifications):
+    """Records that a notification went before it goes."""
+
+    def _send(self, sending: _Sending) -> None:
+        self._record(self._opened(), sending, _Result())
+        super()._send(sending)
+
+
 SWAPPED = {
+    "notifications settled before they are recorded": (
+        "a notification",
+        Swaps(notifications=NotifiedLate),
+    ),
+    "a notification recorded before it is sent": (
+        "a notification",
+        Swaps(notifications=RecordedFirst),
+    ),
     "a follower that forgets": ("a journal", Swaps(journal=Forgetful)),
     "closed before its followers' rows are there": ("a journal", Swaps(ledger=ClosedFirst)),
     "settled before it is delivered": ("a journal", Swaps(journal=SettledFirst)),

@@ -1,6 +1,5 @@
 """The runner in process on a simulated disk, with a fake execution; and what must always hold."""
 
-import copy
 import hashlib
 import json
 import os
@@ -10,7 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -19,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from runner.config import MEGABYTE, Execution, Settings
+from runner.contract.notifications import Notify
 from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
 from runner.contract.rules import BundleLimits
 from runner.daemon.receiving.admission import Admission
@@ -35,6 +35,10 @@ from runner.execution.order import Order, Progress
 from runner.followers.callbacks.follower import Callbacks, Ways
 from runner.followers.delivering import Delivering
 from runner.followers.journal import JOURNAL_FILE, Journal
+from runner.followers.notifications import follower as notifying
+from runner.followers.notifications.follower import Notifications
+from runner.followers.notifications.sending import Message
+from runner.followers.notifications.sending import NotSent as NotNotified
 from runner.inbox.bundles.pending import Bundles
 from runner.inbox.bundles.store import InputStore
 from runner.inbox.claim import Claims
@@ -45,7 +49,9 @@ from runner.jobs.backend import backend_of
 from runner.jobs.submit import NameBusy
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
+from runner.state.books import notifications as notified
 from runner.state.books.callbacks import CALLBACKS_FILE, Attempt, CallbackBook, NewCallback
+from runner.state.books.notifications import NOTIFICATIONS_FILE, NewNotification, NotificationBook
 from runner.state.deliveries import Settlement
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
@@ -71,6 +77,8 @@ from tests.faults.likeness import Seen, key_of, rows_of
 from tests.faults.simulated import STUCK, Model, SimulatedDisk, Tree, durable, lay_out
 
 MAX_BYTES = 8192
+RECEIVER = Notify.model_validate({"to": "json://example.com", "names": "told-*"})
+"""Who is notified of failures, by their names."""
 LedgerFiles = dict[str, bytes]
 
 
@@ -95,6 +103,8 @@ class Expected:
     """The files that come along."""
     is_told: bool = False
     """Whether a callback tells of it."""
+    is_notified: bool = False
+    """Whether a notification tells of it."""
 
     @property
     def key(self) -> tuple[str, str | None]:
@@ -125,6 +135,8 @@ class Scenario:
     """Whether a line of JSON is written for each job."""
     submitters: bool = False
     """Whether files of the inbox start notebooks, and times."""
+    notify: bool = False
+    """Whether somebody is notified of failures."""
 
 
 @dataclass
@@ -136,6 +148,8 @@ class World:
     executed: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
     """The callbacks that came, by the names of their jobs."""
+    notified: Counter[str] = field(default_factory=Counter)
+    """And the notifications."""
     unanswered: int = 0
     """And those among them that got no answer."""
     crashes: int = 0
@@ -143,6 +157,15 @@ class World:
 
     def expected(self) -> list[Expected]:
         return [one for act in self.scenario.acts for one in act.expects]
+
+    def copy(self) -> "World":
+        """The same, whose counts are its own."""
+        return replace(
+            self,
+            executed=self.executed.copy(),
+            told=self.told.copy(),
+            notified=self.notified.copy(),
+        )
 
     def over(self, tree: Tree) -> "World":
         """The same of a story that ends with what was done; a crash may hide that an act was."""
@@ -240,6 +263,24 @@ class SimulatedCallbackBook(CallbackBook):
             super().attempted(seq, what)
 
 
+class SimulatedNotificationBook(NotificationBook):
+    """The real record of notifications; each commit is a step."""
+
+    def __init__(self, state: Path, step: Callable[[str], AbstractContextManager[None]]) -> None:
+        super().__init__(state)
+        self._step = step
+
+    def add(self, new: Iterable[NewNotification], missed: Iterable[tuple[str, str]] = ()) -> None:
+        with self._step("commit"):
+            super().add(new, missed)
+
+    def attempted(
+        self, batch: notified.Batch, what: notified.Attempt, stream: notified.Stream
+    ) -> None:
+        with self._step("commit"):
+            super().attempted(batch, what, stream)
+
+
 class AtOnce(Executor):
     """Runs what is submitted before `submit` returns."""
 
@@ -317,6 +358,7 @@ class Swaps:
     outbox: type[Outbox] = Outbox
     ledger: type[SimulatedLedger] = SimulatedLedger
     journal: type[Journal] = Journal
+    notifications: type[Notifications] = Notifications
     weak_ledger: bool = False
     deaf: Callable[[str], bool] = lambda _why: False
 
@@ -335,17 +377,15 @@ class State:
 
     def as_found(self) -> object:
         """All that the next start can see of it."""
-        ran = frozenset((*self.world.executed.items(), *self.world.told.items()))
+        told = (*self.world.told.items(), *(("!", one) for one in self.world.notified.items()))
+        ran = frozenset((*self.world.executed.items(), *told))
         digest = hashlib.sha256(b"".join(self.ledger.values())).digest()
         return tuple(self.tree.items()), digest, ran, self.world.done
 
     def at_crash(self) -> World:
         world = self.world
         cuts = world.power_cuts + (not self.killed)
-        executed, told = world.executed.copy(), world.told.copy()
-        return replace(
-            world, executed=executed, told=told, crashes=world.crashes + 1, power_cuts=cuts
-        )
+        return replace(world.copy(), crashes=world.crashes + 1, power_cuts=cuts)
 
 
 @cache
@@ -371,9 +411,7 @@ class Life:
         for name, content in state.ledger.items():
             (root / "state" / name).write_bytes(content)
         self.root = root
-        self.world = state.at_crash() if state.label != "beginning" else copy.copy(state.world)
-        self.world.executed = state.world.executed.copy()
-        self.world.told = state.world.told.copy()
+        self.world = state.at_crash() if state.label != "beginning" else state.world.copy()
         self.disk = SimulatedDisk(root, state.model.copy())
         self.disk.deaf = swaps.deaf
         self.swaps = swaps
@@ -406,6 +444,7 @@ class Life:
             if hasattr(self, "book"):
                 self.book.close()
                 self.callbacks.close()
+                self.notifications.close()
             shutil.rmtree(self.root)
 
     def put(self, relative: str, content: bytes | None) -> None:
@@ -445,6 +484,8 @@ class Life:
         execution = Execution(concurrency=self.world.scenario.concurrency)
         own: dict[str, object] = {**folders, "execution": execution}
         own["journal"] = self.world.scenario.journal
+        if self.world.scenario.notify:
+            own["notify"] = (RECEIVER,)
         settings = default_settings().model_copy(update=own)
         self.settings = settings
         self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
@@ -485,9 +526,16 @@ class Life:
         self.callbacks = Callbacks(
             settings, clocks, Ways(self._told, lambda call: call(), self._callback_book)
         )
+        self.notifications = swaps.notifications(
+            settings,
+            clocks,
+            notifying.Ways(
+                self._notified, lambda _: None, lambda call: call(), self._notification_book
+            ),
+        )
         journals = [swaps.journal(settings.state, disk)] if settings.journal else []
         self.delivering = Delivering(
-            [*journals, self.callbacks],
+            [*journals, self.callbacks, self.notifications],
             lambda: LedgerReader(settings.state),
             self._record,
             clocks,
@@ -495,9 +543,10 @@ class Life:
         self._begin_submitters(clocks)
         self.dispatch.recover()
 
-    def callback_files(self) -> LedgerFiles:
-        """The record of callbacks as it would be found after a kill or a power cut."""
-        names = (CALLBACKS_FILE, f"{CALLBACKS_FILE}-wal")
+    def telling_files(self) -> LedgerFiles:
+        """The records of followers as they would be found after a kill or a power cut."""
+        books = (CALLBACKS_FILE, NOTIFICATIONS_FILE)
+        names = (f"{book}{end}" for book in books for end in ("", "-wal"))
         files = ((name, self.settings.state / name) for name in names)
         return {name: file.read_bytes() for name, file in files if file.exists()}
 
@@ -584,18 +633,22 @@ class Life:
         try:
             self.delivering.turn()
             self.callbacks.work()
+            self.notifications.work()
         except sqlite3.Error:
             return
 
     def _is_telling(self) -> bool:
-        """Whether callbacks are still to be sent."""
-        if not self.callback_files():
-            return False
-        book = CallbackBook(self.settings.state)
-        try:
-            return book.count_waiting() > 0
-        finally:
-            book.close()
+        """Whether callbacks or notifications are still to be sent."""
+        books: dict[str, type[CallbackBook | NotificationBook]] = {
+            CALLBACKS_FILE: CallbackBook,
+            NOTIFICATIONS_FILE: NotificationBook,
+        }
+        for name, opened in books.items():
+            if (self.settings.state / name).exists():
+                with closing(opened(self.settings.state)) as book:
+                    if book.count_waiting() > 0:
+                        return True
+        return False
 
     def _told(self, url: str, headers: dict[str, str], body: bytes, **_: object) -> Answer:
         """A receiver of callbacks: it knows what came."""
@@ -608,6 +661,21 @@ class Life:
             self.world.unanswered += self.world.told[name] > before
             raise NotSent(str(error)) from error
         return Answer(200, None)
+
+    def _notified(self, _url: str, message: Message) -> str:
+        """A receiver of notifications: it knows what came."""
+        name = message.title.split()[0]
+        before = self.world.notified[name]
+        try:
+            with self.disk.step("notified"):
+                self.world.notified[name] += 1
+        except OSError as error:
+            self.world.unanswered += self.world.notified[name] > before
+            raise NotNotified(str(error)) from error
+        return ""
+
+    def _notification_book(self, state: Path) -> NotificationBook:
+        return SimulatedNotificationBook(state, self.disk.step)
 
     def _callback_book(self, state: Path) -> CallbackBook:
         return SimulatedCallbackBook(state, self.disk.step)
@@ -676,8 +744,8 @@ def crashes(life: Life, samples: int, seed: str, seen: Seen | None = None) -> li
 def states_of(life: Life, when: str, rng: random.Random, samples: int) -> Iterator[State]:
     if not hasattr(life, "book"):
         return
-    world = replace(life.world, executed=life.world.executed.copy(), told=life.world.told.copy())
-    now = {**life.ledger.files(), **life.book.files(), **life.callback_files()}
+    world = life.world.copy()
+    now = {**life.ledger.files(), **life.book.files(), **life.telling_files()}
     model = life.disk.model.copy()
     yield State(f"killed {when}", model.live(), model, now, world, killed=True)
     for label, tree in life.disk.model.survivors(rng, samples):
@@ -793,6 +861,9 @@ def check(tree: Tree, world: World, told: str, also: Sequence[str]) -> None:
         times = world.told[one.name]
         most = (1 + world.crashes + world.unanswered) * one.is_told
         _ensure(one.is_told <= times <= most, told, f"{one.name} is told {times} times")
+        times = world.notified[one.name]
+        most = (1 + world.crashes + world.unanswered) * one.is_notified
+        _ensure(one.is_notified <= times <= most, told, f"{one.name} is notified {times} times")
     for act in world.scenario.acts:
         for content in act.kept:
             _ensure(content in tree.values(), told, f"{content[:40]!r} is gone")

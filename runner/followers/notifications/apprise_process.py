@@ -196,7 +196,7 @@ def _laid_out(folder: Path, attachments: list[list[Any]], content: bytes) -> lis
     files, start = [], 0
     for number, (name, size) in enumerate(attachments):
         plain = ascii_name(name)
-        path = folder / f"{number}{Path(plain).suffix[:16]}"
+        path = folder / f"{number}{Path(plain).suffix}"
         path.write_bytes(content[start : start + size])
         files.append((plain, path))
         start += size
@@ -206,8 +206,9 @@ def _laid_out(folder: Path, attachments: list[list[Any]], content: bytes) -> lis
 def ascii_name(name: str) -> str:
     """Write a file's name with letters, digits and a few signs of ASCII alone."""
     letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    plain = re.sub(r"[^A-Za-z0-9._ -]+", "_", letters).strip(" .")
-    return plain[-NAME_CHARS:] if Path(plain).stem.strip("_") else f"file{Path(plain).suffix}"
+    place = Path(re.sub(r"[^A-Za-z0-9._ -]+", "_", letters))
+    stem = place.stem.strip(" _.") or "file"
+    return f"{stem[:NAME_CHARS]}{place.suffix[:16]}"
 
 
 def _sent(
