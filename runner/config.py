@@ -22,8 +22,8 @@ from pydantic import (
 )
 
 from runner.contract.callbacks import EVERYWHERE, Callback, ForAll, address_of
-from runner.contract.report_choices import ReportChoices
 from runner.contract.notifications import SECRETS, Notify, urls_in
+from runner.contract.report_choices import ReportChoices
 from runner.contract.rules import BundleLimits, Rules
 from runner.contract.text.strict_yaml import StrictYamlError
 from runner.contract.text.strict_yaml import loads as load_yaml

@@ -5,12 +5,12 @@ A report is rendered in a process of its own, as the gateway does. What cannot b
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from runner.contract.outcome import has_outputs_of
-from runner.gateway.rendering.options import ReportOptions
+from runner.config import Settings
+from runner.contract.report_choices import ReportChoices
 from runner.gateway.rendering.process import MODULE, RENDER_SECONDS, report_question
+from runner.gateway.sharing.choosing import Choosing
 from runner.jobs.problem import Problem
 from runner.jobs.record import Record
 from runner.state.jobs import Job
@@ -33,8 +33,9 @@ class Attachments:
 class Gathering:
     """Reads and renders what goes along. Safe for many threads."""
 
-    def __init__(self, record: Record, renderer: SideProcess | None = None) -> None:
-        self._record = record
+    def __init__(self, settings: Settings, renderer: SideProcess | None = None) -> None:
+        self._record = Record(settings)
+        self._choosing = Choosing(self._record, settings.report)
         self._renderer = renderer or SideProcess(MODULE, RENDER_SECONDS)
 
     def of_job(self, job_id: str, wanted: Sequence[str]) -> Attachments:
@@ -72,9 +73,10 @@ class Gathering:
                 yield f"{last}.{form}", "this runner cannot make it; `attach: html` can be sent"
             elif form in wanted:
                 try:
-                    yield f"{last}.{form}", RENDERED[form](self, job, report)
+                    yield f"{last}.{form}", RENDERED[form](self, job)
                 except (CannotAnswer, OSError, Problem) as error:
-                    yield f"{last}.{form}", f"it is not made: {error}"
+                    why = error.message if isinstance(error, Problem) else str(error)
+                    yield f"{last}.{form}", f"it is not made: {why.rstrip('.')}"
         if "files" in wanted:
             yield from self._files(job, report)
 
@@ -97,24 +99,18 @@ class Gathering:
             except (OSError, Problem) as error:
                 yield inner, f"it cannot be read: {error}"
 
-    def _html(self, job: Job, report: Mapping[str, Any]) -> bytes:
-        """Render a job's report.
+    def _html(self, job: Job) -> bytes:
+        """Render a job's report, as its request and the settings have it.
 
         Raises:
             CannotAnswer, OSError, Problem: it cannot be, or there is nothing to report.
         """
-        if not has_outputs_of(report):
-            raise CannotAnswer("none of its cells ran")
-        ended = datetime.fromisoformat(job.finished_at or job.accepted_at)
-        about = f"{ended.day} {ended:%B %Y, %H:%M} UTC"
-        if job.status != "succeeded":
-            about += f" · {job.status}: {job.message or ''}".rstrip(": ")
+        options = self._choosing.options(job.job_id, "html", ReportChoices())
         path = self._record.published(job.job_id, "")[0]
-        options = ReportOptions(title=job.name, about=about[:500])
         return self._renderer.ask(report_question(read_regular(path), options))
 
 
-RENDERED: Mapping[str, Callable[[Gathering, Job, Mapping[str, Any]], bytes]] = {
+RENDERED: Mapping[str, Callable[[Gathering, Job], bytes]] = {
     "html": Gathering._html,
 }
 """How each form of a report is made; one that is not here is left out, and that is said."""

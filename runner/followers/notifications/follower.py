@@ -31,7 +31,6 @@ from runner.followers.notifications.receivers import (
 )
 from runner.followers.notifications.recording import Recording
 from runner.followers.notifications.sending import Message, NotSent, Senders, missing_extra
-from runner.jobs.record import Record
 from runner.state.books import notifications as book
 from runner.state.jobs import Job
 from runner.system.clocks import Clocks
@@ -110,7 +109,7 @@ class Notifications:
         self._senders = Senders()
         self._ways = ways or Ways(self._senders.send, self._senders.look)
         self._recording = Recording(settings, clocks)
-        self._gathering = Gathering(Record(settings))
+        self._gathering = Gathering(settings)
         self._missed = MissedTimes(settings)
         self._book: book.NotificationBook | None = None
         self._under_way: set[tuple[str, int]] = set()
