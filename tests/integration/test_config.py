@@ -58,7 +58,7 @@ def test_the_projects_settings_file_lists_every_setting_at_its_default() -> None
     assert listed(written) == keys(Settings)
     defaults = Settings().model_dump()
     loaded = load(PROJECT / "config.yaml").model_dump()
-    for folder in ("inbox", "outbox", "notebooks", "state"):
+    for folder in ("inbox", "outbox", "notebooks", "state", "secrets"):
         assert loaded.pop(folder) == PROJECT / str(defaults.pop(folder))
     assert loaded == defaults
 

@@ -105,7 +105,7 @@ class Heard(logging.Handler):
     def listening(self) -> Iterator[None]:
         """Hear all loggers, in place of whoever else would; print nothing meanwhile."""
         root = logging.getLogger()
-        before = root.handlers[:], root.level
+        before = root.handlers[:], root.level, logging.lastResort
         root.handlers, logging.lastResort = [self], None
         root.setLevel(logging.DEBUG)
         logger = logging.getLogger("apprise")
@@ -116,7 +116,7 @@ class Heard(logging.Handler):
             with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
                 yield
         finally:
-            root.handlers, level = before
+            root.handlers, level, logging.lastResort = before
             root.setLevel(level)
 
     def why(self, url: str, otherwise: str) -> str:
@@ -137,14 +137,13 @@ def redacted(text: str, url: str) -> str:
     text = text.replace(url, known)
     for place in re.findall(r"[A-Za-z][A-Za-z0-9+.-]{1,31}://[^\s,;'\"]+", text):
         text = text.replace(place, f"{place.partition('://')[0]}://…")
-    words = set[str]()
-    for form in (url, unquote(url)):
-        rest = form.partition("://")[2]
-        words |= set(re.split(r"[/:@?&=#,;+\s]", rest)) | set(re.split(r"[/@?&=#\s]", rest))
-    host = known.partition("://")[2].partition(":")[0]
-    for word in sorted(words, key=len, reverse=True):
-        if len(word) >= (SHORTEST_NUMBER if word.isdecimal() else SHORTEST_WORD) and word != host:
-            text = text.replace(word, "…")
+    rest = url.partition("://")[2]
+    parts = {*re.split(r"[/:@?&=#,;+\s]", rest), *re.split(r"[/@?&=#\s]", rest)}
+    server = known.partition("://")[2]
+    public = {server, server.rpartition(":")[0] or server}
+    for word in sorted(parts | set(map(unquote, parts)), key=len, reverse=True):
+        if len(word) >= (SHORTEST_NUMBER if word.isdecimal() else SHORTEST_WORD):
+            text = text if word in public else text.replace(word, "…")
     return " ".join(text.split())
 
 
