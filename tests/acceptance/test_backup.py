@@ -15,6 +15,7 @@ from runner.cli.main import main
 from runner.contract.outcome import Status
 from runner.daemon.startup import forget_if_copied, new_incarnation
 from runner.state.books.callbacks import CallbackBook, NewCallback
+from runner.state.books.notifications import NotificationBook
 from runner.state.jobs import Acceptance
 from runner.state.ledger import Ledger
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
@@ -87,6 +88,8 @@ def test_pauses_and_the_journal_come_back(home: Path) -> None:
     book.pause("daily", "cli", "2026-01-02T03:04:05+00:00")
     callbacks = CallbackBook(state)
     callbacks.add([NewCallback("msg_1", "1", "a", "failed", "http://x", {}, b"{}", "2026", "2027")])
+    told = NotificationBook(state)
+    told.add((), [("daily", "2026-01-02T03:00Z")])
     pause = b'{"by": "cli"}'
     (state / "paused").mkdir()
     (state / "paused" / "daily.json").write_bytes(pause)
@@ -100,13 +103,14 @@ def test_pauses_and_the_journal_come_back(home: Path) -> None:
     done = runner("backup", "saved.tar")
     book.close()
     callbacks.close()
+    told.close()
     assert done.exit_code == 0, done.output
     done = runner("restore", "saved.tar", "--state", "new")
     assert done.exit_code == 0, done.output
-    told = "ledger.sqlite3, schedules.sqlite3, callbacks.sqlite3, journal.jsonl, paused/"
-    assert told in done.output
+    said = "ledger.sqlite3, schedules.sqlite3, callbacks.sqlite3, notifications.sqlite3, journal.j"
+    assert said in done.output
     left = {"ledger.sqlite3", "schedules.sqlite3", "journal.jsonl", "paused", ".runner.lock"}
-    left |= {"inputs", "callbacks.sqlite3"}
+    left |= {"inputs", "callbacks.sqlite3", "notifications.sqlite3"}
     assert {one.name for one in (home / "new").iterdir()} == left
     assert (home / "new" / "paused" / "daily.json").read_bytes() == pause
     assert [one.name for one in (home / "new" / "inputs").iterdir()] == [f"{job_id}.zip"]
@@ -115,6 +119,9 @@ def test_pauses_and_the_journal_come_back(home: Path) -> None:
     again.close()
     restored = CallbackBook(home / "new")
     assert restored.count_waiting() == 1
+    told = NotificationBook(home / "new")
+    assert told.missed() == {"daily": "2026-01-02T03:00Z"}
+    told.close()
     restored.close()
 
 

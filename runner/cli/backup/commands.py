@@ -29,7 +29,7 @@ def backup(settings: Settings, file: Path) -> None:
     """Save jobs, pauses and settings in a file, while it runs too.
 
     FILE is a tar file; an earlier one is replaced once the new one is whole. It has the ledger,
-    the records of schedules and of callbacks, and the journal. Notebooks and the outbox are folders
+    the records of schedules, callbacks and notifications, and the journal. Notebooks and the outbox are folders
     of your own, and not in it.
     """
     if not (settings.state / LEDGER_FILE).exists():
