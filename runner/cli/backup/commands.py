@@ -29,8 +29,8 @@ def backup(settings: Settings, file: Path) -> None:
     """Save jobs, pauses and settings in a file, while it runs too.
 
     FILE is a tar file; an earlier one is replaced once the new one is whole. It has the ledger,
-    the records of schedules, callbacks and notifications, and the journal. Notebooks and the outbox are folders
-    of your own, and not in it.
+    the records of schedules, callbacks and notifications, and the journal. Notebooks, the outbox
+    and the folder of secrets are folders of your own, and not in it.
     """
     if not (settings.state / LEDGER_FILE).exists():
         raise Fault(f"there is no ledger in {settings.state}, so there is nothing to save.")
