@@ -32,9 +32,9 @@ from runner.execution.environment import withheld
 from runner.execution.job.kernelspecs import installed_kernels
 from runner.execution.limits.cgroup import NoCgroup, usable_base
 from runner.execution.local.processes import runtime_base
-from runner.gateway.printing.programs import NoBrowser, find_browser
 from runner.followers.notifications.receivers import NoReceiver, all_receivers
 from runner.followers.notifications.sending import NotSent, Senders, missing_extra
+from runner.gateway.printing.programs import NoBrowser, find_browser
 from runner.inbox import write_lease as lease
 from runner.inbox.write_lease import Lease
 from runner.state import pulse

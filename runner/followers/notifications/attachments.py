@@ -9,7 +9,10 @@ from typing import Any
 
 from runner.config import Settings
 from runner.contract.report_choices import ReportChoices
+from runner.gateway.printing.printer import Printer
+from runner.gateway.printing.programs import NoBrowser
 from runner.gateway.rendering.process import MODULE, RENDER_SECONDS, report_question
+from runner.gateway.rendering.report import POLICY
 from runner.gateway.sharing.choosing import Choosing
 from runner.jobs.problem import Problem
 from runner.jobs.record import Record
@@ -33,10 +36,11 @@ class Attachments:
 class Gathering:
     """Reads and renders what goes along. Safe for many threads."""
 
-    def __init__(self, settings: Settings, renderer: SideProcess | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._record = Record(settings)
         self._choosing = Choosing(self._record, settings.report)
-        self._renderer = renderer or SideProcess(MODULE, RENDER_SECONDS)
+        self._renderer = SideProcess(MODULE, RENDER_SECONDS)
+        self._printer = Printer(settings.gateway.chromium)
 
     def of_job(self, job_id: str, wanted: Sequence[str]) -> Attachments:
         """Gather what a notification wants of a job."""
@@ -60,21 +64,20 @@ class Gathering:
         return Attachments(files, left_out)
 
     def close(self) -> None:
-        """End the process that renders."""
+        """End the processes that render and print."""
         self._renderer.close()
+        self._printer.close()
 
     def _contents(
         self, job: Job, report: Mapping[str, Any], wanted: Sequence[str]
     ) -> Iterator[tuple[str, bytes | str]]:
         """Yield names with contents, or with why there is none."""
         last = job.name.rpartition("/")[2]
-        for form in ("html", "pdf"):
-            if form in wanted and form not in RENDERED:
-                yield f"{last}.{form}", "this runner cannot make it; `attach: html` can be sent"
-            elif form in wanted:
+        for form, render in RENDERED.items():
+            if form in wanted:
                 try:
-                    yield f"{last}.{form}", RENDERED[form](self, job)
-                except (CannotAnswer, OSError, Problem) as error:
+                    yield f"{last}.{form}", render(self, job)
+                except (CannotAnswer, NoBrowser, OSError, Problem) as error:
                     why = error.message if isinstance(error, Problem) else str(error)
                     yield f"{last}.{form}", f"it is not made: {why.rstrip('.')}"
         if "files" in wanted:
@@ -105,12 +108,27 @@ class Gathering:
         Raises:
             CannotAnswer, OSError, Problem: it cannot be, or there is nothing to report.
         """
-        options = self._choosing.options(job.job_id, "html", ReportChoices())
+        return self._renderer.ask(self._question(job, ReportChoices()))
+
+    def _pdf(self, job: Job) -> bytes:
+        """Print the same on paper.
+
+        Raises:
+            NoBrowser: nothing here can.
+            CannotAnswer, OSError, Problem: it cannot be, or there is nothing to report.
+        """
+        self._printer.check()
+        page = self._renderer.ask(self._question(job, ReportChoices(theme="light")))
+        return self._printer.print(page, POLICY)
+
+    def _question(self, job: Job, asked: ReportChoices) -> bytes:
+        options = self._choosing.options(job.job_id, "html", asked)
         path = self._record.published(job.job_id, "")[0]
-        return self._renderer.ask(report_question(read_regular(path), options))
+        return report_question(read_regular(path), options)
 
 
 RENDERED: Mapping[str, Callable[[Gathering, Job], bytes]] = {
     "html": Gathering._html,
+    "pdf": Gathering._pdf,
 }
-"""How each form of a report is made; one that is not here is left out, and that is said."""
+"""How each form of a report is made."""
