@@ -24,6 +24,10 @@ class ReportChoices(BaseModel):
     theme: Theme | None = Field(
         None, description="`auto`, as the reader's screen is, `light` or `dark`."
     )
+    figures: Literal["still", "live"] | None = Field(
+        None,
+        description="Whether figures that scripts draw are drawn, in frames without a network.",
+    )
 
 
 def first_of(choices: Iterable[ReportChoices]) -> ReportChoices:

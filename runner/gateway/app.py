@@ -71,6 +71,8 @@ FACE = "http"
 """The submitter of requests that name no other."""
 PAGES = re.compile(r"/(inbox|jobs/[^/]+(/report)?|shared/[^/]+|schedules(/[\s\S]+)?)?")
 """Addresses at which a browser gets a page, beside those below `/ui/`."""
+FRAMES = re.compile(r"/shared/[^/]+/figures/[0-9]+")
+"""Addresses of the frames in a report."""
 HEALTH_PATHS = frozenset({"/", "/healthz"})
 _LIMIT = re.compile(r"[0-9]{1,9}")
 MAX_COOKIE_CHARS = 8_000
@@ -405,6 +407,7 @@ def _coming() -> IncomingRequest:
         is_form=is_form,
         wants_page=is_wanted,
         is_page=(is_form or has_page) and is_wanted,
+        is_frame=FRAMES.fullmatch(path) is not None and request.method == "GET",
     )
 
 

@@ -479,6 +479,7 @@ def _paths() -> dict[str, dict[str, Json]]:
         **_delivery_paths(job),
         **_origin_paths(job),
         **_share_paths(job),
+        **_figure_paths(job),
         **_file_paths(job),
     }
 
@@ -739,7 +740,34 @@ def _looks_of_report() -> list[Json]:
         _in_query("code", {"enum": ["hide", "show"]}, "Whether code is shown."),
         _in_query("theme", {"enum": list(get_args(Theme))}, "Light or dark."),
         _in_query("title", {"type": "string", "maxLength": MAX_TITLE}, "Its title."),
+        _in_query("figures", {"enum": ["still", "live"]}, "Whether scripts may draw figures."),
     ]
+
+
+def _figure_paths(job: list[Json]) -> dict[str, dict[str, Json]]:
+    token = _in_path("token", {"type": "string"}, "The text of a link, or of a report's frames.")
+    number = _in_path("number", {"type": "integer", "minimum": 0}, "Its number in the report.")
+    content: Json = {"text/html": {"schema": {"type": "string"}}}
+    page: Json = {"description": "A page for a frame.", "content": content}
+    return {
+        "/jobs/{job_id}/report/figures/{number}": {
+            "get": {
+                "id": "figure",
+                "parameters": [*job, number],
+                "answers": {"200": page},
+                "errors": (404, 410, 422, 503),
+            }
+        },
+        "/shared/{token}/figures/{number}": {
+            "get": {
+                "id": "openFigure",
+                "parameters": [token, number],
+                "answers": {"200": page, "404": {"description": "There is no such figure."}},
+                "errors": (),
+                "is_open": True,
+            }
+        },
+    }
 
 
 def _share_paths(job: list[Json]) -> dict[str, dict[str, Json]]:

@@ -26,6 +26,7 @@ class IncomingRequest:
 
     `is_open`: it needs no token. `is_health`: it asks for health. `is_form`: only pages send it.
     `wants_page`: a browser asks. `is_page`: it asks for the address of a page.
+    `is_frame`: it asks for a part of a report, which has no origin that a browser could name.
     """
 
     headers: Mapping[str, str]
@@ -36,6 +37,7 @@ class IncomingRequest:
     is_form: bool = False
     wants_page: bool = False
     is_page: bool = False
+    is_frame: bool = False
 
     @property
     def is_visit(self) -> bool:
@@ -61,7 +63,7 @@ class Access:
         host = coming.headers.get("host", "")
         if not self._door.knows(host) and not (coming.is_health and is_nameless(host)):
             raise _unknown_host(host)
-        if is_foreign(coming.headers, host) and not coming.is_visit:
+        if is_foreign(coming.headers, host) and not (coming.is_visit or coming.is_frame):
             raise _foreign()
         by_token = self.is_token(bearer(coming.headers.get("authorization", "")))
         if not by_token and not coming.is_open and not self._has_cookie(coming):

@@ -28,7 +28,7 @@ _QUERIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/metrics"): ("format",),
     ("GET", "/jobs"): ("limit", "status", "name", "before"),
     ("GET", "/jobs/<job_id>/notebook"): ("format",),
-    ("GET", "/jobs/<job_id>/report"): ("format", "code", "theme", "title"),
+    ("GET", "/jobs/<job_id>/report"): ("format", "code", "theme", "title", "figures"),
     ("POST", "/pause"): ("name",),
     ("POST", "/resume"): ("name",),
     **dict.fromkeys(_WAITING, ("wait",)),

@@ -1,6 +1,7 @@
 """Prints reports for the gateway: one at a time, and a few may wait."""
 
 import threading
+from collections.abc import Sequence
 
 from runner.gateway.printing.process import (
     CANNOT,
@@ -45,8 +46,13 @@ class Printer:
         """
         return find_browser(self._program)
 
-    def print(self, page: bytes, policy: str) -> bytes:
+    def print(
+        self, page: bytes, policy: str, figures: Sequence[bytes] = (), figure_policy: str = ""
+    ) -> bytes:
         """Return a page with that Content-Security-Policy as PDF.
+
+        `figures` are pages for the frames in it, at `FIGURES` and their number, with a policy of
+        their own.
 
         Raises:
             NoBrowser: there is none here.
@@ -55,12 +61,13 @@ class Printer:
             CannotPrint
         """
         program = self.check()
-        if len(page) > MAX_BYTES:
+        if len(page) + sum(map(len, figures)) > MAX_BYTES:
             raise TookTooMuch(f"it has {len(page) >> 20} MB, more than can be printed")
         if not self._seats.acquire(blocking=False):
             raise Busy("others are being printed; try again later")
         try:
-            answer = self._process.ask(question(Task(program, policy, self._seconds), page))
+            task = Task(program, policy, self._seconds, figure_policy)
+            answer = self._process.ask(question(task, page, figures))
         finally:
             self._seats.release()
         if answer.startswith(PDF):

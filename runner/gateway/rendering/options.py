@@ -13,7 +13,8 @@ class ReportOptions:
     """How a job is reported. `code`: whether its code is shown; `theme`: `auto`, `light`, `dark`.
 
     `title` is the chosen one; without one, the notebook's first heading or else the job's `name`
-    is. `about` is the line below it.
+    is. `about` is the line below it. `is_live`: whether scripts draw figures, each in a frame; the
+    address of one is `frames` and its number.
     """
 
     form: str = "html"
@@ -22,3 +23,5 @@ class ReportOptions:
     title: str = ""
     name: str = ""
     about: str = ""
+    is_live: bool = False
+    frames: str = ""

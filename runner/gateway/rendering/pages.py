@@ -7,7 +7,7 @@ import html
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,18 +19,22 @@ from runner.contract.outcome import ErrorType, Status, has_outputs_of
 from runner.gateway.http.answers import HEADERS
 from runner.gateway.http.problems import HttpProblem, headers_of, status_of
 from runner.gateway.printing.printer import CannotPrint
+from runner.gateway.printing.process import FIGURES
 from runner.gateway.printing.programs import NoBrowser
 from runner.gateway.rendering import report
+from runner.gateway.rendering.figures import POLICY as FIGURE_POLICY
 from runner.gateway.rendering.notebook import POLICY
 from runner.gateway.rendering.options import ReportOptions
-from runner.gateway.rendering.process import page_question, report_question
-from runner.jobs.problem import Problem, ProblemType, gone
+from runner.gateway.rendering.process import figure_question, page_question, report_question
+from runner.jobs.problem import Problem, ProblemType, gone, not_found
 from runner.jobs.record import Record
 from runner.system.processes.side_process import Busy, CannotAnswer, TookTooMuch
 
 REMEMBERED = 1000
 REMEMBERED_SECONDS = 600.0
 BUSY_SECONDS = 10
+MOST_PRINTED = 12
+"""Most figures that are drawn for one PDF; each has a library of megabytes."""
 TROUBLE_POLICY = POLICY.replace("allow-same-origin", "allow-same-origin allow-downloads")
 TROUBLE_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="color-scheme" content="light dark">
@@ -60,7 +64,9 @@ class Prints(Protocol):
         """Raise `NoBrowser` if it cannot print anything."""
         ...
 
-    def print(self, page: bytes, policy: str) -> bytes:
+    def print(
+        self, page: bytes, policy: str, figures: Sequence[bytes] = (), figure_policy: str = ""
+    ) -> bytes:
         """Return the PDF."""
         ...
 
@@ -111,21 +117,44 @@ class NotebookPages:
         """
         if options.form == "pdf":
             return self._printed(path, options)
+        if options.form == "md":
+            options = replace(options, is_live=False)
         text = self._rendered(path, lambda raw: self._renderer.ask(report_question(raw, options)))
         if options.form == "html":
-            return _page(200, text, report.POLICY)
+            return _page(200, text, report.LIVE_POLICY if options.is_live else report.POLICY)
         return HTTPResponse(text, 200, {**HEADERS, "Content-Type": "text/markdown; charset=utf-8"})
+
+    def figure(self, path: Path, number: int) -> HTTPResponse:
+        """Answer with one figure of a report, for a frame in it.
+
+        Raises:
+            Problem: there is none of that number, it cannot be rendered, or not now.
+            OSError: it cannot be read.
+        """
+        try:
+            page = self._rendered(
+                path, lambda raw: self._renderer.ask(figure_question(raw, number))
+            )
+        except HttpProblem as problem:
+            if report.NO_FIGURE in problem.message:
+                raise not_found("The report has no such figure.") from problem
+            raise
+        return _page(200, page, FIGURE_POLICY)
 
     def _printed(self, path: Path, options: ReportOptions) -> HTTPResponse:
         try:
             self._printer.check()
         except NoBrowser as error:
             raise HttpProblem(ProblemType.UNAVAILABLE, str(error), 501) from error
-        on_paper = replace(options, form="html", theme="light")
+        on_paper = replace(options, theme="light", frames=FIGURES)
 
         def both(raw: bytes) -> bytes:
             page = self._renderer.ask(report_question(raw, on_paper))
-            return self._printer.print(page, report.POLICY)
+            if not options.is_live:
+                return self._printer.print(page, report.POLICY)
+            count = min(page.count(f'src="{FIGURES}'.encode()), MOST_PRINTED)
+            figures = [self._renderer.ask(figure_question(raw, number)) for number in range(count)]
+            return self._printer.print(page, report.LIVE_POLICY, figures, FIGURE_POLICY)
 
         name = f"{options.name.rpartition('/')[2]}.pdf"
         headers = {

@@ -13,6 +13,7 @@ MODULE = "runner.gateway.rendering.process"
 RENDER_SECONDS = 60.0
 MEMORY_BYTES = 2 * 1024**3
 _REPORT = b"\1"
+_FIGURE = b"\2"
 
 
 def page_question(notebook: bytes, note: str = "") -> bytes:
@@ -25,6 +26,11 @@ def report_question(notebook: bytes, options: ReportOptions) -> bytes:
     return _REPORT + json.dumps(asdict(options)).encode() + b"\0" + notebook
 
 
+def figure_question(notebook: bytes, number: int) -> bytes:
+    """Ask for the page of one of a report's figures."""
+    return _FIGURE + str(number).encode() + b"\0" + notebook
+
+
 def answer(question: bytes) -> bytes:
     """Render the notebook of a question.
 
@@ -34,10 +40,14 @@ def answer(question: bytes) -> bytes:
     head, has_head, notebook = question.partition(b"\0")  # JSON has none
     if not has_head:
         return to_html(question).encode("utf-8", "replace")
-    if not head.startswith(_REPORT):
+    if not head.startswith((_REPORT, _FIGURE)):
         return to_html(notebook, head.decode()).encode("utf-8", "replace")
-    from runner.gateway.rendering.report import report_of  # pages of notebooks do without it
+    # Pages of notebooks do without them.
+    from runner.gateway.rendering.report import figure_page, report_of
 
+    if head.startswith(_FIGURE):
+        number = int(head.removeprefix(_FIGURE))
+        return figure_page(notebook, number).encode("utf-8", "replace")
     options = ReportOptions(**json.loads(head.removeprefix(_REPORT)))
     return report_of(notebook, options).encode("utf-8", "replace")
 

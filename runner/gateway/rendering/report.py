@@ -9,8 +9,10 @@ import base64
 import html
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runner.gateway.rendering.figures import figures_of, is_loader
 from runner.gateway.rendering.notebook import markdown_of, prepare, read
 from runner.gateway.rendering.options import ReportOptions
 from runner.gateway.rendering.style import STYLE
@@ -24,6 +26,15 @@ POLICY = (
     "frame-ancestors 'self'"
 )
 """Content-Security-Policy: an origin of its own, no script, and nothing from elsewhere."""
+LIVE_POLICY = POLICY.replace("sandbox ", "sandbox allow-scripts ", 1) + "; frame-src 'self'"
+"""The same with frames. A frame may do no more than the page around it, so that may have scripts by
+its sandbox; `default-src` still lets none run.
+"""
+NO_FIGURE = "it has no such figure"
+FRAME = (
+    '<figure class="output frame"><iframe sandbox="allow-scripts" loading="{loading}" '
+    'title="{title}" src="{source}" height="{height}"></iframe></figure>'
+)
 PAGE = """<!doctype html>
 <html lang="en" data-theme="{theme}">
 <head>
@@ -55,13 +66,14 @@ def report_of(notebook: bytes, options: ReportOptions) -> str:
         ValueError: it cannot be read as a notebook.
     """
     content = read(notebook)
+    frames = _framed(_shown_cells(content.cells), options) if options.is_live else {}
     prepare(content)
     cells = [cell for cell in content.cells if not _has(cell, "cell")]
     heading = _taken_title(cells)
     title = " ".join((options.title or heading or options.name).split())
     if options.form == "md":
         return _markdown(cells, title, options)
-    body = "\n".join(part for cell in cells for part in _parts(cell, options))
+    body = "\n".join(part for cell in cells for part in _parts(cell, options, frames))
     return PAGE.format(
         theme=options.theme if options.theme in _SCHEMES else "auto",
         scheme=_SCHEMES.get(options.theme, _SCHEMES["auto"]),
@@ -89,19 +101,58 @@ def _taken_title(cells: "list[NotebookNode]") -> str:
     return re.sub(r"[*_`]", "", match[1])
 
 
-def _parts(cell: "NotebookNode", options: ReportOptions) -> Iterable[str]:
+def figure_page(notebook: bytes, number: int) -> str:
+    """Write the page of a figure, for a frame in the report.
+
+    Raises:
+        ValueError: there is no such figure, or it cannot be read as a notebook.
+    """
+    figures = islice(figures_of(_shown_cells(read(notebook).cells)), number, None)
+    _, figure = next(figures, (None, None))
+    if figure is None:
+        raise ValueError(NO_FIGURE)
+    return figure.page()
+
+
+def _shown_cells(cells: "list[NotebookNode]") -> "list[NotebookNode]":
+    """Return the cells whose outputs are shown."""
+    return [cell for cell in cells if not _has(cell, "cell") and not _has(cell, "output")]
+
+
+def _framed(cells: "list[NotebookNode]", options: ReportOptions) -> dict[int, str]:
+    """Take the figures out of their outputs; return the frame of each, by its output's identity."""
+    frames = {}
+    loading = "eager" if options.form == "pdf" else "lazy"  # only what is loaded can be printed
+    for number, (output, figure) in enumerate([*figures_of(cells)]):
+        source = html.escape(f"{options.frames}{number}", quote=True)
+        title = f"{figure.title} {number + 1}"
+        frames[id(output)] = FRAME.format(
+            title=title, source=source, height=figure.height, loading=loading
+        )
+        output.data = {"text/markdown": ""}
+    for cell in cells:
+        if "outputs" in cell:
+            cell.outputs = [one for one in cell.outputs if not is_loader(one.get("data") or {})]
+    return frames
+
+
+def _parts(
+    cell: "NotebookNode", options: ReportOptions, frames: Mapping[int, str]
+) -> Iterable[str]:
     if cell.cell_type == "markdown" and not _has(cell, "input"):
         yield f'<section class="text">{markdown_of(cell)}</section>'
     elif cell.cell_type == "code":
         if options.code and cell.source.strip() and not _has(cell, "input"):
             yield f'<pre class="code" tabindex="0"><code>{html.escape(cell.source)}</code></pre>'
         if not _has(cell, "output"):
-            yield from _outputs(cell)
+            yield from _outputs(cell, frames)
 
 
-def _outputs(cell: "NotebookNode") -> Iterable[str]:
+def _outputs(cell: "NotebookNode", frames: Mapping[int, str]) -> Iterable[str]:
     for output in cell.outputs:
-        if output.output_type == "stream":
+        if id(output) in frames:
+            yield frames[id(output)]
+        elif output.output_type == "stream":
             text = _plain(output.text)
             if text.strip():
                 yield f'<pre class="stream {output.name}" tabindex="0">{html.escape(text)}</pre>'

@@ -31,6 +31,8 @@ figure.output { margin: 1.2em 0; overflow-x: auto; }
 figure.output > pre { margin: 0; }
 img, svg { max-width: 100%; height: auto; }
 figure.output img { display: block; margin: 0 auto; background: #fff; border-radius: 6px; }
+figure.frame { background: #fff; border-radius: 6px; }
+iframe { display: block; width: 100%; border: 0; }
 table { border-collapse: collapse; border: 0; font-size: 0.9rem;
   font-variant-numeric: tabular-nums; }
 section.text table { display: block; overflow-x: auto; }
@@ -46,11 +48,11 @@ math[display=block] { margin: 1em 0; overflow-x: auto; max-width: 100%; }
     font: 9pt system-ui, "DejaVu Sans", sans-serif; } }
 @media print { :root:root { color-scheme: light; --ink: #000; --paper: #fff; --soft: #444;
     --line: #bbb; --tint: #f4f4f4; --accent: #1f3a9e; --bad: #900; }
-  body { font-size: 10.5pt; }
+  body { font-size: 10.5pt; font-variant-ligatures: none; }
   main { max-width: none; padding: 0; }
   h1, h2, h3, h4, pre.code { break-after: avoid; }
   p, li { orphans: 3; widows: 3; }
-  img, svg, tr, math, figure.output:not(:has(table, pre)) { break-inside: avoid; }
+  img, svg, tr, math, iframe, figure.output:not(:has(table, pre)) { break-inside: avoid; }
   figure.output, section.text table, .formula, math[display=block] { overflow: visible; }
   img, svg { max-height: 235mm; object-fit: contain; }
   figure.output img { width: auto; }

@@ -69,6 +69,7 @@ class Choosing:
             form=form,
             code=made.code == "show",
             theme=made.theme or "auto",
+            is_live=made.figures == "live",
             title=made.title or "",
             name=shown_name(job.name),
             about=about[:500],

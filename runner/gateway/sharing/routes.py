@@ -1,6 +1,8 @@
 """Reports over HTTP, and the links that show one report or one file to who has no token."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from bottle import HTTPResponse, request
 from pydantic import Field, ValidationError
@@ -23,6 +25,7 @@ from runner.gateway.sharing.store import (
     Shares,
     rows_of,
 )
+from runner.gateway.sharing.tickets import Tickets
 from runner.jobs.problem import Problem, ProblemType, not_found
 from runner.jobs.record import Record
 
@@ -31,6 +34,7 @@ SHARED = "/shared/"
 DAYS = 7.0
 _BODY_BYTES = 10_000
 _NOT = "There is no such link, or it has ended.\n"
+_NUMBER = re.compile(r"[0-9]{1,4}")
 _NOW = "It cannot be shown now; try again in a while.\n"
 
 
@@ -58,6 +62,7 @@ class Reports:
         self._notebooks = notebooks
         self._shares = shares
         self._choosing = Choosing(record, settings.report)
+        self._tickets = Tickets()
 
     def routes(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """List method, path and answer of each route."""
@@ -65,7 +70,9 @@ class Reports:
         yield "GET", "/jobs/<job_id>/shares", self._list
         yield "POST", "/jobs/<job_id>/shares", self._share
         yield "DELETE", "/jobs/<job_id>/shares/<share>", self._revoke
+        yield "GET", "/jobs/<job_id>/report/figures/<number>", self._figure
         yield "GET", SHARED + "<token>", self._show
+        yield "GET", SHARED + "<token>/figures/<number>", self._show_figure
 
     def forms(self) -> Iterator[tuple[str, str, Callable[..., HTTPResponse]]]:
         """List those of the forms on a job's page."""
@@ -81,9 +88,46 @@ class Reports:
         form, asked = asked_in(query)
         return self._reported(job_id, form, asked)
 
-    def _reported(self, job_id: str, form: str, asked: ReportChoices) -> HTTPResponse:
+    def _reported(
+        self, job_id: str, form: str, asked: ReportChoices, token: str = ""
+    ) -> HTTPResponse:
+        """Show a report. `token` is that of a link, by which its frames get their figures."""
         options = self._choosing.options(job_id, form, asked)
+        if options.is_live and form == "html":
+            frames = f"{SHARED}{token or self._tickets.make(job_id)}/figures/"
+            options = replace(options, frames=frames)
         return self._notebooks.report(self._record.published(job_id, "")[0], options)
+
+    def _figure(self, job_id: str, number: str) -> HTTPResponse:
+        """Show a figure in a frame of a report; by itself it could lead its reader elsewhere."""
+        if request.get_header("sec-fetch-dest", "iframe") != "iframe":
+            raise not_found("A figure is shown in its report only.")
+        if not _NUMBER.fullmatch(number):
+            raise not_found("A figure has a number.")
+        self._choosing.options(job_id, "html", ReportChoices())
+        return self._notebooks.figure(self._record.published(job_id, "")[0], int(number))
+
+    def _show_figure(self, token: str, number: str) -> HTTPResponse:
+        try:
+            return self._figure(self._job_of(token), number)
+        except Problem as problem:
+            return _refusal(problem)
+
+    def _job_of(self, token: str) -> str:
+        """Return the job whose figures this ticket, or this link to a report, shows.
+
+        Raises:
+            Problem: it shows none.
+        """
+        job_id = self._tickets.job_of(token)
+        if job_id is not None:
+            return job_id
+        share = self._shares.open(token)
+        if share is None or share.what != REPORT:
+            raise not_found("There is no such link.")
+        if not self._choosing.options(share.job_id, *asked_in(share.report)).is_live:
+            raise not_found("The report has no such figures.")
+        return share.job_id
 
     def _list(self, job_id: str) -> HTTPResponse:
         self._record.job(job_id)
@@ -130,14 +174,12 @@ class Reports:
             if share is None:
                 raise not_found("There is no such link.")
             if share.what == REPORT:
-                answer = self._reported(share.job_id, *asked_in(share.report))
+                answer = self._reported(share.job_id, *asked_in(share.report), token)
             else:
                 path = share.what.removeprefix(FILES)
                 answer = download(*self._record.published(share.job_id, path))
         except Problem as problem:
-            is_there = problem.error_type not in (ProblemType.NOT_FOUND, ProblemType.GONE)
-            answer = HTTPResponse(_NOW if is_there else _NOT, 503 if is_there else 404, HEADERS)
-            answer.set_header("Content-Type", "text/plain; charset=utf-8")
+            answer = _refusal(problem)
         answer.set_header("X-Robots-Tag", "noindex")
         return answer
 
@@ -154,3 +196,13 @@ class Reports:
     def _revoke_by_form(self, job_id: str, share: str) -> HTTPResponse:
         self._shares.revoke(job_id, share)
         return see_other(f"/jobs/{job_id}")
+
+
+def _refusal(problem: Problem) -> HTTPResponse:
+    """Tell who has a link that there is nothing, or not now, and nothing else."""
+    is_there = problem.error_type not in (ProblemType.NOT_FOUND, ProblemType.GONE)
+    return _plain(503, _NOW) if is_there else _plain(404, _NOT)
+
+
+def _plain(status: int, text: str) -> HTTPResponse:
+    return HTTPResponse(text, status, {**HEADERS, "Content-Type": "text/plain; charset=utf-8"})
