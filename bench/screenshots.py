@@ -43,6 +43,26 @@ table = pd.DataFrame({"region": ["EU", "US", "APAC"], "orders": [1204, 980, 311]
 table"""
 
 
+SALES = """# Sales in November
+
+Orders grew by **12 %** against October, most of it in the north. A weighted mean of the regions,
+$\\bar r = \\frac{\\sum_i w_i r_i}{\\sum_i w_i}$, gives a margin of 23.4 %.
+
+## By region"""
+SALES_TABLE = """import pandas as pd
+pd.DataFrame({"orders": [1204, 980, 311], "revenue": [84211.50, 71002.25, 20990.00],
+              "margin": [0.241, 0.229, 0.218]}, index=["North", "South", "West"])"""
+SALES_PLOT = """import matplotlib.pyplot as plt
+days, value, values = range(1, 31), 2400.0, []
+for day in days:
+    value += (day * 7919 % 13 - 4.6) * 45
+    values.append(value)
+fig, ax = plt.subplots(figsize=(8, 3))
+ax.plot(days, values, color="#2f4db4"); ax.fill_between(days, values, alpha=0.12, color="#2f4db4")
+ax.set_xlabel("day"); ax.set_ylabel("revenue"); ax.spines[["top", "right"]].set_visible(False)
+plt.show()"""
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Debian's own browser; playwright's is never downloaded."""
@@ -87,6 +107,12 @@ def cells(*sources: str) -> dict[str, Any]:
     return {"cells": [{"cell_type": "code", "source": one} for one in sources]}
 
 
+def reading() -> dict[str, Any]:
+    """A notebook that is meant to be read."""
+    text = {"cell_type": "markdown", "source": SALES, "metadata": {}}
+    return {"cells": [text, *cells(SALES_TABLE, SALES_PLOT)["cells"]]}
+
+
 def post(url: str, wait: float, **body: Any) -> str:
     """Submits, and gives the job's id."""
     answer = requests.post(f"{url}/run", json=body, params={"wait": wait}, timeout=120)
@@ -111,6 +137,8 @@ def pictures(
         "failed": f"/jobs/{ids['failing']}",
         "run": "/ui/run?notebook=loan.ipynb",
         "library": "/ui/library",
+        "name": "/ui/names/energy",
+        "reading": f"/jobs/{ids['reading']}/report",
     }
     if everything:
         views |= {
@@ -123,21 +151,22 @@ def pictures(
         }
     for scheme in ("light", "dark"):
         for width, height in ((1280, 800), (360, 780)):
-            if not everything and (scheme, width) not in (("light", 1280), ("dark", 360)):
-                continue
             page = browser.new_page(
                 viewport={"width": width, "height": height},
                 color_scheme="light" if scheme == "light" else "dark",
             )
             for name, path in views.items():
-                if everything or (width, name) in _SHOWN:
+                if everything or f"{name}-{scheme}-{width}" in _SHOWN:
                     to = folder / f"{name}-{scheme}-{width}.png"
                     take(page, url + path, to, full=everything)
             page.close()
 
 
-_SHOWN = {(1280, "overview"), (1280, "failed"), (360, "job")}
-"""What the README shows: light where it is wide, dark where it is narrow."""
+_SHOWN = {
+    *("overview-light-1280", "failed-light-1280", "job-dark-360", "job-light-360"),
+    *("name-light-1280", "name-dark-1280", "reading-light-1280", "reading-dark-1280"),
+}
+"""What the README and the documents show."""
 
 
 @click.command(help=__doc__)
@@ -164,6 +193,7 @@ def main(to: Path, everything: bool) -> None:
                 ),
                 "failing": post(url, 60, notebook="failing.ipynb", name="failing"),
                 "report": post(url, 60, notebook=report, name="sales/regions"),
+                "reading": post(url, 60, notebook=reading(), name="sales/november"),
                 "loan": post(
                     url,
                     60,

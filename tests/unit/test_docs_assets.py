@@ -36,6 +36,17 @@ def workflow(path: Path) -> dict[str, Any]:
     return content
 
 
+def test_each_picture_is_shown_and_small() -> None:
+    """A repository keeps every version of each for ever."""
+    pictures = sorted((DOCS / "page").glob("*.png"))
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    assert len(pictures) >= 8
+    for picture in pictures:
+        assert picture.name in text, picture
+        assert picture.stat().st_size < 150_000, picture
+
+
 def test_there_is_something_to_import() -> None:
     """A test over no files would pass for the wrong reason."""
     names = ["long-run-by-callback", "long-run", "notebook-and-files", "quick-run"]
