@@ -483,8 +483,6 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
     settings = settings.model_copy(
         update={**folders, **servers, "callbacks": _with_secret(settings.callbacks, base)}
     )
-    for name in {name for one in settings.notify for name in one.secret_names}:
-        settings.notify_urls(name)
     _check_names_apart(settings)
     return settings
 
@@ -495,6 +493,18 @@ def _place(base: Path, written: Path) -> Path:
 
 
 FOLDERS = ("inbox", "outbox", "notebooks", "state")
+
+
+def check_receivers(settings: Settings) -> None:
+    """Refuse receivers of notifications whose secrets cannot be read.
+
+    Only who sends needs them: they need not be where a gateway or a JupyterLab runs.
+
+    Raises:
+        ConfigError
+    """
+    for name in {name for one in settings.notify for name in one.secret_names}:
+        settings.notify_urls(name)
 
 
 def check_apart(settings: Settings) -> None:

@@ -45,6 +45,9 @@ class Event(StrEnum):
     MISSED = "missed"
 
 
+SPECIAL_FIRST = tuple(
+    sorted(Event, key=lambda one: one not in (Event.FIRST_FAILURE, Event.RECOVERED))
+)
 FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT, Status.INTERRUPTED, Status.REJECTED})
 Attachment = Literal["html", "pdf", "files"]
 
@@ -93,10 +96,10 @@ class Notify(BaseModel):
         return tuple(one for one in self.receivers if "://" not in one)
 
     def wants(self, name: str, events: Collection[Event]) -> Event | None:
-        """Return the first of its events that happened to a name; None if none did."""
+        """Return which of its events happened to a name, the special ones first; None if none."""
         if not fnmatchcase(name, self.names):
             return None
-        return next((one for one in self.when if one in events), None)
+        return next((one for one in SPECIAL_FIRST if one in self.when and one in events), None)
 
 
 def check_url(url: str) -> None:

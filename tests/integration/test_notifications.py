@@ -1,5 +1,6 @@
 """Notifications: people are told of what they want to know, by real services, and not too often."""
 
+import html
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from runner.config import NOTIFICATIONS, Settings
 from runner.contract.notifications import Notify
 from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
 from runner.followers.notifications import follower as sending
-from runner.followers.notifications.apprise_process import SECONDS
+from runner.followers.notifications.apprise_process import SECONDS, answer, question_of
 from runner.followers.notifications.follower import Notifications, Ways
 from runner.followers.notifications.sending import Message, NotSent, Senders
 from runner.state.books.notifications import NotificationBook, NotificationState
@@ -710,3 +711,38 @@ def test_a_receiver_of_former_settings_is_given_up_at_once(
 def test_an_answer_takes_at_most_so_long() -> None:
     """Twice the time that one call may take fits, with and without attachments."""
     assert SECONDS >= 2 * 40
+
+
+# Services that only their makers run: Apprise's own plugin, with a receiver of ours in their place
+
+
+@pytest.mark.parametrize("service", ["telegram", "discord"])
+def test_a_service_with_limits_gets_what_it_can_take(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    """Telegram reads HTML and takes 4096 characters, Discord Markdown and 2000."""
+    from apprise.plugins.discord import NotifyDiscord
+    from apprise.plugins.telegram import NotifyTelegram
+
+    monkeypatch.setattr(NotifyTelegram, "notify_url", receiver.url("/bot"))
+    monkeypatch.setattr(NotifyDiscord, "notify_url", receiver.url("/hooks"))
+    urls = {
+        "telegram": "tgram://123456789:AbCdEfGhIjKlMnOpQrStUvWxYz0123456789/987654321",
+        "discord": "discord://1234567890/AbCdEfGhIjKlMnOpQrStUv",
+    }
+    link = "https://runner.example.com/jobs/a_b"
+    body = "<b>x</b> & *y* [z](http://evil) " + "🎉_" * 3000
+    remark = answer(question_of(urls[service], "a_b <i> failed", body, link, []))
+    assert remark == b""
+    (came,) = receiver.came
+    said = json.loads(came.body)["text" if service == "telegram" else "content"]
+    assert link in said
+    if service == "telegram":
+        assert len(html.unescape(said)) <= 4096
+        assert json.loads(came.body)["parse_mode"] == "HTML"
+        assert "&lt;b&gt;x&lt;/b&gt; &amp; *y*" in said
+        assert "a_b &lt;i&gt; failed" in said
+    else:
+        assert len(said) <= 2000
+        assert r"\*y\* \[z\](http://evil)" in said
+        assert r"a\_b <i\> failed" in said

@@ -24,6 +24,7 @@ from runner.followers.notifications.apprise_process import (
     answer,
     ascii_name,
     fitted,
+    length,
     look_question,
     redacted,
 )
@@ -96,8 +97,8 @@ def test_each_end_is_what_it_is_beside_the_one_before(
 
 
 def test_a_line_of_the_settings_names_its_event() -> None:
-    """The first of its list that happened."""
-    line = Notify.model_validate({"to": "ops", "when": ["recovered", "succeeded"], "names": "a/*"})
+    """A success that is a recovery is told as one, in whatever order they stand."""
+    line = Notify.model_validate({"to": "ops", "when": ["succeeded", "recovered"], "names": "a/*"})
     assert line.wants("a/b", events_of(Status.SUCCEEDED, Status.FAILED)) is Event.RECOVERED
     assert line.wants("a/b", events_of(Status.SUCCEEDED, None)) is Event.SUCCEEDED
     assert line.wants("b", events_of(Status.SUCCEEDED, None)) is None
@@ -202,8 +203,8 @@ def test_a_cut_text_is_whole_utf_8(text: str, limit: int) -> None:
 def test_a_body_fits_with_its_link(body: str, link: str, room: int) -> None:
     """The link stays whole, or goes where it would fill the message."""
     said = fitted(body, link, room)
-    assert len(said) <= room
-    assert not link or said.endswith(f"\n\n{link}") or len(link) + 2 > room // 2
+    assert length(said) <= room
+    assert not link or said.endswith(f"\n\n{link}") or length(link) + 2 > room // 2
 
 
 @given(st.text())

@@ -31,6 +31,8 @@ CALL_SECONDS = 40.0
 MEMORY_BYTES = 1024**3
 REASON_CHARS = 300
 SHORTEST_BODY = 40
+TITLE_MARGIN = 16
+"""What a service may put around a title that it has in the body."""
 SHORTEST_WORD, SHORTEST_NUMBER = 3, 6
 """Characters of a part of a URL that counts as secret; ports and the codes of answers do not."""
 NAME_CHARS = 100
@@ -238,19 +240,25 @@ def _sent(
 
 
 def _room(target: "NotifyBase", title: str) -> int:
-    """Return how long a body may be; a service without titles has the title in it."""
-    in_body = len(title) + 4 if target.title_maxlen <= 0 else 0
-    return max(int(target.body_maxlen) - in_body, SHORTEST_BODY)
+    """Return how long a body may be; many services have the title in it."""
+    return max(int(target.body_maxlen) - length(title) - TITLE_MARGIN, SHORTEST_BODY)
 
 
 def fitted(body: str, link: str, room: int) -> str:
     """Cut a body so that it fits with the link below it; a link that alone is too long goes."""
     tail = f"\n\n{link}" if link else ""
-    if len(tail) > room // 2:
+    if length(tail) > room // 2:
         tail = ""
-    if len(body) + len(tail) > room:
-        body = body[: room - len(tail) - 1] + "…"
+    left = room - length(tail)
+    if length(body) > left:
+        raw = body.encode("utf-16-le", "replace")[: 2 * (left - 1)]
+        body = raw.decode("utf-16-le", "ignore") + "…"
     return body + tail
+
+
+def length(text: str) -> int:
+    """Count as the strictest service does, in units of UTF-16: most emoji are two."""
+    return len(text.encode("utf-16-le", "replace")) // 2
 
 
 if __name__ == "__main__":

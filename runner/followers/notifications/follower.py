@@ -7,11 +7,12 @@ Each receiver has a stream of its own, and one message of it is on its way at a 
 """
 
 import logging
+import math
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,7 @@ LOOK_SECONDS = 1.0
 BUSY_SECONDS = 0.1
 FORGET_SECONDS = 600.0
 NOTE_SECONDS = 5.0
+RELOOK_SECONDS = 60.0
 
 
 def in_thread(call: Callable[[], None]) -> None:
@@ -89,13 +91,16 @@ class _Result:
 
 @dataclass
 class _Notes:
-    """What health is told, and when that was last looked up."""
+    """What health is told, and when that was last looked up.
 
+    Receivers are looked at when `look_at` has come, and again while one of them cannot be used.
+    """
+
+    look_at: float
     problem: str | None = None
     stuck: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
     at: float = -NOTE_SECONDS
-    is_looking: bool = field(default=False)
 
 
 class Notifications:
@@ -116,7 +121,7 @@ class Notifications:
         """Streams of which a message is on its way."""
         self._results: deque[tuple[_Sending, _Result]] = deque()
         self._forgot = -FORGET_SECONDS
-        self._notes = _Notes()
+        self._notes = _Notes(look_at=math.inf if self._ways.is_last else -math.inf)
 
     def deliver(self, jobs: Sequence[Job]) -> None:
         """Record the notifications that these jobs want.
@@ -164,8 +169,8 @@ class Notifications:
         yield from self._notes.stuck
 
     def _work(self) -> float:
-        if self._settings.notify and not self._notes.is_looking:
-            self._notes.is_looking = True
+        if self._settings.notify and self._clocks.seconds() >= self._notes.look_at:
+            self._notes.look_at = math.inf
             self._ways.start(self._look_at_receivers)
         has_book = (self._settings.state / book.NOTIFICATIONS_FILE).exists()
         if self._book is None and not (has_book or self._settings.notify):
@@ -252,7 +257,7 @@ class Notifications:
             raise
 
     def _look_at_receivers(self) -> None:
-        """Find receivers that cannot be ones, once in the life of the process."""
+        """Find receivers that Apprise cannot use."""
         notes = []
         for one in all_receivers(self._settings):
             if isinstance(one, NoReceiver):
@@ -263,6 +268,7 @@ class Notifications:
             except NotSent as error:
                 notes.append(f"no notification can be sent to {one.name}: {error}")
         self._notes.receivers = tuple(notes)
+        self._notes.look_at = self._clocks.seconds() + RELOOK_SECONDS if notes else math.inf
 
     def _forget(self, opened: book.NotificationBook) -> None:
         if self._clocks.seconds() - self._forgot < FORGET_SECONDS:
