@@ -251,7 +251,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "gateway.sharing.choosing",
         "jobs",
         "jobs.histories",
-        "outbox",
         "state",
         "submitters.schedules",
         "system",

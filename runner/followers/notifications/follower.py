@@ -130,7 +130,7 @@ class Notifications:
             OSError: they cannot be recorded now.
         """
         try:
-            new = [one for job in jobs for one in self._recording.of_job(job)]
+            new = [*self._recording.of_jobs(jobs)]
             if new:
                 self._opened().add(new)
         except sqlite3.Error as error:
