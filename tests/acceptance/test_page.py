@@ -1306,6 +1306,7 @@ def test_axe_finds_no_violation_in_a_report(
     """Its text is put into a page of its own, for a report's own policy lets no script look."""
     cells = [
         code("import pandas as pd; pd.DataFrame({f'column {n}': [n] for n in range(30)})"),
+        code("'a value of one line' * 100"),
         code("print('word ' * 200); 1/0"),
     ]
     heading: dict[str, Any] = {"cell_type": "markdown", "metadata": {}, "source": WIDE_FORMULAS}

@@ -5,6 +5,7 @@ the browser started ends with it, also when this process is killed.
 """
 
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -26,7 +27,7 @@ from runner.system.processes.process_tree import (
 )
 
 MEMORY_BYTES = 2 * 1024**3
-"""What all its processes may hold together; they share about 100 MB, which count once each."""
+"""What all its processes may hold together; what they share counts once."""
 LOOK_SECONDS = 0.5
 PREFIX = "runner-printing-"
 _NOBODY = "127.0.0.1:9"
@@ -154,10 +155,24 @@ def _held_below(pid: int) -> int:
     total, pending = 0, children(pid)
     while pending:
         one = pending.pop()
-        with suppress(psutil.Error):  # it has just ended
-            total += psutil.Process(one).memory_info().rss
+        with suppress(psutil.Error, OSError):  # it has just ended
+            total += _held_by(one)
         pending.extend(children(one))
     return total
+
+
+def _held_by(pid: int) -> int:
+    """Return the memory of a process, and its share of what it shares (proc(5), `smaps_rollup`).
+
+    Raises:
+        OSError, psutil.Error: it is gone.
+    """
+    try:
+        rolled = Path(f"/proc/{pid}/smaps_rollup").read_bytes()
+        found = re.search(rb"^Pss:\s+([0-9]+) kB", rolled, re.M)
+    except PermissionError:  # its sandbox keeps this from us
+        found = None
+    return psutil.Process(pid).memory_info().rss if found is None else int(found[1]) * 1024
 
 
 def _reason(said: bytes) -> str:

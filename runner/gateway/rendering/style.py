@@ -28,7 +28,7 @@ code { font: 0.9em ui-monospace, "DejaVu Sans Mono", monospace; }
 pre code { font: inherit; }
 pre.stderr, pre.error { color: var(--bad); }
 figure.output { margin: 1.2em 0; overflow-x: auto; }
-figure.output > pre { margin: 0; }
+figure.output > pre { margin: 0; overflow: visible; width: max-content; min-width: 100%; }
 img, svg { max-width: 100%; height: auto; }
 figure.output img { display: block; margin: 0 auto; background: #fff; border-radius: 6px; }
 figure.frame { background: #fff; border-radius: 6px; }
@@ -57,6 +57,7 @@ math[display=block] { margin: 1em 0; overflow-x: auto; max-width: 100%; }
   img, svg { max-height: 235mm; object-fit: contain; }
   figure.output img { width: auto; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+  figure.output > pre { width: auto; }
   section.text table { display: table; }
   th, td { white-space: normal; overflow-wrap: anywhere; padding: 3px 6px; }
   table:has(tr > :nth-child(10)) { font-size: 6pt; }
