@@ -34,9 +34,9 @@ from runner.execution.limits.cgroup import NoCgroup, usable_base
 from runner.execution.local.processes import runtime_base
 from runner.followers.notifications.receivers import NoReceiver, all_receivers
 from runner.followers.notifications.sending import NotSent, Senders, missing_extra
-from runner.gateway.printing.programs import NoBrowser, find_browser
 from runner.inbox import write_lease as lease
 from runner.inbox.write_lease import Lease
+from runner.reports.printing.programs import NoBrowser, find_browser
 from runner.state import pulse
 from runner.state.ledger_reader import LedgerReader
 from runner.state.locks import holder_of

@@ -38,13 +38,11 @@ from runner.gateway.http.problems import bad
 from runner.gateway.http.queries import strictly
 from runner.gateway.http.session import COOKIE
 from runner.gateway.metrics import Metrics
+from runner.gateway.notebook_pages import NotebookPages, framed
 from runner.gateway.origins import OriginRoutes
 from runner.gateway.page.routes import OPEN as OPEN_PAGES
 from runner.gateway.page.routes import Pages
 from runner.gateway.pauses import PauseRoutes
-from runner.gateway.printing.printer import Printer
-from runner.gateway.rendering.pages import NotebookPages, framed
-from runner.gateway.rendering.process import MODULE, RENDER_SECONDS
 from runner.gateway.sharing.routes import SHARED, Reports
 from runner.gateway.sharing.store import Shares
 from runner.gateway.triggers.hooks import HOOKS, HookRoutes
@@ -61,6 +59,8 @@ from runner.jobs.submissions import Submitted, accepted, too_large
 from runner.jobs.submit import cancel
 from runner.outbox.reader import Report
 from runner.outbox.report import with_url
+from runner.reports.printing.printer import Printer
+from runner.reports.rendering.process import MODULE, RENDER_SECONDS
 from runner.submitters.rules.overview import RulesOverview
 from runner.submitters.schedules.overview import Schedules
 from runner.system.files.disk import Disk, read_regular

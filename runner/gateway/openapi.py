@@ -22,12 +22,12 @@ from runner.contract.outcome import (
 from runner.contract.report_choices import MAX_TITLE, Theme
 from runner.contract.request import Request
 from runner.gateway.http.problems import HttpProblemType
-from runner.gateway.rendering.options import FORMS
 from runner.gateway.sharing.routes import ShareRequest
 from runner.inbox.unclaimed import Reason
 from runner.jobs.body import MAX_WAIT_SECONDS
 from runner.jobs.problem import ProblemType
 from runner.jobs.record import MAX_LIMIT
+from runner.reports.rendering.options import FORMS
 from runner.state.books.callbacks import CallbackState
 from runner.state.jobs import State
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from runner.gateway.http.problems import headers_of, status_of
-from runner.gateway.printing.printer import Printer
-from runner.gateway.rendering.notebook import POLICY
-from runner.gateway.rendering.pages import REMEMBERED_SECONDS, NotebookPages, framed
+from runner.gateway.notebook_pages import REMEMBERED_SECONDS, NotebookPages, framed
 from runner.jobs.problem import Problem
+from runner.reports.printing.printer import Printer
+from runner.reports.rendering.notebook import POLICY
 from runner.system.processes.side_process import Busy, CannotAnswer, TookTooMuch
 
 

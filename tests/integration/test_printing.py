@@ -14,9 +14,9 @@ import psutil
 import pytest
 from pypdf import PdfReader
 
-from runner.gateway.printing.printer import MAX_BYTES, MOST_WAITING, CannotPrint, Printer
-from runner.gateway.printing.programs import NoBrowser, find_browser
-from runner.gateway.rendering.report import POLICY
+from runner.reports.printing.printer import MAX_BYTES, MOST_WAITING, CannotPrint, Printer
+from runner.reports.printing.programs import NoBrowser, find_browser
+from runner.reports.rendering.report import POLICY
 from runner.system.processes.side_process import Busy, TookTooMuch
 from tests.conftest import tool
 
@@ -187,7 +187,7 @@ def test_the_sandbox_is_given_up_only_where_there_is_none(folder: Path, tmp_path
     wrapper = program(tmp_path / "wrapper", text)
     code = (
         "import os, sys; os.geteuid = lambda: 1000\n"
-        "from runner.gateway.printing.process import *\nadopt_orphans()\n"
+        "from runner.reports.printing.process import *\nadopt_orphans()\n"
         f"sys.stdout.buffer.write(answer(question(Task({wrapper!r}, ''), b'<p>Printed')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=90, check=True)

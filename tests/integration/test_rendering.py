@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from runner.gateway.rendering.notebook import MAX_TEXT_CHARS, to_html
+from runner.reports.rendering.notebook import MAX_TEXT_CHARS, to_html
 
 
 @pytest.mark.parametrize("lines", [10, 400_000])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.gateway.rendering.process import MODULE
+from runner.reports.rendering.process import MODULE
 from runner.system.processes.side_process import CannotAnswer, SideProcess
 from tests.conftest import notebook
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runner.gateway.rendering.figures import Figure, figures_of
+from runner.reports.rendering.figures import Figure, figures_of
 
 DIV = '<div id="a" class="plotly-graph-div" style="height:525px; width:100%;"></div>'
 DRAWS = "<script>Plotly.newPlot('a', [])</script>"

@@ -9,13 +9,13 @@ from typing import Any
 
 from runner.config import Settings
 from runner.contract.report_choices import ReportChoices
-from runner.gateway.printing.printer import Printer
-from runner.gateway.printing.programs import NoBrowser
-from runner.gateway.rendering.process import MODULE, RENDER_SECONDS, report_question
-from runner.gateway.rendering.report import POLICY
-from runner.gateway.sharing.choosing import Choosing
 from runner.jobs.problem import Problem
 from runner.jobs.record import Record
+from runner.reports.choosing import Choosing
+from runner.reports.printing.printer import Printer
+from runner.reports.printing.programs import NoBrowser
+from runner.reports.rendering.process import MODULE, RENDER_SECONDS, report_question
+from runner.reports.rendering.report import POLICY
 from runner.state.jobs import Job
 from runner.system.files.disk import read_regular
 from runner.system.processes.side_process import CannotAnswer, SideProcess

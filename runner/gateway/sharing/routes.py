@@ -13,9 +13,8 @@ from runner.contract.report_choices import ReportChoices
 from runner.gateway.http.answers import HEADERS, download, json_answer, see_other
 from runner.gateway.http.forms import posted, texts
 from runner.gateway.http.problems import bad
-from runner.gateway.rendering.options import FORMS, Form
-from runner.gateway.rendering.pages import NotebookPages
-from runner.gateway.sharing.choosing import Choosing, asked_in, wrong
+from runner.gateway.notebook_pages import NotebookPages
+from runner.gateway.sharing.asking import asked_in, wrong
 from runner.gateway.sharing.store import (
     FILES,
     MOST_DAYS,
@@ -28,6 +27,8 @@ from runner.gateway.sharing.store import (
 from runner.gateway.sharing.tickets import Tickets
 from runner.jobs.problem import Problem, ProblemType, not_found
 from runner.jobs.record import Record
+from runner.reports.choosing import Choosing
+from runner.reports.rendering.options import FORMS, Form
 
 SHARED = "/shared/"
 """Beginning of the addresses that need no token."""

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runner.gateway.rendering.figures import figures_of, is_loader
-from runner.gateway.rendering.notebook import markdown_of, prepare, read
-from runner.gateway.rendering.options import ReportOptions
-from runner.gateway.rendering.style import STYLE
+from runner.reports.rendering.figures import figures_of, is_loader
+from runner.reports.rendering.notebook import markdown_of, prepare, read
+from runner.reports.rendering.options import ReportOptions
+from runner.reports.rendering.style import STYLE
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 
-from runner.gateway.printing.process import (
+from runner.reports.printing.process import (
     CANNOT,
     MODULE,
     PDF,
@@ -12,7 +12,7 @@ from runner.gateway.printing.process import (
     Task,
     question,
 )
-from runner.gateway.printing.programs import find_browser
+from runner.reports.printing.programs import find_browser
 from runner.system.processes.side_process import Busy, CannotAnswer, SideProcess, TookTooMuch
 
 MOST_WAITING = 4

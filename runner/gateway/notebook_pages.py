@@ -18,16 +18,16 @@ from bottle import HTTPResponse
 from runner.contract.outcome import ErrorType, Status, has_outputs_of
 from runner.gateway.http.answers import HEADERS
 from runner.gateway.http.problems import HttpProblem, headers_of, status_of
-from runner.gateway.printing.printer import CannotPrint
-from runner.gateway.printing.process import FIGURES
-from runner.gateway.printing.programs import NoBrowser
-from runner.gateway.rendering import report
-from runner.gateway.rendering.figures import POLICY as FIGURE_POLICY
-from runner.gateway.rendering.notebook import POLICY
-from runner.gateway.rendering.options import ReportOptions
-from runner.gateway.rendering.process import figure_question, page_question, report_question
 from runner.jobs.problem import Problem, ProblemType, gone, not_found
 from runner.jobs.record import Record
+from runner.reports.printing.printer import CannotPrint
+from runner.reports.printing.process import FIGURES
+from runner.reports.printing.programs import NoBrowser
+from runner.reports.rendering import report
+from runner.reports.rendering.figures import POLICY as FIGURE_POLICY
+from runner.reports.rendering.notebook import POLICY
+from runner.reports.rendering.options import ReportOptions
+from runner.reports.rendering.process import figure_question, page_question, report_question
 from runner.system.processes.side_process import Busy, CannotAnswer, TookTooMuch
 
 REMEMBERED = 1000

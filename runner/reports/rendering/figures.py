@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.contract.displays import is_drawn
-from runner.gateway.rendering import libraries
+from runner.reports.rendering import libraries
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -14,18 +14,18 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from runner.gateway.printing.browser import (
+from runner.reports.printing.browser import (
     MEMORY_BYTES,
     CannotStart,
     NeedsMore,
     remove_left,
     started,
 )
-from runner.gateway.printing.devtools import Devtools, Ended, Json, Refusal
+from runner.reports.printing.devtools import Devtools, Ended, Json, Refusal
 from runner.system.processes.process_tree import adopt_orphans
 from runner.system.processes.side_process import serve
 
-MODULE = "runner.gateway.printing.process"
+MODULE = "runner.reports.printing.process"
 """This module, for `SideProcess`."""
 PRINT_SECONDS = 60.0
 PDF = b"%PDF"

@@ -17,7 +17,7 @@ from typing import IO
 
 import psutil
 
-from runner.gateway.printing.devtools import Devtools, Ended
+from runner.reports.printing.devtools import Devtools, Ended
 from runner.system.files.disk import Disk
 from runner.system.processes.process_tree import (
     children,

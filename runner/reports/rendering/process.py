@@ -4,11 +4,11 @@ import json
 import warnings
 from dataclasses import asdict
 
-from runner.gateway.rendering.notebook import to_html
-from runner.gateway.rendering.options import ReportOptions
+from runner.reports.rendering.notebook import to_html
+from runner.reports.rendering.options import ReportOptions
 from runner.system.processes.side_process import serve
 
-MODULE = "runner.gateway.rendering.process"
+MODULE = "runner.reports.rendering.process"
 """This module, for `SideProcess`."""
 RENDER_SECONDS = 60.0
 MEMORY_BYTES = 2 * 1024**3
@@ -43,7 +43,7 @@ def answer(question: bytes) -> bytes:
     if not head.startswith((_REPORT, _FIGURE)):
         return to_html(notebook, head.decode()).encode("utf-8", "replace")
     # Pages of notebooks do without them.
-    from runner.gateway.rendering.report import figure_page, report_of
+    from runner.reports.rendering.report import figure_page, report_of
 
     if head.startswith(_FIGURE):
         number = int(head.removeprefix(_FIGURE))

@@ -1,0 +1,36 @@
+"""Reads how somebody wants a report: the keys of an address, and what is wrong with them."""
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from runner.contract.report_choices import ReportChoices
+from runner.gateway.http.problems import bad
+from runner.jobs.problem import Problem
+from runner.reports.rendering.options import FORMS
+
+
+def asked_in(query: Mapping[str, str | None]) -> tuple[str, ReportChoices]:
+    """Read the format and the choices of a query; an empty value is none.
+
+    Raises:
+        Problem: one of them is not known, or no UTF-8, which is None.
+    """
+    form = query.get("format") or FORMS[0]
+    if form not in FORMS:
+        raise bad(f"`format` is one of {', '.join(FORMS)}.")
+    made = {k: v for k, v in query.items() if k in ReportChoices.model_fields and v != ""}
+    if None in made.values():
+        raise bad("The query is no UTF-8.")
+    try:
+        choices = ReportChoices.model_validate(made)
+    except ValidationError as error:
+        raise wrong(error) from error
+    return form, choices
+
+
+def wrong(error: ValidationError) -> Problem:
+    """Name the key that a schema refuses, and why."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(map(str, first["loc"])) or "the body"
+    return bad(f"`{key}`: {first['msg']}.")
