@@ -1,11 +1,13 @@
 """What a job's end was told to whom, for every interface: its callbacks and its notifications."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from runner.followers.callbacks import overview as of_callbacks
 from runner.followers.notifications import overview as of_notifications
 from runner.jobs.record import Record
+from runner.state.books.callbacks import Callback
+from runner.state.books.notifications import Notification
 
 
 class Told:
@@ -22,7 +24,7 @@ class Told:
         Raises:
             Problem: `not_found`, `unavailable`.
         """
-        return [*self._rows(job_id)]
+        return _rows(self._callbacks.of(job_id), self._notifications.of(job_id))
 
     def again(self, job_id: str, delivery: str) -> list[dict[str, Any]]:
         """Let a delivery be made once more, now; return all of the job.
@@ -31,10 +33,15 @@ class Told:
             Problem: `not_found`, `unavailable`.
         """
         self._record.job(job_id)
-        if not self._notifications.again(job_id, delivery):
-            self._callbacks.again(job_id, delivery)
-        return self.of(job_id)
+        if notifications := self._notifications.again(job_id, delivery):
+            return _rows(self._callbacks.of(job_id), notifications)
+        return _rows(self._callbacks.again(job_id, delivery), self._notifications.of(job_id))
 
-    def _rows(self, job_id: str) -> Iterator[dict[str, Any]]:
-        yield from map(of_callbacks.row_of, self._callbacks.of(job_id))
-        yield from map(of_notifications.row_of, self._notifications.of(job_id))
+
+def _rows(
+    callbacks: Sequence[Callback], notifications: Sequence[Notification]
+) -> list[dict[str, Any]]:
+    return [
+        *map(of_callbacks.row_of, callbacks),
+        *map(of_notifications.row_of, notifications),
+    ]

@@ -260,7 +260,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "system",
         "system.files",
     },
-    "followers.overview": {"followers.callbacks", "followers.notifications", "jobs"},
+    "followers.overview": {"followers.callbacks", "followers.notifications", "jobs", "state"},
     "gateway.page": {
         "__init__",
         "config",

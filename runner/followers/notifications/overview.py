@@ -38,17 +38,17 @@ class SentNotifications:
         with self._book() as book:
             return [] if book is None else book.of_job(job_id)
 
-    def again(self, job_id: str, notification: str) -> bool:
-        """Let one be sent once more, now; return whether there is such a one.
+    def again(self, job_id: str, notification: str) -> list[Notification]:
+        """Let one be sent once more, now; list all of the job, or none if it has no such one.
 
         Raises:
             Problem: `unavailable`.
         """
         now = self._clocks.now()
         with self._book() as book:
-            return book is not None and book.again(
-                job_id, notification, iso(now), iso(now + TRIED_FOR)
-            )
+            if book is None:
+                return []
+            return book.again(job_id, notification, iso(now), iso(now + TRIED_FOR))
 
     @contextmanager
     def _book(self) -> Iterator[NotificationBook | None]:

@@ -275,15 +275,20 @@ class NotificationBook:
             )
             self._db.execute(given_up, (error, *key, what.at))
 
-    def again(self, job_id: str, notification: str, now: str, give_up_at: str) -> bool:
-        """Let a notification be sent now, alone; return whether there is such a one."""
+    def again(
+        self, job_id: str, notification: str, now: str, give_up_at: str
+    ) -> list[Notification]:
+        """Let a notification be sent now, alone; list all of the job as they are then.
+
+        None if the job has no such notification.
+        """
         with transaction(self._db):
             changed = self._db.execute(
                 "UPDATE notifications SET state = 'waiting', due_at = ?, give_up_at = ?, "
                 "is_now = 1 WHERE job_id = ? AND id = ?",
                 (now, give_up_at, job_id, notification),
             ).rowcount
-        return changed > 0
+            return self.of_job(job_id) if changed else []
 
     def of_job(self, job_id: str) -> list[Notification]:
         """List the notifications of a job, in their order."""
