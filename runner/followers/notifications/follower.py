@@ -243,7 +243,15 @@ class Notifications:
         after = pacing.failed(sending.before, now)
         due = None if result.is_over else after.due_at
         opened.attempted(sending.batch, book.Attempt(iso(now), result.error, due), after)
-        log.warning("a notification to %s did not go: %s", sending.batch.receiver, result.error)
+        told = self._called(sending.batch.receiver)
+        log.warning("a notification to %s did not go: %s", told, result.error)
+
+    def _called(self, key: str) -> str:
+        """Return what people call the receiver with a key."""
+        try:
+            return receiver_by(self._settings, key).name
+        except NoReceiver as error:
+            return error.name
 
     def _tell_of_missed(self, opened: book.NotificationBook) -> None:
         news = self._missed.news(opened, self._clocks.now())
