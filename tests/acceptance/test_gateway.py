@@ -735,7 +735,8 @@ def test_health_and_metrics(program: Program) -> None:
     }
     assert found["jobs"]["succeeded"] > 0
     wait_for(lambda: get(program, "/metrics").json()["warm_kernels"] == 2)
-    assert "inbox_runner_warm_kernels 2.0" in get(program, "/metrics?format=prometheus").text
+    shown = "inbox_runner_warm_kernels 2.0"
+    wait_for(lambda: shown in get(program, "/metrics?format=prometheus").text)
     for accept in ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "text/plain"):
         text = get(program, "/metrics", Accept=accept)
         assert 'inbox_runner_jobs_total{error_type="",status="succeeded"}' in text.text
