@@ -434,8 +434,13 @@ class Settings(Section):
         return self.concurrency if self.kernels.warm is None else self.kernels.warm
 
 
-def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = None) -> Settings:
-    """Read the settings, once.
+def load(
+    config: Path | None = None,
+    flags: Mapping[str, Path | None] | None = None,
+    *,
+    reads_secrets: bool = True,
+) -> Settings:
+    """Read the settings, once; with `reads_secrets`, also the files of tokens and secrets.
 
     `config` is a file that must exist; without it, `config.yaml` of the current folder is read if
     it exists. `flags` are folders from the command line, relative to the current folder. All other
@@ -462,10 +467,11 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
         name: _place(base, getattr(settings, name))
         for name in ("inbox", "outbox", "notebooks", "state")
     }
-    servers = {
-        name: _with_token(name, getattr(settings, name), base)
-        for name in ("gateway", "mcp", "jupyter")
-    }
+    servers = {name: getattr(settings, name) for name in ("gateway", "mcp", "jupyter")}
+    callbacks = settings.callbacks
+    if reads_secrets:
+        servers = {name: _with_token(name, one, base) for name, one in servers.items()}
+        callbacks = _with_secret(callbacks, base)
     tls = settings.execution.dask.tls
     if tls is not None:
         names = ("ca_file", "cert_file", "key_file")
@@ -480,9 +486,7 @@ def load(config: Path | None = None, flags: Mapping[str, Path | None] | None = N
         if (folder := getattr(settings, name)) is not None:
             folders[name] = _place(base, folder)
     folders["secrets"] = _place(base, settings.secrets)
-    settings = settings.model_copy(
-        update={**folders, **servers, "callbacks": _with_secret(settings.callbacks, base)}
-    )
+    settings = settings.model_copy(update={**folders, **servers, "callbacks": callbacks})
     _check_names_apart(settings)
     return settings
 

@@ -37,9 +37,10 @@ YEAR = timedelta(days=365)
 def history(settings: Settings, name: str, limit: int, as_json: bool) -> None:
     """Tell what became of a name: its last runs and failure."""
     now = datetime.now(UTC)
-    found = history_of(Record(settings), name, (now - YEAR).date().isoformat())
+    record = Record(settings)
+    found = history_of(record, name, (now - YEAR).date().isoformat())
     if as_json:
-        click.echo(json.dumps(_content(found, limit, now)))
+        click.echo(json.dumps(_content(record, found, limit, now)))
         return
     rows = [
         (
@@ -98,17 +99,24 @@ def _why_unknown(job: Job) -> str:
     return "no kernel was chosen, or an earlier version ran it"
 
 
-def _content(found: NameHistory, limit: int, now: datetime) -> dict[str, Any]:
-    failed = found.last_failure
+def _content(record: Record, found: NameHistory, limit: int, now: datetime) -> dict[str, Any]:
+    failed, recent = found.last_failure, found.recent[:limit]
+    ends = [found.last_success, None if failed is None else failed.job]
+    with record.ledger() as ledger:
+        paths = ledger.notebooks_of(one.job_id for one in [*recent, *filter(None, ends)])
+
+    def row(job: Job) -> dict[str, Any]:
+        return row_of(job, now, paths.get(job.job_id))
+
     return {
         "name": found.name,
         "count": found.count,
         "days": found.days,
-        "last_success": None if found.last_success is None else row_of(found.last_success, now),
+        "last_success": None if found.last_success is None else row(found.last_success),
         "last_failure": None
         if failed is None
-        else {**row_of(failed.job, now), "cell": failed.cell, "cell_index": failed.cell_index},
-        "runs": [row_of(job, now) for job in found.recent[:limit]],
+        else {**row(failed.job), "cell": failed.cell, "cell_index": failed.cell_index},
+        "runs": [row(job) for job in recent],
     }
 
 

@@ -30,8 +30,9 @@ _WAYS = (
         re.compile(r"application/vnd\.plotly\."),
         re.compile(r"plotly-graph-div"),
         "A Plotly figure, which only a script can draw. "
-        f"{_LAB}, save a page as a file of the run (`fig.write_html('figure.html')`), or show a "
-        "picture: `fig.show(renderer='png')` or `'svg'`, with kaleido and Chrome installed.",
+        "Ask for the job's report with `figures=live`, open the notebook in JupyterLab, save a "
+        "page as a file of the run (`fig.write_html('figure.html')`), or show a picture: "
+        "`fig.show(renderer='png')` or `'svg'`, with kaleido and Chrome installed.",
     ),
     (
         re.compile(r"application/vnd\.vega(lite)?\."),
@@ -43,7 +44,8 @@ _WAYS = (
         re.compile(r"application/vnd\.(bokehjs|holoviews)_exec\."),
         re.compile(r"\bBokeh\b"),
         "A Bokeh figure, which only a script can draw. "
-        f"{_LAB}, or save a page as a file of the run: `bokeh.io.save(figure, 'figure.html')`.",
+        "Ask for the job's report with `figures=live`, open the notebook in JupyterLab, or save a "
+        "page as a file of the run: `bokeh.io.save(figure, 'figure.html')`.",
     ),
     (
         re.compile(r"application/vnd\.jupyter\.widget-view\+json"),

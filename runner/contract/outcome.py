@@ -392,8 +392,8 @@ class Result(Value):
     )
     library_commit: str | None = Field(
         None,
-        description="The commit that the library was at, where it is a git checkout and the "
-        "request named a notebook of it.",
+        description="The commit of the git checkout in which the library's notebook lies, if git "
+        "knows it.",
     )
     input_sha256: str | None = Field(
         description="Of the notebook's bytes, or of the request's; null if they were not read."

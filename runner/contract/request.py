@@ -381,8 +381,8 @@ def _sentence(error: ValidationError, known: Sequence[str]) -> str:
         keys, of = known, ""
         if inner and part is not None:
             keys, of = [*part.model_fields], f" of `{outer}`"
-        hint = _hint((inner or [outer])[0], keys)
-        return f"Unknown key `{key}`{hint}. The keys{of} are: {', '.join(keys)}."
+        meant = hint((inner or [outer])[0], keys)
+        return f"Unknown key `{key}`{meant}. The keys{of} are: {', '.join(keys)}."
     if part is not None and not inner:
         return f"`{outer}` must be a mapping with the keys: {', '.join(part.model_fields)}."
     if key == "notebook":
@@ -400,7 +400,8 @@ def hint_of_key(body: Iterable[str], wanted: str) -> str:
     return f" Did you mean `{wanted}` by `{near[0]}`?" if near else ""
 
 
-def _hint(key: str, known: Collection[str]) -> str:
+def hint(key: str, known: Collection[str]) -> str:
+    """Say what an unknown key probably means; empty if nothing is near."""
     if key in _OTHER_KEYS:
         return f": it {_OTHER_KEYS[key]}"
     near = get_close_matches(key, known, 1) if len(key) <= MAX_SHOWN else []

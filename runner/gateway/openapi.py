@@ -348,7 +348,11 @@ class Share(_Answer):
 
     id: str = Field(description="What names it; opens nothing.")
     what: str = Field(description="`report`, or `files/` and the path of a file.")
-    url: str = Field(description="Its address at the gateway.")
+    report: dict[str, str] | None = Field(description="How its report looks, as chosen for it.")
+    url: str = Field(
+        description="Its address: whole where the settings have `gateway.public_url`, else below "
+        "the gateway's."
+    )
     created_at: str
     ends_at: str
 

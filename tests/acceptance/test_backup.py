@@ -93,6 +93,9 @@ def test_pauses_and_the_journal_come_back(home: Path) -> None:
     pause = b'{"by": "cli"}'
     (state / "paused").mkdir()
     (state / "paused" / "daily.json").write_bytes(pause)
+    share = f"{'a' * 32}-{'b' * 16}.json"
+    (state / "shares").mkdir()
+    (state / "shares" / share).write_bytes(b"{}")
     (state / "journal.jsonl").write_bytes(b'{"job_id": "1"}\n')
     job_id = ACCEPTANCE.job_id
     (state / "inputs").mkdir()
@@ -110,9 +113,10 @@ def test_pauses_and_the_journal_come_back(home: Path) -> None:
     said = "ledger.sqlite3, schedules.sqlite3, callbacks.sqlite3, notifications.sqlite3, journal.j"
     assert said in done.output
     left = {"ledger.sqlite3", "schedules.sqlite3", "journal.jsonl", "paused", ".runner.lock"}
-    left |= {"inputs", "callbacks.sqlite3", "notifications.sqlite3"}
+    left |= {"inputs", "callbacks.sqlite3", "notifications.sqlite3", "shares"}
     assert {one.name for one in (home / "new").iterdir()} == left
     assert (home / "new" / "paused" / "daily.json").read_bytes() == pause
+    assert [one.name for one in (home / "new" / "shares").iterdir()] == [share]
     assert [one.name for one in (home / "new" / "inputs").iterdir()] == [f"{job_id}.zip"]
     again = Book(home / "new")
     assert again.entries()["daily"].paused_by == "cli"
@@ -145,6 +149,19 @@ def test_settings_that_come_back_say_where_the_ledger_goes(home: Path) -> None:
     (home / "elsewhere").rename("old")
     assert runner("restore", "saved.tar").exit_code == 0
     assert names(home / "elsewhere") == ["daily"]
+
+
+def test_secrets_that_settings_name_are_asked_for_before_the_start(home: Path) -> None:
+    """They are in no backup; what is there comes back all the same."""
+    (home / "secret").write_text("whsec_c2VjcmV0")
+    (home / "config.yaml").write_text("callbacks: {secret_file: secret}\n")
+    assert runner("backup", "saved.tar").exit_code == 0
+    for name in ("config.yaml", "state", "secret"):
+        (home / name).rename(f"old {name}")
+    done = runner("restore", "saved.tar")
+    assert done.exit_code == 0, done.output
+    assert names(home / "state") == ["daily"]
+    assert f"before the runner starts: cannot read `callbacks.secret_file` {home}" in done.output
 
 
 def test_settings_that_are_there_stay(home: Path) -> None:

@@ -50,6 +50,7 @@ def test_the_command_tells_the_same(program: Program) -> None:
     content = json.loads(program.run("history", "sales/sum", "--json", "-n", "1").stdout)
     assert (content["count"], len(content["runs"])) == (3, 1)
     assert content["last_failure"]["cell"] == "1 / n"
+    assert [one["notebook"] for one in content["runs"]] == [None]
     assert program.run("history", "other").returncode == 1
 
 
@@ -93,6 +94,7 @@ def test_a_result_says_where_it_comes_from(make_program: Callable[..., Program])
     repository = program.library / ".git"
     repository.mkdir(parents=True)
     (repository / "HEAD").write_text("a" * 40)
+    (repository / "index").write_bytes(b"DIRC\0\0\0\2\0\0\0\1\7a.ipynb\0")
     cells = notebook(code("n = 1", "parameters"), code("1 / n", "results"))
     (program.library / "a.ipynb").write_text(json.dumps(cells))
     program.start()
@@ -124,6 +126,8 @@ def test_a_result_says_where_it_comes_from(make_program: Callable[..., Program])
     assert "the library is at commit bbbbbbbbbb ; it was at aaaaaaaaaa" in said
     assert "the package demo is 1.1; it was 1.0" in said
     assert "the package new 3 is there; it was not then" in said
+    told = json.loads(program.run("history", "origin", "--json").stdout)
+    assert told["last_success"]["notebook"] == told["runs"][0]["notebook"] == "a.ipynb"
     listed = program.run("environment", good["job_id"][:8])
     assert listed.returncode == 0, listed.stderr
     assert f"# library commit: {'a' * 40}\n" in listed.stdout

@@ -86,6 +86,21 @@ def test_a_report_is_markdown_too(program: Program, job: dict[str, Any]) -> None
     assert "shown value" in answer.text
     assert "![](data:image/png;base64," in answer.text
     assert "never seen" not in answer.text
+    figure = notebook(code("from IPython.display import HTML; HTML('<b>bold</b> news')"))
+    done = requests.post(f"{program.url}/run", json=figure, headers=BEARER, timeout=90).json()
+    assert "bold news" in get(program, f"/jobs/{done['job_id']}/report?format=md").text
+
+
+def test_a_figure_that_only_a_script_draws_leaves_a_line_in_markdown(program: Program) -> None:
+    """As in the other forms."""
+    drawn = "<div class=plotly-graph-div></div><script>1</script>"
+    bundle = {"application/vnd.plotly.v1+json": {}, "text/html": drawn}
+    cells = notebook(code(f"from IPython.display import display; display({bundle}, raw=True)"))
+    done = requests.post(f"{program.url}/run", json=cells, headers=BEARER, timeout=90).json()
+    for form in ("md", "html"):
+        told = get(program, f"/jobs/{done['job_id']}/report?format={form}").text
+        assert "A Plotly figure, which only a script can draw" in told
+        assert "figures=live" in told
 
 
 def test_how_a_report_looks_is_chosen_at_four_places(
@@ -203,6 +218,19 @@ def test_a_link_shows_one_file(program: Program, job: dict[str, Any]) -> None:
     assert get(program, share["url"], token=False).status_code == 404
     assert get(program, f"/jobs/{job['job_id']}/shares").json() == {"shares": []}
     assert not file.exists()
+
+
+def test_links_say_what_they_show(program: Program, job: dict[str, Any]) -> None:
+    """So that somebody knows which to revoke; and a misspelt key says what was meant."""
+    made = post(program, job, {"format": "md", "code": "show"}).json()
+    assert made["report"] == {"format": "md", "code": "show"}
+    headers = {**BEARER, "Accept": "text/html"}
+    page = requests.get(f"{program.url}/jobs/{job['job_id']}", headers=headers, timeout=90).text
+    assert "Report (code: show, format: md)" in page
+    assert "(did you mean `days`?)" in post(program, job, {"day": 2}).json()["message"]
+    folder = program.root / "state" / "shares"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    get(program, made["url"])
 
 
 @pytest.mark.parametrize(

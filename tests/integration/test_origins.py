@@ -90,9 +90,14 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("kind", ["files", "sha256", "packed", "detached", "worktree", "below"])
+@pytest.mark.parametrize(
+    "kind", ["files", "sha256", "packed", "detached", "worktree", "linked", "version 4"]
+)
 def test_the_commit_of_a_checkout_is_as_git_has_it(tmp_path: Path, kind: str) -> None:
-    """On a branch, in a packed reference, without a branch, in a linked worktree, in a folder."""
+    """On a branch, in a packed reference, without a branch, in a linked worktree; by a link.
+
+    A file that git does not know has none: it may lie there by chance.
+    """
     folder = tmp_path / "library"
     folder.mkdir()
     git(
@@ -103,8 +108,13 @@ def test_the_commit_of_a_checkout_is_as_git_has_it(tmp_path: Path, kind: str) ->
         "feature/ä",
         f"--object-format={('sha1', kind)[kind == 'sha256']}",
     )
-    assert commit_of(folder) is None
-    git(folder, "commit", "-q", "--allow-empty", "-m", "one")
+    notebook = Path("deep", "er", "a.ipynb")
+    (folder / notebook).parent.mkdir(parents=True)
+    (folder / notebook).touch()
+    assert commit_of(folder / notebook) is None
+    git(folder, "add", "-A")
+    assert commit_of(folder / notebook) is None
+    git(folder, "commit", "-q", "-m", "one")
     git(folder, "commit", "-q", "--allow-empty", "-m", "two")
     if kind == "packed":
         git(folder, "pack-refs", "--all")
@@ -113,20 +123,29 @@ def test_the_commit_of_a_checkout_is_as_git_has_it(tmp_path: Path, kind: str) ->
     elif kind == "worktree":
         git(folder, "worktree", "add", "-q", "-b", "other", str(tmp_path / "linked"), "HEAD~1")
         folder = tmp_path / "linked"
-    elif kind == "below":
-        folder = folder / "deep" / "er"
-        folder.mkdir(parents=True)
-    assert commit_of(folder) == git(folder, "rev-parse", "HEAD")
+    elif kind == "linked":
+        (tmp_path / "link").symlink_to(folder)
+        folder = tmp_path / "link"
+    elif kind == "version 4":
+        git(folder, "update-index", "--index-version", "4")
+    assert commit_of(folder / notebook) == git(folder, "rev-parse", "HEAD")
+    (folder / "er").mkdir()
+    assert kind == "version 4" or commit_of(folder / "er" / "a.ipynb") is None
 
 
 @pytest.mark.parametrize("content", ["", "ref: refs/../../x", "ref: refs/heads/none", "\0" * 50])
 def test_what_is_no_checkout_has_no_commit(tmp_path: Path, content: str) -> None:
     """Whatever lies there instead."""
-    (tmp_path / ".git").mkdir()
+    repository = tmp_path / ".git"
+    repository.mkdir()
     (tmp_path / "x").write_text("a" * 40)
-    assert commit_of(tmp_path) is None
-    (tmp_path / ".git" / "HEAD").write_text(content)
-    assert commit_of(tmp_path) is None
-    (tmp_path / ".git" / "HEAD").unlink()
-    os.mkfifo(tmp_path / ".git" / "HEAD")
-    assert commit_of(tmp_path) is None
+    (repository / "index").write_bytes(b"DIRC\0\0\0\2\0\0\0\1\1x\0")
+    assert commit_of(tmp_path / "x") is None
+    (repository / "HEAD").write_text("b" * 40)
+    assert commit_of(tmp_path / "x") == "b" * 40
+    (repository / "HEAD").write_text(content)
+    assert commit_of(tmp_path / "x") is None
+    for name in ("HEAD", "index"):
+        (repository / name).unlink()
+        os.mkfifo(repository / name)
+        assert commit_of(tmp_path / "x") is None

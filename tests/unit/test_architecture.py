@@ -232,7 +232,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "submitters.schedules",
     },
     "jobs.histories": {"contract", "contract.text", "contract.triggers", "jobs", "state"},
-    "reports.rendering": {"contract", "system.processes"},
+    "reports.rendering": {"contract", "contract.text", "system.processes"},
     "reports.printing": {"system.files", "system.processes"},
     "reports": {"contract", "jobs", "reports.rendering"},
     "followers.notifications": {

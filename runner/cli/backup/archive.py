@@ -30,6 +30,8 @@ from runner.system.files.databases import BUSY_MILLISECONDS
 SETTINGS_FILE = "config.yaml"
 PAUSES = "paused"
 """The folder of small files that say who paused which jobs."""
+SHARES = "shares"
+"""The folder of small files that say what each link for others shows."""
 INPUTS = "inputs"
 """The folder of archives with the files that came with jobs."""
 _DATABASES = {
@@ -39,7 +41,10 @@ _DATABASES = {
     NOTIFICATIONS_FILE: ("record of notifications", NOTIFICATIONS_VERSION),
 }
 """What each database is, and its newest version that this runner knows."""
-_RECORD = re.compile(rf"{PAUSES}/[^/\0]+\.json|{INPUTS}/[0-9a-f]{{32}}\.zip")
+_RECORD = re.compile(
+    rf"{PAUSES}/[^/\0]+\.json|{INPUTS}/[0-9a-f]{{32}}\.zip"
+    rf"|{SHARES}/[0-9a-f]{{32}}-[0-9a-f]{{16}}\.json"
+)
 
 
 class BadArchive(Exception):
@@ -97,7 +102,7 @@ def unpack(file: Path, folder: Path) -> Content:
             names = tar.getnames()
             if LEDGER_FILE not in names:
                 raise BadArchive(str(file), f"there is no {LEDGER_FILE} in it")
-            for inner in (PAUSES, INPUTS):
+            for inner in (PAUSES, SHARES, INPUTS):
                 (folder / inner).mkdir()
             records = {name: folder / name for name in names if _is_record(name)}
             for name, place in records.items():
@@ -151,7 +156,8 @@ def _open_jobs(ledger: Path) -> list[str]:
 def _plain_records(state: Path, open_jobs: Iterable[str]) -> list[str]:
     """List the records that are no databases, by their place below `state`."""
     inputs = [state / INPUTS / f"{job_id}.zip" for job_id in open_jobs]
-    paths = [state / JOURNAL_FILE, *sorted((state / PAUSES).glob("*.json")), *inputs]
+    small = [one for folder in (PAUSES, SHARES) for one in sorted((state / folder).glob("*.json"))]
+    paths = [state / JOURNAL_FILE, *small, *inputs]
     names = (one.relative_to(state).as_posix() for one in paths if one.is_file())
     return [name for name in names if _is_record(name)]
 

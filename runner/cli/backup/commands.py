@@ -67,8 +67,17 @@ def restore(settings: Settings, file: Path) -> None:
     click.echo(f"restored {_in_words(content.records)} in {settings.state}")
     if brings_settings:
         click.echo(f"restored the settings in {written}")
+        _say_what_is_missing(written)
     elif content.settings is not None and content.settings != written.read_bytes():
         click.echo(f"{written} stays as it is; the settings in {file} are others", err=True)
+
+
+def _say_what_is_missing(written: Path) -> None:
+    """Say which files the restored settings name that no backup has, such as secrets."""
+    try:
+        config.load(written)
+    except config.ConfigError as error:
+        click.echo(f"before the runner starts: {error}", err=True)
 
 
 def _settings_file() -> Path:
@@ -84,7 +93,8 @@ def _settings_of(content: archive.Content, written: Path) -> Settings:
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content.settings or b"")
-        return config.load(Path(name), {one: params[one] for one in _FOLDERS})
+        folders = {one: params[one] for one in _FOLDERS}
+        return config.load(Path(name), folders, reads_secrets=False)
     finally:
         Path(name).unlink()
 

@@ -319,7 +319,7 @@ def order_of(
         place = as_spelt(library, PurePosixPath(str(request.notebook)))
         folder = str((library / place).parent)
         sidecar = sidecar_bytes(library, str(request.notebook))
-        commit = commit_of(library)
+        commit = commit_of(library / place)
     return Order(
         job_id=job.job_id,
         name=job.name,

@@ -1,10 +1,11 @@
 """Reads how somebody wants a report: the keys of an address, and what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import ValidationError
 
 from runner.contract.report_choices import ReportChoices
+from runner.contract.request import hint
 from runner.gateway.http.problems import bad
 from runner.jobs.problem import Problem
 from runner.reports.rendering.options import FORMS
@@ -25,12 +26,14 @@ def asked_in(query: Mapping[str, str | None]) -> tuple[str, ReportChoices]:
     try:
         choices = ReportChoices.model_validate(made)
     except ValidationError as error:
-        raise wrong(error) from error
+        raise wrong(error, ReportChoices.model_fields) from error
     return form, choices
 
 
-def wrong(error: ValidationError) -> Problem:
-    """Name the key that a schema refuses, and why."""
+def wrong(error: ValidationError, known: Collection[str]) -> Problem:
+    """Name the key that a schema refuses, and why; `known` are those that it has."""
     first = error.errors(include_url=False)[0]
     key = ".".join(map(str, first["loc"])) or "the body"
+    if first["type"] == "extra_forbidden":
+        return bad(f"Unknown key `{key[:200]}`{hint(key, known)}.")
     return bad(f"`{key}`: {first['msg']}.")

@@ -43,7 +43,7 @@ class ShareRequest(ReportChoices):
     """What a link shows, and for how many days; and how its report looks."""
 
     what: str = Field(REPORT, description="`report`, or `files/` and the path of a file.")
-    days: float = Field(DAYS, gt=0, le=MOST_DAYS)
+    days: float = Field(DAYS, gt=0, description=f"Up to {MOST_DAYS}.")
     format: Form = Field(FORMS[0], description="As what a report is shown.")
 
     @property
@@ -132,16 +132,19 @@ class Reports:
 
     def _list(self, job_id: str) -> HTTPResponse:
         self._record.job(job_id)
-        return json_answer(200, {"shares": list(rows_of(self._shares.of_job(job_id)))})
+        return json_answer(200, {"shares": [*self._rows(self._shares.of_job(job_id))]})
 
     def _share(self, job_id: str) -> HTTPResponse:
         raw = request.environ["wsgi.input"].read(_BODY_BYTES)
         try:
             wanted = ShareRequest.model_validate_json(raw or b"{}", strict=True)
         except ValidationError as error:
-            raise wrong(error) from error
+            raise wrong(error, ShareRequest.model_fields) from error
         share = self._made(job_id, wanted.what, wanted.days, wanted.looks)
-        return json_answer(201, next(rows_of([share])), {"Location": share.path})
+        return json_answer(201, next(self._rows([share])), {"Location": share.path})
+
+    def _rows(self, shares: list[Share]) -> Iterator[dict[str, object]]:
+        return rows_of(shares, self._settings.gateway.public_url or "")
 
     def _made(self, job_id: str, what: str, days: float, looks: Mapping[str, str]) -> Share:
         """Make a link to what is there.

@@ -44,6 +44,15 @@ class Share:
         return _id_of(self.token)
 
     @property
+    def in_words(self) -> str:
+        """What it shows: `Report`, `Report (format: pdf, code: show)`, `a/file.csv`."""
+        if self.what != REPORT:
+            return self.what.removeprefix(FILES)
+        chosen = {key: one for key, one in self.report.items() if (key, one) != ("format", "html")}
+        words = ", ".join(f"{key}: {one}" for key, one in chosen.items())
+        return f"Report ({words})" if words else "Report"
+
+    @property
     def path(self) -> str:
         """Its address at the gateway."""
         return f"/shared/{self.token}"
@@ -74,6 +83,7 @@ class Shares:
             report=report,
         )
         self._disk.make_folders(self._state, self._folder, "shares: folder")
+        self._folder.chmod(0o700)
         content = json.dumps(asdict(share)).encode()
         self._disk.create_whole(self._file(job_id, share.id), content, "shares: bytes")
         self._disk.sync_folder(self._folder, "shares: name")
@@ -128,13 +138,14 @@ class Shares:
         return datetime.fromisoformat(share.ends_at) <= self._clocks.now()
 
 
-def rows_of(shares: list[Share]) -> Iterator[dict[str, object]]:
-    """Describe links as JSON."""
+def rows_of(shares: list[Share], gateway: str) -> Iterator[dict[str, object]]:
+    """Describe links as JSON; `gateway` is its address for others, or empty."""
     for one in shares:
         yield {
             "id": one.id,
             "what": one.what,
-            "url": one.path,
+            "report": dict(one.report) or None,
+            "url": gateway.rstrip("/") + one.path,
             "created_at": one.created_at,
             "ends_at": one.ends_at,
         }

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runner.contract.displays import says_nothing
+from runner.contract.text.markup import html_text
 from runner.reports.rendering.figures import figures_of, is_loader
 from runner.reports.rendering.notebook import markdown_of, prepare, read
 from runner.reports.rendering.options import ReportOptions
@@ -69,8 +71,8 @@ def report_of(notebook: bytes, options: ReportOptions) -> str:
     frames = _framed(_shown_cells(content.cells), options) if options.is_live else {}
     prepare(content)
     cells = [cell for cell in content.cells if not _has(cell, "cell")]
-    heading = _taken_title(cells)
-    title = " ".join((options.title or heading or options.name).split())
+    # The first heading is the title, or stays where another one was chosen.
+    title = " ".join((options.title or _taken_title(cells) or options.name).split())
     if options.form == "md":
         return _markdown(cells, title, options)
     body = "\n".join(part for cell in cells for part in _parts(cell, options, frames))
@@ -214,6 +216,8 @@ def _as_markdown(output: "NotebookNode") -> str:
             return f"![](data:{kind};base64,{data})"
     if isinstance(text := bundle.get("text/markdown"), str):
         return text
+    if says_nothing(bundle) and isinstance(rich := bundle.get("text/html"), str):
+        return _fenced(html_text(rich))
     text = bundle.get("text/plain")
     return _fenced(_plain(text)) if isinstance(text, str) else ""
 

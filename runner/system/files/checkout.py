@@ -15,23 +15,42 @@ _MOST_LINKS = 5
 """Most symbolic references that are followed, as in git itself."""
 
 
-def commit_of(folder: Path) -> str | None:
-    """Return the id of the commit at which a checkout is; None if it is none, or has no commit.
+def commit_of(file: Path) -> str | None:
+    """Return the id of the commit at which the checkout of a file is.
 
-    The checkout may be a folder above it, as for git.
+    None if it lies in none, the checkout does not know the file, or there is no commit.
     """
-    for place in (folder, *folder.absolute().parents):
-        found = place / ".git"
-        try:
-            mode = found.stat().st_mode
-        except OSError:
-            continue
-        if stat.S_ISREG(mode):
-            link = _text(found).partition("gitdir: ")[2].strip()
-            return _head(place / link) if link else None
-        if stat.S_ISDIR(mode):
-            return _head(found)
+    real = Path(os.path.realpath(file))
+    for place in real.parents:
+        repository = _repository_at(place)
+        if repository is not None:
+            return _head(repository) if _knows(repository, real.relative_to(place)) else None
     return None
+
+
+def _repository_at(place: Path) -> Path | None:
+    """Return the repository whose checkout begins at a folder; None if none does."""
+    found = place / ".git"
+    try:
+        mode = found.stat().st_mode
+    except OSError:
+        return None
+    if stat.S_ISDIR(mode):
+        return found
+    link = _text(found).partition("gitdir: ")[2].strip()  # of a linked worktree, or a submodule
+    return place / link if link else None
+
+
+def _knows(repository: Path, file: Path) -> bool:
+    """Return whether the index names a file; also where it is too large, or shortens names.
+
+    gitformat-index(5): a name follows its length, and ends with a zero byte; only version 4 leaves
+    out what it has in common with the one before.
+    """
+    content, name = _bytes(repository / "index"), os.fsencode(file.as_posix())
+    if len(content) == _MOST_BYTES or content[:8] == b"DIRC\0\0\0\4":
+        return True
+    return bytes([min(len(name), 0xFFF) & 0xFF]) + name + b"\0" in content
 
 
 def _head(repository: Path) -> str | None:
@@ -54,15 +73,19 @@ def _packed(repository: Path, ref: str) -> str:
 
 
 def _text(path: Path) -> str:
-    """Read a small file; empty if there is none that can be read."""
+    return _bytes(path).decode("utf-8", "replace")
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a file up to `_MOST_BYTES`; empty if there is none that can be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return b""
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return ""
+            return b""
         try:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace")
+            return file.read(_MOST_BYTES)
         except OSError:
-            return ""
+            return b""
