@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from runner.contract.callbacks import EVERYWHERE, Callback, ForAll, address_of
-from runner.contract.notifications import SECRETS, Notify, urls_in
+from runner.contract.notifications import SECRETS, Notify, NoUrl, urls_in
 from runner.contract.report_choices import ReportChoices
 from runner.contract.rules import BundleLimits, Rules
 from runner.contract.text.strict_yaml import StrictYamlError
@@ -67,6 +67,24 @@ DEFAULT_TOKEN = "changeme"  # noqa: S105 - the one that everybody knows
 
 class ConfigError(Exception):
     """The settings cannot be used; the message is one line for a person."""
+
+
+class NoSecret(ConfigError):
+    """A receiver has no URL, because of the file of its secret: `what, advice`; shows no secret."""
+
+    def __str__(self) -> str:
+        what, advice = self.args
+        return f"{what}; {advice[0].lower()}{advice[1:]}"
+
+    @property
+    def what(self) -> str:
+        """What is wrong with the file, without a stop."""
+        return str(self.args[0])
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, without a stop."""
+        return str(self.args[1])
 
 
 class Section(BaseModel):
@@ -403,13 +421,27 @@ class Settings(Section):
         """Read the URLs in a file of the folder of secrets, as they are now.
 
         Raises:
-            ConfigError: it cannot be read, or has none; the message shows no secret.
+            NoSecret: it cannot be read, or has none.
         """
-        text = _secret_in("notify.to", self.secrets / name)
+        file = self.secrets / name
         try:
-            return urls_in(text)
+            return urls_in(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            what, advice = f"the file {file} is missing", "Make it, with a URL of Apprise in it"
+        except IsADirectoryError:
+            what = f"{file} is a folder"
+            advice = "Make a file in its place, with a URL of Apprise in it"
+        except OSError as error:
+            what = f"the file {file} cannot be read: {error.strerror}"
+            advice = f"See to it that user {os.geteuid()} can read it"
+        except UnicodeDecodeError:
+            what, advice = f"the file {file} is no text in UTF-8", "Write it as UTF-8"
+        except NoUrl:
+            what = f"the file {file} has no URL"
+            advice = "Write a URL of Apprise into it, on a line of its own"
         except ValueError as error:
-            raise ConfigError(f"`notify.to` {self.secrets / name}: {error}") from None
+            what, advice = f"the file {file}: {error}", "Correct it"
+        raise NoSecret(what, advice)
 
     @property
     def request_rules(self) -> Rules:
@@ -499,16 +531,16 @@ def _place(base: Path, written: Path) -> Path:
 FOLDERS = ("inbox", "outbox", "notebooks", "state")
 
 
-def check_receivers(settings: Settings) -> None:
-    """Refuse receivers of notifications whose secrets cannot be read.
+def receivers_without_url(settings: Settings) -> Iterator[str]:
+    """Yield why receivers of notifications have no URL here.
 
     Only who sends needs them: they need not be where a gateway or a JupyterLab runs.
-
-    Raises:
-        ConfigError
     """
-    for name in {name for one in settings.notify for name in one.secret_names}:
-        settings.notify_urls(name)
+    for name in dict.fromkeys(name for one in settings.notify for name in one.secret_names):
+        try:
+            settings.notify_urls(name)
+        except NoSecret as error:
+            yield f"no notification can go to {name} from here: {error}"
 
 
 def check_apart(settings: Settings) -> None:

@@ -552,9 +552,12 @@ def _receivers(settings: Settings) -> Iterator[Finding]:
     usable = []
     with closing(Senders()) as senders:
         for one in all_receivers(settings):
+            if isinstance(one, NoReceiver):
+                what, advice = one.reason
+                more = "Until then its notifications wait, for a day at most."
+                yield _problem("notify", f"{one.name}: {what}", f"{advice}. {more}")
+                continue
             try:
-                if isinstance(one, NoReceiver):
-                    raise NotSent(str(one))
                 senders.look(one.url)
                 usable.append(one.name)
             except NotSent as error:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from runner.cli.options import with_request, with_settings
 from runner.cli.running import passing, print_report, run_job, temporary
 from runner.cli.terminal import complain, errors, remark
-from runner.config import MEGABYTE, Settings, check_receivers
+from runner.config import MEGABYTE, Settings, receivers_without_url
 from runner.contract.names import job_name
 from runner.contract.notebook import parse
 from runner.contract.outcome import (
@@ -124,7 +124,6 @@ def check(settings: Settings, notebook: str, request: dict[str, Any]) -> None:
     or a web hook (.yaml); of a schedule the next times are told. Ends with 0, or with 3 if the
     runner would refuse it.
     """
-    check_receivers(settings)
     if notebook.endswith(SUFFIXES):
         if any(request.values()):
             raise click.UsageError("such a file has the keys of its request itself")
@@ -135,6 +134,8 @@ def check(settings: Settings, notebook: str, request: dict[str, Any]) -> None:
         click.echo(visible(f"{failure.error_type}: {failure.message}"))
     for warning in prospect.warnings:
         click.echo(visible(f"warning: {warning}"))
+    for said in receivers_without_url(settings):
+        click.echo(visible(f"warning: {said}"))
     for note in prospect.notes:
         click.echo(visible(f"note: {note}"))
     if not prospect.refusals:

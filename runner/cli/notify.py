@@ -59,7 +59,7 @@ def _is_named(one: Receiver | NoReceiver, name: str) -> bool:
 
 def _tried(one: Receiver | NoReceiver, senders: Senders) -> tuple[str, str, str]:
     if isinstance(one, NoReceiver):
-        return one.key, "failed", str(one)
+        return one.name, "failed", str(one)
     text = of_test(one.name)
     try:
         senders.send(one.url, Message(text.title, text.body))

@@ -117,11 +117,16 @@ def check_url(url: str) -> None:
         raise ValueError(f"has a URL {shown(url)} with a space in it; write `%20` for it")
 
 
+class NoUrl(ValueError):
+    """A file of secrets has no URL."""
+
+
 def urls_in(text: str) -> list[str]:
     """Read a file of secrets: one URL a line; empty lines and those with `#` first are skipped.
 
     Raises:
-        ValueError: a line is none, or there is no URL; the message shows no secret.
+        NoUrl: there is none.
+        ValueError: a line is none; the message shows no secret.
     """
     urls = []
     for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
@@ -134,7 +139,7 @@ def urls_in(text: str) -> list[str]:
             raise ValueError(f"line {number} {error}") from None
         urls.append(url)
     if not urls:
-        raise ValueError("has no URL")
+        raise NoUrl("has no URL")
     if len(urls) > MOST_TARGETS:
         raise ValueError(f"has more than {MOST_TARGETS} URLs")
     return urls

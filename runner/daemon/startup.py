@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.config import MEGABYTE, Settings, available_memory, check_apart, check_receivers
+from runner.config import MEGABYTE, Settings, available_memory, check_apart
 from runner.contract.names import job_name
 from runner.daemon.companions.companion import Companion
 from runner.daemon.companions.following import Following
@@ -128,7 +128,7 @@ class Startup:
 
         Raises:
             Owned: another runner has the folders.
-            ConfigError: one of the folders lies in another; a receiver's secret is not there.
+            ConfigError: one of the folders lies in another.
             FolderMissing: see there; only for an embedded runner, a daemon waits.
             OSError, sqlite3.DatabaseError: the state folder cannot be used.
         """
@@ -141,7 +141,6 @@ class Startup:
         if not folders.find(self._pause if self._options.goal is None else None):
             return None
         check_apart(settings)
-        check_receivers(settings)
         lock = InboxLock(settings.inbox, self._what, backing.clocks)
         stack.callback(lock.release)
         adopt_orphans()

@@ -1,8 +1,10 @@
 """Notifications through the real program: people are told, whatever ends meanwhile."""
 
+import html
 import json
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import requests
 
 from runner.config import Settings
 from runner.contract.text.strict_yaml import loads
+from runner.followers.notifications.at_once import SECONDS
 from tests.conftest import Program, code, notebook, programs, wait_for
 from tests.mail_server import MailServer
 from tests.receiver import Receiver
@@ -176,17 +179,83 @@ def test_a_wrong_setting_is_told_before_anything_runs(
     make_program: Callable[..., Program],
 ) -> None:
     """By every command, without what is secret."""
-    program = make_program({"notify": [{"to": "absent"}]})
-    (program.root / "one.ipynb").write_text(json.dumps(WORKS))
-    done = program.run("check", "one.ipynb")
-    assert done.returncode != 0
-    assert "cannot read `notify.to`" in done.stderr
-    assert str(program.root / "secrets" / "absent") in done.stderr
-    program.settings = {"notify": [{"to": f"json://u:{PASSWORD}@h x"}]}
-    program.__post_init__()
+    program = make_program({"notify": [{"to": f"json://u:{PASSWORD}@h x"}]})
     done = program.run("serve")
     assert "with a space in it; write `%20` for it" in done.stderr
     assert PASSWORD not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "advice"),
+    [
+        (None, "is missing", "make it, with a URL of Apprise in it"),
+        ("# later\n", "has no URL", "write a URL of Apprise into it, on a line of its own"),
+        ("folder", "is a folder", "make a file in its place, with a URL of Apprise in it"),
+    ],
+)
+def test_a_receiver_that_is_missing_stops_nothing(
+    make_program: Callable[..., Program],
+    receiver: Receiver,
+    content: str | None,
+    what: str,
+    advice: str,
+) -> None:
+    """Not the runner, and not the other receivers; what waits for it is sent once it is there."""
+    gateway = {"enabled": True, "port": 0}
+    program = make_program({"gateway": gateway, "notify": [{"to": ["gone", url_of(receiver)]}]})
+    file = program.root / "secrets" / "gone"
+    file.parent.mkdir()
+    if content == "folder":
+        file.mkdir()
+    elif content is not None:
+        file.write_text(content)
+    program.start()
+    program.drop("a.ipynb", FAILS)
+    job_id = program.await_report("a")["job_id"]
+    wait_for(lambda: receiver.came)
+    said = f"{file} {what}; {advice}"
+    wait_for(lambda: "to go to gone:" in program.run("health").stdout)
+    health = program.run("health").stdout
+    assert re.search(rf"no notification can be sent to gone: .*{re.escape(said)}", health)
+    page = requests.get(program.url, headers={"Accept": "text/html"}, timeout=90).text
+    assert said in html.unescape(page)
+    rows = {one["url"]: one for one in ask(program, f"/jobs/{job_id}/deliveries")["deliveries"]}
+    assert (rows["gone"]["state"], rows["gone"]["error"].endswith(said)) == ("waiting", True)
+    doctor = " ".join(program.run("doctor").stdout.split())
+    assert f"gone: {'' if content == 'folder' else 'the file '}{file} {what}" in doctor
+    assert advice[1:] in doctor
+    done = program.run("notify", "test", "--json")
+    tried = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["receiver"], one["result"]) for one in tried] == [
+        ("gone", "failed"),
+        (f"json://127.0.0.1:{receiver.port}", "sent"),
+    ]
+    assert done.returncode == 1
+    if content == "folder":
+        file.rmdir()
+    file.write_text(f"{url_of(receiver)}&format=text\n")
+    receiver.came.clear()
+    ask(program, f"/jobs/{job_id}/deliveries/{rows['gone']['id']}/again", "POST")
+    wait_for(lambda: receiver.came)
+    assert json.loads(receiver.came[0].body)["title"] == "a failed"
+
+
+def test_a_run_without_a_daemon_does_not_wait_for_a_receiver_that_is_missing(
+    make_program: Callable[..., Program], receiver: Receiver
+) -> None:
+    """It says so; so does the check, as a warning."""
+    program = make_program({"notify": [{"to": ["gone", url_of(receiver)]}]})
+    (program.root / "one.ipynb").write_text(json.dumps(FAILS))
+    began = time.monotonic()
+    done = program.run("run", "one.ipynb")
+    assert time.monotonic() - began < SECONDS
+    assert json.loads(done.stdout)["status"] == "failed"
+    assert json.loads(receiver.came[0].body)["title"] == "one failed"
+    said = f"the file {program.root / 'secrets' / 'gone'} is missing; make it"
+    assert said in " ".join(done.stderr.split())
+    done = program.run("check", "one.ipynb")
+    assert done.returncode == 0
+    assert f"warning: no notification can go to gone from here: {said}" in done.stdout
 
 
 def test_a_url_that_apprise_does_not_know_is_told_by_health_and_doctor(

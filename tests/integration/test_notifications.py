@@ -267,7 +267,7 @@ def test_a_secret_is_a_file_of_urls_read_when_it_is_needed(
     world.work()
     (note,) = world.notifications.notes()
     assert "team/ops" in note
-    assert "cannot read" in note
+    assert f"the file {file} is missing; make it, with a URL of Apprise in it" in note
     file.write_text(f"{url_of(receiver)}\n")
     world.work(5)
     assert messages(receiver)[-1]["title"] == "c failed"

@@ -5,6 +5,7 @@ from contextlib import closing
 
 from runner.config import NOTIFICATIONS, Settings
 from runner.followers.notifications.follower import Notifications, Ways
+from runner.followers.notifications.receivers import NoReceiver, all_receivers
 from runner.followers.notifications.sending import Senders
 from runner.state.books.notifications import NOTIFICATIONS_FILE, NotificationBook
 from runner.state.ledger_reader import LedgerReader
@@ -32,7 +33,7 @@ def send_at_once(settings: Settings, seconds: float = SECONDS) -> list[str]:
         with closing(Notifications(settings, Clocks(), ways)) as notifications:
             notifications.deliver(jobs)
             deadline = time.monotonic() + seconds
-            while _is_waiting(settings) and time.monotonic() < deadline:
+            while _may_go(settings) and time.monotonic() < deadline:
                 notifications.work()
                 time.sleep(LOOK_SECONDS)
             notes = list(notifications.notes())
@@ -41,8 +42,13 @@ def send_at_once(settings: Settings, seconds: float = SECONDS) -> list[str]:
     return notes
 
 
-def _is_waiting(settings: Settings) -> bool:
-    return _waiting(settings) > 0
+def _may_go(settings: Settings) -> bool:
+    """Return whether something waits that was not tried, or whose receiver is there."""
+    if not (settings.state / NOTIFICATIONS_FILE).exists():
+        return False
+    without = {one.key for one in all_receivers(settings) if isinstance(one, NoReceiver)}
+    with closing(NotificationBook(settings.state)) as book:
+        return any(not one.failures or one.receiver not in without for one in book.streams())
 
 
 def _waiting(settings: Settings) -> int:

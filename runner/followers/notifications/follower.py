@@ -269,7 +269,7 @@ class Notifications:
         notes = []
         for one in all_receivers(self._settings):
             if isinstance(one, NoReceiver):
-                notes.append(f"no notification can be sent: {one}")
+                notes.append(f"no notification can be sent to {one.name}: {one}")
                 continue
             try:
                 self._ways.look(one.url)

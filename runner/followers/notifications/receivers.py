@@ -3,15 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from runner.config import ConfigError, Settings
-from runner.contract.notifications import Notify, key_of, shown
+from runner.config import NoSecret, Settings
+from runner.contract.notifications import BY_HASH, Notify, key_of, shown
 
 
 class NoReceiver(Exception):
-    """A receiver is not there, or its secret cannot be read: `message, key`; it shows no secret."""
+    """A receiver has no URL now: `why, key`; it shows no secret. `why` may be a `NoSecret`."""
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    @property
+    def reason(self) -> tuple[str, str]:
+        """What is wrong, and what to do about it."""
+        why = self.args[0]
+        return (why.what, why.advice) if isinstance(why, NoSecret) else (str(why), "")
 
     @property
     def key(self) -> str:
@@ -20,8 +26,8 @@ class NoReceiver(Exception):
 
     @property
     def shown(self) -> str:
-        """What everybody may see of its URL, which nobody knows now."""
-        return "…"
+        """What everybody may see of its URL: nothing, as nobody knows it now."""
+        return ""
 
     @property
     def name(self) -> str:
@@ -49,19 +55,25 @@ class Receiver:
 
 def name_of(key: str, seen: str) -> str:
     """Name a receiver by its key, and by what may be seen of its URL."""
-    return seen if key.startswith("url:") else f"{key.partition('#')[0]} ({seen})"
+    if key.startswith(BY_HASH):
+        return seen
+    name = key.partition("#")[0]
+    return f"{name} ({seen})" if seen else name
 
 
 def receivers_of(settings: Settings, line: Notify) -> Iterator[Receiver | NoReceiver]:
-    """Yield the receivers that a line of the settings names; those without a URL as an error."""
+    """Yield the receivers that a line of the settings names; a file without a URL as an error.
+
+    That stands for the first one of the file, whose key it has.
+    """
     for written in line.receivers:
         if "://" in written:
             yield Receiver(key_of(written), written)
             continue
         try:
             urls = settings.notify_urls(written)
-        except ConfigError as error:
-            yield NoReceiver(str(error), f"{written}#1")
+        except NoSecret as error:
+            yield NoReceiver(error, f"{written}#1")
             continue
         for number, url in enumerate(urls, 1):
             yield Receiver(f"{written}#{number}", url)
@@ -91,8 +103,8 @@ def receiver_by(settings: Settings, key: str) -> Receiver:
             if name and written == name:
                 try:
                     urls = settings.notify_urls(name)
-                except ConfigError as error:
-                    raise NoReceiver(str(error), key) from None
+                except NoSecret as error:
+                    raise NoReceiver(error, key) from None
                 if int(number) <= len(urls):
                     return Receiver(key, urls[int(number) - 1])
                 said = f"the file of the secret {name} has no URL number {number} any more"
