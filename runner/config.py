@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import quote
 
 from pydantic import (
     BaseModel,
@@ -239,6 +240,12 @@ class Gateway(Listening):
     def address_of_job(self, job_id: str) -> str:
         """Return where others find the page of a job; empty where the settings do not say."""
         return "" if self.public_url is None else f"{self.public_url.rstrip('/')}/jobs/{job_id}"
+
+    def address_of_schedule(self, name: str) -> str:
+        """Return the same of a schedule's page."""
+        if self.public_url is None:
+            return ""
+        return f"{self.public_url.rstrip('/')}/ui/schedules/{quote(name)}"
 
 
 class CallbackForAll(Section):

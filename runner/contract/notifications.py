@@ -95,9 +95,12 @@ class Notify(BaseModel):
         """The names of files among them."""
         return tuple(one for one in self.receivers if "://" not in one)
 
-    def wants(self, name: str, events: Collection[Event]) -> Event | None:
-        """Return which of its events happened to a name, the special ones first; None if none."""
-        if not fnmatchcase(name, self.names):
+    def wants(self, names: Collection[str], events: Collection[Event]) -> Event | None:
+        """Return which of its events happened, the special ones first; None if none.
+
+        `names` are all by which people know that to which they happened.
+        """
+        if not any(fnmatchcase(name, self.names) for name in names):
             return None
         return next((one for one in SPECIAL_FIRST if one in self.when and one in events), None)
 
@@ -185,9 +188,9 @@ def secrets_in(notify: Collection[Notify]) -> list[dict[str, Any]]:
 
 
 def wanting(
-    notify: Collection[Notify], name: str, events: Collection[Event]
+    notify: Collection[Notify], names: Collection[str], events: Collection[Event]
 ) -> Iterator[tuple[Notify, Event]]:
-    """Yield the lines of the settings that want one of these events of a name."""
+    """Yield the lines of the settings that want one of these events; see `Notify.wants`."""
     for one in notify:
-        if (event := one.wants(name, events)) is not None:
+        if (event := one.wants(names, events)) is not None:
             yield one, event

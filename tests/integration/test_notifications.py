@@ -18,6 +18,7 @@ from runner.followers.notifications import follower as sending
 from runner.followers.notifications.apprise_process import SECONDS, answer, question_of
 from runner.followers.notifications.follower import Notifications, Ways
 from runner.followers.notifications.sending import Message, NotSent, Senders
+from runner.gateway.page.format import schedule_url
 from runner.state.books.notifications import NotificationBook, NotificationState
 from runner.state.jobs import State
 from runner.state.ledger import Ledger
@@ -502,6 +503,48 @@ def test_a_time_that_a_schedule_missed_is_told_once(
     world.work(1)
     book.close()
     assert len(counting.came) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("team/minute", ["team/minute"]),
+        ("schedules/team/*", ["team/minute"]),
+        ("sales/*", ["daily"]),
+        ("daily", ["daily"]),
+        ("*", ["daily", "team/minute"]),
+        ("schedules/daily", []),
+    ],
+)
+def test_a_missed_time_is_chosen_by_the_name_of_the_schedule_or_of_its_jobs(
+    make: Callable[..., World], tmp_path: Path, names: str, told: list[str]
+) -> None:
+    """As its file has that; the link goes to the schedule's page."""
+    folder = tmp_path / "schedules"
+    (folder / "team").mkdir(parents=True)
+    plain = "notebook: a.ipynb\ncron: '* * * * *'\n"
+    (folder / "team" / "minute.yaml").write_text(plain)
+    (folder / "daily.yaml").write_text(f"{plain}name: sales/daily\n")
+    world = make(
+        {"to": "json://127.0.0.1", "when": ["failed", "missed"], "names": names},
+        gateway={"public_url": "https://runner.example.com"},
+        schedules=folder,
+    )
+    counting = Counting()
+    world.ways = Ways(counting.send, lambda _: None, lambda call: call())
+    world.begin()
+    book = Book(world.settings.state)
+    world.work()
+    for name in ("daily", "team/minute"):
+        book.begin(name, "t", NOW)
+        book.skipped(name, "2026-01-02T04:00Z", "2026-01-02", "too late", NOW)
+    for _ in range(3):
+        world.work(1)
+    book.close()
+    assert [(one.title, one.link) for one in counting.came] == [
+        (f"schedule {name} missed a run", f"https://runner.example.com{schedule_url(name)}")
+        for name in told
+    ]
 
 
 # Attachments

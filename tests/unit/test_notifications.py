@@ -99,10 +99,10 @@ def test_each_end_is_what_it_is_beside_the_one_before(
 def test_a_line_of_the_settings_names_its_event() -> None:
     """A success that is a recovery is told as one, in whatever order they stand."""
     line = Notify.model_validate({"to": "ops", "when": ["succeeded", "recovered"], "names": "a/*"})
-    assert line.wants("a/b", events_of(Status.SUCCEEDED, Status.FAILED)) is Event.RECOVERED
-    assert line.wants("a/b", events_of(Status.SUCCEEDED, None)) is Event.SUCCEEDED
-    assert line.wants("b", events_of(Status.SUCCEEDED, None)) is None
-    assert line.wants("a/b", events_of(Status.FAILED, None)) is None
+    assert line.wants(["a/b"], events_of(Status.SUCCEEDED, Status.FAILED)) is Event.RECOVERED
+    assert line.wants(["a/b"], events_of(Status.SUCCEEDED, None)) is Event.SUCCEEDED
+    assert line.wants(["b"], events_of(Status.SUCCEEDED, None)) is None
+    assert line.wants(["a/b"], events_of(Status.FAILED, None)) is None
     assert "ops" not in repr(line)
     assert key_of("json://s3cr3t").startswith("url:")
 

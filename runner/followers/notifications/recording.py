@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -25,6 +25,7 @@ from runner.state.books.notifications import TRIED_FOR, NewNotification
 from runner.state.jobs import Job
 from runner.state.ledger_reader import LedgerReader
 from runner.submitters.schedules.book import Occurrence
+from runner.submitters.schedules.files import ScheduleFiles, job_name_of
 from runner.system.clocks import Clocks
 
 
@@ -61,6 +62,7 @@ class Recording:
     def __init__(self, settings: Settings, clocks: Clocks) -> None:
         self._settings = settings
         self._clocks = clocks
+        self._schedules = ScheduleFiles(settings.schedules_folder)
 
     def of_jobs(self, jobs: Iterable[Job]) -> Iterator[NewNotification]:
         """Yield the notifications of the ends of jobs, one for each receiver.
@@ -78,13 +80,26 @@ class Recording:
             missed.name, missed.scheduled_for, missed.through, missed.reason or "no reason is known"
         )
         what = f"missed {missed.name} {missed.through}"
-        for line, event in wanting(self._settings.notify, missed.name, [Event.MISSED]):
-            yield from self._to_each(line, what, (None, missed.name, event), (text, ""))
+        names = (missed.name, self._job_name(missed.name))
+        link = self._settings.gateway.address_of_schedule(missed.name)
+        for line, event in wanting(self._settings.notify, names, [Event.MISSED]):
+            yield from self._to_each(line, what, (None, missed.name, event), (text, link))
+
+    def _job_name(self, schedule: str) -> str:
+        """Return the name of a schedule's jobs; the usual one if its file cannot be read.
+
+        The library may be away, which may be why the schedule did not run.
+        """
+        with suppress(OSError):
+            for one in self._schedules.all():
+                if one.name == schedule and one.plan is not None:
+                    return one.plan.job_name
+        return job_name_of(schedule)
 
     def _of_job(self, record: Record, job: Job) -> Iterator[NewNotification]:
         lines = [one for one in self._settings.notify if fnmatchcase(job.name, one.names)]
         events = _events(record, job, lines)
-        wanted = [*wanting(lines, job.name, events)]
+        wanted = [*wanting(lines, [job.name], events)]
         texts: dict[Event, Text] = {}
         link = self._settings.gateway.address_of_job(job.job_id)
         for line, event in wanted:

@@ -14,6 +14,11 @@ from runner.submitters.trigger_files import one_each, read_named
 from runner.system.files.yaml_files import YamlFiles, name_of
 
 
+def job_name_of(schedule: str, written: str | None = None) -> str:
+    """Return the name of a schedule's jobs in the outbox, if its file has `written`, or none."""
+    return job_name(written or f"schedules/{schedule}")
+
+
 @dataclass(frozen=True)
 class Plan:
     """A schedule that is right, with its times."""
@@ -25,7 +30,7 @@ class Plan:
     @property
     def job_name(self) -> str:
         """Return the name that its jobs have in the outbox."""
-        return job_name(self.schedule.timing.name or f"schedules/{self.name}")
+        return job_name_of(self.name, self.schedule.timing.name)
 
     @property
     def timing(self) -> str:
