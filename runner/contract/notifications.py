@@ -45,6 +45,7 @@ class Event(StrEnum):
     MISSED = "missed"
 
 
+GOOD_NEWS = frozenset({Event.SUCCEEDED, Event.RECOVERED})
 SPECIAL_FIRST = tuple(
     sorted(Event, key=lambda one: one not in (Event.FIRST_FAILURE, Event.RECOVERED))
 )

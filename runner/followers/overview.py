@@ -7,7 +7,6 @@ from runner.followers.callbacks import overview as of_callbacks
 from runner.followers.notifications import overview as of_notifications
 from runner.jobs.record import Record
 from runner.state.books.callbacks import Callback
-from runner.state.books.notifications import Notification
 
 
 class Told:
@@ -39,9 +38,6 @@ class Told:
 
 
 def _rows(
-    callbacks: Sequence[Callback], notifications: Sequence[Notification]
+    callbacks: Sequence[Callback], notifications: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    return [
-        *map(of_callbacks.row_of, callbacks),
-        *map(of_notifications.row_of, notifications),
-    ]
+    return [*({**of_callbacks.row_of(one), "held": None} for one in callbacks), *notifications]

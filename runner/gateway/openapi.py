@@ -321,6 +321,7 @@ class Delivery(_Answer):
         description="Why it did not go; of a notification that went, what was left out."
     )
     due_at: str | None = Field(description="When it is sent next; null unless it waits.")
+    held: str | None = Field(description="Why a notification is held until then, if it is.")
 
 
 class Deliveries(_Answer):

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def program(
         {"to": "ops", "when": ["failed", "recovered"], "names": "mail/*"},
         {"to": "ops", "when": "succeeded", "names": "files/*", "attach": ["files", "html", "pdf"]},
         {"to": url_of(receiver), "names": "json/*"},
+        {"to": url_of(receiver), "names": "digest/*", "digest_minutes": 60},
     ]
     for make in programs(folder):
         gateway = {"enabled": True, "port": 0, "public_url": "https://runner.example.com"}
@@ -129,6 +131,18 @@ def test_the_page_shows_what_came_of_it_and_no_secret(program: Program, receiver
     for text in (page, health, doctor, program.log, json.dumps(row), state.decode("latin-1")):
         assert PASSWORD not in text
         assert TOKEN not in text
+
+
+def test_the_page_says_until_when_a_notification_is_held(program: Program) -> None:
+    """And why; so does HTTP."""
+    program.drop("digest/a.ipynb", FAILS)
+    path = f"/jobs/{program.await_report('digest/a')['job_id']}"
+    (row,) = wait_for(lambda: ask(program, f"{path}/deliveries")["deliveries"])
+    assert (row["attempts"], row["held"]) == (0, "it goes with the digest then")
+    assert datetime.fromisoformat(row["due_at"]) > datetime.now(UTC) + timedelta(minutes=50)
+    page = requests.get(f"{program.url}{path}", headers={"Accept": "text/html"}, timeout=90).text
+    said = " ".join(re.sub("<[^>]*>", "", page).split())
+    assert re.search("not tried yet; held until .{5,40}: it goes with the digest then", said)
 
 
 def test_a_receiver_that_comes_back_is_told_though_the_runner_was_killed(

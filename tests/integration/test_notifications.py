@@ -17,8 +17,10 @@ from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
 from runner.followers.notifications import follower as sending
 from runner.followers.notifications.apprise_process import SECONDS, answer, question_of
 from runner.followers.notifications.follower import Notifications, Ways
+from runner.followers.notifications.overview import SentNotifications
 from runner.followers.notifications.sending import Message, NotSent, Senders
 from runner.gateway.page.format import schedule_url
+from runner.jobs.record import Record
 from runner.state.books.notifications import NotificationBook, NotificationState
 from runner.state.jobs import State
 from runner.state.ledger import Ledger
@@ -58,8 +60,8 @@ class World:
 
     def begin(self) -> None:
         """Start the process anew."""
-        clocks = Clocks(lambda: self.at, lambda: self.now, lambda: 0)
-        self.notifications = Notifications(self.settings, clocks, self.ways)
+        self.clocks = Clocks(lambda: self.at, lambda: self.now, lambda: 0)
+        self.notifications = Notifications(self.settings, self.clocks, self.ways)
 
     @property
     def now(self) -> datetime:
@@ -433,6 +435,45 @@ def test_an_hour_of_a_thousand_failures_is_ten_messages_and_a_digest(
     world.tell("calm")  # the hour after that begins anew
     world.work(1)
     assert counting.came[-1].title == "calm failed"
+
+
+def test_a_failure_after_an_hour_full_of_successes_is_told_at_once(
+    quick: Callable[..., tuple[World, Counting]],
+) -> None:
+    """What is held says until when and why; the rest goes at the end of the hour."""
+    world, counting = quick({"to": "json://127.0.0.1", "when": ["failed", "succeeded"]})
+    made = world.tell(*(f"good-{number}" for number in range(30)), outcome=SUCCESS)
+    for _ in range(10):
+        world.work(60)
+    assert len(counting.came) == 5
+    told = SentNotifications(Record(world.settings), world.clocks)
+    ends = world.now - timedelta(minutes=10) + timedelta(hours=1)
+    (row,) = told.of(made[-1])
+    assert (row["state"], row["attempts"]) == ("waiting", 0)
+    assert datetime.fromisoformat(row["due_at"]) == ends
+    assert row["held"] == "5 messages of this hour are left for failures"
+    (row,) = told.of(made[0])
+    assert (row["state"], row["due_at"], row["held"]) == ("delivered", None, None)
+    world.tell("bad")
+    assert [one.title for one in counting.came[5:]] == ["bad failed"]
+    (row,) = told.again(made[-1], told.of(made[-1])[0]["id"])
+    assert row["held"] is None
+    world.work()
+    assert [one.title for one in counting.came[6:]] == ["good-29 succeeded"]
+    for _ in range(50):
+        world.work(60)
+    assert [one.title for one in counting.came[7:]] == ["24 notifications: 24 succeeded"]
+
+
+def test_what_waits_for_its_window_says_when_that_ends(
+    quick: Callable[..., tuple[World, Counting]],
+) -> None:
+    """Also before the first attempt."""
+    world, _ = quick({"to": "json://127.0.0.1", "digest_minutes": 30})
+    (job,) = world.tell("a")
+    (row,) = SentNotifications(Record(world.settings), world.clocks).of(job)
+    assert row["held"] == "it goes with the digest then"
+    assert datetime.fromisoformat(row["due_at"]) == world.now + timedelta(minutes=30)
 
 
 def test_a_window_collects_what_comes_for_one_receiver(

@@ -1,6 +1,6 @@
 """Notifications: what is an event, what is shown of a URL, when a message goes, what it says."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from runner.followers.notifications.apprise_process import (
     redacted,
 )
 from runner.followers.notifications.message import cut_bytes, of_many, of_missed
-from runner.followers.notifications.pacing import MOST_SINGLES, Kind, turn_of
+from runner.followers.notifications.pacing import MOST_GOOD, MOST_SINGLES, Kind, turn_of
 from runner.followers.notifications.sending import missing_extra
 from runner.state.books.notifications import Counted, Stream
 
@@ -111,7 +111,7 @@ def test_a_line_of_the_settings_names_its_event() -> None:
 
 
 def stream(**more: object) -> Stream:
-    plain = Stream("ops#1", 0, 1, pacing.iso(NOW), wants_now=False)
+    plain = Stream("ops#1", 0, 1, 1, pacing.iso(NOW), wants_now=False)
     return replace(plain, **more)  # type: ignore[arg-type]
 
 
@@ -129,6 +129,22 @@ def test_a_stream_goes_alone_until_its_hour_is_full() -> None:
     assert turn_of(full, NOW - HOUR).kind is Kind.DIGEST, "the clock was set back"
 
 
+def test_successes_leave_half_of_the_hour_to_failures() -> None:
+    """Those beyond go at its end, together; what holds each is known."""
+    half = stream(hour_began=pacing.iso(NOW), singles=MOST_GOOD, waiting=3, bad=0)
+    assert turn_of(half, NOW).kind is Kind.NOTHING
+    assert turn_of(replace(half, bad=1), NOW).kind is Kind.BAD
+    assert turn_of(half, NOW + HOUR).kind is Kind.DIGEST
+    assert pacing.hold_of(half, Event.FAILED, NOW) is None
+    hold = pacing.hold_of(half, Event.RECOVERED, NOW)
+    assert hold == pacing.Hold(NOW + HOUR, "5 messages of this hour are left for failures")
+    full = replace(half, singles=MOST_SINGLES, bad=1)
+    assert turn_of(full, NOW).kind is Kind.NOTHING
+    hold = pacing.hold_of(full, Event.FAILED, NOW)
+    assert hold == pacing.Hold(NOW + HOUR, "more than 10 messages in this hour")
+    assert pacing.hold_of(full, Event.FAILED, NOW + HOUR) is None
+
+
 def test_a_failed_stream_waits_ever_longer_up_to_an_hour() -> None:
     """Also where the clock was set back it is tried again."""
     one, pauses = stream(), list[float]()
@@ -143,26 +159,53 @@ def test_a_failed_stream_waits_ever_longer_up_to_an_hour() -> None:
     assert turn_of(one, NOW - 2 * HOUR).kind is Kind.SINGLE
 
 
-@given(st.lists(st.integers(min_value=0, max_value=900), min_size=1, max_size=300))
-def test_no_hour_has_more_than_its_messages(gaps: list[int]) -> None:
-    """Ten and a digest, whatever comes when; and all of it goes in the end."""
-    at, came, waiting, one = NOW, list[datetime](), list[datetime](), stream(waiting=0)
+COMING = st.lists(
+    st.tuples(st.integers(min_value=0, max_value=900), st.booleans()), min_size=1, max_size=300
+)
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came when."""
+
+    number: int
+    at: datetime
+    is_bad: bool
+
+
+@given(COMING)
+def test_no_hour_has_more_than_its_messages(gaps: list[tuple[int, bool]]) -> None:
+    """Ten and a digest, whatever comes when; and all of it goes in the end.
+
+    A failure goes at once, unless there were five others before: successes leave room for it.
+    """
+    at, came, waiting, one = NOW, list[Came](), list[Came](), stream(waiting=0)
     sent = list[tuple[datetime, int]]()
-    for gap in gaps:
-        came.append((came[-1] if came else NOW) + timedelta(seconds=gap))
+    for number, (gap, is_bad) in enumerate(gaps):
+        after = (came[-1].at if came else NOW) + timedelta(seconds=gap)
+        came.append(Came(number, after, is_bad))
     total, left = len(came), list(came)
     while left or waiting:
         at += timedelta(seconds=30)
-        while left and left[0] <= at:
+        while left and left[0].at <= at:
             waiting.append(left.pop(0))
         if not waiting:
             continue
-        now = replace(one, waiting=len(waiting), oldest=pacing.iso(waiting[0]))
+        bad = [each for each in waiting if each.is_bad]
+        now = replace(one, waiting=len(waiting), bad=len(bad), oldest=pacing.iso(waiting[0].at))
+        for each in waiting:
+            hold = pacing.hold_of(now, Event.FAILED if each.is_bad else Event.SUCCEEDED, at)
+            assert hold is None or at < hold.until <= at + HOUR
         turn = turn_of(now, at)
         if turn.kind is not Kind.NOTHING:
-            taken = len(waiting) if turn.kind is Kind.DIGEST else 1
-            sent.append((at, taken))
-            del waiting[:taken]
+            told = {Kind.DIGEST: waiting, Kind.BAD: bad[:1]}.get(turn.kind, waiting[:1])
+            sent.append((at, len(told)))
+            for each in told:
+                before = [other for other in came[: each.number] if other.is_bad]
+                is_calm = sum(each.at - other.at < 2 * HOUR for other in before) < 5
+                most = timedelta(minutes=6) + (timedelta() if is_calm and each.is_bad else HOUR)
+                assert at - each.at < most
+            waiting = [each for each in waiting if each not in told]
             one = pacing.sent(turn)
     assert sum(taken for _, taken in sent) == total
     for begin, _ in sent:

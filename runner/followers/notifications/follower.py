@@ -199,7 +199,8 @@ class Notifications:
         if turn.kind is Kind.DIGEST:
             sending = _digest(opened, stream, turn)
         elif turn.kind is not Kind.NOTHING:
-            one = opened.first(stream, iso(now), only_now=turn.kind is Kind.ASKED)
+            asked, bad = turn.kind is Kind.ASKED, turn.kind is Kind.BAD
+            one = opened.first(stream, iso(now), only_now=asked, only_bad=bad)
             sending = None if one is None else _single(stream, turn, one)
         if sending is not None:
             self._under_way.add((stream.receiver, stream.minutes))

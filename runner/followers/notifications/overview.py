@@ -4,11 +4,13 @@ Needs no daemon; the process that sends reads the same record.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
-from runner.followers.notifications.pacing import iso
+from runner.contract.notifications import Event
+from runner.followers.notifications.pacing import hold_of, iso
 from runner.followers.notifications.receivers import name_of
 from runner.jobs.problem import unavailable
 from runner.jobs.record import Record
@@ -18,6 +20,7 @@ from runner.state.books.notifications import (
     Notification,
     NotificationBook,
     NotificationState,
+    Stream,
 )
 from runner.system.clocks import Clocks
 
@@ -29,16 +32,16 @@ class SentNotifications:
         self._record = record
         self._clocks = clocks or Clocks()
 
-    def of(self, job_id: str) -> list[Notification]:
-        """List the notifications of a job.
+    def of(self, job_id: str) -> list[dict[str, Any]]:
+        """List the notifications of a job, as JSON.
 
         Raises:
             Problem: `unavailable`.
         """
         with self._book() as book:
-            return [] if book is None else book.of_job(job_id)
+            return [] if book is None else self._rows(book, book.of_job(job_id))
 
-    def again(self, job_id: str, notification: str) -> list[Notification]:
+    def again(self, job_id: str, notification: str) -> list[dict[str, Any]]:
         """Let one be sent once more, now; list all of the job, or none if it has no such one.
 
         Raises:
@@ -48,7 +51,13 @@ class SentNotifications:
         with self._book() as book:
             if book is None:
                 return []
-            return book.again(job_id, notification, iso(now), iso(now + TRIED_FOR))
+            again = book.again(job_id, notification, iso(now), iso(now + TRIED_FOR))
+            return self._rows(book, again)
+
+    def _rows(self, book: NotificationBook, listed: Sequence[Notification]) -> list[dict[str, Any]]:
+        streams = {(one.receiver, one.minutes): one for one in book.streams()}
+        now = self._clocks.now()
+        return [row_of(one, streams.get((one.receiver, one.minutes)), now) for one in listed]
 
     @contextmanager
     def _book(self) -> Iterator[NotificationBook | None]:
@@ -69,9 +78,16 @@ class SentNotifications:
             book.close()
 
 
-def row_of(one: Notification) -> dict[str, Any]:
-    """Describe a notification as JSON, as deliveries are. Of the URL hardly anything is shown."""
-    is_waiting = one.state is NotificationState.WAITING
+def row_of(one: Notification, stream: Stream | None, now: datetime) -> dict[str, Any]:
+    """Describe a notification as JSON, as deliveries are. Of the URL hardly anything is shown.
+
+    `stream` is that in which it waits.
+    """
+    is_waiting = one.state is NotificationState.WAITING and stream is not None
+    due_at, hold = one.due_at, None
+    if is_waiting and stream is not None and not one.is_now:
+        hold = hold_of(stream, Event(one.event), now)
+        due_at = max(due_at, stream.due_at or "", "" if hold is None else iso(hold.until))
     return {
         "id": one.id,
         "kind": "notification",
@@ -82,5 +98,6 @@ def row_of(one: Notification) -> dict[str, Any]:
         "last_at": one.last_at,
         "http_status": None,
         "error": one.error,
-        "due_at": one.due_at if is_waiting else None,
+        "due_at": due_at if is_waiting else None,
+        "held": None if hold is None else hold.why,
     }

@@ -12,6 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from runner.contract.notifications import GOOD_NEWS
 from runner.system.files.databases import open_database, transaction
 
 NOTIFICATIONS_FILE = "notifications.sqlite3"
@@ -43,6 +44,7 @@ CREATE TABLE streams (
 CREATE TABLE missed (schedule TEXT PRIMARY KEY, through TEXT NOT NULL) STRICT, WITHOUT ROWID;
 PRAGMA user_version = {BOOK_VERSION};
 """
+_IS_BAD = "event NOT IN ('" + "', '".join(sorted(GOOD_NEWS)) + "')"
 _OF_STREAM = "receiver = ? AND minutes = ? AND state = 'waiting'"
 
 
@@ -95,13 +97,15 @@ class Notification(NewNotification):
 class Stream:
     """What waits for one receiver, and how far it may be sent.
 
-    `minutes` is the window of a digest; 0 for none. `singles` messages went since `hour_began`.
-    The last `failures` attempts failed; the next one is due at `due_at`.
+    Of the notifications that are `waiting`, `bad` tell of no success. `minutes` is the window of a
+    digest; 0 for none. `singles` messages went since `hour_began`. The last `failures` attempts
+    failed; the next one is due at `due_at`.
     """
 
     receiver: str
     minutes: int
     waiting: int
+    bad: int
     oldest: str
     wants_now: bool
     hour_began: str | None = None
@@ -207,20 +211,22 @@ class NotificationBook:
     def streams(self) -> list[Stream]:
         """List the streams in which something waits."""
         rows = self._db.execute(
-            "SELECT w.*, hour_began, coalesce(singles, 0), coalesce(failures, 0), due_at FROM "
-            "(SELECT receiver, minutes, count(*), min(created_at), max(is_now) AS now "
-            "FROM notifications "
+            "SELECT w.*, hour_began, coalesce(singles, 0), coalesce(failures, 0), due_at FROM "  # noqa: S608
+            f"(SELECT receiver, minutes, count(*), sum({_IS_BAD}), min(created_at), "
+            "max(is_now) AS now FROM notifications "
             "WHERE state = 'waiting' GROUP BY receiver, minutes) w "
             "LEFT JOIN streams USING (receiver, minutes)"
         )
         return [
-            Stream(*tuple(row)[:4], bool(row["now"]), *tuple(row)[5:])  # type: ignore[call-arg]
+            Stream(*tuple(row)[:5], bool(row["now"]), *tuple(row)[6:])  # type: ignore[call-arg]
             for row in rows
         ]
 
-    def first(self, stream: Stream, now: str, *, only_now: bool = False) -> Notification | None:
+    def first(
+        self, stream: Stream, now: str, *, only_now: bool = False, only_bad: bool = False
+    ) -> Notification | None:
         """Return what of a stream goes next alone: what was tried least, the oldest of it first."""
-        wanted = "is_now = 1" if only_now else "1"
+        wanted = "is_now = 1" if only_now else _IS_BAD if only_bad else "1"
         row = self._db.execute(
             f"SELECT * FROM notifications WHERE {_OF_STREAM} AND due_at <= ? "  # noqa: S608
             f"AND {wanted} ORDER BY is_now DESC, attempts, seq LIMIT 1",
