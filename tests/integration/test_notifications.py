@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -150,13 +151,14 @@ def messages(receiver: Receiver) -> list[dict[str, Any]]:
 
 
 CELL = {
+    "cell": 4,
     "cell_index": 3,
     "cell_source": "a = 1\nresult = 100 / divisor",
     "traceback": ["Cell In[3], line 2", "----> 2 result = 100 / divisor"],
     "cells": {"total": 5, "executed": 4},
     "error_type": "papermill_execution_error",
     "ename": "ZeroDivisionError",
-    "message": "Cell In[3] (cell_index 3): ZeroDivisionError: division by zero",
+    "message": "Cell In[4] (cell_index 3): ZeroDivisionError: division by zero",
     "kernel": {"name": "python3"},
     "files": [],
 }
@@ -175,9 +177,10 @@ def test_a_mail_says_what_failed_where_and_what_has_changed(
     assert came.recipients == ("ops@example.com",)
     assert came.content["Subject"] == "sales/daily failed"
     assert came.content.get_content_type() == "text/plain"
-    assert "Cell [3]" in came.text
-    assert "result = 100 / divisor" in came.text
-    assert "ZeroDivisionError: division by zero" in came.text
+    assert came.text.startswith(
+        "Cell In[4] (cell_index 3): result = 100 / divisor\n\nZeroDivisionError: division by zero\n"
+    )
+    assert len(re.findall(r"\b[Cc]ell\b", came.text)) == 1, "it is named in one way"
     assert f"https://runner.example.com/jobs/{job}" in came.text
     assert world.rows(job) == [("delivered", 1, None)]
 
@@ -232,6 +235,39 @@ def test_people_choose_of_what_they_are_told(
         world.take()
         world.work()
     assert [one["title"] for one in messages(receiver)] == told
+
+
+def test_a_message_says_how_bad_it_is_as_services_have_it(
+    make: Callable[..., World], receiver: Receiver
+) -> None:
+    """A digest with a failure warns; one of successes does not."""
+    events = ["failed", "succeeded", "recovered", "missed"]
+    alone = {"to": url_of(receiver), "when": events}
+    hourly = {"to": "hourly", "when": events, "digest_minutes": 60}
+    world = make({**alone, "names": "a"}, {**hourly, "names": "b"})
+    (world.settings.secrets / "hourly").write_text(url_of(receiver))
+    world.tell("a")
+    world.tell("a", "a", outcome=SUCCESS)
+    book = Book(world.settings.state)
+    book.begin("a", "t", NOW)
+    book.skipped("a", "2026-01-02T04:00Z", "2026-01-02", "too late", NOW)
+    for _ in range(3):
+        world.work(1)
+    book.close()
+    assert [(one["title"], one["type"]) for one in messages(receiver)] == [
+        ("a failed", "failure"),
+        ("a succeeded again", "success"),
+        ("a succeeded", "success"),
+        ("schedule a missed a run", "warning"),
+    ]
+    world.tell("b", "b")
+    world.work(3600)
+    world.tell("b", "b", outcome=SUCCESS)
+    world.work(3600)
+    assert [(one["title"], one["type"]) for one in messages(receiver)[4:]] == [
+        ("2 notifications: 2 failed", "warning"),
+        ("2 notifications: 1 recovered, 1 succeeded", "success"),
+    ]
 
 
 def test_names_choose_too_and_a_receiver_is_told_once(
@@ -605,7 +641,7 @@ def published(world: World, name: str, files: dict[str, bytes], nb: dict[str, An
     return world.close(name, BAD, {**CELL, "files": listed, "output_nb": f"{name}.ipynb"})
 
 
-NOTEBOOK = {
+NOTEBOOK: dict[str, Any] = {
     "cells": [
         {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# The report of May"}
     ],
@@ -632,6 +668,33 @@ def test_a_mail_brings_files_and_the_report_and_says_what_it_leaves_out(
     assert b"The report of May" in came.attachments["may.html"]
     assert "Not attached: big: 9,437,184 bytes, more than fit into a message." in came.text
     assert world.rows(job)[0][:2] == ("delivered", 1)
+
+
+def test_the_figures_of_an_attached_report_are_still(
+    make: Callable[..., World], mail: MailServer
+) -> None:
+    """A mail has no gateway that could fill the frames of live ones."""
+    world = make({"to": mail.url(), "attach": "html"}, report={"figures": "live"})
+    bundle = {
+        "application/vnd.plotly.v1+json": {
+            "data": [{"type": "scatter", "y": [1, 2]}],
+            "layout": {},
+        },
+        "text/html": "<div>PLOT</div>",
+        "text/plain": "Figure",
+    }
+    cell = {
+        **{"cell_type": "code", "id": "b", "metadata": {}, "source": "fig", "execution_count": 1},
+        "outputs": [
+            {"output_type": "display_data", "metadata": {}, "data": bundle},
+        ],
+    }
+    published(world, "may", {}, {**NOTEBOOK, "cells": [*NOTEBOOK["cells"], cell]})
+    world.take()
+    world.work()
+    page = mail.came[0].attachments["may.html"]
+    assert b"<iframe" not in page
+    assert b"The report of May" in page
 
 
 def test_many_files_are_bounded(make: Callable[..., World], mail: MailServer) -> None:
@@ -816,7 +879,8 @@ def test_a_service_with_limits_gets_what_it_can_take(
     }
     link = "https://runner.example.com/jobs/a_b"
     body = "<b>x</b> & *y* [z](http://evil) " + "🎉_" * 3000
-    remark = answer(question_of(urls[service], "a_b <i> failed", body, link, []))
+    text = {"title": "a_b <i> failed", "body": body, "link": link, "tone": "failure"}
+    remark = answer(question_of(urls[service], text, []))
     assert remark == b""
     (came,) = receiver.came
     said = json.loads(came.body)["text" if service == "telegram" else "content"]

@@ -12,7 +12,7 @@ import re
 import tempfile
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -48,14 +48,15 @@ _ERROR = re.compile(
 
 
 def question_of(
-    url: str, title: str, body: str, link: str, attachments: list[tuple[str, bytes]]
+    url: str, text: Mapping[str, str], attachments: Sequence[tuple[str, bytes]]
 ) -> bytes:
-    """Ask to send a message. `link` is kept whole where the body is cut."""
+    """Ask to send a message: its `title`, `body`, `link` and `tone`, and what goes along.
+
+    `link` is kept whole where the body is cut; `tone` is a type of Apprise's messages.
+    """
     head = {
         "url": url,
-        "title": title,
-        "body": body,
-        "link": link,
+        **text,
         "attachments": [[name, len(content)] for name, content in attachments],
     }
     return json.dumps(head).encode() + b"\0" + b"".join(content for _, content in attachments)
@@ -231,7 +232,7 @@ def _sent(
     result = box.notify(
         body=fitted(body, asked["link"], _room(target, title)),
         title=title,
-        notify_type=NotifyType.INFO,
+        notify_type=NotifyType(asked["tone"]),
         body_format=NotifyFormat.TEXT,
         attach=attach if files else None,
         timeout=CALL_SECONDS,

@@ -4,7 +4,7 @@ A report is rendered in a process of its own, as the gateway does. What cannot b
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.config import Settings
@@ -123,6 +123,7 @@ class Gathering:
 
     def _question(self, job: Job, asked: ReportChoices) -> bytes:
         options = self._choosing.options(job.job_id, "html", asked)
+        options = replace(options, is_live=False)  # there is no gateway to fill its frames
         path = self._record.published(job.job_id, "")[0]
         return report_question(read_regular(path), options)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from runner.config import NOTIFICATIONS, Settings
 from runner.followers.notifications import pacing
 from runner.followers.notifications.attachments import Attachments, Gathering
-from runner.followers.notifications.message import Text, of_many
+from runner.followers.notifications.message import Text, Tone, of_many, tone_of
 from runner.followers.notifications.missed import MissedTimes
 from runner.followers.notifications.pacing import Kind, Turn, iso
 from runner.followers.notifications.receivers import (
@@ -74,6 +74,7 @@ class _Sending:
     turn: Turn
     batch: book.Batch
     text: Text
+    tone: Tone
     link: str = ""
     job_id: str | None = None
     attach: tuple[str, ...] = ()
@@ -231,7 +232,7 @@ class Notifications:
         body = sending.text.body
         if attached.left_out:
             body += "\n\nNot attached: " + "; ".join(attached.left_out) + "."
-        message = Message(sending.text.title, body, sending.link, attached.files)
+        message = Message(sending.text.title, body, sending.link, attached.files, sending.tone)
         remark = self._ways.send(receiver.url, message)
         return _Result(remark="; ".join(filter(None, (*attached.left_out, remark))))
 
@@ -298,6 +299,7 @@ def _single(stream: book.Stream, turn: Turn, one: book.Notification) -> _Sending
         turn=turn,
         batch=book.Batch(stream.receiver, stream.minutes, one.seq, only=True),
         text=Text(one.title, one.body, one.line),
+        tone=tone_of([one.event], is_digest=False),
         link=one.link,
         job_id=one.job_id,
         attach=tuple(filter(None, one.attach.split(","))),
@@ -307,7 +309,9 @@ def _single(stream: book.Stream, turn: Turn, one: book.Notification) -> _Sending
 def _digest(opened: book.NotificationBook, stream: book.Stream, turn: Turn) -> _Sending:
     through = opened.last_waiting(stream)
     batch = book.Batch(stream.receiver, stream.minutes, through, only=False)
-    return _Sending(stream, turn, batch, of_many(opened.counted(batch), stream.oldest))
+    counted = opened.counted(batch)
+    tone = tone_of({one.event for one in counted}, is_digest=True)
+    return _Sending(stream, turn, batch, of_many(counted, stream.oldest), tone)
 
 
 def _in_words(one: book.Stuck) -> str:

@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from runner.contract.notifications import Event
-from runner.contract.outcome import Status, cells_in_words
+from runner.contract.notifications import GOOD_NEWS, Event
+from runner.contract.outcome import Status, cell_in_words, without_cell
 from runner.contract.text.plain_text import excerpt, one_line, plain_text, visible
 from runner.jobs.histories.of_names import failing_line
 from runner.state.books.notifications import MOST_NAMES, Counted
@@ -39,6 +40,22 @@ class Text:
     line: str
 
 
+class Tone(StrEnum):
+    """How good or bad a message is, as Apprise has it: services give each a colour, or a sign."""
+
+    INFO = "info"
+    SUCCESS = "success"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+def tone_of(events: Collection[str], *, is_digest: bool) -> Tone:
+    """Return how good or bad that is of which a message tells."""
+    if GOOD_NEWS.issuperset(events):
+        return Tone.SUCCESS
+    return Tone.WARNING if is_digest or Event.MISSED in events else Tone.FAILURE
+
+
 def of_job(
     job: Job, event: Event, report: Mapping[str, Any] | None, changes: Sequence[str] = ()
 ) -> Text:
@@ -50,7 +67,7 @@ def of_job(
         return _text(f"{name} succeeded again", [_took(job)], "")
     report = report or {}
     message = str(report.get("message") or job.message or "No message is known.")
-    parts = [_where(report), _safe(excerpt(visible(plain_text(message)), MESSAGE_CHARS))]
+    parts = [_safe(one) for one in _what_failed(report, message)]
     if changes:
         since = "Since the last success of this name:"
         parts.append("\n".join([since, *(f"- {_safe(one_line(one))}" for one in changes)]))
@@ -102,15 +119,22 @@ def _text(title: str, parts: Sequence[str], line: str) -> Text:
     )
 
 
-def _where(report: Mapping[str, Any]) -> str:
-    """Say which cell failed, and the line that raised."""
-    cells, index = cells_in_words(report), report.get("cell_index")
+def _what_failed(report: Mapping[str, Any], message: str) -> Iterator[str]:
+    """Say which cell failed, the line that raised, and the message, which may name the cell too."""
+    bare = without_cell(message)
+    place = message.removesuffix(bare).rstrip(": ") or _cell(report)
     line = failing_line(report) if report.get("cell_source") else ""
-    place = f" ({cells})" if cells else ""
-    if not isinstance(index, int):
-        return ""
-    said = f"Cell [{index}]{place}"
-    return _safe(f"{said}: {excerpt_line(one_line(line), CELL_CHARS)}" if line else said)
+    if place:
+        yield f"{place}: {excerpt_line(one_line(line), CELL_CHARS)}" if line else place
+    yield excerpt(visible(plain_text(bare)), MESSAGE_CHARS)
+
+
+def _cell(report: Mapping[str, Any]) -> str:
+    """Name the cell of a failure as messages do; empty where it has none."""
+    count, index = report.get("cell"), report.get("cell_index")
+    if isinstance(count, int):
+        return cell_in_words(count, index if isinstance(index, int) else None)
+    return f"Cell (cell_index {index})" if isinstance(index, int) else ""
 
 
 def _took(job: Job) -> str:

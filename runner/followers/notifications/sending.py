@@ -25,12 +25,16 @@ class NotSent(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """A message: `link` is an address below the body, `attachments` names with contents."""
+    """A message: `link` is an address below the body, `attachments` names with contents.
+
+    `tone` is a type of Apprise's messages: info, success, warning or failure.
+    """
 
     title: str
     body: str
     link: str = ""
     attachments: Sequence[tuple[str, bytes]] = ()
+    tone: str = "info"
 
 
 def missing_extra() -> str | None:
@@ -56,9 +60,14 @@ class Senders:
         Raises:
             NotSent
         """
-        return self._ask(
-            question_of(url, message.title, message.body, message.link, list(message.attachments))
-        )
+        attachments = list(message.attachments)
+        text = {
+            "title": message.title,
+            "body": message.body,
+            "link": message.link,
+            "tone": message.tone,
+        }
+        return self._ask(question_of(url, text, attachments))
 
     def look(self, url: str) -> None:
         """Check that Apprise can use a URL.
