@@ -6,6 +6,7 @@ Owns every default and unit, and refuses unknown keys by name. Nothing else read
 import contextlib
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -805,12 +806,23 @@ _EXPECTED = {
 """Words for pydantic's Python types, which a settings file does not have."""
 
 
+def _meant(written: str, expected: str) -> str:
+    """Ask whether a near one of the expected words, in quotes, was meant; empty if none is near."""
+    near = difflib.get_close_matches(written, re.findall("'([^']*)'", expected), 1)
+    return f"did you mean `{near[0]}`? " if near else ""
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown setting `{key}`; {_known_beside(first['loc'])}"
     said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "too_short":
+        least = first["ctx"]["min_length"]
+        return f"setting `{key}` has too few entries: at least {least} is needed"
+    if first["type"] in ("enum", "literal_error"):
+        said = f"{_meant(str(first['input']), first['ctx']['expected'])}{said}"
     is_shown = first["type"] != "value_error" and first["loc"][:1] != ("notify",)
     got = f" (got {first['input']!r})" if is_shown else ""
     return f"setting `{key}`: {_EXPECTED.get(first['type'], said)}{got}"

@@ -39,13 +39,19 @@ AGAIN_SECONDS = 0.1
 
 @contextmanager
 def temporary(settings: Settings, names: Sequence[str]) -> Iterator[Settings]:
-    """Yield the same settings with temporary folders for one run."""
+    """Yield the same settings with temporary folders for one run.
+
+    If the state is among them, no page has the job afterwards, so no message has a link to it.
+    """
     folder = tempfile.mkdtemp(prefix="runner-")
     try:
         library = [] if settings.notebooks.is_dir() else ["notebooks"]
         own = {name: Path(folder, name) for name in (*names, *library)}
         limits = settings.limits.model_copy(update={"free_mb": 0})
-        yield settings.model_copy(update={**own, "limits": limits})
+        gateway = settings.gateway
+        if "state" in own:
+            gateway = gateway.model_copy(update={"public_url": None})
+        yield settings.model_copy(update={**own, "limits": limits, "gateway": gateway})
     finally:
         try:
             Disk().remove_tree(Path(folder))

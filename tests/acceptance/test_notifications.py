@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from runner.config import Settings
+from runner.config import ConfigError, Settings, load
 from runner.contract.text.strict_yaml import loads
 from runner.followers.notifications.at_once import SECONDS
 from tests.conftest import Program, code, notebook, programs, wait_for
@@ -314,15 +314,54 @@ def test_without_apprise_the_runner_works_and_says_how_to_install_it(
 def test_a_run_without_a_daemon_tells_before_it_ends(
     make_program: Callable[..., Program], receiver: Receiver, status: int
 ) -> None:
-    """Without waiting for a window; what did not come through is said."""
+    """Without waiting for a window; what did not come through is said.
+
+    There is a link only to a page that will be there.
+    """
     receiver.status = status
-    program = make_program({"notify": [{"to": url_of(receiver), "digest_minutes": 60}]})
+    notify = [{"to": url_of(receiver), "digest_minutes": 60}]
+    gateway = {"public_url": "https://runner.example.com"}
+    program = make_program({"notify": notify, "gateway": gateway})
     (program.root / "one.ipynb").write_text(json.dumps(FAILS))
     done = program.run("run", "one.ipynb")
     assert json.loads(done.stdout)["status"] == "failed"
     assert json.loads(receiver.came[0].body)["title"] == "one failed"
+    assert "https://" not in json.loads(receiver.came[0].body)["message"]
     assert ("error=503" in done.stderr) == (status == 503)
     assert PASSWORD not in done.stderr
+    receiver.came.clear()
+    report = json.loads(program.run("run", "one.ipynb", "--keep").stdout)
+    link = f"https://runner.example.com/jobs/{report['job_id']}"
+    assert link in json.loads(receiver.came[0].body)["message"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            {"to": "ops", "when": ["first_falure"]},
+            "setting `notify.0.when.0`: did you mean `first_failure`? Input should be 'failed'",
+        ),
+        (
+            {"to": "ops", "attach": "htm"},
+            "setting `notify.0.attach.0`: did you mean `html`? Input should be 'html'",
+        ),
+        (
+            {"to": "ops", "when": []},
+            "setting `notify.0.when` has too few entries: at least 1 is needed",
+        ),
+        ({"to": []}, "setting `notify.0.to` has too few entries: at least 1 is needed"),
+    ],
+)
+def test_a_word_that_is_none_is_told_with_the_one_that_was_meant(
+    tmp_path: Path, line: dict[str, Any], said: str
+) -> None:
+    """And an empty list in words for people."""
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps({"notify": [line]}))
+    with pytest.raises(ConfigError) as error:
+        load(file)
+    assert str(error.value).startswith(said)
 
 
 def test_the_examples_of_the_document_are_taken(tmp_path: Path) -> None:
