@@ -433,12 +433,12 @@ class Settings(Section):
         """
         file = self.secrets / name
         try:
+            if file.exists() and not file.is_file():  # a pipe would keep its reader waiting
+                what = f"{file} is {'a folder' if file.is_dir() else 'no file'}"
+                raise NoSecret(what, "Make a file in its place, with a URL of Apprise in it")
             return urls_in(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             what, advice = f"the file {file} is missing", "Make it, with a URL of Apprise in it"
-        except IsADirectoryError:
-            what = f"{file} is a folder"
-            advice = "Make a file in its place, with a URL of Apprise in it"
         except OSError as error:
             what = f"the file {file} cannot be read: {error.strerror}"
             advice = f"See to it that user {os.geteuid()} can read it"

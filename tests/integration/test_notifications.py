@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -549,6 +550,34 @@ def test_a_storm_while_a_receiver_is_away_is_no_storm_when_it_is_back(
     assert len(counting.came) == 11
     assert "more lines like these" in counting.came[-1].body
     assert all(len(one.body.encode()) <= 3_000 for one in counting.came)
+
+
+def test_what_waits_for_a_file_goes_within_a_minute_once_that_is_there(
+    quick: Callable[..., tuple[World, Counting]],
+) -> None:
+    """However long the pause between attempts was by then; a pipe in its place holds up nothing."""
+    world, counting = quick({"to": ["ops", "json://127.0.0.1"]})
+    file = world.settings.secrets / "ops"
+    file.write_text("json://127.0.0.1/a")
+    world.work()
+    file.unlink()
+    os.mkfifo(file)
+    (job,) = world.tell("a")
+    for _ in range(200):
+        world.work(60)
+    assert [one.title for one in counting.came] == ["a failed"]
+    ((state, attempts, error), _) = world.rows(job)
+    assert (state, attempts < 20) == ("waiting", True)
+    assert error == f"{file} is no file; make a file in its place, with a URL of Apprise in it"
+    note = f"no notification can be sent to ops: {error}"
+    assert note in list(world.notifications.notes())
+    file.unlink()
+    file.write_text("json://127.0.0.1/b")
+    world.work(61)
+    world.work(1)
+    assert [one.title for one in counting.came] == ["a failed"] * 2
+    world.work(10)
+    assert list(world.notifications.notes()) == []
 
 
 # Missed times

@@ -88,6 +88,8 @@ class _Result:
     remark: str = ""
     is_over: bool = False
     """Whether it is not worth another attempt."""
+    has_no_url: bool = False
+    """Whether that is because the receiver has no URL now."""
 
 
 @dataclass
@@ -98,6 +100,10 @@ class _Notes:
     """
 
     look_at: float
+    without_url: frozenset[str] = frozenset()
+    """Keys of the receivers that had no URL when they were looked at."""
+    back: frozenset[str] = frozenset()
+    """Those among them that have one now, and whose notifications have not been hurried yet."""
     problem: str | None = None
     stuck: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
@@ -178,6 +184,9 @@ class Notifications:
             return LOOK_SECONDS
         opened = self._opened()
         self._tell_of_missed(opened)
+        back, self._notes.back = self._notes.back, frozenset()
+        if back:
+            opened.hurry(back, iso(self._clocks.now()))
         while self._results:
             sending, result = self._results[0]
             self._record(opened, sending, result)
@@ -212,7 +221,9 @@ class Notifications:
             result = self._sent(sending)
         except Gone as error:
             result = _Result(str(error), is_over=True)
-        except (NoReceiver, NotSent) as error:
+        except NoReceiver as error:
+            result = _Result(str(error), has_no_url=True)
+        except NotSent as error:
             result = _Result(str(error))
         except Exception as error:  # noqa: BLE001 - its text may have a part of a URL
             log.error("a notification cannot be sent: %s", type(error).__name__)  # noqa: TRY400
@@ -242,6 +253,10 @@ class Notifications:
             what = book.Attempt(iso(now), remark=result.remark or None)
             opened.attempted(sending.batch, what, pacing.sent(sending.turn))
             return
+        if result.has_no_url and not self._ways.is_last:
+            soon = self._clocks.seconds() + RELOOK_SECONDS
+            self._notes.look_at = min(self._notes.look_at, soon)
+            self._notes.without_url |= {sending.batch.receiver}
         after = pacing.failed(sending.before, now)
         due = None if result.is_over else after.due_at
         opened.attempted(sending.batch, book.Attempt(iso(now), result.error, due), after)
@@ -267,10 +282,11 @@ class Notifications:
             raise
 
     def _look_at_receivers(self) -> None:
-        """Find receivers that Apprise cannot use."""
-        notes = []
+        """Find receivers that Apprise cannot use, and those whose URL is there now."""
+        notes, without_url = [], set[str]()
         for one in all_receivers(self._settings):
             if isinstance(one, NoReceiver):
+                without_url.add(one.key)
                 notes.append(f"no notification can be sent to {one.name}: {one}")
                 continue
             try:
@@ -278,6 +294,8 @@ class Notifications:
             except NotSent as error:
                 notes.append(f"no notification can be sent to {one.name}: {error}")
         self._notes.receivers = tuple(notes)
+        self._notes.back |= self._notes.without_url - without_url
+        self._notes.without_url = frozenset(without_url)
         self._notes.look_at = self._clocks.seconds() + RELOOK_SECONDS if notes else math.inf
 
     def _forget(self, opened: book.NotificationBook) -> None:

@@ -296,6 +296,20 @@ class NotificationBook:
             ).rowcount
             return self.of_job(job_id) if changed else []
 
+    def hurry(self, receivers: Iterable[str], now: str) -> None:
+        """Let what waits for these receivers be tried now, whatever failed before."""
+        keys = [(one,) for one in receivers]
+        with transaction(self._db):
+            self._db.executemany(
+                "UPDATE streams SET failures = 0, due_at = NULL, error = NULL WHERE receiver = ?",
+                keys,
+            )
+            self._db.executemany(
+                "UPDATE notifications SET due_at = ? WHERE state = 'waiting' AND due_at > ? "
+                "AND receiver = ?",
+                [(now, now, *key) for key in keys],
+            )
+
     def of_job(self, job_id: str) -> list[Notification]:
         """List the notifications of a job, in their order."""
         rows = self._db.execute(
