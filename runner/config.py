@@ -707,11 +707,23 @@ def _memory_limits() -> Iterator[Path]:
         yield from (root / above / name for above in (inner, *inner.parents))
 
 
+_QUOTED_LINE = re.compile(r"`(?P<key>(?:- +)*(?:[\w.$-]+:[ \t]*)?)(?P<value>.*)`", re.DOTALL)
+
+
+def _without_value(quoted: re.Match[str]) -> str:
+    """Leave a value of the settings out of a quoted line: it may be a secret."""
+    value = quoted["value"] if not re.fullmatch(r"[\w.$-]{0,40}", quoted["value"]) else ""
+    return f"`{quoted['key']}…`" if value or quoted["key"].strip() else quoted[0]
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         loaded = load_yaml(file.read_bytes())
-    except (OSError, StrictYamlError) as error:
+    except OSError as error:
         raise ConfigError(f"cannot read the settings in {file}: {error}") from error
+    except StrictYamlError as error:
+        said = _QUOTED_LINE.sub(_without_value, str(error))
+        raise ConfigError(f"cannot read the settings in {file}: {said}") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):

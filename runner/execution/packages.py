@@ -15,11 +15,16 @@ from pathlib import Path
 
 from runner import __version__
 from runner.contract.outcome import Environment
+from runner.system.files.disk import read_regular
 
+_MOST_BYTES = 10_000
 IMAGE = "RUNNER_IMAGE"
 """The variable that names the container's image, where somebody has set it."""
 
-_METADATA = re.compile(r"(.+?)(?:-(\d[^-]*))?(?:-py[^-]*)?\.(?:dist|egg)-info")
+_METADATA = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9._-]*?)(?:-(\d[A-Za-z0-9.!+_]*))?(?:-py[0-9.]*)?\.(?:dist|egg)-info"
+)
+"""What names a package, and its version, as PEP 508 and PEP 440 have them; others are left out."""
 _PYTHON = re.compile(r"python(3\.\d+)")
 _VERSION = re.compile(r"^version(?:_info)?\s*=\s*(3\.[\d.]*\d)", re.M)
 
@@ -97,10 +102,10 @@ def version_of(python: str) -> str | None:
     """Return the version of another interpreter, as far as its place tells; None if not at all."""
     prefix = Path(python).parent.parent
     try:
-        said = _VERSION.search((prefix / "pyvenv.cfg").read_text(errors="replace"))
+        text = read_regular(prefix / "pyvenv.cfg")[:_MOST_BYTES].decode("utf-8", "replace")
     except OSError:
-        said = None
-    if said is not None:
+        text = ""
+    if (said := _VERSION.search(text)) is not None:
         return said[1]
     names = (_PYTHON.search(folder) for folder in folders_of(python))
     return next((name[1] for name in names if name is not None), None)

@@ -162,7 +162,8 @@ class NotebookPages:
             "Content-Type": "application/pdf",
             "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='')}",
         }
-        return HTTPResponse(self._rendered(path, both, "pdf"), 200, headers)
+        form = "live pdf" if options.is_live else "pdf"
+        return HTTPResponse(self._rendered(path, both, form), 200, headers)
 
     def _rendered(self, path: Path, ask: Callable[[bytes], bytes], form: str = "") -> bytes:
         try:

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "execution.kernel": {"contract", "contract.text", "execution.limits", "system.processes"},
     "inbox": {"config", "contract", "contract.parameters", "system.files", "system.processes"},
     "__init__": {"system"},
-    "execution": {"__init__", "contract", "contract.text"},
+    "execution": {"__init__", "contract", "contract.text", "system.files"},
     "execution.local": {
         "contract",
         "execution",

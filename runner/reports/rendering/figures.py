@@ -24,7 +24,16 @@ POLICY = (
 )
 """Content-Security-Policy of a frame: scripts, but no network and no origin."""
 PRELUDE = """<script>
-for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection"]) delete window[name];
+if (window === top) stop(); // it is for a frame only
+for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection", "XSLTProcessor"])
+  delete window[name];
+const parse = DOMParser.prototype.parseFromString;
+DOMParser.prototype.parseFromString = function (...given) {
+  const found = parse.apply(this, given);
+  for (const name of ["iframe", "frame", "object", "embed", "fencedframe"])
+    for (const one of [...found.getElementsByTagNameNS("*", name)]) one.remove();
+  return found;
+};
 if (window.trustedTypes) trustedTypes.createPolicy("default", {
   createHTML: (text, type, sink) =>
     /srcdoc/i.test(sink) ? null : text.replace(/<(?=i?frame|object|embed|fencedframe)/gi, "<x-"),

@@ -31,6 +31,9 @@ MAX_TEXT_CHARS = 500_000
 """Longest text of one output; a browser lays out a longer one for minutes, or gives up."""
 MARKER_TAGS = {"papermill-error-cell-tag", "papermill-error-cell"}
 """Tags of the banners that papermill adds to a failed notebook; the page shows the error above."""
+_ELSEWHERE = re.compile(
+    r"<(/?)(?=(?:i?frame|frameset|fencedframe|portal|object|embed|meta|base|link)\b)", re.I
+)
 _DEAD = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 """Types that nbconvert prefers to all others, and that show nothing without a script."""
 NOTE = '<p style="color: var(--jp-ui-font-color2)"><em>{words}</em></p>'
@@ -118,6 +121,9 @@ def prepare(notebook: "NotebookNode") -> None:
             cell.outputs = [part for output in outputs for part in _visible(output)]
         for output in cell.get("outputs", ()):
             bundle = output.get("data") or {}
+            for kind in ("text/html", "image/svg+xml"):
+                if isinstance(bundle.get(kind), str):
+                    bundle[kind] = without_frames(bundle[kind])
             for place, key in ((output, "text"), (bundle, "text/plain")):
                 if isinstance(place.get(key), str):
                     place[key] = _shortened(place[key])
@@ -126,6 +132,14 @@ def prepare(notebook: "NotebookNode") -> None:
                 formula = to_mathml(latex.strip().strip("$"), is_block=True)
                 if formula is not None:
                     bundle["text/html"] = formula
+
+
+def without_frames(text: str) -> str:
+    """Take the meaning from elements of HTML that lead elsewhere.
+
+    A policy forbids them, and a browser may connect to an address before it looks.
+    """
+    return _ELSEWHERE.sub(r"<\1x-", text)
 
 
 def _visible(output: "NotebookNode") -> "list[NotebookNode]":
@@ -202,7 +216,7 @@ def _rendered(source: str, **options: Any) -> str:
             return to_mathml(source, is_block=True) or f"<code>{html.escape(source)}</code>"
 
     text: str = MarkdownWithMath(renderer=Renderer(**options)).render(source)
-    return text
+    return without_frames(text)
 
 
 def _exporter() -> Any:

@@ -57,11 +57,10 @@ class SideProcess:
             TookTooMuch: it takes more time or memory than it may.
             Busy: it had no time for this one.
         """
-        deadline = time.monotonic() + self._seconds
         if not self._lock.acquire(timeout=self._seconds):
             raise Busy("others are being worked on; try again later")
         try:
-            return self._ask(question, deadline)
+            return self._ask(question, time.monotonic() + self._seconds)
         except TimeoutError:
             self._end()
             raise TookTooMuch(f"it takes longer than {self._seconds:g} s") from None
@@ -138,7 +137,9 @@ class SideProcess:
 
 
 def serve(answer: Callable[[bytes], bytes], *, memory_bytes: int | None) -> None:
-    """Be the answering process, until questions stop or the other side is gone.
+    """Be the answering process, until questions stop or the other side is gone; then end it.
+
+    It ends though a thread of some answer goes on.
 
     `memory_bytes` is the address space that it may have; None: any.
 
@@ -150,7 +151,7 @@ def serve(answer: Callable[[bytes], bytes], *, memory_bytes: int | None) -> None
     while select.select([requests], [], [], IDLE_SECONDS)[0]:
         head = requests.read(FRAME.size)
         if len(head) < FRAME.size:
-            return
+            break
         question = requests.read(FRAME.unpack(head)[1])
         try:
             is_answer, text = True, answer(question)
@@ -158,6 +159,8 @@ def serve(answer: Callable[[bytes], bytes], *, memory_bytes: int | None) -> None
             is_answer, text = False, (str(error) or type(error).__name__).encode("utf-8", "replace")
         answers.write(FRAME.pack(is_answer, len(text)) + text)
         answers.flush()
+    if threading.active_count() > 1:
+        os._exit(0)
 
 
 def _wait(descriptor: int, event: int, deadline: float) -> None:
