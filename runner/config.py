@@ -5,8 +5,10 @@ Owns every default and unit, and refuses unknown keys by name. Nothing else read
 
 import contextlib
 import difflib
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -32,6 +34,7 @@ from runner.contract.text.strict_yaml import loads as load_yaml
 from runner.contract.triggers.signatures import standard_key
 
 CONFIG_FILE = "config.yaml"
+MOST_SECRET = 100_000
 ENV_PREFIX = "INBOX_RUNNER__"
 SHORT_NAMES = (
     ("GATEWAY_PORT", "gateway", "port"),
@@ -436,7 +439,7 @@ class Settings(Section):
             if file.exists() and not file.is_file():  # a pipe would keep its reader waiting
                 what = f"{file} is {'a folder' if file.is_dir() else 'no file'}"
                 raise NoSecret(what, "Make a file in its place, with a URL of Apprise in it")
-            return urls_in(file.read_text(encoding="utf-8"))
+            return urls_in(_small_text(file))
         except FileNotFoundError:
             what, advice = f"the file {file} is missing", "Make it, with a URL of Apprise in it"
         except OSError as error:
@@ -641,9 +644,25 @@ def _with_secret(callbacks: Callbacks, base: Path) -> Callbacks:
     return callbacks.model_copy(update={"secret": None if given is None else SecretStr(given)})
 
 
+def _small_text(file: Path) -> str:
+    """Read a file of at most `MOST_SECRET` bytes; never wait for the other end of a pipe.
+
+    Raises:
+        OSError, UnicodeDecodeError
+    """
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(fd, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        content = opened.read(MOST_SECRET + 1)
+    if len(content) > MOST_SECRET:
+        raise OSError(errno.EFBIG, f"it has more than {MOST_SECRET:,} bytes")
+    return content.decode()
+
+
 def _secret_in(key: str, file: Path) -> str:
     try:
-        secret = file.read_text(encoding="utf-8").strip()
+        secret = _small_text(file).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read `{key}` {file}: {error}") from error
     if not secret:

@@ -25,9 +25,8 @@ _NAME = re.compile(r"[^\s/\\#:\0]{1,100}(/[^\s/\\#:\0]{1,100}){0,4}")
 _HOST = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}|\[[0-9A-Fa-f:.]{2,45}\]")
 _OF_A_SERVER = frozenset(
     """
-    mailto mailtos json jsons xml xmls form forms http https gotify gotifys mmost mmosts rocket
-    rockets apprise apprises hassio hassios mqtt mqtts nctalk nctalks ncloud nclouds signal signals
-    bark barks
+    mailto mailtos json jsons xml xmls form forms gotify gotifys mmost mmosts apprise apprises
+    hassio hassios mqtt mqtts nctalk nctalks ncloud nclouds signal signals bark barks
     """.split()
 )
 """Schemes whose host is always that of a server. Those of many others is a key or a topic."""
@@ -159,6 +158,8 @@ def shown(url: str) -> str:
     host = authority.rpartition("@")[2]
     bare = re.sub(r":[0-9]{1,5}$", "", host)
     is_server = scheme in _OF_A_SERVER or (scheme in _WITH_PATH and bool(slash and path.strip("/")))
+    if "@" in path or re.search(r"[?&]mode=", rest, re.I):
+        is_server = False  # part of a password that should be coded; a server that is the service's
     return f"{scheme}://{host}" if is_server and _HOST.fullmatch(bare) else f"{scheme}://…"
 
 

@@ -54,6 +54,12 @@ const attempt = async (name, act) => {
   await attempt("srcdoc", () => {
     document.body.append(Object.assign(document.createElement("iframe"), {srcdoc: within})); });
   document.body.insertAdjacentHTML("beforeend", `<iframe srcdoc="${within}"></iframe>`);
+  const space = "http://www.w3.org/1999/xhtml", coded = within.replaceAll("<", "&lt;");
+  await attempt("xml", () => {
+    const found = new DOMParser().parseFromString(
+      `<h:html xmlns:h="${space}"><h:iframe srcdoc="${coded}"/></h:html>`, "application/xhtml+xml");
+    document.body.append(document.adoptNode(found.getElementsByTagNameNS(space, "iframe")[0])); });
+  await attempt("xslt", () => new XSLTProcessor());
   setTimeout(() => tell("end", "of it"), 700);
 })();
 </script><iframe srcdoc="&lt;script&gt;PEER&lt;/script&gt;"></iframe>"""

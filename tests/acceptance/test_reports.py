@@ -220,6 +220,21 @@ def test_a_link_shows_one_file(program: Program, job: dict[str, Any]) -> None:
     assert not file.exists()
 
 
+def test_a_report_connects_to_nowhere(program: Program, job: dict[str, Any]) -> None:
+    """A browser connects to the address of a frame before it looks whether it may be there."""
+    said = "<iframe src=http://192.0.2.1/></iframe><META http-equiv=refresh content=0><p>here</p>"
+    cells = [code(f"from IPython.display import HTML; HTML({said!r})")]
+    cells.append({"cell_type": "markdown", "metadata": {}, "source": f"{said}\n<link href=x>"})
+    done = requests.post(
+        f"{program.url}/run", json=notebook(*cells), headers=BEARER, timeout=90
+    ).json()
+    for view in ("report", "report?figures=live", "notebook?format=html"):
+        page = get(program, f"/jobs/{done['job_id']}/{view}").text
+        body = page.partition("<body")[2]
+        assert "here" in body
+        assert not re.search(r"<(iframe|meta|link|base|object|embed)\b", body, re.I), view
+
+
 def test_links_say_what_they_show(program: Program, job: dict[str, Any]) -> None:
     """So that somebody knows which to revoke; and a misspelt key says what was meant."""
     made = post(program, job, {"format": "md", "code": "show"}).json()

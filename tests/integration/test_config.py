@@ -286,3 +286,23 @@ def test_agents_tools_look_for_the_lab_of_the_same_settings(
     (tmp_path / "config.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     assert load().mcp.room_url == url
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '  - to: "mailtos://u:Geheim\\q@h"',
+        '  - {to: "mailtos://u:Geheim@h}',
+        "  - to: %Geheim",
+        "  - to:Geheim://x",
+        "token: a: Geheim",
+        'token: "Geheim" x',
+    ],
+)
+def test_an_error_quotes_no_value_of_the_settings(tmp_path: Path, line: str) -> None:
+    """It may be a password, and errors stand in logs."""
+    file = tmp_path / "config.yaml"
+    file.write_text(f"notify:\n{line}\n" if line.startswith(" ") else f"gateway:\n  {line}\n")
+    with pytest.raises(ConfigError) as error:
+        load(file)
+    assert "Geheim" not in str(error.value)

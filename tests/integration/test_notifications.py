@@ -884,6 +884,26 @@ def test_a_receiver_of_former_settings_is_given_up_at_once(
     assert error == "the settings do not name this receiver any more"
 
 
+def test_a_line_that_is_gone_for_a_moment_loses_nothing(
+    make: Callable[..., World], receiver: Receiver, tmp_path: Path
+) -> None:
+    """Somebody edits the file of a secret while something waits; so it is with a clock set back."""
+    receiver.status = 500
+    world = make({"to": "two"})
+    file = world.settings.secrets / "two"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"# first\n{url_of(receiver)}/a\n{url_of(receiver)}/b\n")
+    (job,) = world.tell("a")
+    world.work(5)
+    file.write_text(f"{url_of(receiver)}/a\n")
+    world.work(20)
+    assert {row[0] for row in world.rows(job)} == {NotificationState.WAITING}
+    file.write_text(f"{url_of(receiver)}/a\n{url_of(receiver)}/b\n")
+    receiver.status = 200
+    world.work(200)
+    assert {row[0] for row in world.rows(job)} == {NotificationState.DELIVERED}
+
+
 def test_an_answer_takes_at_most_so_long() -> None:
     """Twice the time that one call may take fits, with and without attachments."""
     assert SECONDS >= 2 * 40

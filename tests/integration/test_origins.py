@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,26 @@ def test_packages_are_told_by_their_metadata(tmp_path: Path) -> None:
         "ruamel-yaml==0.18.1",
         "wadllib",
     ]
+
+
+def test_strange_names_are_no_packages(tmp_path: Path) -> None:
+    """A folder that any notebook may make, with bytes, options or codes in its name."""
+    made(tmp_path, "fine-1.0.dist-info", "x;y@z --index-url http:-2.dist-info", "a\nb-1.dist-info")
+    os.mkdir(os.fsencode(tmp_path) + b"/bad\xff-1.0.dist-info")
+    made(tmp_path, "\x1b[31mred-1.dist-info", "-e-1.dist-info")
+    own = Interpreter("python", None, str(tmp_path))
+    environment, packages = environment_of(own, {})
+    assert packages is not None
+    assert "fine==1.0\n" in packages
+    assert re.fullmatch(r"(?:[a-z0-9][a-z0-9-]*(?:==[\w.!+]+)?\n)+", packages)
+    assert environment.packages_sha256 is not None
+
+
+def test_what_lies_beside_an_interpreter_is_read_without_waiting(tmp_path: Path) -> None:
+    """A pipe in the place of a file."""
+    (tmp_path / "bin").mkdir()
+    os.mkfifo(tmp_path / "pyvenv.cfg")
+    assert version_of(str(tmp_path / "bin" / "python")) is None
 
 
 def test_ours_are_those_of_pip(tmp_path: Path) -> None:

@@ -50,7 +50,10 @@ HOUR = timedelta(hours=1)
         ("discord://1234/secret", "discord://…"),
         ("tgram://123:secret/1", "tgram://…"),
         ("slack://secret/secret/secret", "slack://…"),
-        ("https://hooks.example.com/secret", "https://hooks.example.com"),
+        ("ntfys://secret-topic/other?mode=cloud", "ntfys://…"),
+        ("https://secret.example.com/secret", "https://…"),
+        ("rocket://secret/secret@chat.example.com/#a", "rocket://…"),
+        ("mailtos://user:pass@secret/word@example.com", "mailtos://…"),
         ("mailto://us er@h:x/y", "mailto://…"),
         ("nosuch://host/secret", "nosuch://…"),
         ("mailto://pass@word@example.com", "mailto://example.com"),
@@ -272,6 +275,28 @@ def test_the_parts_of_a_url_are_taken_out_of_a_text() -> None:
     for secret in ("p@ss", "p%40ss", "tok3n", "v4lue", "user"):
         assert secret not in said
     assert "error=500" in said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "535 Bad credentials AUTH PLAIN AGJvYgBIdW50ZXIyUGFzc3cwcmQ=",  # of bob, by SMTP
+        "no such user BOB, Hunter2Passw0rd",
+        "for Hunter2Passw0rd%21 or Hunter2Passw0rd!",
+    ],
+)
+def test_a_secret_is_taken_out_however_it_is_spelt(said: str) -> None:
+    """A server may answer with what it was told, coded anew."""
+    left = redacted(said, "mailto://bob:Hunter2Passw0rd%21@mail.example.com")
+    assert "hunter" not in left.lower()
+    assert "AGJvYgBIdW50" not in left
+    assert "bob" not in left.lower()
+
+
+def test_a_clock_that_was_set_back_holds_no_window_open() -> None:
+    """What waits since a time to come goes at once."""
+    late = stream(minutes=60, waiting=2, oldest=pacing.iso(NOW + 30 * 24 * HOUR))
+    assert turn_of(late, NOW).kind is Kind.DIGEST
 
 
 def test_what_cannot_be_said_is_said_in_general() -> None:

@@ -9,15 +9,15 @@ import io
 import json
 import logging
 import re
-import tempfile
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from runner.contract.notifications import shown
+from runner.system.files.passing_folders import passing_folder, remove_left
 from runner.system.processes.side_process import serve
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ SECONDS = 90.0
 """Time of one answer: a message with attachments, and one more without."""
 CALL_SECONDS = 40.0
 MEMORY_BYTES = 1024**3
+PREFIX = "runner-notify-"
 REASON_CHARS = 300
 SHORTEST_BODY = 40
 TITLE_MARGIN = 16
@@ -36,8 +37,13 @@ TITLE_MARGIN = 16
 SHORTEST_WORD, SHORTEST_NUMBER = 3, 6
 """Characters of a part of a URL that counts as secret; ports and the codes of answers do not."""
 NAME_CHARS = 100
-_MARKDOWN = frozenset({"discord", "mmost", "mmosts", "guilded", "revolt", "zulip"})
+_MARKDOWN = frozenset(
+    "discord mmost mmosts guilded revolt zulip ryver ryvers nctalk nctalks".split()
+)
 """Schemes of services that take Markdown in every text."""
+_MARKED_UP = frozenset({"feishu", "lark"})
+"""Schemes of services that take elements such as `<at user_id="all">` in every text."""
+_CODE = re.compile(r"(?=[A-Za-z0-9+/_-]*[0-9])(?=[A-Za-z0-9+/_-]*[A-Za-z])[A-Za-z0-9+/_-]{12,}=*")
 _SIGNS = re.compile(r"([\\`*_~|\[\]#>])")
 _ERROR = re.compile(
     r"\[Errno -?\d+\] [A-Za-z ,.'-]{1,80}|timed out|certificate verify failed|"
@@ -135,7 +141,11 @@ class Heard(logging.Handler):
 
 
 def redacted(text: str, url: str) -> str:
-    """Replace in a text everything that a URL holds besides its scheme and a server's host."""
+    """Replace in a text everything that a URL holds besides its scheme and a server's host.
+
+    However it is spelt; and whatever looks like a code, which may hold it in base64.
+    """
+    text = _CODE.sub("…", text)
     known = shown(url)
     text = text.replace(url, known)
     for place in re.findall(r"[A-Za-z][A-Za-z0-9+.-]{1,31}://[^\s,;'\"]+", text):
@@ -144,9 +154,11 @@ def redacted(text: str, url: str) -> str:
     parts = {*re.split(r"[/:@?&=#,;+\s]", rest), *re.split(r"[/@?&=#\s]", rest)}
     server = known.partition("://")[2]
     public = {server, server.rpartition(":")[0] or server}
-    for word in sorted(parts | set(map(unquote, parts)), key=len, reverse=True):
+    spelt = {*parts, *map(unquote, parts), *map(unquote_plus, parts)}
+    spelt |= {code(unquote(one), safe="") for one in parts for code in (quote, quote_plus)}
+    for word in sorted(spelt, key=len, reverse=True):
         if len(word) >= (SHORTEST_NUMBER if word.isdecimal() else SHORTEST_WORD):
-            text = text if word in public else text.replace(word, "…")
+            text = text if word in public else re.sub(re.escape(word), "…", text, flags=re.I)
     return " ".join(text.split())
 
 
@@ -175,7 +187,7 @@ def _answered(asked: dict[str, Any], rest: bytes, heard: Heard) -> str:
         return ""
     box = Apprise(asset=asset)
     box.add(target)
-    with tempfile.TemporaryDirectory(prefix="runner-notify-") as folder:
+    with passing_folder(PREFIX) as folder:
         files, remark = _laid_out(Path(folder), asked["attachments"], rest), ""
         if files and not target.attachment_support:
             files, remark = [], f"{shown(url).partition(':')[0]} takes no attachments"
@@ -227,8 +239,11 @@ def _sent(
     for name, path in files:
         attach.add(AttachFile(path=str(path), name=name))  # type: ignore[no-untyped-call]
     title, body = asked["title"], "\n\n".join(filter(None, (asked["body"], remark)))
-    if set(target.schemas()) & _MARKDOWN:  # type: ignore[no-untyped-call]
+    kinds = set(target.schemas())  # type: ignore[no-untyped-call]
+    if kinds & _MARKDOWN:
         title, body = (_SIGNS.sub(r"\\\1", text) for text in (title, body))
+    elif kinds & _MARKED_UP:
+        title, body = (re.sub("<(?=/?[A-Za-z])", "< ", text) for text in (title, body))
     result = box.notify(
         body=fitted(body, asked["link"], _room(target, title)),
         title=title,
@@ -264,4 +279,5 @@ def length(text: str) -> int:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
+    remove_left(PREFIX)
     serve(answer, memory_bytes=MEMORY_BYTES)

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Most messages on their way at a time."""
+OF_A_FILE = 4
+"""Most of them to the receivers in one file."""
 LOOK_SECONDS = 1.0
 BUSY_SECONDS = 0.1
 FORGET_SECONDS = 600.0
@@ -148,8 +150,10 @@ class Notifications:
         try:
             return self._work()
         except (sqlite3.Error, OSError) as error:
-            self._notes.problem = f"notifications cannot be recorded now: {error}"
-            log.warning("%s", self._notes.problem)
+            problem = f"notifications cannot be recorded now: {error}"
+            if problem != self._notes.problem:
+                log.warning("%s", problem)
+            self._notes.problem = problem
             return LOOK_SECONDS
 
     def close(self) -> None:
@@ -195,7 +199,9 @@ class Notifications:
         for stream in opened.streams():
             if len(self._under_way) >= AT_ONCE:
                 break
-            if (stream.receiver, stream.minutes) not in self._under_way:
+            name = stream.receiver.partition("#")[0]
+            of_name = sum(one.partition("#")[0] == name for one, _ in self._under_way)
+            if of_name < OF_A_FILE and (stream.receiver, stream.minutes) not in self._under_way:
                 self._begin(opened, stream)
         self._forget(opened)
         self._notes.problem = None

@@ -48,8 +48,9 @@ def turn_of(stream: Stream, now: datetime, *, is_last: bool = False) -> Turn:
     if is_last:
         return Turn(together if stream.waiting > MOST_SINGLES else Kind.SINGLE, stream)
     if stream.minutes:
-        ends = datetime.fromisoformat(stream.oldest) + timedelta(minutes=stream.minutes)
-        return Turn(Kind.NOTHING if now < ends else together, stream)
+        begin = datetime.fromisoformat(stream.oldest)
+        is_open = begin <= now < begin + timedelta(minutes=stream.minutes)  # else, also set back
+        return Turn(Kind.NOTHING if is_open else together, stream)
     return _by_the_hour(stream, now)
 
 

@@ -107,8 +107,8 @@ def receiver_by(settings: Settings, key: str) -> Receiver:
                     raise NoReceiver(error, key) from None
                 if int(number) <= len(urls):
                     return Receiver(key, urls[int(number) - 1])
-                said = f"the file of the secret {name} has no URL number {number} any more"
-                raise Gone(said, key)
+                what = f"the file {settings.secrets / name} has no URL number {number} any more"
+                raise NoReceiver(NoSecret(what, "Put it back on its line"), key)
     raise Gone("the settings do not name this receiver any more", key)
 
 

@@ -7,7 +7,6 @@ the browser started ends with it, also when this process is killed.
 import os
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from typing import IO
 import psutil
 
 from runner.reports.printing.devtools import Devtools, Ended
-from runner.system.files.disk import Disk
+from runner.system.files.passing_folders import passing_folder
 from runner.system.processes.process_tree import (
     children,
     die_with_parent,
@@ -69,20 +68,12 @@ def started(program: str, ends_at: float) -> Iterator[Devtools]:
     Raises:
         CannotStart, OSError
     """
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as made:
+    with passing_folder(PREFIX) as made:
         home = Path(made)
         try:
             yield _started(program, home, ends_at)
         finally:
             end_descendants()
-
-
-def remove_left(folder: Path) -> None:
-    """Remove the folders of earlier processes that were killed, as far as they are ours."""
-    for one in folder.glob(f"{PREFIX}*"):
-        pid = one.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            Disk().discard_tree(one)
 
 
 def _started(program: str, home: Path, ends_at: float) -> Devtools:

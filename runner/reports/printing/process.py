@@ -7,21 +7,20 @@ figures.
 import base64
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 from runner.reports.printing.browser import (
     MEMORY_BYTES,
+    PREFIX,
     CannotStart,
     NeedsMore,
-    remove_left,
     started,
 )
 from runner.reports.printing.devtools import Devtools, Ended, Json, Refusal
+from runner.system.files.passing_folders import remove_left
 from runner.system.processes.process_tree import adopt_orphans
 from runner.system.processes.side_process import serve
 
@@ -138,5 +137,5 @@ def _reply(talk: Devtools, pages: Mapping[str, Page], event: Json, session: str 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
     adopt_orphans()
-    remove_left(Path(tempfile.gettempdir()))
+    remove_left(PREFIX)
     serve(answer, memory_bytes=None)

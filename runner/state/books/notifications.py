@@ -8,7 +8,7 @@ job is to be told of.
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +21,7 @@ MOST_ERROR = 500
 MOST_NAMES = 40
 """Most names that a digest lists."""
 TRIED_FOR = timedelta(days=1)
+LONGEST_PAUSE = timedelta(hours=1)
 """How long a notification is tried."""
 
 _SCHEMA = f"""
@@ -158,6 +159,10 @@ class Stuck:
     error: str
 
 
+def _later(now: str) -> str:
+    return (datetime.fromisoformat(now) + LONGEST_PAUSE).isoformat(timespec="milliseconds")
+
+
 class NotificationBook:
     """The record in one state folder. For one thread; several processes may have it open."""
 
@@ -225,12 +230,15 @@ class NotificationBook:
     def first(
         self, stream: Stream, now: str, *, only_now: bool = False, only_bad: bool = False
     ) -> Notification | None:
-        """Return what of a stream goes next alone: what was tried least, the oldest of it first."""
+        """Return what of a stream goes next alone: what was tried least, the oldest of it first.
+
+        What is due in hours, as no pause is as long, was recorded before the clock was set back.
+        """
         wanted = "is_now = 1" if only_now else _IS_BAD if only_bad else "1"
         row = self._db.execute(
-            f"SELECT * FROM notifications WHERE {_OF_STREAM} AND due_at <= ? "  # noqa: S608
+            f"SELECT * FROM notifications WHERE {_OF_STREAM} AND (due_at <= ? OR due_at > ?) "  # noqa: S608
             f"AND {wanted} ORDER BY is_now DESC, attempts, seq LIMIT 1",
-            (stream.receiver, stream.minutes, now),
+            (stream.receiver, stream.minutes, now, _later(now)),
         ).fetchone()
         return None if row is None else _notification(row)
 
