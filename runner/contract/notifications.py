@@ -158,7 +158,7 @@ def shown(url: str) -> str:
     host = authority.rpartition("@")[2]
     bare = re.sub(r":[0-9]{1,5}$", "", host)
     is_server = scheme in _OF_A_SERVER or (scheme in _WITH_PATH and bool(slash and path.strip("/")))
-    if "@" in path or re.search(r"[?&]mode=", rest, re.I):
+    if "@" in path or (scheme in _WITH_PATH and re.search(r"[?&]mode=", rest, re.I)):
         is_server = False  # part of a password that should be coded; a server that is the service's
     return f"{scheme}://{host}" if is_server and _HOST.fullmatch(bare) else f"{scheme}://…"
 
