@@ -6,12 +6,12 @@ Reads only. Looks ids up and never joins them to a path.
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from runner.config import Settings
 from runner.contract.job_ids import JOB_ID
@@ -51,6 +51,42 @@ class Question:
     submitted_by: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+class Book(Protocol):
+    """A record beside the ledger, in a database of its own."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+AnyBook = TypeVar("AnyBook", bound=Book)
+
+
+@contextmanager
+def opened(
+    state: Path, file: str, make: Callable[[Path], AnyBook], what: str
+) -> Iterator[AnyBook | None]:
+    """Open the record in a file of the state folder for one use; None where there is none yet.
+
+    `make` opens it, by that folder; it is the record of `what`.
+
+    Raises:
+        Problem: `unavailable`, it cannot be read or used.
+    """
+    if not (state / file).exists():
+        yield None
+        return
+    try:
+        book = make(state)
+    except (sqlite3.Error, OSError) as error:
+        raise unavailable(f"The record of {what} cannot be read: {error}.") from error
+    try:
+        yield book
+    except sqlite3.Error as error:
+        raise unavailable(f"The record of {what} cannot be used: {error}.") from error
+    finally:
+        book.close()
 
 
 class Record:

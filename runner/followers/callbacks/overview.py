@@ -3,15 +3,13 @@
 Needs no daemon; the process that sends reads the same record.
 """
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 from runner.contract.callbacks import shown
-from runner.jobs.problem import not_found, unavailable
-from runner.jobs.record import Record
+from runner.jobs.problem import not_found
+from runner.jobs.record import Record, opened
 from runner.state.books.callbacks import CALLBACKS_FILE, TRIED_FOR, Callback, CallbackBook
 from runner.state.jobs import State
 from runner.system.clocks import Clocks
@@ -49,23 +47,9 @@ class Deliveries:
                 raise not_found(f"Job {job_id} has no callback and no notification of that id.")
             return found
 
-    @contextmanager
-    def _book(self) -> Iterator[CallbackBook | None]:
+    def _book(self) -> AbstractContextManager[CallbackBook | None]:
         """Open the record; None where there is none yet."""
-        state = self._record.state
-        if not (state / CALLBACKS_FILE).exists():
-            yield None
-            return
-        try:
-            book = CallbackBook(state)
-        except (sqlite3.Error, OSError) as error:
-            raise unavailable(f"The record of callbacks cannot be read: {error}.") from error
-        try:
-            yield book
-        except sqlite3.Error as error:
-            raise unavailable(f"The record of callbacks cannot be used: {error}.") from error
-        finally:
-            book.close()
+        return opened(self._record.state, CALLBACKS_FILE, CallbackBook, "callbacks")
 
 
 def row_of(one: Callback) -> dict[str, Any]:

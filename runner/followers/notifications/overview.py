@@ -3,17 +3,15 @@
 Needs no daemon; the process that sends reads the same record.
 """
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 from runner.contract.notifications import Event
 from runner.followers.notifications.pacing import hold_of, iso
 from runner.followers.notifications.receivers import name_of
-from runner.jobs.problem import unavailable
-from runner.jobs.record import Record
+from runner.jobs.record import Record, opened
 from runner.state.books.notifications import (
     NOTIFICATIONS_FILE,
     TRIED_FOR,
@@ -59,23 +57,9 @@ class SentNotifications:
         now = self._clocks.now()
         return [row_of(one, streams.get((one.receiver, one.minutes)), now) for one in listed]
 
-    @contextmanager
-    def _book(self) -> Iterator[NotificationBook | None]:
+    def _book(self) -> AbstractContextManager[NotificationBook | None]:
         """Open the record; None where there is none yet."""
-        state = self._record.state
-        if not (state / NOTIFICATIONS_FILE).exists():
-            yield None
-            return
-        try:
-            book = NotificationBook(state)
-        except (sqlite3.Error, OSError) as error:
-            raise unavailable(f"The record of notifications cannot be read: {error}.") from error
-        try:
-            yield book
-        except sqlite3.Error as error:
-            raise unavailable(f"The record of notifications cannot be used: {error}.") from error
-        finally:
-            book.close()
+        return opened(self._record.state, NOTIFICATIONS_FILE, NotificationBook, "notifications")
 
 
 def row_of(one: Notification, stream: Stream | None, now: datetime) -> dict[str, Any]:

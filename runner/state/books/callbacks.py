@@ -186,7 +186,7 @@ class CallbackBook:
     def again(self, job_id: str, delivery: str, now: str, give_up_at: str) -> list[Callback]:
         """Let a delivery be made now, whatever came of it; list all of the job as they are then.
 
-        None if the job has no such delivery.
+        The list is empty if the job has no such delivery.
         """
         with transaction(self._db):
             changed = self._db.execute(

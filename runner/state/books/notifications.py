@@ -294,7 +294,7 @@ class NotificationBook:
     ) -> list[Notification]:
         """Let a notification be sent now, alone; list all of the job as they are then.
 
-        None if the job has no such notification.
+        The list is empty if the job has no such notification.
         """
         with transaction(self._db):
             changed = self._db.execute(
