@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -290,6 +290,29 @@ class AtOnce(Executor):
         return future
 
 
+class NextRound(Executor):
+    """Runs what is submitted when it is told to, as a thread would, but at the same step always."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._calls.append((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def run(self) -> None:
+        """Run what came until now; what fails tells its future."""
+        calls, self._calls = self._calls, []
+        for future, call in calls:
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except Exception as error:
+                future.set_exception(error)
+
+
 class FakeProcesses:
     """Executes a notebook by giving its text back; words in it say what becomes of it."""
 
@@ -421,6 +444,7 @@ class Life:
         """Asked at rest, before the next act of the story: whether it is worth while."""
         self._ids = random.Random(f"{len(state.tree)}{self.world.crashes}{self.world.done}")
         self._came: list[Finished] = []
+        self._reading = NextRound()
         self._is_away = False
 
     def run(self) -> None:
@@ -496,7 +520,8 @@ class Life:
         late_settings = LateSettings(self.ledger, outbox, clocks)
         inputs = InputStore(settings.state, disk, lambda: f"{self._ids.getrandbits(128):032x}")
         inputs.clean(lambda job_id: self.ledger.request_of(job_id) is not None)
-        bundles = Bundles(settings.inbox, BundleLimits(notebook_bytes=MAX_BYTES), inputs)
+        bounds = BundleLimits(notebook_bytes=MAX_BYTES)
+        bundles = Bundles(settings.inbox, bounds, inputs, lambda: self._reading)
         selection = Selection(Bounds(MAX_BYTES, broken_seconds=15), bundles=bundles)
         inbox = Inbox(settings.inbox, selection, clocks, settings_wait=late_settings.wait)
         claims = swaps.claims(settings.inbox, MAX_BYTES, disk, map, inputs.has)
@@ -618,6 +643,7 @@ class Life:
 
     def _round(self) -> bool:
         """As the daemon's. Whether there is nothing left to do."""
+        self._reading.run()
         self._finish()
         is_working = self.world.scenario.submitters and self._work_off()
         looks_again, came = self._scan()

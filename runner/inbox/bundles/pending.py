@@ -5,7 +5,7 @@ Reads a small one at once, and a large one in a thread; the caller asks again.
 
 import logging
 from collections.abc import Callable, Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,12 +45,20 @@ class _Read:
 class Bundles:
     """Reads the requests with files of one inbox. For one calling thread."""
 
-    def __init__(self, folder: Path, limits: BundleLimits, store: InputStore) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        limits: BundleLimits,
+        store: InputStore,
+        executor: Callable[[], Executor] = lambda: ThreadPoolExecutor(THREADS, "inputs"),
+    ) -> None:
+        """`executor` is asked for where the slow ones are read, when the first comes."""
         self._folder = folder
         self._limits = limits
         self._store = store
         self._reader = Reader()
-        self._pool: ThreadPoolExecutor | None = None
+        self._executor = executor
+        self._pool: Executor | None = None
         self._reads: dict[str, _Read] = {}
 
     @property
@@ -90,7 +98,7 @@ class Bundles:
             _settle(future, lambda: self._look(seen))
             return future
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS, "inputs")
+            self._pool = self._executor()
         return self._pool.submit(self._look, seen)
 
     def keep(self, present: Set[str]) -> None:
