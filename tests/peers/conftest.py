@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,11 +153,11 @@ def await_health(program: Program) -> None:
 
 
 def fill(folder: Path, leave_kib: int = 0) -> Path:
-    """A file that takes all space of a small mount but so much."""
+    """A file that takes all space of a small mount but so much; a runner writes there meanwhile."""
     ballast = folder / "ballast.tmp"
-    free = shutil.disk_usage(folder).free - leave_kib * 1024
-    with ballast.open("wb") as file:
-        file.write(b"\0" * max(free, 0))
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while (free := shutil.disk_usage(folder).free - leave_kib * 1024) > 0:
+            file.write(bytes(free))
     return ballast
 
 
