@@ -64,6 +64,21 @@ AnyBook = TypeVar("AnyBook", bound=Book)
 
 
 @contextmanager
+def _for_one_use(book: Book, otherwise: str) -> Iterator[None]:
+    """Close a database after its use; `otherwise` says what is wrong if SQLite fails in it.
+
+    Raises:
+        Problem: `unavailable`, SQLite has failed.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise unavailable(f"{otherwise}: {error}.") from error
+    finally:
+        book.close()
+
+
+@contextmanager
 def opened(
     state: Path, file: str, make: Callable[[Path], AnyBook], what: str
 ) -> Iterator[AnyBook | None]:
@@ -81,12 +96,8 @@ def opened(
         book = make(state)
     except (sqlite3.Error, OSError) as error:
         raise unavailable(f"The record of {what} cannot be read: {error}.") from error
-    try:
+    with _for_one_use(book, f"The record of {what} cannot be used"):
         yield book
-    except sqlite3.Error as error:
-        raise unavailable(f"The record of {what} cannot be used: {error}.") from error
-    finally:
-        book.close()
 
 
 class Record:
@@ -108,12 +119,8 @@ class Record:
             reader = LedgerReader(self._settings.state)
         except sqlite3.Error as error:
             raise unavailable(f"The ledger cannot be read ({error}); is the runner up?") from error
-        try:
+        with _for_one_use(reader, "The ledger cannot be read"):
             yield reader
-        except sqlite3.Error as error:
-            raise unavailable(f"The ledger cannot be read: {error}.") from error
-        finally:
-            reader.close()
 
     def find(self, job_id: str) -> Job | None:
         """Return the job of an id; None if it is unknown, or the ledger cannot be read."""

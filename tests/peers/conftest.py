@@ -1,10 +1,10 @@
 """Real mounts for tests, and what each needs from the machine; all of it is gone afterwards."""
 
+import errno
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -155,9 +155,13 @@ def await_health(program: Program) -> None:
 def fill(folder: Path, leave_kib: int = 0) -> Path:
     """A file that takes all space of a small mount but so much; a runner writes there meanwhile."""
     ballast = folder / "ballast.tmp"
-    with ballast.open("wb", buffering=0) as file, suppress(OSError):
-        while (free := shutil.disk_usage(folder).free - leave_kib * 1024) > 0:
-            file.write(bytes(free))
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while (free := shutil.disk_usage(folder).free - leave_kib * 1024) > 0:
+                file.write(bytes(free))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
     return ballast
 
 
