@@ -7,6 +7,7 @@
 # make setup-stack  .venv with the program and every extra: JupyterLab, MCP server, Dask
 # make setup  .venv with the program, every extra and the development tools
 # make bench  measure how long notebooks take, into docs/benchmarks.md
+# make profile  where the CPU of a burst goes, by part, as flames in profile/; OPTIONS="--part drivers"
 # make bench-cluster  measure a Dask cluster on this machine, into docs/scale.md; QUICK=1 for a look
 # make bench-memory  memory of daemon and gateway over 2,000 jobs
 # make bench-rules  1,000 data files at once on a rule, and 20,000 that stay; OPTIONS="--files 10000" for more
@@ -40,7 +41,7 @@ endif
 endif
 endif
 
-.PHONY: run stack setup setup-stack test quick unit peers check format bench bench-cluster bench-mcp \
+.PHONY: run stack setup setup-stack test quick unit peers check format bench profile bench-cluster bench-mcp \
     bench-memory bench-rules \
     screenshots load soak \
     conform conform-kernel lock clean
@@ -80,6 +81,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/speed.py --write docs/benchmarks.md
+
+profile: $(VENV)/.dev
+	PYTHONPATH=bench $(BIN)/python -m profiling $(OPTIONS)
 
 bench-cluster: $(VENV)/.dev
 	$(BIN)/python bench/cluster.py $(if $(QUICK),--quick,--write docs/scale.md)

@@ -205,7 +205,7 @@ def latencies(report: Report, times: int) -> None:
                 "(e) floor: fork and IPython": measure(at_best, times, PAUSE_SECONDS),
             }
         with _folder() as folder, program(folder, "serve") as running:
-            _until_warm(running)
+            until_warm(running)
             found["(c) drop into the inbox"] = measure(by_drop(raw, running), times, PAUSE_SECONDS)
             found["(d) POST /run"] = measure(by_post(raw, running), times, PAUSE_SECONDS)
         base = statistics.median(found["(e) floor: fork and IPython"])
@@ -229,12 +229,12 @@ def throughput(report: Report, count: int) -> None:
     """A burst of tiny notebooks, dropped at once."""
     raw = notebook(TINY)
     with _folder() as folder, program(folder, "serve") as running:
-        _until_warm(running)
+        until_warm(running)
         daemon = psutil.Process(running.process.pid)
         before, began = cpu_of_tree(daemon), time.perf_counter()
         for number in range(count):
             drop(running, f"burst{number}", raw)
-        _until_finished(running, count)
+        until_finished(running, count)
         seconds = time.perf_counter() - began
         spent = (cpu_of_tree(daemon) - before) * 1000 / count
     report.add(
@@ -247,7 +247,7 @@ def throughput(report: Report, count: int) -> None:
 def memory(report: Report) -> None:
     """Of a pair that waits: a kernel with pandas imported, and its job process."""
     with _folder() as folder, program(folder, "serve", kernels={"warm": 4}) as running:
-        _until_warm(running, 4)
+        until_warm(running, 4)
         time.sleep(1)
         server = _preload_server(running)
         jobs = server.children()
@@ -263,7 +263,7 @@ def memory(report: Report) -> None:
 def idleness(report: Report, seconds: float) -> None:
     """CPU of everything that `runner serve` starts, while nothing is dropped."""
     with _folder() as folder, program(folder, "serve") as running:
-        _until_warm(running)
+        until_warm(running)
         time.sleep(3)
         tree = [psutil.Process(running.process.pid)]
         tree += tree[0].children(recursive=True)
@@ -322,7 +322,8 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _until_warm(running: Running, kernels: int | None = None) -> None:
+def until_warm(running: Running, kernels: int | None = None) -> None:
+    """Wait until so many kernels wait: without a number, one for each core."""
     pulse = running.root / "state" / "pulse.json"
     wanted = kernels or len(os.sched_getaffinity(0))
     deadline = time.monotonic() + 60
@@ -333,7 +334,8 @@ def _until_warm(running: Running, kernels: int | None = None) -> None:
     raise SystemExit(f"no {wanted} kernels wait; {(running.root / 'log').read_text()}")
 
 
-def _until_finished(running: Running, count: int) -> None:
+def until_finished(running: Running, count: int) -> None:
+    """Wait until as many results of a burst are visible."""
     outbox = running.root / "outbox"
     while sum(1 for _ in outbox.glob("burst*.result.json")) < count:
         time.sleep(0.05)

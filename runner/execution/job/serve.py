@@ -89,13 +89,13 @@ from runner.execution.limits.hold import (
     limits_of,
 )
 from runner.execution.limits.shared_memory import SharedMemory, end_run
-from runner.execution.local.preload_server import Preload
+from runner.execution.local.preload_server import DRIVER, Preload
 from runner.execution.order import Order, Progress, with_paths
 from runner.execution.packages import Interpreter, environment_of
 from runner.system.files.disk import Disk
 from runner.system.files.folders import make_private
 from runner.system.files.strays import Strays
-from runner.system.processes.process_tree import adopt_orphans, end_descendants
+from runner.system.processes.process_tree import adopt_orphans, end_descendants, show_as
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +224,7 @@ def serve_one(
     ready = _fork(folder, template, cgroup) if template is not None else None
     if ready is not None and not isinstance(ready, _Forked):
         return ready
+    show_as(DRIVER)  # after the fork: a kernel keeps Python's own name, as notebooks know it
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if ready is not None:

@@ -23,6 +23,8 @@ FORK_BARE = b"fork bare"
 """Asks for one that starts its kernel after its order."""
 PREPARED = b"prepared"
 """A server's message, sent once, that everything is imported."""
+DRIVER = "runner-driver"
+"""The name of a job process in `ps`, where its kernel has Python's own."""
 END_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 _MAIN = (

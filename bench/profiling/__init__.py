@@ -1,0 +1,1 @@
+"""Draws where the CPU of a burst goes, by part."""
