@@ -209,7 +209,9 @@ class Startup:
         has_packages = settings.kernels.install == "run"
         work = WorkFolders(settings.state, disk, clocks.seconds, has_packages=has_packages)
         stores = Stores(ledger, outbox, history, work, Pauses(settings.state), inputs)
-        dispatch = self._make_dispatch(stores, execution)
+        job_threads = Threads("job")
+        stack.callback(job_threads.shutdown)
+        dispatch = self._make_dispatch(stores, execution, job_threads)
         gateway = self._make_gateway(stack)
         following = Following(settings, ledger, clocks, self._mailbox.put)
         stack.callback(following.close)
@@ -262,13 +264,15 @@ class Startup:
         allowance = Allowance(books.ledger, settings.limits.queue, pace)
         return Reception(intake, books, claiming, admission, allowance)
 
-    def _make_dispatch(self, stores: Stores, execution: Execution) -> Dispatch:
+    def _make_dispatch(
+        self, stores: Stores, execution: Execution, job_threads: Threads
+    ) -> Dispatch:
         settings, goal, clocks = self._settings, self._options.goal, self._backing.clocks
         caps = FileCaps(int(settings.limits.files_mb * MEGABYTE), settings.limits.files)
         publishing = Publishing(stores, caps, clocks, settings.followers_of)
         executing = Executing(
             execution=execution,
-            executor=Threads("job"),
+            executor=job_threads,
             tell=self._mailbox.put,
             on_progress=lambda job_id, progress: self._mailbox.put(Progressed(job_id, progress)),
             only=None if goal is None else frozenset({job_name(goal.path)}),

@@ -1,29 +1,36 @@
-"""Runs each call in a thread of its own; a call that gets no thread is never made.
+"""Runs each call in a thread that nobody else uses; a call that gets no thread is never made.
 
 Knows nothing of the calls.
 """
 
+import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Calls = queue.SimpleQueue[Callable[[], None] | None]
+
+MOST_WAITING = 32
+"""How many threads wait for the next call; more of them end."""
 
 
 class Threads(Executor):
-    """Starts one thread for each call; the caller limits their number.
+    """Gives each call a thread at once, a waiting one or a new one; the caller limits their number.
 
     `ThreadPoolExecutor` keeps a call for which the system gives no thread, and may run it later,
-    though `submit` has raised.
+    though `submit` has raised. To start a thread for each call would cost more than a short call.
     """
 
     def __init__(self, name: str) -> None:
         """Name the threads."""
         self._name = name
+        self._waiting: list[Calls] = []
+        self._is_shut = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Call `fn` in a thread of its own.
+        """Call `fn` in a thread that does nothing else meanwhile.
 
         Raises:
             RuntimeError: the system gives no more threads. Then `fn` is never called.
@@ -40,5 +47,27 @@ class Threads(Executor):
             else:
                 future.set_result(result)
 
-        threading.Thread(target=work, name=self._name).start()
+        try:
+            calls = self._waiting.pop()
+        except IndexError:
+            calls = Calls()
+            threading.Thread(target=self._serve, args=(calls,), name=self._name).start()
+        calls.put(work)
         return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+        """End the threads that wait, and the others after their calls; await none of them."""
+        self._is_shut = True
+        while self._waiting:
+            self._waiting.pop().put(None)
+
+    def _serve(self, calls: Calls) -> None:
+        """Make the calls that come, one after the other."""
+        while (call := calls.get()) is not None:
+            call()
+            del call  # and all that it holds
+            if len(self._waiting) >= MOST_WAITING:
+                return
+            self._waiting.append(calls)
+            if self._is_shut:
+                self.shutdown()
