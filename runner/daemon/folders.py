@@ -14,7 +14,7 @@ from runner.inbox.guide import GUIDE, guide_for
 from runner.state.ledger import Ledger
 from runner.state.locks import Ownership, own
 from runner.system.clocks import Clocks
-from runner.system.files.mounts import Anchor, mount_fact
+from runner.system.files.mounts import Anchor, MountTable, mount_fact
 from runner.system.processes.patience import Looks, NoAnswer
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,11 @@ def lock_folder(folder: Path, what: str, clocks: Clocks) -> Ownership:
 class Folders:
     """Knows where the folders lay, and whether they are still there."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, *, accept: bool) -> None:
+    def __init__(
+        self, settings: Settings, ledger: Ledger, table: MountTable, *, accept: bool
+    ) -> None:
         """Recall the folders. With `accept` they are taken where they lie now, on any mount."""
+        self.table = table
         self._settings = settings
         self._ledger = ledger
         self._accept = accept
@@ -98,9 +101,9 @@ class Folders:
         folders = (settings.inbox, settings.outbox, settings.notebooks)
         return all(self._find(folder, pause) for folder in folders)
 
-    def point_of(self, folder: Path) -> str:
-        """Return the mount point of a folder."""
-        return self._anchors[folder].point
+    def anchor_of(self, folder: Path) -> Anchor:
+        """Return the anchor of a folder, which knows its mount."""
+        return self._anchors[folder]
 
     def trouble(self, folder: Path) -> str | None:
         """Say why a folder is not to be touched now, as the end of a sentence."""
@@ -125,7 +128,7 @@ class Folders:
         is_new = self._ledger.fact(f"folder:{folder}") is None
         has_guide = folder == self._settings.inbox and pause is not None
         guide = guide_for(self._settings) if is_new and has_guide else None
-        seek = partial(_seek, folder, point, is_new, guide)
+        seek = partial(_seek, folder, guide, partial(Anchor, folder, point, self.table), is_new)
         said = None
         while True:
             try:
@@ -152,12 +155,12 @@ class Folders:
 
 
 def _seek(
-    folder: Path, point: str | None, is_new: bool, guide: bytes | None
+    folder: Path, guide: bytes | None, find: Callable[[], Anchor], is_new: bool
 ) -> tuple[Anchor, str | None]:
     """Find a folder's mount, and why it cannot be used now. Make a new folder, with its guide."""
     if is_new and not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         if guide is not None:
             (folder / GUIDE).write_bytes(guide)
-    anchor = Anchor(folder, point)
+    anchor = find()
     return anchor, anchor.trouble()

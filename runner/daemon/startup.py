@@ -53,6 +53,7 @@ from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks
 from runner.system.companion import greeting
 from runner.system.files.disk import Disk
+from runner.system.files.mounts import MountTable
 from runner.system.files.output_folder import FileCaps
 from runner.system.processes.process_tree import adopt_orphans, end_marked
 from runner.system.processes.threads import Threads
@@ -137,7 +138,9 @@ class Startup:
         stack.callback(lock_folder(settings.state, self._what, backing.clocks).release)
         ledger = backing.open_ledger(settings.state)
         stack.callback(ledger.close)
-        folders = Folders(settings, ledger, accept=self._options.accept_folders)
+        table = MountTable()
+        stack.callback(table.close)
+        folders = Folders(settings, ledger, table, accept=self._options.accept_folders)
         if not folders.find(self._pause if self._options.goal is None else None):
             return None
         check_apart(settings)
@@ -188,7 +191,7 @@ class Startup:
     ) -> Parts:
         settings, backing, options = self._settings, self._backing, self._options
         clocks, disk = backing.clocks, backing.disk
-        outbox = Outbox(settings.outbox, disk, folders.point_of(settings.outbox))
+        outbox = Outbox(settings.outbox, disk, folders.anchor_of(settings.outbox))
         history = History(ledger, outbox, clocks)
         execution = backing.start_execution(
             settings, own, options.goal is None, lambda: self._mailbox.put(Changed())
@@ -201,7 +204,7 @@ class Startup:
         inputs = InputStore(settings.state, disk)
         inputs.clean(lambda job_id: ledger.request_of(job_id) is not None)
         inbox = self._make_inbox(books.late_settings, inputs)
-        watching = Watching(settings, inbox, lambda: self._mailbox.put(Woken()))
+        watching = Watching(settings, inbox, folders.table, lambda: self._mailbox.put(Woken()))
         stack.callback(watching.stop)
         claims = Claims(settings.inbox, self._max_bytes, disk, syncing.map, inputs.has)
         reception = self._make_reception(Intake(inbox, claims, inputs), books, folders)

@@ -7,7 +7,7 @@ from runner.config import Settings
 from runner.inbox.claim import is_of_claim, is_of_rule
 from runner.inbox.scanning.inspection import Trust
 from runner.inbox.scanning.scan import Inbox
-from runner.system.files.mounts import least_trusted, polls, read_table
+from runner.system.files.mounts import MountTable, least_trusted, polls
 from runner.system.files.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -16,10 +16,13 @@ log = logging.getLogger(__name__)
 class Watching:
     """Watches one inbox. Another thread calls `wake` when something may have changed."""
 
-    def __init__(self, settings: Settings, inbox: Inbox, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, inbox: Inbox, table: MountTable, wake: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._inbox = inbox
         self._wake = wake
+        self._mount_table = table
         self._watch = Watch(settings.inbox, self._on_event)
         self._table = ""
         self._polls = False
@@ -53,11 +56,11 @@ class Watching:
 
     def has_other_mounts(self) -> bool:
         """Return whether the mount table has changed since the choice."""
-        return read_table() != self._table
+        return self._mount_table() != self._table
 
     def choose(self) -> None:
         """Choose between events and looks by the present mounts."""
-        self._table = read_table()
+        self._table = self._mount_table()
         intake = self._settings.intake
         mount = least_trusted(self._settings.inbox, self._table)
         self._polls = polls(intake.mode, mount)

@@ -62,14 +62,14 @@ class Publication:
 class Outbox:
     """The runner's side of one outbox."""
 
-    def __init__(self, folder: Path, disk: Disk, point: str | None = None) -> None:
+    def __init__(self, folder: Path, disk: Disk, anchor: Anchor | None = None) -> None:
         """Open an existing `folder`; while it or its mount is gone, nothing is written.
 
-        `point` is the mount point on which it is known to lie; by default, where it lies now.
+        `anchor` knows the mount on which it lies; by default, the present one.
         """
         self.folder = folder
         self._disk = disk
-        self._anchor = Anchor(folder, point)
+        self._anchor = anchor or Anchor(folder)
         self._layout = Layout(folder)
         self._staging = Staging(self._layout, disk)
         self._history = HistoryFolders(self._layout, disk)

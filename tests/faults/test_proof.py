@@ -22,6 +22,7 @@ from runner.outbox.publish import Outbox, Publication
 from runner.state import deliveries
 from runner.state.jobs import Job
 from runner.system.files.disk import Disk
+from runner.system.files.mounts import Anchor
 from tests.faults.likeness import Seen
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.simulated import SimulatedDisk, durable, lay_out
@@ -189,8 +190,8 @@ class ReportLastFolders(HistoryFolders):
 class ReportLast(Outbox):
     """Has such a history."""
 
-    def __init__(self, folder: Path, disk: Disk, point: str | None = None) -> None:
-        super().__init__(folder, disk, point)
+    def __init__(self, folder: Path, disk: Disk, anchor: Anchor | None = None) -> None:
+        super().__init__(folder, disk, anchor)
         self._history = ReportLastFolders(self._layout, disk)
 
 

@@ -513,8 +513,7 @@ class Life:
         settings = default_settings().model_copy(update=own)
         self.settings = settings
         self.ledger = swaps.ledger(settings.state, disk.step, weak=swaps.weak_ledger)
-        outbox = swaps.outbox(settings.outbox, disk)
-        outbox._anchor = Anchor(settings.outbox, table=mount_table)
+        outbox = swaps.outbox(settings.outbox, disk, Anchor(settings.outbox, table=mount_table))
         clocks = Clocks(lambda: self.clock, self._now, lambda: 10**19)
         history = History(self.ledger, outbox, clocks)
         late_settings = LateSettings(self.ledger, outbox, clocks)

@@ -6,9 +6,13 @@ file system by one name; and two bind mounts of one disk have one `st_dev`.
 
 import ctypes
 import os
+import select
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +25,8 @@ MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 DETACH_SECONDS = 5.0
 
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
+READ_SECONDS = 1.0
+"""How old the text may be in any case, should a kernel not tell of changes."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,44 @@ def read_table() -> str:
         return _MOUNT_TABLE.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
+
+
+class MountTable:
+    """The text of mountinfo for one process, read again when the kernel says that it has changed.
+
+    Reading it costs as much as writing a file, and a runner asks before every change of its outbox.
+    Safe for many threads.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._poll = select.poll()
+        self._fd = -1
+        self._read_at = 0.0
+        self._text = ""
+        with suppress(OSError):  # there is none off Linux
+            self._fd = os.open(_MOUNT_TABLE, os.O_RDONLY | os.O_CLOEXEC)
+            self._poll.register(self._fd, select.POLLPRI | select.POLLERR)
+
+    def __call__(self) -> str:
+        """Return the table as it is now."""
+        with self._lock:
+            now = self._clock()
+            is_old = now - self._read_at >= READ_SECONDS
+            if not self._text or self._has_changed() or is_old:
+                self._text, self._read_at = read_table(), now
+            return self._text
+
+    def close(self) -> None:
+        """Ask the kernel no more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _has_changed(self) -> bool:
+        """Ask the kernel whether something was mounted or unmounted (proc_pid_mounts(5))."""
+        return self._fd < 0 or bool(self._poll.poll(0))
 
 
 def mount_of(folder: Path, table: str | None = None) -> Mount:
