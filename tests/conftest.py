@@ -253,12 +253,12 @@ class Program:
         return found
 
     def children(self, word: str) -> list[psutil.Process]:
-        """The daemon's own, oldest first, with this word in their command line."""
+        """The daemon's own, oldest first, with this word in their name or command line."""
         assert self.process is not None
         found = []
         for child in psutil.Process(self.process.pid).children():
             with suppress(psutil.NoSuchProcess):  # a zombie too
-                if word in " ".join(child.cmdline()):
+                if word in " ".join([child.name(), *child.cmdline()]):
                     found.append((child.create_time(), child.pid, child))
         return [child for *_, child in sorted(found)]
 

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from runner.state.locks import Owned
 from runner.system.companion import DaemonGone, read_greeting
 from runner.system.door import binding_of, check_binding
 from runner.system.extras import advice_on
+from runner.system.processes.forked import Forked
 from runner.system.processes.imports import importing
 
 log = logging.getLogger(__name__)
@@ -40,12 +42,27 @@ def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
         from runner.daemon.startup import Options
 
     log_to_stderr(logging.DEBUG if verbose else logging.INFO)
-    if settings.gateway.enabled:
-        from runner.gateway import server
+    with ExitStack() as stack:
+        ahead = _gateway_ahead(settings) if settings.gateway.enabled else None
+        if ahead is not None:
+            stack.callback(ahead.close)
+        options = Options(gateway=ahead, accept_folders=accept_folders)
+        _when_free(Daemon(settings, options).run)
 
-        server.check_binding(settings)
-    options = Options(gateway=settings.gateway.enabled, accept_folders=accept_folders)
-    _when_free(Daemon(settings, options).run)
+
+def _gateway_ahead(settings: Settings) -> Forked:
+    """Fork the gateway while nothing is open yet: it shares this process's memory.
+
+    It becomes what `runner gateway --owner FD` is, with which the daemon would start it again.
+
+    Raises:
+        CannotListen: the settings would open it to a network without a token.
+    """
+    with importing():
+        from runner.gateway.server import check_binding
+
+    check_binding(settings)
+    return Forked("runner gateway", lambda owner: gateway.main(["--owner", str(owner)], "runner"))
 
 
 def _when_free(start: Callable[[], None]) -> None:
@@ -118,8 +135,8 @@ def submit(owner: int, reports: int) -> None:
 def _greeted(owner: int) -> Settings:
     try:
         return read_greeting(owner)
-    except DaemonGone as error:
-        raise Fault(str(error)) from error
+    except DaemonGone:  # it did not come to a start, and said why
+        click.get_current_context().exit()
 
 
 @click.command()

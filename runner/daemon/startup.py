@@ -55,6 +55,7 @@ from runner.system.companion import greeting
 from runner.system.files.disk import Disk
 from runner.system.files.mounts import MountTable
 from runner.system.files.output_folder import FileCaps
+from runner.system.processes.forked import Forked
 from runner.system.processes.process_tree import adopt_orphans, end_marked
 from runner.system.processes.threads import Threads
 
@@ -74,10 +75,10 @@ class Goal:
 
 @dataclass(frozen=True)
 class Options:
-    """The purpose of this start, and whether the gateway runs beside it."""
+    """The purpose of this start, and the gateway that is to run beside it."""
 
     goal: Goal | None = None
-    gateway: bool = False
+    gateway: Forked | None = None
     accept_folders: bool = False
     on_progress: Callable[[str, Progress], None] | None = None
 
@@ -283,9 +284,11 @@ class Startup:
         return Dispatch(settings, stores, executing, publishing, clocks)
 
     def _make_gateway(self, stack: ExitStack) -> Companion | None:
-        if not self._options.gateway:
+        ahead = self._options.gateway
+        if ahead is None:
             return None
-        gateway = Companion("gateway", greeting(self._settings), self._backing.clocks.seconds)
+        clock = self._backing.clocks.seconds
+        gateway = Companion("gateway", greeting(self._settings), clock, ahead=ahead)
         stack.callback(gateway.close)
         return gateway
 

@@ -903,6 +903,23 @@ def test_the_gateway_ends_with_its_daemon_however_that_ends(mortal: Program) -> 
     wait_for(lambda: not left.is_running())
 
 
+def test_the_gateway_shares_the_memory_of_its_daemon(
+    make_program: Callable[..., Program],
+) -> None:
+    """One that is started again holds all of its own, and does the same."""
+    program = make_program({"gateway": GATEWAY, "kernels": {"warm": 0, "preload": []}})
+    program.start(("-m", "runner", "serve"))  # by itself: the tests' own share theirs as well
+    held = []
+    for start in range(1, 3):
+        wait_for(partial(_is_there, program, start))
+        assert get(program, "/").status_code == 200
+        (gateway,) = program.children(" gateway")
+        held.append(gateway.memory_full_info().uss)
+        gateway.kill()
+        wait_for(lambda gateway=gateway: not gateway.is_running())  # type: ignore[misc]
+    assert held[0] < 0.7 * held[1], held
+
+
 def test_a_gateway_alone_tells_that_nobody_runs_anything(
     make_program: Callable[..., Program],
 ) -> None:

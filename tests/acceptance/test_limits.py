@@ -168,7 +168,7 @@ def test_memory_is_given_back_after_large_results(serving: Serving, tmp_path: Pa
     assert program.process is not None
     assert program.url  # from then on there is a gateway
     daemon = psutil.Process(program.process.pid)
-    [gateway] = [one for one in daemon.children() if "gateway" in " ".join(one.cmdline())]
+    [gateway] = program.children(" gateway")
     before = {one: _resident(one) for one in (daemon, gateway)}
     large = notebook(code(source, "results"))
     for _ in range(2):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from runner.system.backoff import Backoff
+from runner.system.processes.forked import Forked
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,10 @@ OnLine = Callable[[bytes], None]
 
 
 class Companion:
-    """One `python -m runner COMMAND --owner FD`, with `--reports FD` if its lines are read."""
+    """One `python -m runner COMMAND --owner FD`, with `--reports FD` if its lines are read.
+
+    The first one may be `ahead`, forked before: it waits for its greeting.
+    """
 
     def __init__(
         self,
@@ -34,20 +38,22 @@ class Companion:
         greeting: bytes,
         clock: Callable[[], float],
         on_line: OnLine | None = None,
+        ahead: Forked | None = None,
     ) -> None:
         self._command = command
         self._greeting = greeting
         self._clock = clock
         self._on_line = on_line
-        self._process: subprocess.Popen[bytes] | None = None
+        self._ahead = ahead
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._pipe: int | None = None
         self._started = 0.0
         self._delays = Backoff(clock, FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS)
 
     @property
     def pids(self) -> set[int]:
-        """The process, if it runs."""
-        return set() if self._process is None else {self._process.pid}
+        """The process, if it runs, or if it waits."""
+        return {one.pid for one in (self._ahead, self._process) if one is not None}
 
     def keep(self) -> None:
         """Start it, or start it again after a while."""
@@ -61,6 +67,7 @@ class Companion:
             self._put_off(f"ended ({code})")
         if self._delays.why_held(self._command) is None:
             self._start()
+            self._greet()
 
     def close(self) -> None:
         """Close its pipe, and wait until it is gone."""
@@ -80,6 +87,10 @@ class Companion:
         log.warning("the process `%s` %s; it starts again in %.0f s", self._command, why, seconds)
 
     def _start(self) -> None:
+        if self._ahead is not None:
+            self._process, self._ahead = self._ahead, None
+            self._pipe, self._started = self._process.take_pipe(), self._clock()
+            return
         with ExitStack() as theirs, ExitStack() as ours:
             read, write = _pipe()
             theirs.callback(os.close, read)
@@ -107,8 +118,12 @@ class Companion:
                 target=_listen, args=(lines, self._on_line), name=self._command, daemon=True
             )
             listening.start()
+
+    def _greet(self) -> None:
+        if self._pipe is None:
+            return
         try:
-            os.write(write, self._greeting)
+            os.write(self._pipe, self._greeting)
         except OSError as error:
             log.warning("the process `%s` does not listen: %s", self._command, error)
 

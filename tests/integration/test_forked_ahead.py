@@ -1,0 +1,97 @@
+"""A process that was forked before it is needed waits, shares memory, and stays behind nobody."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen, TimeoutExpired
+
+import psutil
+import pytest
+
+from runner.system.processes.forked import Forked
+from tests.conftest import wait_for
+
+
+def _wait_for_end(owner: int) -> None:
+    while os.read(owner, 100):
+        pass
+
+
+@contextmanager
+def forked(work: Callable[[int], None] = _wait_for_end) -> Iterator[Forked]:
+    process = Forked("waits ahead", work)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def test_it_gets_what_is_written_to_it_and_then_the_end(tmp_path: Path) -> None:
+    """As a process does that is started with the end of a pipe."""
+    heard = tmp_path / "heard"
+
+    def write_down(owner: int) -> None:
+        heard.write_bytes(os.read(owner, 100))
+        _wait_for_end(owner)
+
+    with forked(write_down) as process:
+        pipe = process.take_pipe()
+        os.write(pipe, b"the greeting")
+        wait_for(lambda: heard.exists() and heard.read_bytes() == b"the greeting")
+        assert process.poll() is None
+        with pytest.raises(TimeoutExpired):
+            process.wait(0.01)
+        os.close(pipe)
+        assert process.wait(20) == 0
+
+
+def test_it_has_a_name_of_its_own() -> None:
+    """It has the command line of the one that forked it."""
+    with forked() as process:
+        wait_for(lambda: psutil.Process(process.pid).name() == "waits ahead")
+
+
+def test_ctrl_c_is_for_the_one_that_forked_it() -> None:
+    """Both are in the terminal's group."""
+    with forked() as process:
+        wait_for(lambda: psutil.Process(process.pid).name() == "waits ahead")
+        os.kill(process.pid, signal.SIGINT)
+        pipe = process.take_pipe()
+        os.close(pipe)
+        assert process.wait(20) == 0
+
+
+def test_one_that_nobody_takes_ends_with_its_owner() -> None:
+    """However that ends."""
+    with forked() as process:
+        pass
+    assert process.poll() == 0
+    owner = (
+        "import os, sys, time\n"
+        "from runner.system.processes.forked import Forked\n"
+        "child = Forked('x', lambda owner: os.read(owner, 1))\n"
+        "print(child.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with Popen([sys.executable, "-c", owner], stdin=PIPE, stdout=PIPE) as killed:
+        assert killed.stdout is not None
+        child = psutil.Process(int(killed.stdout.readline()))
+        killed.kill()
+        killed.wait()
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_its_end_is_told_as_that_of_any_process() -> None:
+    """By its exit code, or by the signal."""
+
+    def fail(_: int) -> None:
+        raise SystemExit(70)
+
+    with forked(fail) as process:
+        assert process.wait(20) == 70
+    with forked() as process:
+        process.kill()
+        assert process.wait(20) == -signal.SIGKILL
