@@ -29,7 +29,8 @@ from rich.table import Table
 from speed import TINY, by_drop, cpu_of_tree, drop, notebook, own_cpu
 
 from runner import __version__
-from runner.contract.outcome import CellCount, Outcome, Status
+from runner.contract.outcome import CellCount, Outcome
+from runner.contract.states.status import Status
 from runner.execution.cluster.messages import Delivery, Luggage, Parcel, Terms, collect_files, pack
 from runner.execution.order import Order
 from runner.state import pulse

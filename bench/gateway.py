@@ -22,7 +22,8 @@ from program import program
 from rich.console import Console
 from rich.table import Table
 
-from runner.contract.outcome import Outcome, Status
+from runner.contract.outcome import Outcome
+from runner.contract.states.status import Status
 from runner.state.jobs import Acceptance, Seal, State
 from runner.state.ledger import Ledger
 

@@ -22,7 +22,8 @@ from rich.console import Console
 from speed import TINY, drop, notebook
 
 from runner.config import Execution, Limits, Settings
-from runner.contract.outcome import CellCount, Outcome, Status
+from runner.contract.outcome import CellCount, Outcome
+from runner.contract.states.status import Status
 from runner.daemon.loop import Daemon
 from runner.daemon.startup import Backing
 from runner.execution.order import Order, Progress

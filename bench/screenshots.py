@@ -20,7 +20,8 @@ import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 from program import program
 
-from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.contract.outcome import Failure, Outcome, failed
+from runner.contract.states.status import ErrorType, Status
 from runner.state.jobs import Acceptance, Seal, State
 from runner.state.ledger import Ledger
 

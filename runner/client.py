@@ -14,7 +14,8 @@ from typing import Any
 
 import requests
 
-from runner.contract.outcome import ErrorResult, ErrorType, Result
+from runner.contract.outcome import ErrorResult, Result
+from runner.contract.states.status import ErrorType
 
 WAIT_SECONDS = 25.0
 """How long one request waits before the next continues. Proxies cut off longer ones."""

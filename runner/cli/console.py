@@ -10,12 +10,8 @@ from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
-from runner.contract.outcome import (
-    ErrorType,
-    cells_in_words,
-    has_outputs_of,
-    variables_in_words,
-)
+from runner.contract.states.status import ErrorType
+from runner.contract.states.words import cells_in_words, has_outputs_of, variables_in_words
 from runner.contract.text.plain_text import one_line, visible
 from runner.contract.text.strict_json import JsonValue, dumps_compact
 from runner.contract.text.tracebacks import folded

@@ -19,8 +19,8 @@ from runner.cli.triggers.listings import doubt_about
 from runner.config import Settings
 from runner.contract.job_ids import JOB_ID
 from runner.contract.names import job_names, shown_name
-from runner.contract.outcome import Status
 from runner.contract.request import is_text
+from runner.contract.states.status import Status
 from runner.contract.text.plain_text import one_line
 from runner.inbox import unclaimed as waiting
 from runner.jobs import submit

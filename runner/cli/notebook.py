@@ -17,20 +17,13 @@ from runner.cli.terminal import complain, errors, remark
 from runner.config import MEGABYTE, Settings, receivers_without_url
 from runner.contract.names import job_name
 from runner.contract.notebook import parse
-from runner.contract.outcome import (
-    ErrorResult,
-    ErrorType,
-    Failure,
-    Refused,
-    Result,
-    Status,
-    exit_code,
-)
+from runner.contract.outcome import ErrorResult, Failure, Refused, Result
 from runner.contract.request import (
     Form,
     Request,
     read_request,
 )
+from runner.contract.states.status import ErrorType, Status, exit_code
 from runner.contract.text.plain_text import visible, visible_json
 from runner.contract.text.strict_json import dumps
 from runner.inbox.bundles.uploads import checked as checked_uploads

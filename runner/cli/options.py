@@ -12,8 +12,9 @@ import click
 from runner import config
 from runner.cli.terminal import errors
 from runner.config import ConfigError
-from runner.contract.outcome import ERROR_RULES, Refused, Status, exit_code
+from runner.contract.outcome import Refused
 from runner.contract.request import Form, Request, Resources, read_document
+from runner.contract.states.status import ERROR_RULES, Status, exit_code
 from runner.contract.text.plain_text import visible
 from runner.contract.text.scalars import Scalar, ScalarError, scalar_of
 from runner.jobs import submit

@@ -16,7 +16,7 @@ from runner.cli.console import summary, title_of_notebook
 from runner.cli.options import Fault
 from runner.cli.terminal import complain, errors, print_json, remark
 from runner.config import Settings
-from runner.contract.outcome import Status, exit_code
+from runner.contract.states.status import Status, exit_code
 from runner.contract.text.plain_text import one_line
 from runner.contract.text.strict_json import JsonValue, dumps
 from runner.jobs import submit

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from runner.contract.outcome import FINAL
+from runner.contract.states.status import FINAL
 
 MAX_URL = 2_000
 MAX_HEADERS = 20

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from runner.contract.outcome import ErrorType, refuse
+from runner.contract.outcome import refuse
+from runner.contract.states.status import ErrorType
 from runner.contract.text.strict_json import clean
 
 if TYPE_CHECKING:

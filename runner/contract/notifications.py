@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 
 SECRETS = "secrets"
 """The folder for secrets beside the settings, unless they name another."""

@@ -1,93 +1,17 @@
-"""The end of a job: its status, its error type, and the published JSON.
+"""The end of a job: its failure, its outcome, and the published JSON. Pure."""
 
-Owns these values and the tables that belong to them. Pure.
-"""
-
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from runner.contract.states.status import ERROR_RULES as ERROR_RULES
+from runner.contract.states.status import ErrorType as ErrorType
+from runner.contract.states.status import Status as Status
+from runner.contract.states.words import cell_in_words as cell_in_words
 from runner.contract.text.plain_text import excerpt
 from runner.contract.text.strict_json import JsonValue, dumps
 
-
-class Status(StrEnum):
-    """A job's status as readers see it."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-    REJECTED = "rejected"
-
-
 LOGGED_CHARACTERS = 600
-FINAL = frozenset(Status) - {Status.QUEUED, Status.RUNNING}
-
-
-class ErrorType(StrEnum):
-    """Why a job did not succeed; the contract's list."""
-
-    INVALID_REQUEST = "invalid_request"
-    INVALID_NOTEBOOK = "invalid_notebook"
-    KERNEL_NOT_ALLOWED = "kernel_not_allowed"
-    LANGUAGE_NOT_ALLOWED = "language_not_allowed"
-    NOTEBOOK_TOO_LARGE = "notebook_too_large"
-    MISSING_DEPENDENCIES = "missing_dependencies"
-    INVALID_PARAMETERS = "invalid_parameters"
-    MODULE_NOT_FOUND = "module_not_found"
-    PAPERMILL_EXECUTION_ERROR = "papermill_execution_error"
-    TIMEOUT = "timeout"
-    KERNEL_STARTUP = "kernel_startup"
-    KERNEL_DIED = "kernel_died"
-    OUT_OF_MEMORY = "out_of_memory"
-    OUTPUT_LIMIT = "output_limit"
-    RESULT_EXTRACTION_ERROR = "result_extraction_error"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    INTERRUPTED = "interrupted"
-    GATEWAY_ERROR = "gateway_error"
-
-
-@dataclass(frozen=True)
-class ErrorRule:
-    """What an error type stands for: the job's `status`, and the `http` status of an answer."""
-
-    status: Status
-    http: int
-
-
-ERROR_RULES: dict[ErrorType, ErrorRule] = {
-    ErrorType.INVALID_REQUEST: ErrorRule(Status.REJECTED, 400),
-    ErrorType.INVALID_NOTEBOOK: ErrorRule(Status.REJECTED, 400),
-    ErrorType.KERNEL_NOT_ALLOWED: ErrorRule(Status.REJECTED, 400),
-    ErrorType.LANGUAGE_NOT_ALLOWED: ErrorRule(Status.REJECTED, 400),
-    ErrorType.NOTEBOOK_TOO_LARGE: ErrorRule(Status.REJECTED, 413),
-    ErrorType.MISSING_DEPENDENCIES: ErrorRule(Status.REJECTED, 422),
-    ErrorType.INVALID_PARAMETERS: ErrorRule(Status.REJECTED, 422),
-    ErrorType.MODULE_NOT_FOUND: ErrorRule(Status.FAILED, 400),
-    ErrorType.PAPERMILL_EXECUTION_ERROR: ErrorRule(Status.FAILED, 422),
-    ErrorType.TIMEOUT: ErrorRule(Status.TIMED_OUT, 504),
-    ErrorType.KERNEL_STARTUP: ErrorRule(Status.FAILED, 500),
-    ErrorType.KERNEL_DIED: ErrorRule(Status.FAILED, 422),
-    ErrorType.OUT_OF_MEMORY: ErrorRule(Status.FAILED, 422),
-    ErrorType.OUTPUT_LIMIT: ErrorRule(Status.FAILED, 422),
-    ErrorType.RESULT_EXTRACTION_ERROR: ErrorRule(Status.FAILED, 500),
-    ErrorType.CANCELLED: ErrorRule(Status.CANCELLED, 409),
-    ErrorType.EXPIRED: ErrorRule(Status.FAILED, 503),
-    ErrorType.INTERRUPTED: ErrorRule(Status.INTERRUPTED, 503),
-    ErrorType.GATEWAY_ERROR: ErrorRule(Status.FAILED, 500),
-}
-
-RETRIED = frozenset({ErrorType.INTERRUPTED, ErrorType.KERNEL_DIED, ErrorType.KERNEL_STARTUP})
-"""Errors that `retries` covers: failed machinery, never a cell's own error."""
 
 
 class Value(BaseModel):
@@ -141,25 +65,6 @@ class Failure(Value):
         said = excerpt(self.message, LOGGED_CHARACTERS)
         is_told = self.error_type.value == ERROR_RULES[self.error_type].status.value
         return said if is_told else f"{self.error_type}: {said}"
-
-
-_PLACE = re.compile(r"^(?:Cell In\[\d+\] \([^)]{1,40}\)|In cell \[\d+\]): ")
-"""Matches what `cell_in_words` puts before a message, and what earlier versions put there."""
-
-
-def cell_in_words(count: int, index: int | None) -> str:
-    """Name a cell by both of its numbers, so that nobody takes one for the other.
-
-    `count` is its execution count; `index` counts from 0, and is None for the cell of parameters
-    that papermill added.
-    """
-    where = "the cell of the parameters" if index is None else f"cell_index {index}"
-    return f"Cell In[{count}] ({where})"
-
-
-def without_cell(message: str) -> str:
-    """Remove the cell with which the message of a failure begins, if it does."""
-    return _PLACE.sub("", message)
 
 
 MAX_REFUSAL = 1000
@@ -223,55 +128,6 @@ class CellCount(Value):
 
     total: int
     executed: int = Field(description="Those that were begun: also the one that failed or was cut.")
-
-
-def did_not_run(report: Mapping[str, Any]) -> bool:
-    """Return whether no cell was begun; what is published then is the notebook as it came."""
-    begun = (report.get("cells") or {}).get("executed")
-    return begun == 0 and report.get("status") != Status.SUCCEEDED
-
-
-def has_outputs_of(report: Mapping[str, Any]) -> bool:
-    """Return whether the outputs in the published notebook are those of this run.
-
-    A run that was lost with its kernel leaves the notebook as it came, too.
-    """
-    kernel = report.get("kernel") or {}
-    return not did_not_run(report) and kernel.get("name") is not None
-
-
-def cells_in_words(report: Mapping[str, Any]) -> str:
-    """Say how far a job got: `5 of 5 cells`, `2 of 5 cells begun`, `cell 2 of 5 failed`.
-
-    Empty where that is not known.
-    """
-    cells = report.get("cells") or {}
-    total, executed = cells.get("total", 0), cells.get("executed", 0)
-    if not total:
-        return "no code cells" if report.get("status") == Status.SUCCEEDED else ""
-    if report.get("cell_index") is None or report.get("error_type") is None:
-        return f"{executed} of {total} cells{' begun' if executed < total else ''}"
-    return f"cell {executed} of {total} {'failed' if report.get('ename') else 'was running'}"
-
-
-def variables_in_words(report: Mapping[str, Any]) -> list[str]:
-    """Describe what was alive at a failure: `rows int in pick()`, `df pandas.DataFrame [2, 1] (a)`.
-
-    Empty where the report does not say.
-    """
-    said = []
-    for name, one in (report.get("variables") or {}).items():
-        words = [name, str(one.get("type"))]
-        if one.get("shape") is not None:
-            words.append(str(one["shape"]))
-        if one.get("columns"):
-            more = (one.get("shape") or [0, 0])[-1] - len(one["columns"])
-            columns = ", ".join(one["columns"]) + (f" and {more} more" if more > 0 else "")
-            words.append(f"({columns})")
-        if one.get("function"):
-            words.append(f"in {one['function']}()")
-        said.append(" ".join(words))
-    return said
 
 
 class CellSeconds(Value):
@@ -404,15 +260,3 @@ class Result(Value):
 
 class ErrorResult(Result, Failure):
     """`outbox/NAME.error.json`: a result's fields and those of a failure."""
-
-
-def exit_code(status: Status) -> int:
-    """Return the exit code of `runner run`. Two is left to wrong usage."""
-    return {
-        Status.SUCCEEDED: 0,
-        Status.FAILED: 1,
-        Status.REJECTED: 3,
-        Status.TIMED_OUT: 4,
-        Status.CANCELLED: 5,
-        Status.INTERRUPTED: 6,
-    }.get(status, 70)

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runner.contract.callbacks import Callback, RequestedCallback
 from runner.contract.job_ids import JOB_ID
-from runner.contract.outcome import ErrorType, refuse
+from runner.contract.outcome import refuse
 from runner.contract.report_choices import ReportChoices
+from runner.contract.states.status import ErrorType
 from runner.contract.text.strict_json import JsonValue, StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
 from runner.contract.text.strict_yaml import StrictYamlError

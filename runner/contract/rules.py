@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from runner.contract.callbacks import EVERYWHERE, address_of, may_go
-from runner.contract.outcome import ErrorType, Refused, refuse
+from runner.contract.outcome import Refused, refuse
 from runner.contract.request import Request
+from runner.contract.states.status import ErrorType
 
 MEGABYTE = 1024 * 1024
 

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from runner.contract.outcome import RETRIED, ErrorType
+from runner.contract.states.status import RETRIED, ErrorType
+from runner.contract.states.turn import written
 
 PRIORITY_SECONDS = 600
 """A job passes those that came this much earlier, for each point of its priority above theirs."""
@@ -115,26 +115,6 @@ class Retry(BaseModel):
     def pause(self, attempt: int) -> float:
         """Return the seconds between an attempt, counted from 1, and the next one."""
         return min(self.delay_seconds * math.pow(self.factor, attempt - 1), LONGEST_PAUSE)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """What a queued job waits for, besides its turn. Times are UTC in ISO 8601."""
-
-    priority: int = 0
-    group: str | None = None
-    held_until: str | None = None
-    """Earliest start."""
-    start_by: str | None = None
-    """From then on it is not started any more, but expires."""
-
-
-AT_ONCE = Waiting()
-
-
-def written(moment: datetime) -> str:
-    """Write a time as the ledger does, so that texts compare as times do."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 def start_by(accepted_at: str, not_before: str | None, seconds: float | None) -> str | None:

@@ -10,7 +10,7 @@ import re
 from collections import deque
 from pathlib import Path
 
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.daemon.startup import Parts
 from runner.outbox.layout import STATUS
 from runner.outbox.publish import OutboxGone

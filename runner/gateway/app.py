@@ -12,7 +12,7 @@ from typing import Any
 from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 from runner.config import MEGABYTE, Settings
-from runner.contract.outcome import ERROR_RULES, ErrorType, Status
+from runner.contract.states.status import ERROR_RULES, ErrorType, Status
 from runner.followers.overview import Told
 from runner.gateway.deliveries import DeliveryRoutes
 from runner.gateway.functions import FunctionRoutes

@@ -10,8 +10,9 @@ from typing import Any
 from bottle import HTTPResponse
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, Refused, refuse
+from runner.contract.outcome import Refused, refuse
 from runner.contract.request import Form, read_document
+from runner.contract.states.status import ErrorType
 from runner.contract.text.strict_json import JsonValue
 from runner.gateway.function_paths import MAX_DESCRIBED, paths_of
 from runner.gateway.http.answers import json_answer

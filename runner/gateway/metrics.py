@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from runner.config import Settings
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.jobs.health import SERVICE, examine
 from runner.jobs.problem import Problem
 from runner.jobs.record import Record, row

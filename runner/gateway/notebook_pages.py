@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from bottle import HTTPResponse
 
-from runner.contract.outcome import ErrorType, Status, has_outputs_of
+from runner.contract.states.status import ErrorType, Status
+from runner.contract.states.words import has_outputs_of
 from runner.gateway.http.answers import HEADERS
 from runner.gateway.http.problems import HttpProblem, headers_of, status_of
 from runner.jobs.problem import Problem, ProblemType, gone, not_found

@@ -11,16 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from runner import __version__
-from runner.contract.outcome import (
-    ERROR_RULES,
-    ErrorResult,
-    ErrorType,
-    ReportedFile,
-    Result,
-    Status,
-)
+from runner.contract.outcome import ErrorResult, ReportedFile, Result
 from runner.contract.report_choices import MAX_TITLE, Theme
 from runner.contract.request import Request
+from runner.contract.states.status import ERROR_RULES, ErrorType, Status
 from runner.gateway.http.problems import HttpProblemType
 from runner.gateway.sharing.routes import ShareRequest
 from runner.inbox.unclaimed import Reason

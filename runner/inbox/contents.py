@@ -11,8 +11,9 @@ from typing import Any
 
 from runner.contract.job_ids import JOB_ID
 from runner.contract.notebook import check, has_code, is_blank, parse
-from runner.contract.outcome import ErrorType, Failure, InputFile, Refused
+from runner.contract.outcome import Failure, InputFile, Refused
 from runner.contract.request import Form, Kind, Request, kind_of, read_document, read_request
+from runner.contract.states.status import ErrorType
 
 SETTINGS_BYTES = 1024 * 1024
 YAML_BYTES = 16 * 1024

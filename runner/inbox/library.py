@@ -14,8 +14,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from runner.config import MEGABYTE
-from runner.contract.outcome import ErrorType, Refused, refuse
+from runner.contract.outcome import Refused, refuse
 from runner.contract.request import MAX_SHOWN, is_text, library_path
+from runner.contract.states.status import ErrorType
 
 LibraryReader = Callable[[str], bytes]
 """Returns a library notebook's bytes by its path; raises `Refused`."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.contract.outcome import ErrorType, refuse
+from runner.contract.outcome import refuse
 from runner.contract.parameters.sidecar import (
     MAX_BYTES,
     SUFFIX,
@@ -19,6 +19,7 @@ from runner.contract.parameters.sidecar import (
     stem_of,
 )
 from runner.contract.request import library_path
+from runner.contract.states.status import ErrorType
 from runner.inbox.library import as_spelt, open_regular
 
 SidecarReader = Callable[[str], Sidecar | None]

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import id_of_key
 from runner.contract.names import MAX_NAME_BYTES, is_job_name, job_name
-from runner.contract.outcome import ErrorType, Refused, refuse
+from runner.contract.outcome import Refused, refuse
 from runner.contract.request import (
     PARTS,
     Form,
@@ -26,6 +26,7 @@ from runner.contract.request import (
     read_document,
     read_request,
 )
+from runner.contract.states.status import ErrorType
 from runner.contract.text.strict_json import JsonValue, StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
 from runner.inbox.bundles.uploads import Upload, checked, uploads_in

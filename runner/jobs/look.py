@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.outbox.reader import OutboxReader, Report
 
 

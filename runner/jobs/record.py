@@ -15,9 +15,10 @@ from typing import Any, Protocol, TypeVar
 
 from runner.config import Settings
 from runner.contract.job_ids import JOB_ID
-from runner.contract.outcome import ErrorType, InputFile, Status
+from runner.contract.outcome import InputFile
+from runner.contract.states.status import ErrorType, Status
+from runner.contract.states.turn import written
 from runner.contract.text.strict_json import dumps
-from runner.contract.waiting import written
 from runner.jobs import submit
 from runner.jobs.look import Look, look, progress_of
 from runner.jobs.problem import NoResultYet, Problem, ProblemType, gone, not_found, unavailable

@@ -12,12 +12,13 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from runner.config import MEGABYTE, Settings
-from runner.contract.outcome import ErrorType, Failure, Refused
+from runner.contract.outcome import Failure, Refused
 from runner.contract.parameters.guesses import texts_for_values
 from runner.contract.parameters.listing import misspelt_parameters, unknown_parameters
 from runner.contract.parameters.sidecar import Sidecar, defaults_of
 from runner.contract.parameters.signature import signature_of
 from runner.contract.request import Form, read_request
+from runner.contract.states.status import ErrorType
 from runner.execution.environment import clean_environment
 from runner.execution.job.kernelspecs import installed_kernels
 from runner.execution.job.preparation import check_modules, choose, read_notebook

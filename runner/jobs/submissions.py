@@ -16,8 +16,9 @@ from zipfile import BadZipFile
 from runner.config import MEGABYTE, Limits, Settings
 from runner.contract.job_ids import id_of_cause
 from runner.contract.names import is_made_name, made_name
-from runner.contract.outcome import ErrorType, Refused
+from runner.contract.outcome import Refused
 from runner.contract.request import Request
+from runner.contract.states.status import ErrorType
 from runner.inbox.bundles.store import InputStore
 from runner.inbox.bundles.uploads import Upload, digest_with_files, in_archive
 from runner.inbox.library import library_reader

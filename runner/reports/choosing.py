@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from runner.contract.names import shown_name
-from runner.contract.outcome import has_outputs_of
 from runner.contract.report_choices import ReportChoices, first_of
+from runner.contract.states.words import has_outputs_of
 from runner.jobs.problem import not_found
 from runner.jobs.record import Record
 from runner.reports.rendering.options import ReportOptions

@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from runner.contract.outcome import (
-    ErrorType,
-    Failure,
-    InputFile,
-    Outcome,
-    PublishedFile,
-    Status,
-)
-from runner.contract.waiting import AT_ONCE, Waiting
+from runner.contract.outcome import Failure, InputFile, Outcome, PublishedFile
+from runner.contract.states.status import ErrorType, Status
+from runner.contract.states.turn import AT_ONCE, Waiting
 
 DURATION_BOUNDS = (
     *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),

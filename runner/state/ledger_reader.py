@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from runner.contract.outcome import ErrorType, Failure, InputFile, Outcome, PublishedFile, Status
-from runner.contract.waiting import Waiting
+from runner.contract.outcome import Failure, InputFile, Outcome, PublishedFile
+from runner.contract.states.status import ErrorType, Status
+from runner.contract.states.turn import Waiting
 from runner.state.deliveries import Backlog, Delivery, backlogs
 from runner.state.jobs import (
     ALL_JOBS,

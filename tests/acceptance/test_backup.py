@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from runner.cli.main import main
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.daemon.startup import forget_if_copied, new_incarnation
 from runner.state.books.callbacks import CallbackBook, NewCallback
 from runner.state.books.notifications import NotificationBook

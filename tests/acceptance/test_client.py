@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from runner.client import Client, GatewayUnreachable, JobFailed, RequestRefused
-from runner.contract.outcome import ErrorType, Status
+from runner.contract.states.status import ErrorType, Status
 from tests.conftest import Program, code, free_port, notebook, programs, wait_for
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from runner.contract.outcome import ErrorType, Failure, failed
+from runner.contract.outcome import Failure, failed
+from runner.contract.states.status import ErrorType
 from runner.state.jobs import Acceptance, Seal, State
 from runner.state.ledger import Ledger
 from runner.state.locks import holder_of

@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
 from runner.state.migrations import copies_of
 from tests.conftest import Program, wait_for

@@ -19,8 +19,9 @@ from typing import Any
 
 from runner.config import MEGABYTE, Execution, Settings
 from runner.contract.notifications import Notify
-from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.contract.outcome import Failure, Outcome, failed
 from runner.contract.rules import BundleLimits
+from runner.contract.states.status import ErrorType, Status
 from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance
 from runner.daemon.receiving.cancels import Cancels

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runner.contract.outcome import ErrorType
 from runner.contract.results import extract
+from runner.contract.states.status import ErrorType
 from runner.execution.local.processes import _Live, _lost
 from runner.execution.order import Order, Progress
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from runner.config import MEGABYTE, Execution, Settings
-from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.contract.outcome import Failure, Outcome, failed
 from runner.contract.request import Request, Resources, demand_of
+from runner.contract.states.status import ErrorType, Status
 from runner.daemon.running.dispatch import Dispatch
 from runner.daemon.running.publishing import Finished, Publishing, Stores
 from runner.daemon.running.starts import Executing

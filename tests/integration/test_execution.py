@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from runner.contract.outcome import ErrorType, Outcome, Status
+from runner.contract.outcome import Outcome
 from runner.contract.request import Resources
+from runner.contract.states.status import ErrorType, Status
 from runner.execution.cluster.dask import Cluster
 from runner.execution.cluster.messages import Terms
 from runner.execution.cluster.remote_runs import Bounds

@@ -11,15 +11,8 @@ from typing import Any
 
 import pytest
 
-from runner.contract.outcome import (
-    ErrorType,
-    Failure,
-    Outcome,
-    PublishedFile,
-    Status,
-    failed,
-    interrupted,
-)
+from runner.contract.outcome import Failure, Outcome, PublishedFile, failed, interrupted
+from runner.contract.states.status import ErrorType, Status
 from runner.state.jobs import (
     MOVES,
     Acceptance,

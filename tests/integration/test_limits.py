@@ -16,8 +16,9 @@ from typing import Literal
 import psutil
 import pytest
 
-from runner.contract.outcome import ErrorType, Failure, Outcome, Status
+from runner.contract.outcome import Failure, Outcome
 from runner.contract.request import Resources
+from runner.contract.states.status import ErrorType, Status
 from runner.execution.environment import clean_environment
 from runner.execution.limits.cgroup import NoCgroup, take_over
 from runner.execution.limits.hold import KERNEL_MB, RunLimits

@@ -15,7 +15,8 @@ import pytest
 
 from runner.config import NOTIFICATIONS, Settings
 from runner.contract.notifications import Notify
-from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.contract.outcome import Failure, Outcome, failed
+from runner.contract.states.status import ErrorType, Status
 from runner.followers.notifications import follower as sending
 from runner.followers.notifications.apprise_process import SECONDS, answer, question_of
 from runner.followers.notifications.follower import Notifications, Ways

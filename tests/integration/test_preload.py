@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.contract.outcome import ErrorType, Outcome, Status
+from runner.contract.outcome import Outcome
+from runner.contract.states.status import ErrorType, Status
 from runner.execution.environment import clean_environment
 from runner.execution.local import processes
 from runner.execution.local.preload_server import ImportLimits

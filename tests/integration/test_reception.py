@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, Failure, failed
+from runner.contract.outcome import Failure, failed
 from runner.contract.rules import BundleLimits
+from runner.contract.states.status import ErrorType
 from runner.daemon.receiving.admission import Admission
 from runner.daemon.receiving.allowance import Allowance, Pace
 from runner.daemon.receiving.cancels import Cancels

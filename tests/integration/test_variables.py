@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
-from runner.contract.outcome import ErrorType, Outcome
+from runner.contract.outcome import Outcome
+from runner.contract.states.status import ErrorType
 from runner.execution.environment import clean_environment
 from runner.execution.kernel.variables import MOST, MOST_BYTES, MOST_COLUMNS
 from runner.execution.limits.hold import RunLimits

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from runner.contract.outcome import ErrorType, Failure, Outcome, Status, failed
+from runner.contract.outcome import Failure, Outcome, failed
 from runner.contract.request import Request
-from runner.contract.waiting import Retry, Waiting, written
+from runner.contract.states.status import ErrorType, Status
+from runner.contract.states.turn import Waiting, written
+from runner.contract.waiting import Retry
 from runner.mcp.runs.summary import sentence, shown
 from runner.state.jobs import Acceptance, Barred, Job
 from runner.state.ledger import Ledger

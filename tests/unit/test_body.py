@@ -6,7 +6,8 @@ import pytest
 
 from runner.config import Settings
 from runner.contract.job_ids import id_of_key
-from runner.contract.outcome import ErrorType, Refused
+from runner.contract.outcome import Refused
+from runner.contract.states.status import ErrorType
 from runner.inbox.bundles.uploads import upload_of
 from runner.jobs.body import FormFile, read_body, read_form, seconds_to_wait, with_key
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.contract.outcome import ErrorType
+from runner.contract.states.status import ErrorType
 from runner.jobs.problem import ProblemType
 
 ROOT = Path(__file__).parents[2]

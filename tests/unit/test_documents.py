@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from runner.cli.jobs import COLUMNS
-from runner.contract.outcome import ERROR_RULES, ErrorResult, Result
+from runner.contract.outcome import ErrorResult, Result
 from runner.contract.request import Request, Resources
+from runner.contract.states.status import ERROR_RULES
 from runner.gateway.http.problems import STATUSES, HttpProblemType
 from runner.jobs.problem import ProblemType
 

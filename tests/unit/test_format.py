@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from runner.contract.names import shown_name
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.gateway.page.format import (
     STATUS_WORDS,
     age,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runner.contract.outcome import ErrorType, Status
+from runner.contract.states.status import ErrorType, Status
 from runner.gateway.page.job_view import _word, sight_of
 from runner.gateway.page.overview import HOURS, SHOWN_WORKERS, cluster_of, day_of, line_of
 from runner.state.jobs import Hour, Job, Place, State

@@ -26,7 +26,8 @@ from runner.contract.notebook import (
     source_of,
     tags_of,
 )
-from runner.contract.outcome import ErrorType, Refused
+from runner.contract.outcome import Refused
+from runner.contract.states.status import ErrorType
 
 Json = dict[str, Any]
 

@@ -17,7 +17,7 @@ from runner.contract.notifications import (
     shown,
     urls_in,
 )
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.followers.notifications import pacing
 from runner.followers.notifications.apprise_process import (
     Heard,

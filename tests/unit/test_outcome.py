@@ -8,26 +8,19 @@ import pytest
 from pydantic import ValidationError
 
 from runner.contract.outcome import (
-    ERROR_RULES,
-    FINAL,
-    RETRIED,
     CellCount,
     ErrorResult,
-    ErrorType,
     Failure,
     KernelUsed,
     Outcome,
     Refused,
     Result,
-    Status,
-    cell_in_words,
-    cells_in_words,
-    exit_code,
     failed,
     interrupted,
     refuse,
-    without_cell,
 )
+from runner.contract.states.status import ERROR_RULES, FINAL, RETRIED, ErrorType, Status, exit_code
+from runner.contract.states.words import cell_in_words, cells_in_words, without_cell
 
 CONTRACT = {
     "invalid_request": 400,

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import cast
 
-from runner.contract.outcome import ErrorType, Outcome, Status
+from runner.contract.outcome import Outcome
+from runner.contract.states.status import ErrorType, Status
 from runner.execution.cluster.messages import Answer, Luggage, Parcel, RunSeen, Terms, Word
 from runner.execution.cluster.placement import WorkerCapacity
 from runner.execution.cluster.remote_runs import ENDING_SECONDS, Bounds, RemoteRun, RemoteRuns

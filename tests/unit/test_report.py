@@ -11,17 +11,16 @@ from pydantic import TypeAdapter
 from runner.contract.outcome import (
     CellCount,
     ErrorResult,
-    ErrorType,
     Failure,
     KernelUsed,
     Outcome,
     PublishedFile,
     Result,
-    Status,
     Variable,
     failed,
 )
 from runner.contract.request import Request
+from runner.contract.states.status import ErrorType, Status
 from runner.contract.text.strict_json import dumps
 from runner.outbox.report import report_of
 from runner.state.jobs import Job, Place, Seal, State

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.contract.outcome import ErrorType, Refused
+from runner.contract.outcome import Refused
 from runner.contract.request import (
     MAX_PARAMETER_DEPTH,
     MAX_PARAMETER_NODES,
@@ -22,6 +22,7 @@ from runner.contract.request import (
     read_document,
     read_request,
 )
+from runner.contract.states.status import ErrorType
 
 ID = "0123456789abcdef0123456789abcdef"
 

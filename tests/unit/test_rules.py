@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, Refused
+from runner.contract.outcome import Refused
 from runner.contract.request import Request, Resources
 from runner.contract.rules import Rules
+from runner.contract.states.status import ErrorType
 
 RULES = Rules(max_run_seconds=3600, memory_mb=1024, is_cluster=False)
 

@@ -16,13 +16,14 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
-from runner.contract.outcome import ErrorType, Refused, refuse
+from runner.contract.outcome import Refused, refuse
 from runner.contract.parameters.annotations import Schema
 from runner.contract.parameters.keywords import Flaw, flaws
 from runner.contract.parameters.moving import GRAMMAR, is_moving, resolve
 from runner.contract.parameters.schemas import TooLarge, fits, in_words, value_in_words
 from runner.contract.report_choices import ReportChoices
 from runner.contract.request import check_parameters, report_choices
+from runner.contract.states.status import ErrorType
 from runner.contract.text.strict_yaml import StrictYamlError, loads
 from runner.contract.text.yaml_places import line_of
 

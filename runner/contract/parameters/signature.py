@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.contract.notebook import code_sources
-from runner.contract.outcome import ErrorType, refuse
+from runner.contract.outcome import refuse
 from runner.contract.parameters.annotations import Schema, is_whole, schema_of, type_of
 from runner.contract.parameters.listing import (
     MAX_CHARS,
@@ -25,6 +25,7 @@ from runner.contract.parameters.listing import (
 from runner.contract.parameters.moving import is_moving
 from runner.contract.parameters.schemas import TooLarge, fits, in_words, value_in_words
 from runner.contract.parameters.sidecar import Sidecar, is_date
+from runner.contract.states.status import ErrorType
 from runner.contract.text import literals
 from runner.contract.text.scalars import ScalarError, scalar_of
 

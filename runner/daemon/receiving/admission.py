@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.contract.job_ids import id_of_cause
 from runner.contract.names import job_name
-from runner.contract.outcome import ErrorType, Failure, Refused, refuse
+from runner.contract.outcome import Failure, Refused, refuse
 from runner.contract.parameters.sidecar import defaults_of
 from runner.contract.report_choices import first_of
 from runner.contract.request import (
@@ -19,7 +19,9 @@ from runner.contract.request import (
     demand_of,
 )
 from runner.contract.rules import Rules
-from runner.contract.waiting import AT_ONCE, Waiting, moment_of, start_by, written
+from runner.contract.states.status import ErrorType
+from runner.contract.states.turn import AT_ONCE, Waiting, written
+from runner.contract.waiting import moment_of, start_by
 from runner.inbox.claim import refused_place
 from runner.inbox.drop import Drop, DropKind, Held
 from runner.inbox.library import LibraryReader

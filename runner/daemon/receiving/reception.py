@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from runner.contract.outcome import ErrorType, Failure
+from runner.contract.outcome import Failure
+from runner.contract.states.status import ErrorType
 from runner.daemon.receiving.admission import (
     Admission,
     admit,

@@ -5,9 +5,11 @@ from datetime import timedelta
 
 from runner.config import Limits
 from runner.contract.advice.remedies import remedy_by_retries, remedy_of_timeout
-from runner.contract.outcome import RETRIED, ErrorType, Failure
+from runner.contract.outcome import Failure
 from runner.contract.request import Request
-from runner.contract.waiting import Retry, written
+from runner.contract.states.status import RETRIED, ErrorType
+from runner.contract.states.turn import written
+from runner.contract.waiting import Retry
 from runner.state.jobs import Job
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks

@@ -8,7 +8,8 @@ import sqlite3
 from dataclasses import replace
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, failed, interrupted
+from runner.contract.outcome import failed, interrupted
+from runner.contract.states.status import ErrorType
 from runner.daemon.running.attempts import Attempts
 from runner.daemon.running.in_hand import Stage
 from runner.daemon.running.lost_runs import LostRuns

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.contract.notebook import kernel_of, parse
-from runner.contract.outcome import CellCount, KernelUsed, Outcome, Status, interrupted
+from runner.contract.outcome import CellCount, KernelUsed, Outcome, interrupted
 from runner.contract.request import Request
-from runner.contract.waiting import written
+from runner.contract.states.status import Status
+from runner.contract.states.turn import written
 from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores
 from runner.outbox.reader import OutboxReader
 from runner.state.jobs import Job

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from runner.contract.outcome import ErrorType, Failure, InputFile, Outcome, failed
+from runner.contract.outcome import Failure, InputFile, Outcome, failed
 from runner.contract.request import Request
+from runner.contract.states.status import ErrorType
 from runner.daemon.running.put_off import PutOff
 from runner.daemon.running.work_folders import WorkFolders
 from runner.inbox.bundles.store import InputStore

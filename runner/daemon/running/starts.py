@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile
 
 from runner.config import MEGABYTE, Settings
-from runner.contract.outcome import ErrorType, Failure, Outcome, Refused, failed, refuse
+from runner.contract.outcome import Failure, Outcome, Refused, failed, refuse
 from runner.contract.request import Request, Resources
+from runner.contract.states.status import ErrorType
 from runner.daemon.running.in_hand import InHand, JobsInHand, Stage
 from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores, our_fault
 from runner.daemon.running.put_off import PutOff

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from runner.contract.outcome import ErrorType, Failure
+from runner.contract.outcome import Failure
+from runner.contract.states.status import ErrorType
 from runner.contract.triggers.causes import trigger_of
 from runner.state.jobs import Barred, Job
 from runner.state.ledger import Ledger

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from runner.contract.notifications import GOOD_NEWS, Event
-from runner.contract.outcome import Status, cell_in_words, without_cell
+from runner.contract.states.status import Status
+from runner.contract.states.words import cell_in_words, without_cell
 from runner.contract.text.plain_text import excerpt, one_line, plain_text, visible
 from runner.jobs.histories.of_names import failing_line
 from runner.state.books.notifications import MOST_NAMES, Counted

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from bottle import HTTPError, HTTPResponse, request, response
 
-from runner.contract.outcome import ErrorType, Refused
+from runner.contract.outcome import Refused
+from runner.contract.states.status import ErrorType
 from runner.contract.text.strict_json import dumps, dumps_compact
 from runner.gateway.http.negotiation import VARY
 from runner.gateway.http.problems import HttpProblem, HttpProblemType, bad, headers_of, status_of

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from runner.contract.outcome import ERROR_RULES, ErrorType
+from runner.contract.states.status import ERROR_RULES, ErrorType
 from runner.jobs.problem import Problem, ProblemType
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 
 STATUS_WORDS = {
     Status.QUEUED: "Waiting",

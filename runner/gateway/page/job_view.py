@@ -11,18 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.contract.names import is_made_name, shown_name
-from runner.contract.outcome import (
-    ErrorType,
-    Status,
-    cells_in_words,
-    has_outputs_of,
-    variables_in_words,
-)
 from runner.contract.request import Kind, kind_of
+from runner.contract.states.status import ErrorType, Status
+from runner.contract.states.turn import AT_ONCE, Waiting
+from runner.contract.states.words import cells_in_words, has_outputs_of, variables_in_words
 from runner.contract.text.plain_text import visible
 from runner.contract.text.strict_json import StrictJsonError, loads
 from runner.contract.triggers.causes import schedule_of
-from runner.contract.waiting import AT_ONCE, Waiting
 from runner.gateway.page.format import duration, size
 from runner.gateway.page.result_views import Shown, json_text, shown
 from runner.state.jobs import Job, Place, State, seconds_between

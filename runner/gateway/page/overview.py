@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from runner.config import Settings
 from runner.contract.names import shown_name
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.gateway.page.format import duration, plural
 from runner.jobs.health import Health, examine
 from runner.jobs.pausing import Pausing

@@ -20,7 +20,7 @@ from bottle import HTTPResponse, request
 
 from runner.contract.job_ids import JOB_ID
 from runner.contract.names import shown_name
-from runner.contract.outcome import ErrorType, Status
+from runner.contract.states.status import ErrorType, Status
 from runner.gateway.http import session
 from runner.gateway.http.access import Access, IncomingRequest
 from runner.gateway.http.answers import HEADERS, Seated, has_left, plainly, see_other, stream

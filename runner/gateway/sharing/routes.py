@@ -8,8 +8,9 @@ from bottle import HTTPResponse, request
 from pydantic import Field, ValidationError
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, has_outputs_of
 from runner.contract.report_choices import ReportChoices
+from runner.contract.states.status import ErrorType
+from runner.contract.states.words import has_outputs_of
 from runner.gateway.http.answers import HEADERS, download, json_answer, see_other
 from runner.gateway.http.forms import posted, texts
 from runner.gateway.http.problems import bad

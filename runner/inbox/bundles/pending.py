@@ -10,8 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.contract.outcome import ErrorType, Failure, Refused
+from runner.contract.outcome import Failure, Refused
 from runner.contract.rules import BundleLimits
+from runner.contract.states.status import ErrorType
 from runner.inbox.bundles.reading import read_source, refused
 from runner.inbox.bundles.sources import (
     FolderSource,

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from runner.contract.outcome import ErrorType, Failure, Refused, refuse
+from runner.contract.outcome import Failure, Refused, refuse
 from runner.contract.request import Kind
 from runner.contract.rules import BundleLimits
+from runner.contract.states.status import ErrorType
 from runner.inbox.bundles.names import digest_of
 from runner.inbox.bundles.sources import Listed, NotWhole, Source
 from runner.inbox.bundles.store import InputStore

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from runner.contract.outcome import ErrorType, refuse
+from runner.contract.outcome import refuse
 from runner.contract.rules import MEGABYTE, BundleLimits
+from runner.contract.states.status import ErrorType
 from runner.inbox.bundles.names import clash, is_junk, objection_to_path
 from runner.system.files.folders import Kind, open_file, walk
 

@@ -13,8 +13,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from runner.contract.outcome import ErrorType, InputFile, refuse
+from runner.contract.outcome import InputFile, refuse
 from runner.contract.rules import MEGABYTE, BundleLimits
+from runner.contract.states.status import ErrorType
 from runner.inbox.bundles.names import clash, digest_of, is_junk, objection_to_path
 
 REQUEST_FILE = "request.json"

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.contract.notebook import is_untitled
-from runner.contract.outcome import ErrorType, Failure
+from runner.contract.outcome import Failure
 from runner.contract.request import Kind
+from runner.contract.states.status import ErrorType
 from runner.inbox import write_lease
 from runner.inbox.bundles.pending import Bundles
 from runner.inbox.bundles.reading import refused

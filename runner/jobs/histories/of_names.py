@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.contract.triggers.causes import schedule_of, trigger_of
 from runner.jobs.problem import not_found
 from runner.jobs.record import Record

@@ -14,7 +14,9 @@ from mcp_types import CallToolResult
 
 from runner.contract.callbacks import shown as shown_address
 from runner.contract.notebook import PARAMETERS_TAG, tags_of
-from runner.contract.outcome import ErrorType, Status, did_not_run, refuse
+from runner.contract.outcome import refuse
+from runner.contract.states.status import ErrorType, Status
+from runner.contract.states.words import did_not_run
 from runner.contract.text.plain_text import excerpt, one_line
 from runner.followers.callbacks.overview import Deliveries
 from runner.jobs.problem import Problem

@@ -12,7 +12,8 @@ from typing import Any
 
 from runner.contract.displays import text_of_odd_numbers
 from runner.contract.names import is_made_name
-from runner.contract.outcome import Status, without_cell
+from runner.contract.states.status import Status
+from runner.contract.states.words import without_cell
 from runner.contract.text.plain_text import one_line
 from runner.inbox.unclaimed import Waiting, content_of_one
 from runner.jobs.record import Question

@@ -20,7 +20,9 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from runner.config import MEGABYTE, Settings
 from runner.contract.job_ids import JOB_ID
 from runner.contract.names import MADE_NAMES
-from runner.contract.outcome import ErrorType, Failure, Status, has_outputs_of, refuse
+from runner.contract.outcome import Failure, refuse
+from runner.contract.states.status import ErrorType, Status
+from runner.contract.states.words import has_outputs_of
 from runner.followers.callbacks.overview import Deliveries
 from runner.inbox import unclaimed as waiting
 from runner.jobs.backend import backend_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.contract.displays import text_of, text_of_odd_numbers
-from runner.contract.outcome import did_not_run, variables_in_words, without_cell
+from runner.contract.states.words import did_not_run, variables_in_words, without_cell
 from runner.contract.text.plain_text import excerpt, one_line
 from runner.contract.text.tracebacks import folded
 from runner.mcp.pictures import Picture, fitted

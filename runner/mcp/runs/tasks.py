@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams, CallToolResult, RequestParams
 from pydantic import Field
 
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 from runner.jobs.problem import Problem
 from runner.mcp.answers import said
 from runner.mcp.runs.jobs import SUBMITTED, Jobs

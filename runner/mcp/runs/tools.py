@@ -14,8 +14,9 @@ from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from runner.contract.job_ids import JOB_ID
-from runner.contract.outcome import ErrorType, Status, refuse
+from runner.contract.outcome import refuse
 from runner.contract.request import Resources
+from runner.contract.states.status import ErrorType, Status
 from runner.jobs.problem import Problem, not_found
 from runner.jobs.record import MAX_LIMIT, Question
 from runner.jobs.submissions import Submitted

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, Refused
+from runner.contract.outcome import Refused
+from runner.contract.states.status import ErrorType
 from runner.contract.text.strict_json import JsonValue, StrictJsonError
 from runner.contract.text.strict_json import loads as load_json
 from runner.contract.triggers.causes import cause_of_hook

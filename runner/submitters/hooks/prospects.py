@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, Failure
+from runner.contract.outcome import Failure
+from runner.contract.states.status import ErrorType
 from runner.jobs.functions import Functions
 from runner.jobs.refusals import Forecast, forecast
 from runner.submitters.hooks.files import HookFiles

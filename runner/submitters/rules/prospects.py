@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, Failure
+from runner.contract.outcome import Failure
+from runner.contract.states.status import ErrorType
 from runner.jobs.refusals import Forecast, forecast
 from runner.submitters.rules.files import RuleFiles
 from runner.submitters.trigger_files import is_meant

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from runner.contract.outcome import FINAL
+from runner.contract.states.status import FINAL
 from runner.contract.triggers.causes import by_hand, schedule_of, stamp
 from runner.jobs.problem import Problem
 from runner.jobs.record import Record

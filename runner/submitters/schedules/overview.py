@@ -16,7 +16,7 @@ from typing import Any
 
 from cron_descriptor import FormatError, Options, get_description
 
-from runner.contract.outcome import ErrorType
+from runner.contract.states.status import ErrorType
 from runner.contract.triggers.causes import cause_of_schedule
 from runner.contract.triggers.placeholders import PlaceholderError
 from runner.jobs import submit

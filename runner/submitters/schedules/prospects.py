@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from runner.config import Settings
-from runner.contract.outcome import ErrorType, Failure
+from runner.contract.outcome import Failure
+from runner.contract.states.status import ErrorType
 from runner.contract.triggers.documents import with_line
 from runner.contract.triggers.placeholders import PlaceholderError
 from runner.jobs.functions import Functions

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from runner.contract.outcome import Status
+from runner.contract.states.status import Status
 
 WEEKS = 53
 _BAD = (Status.FAILED, Status.TIMED_OUT, Status.REJECTED, Status.INTERRUPTED)
