@@ -136,10 +136,8 @@ def _prepare(preload: Preload) -> KernelTemplate | Become:
     gc.disable()
     with _environment("PYDEVD_DISABLE_FILE_VALIDATION", "1"):  # else four lines of warning
         template = KernelTemplate()
-        from runner.execution.job.run import register
         from runner.execution.job.serve import rehearse
 
-        register()
         glues = GLUES in preload.modules
         with template.as_in_a_cell():
             for name in REHEARSAL_NEEDS if glues else REHEARSAL_NEEDS[:1]:

@@ -5,6 +5,7 @@ Returns the notebook as far as it got, and the exception that ended it. Judges n
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,32 +13,42 @@ from heapq import nlargest
 from typing import Any
 
 import papermill
-from jupyter_core.utils import ensure_event_loop
-from nbclient.exceptions import CellExecutionComplete, CellExecutionError, DeadKernelError
+from jupyter_client.jsonutil import extract_dates
+from nbclient.client import timestamp
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
+from nbformat.v4.rwbase import rejoin_lines, strip_transient
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine, papermill_engines
+from papermill.engines import NotebookExecutionManager
+from papermill.execute import raise_for_execution_errors
+from papermill.parameterize import parameterize_notebook
 
 from runner.contract.notebook import ERROR_TAG, EXPECTED_TAG, INJECTED_TAG, Unmarked
 from runner.contract.outcome import CellSeconds, Usage
 from runner.contract.text.plain_text import plain_text
 from runner.contract.text.terminal import TerminalText
+from runner.execution.kernel.conversation import Channel, Conversation, KernelGone
 from runner.execution.kernel.messages import well_formed
+from runner.execution.kernel.outputs import (
+    CUT_HERE,
+    LEAST_BYTES,
+    StreamText,
+    cut,
+    kept,
+    length,
+    output_of,
+    size,
+)
 from runner.execution.kernel.running import ODD, RunningKernel
 from runner.execution.limits.footprint import Spent
 from runner.execution.order import TAIL_BYTES, Progress
 
 log = logging.getLogger(__name__)
 
-ENGINE = "inbox-runner"
 IOPUB_SECONDS = 120
 """Wait for output: nbclient's 4 s lose the output of a cell that prints much."""
-DRAIN_SECONDS = 0.2
-HANG_UP_SECONDS = 1.0
-"""Wait for a dying kernel, which hangs up first."""
 PROGRESS_SECONDS = 1.0
-CUT_HERE = "[cut here: the notebook's output limit is reached (limits.output_mb)]"
 _SILENT = logging.getLogger("silent")
 """Swallows nbclient's log lines about messages; a notebook could fill the log with them."""
 _SILENT.addHandler(logging.NullHandler())
@@ -46,8 +57,8 @@ _NO_FAILURES = ("", "0", "False", "None")
 """Texts of `sys.exit()` that mean success, as from `main()` and `unittest.main()`."""
 MOST_TIMED = 500
 """Most cells whose seconds are told; of more, the longest."""
-LEAST_BYTES = 100
-"""Size that any message without text counts for."""
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+"""A date as kernels write it, and as it stands in executed notebooks."""
 
 
 class StoppedEarly(Exception):
@@ -101,14 +112,6 @@ class Run:
             self.cell += 1
             self.progress()
 
-    async def timed(self, index: int, execution: Awaitable[Any]) -> Any:
-        """Wait for a cell, and note how long it ran."""
-        began = self.clock()
-        try:
-            return await execution
-        finally:
-            self.seconds[index] = self.clock() - began
-
     def usage(self, spent: Spent, peak: int, source: Unmarked) -> Usage:
         """Describe what the run took. `peak` is in bytes; 0 if none was seen."""
         executed = [] if self.notebook is None else asked_cells(self.notebook)
@@ -137,14 +140,18 @@ class Run:
 
     def progress(self) -> None:
         """Report now, or as soon as the last report is long enough ago."""
-        if self._pending:
-            return
-        left = self._reported + PROGRESS_SECONDS - self.clock()
-        if left <= 0:
+        self._pending = True
+        self.report_if_due()
+
+    @property
+    def due_at(self) -> float | None:
+        """When the next report is due; None if there is nothing to report."""
+        return self._reported + PROGRESS_SECONDS if self._pending else None
+
+    def report_if_due(self) -> None:
+        """Report what could not be reported before, unless that is still too early."""
+        if self._pending and self.clock() >= self._reported + PROGRESS_SECONDS:
             self._report_now()
-        else:
-            self._pending = True
-            ensure_event_loop().call_later(left, self._report_now)
 
     def _report_now(self) -> None:
         self._pending, self._reported = False, self.clock()
@@ -203,18 +210,40 @@ def _by_papermill(
     language: str,
     name: str,
 ) -> None:
-    papermill.execute_notebook(
-        notebook,
-        None,
-        parameters=dict(parameters),
-        engine_name=ENGINE,
-        kernel_name=name,
-        language=language,
-        progress_bar=False,
-        request_save_on_cell_execute=False,
-        autosave_cell_every=0,
-        run=run,
-    )
+    """Do what `papermill.execute_notebook` does with a notebook that comes from no file.
+
+    That writes and reads the whole notebook before the first cell, and writes it again at the end.
+    """
+    own = _with_papermill(notebook)
+    if parameters:
+        own = parameterize_notebook(own, dict(parameters), kernel_name=name, language=language)
+    manager = _Manager(own, progress_bar=False, autosave_cell_every=0)
+    run.notebook = own
+    manager.notebook_start()
+    try:
+        _hide_caught_errors(_Client(manager, run).execute(), run)
+    finally:
+        manager.notebook_complete()
+    raise_for_execution_errors(own, None)
+
+
+def _with_papermill(notebook: NotebookNode) -> NotebookNode:
+    """Copy a normalised notebook as papermill reads one from a file."""
+    own = rejoin_lines(strip_transient(_sorted(notebook)))
+    own.metadata["papermill"] = {
+        "default_parameters": {},
+        "parameters": {},
+        "environment_variables": {},
+        "version": papermill.__version__,
+    }
+    return own
+
+
+def _sorted(value: Any) -> Any:
+    """Copy a JSON value, with the keys of each mapping in order, as nbformat writes them."""
+    if isinstance(value, dict):
+        return NotebookNode({key: _sorted(value[key]) for key in sorted(value)})
+    return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
 def is_executed(cell: Mapping[str, Any]) -> bool:
@@ -245,8 +274,28 @@ def is_injected(cell: Mapping[str, Any]) -> bool:
     return INJECTED_TAG in cell["metadata"].get("tags", [])
 
 
-class _Client(PapermillNotebookClient):  # type: ignore[misc]
-    """papermill's client on a kernel that runs already."""
+class _Manager(NotebookExecutionManager):  # type: ignore[misc]
+    """papermill's notes on each cell. It would read the time of a cell's start out of its text."""
+
+    def cell_start(self, cell: NotebookNode, cell_index: int | None = None, **_: object) -> None:
+        del cell_index
+        self._cell_began = self.now()
+        notes = cell.metadata["papermill"]
+        notes["start_time"] = self._cell_began.isoformat()
+        notes["status"] = self.RUNNING
+        notes["exception"] = False
+
+    def cell_complete(self, cell: NotebookNode, cell_index: int | None = None, **_: object) -> None:
+        del cell_index
+        ended, notes = self.now(), cell.metadata["papermill"]
+        notes["end_time"] = ended.isoformat()
+        notes["duration"] = (ended - self._cell_began).total_seconds()
+        if notes["status"] != self.FAILED:
+            notes["status"] = self.COMPLETED
+
+
+class _Outputs(PapermillNotebookClient):  # type: ignore[misc]
+    """What papermill's client makes of a kernel's messages, within the output limit."""
 
     def __init__(self, nb_man: Any, run: Run) -> None:
         super().__init__(nb_man, timeout=None, iopub_timeout=IOPUB_SECONDS, coalesce_streams=False)
@@ -254,129 +303,9 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         self.clear_before_next_output = False
         self.log = _SILENT
         self._has_left_out = False
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, StreamText] = {}
         self._begun: dict[str, tuple[NotebookNode, int]] = {}
         """The cells that the kernel was told to run, by the id of that message."""
-
-    def execute(self, **_: object) -> NotebookNode:
-        self.reset_execution_trackers()
-        self.kc = self._run.kernel.client
-        self._run.drain = self._drain
-        try:
-            self.papermill_execute_cells()
-        finally:
-            self._run.on_over()
-            self._close_streams()
-            # papermill puts cells into a failed notebook; ours are counted without.
-            self.nb: NotebookNode = NotebookNode({**self.nb, "cells": list(self.nb.cells)})
-            if self._run.is_over:
-                raise OutputLimit(self._run.output_bytes)
-        notebook = self.nb_man.nb
-        notebook.metadata["language_info"] = self._run.kernel.language_info
-        self.nb.metadata = notebook.metadata
-        self.set_widgets_metadata()
-        return notebook
-
-    def papermill_execute_cells(self) -> None:
-        """Run the cells as papermill does, up to one in which the notebook ends itself."""
-        for index, cell in enumerate(self.nb.cells):
-            try:
-                self.nb_man.cell_start(cell, index)
-                self.execute_cell(cell, index)
-            except CellExecutionError as error:
-                if self._run.exited is None:
-                    cell = self.nb.cells[index]
-                    self.nb_man.cell_exception(cell, cell_index=index, exception=error)
-                break
-            finally:
-                self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
-            if self._run.exited is not None:
-                break
-
-    async def async_execute_cell(self, cell: NotebookNode, cell_index: int, **kw: Any) -> Any:
-        if self._run.is_stopped:
-            raise StoppedEarly
-        self._run.entered(cell_index, is_code=is_executed(cell) and not is_injected(cell))
-        execution = super().async_execute_cell(cell, cell_index, **kw)
-        return await self._run.timed(cell_index, execution)
-
-    def execute_cell(self, cell: NotebookNode, cell_index: int) -> Any:
-        return ensure_event_loop().run_until_complete(self.async_execute_cell(cell, cell_index))
-
-    async def _check_raise_for_error(
-        self, cell: NotebookNode, cell_index: int, exec_reply: dict[str, Any] | None
-    ) -> None:
-        content = (exec_reply or {}).get("content", {})
-        self._run.replies[cell_index] = content
-        code = _exit_code(content)
-        if code is not None:
-            traceback = f"SystemExit: {code}"
-            error = new_output("error", ename="SystemExit", evalue=code, traceback=[traceback])
-            cell.outputs.append(error)
-            self._run.replies[cell_index] = {"status": "error", "ename": "SystemExit"}
-            raise CellExecutionError(traceback, "SystemExit", code)
-        try:
-            await super()._check_raise_for_error(cell, cell_index, exec_reply)
-        except CellExecutionError as error:
-            if error.ename == "SystemExit" and error.evalue in _NO_FAILURES:
-                self._run.exited = cell_index
-            raise
-        if any(one.get("source") == "ask_exit" for one in _payloads(content)):
-            self._run.exited = cell_index
-
-    async def _async_check_alive(self) -> None:
-        if not self._run.kernel.is_alive():
-            raise DeadKernelError("Kernel died")
-
-    async def _async_poll_kernel_alive(self) -> None:
-        """Learn of the kernel's end from the system at once; nbclient would ask every second.
-
-        If the connection ends while the kernel lives, a message was too large to be read.
-        """
-        kernel = self._run.kernel
-        ended, hung_up = (
-            asyncio.ensure_future(kernel.ended()),
-            asyncio.ensure_future(kernel.hung_up()),
-        )
-        try:
-            await asyncio.wait({ended, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({ended}, timeout=HANG_UP_SECONDS)
-        finally:
-            hung_up.cancel()
-            ended.cancel()
-        if kernel.is_alive():
-            self._run.overflow()
-            kernel.kill()
-        await asyncio.sleep(DRAIN_SECONDS)
-        if self.task_poll_for_reply is not None:
-            self.task_poll_for_reply.cancel()
-
-    async def _async_poll_output_msg(
-        self, parent_msg_id: str, cell: NotebookNode, cell_index: int
-    ) -> None:
-        """Take output as nbclient does, but give late output to the earlier cell that caused it."""
-        self._begun[parent_msg_id] = (cell, cell_index)
-        while True:
-            msg = await self._next_message()
-            if msg is None:
-                continue
-            if _parent_of(msg) != parent_msg_id:
-                self._take_late(msg)
-                continue
-            try:
-                self.process_message(msg, cell, cell_index)
-            except CellExecutionComplete:
-                return
-
-    async def _next_message(self) -> dict[str, Any] | None:
-        """Return the kernel's next message; None if it cannot be understood."""
-        try:
-            msg = await self.kc.iopub_channel.get_msg(timeout=None)
-        except ODD as error:
-            self._run.unread = self._run.unread or error
-            self._leave_out(error)
-            return None
-        return well_formed(msg)
 
     def _take_late(
         self, msg: dict[str, Any], otherwise: tuple[NotebookNode, int] | None = None
@@ -393,32 +322,16 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         self.clear_before_next_output = waits
         return True
 
-    async def _drain(self) -> bool:
-        """Take messages until the kernel's last one."""
-        last, is_any = self._run.kernel.last_word, False
-        # A thread knows no cell: what it writes belongs to the one that runs.
-        cell = next(reversed(self._begun.values()), None)
-        try:
-            while True:
-                msg = await self._next_message()
-                if msg is not None and msg["msg_type"] == last:
-                    return is_any
-                is_any = (msg is not None and self._take_late(msg, cell)) or is_any
-        except asyncio.CancelledError:
-            return is_any
-        finally:
-            self._close_streams()
-
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
-        kind, size = msg["msg_type"], _size(msg)
-        if size and self._run.is_over:
+        kind, added = msg["msg_type"], size(msg)
+        if added and self._run.is_over:
             return None
         if kind == "stream":
             self._run.printed(msg["content"]["text"])
         else:
-            size -= self._replaced(msg, cell, cell_index)
-            if not self._run.count(size, cell_index):
-                _cut(msg)
+            added -= self._replaced(msg, cell, cell_index)
+            if not self._run.count(added, cell_index):
+                cut(msg)
                 self._run.kernel.kill()
         count = cell.execution_count
         try:
@@ -444,20 +357,20 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
             return 0
         if kind == "clear_output":
             if content.get("wait"):
-                return _size(msg) - LEAST_BYTES
+                return size(msg) - LEAST_BYTES
             self._close_stream(index)
-            return _size(msg) - LEAST_BYTES + _kept(cell.outputs)
+            return size(msg) - LEAST_BYTES + kept(cell.outputs)
         if kind == "update_display_data":
             display_id = content["transient"].get("display_id")
             places = self._display_id_map.get(display_id, {}).items()
             outputs = [self.nb.cells[i].outputs[j] for i, inner in places for j in inner]
             # The new content stands in each place of the old.
-            return _kept(outputs) - (len(outputs) - 1) * _size(msg) - LEAST_BYTES
+            return kept(outputs) - (len(outputs) - 1) * size(msg) - LEAST_BYTES
         if kind.startswith("comm"):
             state = self.widget_state.get(content["comm_id"], {})
             new = content["data"].get("state")
             named = new if isinstance(new, dict) else {}
-            return sum(_length(state[key]) for key in named if key in state)
+            return sum(length(state[key]) for key in named if key in state)
         return 0
 
     def output(
@@ -468,23 +381,42 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         nbclient's own way (`coalesce_streams`) takes minutes for one line of a megabyte.
         """
         hook = self.output_hook_stack.get(_parent_of(msg))
-        if not hook and self.clear_before_next_output:
-            self._close_stream(index)
-            self._run.count(-_kept(outs), index)
-        if hook and msg["msg_type"] == "stream":
-            self._run.count(_size(msg), index)
-        if hook or msg["msg_type"] != "stream":
+        if hook:
+            if msg["msg_type"] == "stream":
+                self._run.count(size(msg), index)
             return super().output(outs, msg, display_id, index)
+        if self.clear_before_next_output:
+            self._close_stream(index)
+            self._run.count(-kept(outs), index)
+        if msg["msg_type"] != "stream":
+            return self._add(outs, output_of(msg), display_id, index)
         stream, content = self._streams.get(index), msg["content"]
         added = None
         if stream is None or self.clear_before_next_output or not stream.is_last(outs, content):
             self._close_stream(index)
-            added = super().output(outs, {**msg, "content": {**content, "text": ""}}, None, index)
-            stream = self._streams[index] = _Stream(added)
+            empty = {**msg, "content": {**content, "text": ""}}
+            added = self._add(outs, output_of(empty), None, index)
+            stream = self._streams[index] = StreamText(outs[-1])
         if not self._run.count(stream.write(content["text"]), index):
             stream.cut(self._run.written - self._run.output_bytes)
             self._run.kernel.kill()
         return added or outs[-1]
+
+    def _add(
+        self, outs: list[NotebookNode], out: NotebookNode | None, display_id: str | None, index: int
+    ) -> NotebookNode | None:
+        """Append an output as nbclient does, which checks each against the format's schema."""
+        if out is None:
+            return None
+        if self.clear_before_next_output:
+            outs[:] = []
+            self.clear_display_id_mapping(index)
+            self.clear_before_next_output = False
+        if display_id:
+            places = self._display_id_map.setdefault(display_id, {})
+            places.setdefault(index, []).append(len(outs))
+        outs.append(out)
+        return out
 
     def _close_stream(self, index: int) -> None:
         if index in self._streams:
@@ -494,53 +426,162 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
         for stream in self._streams.values():
             stream.close()
 
-
-class _Stream:
-    """A cell's stream output that may still grow; reading it joins the parts."""
-
-    def __init__(self, output: NotebookNode) -> None:
-        self._output = output
-        self._screen = TerminalText()
-
-    def is_last(self, outs: list[NotebookNode], content: dict[str, Any]) -> bool:
-        """Return whether a message continues this output, which is still the last one."""
-        return bool(outs) and outs[-1] is self._output and self._output["name"] == content["name"]
-
-    def write(self, text: str) -> int:
-        """Append text; return the number of added bytes."""
-        grown = self._screen.write(text)
-        # Exact for ASCII; of other text a little too much where it is folded.
-        return grown if text.isascii() else grown + _length(text) - len(text)
-
-    def cut(self, excess: int) -> None:
-        """Shorten the text that passed the limit, with a note."""
-        self._screen.cut(excess)
-        self._screen.write(f"\n{CUT_HERE}\n")
-
-    def close(self) -> None:
-        """Write the text into the notebook."""
-        self._output["text"] = self._screen.text
+    def _cannot_read(self, error: Exception) -> None:
+        self._run.unread = self._run.unread or error
+        self._leave_out(error)
 
 
-class _Engine(NBClientEngine):  # type: ignore[misc]
-    """papermill's engine with our client."""
+class _Client(_Outputs):
+    """Runs the cells on a kernel that runs already, and hears its last words."""
 
-    @classmethod
-    def execute_managed_notebook(
-        cls, nb_man: Any, kernel_name: str, run: Run | None = None, **_: object
-    ) -> Any:
-        assert run is not None
-        run.notebook = nb_man.nb
-        nb_man.nb.metadata.papermill.pop("input_path", None)
-        nb_man.nb.metadata.papermill.pop("output_path", None)
-        executed = _Client(nb_man, run).execute()
-        _hide_caught_errors(executed, run)
-        return executed
+    def __init__(self, nb_man: Any, run: Run) -> None:
+        super().__init__(nb_man, run)
+        self._talk = Conversation(run.kernel, run.overflow, run.clock)
 
+    def execute(self, **_: object) -> NotebookNode:
+        self.kc = self._run.kernel.client
+        self._run.drain = self._drain
+        try:
+            self.papermill_execute_cells()
+        finally:
+            self._run.on_over()
+            self._close_streams()
+            # papermill puts cells into a failed notebook; ours are counted without.
+            self.nb: NotebookNode = NotebookNode({**self.nb, "cells": list(self.nb.cells)})
+            if self._run.is_over:
+                raise OutputLimit(self._run.output_bytes)
+        notebook = self.nb_man.nb
+        notebook.metadata["language_info"] = self._run.kernel.language_info
+        self.nb.metadata = notebook.metadata
+        self.set_widgets_metadata()
+        return notebook
 
-def register() -> None:
-    """Register our engine with papermill; once in a process."""
-    papermill_engines.register(ENGINE, _Engine)
+    def papermill_execute_cells(self) -> None:
+        """Run the cells as papermill does, up to one in which the notebook ends itself."""
+        for index, cell in enumerate(self.nb.cells):
+            try:
+                self.nb_man.cell_start(cell, index)
+                self.execute_cell(cell, index)
+            except CellExecutionError as error:
+                if self._run.exited is None:
+                    self.nb_man.cell_exception(cell, cell_index=index, exception=error)
+                break
+            finally:
+                self.nb_man.cell_complete(cell, cell_index=index)
+            if self._run.exited is not None:
+                break
+
+    def execute_cell(self, cell: NotebookNode, cell_index: int) -> None:
+        """Run a cell as nbclient does, if it has code."""
+        run, has_code = self._run, is_executed(cell)
+        if run.is_stopped:
+            raise StoppedEarly
+        run.entered(cell_index, is_code=has_code and not is_injected(cell))
+        began = run.clock()
+        try:
+            if has_code:
+                self._raise_for(cell, cell_index, self._converse(cell, cell_index))
+        finally:
+            run.seconds[cell_index] = run.clock() - began
+
+    def _converse(self, cell: NotebookNode, index: int) -> dict[str, Any]:
+        """Have the kernel run a cell, and take its output; return the content of its reply."""
+        run, talk = self._run, self._talk
+        cell.metadata["execution"] = {}
+        cell.outputs = []
+        self.clear_before_next_output = False
+        request = talk.ask(cell.source, stops=EXPECTED_TAG not in _tags(cell))
+        self._begun[request] = (cell, index)
+        waiting, content, until = {Channel.IOPUB, Channel.SHELL}, {}, None
+        while waiting:
+            due = [one for one in (until, run.due_at) if one is not None]
+            try:
+                heard = talk.hear(waiting, min(due, default=None))
+            except KernelGone:
+                raise DeadKernelError("Kernel died") from None
+            run.report_if_due()
+            if Channel.IOPUB in heard and self._is_last(request, cell, index):
+                waiting.remove(Channel.IOPUB)
+            if Channel.SHELL in heard:
+                reply = talk.take(Channel.SHELL)
+                if _parent_of(reply) == request:
+                    waiting.remove(Channel.SHELL)
+                    cell.metadata["execution"]["shell.execute_reply"] = _time_of(reply)
+                    content, until = reply["content"], run.clock() + IOPUB_SECONDS
+            if waiting and until is not None and run.clock() >= until:
+                why = "Timeout waiting for IOPub output"
+                raise CellTimeoutError.error_from_timeout_and_cell(why, IOPUB_SECONDS, cell)
+        return content
+
+    def _is_last(self, request: str, cell: NotebookNode, index: int) -> bool:
+        """Take a published message; return whether the cell has none after it.
+
+        Late output goes to the earlier cell that caused it.
+        """
+        try:
+            msg = well_formed(self._talk.take(Channel.IOPUB))
+        except ODD as error:
+            self._cannot_read(error)
+            return False
+        if msg is None:
+            return False
+        if _parent_of(msg) != request:
+            self._take_late(msg)
+            return False
+        kind, content = msg["msg_type"], msg["content"]
+        if kind == "status":
+            state = content["execution_state"]
+            if state in ("busy", "idle"):
+                cell.metadata["execution"][f"iopub.status.{state}"] = _time_of(msg)
+            return bool(state == "idle")
+        if kind == "execute_input":
+            cell.metadata["execution"]["iopub.execute_input"] = _time_of(msg)
+            cell.execution_count = content.get("execution_count", cell.execution_count)
+            return False
+        self.process_message(msg, cell, index)
+        return False
+
+    def _raise_for(self, cell: NotebookNode, cell_index: int, content: dict[str, Any]) -> None:
+        """Raise if the kernel's reply says that the cell has failed."""
+        self._run.replies[cell_index] = content
+        code = _exit_code(content)
+        if code is not None:
+            traceback = f"SystemExit: {code}"
+            error = new_output("error", ename="SystemExit", evalue=code, traceback=[traceback])
+            cell.outputs.append(error)
+            self._run.replies[cell_index] = {"status": "error", "ename": "SystemExit"}
+            raise CellExecutionError(traceback, "SystemExit", code)
+        if content["status"] == "error" and EXPECTED_TAG not in _tags(cell):
+            failure = CellExecutionError.from_cell_and_msg(cell, content)
+            if failure.ename == "SystemExit" and failure.evalue in _NO_FAILURES:
+                self._run.exited = cell_index
+            raise failure
+        if any(one.get("source") == "ask_exit" for one in _payloads(content)):
+            self._run.exited = cell_index
+
+    async def _next_message(self) -> dict[str, Any] | None:
+        """Return the kernel's next message after its cells; None if it cannot be understood."""
+        try:
+            return well_formed(await self.kc.iopub_channel.get_msg(timeout=None))
+        except ODD as error:
+            self._cannot_read(error)
+            return None
+
+    async def _drain(self) -> bool:
+        """Take messages until the kernel's last one."""
+        last, is_any = self._run.kernel.last_word, False
+        # A thread knows no cell: what it writes belongs to the one that runs.
+        cell = next(reversed(self._begun.values()), None)
+        try:
+            while True:
+                msg = await self._next_message()
+                if msg is not None and msg["msg_type"] == last:
+                    return is_any
+                is_any = (msg is not None and self._take_late(msg, cell)) or is_any
+        except asyncio.CancelledError:
+            return is_any
+        finally:
+            self._close_streams()
 
 
 def _hide_caught_errors(executed: NotebookNode, run: Run) -> None:
@@ -576,53 +617,23 @@ def _payloads(reply: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     return [one for one in payloads if isinstance(one, dict)] if isinstance(payloads, list) else []
 
 
+def _tags(cell: NotebookNode) -> list[str]:
+    tags: list[str] = cell.metadata.get("tags", [])
+    return tags
+
+
+def _time_of(msg: Mapping[str, Any]) -> str:
+    """Return a message's time, as nbclient writes it."""
+    date = msg["header"].get("date")
+    if isinstance(date, str) and _DATE.fullmatch(date):
+        return date
+    try:
+        return timestamp({"header": extract_dates({"date": date})})
+    except ODD:
+        return timestamp()
+
+
 def _parent_of(msg: Mapping[str, Any]) -> str | None:
     parent = msg.get("parent_header")
     parent_id = parent.get("msg_id") if isinstance(parent, dict) else None
     return parent_id if isinstance(parent_id, str) else None
-
-
-def _kept(outputs: Iterable[Mapping[str, Any]]) -> int:
-    """Estimate the bytes that outputs have been counted for."""
-    return sum(
-        _length(one["text"])
-        if one["output_type"] == "stream"
-        else LEAST_BYTES + sum(_length(one[key]) for key in one if key != "output_type")
-        for one in outputs
-    )
-
-
-def _size(msg: Mapping[str, Any]) -> int:
-    """Estimate the bytes of a message that stay in the notebook or in this process.
-
-    Everything that a notebook can make its kernel say counts, if only a little.
-    """
-    kind, content = msg["msg_type"], msg["content"]
-    if kind in ("status", "execute_input"):
-        return 0
-    if kind == "stream":
-        return _length(content["text"])
-    buffers = sum(len(buffer) for buffer in msg.get("buffers", ()))
-    return LEAST_BYTES + buffers + _length(content)
-
-
-def _length(value: object) -> int:
-    """Return the length of a JSON value's text in UTF-8, without its punctuation."""
-    if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, Mapping):
-        return sum(len(key) + _length(inner) for key, inner in value.items())
-    if isinstance(value, list):
-        return sum(map(_length, value))
-    return 8
-
-
-def _cut(msg: dict[str, Any]) -> None:
-    """Shorten the output that passed the limit, with a note in the notebook."""
-    note, content = CUT_HERE, msg["content"]
-    if msg["msg_type"] == "error":
-        content.update(ename="OutputLimit", evalue=note, traceback=[note])
-    elif msg["msg_type"] in ("display_data", "execute_result", "update_display_data"):
-        content.update(data={"text/plain": note}, metadata={})
-    else:
-        content.update(data={}, metadata={})

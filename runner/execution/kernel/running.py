@@ -118,15 +118,6 @@ class RunningKernel:
         finally:
             loop.remove_reader(self.pidfd)
 
-    async def hung_up(self) -> None:
-        """Wait until a connection to it ends, because it sent too much or has ended itself."""
-        waiting = [asyncio.ensure_future(monitor.recv_multipart()) for monitor in self.monitors]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waiting:
-                one.cancel()
-
     async def evaluate(self, expression: str, seconds: float) -> str | None:
         """Evaluate an expression beside the notebook, which shows and counts nothing of it.
 
