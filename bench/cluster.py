@@ -34,7 +34,8 @@ from runner.contract.states.status import Status
 from runner.execution.cluster.messages import Delivery, Luggage, Parcel, Terms, collect_files, pack
 from runner.execution.order import Order
 from runner.state import pulse
-from runner.state.jobs import Acceptance, Seal, State
+from runner.state.contents import Acceptance, Seal
+from runner.state.jobs import State
 from runner.state.ledger import Ledger
 from runner.system.files.output_folder import FileCaps
 from tests.cluster import Cluster, cluster

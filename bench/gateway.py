@@ -24,7 +24,8 @@ from rich.table import Table
 
 from runner.contract.outcome import Outcome
 from runner.contract.states.status import Status
-from runner.state.jobs import Acceptance, Seal, State
+from runner.state.contents import Acceptance, Seal
+from runner.state.jobs import State
 from runner.state.ledger import Ledger
 
 TINY = {"cells": [{"cell_type": "code", "source": "6 * 7", "metadata": {"tags": ["results"]}}]}

@@ -22,7 +22,8 @@ from program import program
 
 from runner.contract.outcome import Failure, Outcome, failed
 from runner.contract.states.status import ErrorType, Status
-from runner.state.jobs import Acceptance, Seal, State
+from runner.state.contents import Acceptance, Seal
+from runner.state.jobs import State
 from runner.state.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]

@@ -29,13 +29,19 @@ from runner.contract.callbacks import EVERYWHERE, Callback, ForAll, address_of
 from runner.contract.notifications import SECRETS, Notify, NoUrl, urls_in
 from runner.contract.report_choices import ReportChoices
 from runner.contract.rules import BundleLimits, Rules
-from runner.contract.text.strict_yaml import StrictYamlError
-from runner.contract.text.strict_yaml import loads as load_yaml
 from runner.contract.triggers.signatures import standard_key
+from runner.places import (
+    ENV_PREFIX,
+    FOLDERS,
+    check_names_apart,
+    from_flags,
+    not_apart,
+    place,
+    read_file,
+)
+from runner.places import ConfigError as ConfigError
 
-CONFIG_FILE = "config.yaml"
 MOST_SECRET = 100_000
-ENV_PREFIX = "INBOX_RUNNER__"
 SHORT_NAMES = (
     ("GATEWAY_PORT", "gateway", "port"),
     ("GATEWAY_TOKEN", "gateway", "token"),
@@ -68,10 +74,6 @@ NOTIFICATIONS = "notifications"
 
 DEFAULT_TOKEN = "changeme"  # noqa: S105 - the one that everybody knows
 """JupyterLab's token if nobody chose one: only this machine can reach it then."""
-
-
-class ConfigError(Exception):
-    """The settings cannot be used; the message is one line for a person."""
 
 
 class NoSecret(ConfigError):
@@ -492,24 +494,16 @@ def load(
     Raises:
         ConfigError: an unknown key, a wrong type, an unreadable file.
     """
-    file = config or Path(CONFIG_FILE)
-    if config is None and not file.is_file():
-        file = None  # type: ignore[assignment]
-    base = file.resolve().parent if file else Path.cwd()
-    written = _read(file) if file else {}
-    from_flags = {
-        key: str(_place(Path.cwd(), v)) for key, v in (flags or {}).items() if v is not None
-    }
-    merged = _merge(written, _environment())
-    merged = _merge(merged, from_flags)
+    file = read_file(config)
+    base = file.base
+    by_flags = {key: str(path) for key, path in from_flags(flags or {}).items()}
+    merged = _merge(_merge(file.content, _environment()), by_flags)
     try:
         settings = Settings(**merged)
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from error
-    folders = {
-        name: _place(base, getattr(settings, name))
-        for name in ("inbox", "outbox", "notebooks", "state")
-    }
+    folders = {name: place(base, getattr(settings, name)) for name in FOLDERS}
+    check_names_apart(folders)
     servers = {name: getattr(settings, name) for name in ("gateway", "mcp", "jupyter")}
     callbacks = settings.callbacks
     if reads_secrets:
@@ -518,28 +512,19 @@ def load(
     tls = settings.execution.dask.tls
     if tls is not None:
         names = ("ca_file", "cert_file", "key_file")
-        files = {name: _place(base, getattr(tls, name)) for name in names}
+        files = {name: place(base, getattr(tls, name)) for name in names}
         dask = settings.execution.dask.model_copy(update={"tls": tls.model_copy(update=files)})
         execution = settings.execution.model_copy(update={"dask": dask})
         settings = settings.model_copy(update={"execution": execution})
     if settings.jupyter.folder is not None:
-        folder = _place(base, settings.jupyter.folder)
+        folder = place(base, settings.jupyter.folder)
         servers["jupyter"] = servers["jupyter"].model_copy(update={"folder": folder})
     for name in ("schedules", "rules", "hooks"):
         if (folder := getattr(settings, name)) is not None:
-            folders[name] = _place(base, folder)
-    folders["secrets"] = _place(base, settings.secrets)
+            folders[name] = place(base, folder)
+    folders["secrets"] = place(base, settings.secrets)
     settings = settings.model_copy(update={**folders, **servers, "callbacks": callbacks})
-    _check_names_apart(settings)
     return settings
-
-
-def _place(base: Path, written: Path) -> Path:
-    """Resolve a path of the settings: `~` is a home folder, others count from `base`."""
-    return Path(os.path.normpath(base / os.path.expanduser(written)))  # noqa: PTH111
-
-
-FOLDERS = ("inbox", "outbox", "notebooks", "state")
 
 
 def receivers_without_url(settings: Settings) -> Iterator[str]:
@@ -566,44 +551,18 @@ def check_apart(settings: Settings) -> None:
     for outer in FOLDERS:
         for inner in FOLDERS:
             if inner != outer and places[outer][0] in places[inner]:
-                raise _not_apart(settings, inner, outer)
-
-
-def _check_names_apart(settings: Settings) -> None:
-    """Do the same by the paths alone, without the disk: one of them may be away.
-
-    Raises:
-        ConfigError
-    """
-    for outer in FOLDERS:
-        for inner in FOLDERS:
-            folder: Path = getattr(settings, inner)
-            if inner != outer and folder.is_relative_to(getattr(settings, outer)):
-                raise _not_apart(settings, inner, outer)
-
-
-def _not_apart(settings: Settings, inner: str, outer: str) -> ConfigError:
-    inside, around = getattr(settings, inner), getattr(settings, outer)
-    what = (
-        "is the same folder as"
-        if os.path.realpath(inside) == os.path.realpath(around)
-        else ("lies inside")
-    )
-    return ConfigError(
-        f"the {inner} ({inside}) {what} the {outer} ({around}); the four folders "
-        "must lie beside each other, none in another"
-    )
+                raise not_apart({one: getattr(settings, one) for one in FOLDERS}, inner, outer)
 
 
 def _ancestry(folder: Path) -> list[tuple[int, int] | str]:
     """Identify a folder and each above it; by name while it is missing."""
     real = Path(os.path.realpath(folder))
     places: list[tuple[int, int] | str] = []
-    for place in (real, *real.parents):
+    for above in (real, *real.parents):
         try:
-            seen = place.stat()
+            seen = above.stat()
         except OSError:
-            places.append(str(place))
+            places.append(str(above))
         else:
             places.append((seen.st_dev, seen.st_ino))
     return places
@@ -621,7 +580,7 @@ def _with_token(name: str, server: Listening, base: Path) -> Listening:
         return server
     if server.token is not None:
         raise ConfigError(f"set `{name}.token` or `{name}.token_file`, not both")
-    token = _secret_in(f"{name}.token_file", _place(base, server.token_file))
+    token = _secret_in(f"{name}.token_file", place(base, server.token_file))
     return server.model_copy(update={"token": SecretStr(token)})
 
 
@@ -635,7 +594,7 @@ def _with_secret(callbacks: Callbacks, base: Path) -> Callbacks:
     if callbacks.secret_file is not None:
         if given is not None:
             raise ConfigError("set `callbacks.secret` or `callbacks.secret_file`, not both")
-        given = _secret_in("callbacks.secret_file", _place(base, callbacks.secret_file))
+        given = _secret_in("callbacks.secret_file", place(base, callbacks.secret_file))
     if given is not None and not standard_key(given):
         raise ConfigError(
             "the secret of `callbacks` is no text in base64, which Standard Webhooks wants; "
@@ -724,39 +683,6 @@ def _memory_limits() -> Iterator[Path]:
             continue
         inner = Path(path.lstrip("/"))
         yield from (root / above / name for above in (inner, *inner.parents))
-
-
-_QUOTED_LINE = re.compile(r"`(?P<key>(?:- +)*(?:[\w.$-]+:[ \t]*)?)(?P<value>.*)`", re.DOTALL)
-
-
-def _without_value(quoted: re.Match[str]) -> str:
-    """Leave a value of the settings out of a quoted line: it may be a secret."""
-    value = quoted["value"] if not re.fullmatch(r"[\w.$-]{0,40}", quoted["value"]) else ""
-    return f"`{quoted['key']}…`" if value or quoted["key"].strip() else quoted[0]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        loaded = load_yaml(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"cannot read the settings in {file}: {error}") from error
-    except StrictYamlError as error:
-        said = _QUOTED_LINE.sub(_without_value, str(error))
-        raise ConfigError(f"cannot read the settings in {file}: {said}") from None
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"the settings in {file} must be a mapping of keys to values")
-    return _without_nulls(loaded)
-
-
-def _without_nulls(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop keys without a value, in every section: they mean their default."""
-    return {
-        key: _without_nulls(value) if isinstance(value, dict) else value
-        for key, value in section.items()
-        if value is not None
-    }
 
 
 def _environment() -> dict[str, Any]:

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from runner.config import DEFAULT_TOKEN, ConfigError, load, reached
+from runner.config import DEFAULT_TOKEN, load, reached
+from runner.places import ConfigError
 from runner.state.locks import holder_of
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psutil
 
-from runner.config import MEGABYTE, ConfigError, Dask, Settings, Tls, check_apart
+from runner.config import MEGABYTE, Dask, Settings, Tls, check_apart
 from runner.execution.cluster.tls import security_of
 from runner.execution.environment import withheld
 from runner.execution.job.kernelspecs import installed_kernels
@@ -36,6 +36,7 @@ from runner.followers.notifications.receivers import NoReceiver, all_receivers
 from runner.followers.notifications.sending import NotSent, Senders, missing_extra
 from runner.inbox import write_lease as lease
 from runner.inbox.write_lease import Lease
+from runner.places import ConfigError
 from runner.reports.printing.programs import NoBrowser, find_browser
 from runner.state import pulse
 from runner.state.ledger_reader import LedgerReader

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 from pydantic import TypeAdapter
 
-from runner.cli.options import with_request, with_settings
+from runner.cli.options import with_settings
+from runner.cli.request_options import with_request
 from runner.cli.running import passing, print_report, run_job, temporary
 from runner.cli.terminal import complain, errors, remark
 from runner.config import MEGABYTE, Settings, receivers_without_url

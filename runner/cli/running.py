@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from runner.cli.console import summary, title_of_notebook
-from runner.cli.options import Fault
-from runner.cli.terminal import complain, errors, print_json, remark
+from runner.cli.console import summary
+from runner.cli.options import FACE, Fault
+from runner.cli.terminal import complain, errors, paths_of, print_json, remark
 from runner.config import Settings
 from runner.contract.states.status import Status, exit_code
 from runner.contract.text.plain_text import one_line
@@ -31,7 +31,6 @@ from runner.system.processes.imports import importing
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-FACE = "cli"
 RETURN_SECONDS = 10.0
 """How long a daemon that has served a job may be away before `run` does its part."""
 AGAIN_SECONDS = 0.1
@@ -90,23 +89,6 @@ def print_report(report: Report, as_json: bool) -> NoReturn:
         if status is not Status.SUCCEEDED:
             complain(f"{status}: {report.content.get('message')}")
     raise click.exceptions.Exit(exit_code(status))
-
-
-def paths_of(report: Report) -> dict[str, Path]:
-    """List the files of a run that one can look at; none if its folders go."""
-    executed = report.content.get("output_nb")
-    if executed is None:
-        return {}
-    notebook = report.path.parent / Path(str(executed)).name
-    paths = {"result": report.path, title_of_notebook(report.content): notebook}
-    if report.content.get("files"):
-        paths["files"] = notebook.with_suffix(".files")
-    return {what: _from_here(path) for what, path in paths.items()}
-
-
-def _from_here(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def run_job(settings: Settings, name: str, job_id: str, wanted: JobRequest) -> Report:

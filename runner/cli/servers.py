@@ -14,7 +14,8 @@ from runner.cli.agents.clients import Address, Client
 from runner.cli.agents.install import command_of, install
 from runner.cli.options import Fault, with_settings
 from runner.cli.terminal import log_to_stderr
-from runner.config import CONFIG_FILE, MEGABYTE, Settings, available_memory
+from runner.config import MEGABYTE, Settings, available_memory
+from runner.places import CONFIG_FILE
 from runner.state.locks import Owned
 from runner.system.companion import DaemonGone, read_greeting
 from runner.system.door import binding_of, check_binding

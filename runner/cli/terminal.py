@@ -5,12 +5,14 @@ import logging
 import shutil
 import sys
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.console import Listing, table
+from runner.cli.console import Listing, table, title_of_notebook
 from runner.contract.text.plain_text import one_line, visible, visible_json
+from runner.outbox.reader import Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,3 +62,20 @@ def log_to_stderr(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_VisibleLog("%(asctime)s %(levelname)-7s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
+
+
+def paths_of(report: Report) -> dict[str, Path]:
+    """List the files of a run that one can look at; none if its folders go."""
+    executed = report.content.get("output_nb")
+    if executed is None:
+        return {}
+    notebook = report.path.parent / Path(str(executed)).name
+    paths = {"result": report.path, title_of_notebook(report.content): notebook}
+    if report.content.get("files"):
+        paths["files"] = notebook.with_suffix(".files")
+    return {what: _from_here(path) for what, path in paths.items()}
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -26,6 +26,8 @@ _DEVICE = re.compile(
 
 _OF_HISTORY = re.compile(r"([0-9a-f]{32}|unknown-\d{8}T\d{6})", re.IGNORECASE)
 """Names of runs in the history: no job's name may be one, nor lie in one."""
+FILES = ".files"
+"""End of the name of the folder with the files that a job published."""
 MADE_NAMES = "http"
 """The folder of requests to which nobody gave a name: their jobs are `http/DATE/JOB_ID`."""
 _DAY = "/[0-9]{4}-[0-9]{2}-[0-9]{2}"

@@ -306,11 +306,6 @@ def check_parameters(parameters: object) -> None:
             raise refuse(ErrorType.INVALID_PARAMETERS, f"The parameter {name!r} {objection}.")
 
 
-def is_text(name: str) -> bool:
-    """Return whether JSON can hold a name: a file's name may be bytes that are no UTF-8."""
-    return not any("\ud800" <= char <= "\udfff" for char in name)
-
-
 def library_path(path: str) -> PurePosixPath:
     """Return a notebook's path in the library, relative and without ways out of it.
 

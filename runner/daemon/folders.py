@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.config import Settings
+from runner.contract.text.shortfall import Shortfall
 from runner.inbox.guide import GUIDE, guide_for
 from runner.state.ledger import Ledger
 from runner.state.locks import Ownership, own
@@ -23,7 +24,7 @@ GONE_SECONDS = 2.0
 LIBRARY_SECONDS = 0.5
 
 
-class FolderMissing(Exception):
+class FolderMissing(Shortfall):
     """A folder that was there at an earlier start is gone, or its mount: `folder, reason`."""
 
     def __str__(self) -> str:

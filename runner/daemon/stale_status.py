@@ -10,6 +10,7 @@ import re
 from collections import deque
 from pathlib import Path
 
+from runner.contract.names import FILES
 from runner.contract.states.status import Status
 from runner.daemon.startup import Parts
 from runner.outbox.layout import STATUS
@@ -17,7 +18,6 @@ from runner.outbox.publish import OutboxGone
 from runner.state.jobs import State
 from runner.system.files.disk import Disk
 from runner.system.files.folders import Kind, ReadFailed, open_file, opened, read, walk
-from runner.system.files.output_folder import FILES
 from runner.system.processes.patience import Looks
 
 log = logging.getLogger(__name__)

@@ -47,7 +47,7 @@ from runner.inbox.sidecars import sidecar_reader
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox
 from runner.state.ledger import Ledger
-from runner.state.ledger_reader import LEDGER_FILE
+from runner.state.listing import LEDGER_FILE
 from runner.state.locks import ONE_RUN
 from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks

@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from runner.config import MEGABYTE
 from runner.contract.outcome import Refused, refuse
-from runner.contract.request import MAX_SHOWN, is_text, library_path
+from runner.contract.request import MAX_SHOWN, library_path
 from runner.contract.states.status import ErrorType
+from runner.contract.text.plain_text import is_text
 
 LibraryReader = Callable[[str], bytes]
 """Returns a library notebook's bytes by its path; raises `Refused`."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.contract.names import MAX_NAME_BYTES
-from runner.contract.request import is_text
 from runner.contract.states.status import ErrorType
+from runner.contract.text.plain_text import is_text
 from runner.jobs.problem import Problem, not_found, unavailable
 from runner.state.pauses import Pause, Pauses, meant_by
 from runner.system.clocks import Clocks

@@ -5,9 +5,12 @@ never became a job. The gateway adds the HTTP status.
 """
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from runner.contract.outcome import Refused
 from runner.contract.text.strict_json import JsonValue
+
+if TYPE_CHECKING:
+    from runner.contract.outcome import Refused
 
 
 class ProblemType(StrEnum):
@@ -67,6 +70,6 @@ def unavailable(why: str) -> Problem:
     return Problem(ProblemType.UNAVAILABLE, why, 5)
 
 
-def refused(refusal: Refused) -> Problem:
+def refused(refusal: "Refused") -> Problem:
     """Turn the contract's refusal into a problem."""
     return Problem(refusal.failure.error_type, refusal.failure.message)

@@ -23,7 +23,7 @@ from runner.jobs import submit
 from runner.jobs.look import Look, look, progress_of
 from runner.jobs.problem import NoResultYet, Problem, ProblemType, gone, not_found, unavailable
 from runner.outbox.reader import OutboxReader, Report
-from runner.outbox.report import row_of
+from runner.outbox.rows import row_of
 from runner.state.jobs import Job, JobFilter, Place, State
 from runner.state.ledger_reader import LedgerReader
 from runner.state.pauses import Pauses, why_waiting

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
-from runner.contract.request import is_text
 from runner.contract.rules import BundleLimits
+from runner.contract.text.plain_text import is_text
+from runner.contract.text.shortfall import Shortfall
 from runner.contract.text.strict_json import dumps_compact
 from runner.inbox import made_folders
 from runner.inbox.bundles.uploads import REQUEST_FILE, Upload, digest_with_files, in_archive
@@ -66,7 +67,7 @@ class Dropped:
     stays: Stays | None = None
 
 
-class NameBusy(Exception):
+class NameBusy(Shortfall):
     """The inbox holds another request of that name: `name`."""
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.system.files.output_folder import FILES
+from runner.contract.names import FILES
 
 STAGING = ".staging"
 HISTORY = ".history"

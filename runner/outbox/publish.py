@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runner.contract.names import FILES
 from runner.contract.outcome import PublishedFile
 from runner.contract.text import strict_json
 from runner.outbox.history_folders import HistoryFolders, Retirement
@@ -27,7 +28,7 @@ from runner.outbox.layout import (
 from runner.outbox.staging import Staging
 from runner.system.files.disk import Disk, same_file
 from runner.system.files.mounts import Anchor
-from runner.system.files.output_folder import FILES, FileCaps, Staged
+from runner.system.files.output_folder import FileCaps, Staged
 
 
 class OutboxGone(Exception):

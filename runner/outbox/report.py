@@ -1,18 +1,18 @@
-"""Builds the JSON of a job: the published report, and the row in a list of jobs.
+"""Builds the JSON of a finished job: the published report.
 
 Pure, over values. Touches no disk.
 """
 
 import string
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from runner.contract.outcome import ErrorResult, InputFile, Result
 from runner.contract.request import Request
 from runner.contract.text import strict_json
-from runner.contract.text.strict_json import JsonValue
-from runner.state.jobs import Job, Seal, seconds_between
+from runner.outbox.rows import seconds_of
+from runner.state.contents import Seal
+from runner.state.jobs import Job
 
 _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~/".encode())
 
@@ -39,7 +39,7 @@ def report_of(
         "accepted_at": job.accepted_at,
         "started_at": job.started_at,
         "finished_at": seal.finished_at,
-        "duration_seconds": _seconds(job.started_at, seal.finished_at),
+        "duration_seconds": seconds_of(job.started_at, seal.finished_at),
         "host": outcome.host,
         "usage": outcome.usage,
         "environment": outcome.environment,
@@ -79,34 +79,6 @@ def _quoted(path: str) -> str:
     )
 
 
-def row_of(job: Job, now: datetime, notebook: str | None = None) -> dict[str, JsonValue]:
-    """Describe a job for a list. Times are UTC in ISO 8601; `seconds` ends now if it runs.
-
-    `notebook` is the library path that its request names.
-    """
-    end = job.finished_at or now.isoformat()
-    return {
-        "job_id": job.job_id,
-        "name": job.name,
-        "notebook": notebook,
-        "status": job.status,
-        "state": job.state,
-        "cancelled": job.cancelled,
-        "error_type": job.error_type,
-        "message": job.message,
-        "attempt": job.attempt,
-        "submitted_by": job.submitted_by,
-        "priority": job.waiting.priority,
-        "group": job.waiting.group,
-        "held_until": job.waiting.held_until,
-        "start_by": job.waiting.start_by,
-        "accepted_at": job.accepted_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-        "seconds": None if job.started_at is None else _seconds(job.started_at, end),
-    }
-
-
 def _ordered(report: dict[str, object]) -> dict[str, object]:
     """Put the fields that people look for first, and leave out those that do not apply."""
     first = ("schema", "job_id", "name", "status", "error_type", "message")
@@ -126,9 +98,3 @@ def _without_nulls(variables: Any) -> object:
         name: {key: value for key, value in fields.items() if value is not None}
         for name, fields in variables.items()
     }
-
-
-def _seconds(start: str | None, end: str) -> float:
-    if start is None:
-        return 0.0
-    return round(seconds_between(start, end), 3)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from runner.contract.names import FILES
 from runner.outbox.layout import Layout
 from runner.system.files.disk import Disk
 from runner.system.files.folders import Kind, opened, reason_of, walk
-from runner.system.files.output_folder import FILES, FileCaps, NotTaken, Staged, collect
+from runner.system.files.output_folder import FileCaps, NotTaken, Staged, collect
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,11 @@ from pathlib import Path
 
 from runner.contract.outcome import Failure, PublishedFile
 from runner.state import deliveries
+from runner.state.contents import Acceptance, Seal
 from runner.state.deliveries import Settlement
-from runner.state.jobs import (
-    MOVES,
-    Acceptance,
-    IllegalMove,
-    Place,
-    Seal,
-    State,
-)
-from runner.state.ledger_reader import LEDGER_FILE, files_to, inputs_to
+from runner.state.jobs import MOVES, IllegalMove, Place, State
+from runner.state.ledger_reader import files_to, inputs_to
+from runner.state.listing import LEDGER_FILE
 from runner.state.migrations import migrate, utc_now
 from runner.state.tables import environments
 from runner.state.tables.size import KEPT_BYTES, learn_to_shrink, shrink
@@ -164,7 +159,10 @@ class Ledger(Turns):
                     seal.executed,
                 ),
             )
-            environments.keep(self._db, seal.outcome, seal.finished_at[:10])
+            origin, packages = seal.outcome.environment, seal.outcome.packages
+            if origin is not None and packages is not None:
+                day = seal.finished_at[:10]
+                environments.keep(self._db, origin.packages_sha256, packages, day)
 
     def amend_files(
         self, job_id: str, files: Sequence[PublishedFile], warnings: Iterable[str]

@@ -9,7 +9,8 @@ from runner.contract.names import MADE_NAMES
 from runner.contract.outcome import Failure
 from runner.contract.waiting import PRIORITY_SECONDS
 from runner.state.jobs import NOTHING_BARRED, Barred, Job
-from runner.state.ledger_reader import HELD, QUEUED, READY, Reading
+from runner.state.ledger_reader import Reading
+from runner.state.listing import HELD, QUEUED, READY
 
 _ITS_TURN = (
     # Names of 100,000 jobs: each question reads an index, and stops at the first row.

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from runner.config import Listening
+from runner.contract.text.shortfall import Shortfall
 
 _WILDCARDS = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - to tell them apart
 _HOST = re.compile(
@@ -23,7 +24,7 @@ _MAX_PORT = 65_535
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
-class CannotListen(Exception):
+class CannotListen(Shortfall):
     """A server may not start; the message says why and what to do."""
 
 

@@ -16,9 +16,10 @@ from runner.contract.states.status import Status
 from runner.daemon.startup import forget_if_copied, new_incarnation
 from runner.state.books.callbacks import CallbackBook, NewCallback
 from runner.state.books.notifications import NotificationBook
-from runner.state.jobs import Acceptance
+from runner.state.contents import Acceptance
 from runner.state.ledger import Ledger
-from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
+from runner.state.ledger_reader import LedgerReader
+from runner.state.listing import LEDGER_FILE
 from runner.state.locks import LOCK_FILE, own
 from runner.submitters.schedules.book import Book
 from tests.conftest import Program, Serving, code, notebook, wait_for

@@ -19,7 +19,8 @@ from jsonschema import Draft202012Validator
 
 from runner.contract.outcome import Failure, failed
 from runner.contract.states.status import ErrorType
-from runner.state.jobs import Acceptance, Seal, State
+from runner.state.contents import Acceptance, Seal
+from runner.state.jobs import State
 from runner.state.ledger import Ledger
 from runner.state.locks import holder_of
 from tests.conftest import Program, Serving, code, notebook, wait_for

@@ -25,7 +25,7 @@ from runner.contract.request import Request
 from runner.jobs.submissions import Submitted
 from runner.mcp.runs.jobs import Jobs
 from runner.mcp.runs.tools import WAITING_KEYS
-from runner.state.jobs import Acceptance
+from runner.state.contents import Acceptance
 from runner.state.ledger import Ledger
 from runner.system.extras import advice_on
 from runner.system.files.disk import Disk

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 
-from runner.config import ConfigError, Settings, load
+from runner.config import Settings, load
 from runner.contract.text.strict_yaml import loads
 from runner.followers.notifications.at_once import SECONDS
+from runner.places import ConfigError
 from tests.conftest import Program, code, notebook, programs, wait_for
 from tests.mail_server import MailServer
 from tests.receiver import Receiver

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.contract.states.status import Status
-from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
+from runner.state.ledger_reader import LedgerReader
+from runner.state.listing import LEDGER_FILE
 from runner.state.migrations import copies_of
 from tests.conftest import Program, wait_for
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from runner.config import load
 from runner.daemon.loop import Daemon
 from runner.daemon.startup import Backing
+from runner.state.contents import Acceptance, Seal
 from runner.state.deliveries import Settlement
-from runner.state.jobs import Acceptance, Seal, State
+from runner.state.jobs import State
 from runner.state.ledger import Ledger
 from tests.faults.failing import SteppedDisk
 

@@ -7,7 +7,7 @@ import pytest
 
 from runner.state.books.callbacks import CALLBACKS_FILE
 from runner.state.books.notifications import NOTIFICATIONS_FILE
-from runner.state.ledger_reader import LEDGER_FILE
+from runner.state.listing import LEDGER_FILE
 from runner.submitters.schedules.book import BOOK_FILE
 from tests.faults.likeness import Seen
 from tests.faults.scenarios import SCENARIOS

@@ -55,7 +55,8 @@ from runner.state.books.callbacks import CALLBACKS_FILE, Attempt, CallbackBook, 
 from runner.state.books.notifications import NOTIFICATIONS_FILE, NewNotification, NotificationBook
 from runner.state.deliveries import Settlement
 from runner.state.ledger import Ledger
-from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
+from runner.state.ledger_reader import LedgerReader
+from runner.state.listing import LEDGER_FILE
 from runner.state.pauses import Pauses
 from runner.submitters.hooks.calling import Hooks
 from runner.submitters.rules.files import RuleFiles

@@ -8,14 +8,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from runner.config import (
-    SHORT_NAMES,
-    ConfigError,
-    Settings,
-    available_cores,
-    check_apart,
-    load,
-)
+from runner.config import SHORT_NAMES, Settings, available_cores, check_apart, load
+from runner.places import FOLDERS, KEYS, ConfigError, Places, read_places
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -306,3 +300,68 @@ def test_an_error_quotes_no_value_of_the_settings(tmp_path: Path, line: str) -> 
     with pytest.raises(ConfigError) as error:
         load(file)
     assert "Geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "environment", "flags"),
+    [
+        ("", {}, {}),
+        ("inbox: in\nstate: ~/runner/state\nlimits: {run_seconds: 5}\n", {}, {}),
+        ("inbox: in\noutbox:\n", {"INBOX_RUNNER__INBOX": "from", "inbox_runner__state": "st"}, {}),
+        ("inbox: in\n", {"INBOX_RUNNER__LIMITS__RUN_SECONDS": "7"}, {"inbox": Path("flag")}),
+    ],
+)
+def test_the_folders_alone_are_those_of_all_settings(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+    environment: Mapping[str, str],
+    flags: Mapping[str, Path],
+) -> None:
+    """Wherever they are written."""
+    file = tmp_path / "elsewhere" / "settings.yaml"
+    file.parent.mkdir()
+    file.write_text(written)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load(file, flags)
+    expected = Places(**{name: getattr(settings, name) for name in FOLDERS})
+    assert read_places(file, flags) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "environment"),
+    [
+        ("inbxo: in\n", {}),
+        ("inbox: [in]\n", {}),
+        ("", {"INBOX_RUNNER__INBXO": "in"}),
+    ],
+)
+def test_what_is_unclear_about_the_folders_is_left_to_all_settings(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written: str,
+    environment: Mapping[str, str],
+) -> None:
+    """They say what is wrong."""
+    (tmp_path / "config.yaml").write_text(written)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert read_places(None, {}) is None
+    with pytest.raises(ConfigError):
+        load()
+
+
+def test_the_folders_alone_are_told_where_one_lies_in_another(tmp_path: Path) -> None:
+    """In the same words as those of all settings."""
+    (tmp_path / "config.yaml").write_text("outbox: inbox/out\n")
+    with pytest.raises(ConfigError) as alone:
+        read_places(None, {})
+    with pytest.raises(ConfigError) as among_all:
+        load()
+    assert str(alone.value) == str(among_all.value)
+
+
+def test_all_keys_at_the_top_of_the_settings_are_known_where_the_folders_are_read() -> None:
+    """A new one that is not would make commands slow that only look."""
+    assert set(Settings.model_fields) == KEYS

@@ -22,7 +22,8 @@ from runner.execution.order import Order, Progress
 from runner.inbox.bundles.store import InputStore
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox
-from runner.state.jobs import Acceptance, State
+from runner.state.contents import Acceptance
+from runner.state.jobs import State
 from runner.state.ledger import Ledger
 from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks

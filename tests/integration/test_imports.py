@@ -30,7 +30,10 @@ def imported(folder: Path, *arguments: str) -> set[str]:
     ("command", "spared"),
     [
         ("--version", {"pydantic", "rich", "yaml", "runner.config"}),
-        ("jobs", {"pydantic_settings", "asyncio", "rich.console", "runner.daemon.loop"}),
+        ("jobs", {"pydantic", "yaml", "rich.console", "runner.config", "watchdog"}),
+        ("show loan", {"pydantic", "yaml", "rich.console", "runner.config", "watchdog"}),
+        ("inbox", {"pydantic", "yaml", "runner.config", "watchdog"}),
+        ("history loan", {"pydantic_settings", "asyncio", "rich.console", "runner.daemon.loop"}),
         ("serve --help", {"pydantic_settings", "asyncio", "rich.console", "runner.daemon.loop"}),
     ],
 )
@@ -46,7 +49,7 @@ def test_who_sets_long_names_in_the_environment_has_what_reads_them(
 ) -> None:
     """Only then."""
     monkeypatch.setenv("INBOX_RUNNER__LIMITS__RUN_SECONDS", "7")
-    assert "pydantic_settings" in imported(tmp_path, "jobs")
+    assert "pydantic_settings" in imported(tmp_path, "history", "loan")
 
 
 @pytest.mark.kernels

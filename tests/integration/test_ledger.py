@@ -13,20 +13,11 @@ import pytest
 
 from runner.contract.outcome import Failure, Outcome, PublishedFile, failed, interrupted
 from runner.contract.states.status import ErrorType, Status
-from runner.state.jobs import (
-    MOVES,
-    Acceptance,
-    Barred,
-    Bucket,
-    IllegalMove,
-    JobFilter,
-    Place,
-    Seal,
-    Stage,
-    State,
-)
+from runner.state.contents import Acceptance, Seal
+from runner.state.jobs import MOVES, Barred, Bucket, IllegalMove, JobFilter, Place, Stage, State
 from runner.state.ledger import Ledger
-from runner.state.ledger_reader import LEDGER_FILE, LedgerReader
+from runner.state.ledger_reader import LedgerReader
+from runner.state.listing import LEDGER_FILE
 from tests.conftest import wait_for
 
 NOW = "2026-01-02T03:04:05.000Z"

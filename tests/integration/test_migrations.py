@@ -12,7 +12,8 @@ import pytest
 
 from runner.state.jobs import JobFilter, State
 from runner.state.ledger import Ledger
-from runner.state.ledger_reader import COLUMNS, LEDGER_FILE, LedgerReader
+from runner.state.ledger_reader import LedgerReader
+from runner.state.listing import COLUMNS, LEDGER_FILE
 from runner.state.migrations import STEPS, VERSION, copies_of, migrate
 
 VERSION_1 = Path(__file__).parents[1] / "fixtures" / "ledger_v1.sqlite3.gz"

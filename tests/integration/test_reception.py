@@ -31,7 +31,8 @@ from runner.inbox.sidecars import sidecar_reader
 from runner.inbox.unclaimed import Reason
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone
-from runner.state.jobs import Acceptance, Job, Seal, State
+from runner.state.contents import Acceptance, Seal
+from runner.state.jobs import Job, State
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk

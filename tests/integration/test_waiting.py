@@ -15,7 +15,8 @@ from runner.contract.states.status import ErrorType, Status
 from runner.contract.states.turn import Waiting, written
 from runner.contract.waiting import Retry
 from runner.mcp.runs.summary import sentence, shown
-from runner.state.jobs import Acceptance, Barred, Job
+from runner.state.contents import Acceptance
+from runner.state.jobs import Barred, Job
 from runner.state.ledger import Ledger
 from runner.state.pauses import Pause, Pauses, why_waiting
 from tests.integration.test_dispatch import NOW, A, B, C, Place

@@ -22,15 +22,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"contract", "contract.states"},
     "contract.parameters": {"contract", "contract.states", "contract.text"},
     "contract.triggers": {"contract", "contract.text"},
-    "config": {"contract", "contract.text", "contract.triggers"},
-    "system": {"config", "contract"},
     "state": {"contract", "contract.states", "contract.triggers", "system.files"},
     "execution.kernel": {"contract", "contract.text", "execution.limits", "system.processes"},
+    "reports.rendering": {"contract", "contract.text", "system.processes"},
+    "reports.printing": {"system.files", "system.processes"},
+    "places": {"contract.text"},
+    "config": {"contract", "contract.triggers", "places"},
+    "system": {"config", "contract", "contract.text"},
     "inbox": {
         "config",
         "contract",
         "contract.parameters",
         "contract.states",
+        "contract.text",
         "system.files",
         "system.processes",
     },
@@ -193,6 +197,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "config",
         "contract",
         "contract.states",
+        "contract.text",
         "daemon.companions",
         "daemon.receiving",
         "daemon.running",
@@ -270,8 +275,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "jobs",
         "state",
     },
-    "reports.rendering": {"contract", "contract.text", "system.processes"},
-    "reports.printing": {"system.files", "system.processes"},
     "reports": {"contract", "contract.states", "jobs", "reports.rendering"},
     "followers.notifications": {
         "config",
@@ -388,6 +391,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "jobs.histories",
         "mcp.server",
         "outbox",
+        "places",
         "reports.printing",
         "state",
         "submitters",
@@ -406,7 +410,7 @@ A room is a folder of `runner`, or a module that stands above or below its folde
 to the longest name that fits.
 """
 
-PURE = ["contract", "inbox.contents", "outbox.report"]
+PURE = ["contract", "inbox.contents", "outbox.report", "outbox.rows"]
 """Rooms and modules that know nothing of the world."""
 WORLD = set(
     """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.jobs import COLUMNS
+from runner.cli.jobs.listing import COLUMNS
 from runner.contract.outcome import ErrorResult, Result
 from runner.contract.request import Request, Resources
 from runner.contract.states.status import ERROR_RULES

@@ -23,7 +23,8 @@ from runner.contract.request import Request
 from runner.contract.states.status import ErrorType, Status
 from runner.contract.text.strict_json import dumps
 from runner.outbox.report import report_of
-from runner.state.jobs import Job, Place, Seal, State
+from runner.state.contents import Seal
+from runner.state.jobs import Job, Place, State
 
 JOB = Job(
     seq=1,

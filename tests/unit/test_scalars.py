@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cli.options import _value
+from runner.cli.request_options import _value
 from runner.contract.parameters.signature import TypedParameter
 from runner.contract.request import Form, read_document
 from runner.contract.text.scalars import Scalar, ScalarError, scalar_of

@@ -22,7 +22,7 @@ from runner.state.books.callbacks import BOOK_VERSION as CALLBACKS_VERSION
 from runner.state.books.callbacks import CALLBACKS_FILE
 from runner.state.books.notifications import BOOK_VERSION as NOTIFICATIONS_VERSION
 from runner.state.books.notifications import NOTIFICATIONS_FILE
-from runner.state.ledger_reader import LEDGER_FILE
+from runner.state.listing import LEDGER_FILE
 from runner.state.migrations import VERSION
 from runner.submitters.schedules.book import BOOK_FILE, BOOK_VERSION
 from runner.system.files.databases import BUSY_MILLISECONDS

@@ -13,8 +13,9 @@ import click
 from runner import config
 from runner.cli.backup import archive
 from runner.cli.options import Fault, WrongUsage, with_settings
-from runner.config import CONFIG_FILE, Settings
-from runner.state.ledger_reader import LEDGER_FILE
+from runner.config import Settings
+from runner.places import CONFIG_FILE
+from runner.state.listing import LEDGER_FILE
 from runner.state.locks import LOCK_FILE, own
 from runner.system.clocks import Clocks
 from runner.system.files.disk import Disk

@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from runner.cli.console import Listing
-from runner.cli.options import with_settings
+from runner.cli.options import FACE, with_settings
 from runner.cli.terminal import print_table, remark
 from runner.config import Settings
 from runner.contract.text.plain_text import visible
@@ -18,7 +18,6 @@ from runner.submitters.schedules.prospects import Prospects
 from runner.submitters.schedules.rows import row_of
 
 COLUMNS = ("name", "state", "next", "last", "when")
-FACE = "cli"
 COMMANDLINE = ParameterSource.COMMANDLINE
 
 

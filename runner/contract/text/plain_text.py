@@ -17,6 +17,11 @@ def plain_text(text: str) -> str:
     return _CONTROL.sub("", _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
+def is_text(name: str) -> bool:
+    """Return whether JSON can hold a name: a file's name may be bytes that are no UTF-8."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
+
+
 def excerpt(text: str, limit: int) -> str:
     """Cut a text to about `limit` characters: its beginning, and a third of that its end.
 

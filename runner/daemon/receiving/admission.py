@@ -26,7 +26,8 @@ from runner.inbox.claim import refused_place
 from runner.inbox.drop import Drop, DropKind, Held
 from runner.inbox.library import LibraryReader
 from runner.inbox.sidecars import SidecarReader
-from runner.state.jobs import Acceptance, Job
+from runner.state.contents import Acceptance
+from runner.state.jobs import Job
 
 OLD_SECONDS = 60.0
 """How long settings may wait for their notebook without a word."""

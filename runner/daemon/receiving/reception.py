@@ -24,7 +24,7 @@ from runner.daemon.receiving.allowance import Allowance
 from runner.daemon.receiving.claiming import Books, Claiming, Intake
 from runner.inbox.claim import Claim
 from runner.inbox.drop import DropKind, Scan
-from runner.state.jobs import Acceptance
+from runner.state.contents import Acceptance
 from runner.state.ledger import Ledger
 
 log = logging.getLogger(__name__)

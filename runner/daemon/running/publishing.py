@@ -19,7 +19,8 @@ from runner.inbox.bundles.store import InputStore
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox, OutboxGone, Publication
 from runner.outbox.report import report_of
-from runner.state.jobs import Job, Seal, State
+from runner.state.contents import Seal
+from runner.state.jobs import Job, State
 from runner.state.ledger import Ledger
 from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks

@@ -2,22 +2,18 @@
 
 import sqlite3
 
-from runner.contract.outcome import Outcome
-
 _UNUSED = (
     "SELECT packages_sha256 FROM environments WHERE seen_on < ? AND NOT EXISTS (SELECT 1 FROM "
     "outcomes WHERE json_extract(outcome, '$.environment.packages_sha256') = packages_sha256)"
 )
 
 
-def keep(db: sqlite3.Connection, outcome: Outcome, day: str) -> None:
+def keep(db: sqlite3.Connection, sha256: str | None, packages: str, day: str) -> None:
     """Keep the packages of an outcome, in the transaction around it. `day` is a date."""
-    if outcome.environment is None or outcome.packages is None:
-        return
     db.execute(
         "INSERT INTO environments VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
         "SET seen_on = excluded.seen_on WHERE seen_on < excluded.seen_on",
-        (outcome.environment.packages_sha256, outcome.packages, day),
+        (sha256, packages, day),
     )
 
 

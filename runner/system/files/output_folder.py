@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.contract.names import FILES
 from runner.contract.outcome import InputFile, PublishedFile
 from runner.contract.text import strict_json
 from runner.system.files.folders import Entry, Kind, ReadFailed, open_file, read, reason_of, walk
 
-FILES = ".files"
 UNPUBLISHED = frozenset({"__pycache__", ".ipynb_checkpoints"})
 CHUNK = 1024 * 1024
 NAMED_FILES = 10

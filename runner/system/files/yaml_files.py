@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from runner.contract.request import is_text
+from runner.contract.text.plain_text import is_text
 
 SUFFIXES = (".yaml", ".yml")
 MOST_FILES = 1_000

@@ -1,9 +1,10 @@
-"""Commands on jobs: list, show and cancel them, and see what stays in the inbox."""
+"""Commands that only look: list jobs, show one, see what stays in the inbox.
+
+Imports neither pydantic nor what submits: its start is most of what such a command costs.
+"""
 
 import json
-import re
 import shutil
-import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,27 +13,21 @@ from typing import Any
 import click
 
 from runner.cli.console import Listing, hanging, summary, unfinished, without_files
-from runner.cli.options import Fault, NothingThere, with_settings
-from runner.cli.running import FACE, paths_of
-from runner.cli.terminal import errors, print_json, print_table, remark
-from runner.cli.triggers.listings import doubt_about
-from runner.config import Settings
-from runner.contract.job_ids import JOB_ID
-from runner.contract.names import job_names, shown_name
-from runner.contract.request import is_text
+from runner.cli.jobs.finding import NoSuchJob, find_job, reader_of
+from runner.cli.options import with_places
+from runner.cli.terminal import errors, paths_of, print_json, print_table, remark
+from runner.contract.names import shown_name
 from runner.contract.states.status import Status
-from runner.contract.text.plain_text import one_line
+from runner.contract.text.plain_text import is_text, one_line
 from runner.inbox import unclaimed as waiting
-from runner.jobs import submit
 from runner.jobs.look import look
 from runner.jobs.pausing import Pausing
 from runner.outbox.reader import OutboxReader
-from runner.outbox.report import row_of
+from runner.outbox.rows import row_of
+from runner.places import Places
 from runner.state.jobs import Job, JobFilter, State
-from runner.state.ledger_reader import LedgerReader
 from runner.state.locks import holder_of
-from runner.state.pauses import meant_by, why_waiting
-from runner.system.files.disk import Disk
+from runner.state.pauses import why_waiting
 
 MAX_JOBS = 1_000_000
 COLUMNS = ("job id", "name", "by", "status", "error", "accepted", "seconds", "notebook")
@@ -41,15 +36,6 @@ MIXED = "name, notebook"
 NARROW = ("job id", MIXED, "by", "status", "accepted", "seconds")
 CUT = ("notebook", "name", MIXED, "by")
 LISTED = 20
-
-
-class NoSuchJob(NothingThere):
-    """No job has that name or id."""
-
-    def __init__(self, what: str) -> None:
-        is_short = re.fullmatch(r"[0-9a-f]{1,5}", what) is not None
-        hint = ", and an id needs its first six digits at least" if is_short else ""
-        super().__init__(f"there is no job {what!r}; `runner jobs` lists them{hint}")
 
 
 @click.command()
@@ -68,9 +54,9 @@ class NoSuchJob(NothingThere):
 )
 @click.option("--all", "lists_all", is_flag=True, help="All of them.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@with_settings
+@with_places
 def jobs(
-    settings: Settings,
+    places: Places,
     status: str | None,
     name: str | None,
     limit: int | None,
@@ -78,7 +64,7 @@ def jobs(
     as_json: bool,
 ) -> None:
     """List jobs, the newest first."""
-    reader = _reader(settings)
+    reader = reader_of(places.state)
     listed: Sequence[Job] = ()
     which = JobFilter(status=Status(status) if status else None, pattern=name)
     if name is None or is_text(name):
@@ -93,14 +79,14 @@ def jobs(
         print_table(*_listings(rows, f"{datetime.now(UTC):%Y-%m-%d}"))
     else:
         remark("no jobs" if which == JobFilter() else "no jobs like that")
-    _say_if_nobody_works(settings, listed)
+    _say_if_nobody_works(places, listed)
     if limit is None and len(listed) == LISTED and (count := reader.count(which)) > LISTED:
         remark(f"the newest {LISTED} of {count}; --limit N or --all for more")
 
 
-def _say_if_nobody_works(settings: Settings, listed: Sequence[Job]) -> None:
+def _say_if_nobody_works(places: Places, listed: Sequence[Job]) -> None:
     """Say that open jobs wait for a start."""
-    if any(job.state is not State.CLOSED for job in listed) and holder_of(settings.inbox) is None:
+    if any(job.state is not State.CLOSED for job in listed) and holder_of(places.inbox) is None:
         remark("no runner works now; open jobs go on at the next start (`runner serve`)")
 
 
@@ -146,14 +132,14 @@ def _told_apart(cells: Mapping[str, str]) -> str:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="The list as one JSON object.")
-@with_settings
-def inbox(settings: Settings, as_json: bool) -> None:
+@with_places
+def inbox(places: Places, as_json: bool) -> None:
     """List what stays in the inbox, and why.
 
     Of each file also since when, and what to do about it.
     """
-    known = waiting.read(settings.state)
-    if holder_of(settings.inbox) is None:
+    known = waiting.read(places.state)
+    if holder_of(places.inbox) is None:
         errors().print(
             "no runner watches the inbox, so its files are not known; start `runner serve`"
         )
@@ -182,11 +168,11 @@ def inbox(settings: Settings, as_json: bool) -> None:
 @click.command()
 @click.argument("what", metavar="NAME|JOB_ID")
 @click.option("--json", "as_json", is_flag=True, help="All of a result, in a terminal too.")
-@with_settings
-def show(settings: Settings, what: str, as_json: bool) -> None:
+@with_places
+def show(places: Places, what: str, as_json: bool) -> None:
     """Print what is known of a job: its result, or how far it is."""
-    outbox = OutboxReader(settings.outbox)
-    job = find_job(settings, what)
+    outbox = OutboxReader(places.outbox)
+    job = find_job(places.state, what)
     seen = None if job is None else look(outbox, job.name, job.job_id)
     report = outbox.current(what) if seen is None else seen.report
     is_for_person = sys.stdout.isatty() and not as_json
@@ -198,99 +184,24 @@ def show(settings: Settings, what: str, as_json: bool) -> None:
     elif job is None:
         raise NoSuchJob(what)
     else:
-        row, progress = _described(settings, job), seen and seen.progress
+        row, progress = _described(places, job), seen and seen.progress
         if not is_for_person:
             print_json(progress or row)
         elif job.state is State.CLOSED:
             click.echo("\n".join(without_files(row)))
         else:
             click.echo("\n".join(unfinished(row, progress or {})))
-    _say_if_nobody_works(settings, [] if job is None else [job])
+    _say_if_nobody_works(places, [] if job is None else [job])
 
 
-@click.command()
-@click.argument("what", metavar="NAME|JOB_ID")
-@with_settings
-def cancel(settings: Settings, what: str) -> None:
-    """Cancel a job, or everything queued or running under a name."""
-    job = find_job(settings, what)
-    if job is None:
-        raise NoSuchJob(what)
-    if job.status in (Status.QUEUED, Status.RUNNING):
-        is_one = job.name not in (what, *job_names(what))
-        submit.cancel(settings.inbox, job.name, job.job_id if is_one else None, Disk())
-        remark(f"asked to cancel {job.name}")
-        if holder_of(settings.inbox) is None:
-            errors().print("no runner owns the inbox now; it takes effect when one starts")
-    else:
-        remark(f"{job.name} is over already: {job.status}")
-
-
-@click.command()
-@click.argument("name", default="")
-@with_settings
-def pause(settings: Settings, name: str) -> None:
-    """Start no job of NAME, or none at all, until it is resumed.
-
-    NAME may be a pattern such as 'sales/*', or rule:NAME or hook:NAME for the jobs of one of
-    these. What runs goes on, and what comes waits.
-    """
-    remark(Pausing(settings.state).pause(name, FACE).in_words)
-    doubt = doubt_about(name, settings)
-    if doubt is not None:
-        remark(doubt)
-
-
-@click.command()
-@click.argument("name", default="")
-@with_settings
-def resume(settings: Settings, name: str) -> None:
-    """Let paused jobs start again. NAME is what `runner pause` was given."""
-    pausing = Pausing(settings.state)
-    pausing.resume(name)
-    remark(f"{meant_by(name)} start again")
-    left = [one.name or "all jobs" for one in pausing.all()]
-    if left:
-        remark(f"still paused: {', '.join(left)}")
-
-
-def _reader(settings: Settings) -> LedgerReader:
-    try:
-        return LedgerReader(settings.state)
-    except sqlite3.Error as error:
-        raise Fault(
-            f"there is no ledger to read in {settings.state} ({error}); "
-            "`runner serve` makes it at its first start"
-        ) from error
-
-
-def find_job(settings: Settings, what: str) -> Job | None:
-    """Find the job of an id, of the beginning of one, or the latest of a name.
-
-    The name may be that of a dropped file, of which the job's is another where it was not safe.
-    """
-    reader = _reader(settings)
-    if not is_text(what):
-        return None
-    if JOB_ID.fullmatch(what):
-        return reader.job(what)
-    job = reader.latest(what)
-    if job is None and re.fullmatch(r"[0-9a-f]{6,31}", what):
-        job = reader.by_prefix(what)
-    if job is None:
-        latest = (reader.latest(name) for name in job_names(what))
-        job = next((one for one in latest if one is not None), None)
-    return job
-
-
-def _described(settings: Settings, job: Job) -> dict[str, Any]:
+def _described(places: Places, job: Job) -> dict[str, Any]:
     """Describe a job by the ledger: its row, its notebook, and for what it waits."""
-    reader = _reader(settings)
+    reader = reader_of(places.state)
     row = _row(job, reader.notebooks_of([job.job_id]).get(job.job_id))
     if job.state is not State.QUEUED:
         return row
     older = reader.before_of_name(job)
-    return {**row, "waits_for": why_waiting(job, Pausing(settings.state).all(), older)}
+    return {**row, "waits_for": why_waiting(job, Pausing(places.state).all(), older)}
 
 
 def _row(job: Job, notebook: str | None = None) -> dict[str, Any]:

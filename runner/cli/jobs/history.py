@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from runner.cli.console import Listing
-from runner.cli.jobs import NoSuchJob, find_job
+from runner.cli.jobs.finding import NoSuchJob, find_job
 from runner.cli.options import NothingThere, with_settings
 from runner.cli.terminal import print_table, remark
 from runner.config import Settings
@@ -15,7 +15,7 @@ from runner.contract.text.plain_text import visible
 from runner.jobs.histories.of_names import NameHistory, history_of
 from runner.jobs.histories.origins import origin_of
 from runner.jobs.record import Record
-from runner.outbox.report import row_of
+from runner.outbox.rows import row_of
 from runner.state.jobs import Job, Place, State
 
 COLUMNS = ("job id", "status", "accepted", "seconds", "by")
@@ -74,7 +74,7 @@ def environment(settings: Settings, what: str, as_json: bool) -> None:
     As a file of requirements: Python, image and commit are comments above the packages. NAME means
     its last run.
     """
-    job = find_job(settings, what)
+    job = find_job(settings.state, what)
     if job is None:
         raise NoSuchJob(what)
     origin = origin_of(Record(settings), job.job_id)
