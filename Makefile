@@ -6,7 +6,7 @@
 # make check  lint, types and tests of the architecture
 # make setup-stack  .venv with the program and every extra: JupyterLab, MCP server, Dask
 # make setup  .venv with the program, every extra and the development tools
-# make bench  measure how long notebooks take, into docs/benchmarks.md
+# make bench  measure how long notebooks take and what they cost, into docs/benchmarks.md; OPTIONS="--runs 3"
 # make profile  where the CPU of a burst goes, by part, as flames in profile/; OPTIONS="--part drivers"
 # make bench-cluster  measure a Dask cluster on this machine, into docs/scale.md; QUICK=1 for a look
 # make bench-memory  memory of daemon and gateway over 2,000 jobs
@@ -80,7 +80,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev
-	$(BIN)/python bench/speed.py --write docs/benchmarks.md
+	PYTHONPATH=bench $(BIN)/python -m speed --write docs/benchmarks.md $(OPTIONS)
 
 profile: $(VENV)/.dev
 	PYTHONPATH=bench $(BIN)/python -m profiling $(OPTIONS)

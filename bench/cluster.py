@@ -22,11 +22,12 @@ from typing import Any
 import click
 import psutil
 from distributed.protocol.pickle import dumps
+from drops import TINY, by_drop, drop, notebook
 from load import fake
+from processes.times import cpu_of_tree, own_cpu
 from program import Running, program
 from rich.console import Console
 from rich.table import Table
-from speed import TINY, by_drop, cpu_of_tree, drop, notebook, own_cpu
 
 from runner import __version__
 from runner.contract.outcome import CellCount, Outcome

@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 import psutil
+from drops import TINY, drop, notebook
 from program import program
 from rich.console import Console
-from speed import TINY, drop, notebook
 
 from runner.config import Execution, Limits, Settings
 from runner.contract.outcome import CellCount, Outcome

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from drops import drop
 from nbformat.v4 import new_code_cell, new_notebook
 from program import Running, program
-from speed import drop
 
 FILE_BYTES = 100_000
 LEAST_RATIO = 0.5

@@ -7,10 +7,10 @@ If perf is there, a second burst shows what the system does meanwhile.
 from pathlib import Path
 
 import click
+from drops import NOTEBOOKS, notebook
 from processes.parts import Cpu
 from rich.console import Console
 from rich.table import Table
-from speed import NOTEBOOKS, notebook
 
 from profiling.flame import flame
 from profiling.recording import Recording, native, python, why_no_perf

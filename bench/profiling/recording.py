@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from drops import burst, until_warm
 from processes.parts import PARTS, WATCHED, Cpu, Watch, watching
 from program import Running, program
-from speed import drop, until_finished, until_warm
 
 from profiling.stacks import Stacks, native_stacks, python_stacks
 
@@ -106,9 +106,7 @@ def _warm(root: Path, samples: Path | None) -> Iterator[tuple[Running, Watch]]:
 
 def _burst(running: Running, watch: Watch, raw: bytes, count: int) -> dict[str, Cpu]:
     before = watch.spent()
-    for number in range(count):
-        drop(running, f"burst{number}", raw)
-    until_finished(running, count)
+    burst(running, raw, count)
     after = watch.spent()
     return {part: (after[part] - before[part]).each(count) for part in PARTS}
 
