@@ -9,7 +9,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from runner.contract.outcome import Environment
 from runner.system.files.disk import read_regular
 
 _MOST_BYTES = 10_000
+_MOST_FOLDERS = 32
+_SETTLED_NS = 2_000_000_000
 IMAGE = "RUNNER_IMAGE"
 """The variable that names the container's image, where somebody has set it."""
 
@@ -71,10 +74,8 @@ def packages_in(folders: Iterable[str]) -> str:
     """
     found: dict[str, str] = {}
     for folder in folders:
-        for entry in _names(folder):
-            if entry.endswith("-info") and (match := _METADATA.fullmatch(entry)):
-                name = re.sub(r"[-_.]+", "-", match[1]).lower()
-                found.setdefault(name, match[2] or "")
+        for name, version in _projects(folder):
+            found.setdefault(name, version)
     return "".join(
         f"{name}=={version}\n" if version else f"{name}\n"
         for name, version in sorted(found.items())
@@ -111,8 +112,33 @@ def version_of(python: str) -> str | None:
     return next((name[1] for name in names if name is not None), None)
 
 
-def _names(folder: str) -> list[str]:
+_Projects = tuple[tuple[str, str], ...]
+_known: dict[str, tuple[tuple[int, ...], _Projects]] = {}
+"""What was in each folder, and the folder's change that it was read after."""
+
+
+def _projects(folder: str) -> _Projects:
+    """Return name and version of each package in a folder; read anew only if the folder changed.
+
+    What was changed just now may change again without a later time.
+    """
     try:
-        return os.listdir(folder)
+        status = Path(folder).stat()
+        change = (status.st_mtime_ns, status.st_ino, status.st_dev)
+        known = _known.get(folder)
+        if known is not None and known[0] == change:
+            return known[1]
+        projects = tuple(_read_projects(os.listdir(folder)))
     except OSError:  # what is on the path may be no folder, or none that is there
-        return []
+        return ()
+    if time.time_ns() - status.st_mtime_ns > _SETTLED_NS:
+        if len(_known) >= _MOST_FOLDERS:
+            _known.clear()
+        _known[folder] = change, projects
+    return projects
+
+
+def _read_projects(entries: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for entry in entries:
+        if entry.endswith("-info") and (match := _METADATA.fullmatch(entry)):
+            yield re.sub(r"[-_.]+", "-", match[1]).lower(), match[2] or ""

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,20 @@ def test_packages_are_told_by_their_metadata(tmp_path: Path) -> None:
         "ruamel-yaml==0.18.1",
         "wadllib",
     ]
+
+
+def test_what_is_installed_later_is_there(tmp_path: Path) -> None:
+    """A folder is read once for each of its changes, however soon the next one comes."""
+    folder = made(tmp_path, "old-1.0.dist-info")
+    long_ago = time.time() - 100
+    os.utime(folder, (long_ago, long_ago))
+    for number in range(20):
+        assert packages_in([folder]).count("\n") == number + 1
+        made(tmp_path, f"new{number}-1.0.dist-info")
+    os.utime(folder, (long_ago, long_ago))
+    assert packages_in([folder]) == packages_in([folder])
+    shutil.rmtree(Path(folder, "old-1.0.dist-info"))
+    assert "old" not in packages_in([folder])
 
 
 def test_strange_names_are_no_packages(tmp_path: Path) -> None:

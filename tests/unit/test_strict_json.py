@@ -64,6 +64,27 @@ def test_whatever_is_written_can_be_read_back(value: object) -> None:
     assert loads(dumps(value)) == clean(value)
 
 
+def by_json(value: object) -> bytes:
+    return json.dumps(clean(value), ensure_ascii=False, allow_nan=False, indent=2).encode()
+
+
+@given(anything)
+@settings(max_examples=200)
+def test_it_is_written_as_the_standard_library_writes_it(value: object) -> None:
+    """The quick way is another one, and its bytes are the same."""
+    assert dumps(value) == by_json(value)
+    assert dumps(clean(value)) == by_json(value)
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1])
+@pytest.mark.parametrize("inner", [[], {}, [1], {"a": 1}, 1, "x"])
+def test_the_bound_is_the_same_when_it_is_written(depth: int, inner: object) -> None:
+    value = inner
+    for _ in range(depth):
+        value = {"a": value}
+    assert dumps(value) == by_json(value)
+
+
 @given(anything)
 @settings(max_examples=50)
 def test_what_is_clean_is_left_alone(value: object) -> None:

@@ -6,7 +6,9 @@ Refuses any text that is JSON only to some readers. Pure.
 import json
 import math
 import re
+from collections.abc import Callable
 from itertools import chain
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 if TYPE_CHECKING:
@@ -35,8 +37,17 @@ class StrictJsonError(ValueError):
 
 
 def dumps(value: object) -> bytes:
-    """Write `clean(value)` as UTF-8 JSON, indented by two, keys in their order."""
-    return json.dumps(clean(value), ensure_ascii=False, allow_nan=False, indent=2).encode()
+    """Write `clean(value)` as UTF-8 JSON, indented by two, keys in their order.
+
+    `json` writes indented text in Python, value by value, which takes five times as long.
+    """
+    pieces: list[str] = []
+    try:
+        _write(value, "\n", pieces)
+        return "".join(pieces).encode()
+    except (ValueError, TypeError, RecursionError):
+        kept = clean(value)
+        return json.dumps(kept, ensure_ascii=False, allow_nan=False, indent=2).encode()
 
 
 def dumps_compact(value: object) -> bytes:
@@ -164,6 +175,81 @@ def _not_finite(number: float) -> str:
     if math.isnan(number):
         return "NaN"
     return "Infinity" if number > 0 else "-Infinity"
+
+
+def _write(value: Any, newline: str, pieces: list[str]) -> None:
+    """Add the text of a strict value, whose lines begin with `newline`.
+
+    Raises:
+        TypeError, ValueError: it is not strict.
+    """
+    kind = type(value)
+    if kind in _SCALARS:
+        pieces.append(_SCALARS[kind](value))
+    elif isinstance(value, dict):
+        _write_dict(value, newline, pieces)
+    elif kind is list:
+        _write_list(value, newline, pieces)
+    else:
+        raise TypeError(kind)
+
+
+def _write_dict(value: dict[Any, Any], newline: str, pieces: list[str]) -> None:
+    inner = _deeper(newline)
+    if not value:
+        pieces.append("{}")
+        return
+    before = "{" + inner
+    for key, part in value.items():
+        if type(key) is not str:
+            raise TypeError(key)
+        scalar = _SCALARS.get(type(part))
+        if scalar is not None:
+            pieces.append(f"{before}{encode_basestring(key)}: {scalar(part)}")
+        else:
+            pieces.append(f"{before}{encode_basestring(key)}: ")
+            _write(part, inner, pieces)
+        before = f",{inner}"
+    pieces.append(newline + "}")
+
+
+def _write_list(value: list[Any], newline: str, pieces: list[str]) -> None:
+    inner = _deeper(newline)
+    if not value:
+        pieces.append("[]")
+        return
+    kinds = set(map(type, value))
+    if len(kinds) == 1 and (scalar := _SCALARS.get(kinds.pop())) is not None:
+        pieces.append("[" + inner + f",{inner}".join(map(scalar, value)) + newline + "]")
+        return
+    before = "[" + inner
+    for part in value:
+        pieces.append(before)
+        _write(part, inner, pieces)
+        before = f",{inner}"
+    pieces.append(newline + "]")
+
+
+def _deeper(newline: str) -> str:
+    if len(newline) > 2 * MAX_DEPTH:
+        raise _too_deep()
+    return f"{newline}  "
+
+
+def _finite_text(number: float) -> str:
+    if not math.isfinite(number):
+        raise ValueError(number)
+    return float.__repr__(number)
+
+
+_SCALARS: dict[type, Callable[[Any], str]] = {
+    str: encode_basestring,
+    int: int.__repr__,
+    float: _finite_text,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): {None: "null"}.__getitem__,
+}
+"""How each scalar is written. Subclasses, such as those of enums, are none."""
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

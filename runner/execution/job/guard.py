@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from runner.execution.kernel.running import RunningKernel
@@ -137,7 +138,6 @@ class _ByLooking(Guard):
     def __init__(self, kernel: RunningKernel, limits: RunLimits) -> None:
         super().__init__(kernel, limits)
         self._is_forked = kernel.channel is not None
-        self._inherited: int | None = None
         self._kills = _system_kills()
         self._peak = 0
         self._left = self._limit_bytes()
@@ -197,9 +197,7 @@ class _ByLooking(Guard):
 
     def _template(self) -> int:
         """Return the memory that each process shares with the one that it was forked from."""
-        if self._inherited is None:
-            self._inherited = inherited_memory() if self._is_forked else 0
-        return self._inherited
+        return _inherited(os.getpid()) if self._is_forked else 0
 
     def _seen(self, held: int) -> None:
         self._peak = max(self._peak, held)
@@ -211,6 +209,16 @@ class _ByLooking(Guard):
     def peak(self) -> int:
         self._seen(most_memory(self._kernel.pid) - self._template())
         return self._peak
+
+
+@cache
+def _inherited(pid: int) -> int:
+    """Return the memory that this process, which is `pid`, shares with its template.
+
+    Measured once: it takes milliseconds, and the kernels of later runs are forked from the same.
+    """
+    del pid
+    return inherited_memory()
 
 
 def _measure(footprint: Footprint, *, is_forked: bool) -> _Measured:

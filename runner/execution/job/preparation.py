@@ -4,6 +4,7 @@ Asks that kernel's environment for the modules. Runs nothing.
 """
 
 import logging
+import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,10 +107,25 @@ def startup_files(environment: Mapping[str, str]) -> list[Path]:
     home = Path(environment.get("HOME") or Path.home())
     base = Path(environment.get("IPYTHONDIR") or home / ".ipython").expanduser()
     profile = base / "profile_default"
-    files = [*profile.glob("startup/*.py"), *profile.glob("startup/*.ipy")]
+    files = [
+        profile / "startup" / name
+        for name in _names_in(profile / "startup")
+        if name.endswith((".py", ".ipy"))
+    ]
     for place in (profile, *map(Path, _CONFIG_FOLDERS)):
-        files += [*place.glob("ipython*_config.py"), *place.glob("ipython*_config.json")]
+        files += [
+            place / name
+            for name in _names_in(place)
+            if name.startswith("ipython") and name.endswith(("_config.py", "_config.json"))
+        ]
     return sorted(files)
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # most of them are not there
+        return []
 
 
 def runs_code_first(environment: Mapping[str, str]) -> bool:
@@ -163,9 +179,11 @@ def check_modules(
         return
     if runs_code_first(environment):
         return
-    required = required_modules(code_sources(notebook))
+    sources = code_sources(notebook)
+    required = required_modules(sources)
     # What only a cell asks for that is meant to raise may well be missing.
-    surely = required_modules(code_sources(notebook, without=EXPECTED_TAG))
+    sure = code_sources(notebook, without=EXPECTED_TAG)
+    surely = required if sure == sources else required_modules(sure)
     needed = [
         name for name in _before_neighbours(required.ordered, folder) if name in surely.ordered
     ]

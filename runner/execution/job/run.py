@@ -28,7 +28,7 @@ from runner.contract.notebook import ERROR_TAG, EXPECTED_TAG, INJECTED_TAG, Unma
 from runner.contract.outcome import CellSeconds, Usage
 from runner.contract.text.plain_text import plain_text
 from runner.contract.text.terminal import TerminalText
-from runner.execution.kernel.conversation import Channel, Conversation, KernelGone
+from runner.execution.kernel.conversation import Conversation, Heard, KernelGone
 from runner.execution.kernel.messages import well_formed
 from runner.execution.kernel.outputs import (
     CUT_HERE,
@@ -492,23 +492,22 @@ class _Client(_Outputs):
         self.clear_before_next_output = False
         request = talk.ask(cell.source, stops=EXPECTED_TAG not in _tags(cell))
         self._begun[request] = (cell, index)
-        waiting, content, until = {Channel.IOPUB, Channel.SHELL}, {}, None
-        while waiting:
+        content: dict[str, Any] = {}
+        waiting, until = Heard(reply=True, output=True), None
+        while any(waiting):
             due = [one for one in (until, run.due_at) if one is not None]
             try:
                 heard = talk.hear(waiting, min(due, default=None))
             except KernelGone:
                 raise DeadKernelError("Kernel died") from None
             run.report_if_due()
-            if Channel.IOPUB in heard and self._is_last(request, cell, index):
-                waiting.remove(Channel.IOPUB)
-            if Channel.SHELL in heard:
-                reply = talk.take(Channel.SHELL)
-                if _parent_of(reply) == request:
-                    waiting.remove(Channel.SHELL)
-                    cell.metadata["execution"]["shell.execute_reply"] = _time_of(reply)
-                    content, until = reply["content"], run.clock() + IOPUB_SECONDS
-            if waiting and until is not None and run.clock() >= until:
+            if heard.output and self._is_last(request, cell, index):
+                waiting = waiting._replace(output=False)
+            if heard.reply and _parent_of(reply := talk.take_reply()) == request:
+                waiting = waiting._replace(reply=False)
+                cell.metadata["execution"]["shell.execute_reply"] = _time_of(reply)
+                content, until = reply["content"], run.clock() + IOPUB_SECONDS
+            if until is not None and run.clock() >= until and waiting.output:
                 why = "Timeout waiting for IOPub output"
                 raise CellTimeoutError.error_from_timeout_and_cell(why, IOPUB_SECONDS, cell)
         return content
@@ -519,7 +518,7 @@ class _Client(_Outputs):
         Late output goes to the earlier cell that caused it.
         """
         try:
-            msg = well_formed(self._talk.take(Channel.IOPUB))
+            msg = well_formed(self._talk.take_output())
         except ODD as error:
             self._cannot_read(error)
             return False
