@@ -193,8 +193,7 @@ class App:
         if wanted not in (None, "json", "prometheus"):
             raise bad("`format` is json or prometheus.")
         if wanted == "prometheus" or (wanted is None and wants_metrics_text(accept)):
-            body, media_type = self._metrics.as_text(accept)
-            return HTTPResponse(body, 200, {**HEADERS, **VARY, "Content-Type": media_type})
+            return _as_text(self._metrics, accept)
         return json_answer(200, self._metrics.as_json())
 
     def _show_inbox(self) -> HTTPResponse:
@@ -374,6 +373,13 @@ def _tidy_path() -> None:
 def _either(page: Answer, plain: Answer) -> Answer:
     """Answer a browser with a page, and programs with JSON."""
     return lambda **arguments: (page if _coming().is_page else plain)(**arguments)
+
+
+def _as_text(metrics: Metrics, accept: str) -> HTTPResponse:
+    from runner.gateway.prometheus import as_text  # most gateways are never asked
+
+    body, media_type = as_text(metrics, accept)
+    return HTTPResponse(body, 200, {**HEADERS, **VARY, "Content-Type": media_type})
 
 
 def _wants_page() -> bool:

@@ -16,7 +16,6 @@ from runner.contract.states.status import ErrorType
 from runner.contract.text.strict_json import JsonValue
 from runner.gateway.function_paths import MAX_DESCRIBED, paths_of
 from runner.gateway.http.answers import json_answer
-from runner.gateway.openapi import document
 from runner.jobs.body import JobRequest, read_request_document
 from runner.jobs.functions import Function, Functions
 from runner.jobs.problem import not_found, unavailable
@@ -70,6 +69,8 @@ class FunctionRoutes:
 
     def described(self, *, with_token: bool) -> dict[str, Any]:
         """Return the OpenAPI document, with an operation for each notebook of the library."""
+        from runner.gateway.openapi import document  # it is large, and seldom asked for
+
         whole = document(with_token=with_token)
         functions = []
         with suppress(OSError):  # the other routes are described without a library too

@@ -44,6 +44,18 @@ def test_a_command_imports_no_module_that_only_others_need(
     assert imported(tmp_path, *command.split()) & spared == set()
 
 
+def test_the_gateway_imports_no_module_that_few_requests_need() -> None:
+    """Metrics as text and the OpenAPI document: their modules are memory of each runner."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, runner.gateway.server as _\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    spared = {"prometheus_client", "runner.gateway.openapi", "IPython", "pandas", "nbformat"}
+    assert set(done.stdout.split()) & spared == set()
+
+
 def test_who_sets_long_names_in_the_environment_has_what_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
