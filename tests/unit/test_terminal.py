@@ -53,6 +53,13 @@ def test_its_size_is_told_with_each_piece(pieces: list[str]) -> None:
 
 
 @pytest.mark.timeout(60)
+@given(st.lists(st.sampled_from(["a", "bc", "\n", "d\ne\n" * 40, *"\r\b", "\x1b[A", "\x1b[K"])))
+def test_lines_that_come_together_are_as_if_they_came_alone(pieces: list[str]) -> None:
+    """Text that only goes on is taken in one step, other text move by move."""
+    together = "".join(pieces)
+    assert shown(together) == shown(*pieces) == shown(*pieces, "\r")
+
+
 def test_a_long_progress_bar_takes_neither_time_nor_space() -> None:
     """Nor does a line of megabytes."""
     screen = TerminalText()

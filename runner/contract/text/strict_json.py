@@ -220,7 +220,7 @@ def _write_list(value: list[Any], newline: str, pieces: list[str]) -> None:
         return
     kinds = set(map(type, value))
     if len(kinds) == 1 and (scalar := _SCALARS.get(kinds.pop())) is not None:
-        pieces.append("[" + inner + f",{inner}".join(map(scalar, value)) + newline + "]")
+        pieces += ("[", inner, f",{inner}".join(map(scalar, value)), newline, "]")
         return
     before = "[" + inner
     for part in value:

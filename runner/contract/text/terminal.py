@@ -6,6 +6,7 @@ Grows piece by piece, at a cost that does not depend on earlier text. Pure, over
 import re
 
 _MOVES = re.compile(r"[\r\n\b]|\x1b\[(\d*)([AK])")
+_BACK = re.compile(r"\x1b\[\d*[AK]")
 KEPT_LINES = 50
 """How many lines up something can still be changed."""
 FOLDED_CHARS = 10_000
@@ -25,8 +26,8 @@ class TerminalText:
     def write(self, text: str) -> int:
         """Take more text; return by how many characters the whole has grown, or shrunk."""
         before = self._size
-        if self._row == len(self._lines) - 1 and not _MOVES.search(text):
-            self._put(text)
+        if self._row == len(self._lines) - 1 and not _goes_back(text):
+            self._add(text)
             return self._size - before
         place = 0
         for move in _MOVES.finditer(text):
@@ -53,6 +54,22 @@ class TerminalText:
         while len(self._done) > 1 and self._size - dropped - len(self._done[0]) > kept:
             dropped += len(self._done.pop(0))
         self._size -= dropped
+
+    def _add(self, text: str) -> None:
+        """Append text that goes forward only, at the end: all its lines in one step."""
+        first, *rest = text.split("\n")
+        self._put(first)
+        if not rest:
+            return
+        self._size += len(text) - len(first)
+        over = max(len(self._lines) + len(rest) - KEPT_LINES, 0)
+        frozen = [line.text for line in self._lines[:over]]
+        del self._lines[:over]
+        done = over - len(frozen)
+        if over:
+            self._done.append("\n".join(frozen + rest[:done]) + "\n")
+        self._lines += map(_Line, rest[done:])
+        self._row = len(self._lines) - 1
 
     def _put(self, text: str) -> None:
         if text:
@@ -86,13 +103,18 @@ class TerminalText:
             self._row -= 1
 
 
+def _goes_back(text: str) -> bool:
+    """Return whether something in it may change earlier text. Most of it is looked for at once."""
+    return "\r" in text or "\b" in text or ("\x1b[" in text and bool(_BACK.search(text)))
+
+
 class _Line:
     """One line, and the position of the next character."""
 
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self.length = 0
-        self.cursor = 0
+    def __init__(self, text: str = "") -> None:
+        self._parts = [text] if text else []
+        self.length = len(text)
+        self.cursor = self.length
 
     @property
     def text(self) -> str:

@@ -89,6 +89,7 @@ class StreamText:
     def __init__(self, output: NotebookNode) -> None:
         self._output = output
         self._screen = TerminalText()
+        self._has_grown = False
 
     def is_last(self, outs: list[NotebookNode], content: dict[str, Any]) -> bool:
         """Return whether a message continues this output, which is still the last one."""
@@ -96,6 +97,7 @@ class StreamText:
 
     def write(self, text: str) -> int:
         """Append text; return the number of added bytes."""
+        self._has_grown = True
         grown = self._screen.write(text)
         # Exact for ASCII; of other text a little too much where it is folded.
         return grown if text.isascii() else grown + length(text) - len(text)
@@ -106,5 +108,7 @@ class StreamText:
         self._screen.write(f"\n{CUT_HERE}\n")
 
     def close(self) -> None:
-        """Write the text into the notebook."""
-        self._output["text"] = self._screen.text
+        """Write the text into the notebook, if there is more than before."""
+        if self._has_grown:
+            self._output["text"] = self._screen.text
+            self._has_grown = False

@@ -65,7 +65,7 @@ class SharedMemory:
     def remove(self) -> None:
         """Remove the rest, after the run's processes have ended."""
         self._remove_segments()
-        left = self._used & set(_entries(self._folder))
+        left = self._used & set(_entries(self._folder)) if self._used else set()
         if not left:
             return
         elsewhere = set().union(*(_used_by(pid, self._folder) for pid in _all_pids()))
