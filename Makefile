@@ -8,6 +8,7 @@
 # make setup  .venv with the program, every extra and the development tools
 # make bench  measure how long notebooks take and what they cost, into docs/benchmarks.md; OPTIONS="--runs 3"
 # make profile  where the CPU of a burst goes, by part, as flames in profile/; OPTIONS="--part drivers"
+# make bench-growth  how cost grows with cells, outputs, slots, jobs and files, into docs/performance.md; QUICK=1
 # make bench-cluster  measure a Dask cluster on this machine, into docs/scale.md; QUICK=1 for a look
 # make bench-memory  memory of daemon and gateway over 2,000 jobs
 # make bench-rules  1,000 data files at once on a rule, and 20,000 that stay; OPTIONS="--files 10000" for more
@@ -41,7 +42,7 @@ endif
 endif
 endif
 
-.PHONY: run stack setup setup-stack test quick unit peers check format bench profile bench-cluster bench-mcp \
+.PHONY: run stack setup setup-stack test quick unit peers check format bench bench-growth profile bench-cluster bench-mcp \
     bench-memory bench-rules \
     screenshots load soak \
     conform conform-kernel lock clean
@@ -81,6 +82,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	PYTHONPATH=bench $(BIN)/python -m speed --write docs/benchmarks.md $(OPTIONS)
+
+bench-growth: $(VENV)/.dev
+	PYTHONPATH=bench $(BIN)/python -m growth $(if $(QUICK),--quick,--write docs/performance.md) $(OPTIONS)
 
 profile: $(VENV)/.dev
 	PYTHONPATH=bench $(BIN)/python -m profiling $(OPTIONS)

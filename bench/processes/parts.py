@@ -5,6 +5,7 @@ ended is read from the notes of `injected/sitecustomize.py`, so nothing is lost 
 """
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ INJECTED = Path(__file__).parent / "injected"
 DAEMON, COMPANIONS, GATEWAY = "daemon", "companions", "gateway"
 SERVER, DRIVERS, KERNELS = "preload server", "drivers", "kernels"
 PARTS = (DAEMON, COMPANIONS, GATEWAY, SERVER, DRIVERS, KERNELS)
+SETTLING_SECONDS, LOOK_SECONDS = 60, 0.5
+AT_REST_SECONDS = 0.02
+"""Of CPU between two looks."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -75,6 +79,21 @@ class Watch:
             found[part] += cpu
         return found
 
+    def settled(self) -> dict[str, Cpu]:
+        """What each part has spent, once they are at rest: kernels for the next jobs are up.
+
+        Raises:
+            SystemExit: they do not come to rest.
+        """
+        before = self.spent()
+        for _ in range(int(SETTLING_SECONDS / LOOK_SECONDS)):
+            time.sleep(LOOK_SECONDS)
+            now = self.spent()
+            if abs(_sum(now) - _sum(before)) < AT_REST_SECONDS:
+                return now
+            before = now
+        raise SystemExit(f"the runner does not come to rest within {SETTLING_SECONDS} s")
+
     def living(self) -> dict[int, str]:
         """Every process that lives, and the part that it is of."""
         found = {self.daemon: DAEMON}
@@ -117,6 +136,10 @@ class Watch:
             with suppress(OSError):
                 total += own_cpu(pid) + own_cpu(pid, first=15)
         return total
+
+
+def _sum(spent: Mapping[str, Cpu]) -> float:
+    return sum(cpu.total for cpu in spent.values())
 
 
 def _part(pid: int, above: str) -> str:

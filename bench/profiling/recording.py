@@ -105,9 +105,9 @@ def _warm(root: Path, samples: Path | None) -> Iterator[tuple[Running, Watch]]:
 
 
 def _burst(running: Running, watch: Watch, raw: bytes, count: int) -> dict[str, Cpu]:
-    before = watch.spent()
+    before = watch.settled()
     burst(running, raw, count)
-    after = watch.spent()
+    after = watch.settled()
     return {part: (after[part] - before[part]).each(count) for part in PARTS}
 
 

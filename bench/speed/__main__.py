@@ -5,17 +5,22 @@ most.
 """
 
 import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from speed import backlog, burst, cells, latencies, ledger_path, standing
+from speed import backlog, burst, cells, latencies, ledger_path, phases, standing
+from speed.figure import drawn
 from speed.report import Sheet, machine
+from speed.ways import COMMAND
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CLUSTER = re.compile(r"^\| 4 x 50 \| (?P<share>[\d.]+)% \|", re.MULTILINE)
 GOAL_CLUSTER = 3
+FIGURE = "performance/one-run.svg"
+"""Beside the file that is written."""
 
 
 @click.command(help=__doc__)
@@ -36,6 +41,11 @@ def main(
         took = latencies.measure(runs)
         sheets.append(latencies.sheet(took))
         latencies.goals(took, goals)
+        command_ms = statistics.median(took["tiny"][COMMAND])
+        drawing = drawn(phases.measure(command_ms))
+        if write is not None:
+            (write.parent / FIGURE).parent.mkdir(exist_ok=True)
+            (write.parent / FIGURE).write_text(drawing)
 
     def in_a_burst() -> None:
         found = burst.measure(count)

@@ -41,9 +41,9 @@ def measure(count: int) -> Burst:
         with program(root, "serve", environment=watching(notes), **WATCHED) as running:
             until_warm(running)
             watch = Watch(running.process.pid, notes)
-            whole, before = watch.whole(), watch.spent()
+            before, whole = watch.settled(), watch.whole()
             seconds = burst(running, raw, count)
-            after, whole = watch.spent(), watch.whole() - whole
+            after, whole = watch.settled(), watch.whole() - whole
     cpu = {part: (after[part] - before[part]).each(count) for part in PARTS}
     found = Burst(count, seconds, cpu)
     expected = whole.each(count).total

@@ -51,13 +51,12 @@ def measure(count: int) -> CellPrice:
             watch = Watch(running.process.pid, notes)
             for size in sizes:
                 until_warm(running)
-                before = watch.spent()
+                before = watch.settled()
                 run = by_drop(notebook(sources(size)), running)
                 began = time.perf_counter()
                 run()
                 seconds.append(time.perf_counter() - began)
-            until_warm(running)
-            after = watch.spent()
+            after = watch.settled()
     few, some, many = seconds
     return CellPrice(
         count,

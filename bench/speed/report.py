@@ -30,10 +30,10 @@ class Sheet:
         self.rows.append(row)
         console.print(f"{row[0]}: {' · '.join(row[1:])}", highlight=False, markup=False)
 
-    def markdown(self) -> str:
+    def markdown(self, level: int = 2) -> str:
         """As a section of a page."""
         lines = [
-            *([f"## {self.title}", ""] if self.title else []),
+            *([f"{'#' * level} {self.title}", ""] if self.title else []),
             *([self.about, ""] if self.about else []),
             _line(self.columns),
             "|" + "---|" * len(self.columns),
