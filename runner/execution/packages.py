@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from runner import __version__
@@ -30,6 +31,9 @@ _METADATA = re.compile(
 """What names a package, and its version, as PEP 508 and PEP 440 have them; others are left out."""
 _PYTHON = re.compile(r"python(3\.\d+)")
 _VERSION = re.compile(r"^version(?:_info)?\s*=\s*(3\.[\d.]*\d)", re.M)
+
+_Projects = tuple[tuple[str, str], ...]
+"""Name and version of each package in a folder."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,14 @@ def packages_in(folders: Iterable[str]) -> str:
 
     Names are normalised as PEP 503 has it, and sorted.
     """
+    return _listed(tuple(map(_projects, folders)))
+
+
+@lru_cache(maxsize=4)
+def _listed(folders: tuple[_Projects, ...]) -> str:
     found: dict[str, str] = {}
-    for folder in folders:
-        for name, version in _projects(folder):
+    for projects in folders:
+        for name, version in projects:
             found.setdefault(name, version)
     return "".join(
         f"{name}=={version}\n" if version else f"{name}\n"
@@ -112,7 +121,6 @@ def version_of(python: str) -> str | None:
     return next((name[1] for name in names if name is not None), None)
 
 
-_Projects = tuple[tuple[str, str], ...]
 _known: dict[str, tuple[tuple[int, ...], _Projects]] = {}
 """What was in each folder, and the folder's change that it was read after."""
 

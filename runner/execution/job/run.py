@@ -561,7 +561,7 @@ class _Client(_Outputs):
     async def _next_message(self) -> dict[str, Any] | None:
         """Return the kernel's next message after its cells; None if it cannot be understood."""
         try:
-            return well_formed(await self.kc.iopub_channel.get_msg(timeout=None))
+            return well_formed(await self._talk.next_output())
         except ODD as error:
             self._cannot_read(error)
             return None

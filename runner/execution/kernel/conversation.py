@@ -141,6 +141,15 @@ class Conversation:
         """
         return self._read.message(_received(self._iopub))
 
+    async def next_output(self) -> Message:
+        """Wait for a published message beside other things, once there are no cells any more.
+
+        Raises:
+            LookupError, TypeError, ValueError: it is none.
+        """
+        socket = self._kernel.client.iopub_channel.socket
+        return self._read.message(await socket.recv_multipart())
+
 
 def _plain(socket: Any) -> zmq.Socket[bytes]:
     """Return a socket of an event loop as one that waits."""

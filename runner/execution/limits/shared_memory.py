@@ -11,8 +11,8 @@ import os
 import select
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.system.processes.process_tree import MANY, children, end_descendants
 
@@ -26,8 +26,7 @@ _TRACKER = b"resource_tracker"
 _IPC_RMID = 0
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     path: str
     inode: int
 
