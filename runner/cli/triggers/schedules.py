@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -14,8 +15,10 @@ from runner.contract.text.plain_text import visible
 from runner.jobs.backend import backend_of
 from runner.submitters.schedules.book import SKIPPED, Occurrence
 from runner.submitters.schedules.overview import MOST_UPCOMING, Schedules, View
-from runner.submitters.schedules.prospects import Prospects
 from runner.submitters.schedules.rows import row_of
+
+if TYPE_CHECKING:
+    from runner.submitters.schedules.prospects import Prospects
 
 COLUMNS = ("name", "state", "next", "last", "when")
 COMMANDLINE = ParameterSource.COMMANDLINE
@@ -94,7 +97,7 @@ def resume(settings: Settings, name: str) -> None:
         remark(f"{name} goes on; next run: {_at(view.following)}")
 
 
-def print_times(prospects: Prospects) -> None:
+def print_times(prospects: "Prospects") -> None:
     """Print in words when a schedule comes due, and its next times."""
     if prospects.words:
         click.echo(visible(prospects.words))
