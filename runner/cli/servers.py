@@ -20,7 +20,7 @@ from runner.state.locks import Owned
 from runner.system.companion import DaemonGone, read_greeting
 from runner.system.door import binding_of, check_binding
 from runner.system.extras import advice_on
-from runner.system.processes.forked import Forked
+from runner.system.processes.forked import Forked, Work
 from runner.system.processes.imports import importing
 
 log = logging.getLogger(__name__)
@@ -43,27 +43,37 @@ def serve(settings: Settings, verbose: bool, accept_folders: bool) -> None:
         from runner.daemon.startup import Options
 
     log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    if settings.gateway.enabled:
+        with importing():
+            from runner.gateway import server
+
+        server.check_binding(settings)
     with ExitStack() as stack:
-        ahead = _gateway_ahead(settings) if settings.gateway.enabled else None
-        if ahead is not None:
-            stack.callback(ahead.close)
-        options = Options(gateway=ahead, accept_folders=accept_folders)
+        ahead: dict[str, Forked] = {}
+        for command, work in _beside(settings).items():
+            ahead[command] = Forked(f"runner {command}", work, [*ahead.values()])
+            stack.callback(ahead[command].close)
+        options = Options(ahead=ahead, accept_folders=accept_folders)
         _when_free(Daemon(settings, options).run)
 
 
-def _gateway_ahead(settings: Settings) -> Forked:
-    """Fork the gateway while nothing is open yet: it shares this process's memory.
+def _beside(settings: Settings) -> dict[str, Work]:
+    """Return the processes beside the daemon, which are forked while nothing is open yet.
 
-    It becomes what `runner gateway --owner FD` is, with which the daemon would start it again.
-
-    Raises:
-        CannotListen: the settings would open it to a network without a token.
+    They share its memory. Each becomes what its command is, by which the daemon would start it
+    again. Those that are not needed now are ended once the daemon has looked.
     """
-    with importing():
-        from runner.gateway.server import check_binding
+    works: dict[str, Work] = {
+        "follow": lambda owner, reports: follow.main(_pipes(owner, reports), "runner"),
+        "submit": lambda owner, reports: submit.main(_pipes(owner, reports), "runner"),
+    }
+    if settings.gateway.enabled:
+        works["gateway"] = lambda owner, _: gateway.main(["--owner", str(owner)], "runner")
+    return works
 
-    check_binding(settings)
-    return Forked("runner gateway", lambda owner: gateway.main(["--owner", str(owner)], "runner"))
+
+def _pipes(owner: int, reports: int) -> list[str]:
+    return ["--owner", str(owner), "--reports", str(reports)]
 
 
 def _when_free(start: Callable[[], None]) -> None:
@@ -114,11 +124,12 @@ def gateway(settings: Settings, owner: int | None, host: str | None, port: int |
 @click.option("--reports", type=int, required=True, help="The pipe in which the daemon listens.")
 def follow(owner: int, reports: int) -> None:
     """Tell followers of finished jobs; `runner serve` starts it where there is one."""
+    log_to_stderr(logging.INFO)
+    settings = _greeted(owner)
     with importing():
         from runner.followers.serve import serve
 
-    log_to_stderr(logging.INFO)
-    serve(_greeted(owner), owner=owner, reports=reports)
+    serve(settings, owner=owner, reports=reports)
 
 
 @click.command(hidden=True)
@@ -126,17 +137,19 @@ def follow(owner: int, reports: int) -> None:
 @click.option("--reports", type=int, required=True, help="The pipe in which the daemon listens.")
 def submit(owner: int, reports: int) -> None:
     """Make the requests of schedules; `runner serve` starts it where there are any."""
+    log_to_stderr(logging.INFO)
+    settings = _greeted(owner)
     with importing():
         from runner.submitters.serve import serve
 
-    log_to_stderr(logging.INFO)
-    serve(_greeted(owner), owner=owner, reports=reports)
+    serve(settings, owner=owner, reports=reports)
 
 
 def _greeted(owner: int) -> Settings:
+    """Wait for the settings. One that is not needed ends here, and has imported nothing."""
     try:
         return read_greeting(owner)
-    except DaemonGone:  # it did not come to a start, and said why
+    except DaemonGone:
         click.get_current_context().exit()
 
 

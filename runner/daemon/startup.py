@@ -8,7 +8,7 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -75,10 +75,13 @@ class Goal:
 
 @dataclass(frozen=True)
 class Options:
-    """The purpose of this start, and the gateway that is to run beside it."""
+    """The purpose of this start, and the processes that wait to run beside it, by their commands.
+
+    Without one for the `gateway` there is none.
+    """
 
     goal: Goal | None = None
-    gateway: Forked | None = None
+    ahead: Mapping[str, Forked] = field(default_factory=dict)
     accept_folders: bool = False
     on_progress: Callable[[str, Progress], None] | None = None
 
@@ -217,9 +220,11 @@ class Startup:
         stack.callback(job_threads.shutdown)
         dispatch = self._make_dispatch(stores, execution, job_threads)
         gateway = self._make_gateway(stack)
-        following = Following(settings, ledger, clocks, self._mailbox.put)
+        following = Following(
+            settings, ledger, clocks, self._mailbox.put, options.ahead.get("follow")
+        )
         stack.callback(following.close)
-        submitting = Submitting(settings, clocks.seconds)
+        submitting = Submitting(settings, clocks.seconds, options.ahead.get("submit"))
         stack.callback(submitting.close)
         return Parts(
             ledger=ledger,
@@ -284,7 +289,7 @@ class Startup:
         return Dispatch(settings, stores, executing, publishing, clocks)
 
     def _make_gateway(self, stack: ExitStack) -> Companion | None:
-        ahead = self._options.gateway
+        ahead = self._options.ahead.get("gateway")
         if ahead is None:
             return None
         clock = self._backing.clocks.seconds

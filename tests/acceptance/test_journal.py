@@ -16,17 +16,8 @@ JOBS = 24
 
 def companion_of(program: Program) -> int | None:
     """The process that tells followers, if the daemon has one now."""
-    assert program.process is not None
-    children = f"/proc/{program.process.pid}/task/{program.process.pid}/children"
-    with open(children) as file:
-        for child in file.read().split():
-            try:
-                with open(f"/proc/{child}/cmdline", "rb") as command:
-                    if b"\0follow\0" in command.read():
-                        return int(child)
-            except OSError:
-                continue
-    return None
+    found = program.children("follow")
+    return found[-1].pid if found else None
 
 
 def ids_in(program: Program) -> list[str]:

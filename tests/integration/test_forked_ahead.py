@@ -3,25 +3,26 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from subprocess import PIPE, Popen, TimeoutExpired
 
 import psutil
 import pytest
 
-from runner.system.processes.forked import Forked
+from runner.daemon.companions.companion import Companion
+from runner.system.processes.forked import Forked, Work
 from tests.conftest import wait_for
 
 
-def _wait_for_end(owner: int) -> None:
+def _wait_for_end(owner: int, _: int) -> None:
     while os.read(owner, 100):
         pass
 
 
 @contextmanager
-def forked(work: Callable[[int], None] = _wait_for_end) -> Iterator[Forked]:
+def forked(work: Work = _wait_for_end) -> Iterator[Forked]:
     process = Forked("waits ahead", work)
     try:
         yield process
@@ -29,23 +30,24 @@ def forked(work: Callable[[int], None] = _wait_for_end) -> Iterator[Forked]:
         process.close()
 
 
-def test_it_gets_what_is_written_to_it_and_then_the_end(tmp_path: Path) -> None:
+def test_it_gets_what_is_written_to_it_and_then_the_end() -> None:
     """As a process does that is started with the end of a pipe."""
-    heard = tmp_path / "heard"
 
-    def write_down(owner: int) -> None:
-        heard.write_bytes(os.read(owner, 100))
-        _wait_for_end(owner)
+    def say_it_back(owner: int, reports: int) -> None:
+        os.write(reports, os.read(owner, 100))
+        _wait_for_end(owner, reports)
 
-    with forked(write_down) as process:
-        pipe = process.take_pipe()
+    with forked(say_it_back) as process:
+        pipe, reports = process.take_pipes()
         os.write(pipe, b"the greeting")
-        wait_for(lambda: heard.exists() and heard.read_bytes() == b"the greeting")
+        assert os.read(reports, 100) == b"the greeting"
         assert process.poll() is None
         with pytest.raises(TimeoutExpired):
             process.wait(0.01)
         os.close(pipe)
         assert process.wait(20) == 0
+        assert os.read(reports, 100) == b""
+        os.close(reports)
 
 
 def test_it_has_a_name_of_its_own() -> None:
@@ -59,8 +61,8 @@ def test_ctrl_c_is_for_the_one_that_forked_it() -> None:
     with forked() as process:
         wait_for(lambda: psutil.Process(process.pid).name() == "waits ahead")
         os.kill(process.pid, signal.SIGINT)
-        pipe = process.take_pipe()
-        os.close(pipe)
+        for pipe in process.take_pipes():
+            os.close(pipe)
         assert process.wait(20) == 0
 
 
@@ -72,7 +74,7 @@ def test_one_that_nobody_takes_ends_with_its_owner() -> None:
     owner = (
         "import os, sys, time\n"
         "from runner.system.processes.forked import Forked\n"
-        "child = Forked('x', lambda owner: os.read(owner, 1))\n"
+        "child = Forked('x', lambda owner, _: os.read(owner, 1))\n"
         "print(child.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -87,7 +89,7 @@ def test_one_that_nobody_takes_ends_with_its_owner() -> None:
 def test_its_end_is_told_as_that_of_any_process() -> None:
     """By its exit code, or by the signal."""
 
-    def fail(_: int) -> None:
+    def fail(*_: int) -> None:
         raise SystemExit(70)
 
     with forked(fail) as process:
@@ -95,3 +97,29 @@ def test_its_end_is_told_as_that_of_any_process() -> None:
     with forked() as process:
         process.kill()
         assert process.wait(20) == -signal.SIGKILL
+
+
+def test_one_holds_no_pipe_of_those_before_it() -> None:
+    """They would not see that their owner has gone, as long as it lives."""
+    with forked() as first:
+        second = Forked("second", _wait_for_end, [first])
+        try:
+            wait_for(lambda: psutil.Process(second.pid).name() == "second")
+            for pipe in first.take_pipes():
+                os.close(pipe)
+            assert first.wait(20) == 0
+            assert second.poll() is None
+        finally:
+            second.close()
+
+
+def test_a_companion_that_is_not_needed_lets_the_waiting_process_end() -> None:
+    """Its pid is known until then; it cannot be taken any more."""
+    with forked() as process:
+        companion = Companion("follow", b"{}", time.monotonic, ahead=process)
+        assert companion.pids == {process.pid}
+        companion.dismiss()
+        assert not process.is_waiting
+        assert process.wait(20) == 0
+        companion.dismiss()
+        assert companion.pids == set()

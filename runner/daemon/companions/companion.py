@@ -69,8 +69,17 @@ class Companion:
             self._start()
             self._greet()
 
+    def dismiss(self) -> None:
+        """Let the one that waits end, if it is not needed for now: it would hold memory."""
+        if self._ahead is not None:
+            self._ahead.dismiss()
+            if self._ahead.poll() is not None:
+                self._ahead = None
+
     def close(self) -> None:
         """Close its pipe, and wait until it is gone."""
+        if self._ahead is not None:
+            self._ahead.close()
         if self._process is None:
             return
         process = self._process
@@ -87,37 +96,47 @@ class Companion:
         log.warning("the process `%s` %s; it starts again in %.0f s", self._command, why, seconds)
 
     def _start(self) -> None:
-        if self._ahead is not None:
-            self._process, self._ahead = self._ahead, None
-            self._pipe, self._started = self._process.take_pipe(), self._clock()
+        started = self._from_ahead() or self._anew()
+        if started is None:
             return
+        self._process, self._pipe, lines = started
+        self._started = self._clock()
+        if self._on_line is not None:
+            listening = threading.Thread(
+                target=_listen, args=(lines, self._on_line), name=self._command, daemon=True
+            )
+            listening.start()
+        else:
+            os.close(lines)
+
+    def _from_ahead(self) -> "tuple[Forked, int, int] | None":
+        if self._ahead is None or not self._ahead.is_waiting:
+            return None
+        process, self._ahead = self._ahead, None
+        return (process, *process.take_pipes())
+
+    def _anew(self) -> "tuple[subprocess.Popen[bytes], int, int] | None":
         with ExitStack() as theirs, ExitStack() as ours:
             read, write = _pipe()
             theirs.callback(os.close, read)
             ours.callback(os.close, write)
+            lines, said = _pipe()
+            theirs.callback(os.close, said)
+            ours.callback(os.close, lines)
             arguments, passed = ["--owner", str(read)], [read]
-            lines: int | None = None
             if self._on_line is not None:
-                lines, said = _pipe()
-                theirs.callback(os.close, said)
-                ours.callback(os.close, lines)
                 arguments, passed = [*arguments, "--reports", str(said)], [read, said]
             try:
-                self._process = subprocess.Popen(
+                process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "runner", self._command, *arguments],
                     stdin=subprocess.DEVNULL,
                     pass_fds=passed,
                 )
             except OSError as error:
                 self._put_off(f"cannot be started: {error}")
-                return
+                return None
             ours.pop_all()
-        self._pipe, self._started = write, self._clock()
-        if lines is not None and self._on_line is not None:
-            listening = threading.Thread(
-                target=_listen, args=(lines, self._on_line), name=self._command, daemon=True
-            )
-            listening.start()
+        return process, write, lines
 
     def _greet(self) -> None:
         if self._pipe is None:

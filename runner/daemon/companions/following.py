@@ -17,6 +17,7 @@ from runner.state.deliveries import MOST_WAITING, Backlog, Settlement
 from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 from runner.system.companion import greeting
+from runner.system.processes.forked import Forked
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,13 @@ class Following:
         ledger: Ledger,
         clocks: Clocks,
         put: Callable[[Settlement], None],
+        ahead: Forked | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._clocks = clocks
         self._put = put
-        self._companion = Companion("follow", greeting(settings), clocks.seconds, self._read)
+        self._companion = Companion("follow", greeting(settings), clocks.seconds, self._read, ahead)
         self._lost = 0
         self._notes: tuple[str, ...] = ()
         self._is_wanted = settings.journal or bool(settings.callbacks.send or settings.notify)
@@ -59,6 +61,8 @@ class Following:
             self._is_wanted = has_book or bool(self._ledger.backlogs())
         if self._is_wanted:
             self._companion.keep()
+        else:
+            self._companion.dismiss()
 
     def close(self) -> None:
         """End the companion; undelivered rows wait for the next start."""

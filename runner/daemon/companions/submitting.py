@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.config import Settings
 from runner.daemon.companions.companion import Companion
 from runner.system.companion import greeting
+from runner.system.processes.forked import Forked
 from runner.system.processes.patience import Looks, NoAnswer
 
 log = logging.getLogger(__name__)
@@ -23,10 +24,12 @@ ANSWER_SECONDS = 0.2
 class Submitting:
     """Keeps the submitters of one runner. `clock` gives monotonic seconds."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float], ahead: Forked | None = None
+    ) -> None:
         self._folders = settings.schedules_folder, settings.hooks_folder, settings.rules_folder
         self._clock = clock
-        self._companion = Companion("submit", greeting(settings), clock, self._read)
+        self._companion = Companion("submit", greeting(settings), clock, self._read, ahead)
         self._looks = Looks()
         self._look_at = 0.0
         self._is_wanted = False
@@ -44,6 +47,8 @@ class Submitting:
             self._is_wanted = any(map(self._is_there, self._folders))
         if self._is_wanted:
             self._companion.keep()
+        else:
+            self._companion.dismiss()
 
     def close(self) -> None:
         """End the companion."""

@@ -1,12 +1,13 @@
 """Forks a process while this one has no threads, so that both share the memory of the imports.
 
-Owns the pipe by which it waits for its work, and learns that this process has ended.
+Owns its pipes: by one it waits for its work, and learns that this process has ended; by the other
+it reports.
 """
 
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +15,9 @@ from pathlib import Path
 NAME_CHARACTERS = 15
 """Longest name of a process that Linux keeps."""
 END_SECONDS = 8.0
+
+Work = Callable[[int, int], None]
+"""What it does: with a pipe that reads to its end once its owner is gone, and one for reports."""
 
 
 class Forked:
@@ -23,26 +27,32 @@ class Forked:
     the child.
     """
 
-    def __init__(self, name: str, work: Callable[[int], None]) -> None:
-        """Fork. `work` gets the end of a pipe that reads to its end once this process is gone."""
-        read, self._write = os.pipe2(os.O_CLOEXEC)
+    def __init__(self, name: str, work: Work, earlier: Sequence["Forked"] = ()) -> None:
+        """Fork. `earlier` are those that were forked before, whose pipes it shall not hold."""
+        owner, self._owner = os.pipe2(os.O_CLOEXEC)
+        self._reports, reports = os.pipe2(os.O_CLOEXEC)
+        ours = [fd for one in (self, *earlier) for fd in (one._owner, one._reports)]
         self._process = get_context("fork").Process(
-            target=_become, args=(name, work, (read, self._write)), name=name
+            target=_become, args=(name, ours, lambda: work(owner, reports)), name=name
         )
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-            os.close(read)
+            os.close(owner)
+            os.close(reports)
         assert self._process.pid is not None
         self.pid = self._process.pid
         self._is_taken = False
 
-    def take_pipe(self) -> int:
-        """Return the other end of its pipe, which is the caller's to close from now on."""
+    def take_pipes(self) -> tuple[int, int]:
+        """Return the other ends of its pipes: to write to it, and to read its reports.
+
+        They are the caller's to close from now on.
+        """
         self._is_taken = True
-        return self._write
+        return self._owner, self._reports
 
     def poll(self) -> int | None:
         """Return how it ended, as a `Popen` does; None while it runs."""
@@ -64,11 +74,22 @@ class Forked:
         """End it by force."""
         self._process.kill()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it can still be given its work."""
+        return not self._is_taken and self.poll() is None
+
+    def dismiss(self) -> None:
+        """Tell it that there is no work for it, unless somebody has taken it; it ends by itself."""
+        if not self._is_taken:
+            for pipe in self.take_pipes():
+                os.close(pipe)
+
     def close(self) -> None:
         """End it if nobody has taken it."""
         if self._is_taken:
             return
-        os.close(self.take_pipe())
+        self.dismiss()
         try:
             self.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -76,12 +97,13 @@ class Forked:
             self.wait()
 
 
-def _become(name: str, work: Callable[[int], None], pipe: tuple[int, int]) -> None:
-    """Be that process. Ctrl-C in a terminal is for the one that forked it."""
+def _become(name: str, pipes: Sequence[int], work: Callable[[], None]) -> None:
+    """Be that process. Ctrl-C in a terminal is for the one that forked it, and so are its pipes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    read, write = pipe
-    os.close(write)
+    for pipe in pipes:
+        with suppress(OSError):  # one that is taken may be closed by now
+            os.close(pipe)
     with suppress(OSError):  # only Linux has it
         Path("/proc/self/comm").write_text(name[:NAME_CHARACTERS])
-    work(read)
+    work()
