@@ -217,7 +217,9 @@ class Soak:
 
     def _server(self) -> psutil.Process:
         return next(
-            c for c in self._children() if "runner.execution.job.preload" in " ".join(c.cmdline())
+            c
+            for c in self._children()
+            if "runner.execution.forking.preload" in " ".join(c.cmdline())
         )
 
     def _query(self, query: str) -> list[Any]:

@@ -148,7 +148,7 @@ def _part(pid: int, above: str) -> str:
     if above != DAEMON:
         return above
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    if any("runner.execution.job.preload" in word for word in command):
+    if any("runner.execution.forking.preload" in word for word in command):
         return SERVER
     if "gateway" in command:
         return GATEWAY

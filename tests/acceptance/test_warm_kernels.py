@@ -40,7 +40,7 @@ def preload_server(program: Program) -> psutil.Process:
     """
 
     def alone() -> list[psutil.Process]:
-        found = program.children("runner.execution.job.preload")
+        found = program.children("runner.execution.forking.preload")
         return found if len(found) == 1 else []
 
     (server,) = wait_for(alone)
@@ -54,8 +54,9 @@ def job_processes(program: Program) -> list[psutil.Process]:
 
 
 def kernels(program: Program) -> list[psutil.Process]:
-    """Of those job processes. One that ends while we look, as after each run, has none."""
-    return [kernel for job in job_processes(program) for kernel in _children(job)]
+    """Those that the zygotes of these job processes have forked."""
+    zygotes = [zygote for job in job_processes(program) for zygote in _children(job)]
+    return [kernel for zygote in zygotes for kernel in _children(zygote)]
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

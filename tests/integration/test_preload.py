@@ -122,7 +122,7 @@ def test_a_server_that_hangs_in_an_import_is_replaced_by_one_without_it(
     execution = bench.make(pause=pause, import_limits=limits)
     pool, patient = execution._pool, ImportLimits()  # the next one may have a busy machine
     monkeypatch.setattr(execution, "_import_limits", patient)
-    told = pool._preload.model_copy(update={"import_limits": patient})
-    monkeypatch.setattr(pool, "_preload", told)
+    told = pool._servers._preload.model_copy(update={"import_limits": patient})
+    monkeypatch.setattr(pool._servers, "_preload", told)
     outcome = bench.begin(execution)
     assert wait_for(outcome).status is Status.SUCCEEDED

@@ -88,8 +88,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "execution",
         "execution.kernel",
         "execution.limits",
-        "execution.local",
-        "system",
         "system.files",
         "system.processes",
     },

@@ -45,6 +45,7 @@ class Guard(ABC):
     def __init__(self, kernel: RunningKernel, limits: RunLimits) -> None:
         self._kernel = kernel
         self._limits = limits
+        self._spared = frozenset(() if kernel.zygote is None else (kernel.zygote,))
         self.shared = SharedMemory()
 
     def look(self) -> str | None:
@@ -74,7 +75,7 @@ class Guard(ABC):
 
     def ended_by(self) -> int | None:
         """Return the signal that ended the kernel, if one did and it is not collected yet."""
-        return _signal_of(self._kernel.pidfd)
+        return None if self._kernel.is_alive() else self._kernel.ended_by()
 
     def _limit_bytes(self) -> int:
         """Bytes that the processes may hold, including the kernel's own before its first cell."""
@@ -84,7 +85,7 @@ class Guard(ABC):
     def kill(self) -> None:
         """End every process of the run."""
         self._kernel.kill()
-        end_run(patience_seconds=KILL_SECONDS)
+        end_run(keep=self._spared, patience_seconds=KILL_SECONDS)
 
 
 class _ByCgroup(Guard):
@@ -137,7 +138,7 @@ class _ByLooking(Guard):
 
     def __init__(self, kernel: RunningKernel, limits: RunLimits) -> None:
         super().__init__(kernel, limits)
-        self._is_forked = kernel.channel is not None
+        self._template_pid = _template_of(kernel)
         self._kills = _system_kills()
         self._peak = 0
         self._left = self._limit_bytes()
@@ -147,7 +148,7 @@ class _ByLooking(Guard):
 
     def _passed(self) -> str | None:
         tasks, limit = self._limits.processes or _NEVER, self._limit_bytes()
-        footprint = count(tasks + 1)
+        footprint = count(tasks + 1, leave=self._spared)
         if footprint.tasks > tasks:
             return PROCESSES
         self._seen(footprint.most - self._template() * len(footprint.pids))
@@ -155,7 +156,7 @@ class _ByLooking(Guard):
         if self._left >= 0:
             return None
         if self._pending is None and self._is_due(footprint, limit):
-            self._pending = self._asker.submit(_measure, footprint, is_forked=self._is_forked)
+            self._pending = self._asker.submit(_measure, footprint, self._template_pid)
         measured = self._answered(ANSWER_SECONDS)
         if measured is None:
             return None
@@ -168,7 +169,7 @@ class _ByLooking(Guard):
 
     def holds_too_much(self) -> bool:
         """Measure anew: the run may have taken most of it since the last look."""
-        if count(self._limits.processes or _NEVER).most <= self._limit_bytes():
+        if count(self._limits.processes or _NEVER, leave=self._spared).most <= self._limit_bytes():
             return False
         self._answered(LAST_SECONDS)
         self._measured = None
@@ -197,13 +198,13 @@ class _ByLooking(Guard):
 
     def _template(self) -> int:
         """Return the memory that each process shares with the one that it was forked from."""
-        return _inherited(os.getpid()) if self._is_forked else 0
+        return 0 if self._template_pid is None else _inherited(self._template_pid)
 
     def _seen(self, held: int) -> None:
         self._peak = max(self._peak, held)
 
     def why_killed(self) -> str | None:
-        killed = _signal_of(self._kernel.pidfd) == signal.SIGKILL
+        killed = self._kernel.ended_by() == signal.SIGKILL
         return MACHINE_MEMORY if killed and _system_kills() > self._kills else None
 
     def peak(self) -> int:
@@ -212,18 +213,24 @@ class _ByLooking(Guard):
 
 
 @cache
-def _inherited(pid: int) -> int:
-    """Return the memory that this process, which is `pid`, shares with its template.
+def _inherited(template: int) -> int:
+    """Return the memory that a process shares with those that were forked as it was.
 
     Measured once: it takes milliseconds, and the kernels of later runs are forked from the same.
     """
-    del pid
-    return inherited_memory()
+    return inherited_memory(template)
 
 
-def _measure(footprint: Footprint, *, is_forked: bool) -> _Measured:
+def _template_of(kernel: RunningKernel) -> int | None:
+    """Return a process with the pages that the kernel was forked with; None if it was started."""
+    if kernel.channel is None:
+        return None
+    return kernel.zygote or os.getpid()
+
+
+def _measure(footprint: Footprint, template: int | None) -> _Measured:
     began = time.thread_time()
-    own = own_memory(footprint.pids, is_forked=is_forked)
+    own = own_memory(footprint.pids, template)
     return _Measured(own, footprint.most, time.monotonic(), time.thread_time() - began)
 
 
@@ -248,14 +255,3 @@ def _system_kills() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith(b"oom_kill ")), 0)
-
-
-def _signal_of(pidfd: int) -> int | None:
-    """Return the signal that ended a child, and leave the child to be waited for."""
-    try:
-        status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    if status is None or status.si_code not in (os.CLD_KILLED, os.CLD_DUMPED):
-        return None
-    return status.si_status

@@ -444,7 +444,10 @@ def _set_environment(environment: Mapping[str, str]) -> None:
 
 def _keep_only(channel: int) -> None:
     """Keep `channel` and the null device as standard streams, and close all other descriptors."""
-    os.dup2(channel, _CHANNEL, inheritable=False)
+    if channel == _CHANNEL:
+        os.set_inheritable(channel, False)
+    else:
+        os.dup2(channel, _CHANNEL, inheritable=False)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

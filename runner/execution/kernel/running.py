@@ -74,6 +74,17 @@ class KernelNotReady(Exception):
     """No kernel came up in time, or it died on the way: `reason`."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """A kernel that was forked, and the process that forked it."""
+
+    pid: int
+    zygote: int | None
+    """The process that kernels are forked from, if it is not this one."""
+    ended_by: Callable[[], int | None]
+    """Gives the signal that ended the kernel, if one did."""
+
+
 @dataclass
 class RunningKernel:
     """A kernel process, and the client connected to it."""
@@ -86,6 +97,10 @@ class RunningKernel:
     """Socket to a forked kernel, which reports there that its files are flushed."""
     monitors: Sequence[zmq.asyncio.Socket] = ()
     """They report when zmq refuses a message that is too large: it hangs up then."""
+    zygote: int | None = None
+    """The process beside it that kernels are forked from, if there is one: no part of its run."""
+    ended_by: Callable[[], int | None] = lambda: None
+    """Gives the signal that ended it, if one did and it is not collected yet."""
     unseen: set[str] = field(default_factory=set)
     """Ids of requests beside the notebook: what the kernel publishes for them is no output."""
 
@@ -167,8 +182,13 @@ class RunningKernel:
         return False
 
     def close(self) -> None:
-        """Release its channels, their thread, and the process descriptor."""
+        """Release its channels, their threads, and the process descriptor."""
+        for monitor in self.monitors:
+            monitor.close(linger=0)
         self.client.stop_channels()
+        self.client.context.destroy(linger=0)
+        if self.channel is not None:
+            self.channel.close()
         os.close(self.pidfd)
 
 
@@ -207,13 +227,13 @@ def make_connections(runtime_folder: str) -> Connections:
 
 
 async def connect(
-    pid: int,
+    origin: Origin,
     channel: socket.socket,
     connections: Connections,
     seconds: float,
     message_bytes: int | None,
 ) -> RunningKernel:
-    """Connect to the kernel that was forked as `pid`, and wait until it has run an empty cell.
+    """Connect to a forked kernel, and wait until it has run an empty cell.
 
     That cell makes its first real one quick. The client connects once the kernel's sockets exist:
     zmq tries a missing one again only after 0.1 s.
@@ -223,7 +243,15 @@ async def connect(
     """
     client = AsyncKernelClient()
     client.load_connection_info(connections.info)
-    kernel = RunningKernel(pid, client, {}, os.pidfd_open(pid), channel)
+    kernel = RunningKernel(
+        origin.pid,
+        client,
+        {},
+        os.pidfd_open(origin.pid),
+        channel,
+        zygote=origin.zygote,
+        ended_by=origin.ended_by,
+    )
 
     async def greeted(client: AsyncKernelClient) -> dict[str, Any]:
         if not await forked.is_up(channel):
@@ -278,10 +306,22 @@ async def start_cold(start: ColdStart, seconds: float) -> RunningKernel:
     assert km.provisioner is not None
     pid = int(km.provisioner.pid)  # type: ignore[attr-defined]
     client = km.client()
-    kernel = RunningKernel(pid, client, {}, os.pidfd_open(pid))
+    pidfd = os.pidfd_open(pid)
+    kernel = RunningKernel(pid, client, {}, pidfd, ended_by=lambda: signal_of_child(pidfd))
     kernel.monitors = _start_channels(client, start.message_bytes)
     kernel.manager = km  # type: ignore[attr-defined]
     return await _wait_until_ready(kernel, _answered, seconds)
+
+
+def signal_of_child(pidfd: int) -> int | None:
+    """Return the signal that ended a child, and leave the child to be waited for."""
+    try:
+        status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    if status is None or status.si_code not in (os.CLD_KILLED, os.CLD_DUMPED):
+        return None
+    return status.si_status
 
 
 def _as_by_hand(cgroup: Cgroup | None) -> None:

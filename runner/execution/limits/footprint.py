@@ -36,14 +36,16 @@ class Footprint:
     """
 
 
-def count(enough: int) -> Footprint:
-    """Count all descendants of this process.
+def count(enough: int, leave: Collection[int] = ()) -> Footprint:
+    """Count all descendants of this process, without those in `leave` themselves.
 
     Counting ends at `enough` tasks, because a fork bomb grows faster than it is walked through.
     """
     pids: list[int] = []
     tasks = most = 0
     for pid in _descendants():
+        if pid in leave:
+            continue
         status = _status(pid)
         pids.append(pid)
         tasks += status.threads
@@ -88,20 +90,20 @@ def spent(most: int = 1_000) -> Spent:
     return Spent(seconds, written)
 
 
-def own_memory(pids: Collection[int], *, is_forked: bool) -> int:
+def own_memory(pids: Collection[int], template: int | None) -> int:
     """Return the bytes that would be free without these processes; takes milliseconds for each.
 
-    This is the sum of all pages, each divided by the number of processes that hold it. `is_forked`:
-    they were forked from the same template as this process, so each has the same part of the
-    template's pages.
+    This is the sum of all pages, each divided by the number of processes that hold it. `template`
+    is a process that has the pages with which they were forked, if they were: each has the same
+    part of these.
     """
     if not _HAS_PROC:
         return sum(_unique_by_psutil(pid) for pid in pids)
     total = sum(_pages(pid).part for pid in pids)
-    if not is_forked:
+    if template is None:
         return total
-    mine = _pages(os.getpid())
-    return max(total - min(mine.inherited_part * len(pids), mine.inherited), 0)
+    shared = _pages(template)
+    return max(total - min(shared.inherited_part * len(pids), shared.inherited), 0)
 
 
 def held_memory(pid: int) -> int:
@@ -109,9 +111,9 @@ def held_memory(pid: int) -> int:
     return _status(pid).memory
 
 
-def inherited_memory() -> int:
-    """Return the bytes that this process and its siblings share with their template."""
-    return _pages(os.getpid()).inherited if _HAS_PROC else 0
+def inherited_memory(template: int) -> int:
+    """Return the bytes that this process shares with those that were forked as it was."""
+    return _pages(template).inherited if _HAS_PROC else 0
 
 
 def most_memory(pid: int) -> int:
@@ -141,7 +143,7 @@ class _Pages:
 
     @property
     def inherited(self) -> int:
-        """Anonymous pages that it shares: for a job process, the template's."""
+        """Anonymous pages that it shares: of one that has just been forked, all of them."""
         return max(self.whole - self.own, 0)
 
     @property

@@ -93,7 +93,7 @@ def end_run(keep: Collection[int] = (), patience_seconds: float = 5.0) -> bool:
     """
     trackers = _trackers()
     if trackers:
-        end_descendants(spare=trackers, patience_seconds=patience_seconds)
+        end_descendants(keep=keep, spare=trackers, patience_seconds=patience_seconds)
         _wait_for(trackers)
     return end_descendants(keep=keep, patience_seconds=patience_seconds)
 

@@ -1,94 +1,25 @@
-"""The waiting job processes, and the preload servers that fork them.
+"""The job processes of this machine, from one order to the next.
 
-Keeps as many warm as there is room for, and drops dead and outdated ones. Knows nothing of orders.
+Keeps as many with a warm kernel as there is room for, has them serve one order after the other, and
+drops dead and outdated ones. Knows nothing of orders.
 """
 
-import contextlib
 import logging
-import os
-import select
-import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from pathlib import Path
 
-from runner.execution import order as wire
 from runner.execution.local.installed import Fingerprint
-from runner.execution.local.preload_server import FORK, FORK_BARE, Preload, PreloadServer
-from runner.system.files.disk import Disk
-from runner.system.files.folders import make_private
+from runner.execution.local.job_process import JobProcess, Phase
+from runner.execution.local.preload_server import Preload, PreloadServer
+from runner.execution.local.servers import Servers
 
 log = logging.getLogger(__name__)
 
-SETTLED_SECONDS = 2.0
-"""Pause after a change, because a working installer changes more."""
 END_SECONDS = 5.0
+IDLE_SECONDS = 10.0
+"""Time for which a process is kept that has no kernel and no order."""
 FIRST_DELAY_SECONDS = 1.0
 LAST_DELAY_SECONDS = 60.0
-
-
-@dataclass(eq=False)
-class JobProcess:
-    """One job process, from its fork to its end."""
-
-    server: PreloadServer
-    connection: Connection
-    is_bare: bool
-    pid: int | None = None
-    pidfd: int | None = None
-    is_warm: bool = False
-    trouble: str | None = None
-    """Reason why its kernel did not come up."""
-    end_by: float = float("inf")
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it would read an order now."""
-        return self.is_warm or self.trouble is not None or (self.is_bare and self.pid is not None)
-
-    def hear(self) -> bool:
-        """Take its messages about itself. False if it is gone."""
-        try:
-            while self.connection.poll():
-                self.understand(wire.receive(self.connection))
-        except (EOFError, OSError):
-            return False
-        return True
-
-    def understand(self, message: wire.Message) -> None:
-        """Take one message from before its order is begun.
-
-        Raises:
-            ProcessLookupError: it is gone already.
-        """
-        if message["kind"] == "hello":
-            pid = int(message["pid"])
-            self.pidfd, self.pid = os.pidfd_open(pid), pid
-        elif message["kind"] == "waiting":
-            self.trouble = message["trouble"]
-            self.is_warm = self.trouble is None
-
-    def has_ended(self, seconds: float = 0.0) -> bool:
-        """Return whether it is gone, or goes within that time."""
-        return self.pidfd is None or bool(select.select([self.pidfd], [], [], seconds)[0])
-
-    def kill(self) -> None:
-        """Kill it; the preload server ends its children."""
-        if self.pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Forget it, and the folder of its sockets."""
-        self.connection.close()
-        if self.pidfd is not None:
-            os.close(self.pidfd)
-            self.pidfd = None
-        if self.pid is not None:
-            Disk().discard_tree(Path(self.server.runtime_folder) / str(self.pid))
-            self.server.remove_cgroup(self.pid)
 
 
 class PoolClosed(Exception):
@@ -96,7 +27,7 @@ class PoolClosed(Exception):
 
 
 class Pool:
-    """Hands out job processes, one for each order. Safe for many threads."""
+    """Hands out job processes, each for one order at a time. Safe for many threads."""
 
     def __init__(
         self,
@@ -107,30 +38,21 @@ class Pool:
         size: int,
         clock: Callable[[], float],
     ) -> None:
-        """Start a server. `preload.runtime_folder` exists; each server has a folder below it.
-
-        `size` is how many may wait. `installed` returns a value that changes with the installed
-        packages.
-        """
-        self._preload = preload
-        self._start_server = start_server
-        self._installed = installed
+        """Start a server; see `Servers`. `size` is how many processes may wait with a kernel."""
+        self._servers = Servers(preload, start_server, installed, clock)
         self._size = size
         self._clock = clock
         self._lock = threading.RLock()
         self._waiting: list[JobProcess] = []
+        """Those with a kernel, or to have one soon."""
+        self._idle: list[JobProcess] = []
+        """Those without one that may serve again; the last has just become free."""
         self._out: set[JobProcess] = set()
-        self._ending: list[JobProcess] = []
-        self._retired: list[PreloadServer] = []
-        self._servers = 0
-        self._changed_at: float | None = None
-        self._last_seen: Fingerprint | None = None
+        self._returned: list[JobProcess] = []
+        """Those that clean up after a run, or end."""
         self._delay = FIRST_DELAY_SECONDS
         self._not_before = 0.0
         self._is_closed = False
-        self._is_without = False
-        """Whether servers import nothing, since one ended amid its imports."""
-        self._server = self._start()
 
     @property
     def warm(self) -> int:
@@ -142,12 +64,12 @@ class Pool:
     def pids(self) -> set[int]:
         """Every server and job process."""
         with self._lock:
-            processes = {p.pid for p in (*self._waiting, *self._out, *self._ending)}
-            servers = {server.pid for server in (self._server, *self._retired)}
+            processes = {process.pid for process in self._all()}
+            servers = {server.pid for server in self._servers.all}
             return servers | {pid for pid in processes if pid is not None}
 
     def take(self, *, bare: bool = False) -> JobProcess:
-        """Take the warmest waiting process, or a new one; `bare`: one without a forked kernel.
+        """Take the process that is ready first, or a new one; `bare`: one without a kernel.
 
         Raises:
             OSError: there is none, and no server can be started.
@@ -156,54 +78,49 @@ class Pool:
         with self._lock:
             if self._is_closed:
                 raise PoolClosed
-            if self._server.has_ended:
-                log.warning("the preload server is gone; starting another")
-                self._renew()
-            elif self._installed() != self._fingerprint:
-                log.info("installed packages have changed; starting another preload server")
-                self._import_again()
+            self._servers.refresh()
+            self._collect()
             self._drop_dead()
-            usable = [process for process in self._waiting if process.trouble is None]
-            if bare or not usable:
-                process = self._fork(FORK_BARE if bare else FORK)
+            if bare or not self._waiting:
+                process = self._make(prepared=not bare)
             else:
-                process = next((p for p in usable if p.is_warm), usable[0])
+                process = next((p for p in self._waiting if p.is_warm), self._waiting[0])
                 self._waiting.remove(process)
             self._out.add(process)
             return process
 
     def give_back(self, process: JobProcess, *, is_over: bool) -> None:
-        """Take back a process that ends by itself, or kill it if not `is_over`."""
+        """Take back a process that has sent its outcome, or kill it if not `is_over`."""
         if not is_over:
             process.kill()
             process.has_ended(END_SECONDS)
         with self._lock:
             self._out.discard(process)
-            process.end_by = self._clock() + END_SECONDS
-            self._ending.append(process)
+            process.phase, process.since = Phase.SERVING, self._clock()
+            self._returned.append(process)
 
     def keep(self, room: int) -> None:
-        """Do the chores: collect the dead, follow installed packages, fork if there is room."""
+        """Do the chores: collect the dead, follow installed packages, prepare if there is room."""
         with self._lock:
-            self._collect()
             self._follow()
             self._drop_dead()
+            self._end_idle()
             warming = sum(not process.is_warm for process in self._waiting)
-            if self._clock() < self._not_before or self._server.has_ended:
+            if self._clock() < self._not_before or self._servers.current.has_ended:
                 return
             while len(self._waiting) < self._size and warming < room:
-                self._waiting.append(self._fork(FORK))
+                self._waiting.append(self._make(prepared=True))
                 warming += 1
 
     @property
     def left_out(self) -> tuple[str, ...]:
         """The modules that are not imported beforehand, since a server ended amid that."""
-        return tuple(self._preload.modules) if self._is_without else ()
+        return self._servers.left_out
 
     def imports_for(self) -> float:
         """Return how many seconds the server has imported; 0 once it is prepared."""
         with self._lock:
-            return self._server.imports_for
+            return self._servers.current.imports_for
 
     def look_after(self, server: PreloadServer) -> None:
         """Replace a server whose imports do not end."""
@@ -216,97 +133,86 @@ class Pool:
     def renew(self) -> None:
         """Replace the server, to import everything anew; running jobs keep theirs."""
         with self._lock:
-            self._import_again()
+            self._servers.import_again()
+            self._collect()
 
     def close(self) -> None:
         """End everything."""
         with self._lock:
             self._is_closed = True
-            for server in (self._server, *self._retired):
-                server.hang_up()
-            for server in (self._server, *self._retired):
-                server.close()
-            for process in (*self._waiting, *self._out, *self._ending):
+            self._servers.close()
+            for process in self._all():
                 process.close()
 
-    def _fork(self, what: bytes) -> JobProcess:
+    def _all(self) -> list[JobProcess]:
+        return [*self._waiting, *self._idle, *self._out, *self._returned]
+
+    def _make(self, *, prepared: bool) -> JobProcess:
+        """Take an idle process, or fork one; have it make a kernel ready if it is to be `prepared`.
+
+        Raises:
+            OSError: no server can be started.
+        """
+        process = self._idle.pop() if self._idle else self._fork()
+        if prepared:
+            process.prepare()
+        return process
+
+    def _fork(self) -> JobProcess:
+        servers = self._servers
         try:
-            return JobProcess(self._server, self._server.fork(what), what == FORK_BARE)
+            return JobProcess(servers.current, servers.current.fork())
         except OSError as error:
             log.warning("the preload server is gone (%s); starting another", error)
-            self._renew()
-            return JobProcess(self._server, self._server.fork(what), what == FORK_BARE)
-
-    def _start(self) -> PreloadServer:
-        self._fingerprint = self._installed()
-        self._changed_at = None
-        self._servers += 1
-        folder = Path(self._preload.runtime_folder) / str(self._servers)
-        make_private(folder)
-        modules = () if self._is_without else self._preload.modules
-        own = {"runtime_folder": str(folder), "modules": modules}
-        preload = self._preload.model_copy(update=own)
-        return self._start_server(preload)
-
-    def _import_again(self) -> None:
-        """Start another server, with all modules: what was wrong with one may be mended."""
-        self._is_without = False
-        self._renew(is_fault=False)
-
-    def _renew(self, *, is_fault: bool = True) -> None:
-        old = self._server
-        has_imports = bool(self._preload.modules) and not self._is_without
-        if is_fault and has_imports and old.has_ended and not old.is_prepared:
-            log.error(
-                "a preload server ended while it imported %s (kernels.preload); the next one "
-                "goes without, until packages change or the daemon gets a SIGHUP",
-                ", ".join(self._preload.modules),
-            )
-            self._is_without = True
-        for process in self._waiting:
-            process.kill()
-            process.close()
-        self._waiting.clear()
-        self._retired.append(old)
-        self._server = self._start()
-        self._collect()
+            servers.replace()
+            self._collect()
+            return JobProcess(servers.current, servers.current.fork())
 
     def _collect(self) -> None:
-        """Forget ended processes, and retired servers that nobody needs any more."""
-        now = self._clock()
-        for process in list(self._ending):
+        """Take in those that are free again; end outdated ones, and forget what has ended."""
+        now, server = self._clock(), self._servers.current
+        for process in (*self._waiting, *self._idle):
+            if process.server is not server:
+                self._end(process)
+        for process in list(self._returned):
             if process.has_ended():
                 process.close()
-                self._ending.remove(process)
-            elif now > process.end_by:
+                self._returned.remove(process)
+                continue
+            is_free = process.hear() and process.phase is Phase.IDLE
+            if is_free and process.server is server:
+                self._returned.remove(process)
+                process.since = now
+                self._idle.append(process)
+            elif is_free or now > process.since + END_SECONDS:
                 process.kill()
-        busy = {process.server for process in (*self._out, *self._ending)}
-        for server in list(self._retired):
-            if server not in busy:
-                server.hang_up()
-            if server.has_ended:
-                server.close()
-                Disk().discard_tree(Path(server.runtime_folder))
-                self._retired.remove(server)
+        self._servers.collect({process.server for process in (*self._out, *self._returned)})
+
+    def _end(self, process: JobProcess) -> None:
+        """End one that has no order."""
+        process.kill()
+        process.close()
+        for those in (self._waiting, self._idle):
+            if process in those:
+                those.remove(process)
+
+    def _end_idle(self) -> None:
+        """End those that nobody has needed for a while, or that are gone."""
+        now = self._clock()
+        for process in list(self._idle):
+            if not process.hear() or now > process.since + IDLE_SECONDS:
+                self._end(process)
 
     def _follow(self) -> None:
         """Replace a server that is gone or out of date, before anybody needs it."""
-        now = self._clock()
-        self.look_after(self._server)
-        if self._server.has_ended:
-            if now >= self._not_before:
-                log.warning("the preload server is gone; starting another")
-                self._put_off(now)
-                self._renew()
-            return
-        current = self._installed()
-        if current == self._fingerprint:
-            self._changed_at = None
-        elif self._changed_at is None or current != self._last_seen:
-            self._changed_at, self._last_seen = now, current
-        elif now - self._changed_at >= SETTLED_SECONDS:
-            log.info("installed packages have changed; starting another preload server")
-            self._import_again()
+        now, server = self._clock(), self._servers.current
+        self.look_after(server)
+        if not server.has_ended:
+            self._servers.follow()
+        elif now >= self._not_before:
+            self._put_off(now)
+            self._servers.refresh()
+        self._collect()
 
     def _drop_dead(self) -> None:
         for process in list(self._waiting):
@@ -316,10 +222,8 @@ class Pool:
                 continue
             why = process.trouble or "its process ended"
             log.warning("a kernel that was to wait is not there: %s", why)
-            self._waiting.remove(process)
             self._put_off(self._clock())
-            process.kill()
-            process.close()
+            self._end(process)
 
     def _put_off(self, now: float) -> None:
         self._not_before = now + self._delay

@@ -18,9 +18,7 @@ from runner.execution.limits.hold import UNLIMITED, RunLimits
 from runner.system.processes.process_tree import INSTANCE, cpu_seconds
 
 FORK = b"fork"
-"""Asks for a job process that forks its kernel ahead of its order."""
-FORK_BARE = b"fork bare"
-"""Asks for one that starts its kernel after its order."""
+"""Asks for a job process."""
 PREPARED = b"prepared"
 """A server's message, sent once, that everything is imported."""
 DRIVER = "runner-driver"
@@ -28,7 +26,8 @@ DRIVER = "runner-driver"
 END_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 _MAIN = (
-    "import sys; del sys.path[0]; from runner.execution.job.preload import main; main(sys.argv[1:])"
+    "import sys; del sys.path[0]; "
+    "from runner.execution.forking.preload import main; main(sys.argv[1:])"
 )
 """Runs the server without the current folder on its path. The flag `-P` would do that too, but a
 forked kernel would pass it on to the programs of its notebook.
@@ -146,8 +145,8 @@ class PreloadServer:
             return f"it has imported for {limits.seconds:g} s"
         return None
 
-    def fork(self, what: bytes) -> Connection:
-        """Connect to a new job process: `FORK` or `FORK_BARE`.
+    def fork(self) -> Connection:
+        """Connect to a new job process.
 
         Raises:
             OSError: the server is gone.
@@ -155,16 +154,17 @@ class PreloadServer:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                socket.send_fds(self._socket, [what], [theirs.fileno()])
+                socket.send_fds(self._socket, [FORK], [theirs.fileno()])
         except OSError:
             ours.close()
             raise
         return Connection(ours.detach())
 
-    def remove_cgroup(self, pid: int) -> None:
-        """Remove the control group of a job process's kernel, with everything in it."""
+    def remove_cgroups(self, pid: int) -> None:
+        """Remove the control groups of a job process's kernels, with everything in them."""
         if self._cgroup is not None:
-            Cgroup(self._cgroup / f"{PREFIX}{pid}").remove()
+            for left in self._cgroup.glob(f"{PREFIX}{pid}-*"):
+                Cgroup(left).remove()
 
     def kill(self) -> None:
         """Kill it, even if it hangs; those that wait for a fork see their connection end."""

@@ -1,4 +1,4 @@
-"""Executes orders in single-use job processes: the `Execution` of this machine.
+"""Executes orders in job processes, each in a kernel of its own: the `Execution` of this machine.
 
 Guards every run from outside with a time limit, and returns an outcome only when the process is
 gone. Knows nothing of ledger or outbox.
@@ -30,7 +30,8 @@ from runner.execution import order as wire
 from runner.execution.interface import OnProgress, Worker
 from runner.execution.limits.hold import UNLIMITED, RunLimits
 from runner.execution.local.installed import fingerprint
-from runner.execution.local.pool import JobProcess, Pool, PoolClosed
+from runner.execution.local.job_process import JobProcess
+from runner.execution.local.pool import Pool, PoolClosed
 from runner.execution.local.preload_server import ImportLimits, Preload, PreloadServer
 from runner.execution.order import Alive, Order, Progress, Stop
 from runner.system.files.disk import Disk
@@ -289,7 +290,8 @@ class JobProcesses:
         try:
             return self._converse(live, order, notebook, on_progress)
         finally:
-            del self._live[order.job_id]
+            with self._stopping:  # what is said to this run is never said to the next one
+                del self._live[order.job_id]
             self._pool.give_back(process, is_over=live.is_over)
 
     def stop(self, job_id: str, reason: ErrorType) -> None:
@@ -308,9 +310,10 @@ class JobProcesses:
 
     def keep_alive(self, job_id: str, heard_at: float) -> None:
         """Renew the lease of a run that has one; see `Order.lease_seconds`."""
-        live = self._live.get(job_id)
-        if live is not None and live.is_told:
-            self._say(live, Alive(heard_at=heard_at))
+        with self._stopping:
+            live = self._live.get(job_id)
+            if live is not None and live.is_told:
+                self._say(live, Alive(heard_at=heard_at))
 
     def _stop(self, live: _Live, reason: ErrorType) -> None:
         self._say(live, Stop(reason=reason.value))

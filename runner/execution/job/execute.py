@@ -1,29 +1,21 @@
-"""The job process: lives for one notebook, drives papermill, and ends with its kernel.
+"""Executes one order in a job process: prepares the notebook, drives papermill, reads the results.
 
-The preload server forks it, and it forks its kernel. It may be ready long before its order comes.
-It leaves nothing running, and sends one outcome.
+Leaves nothing running but what was there before, and returns one outcome.
 """
 
-import asyncio
 import contextlib
-import gc
-import json
 import logging
 import os
-import select
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_notebook
 from nbformat.v4.rwbase import split_lines
 
 from runner.contract.notebook import KernelChoice, Unmarked, kernel_of
@@ -44,7 +36,6 @@ from runner.contract.parameters.guesses import texts_for_values
 from runner.contract.parameters.listing import unknown_parameters
 from runner.contract.parameters.sidecar import Sidecar, SidecarError, read_sidecar
 from runner.contract.parameters.signature import signature_of
-from runner.contract.results import SCRAP_PREFIX
 from runner.contract.text import strict_json
 from runner.contract.text.plain_text import excerpt, one_line
 from runner.contract.triggers.causes import scheduled_for
@@ -54,7 +45,7 @@ from runner.execution.job import run as papermill_run
 from runner.execution.job.diagnosis import Circumstances, failure_of, is_to_be_mended
 from runner.execution.job.early_end import EarlyEnd, Lease
 from runner.execution.job.guard import guard_of
-from runner.execution.job.kernelspecs import Installed, InstalledKernel, installed_kernels
+from runner.execution.job.kernelspecs import Installed, InstalledKernel
 from runner.execution.job.packages_of_run import folder_for_packages, make_packages, with_packages
 from runner.execution.job.preparation import (
     changes_what_is_imported,
@@ -63,16 +54,13 @@ from runner.execution.job.preparation import (
     read_notebook,
 )
 from runner.execution.job.reading import MadeFiles, Sought, read_results
+from runner.execution.job.ready import ReadyKernel
 from runner.execution.job.run import Run, is_executed, is_injected
-from runner.execution.kernel import forked
-from runner.execution.kernel.forked import KernelSetting, KernelTemplate
+from runner.execution.kernel.forked import KernelSetting
 from runner.execution.kernel.running import (
     ColdStart,
-    Connections,
     KernelNotReady,
     RunningKernel,
-    connect,
-    make_connections,
     start_cold,
 )
 from runner.execution.kernel.variables import variables_alive
@@ -89,223 +77,33 @@ from runner.execution.limits.hold import (
     limits_of,
 )
 from runner.execution.limits.shared_memory import SharedMemory, end_run
-from runner.execution.local.preload_server import DRIVER, Preload
 from runner.execution.order import Order, Progress, with_paths
 from runner.execution.packages import Interpreter, environment_of
-from runner.system.files.disk import Disk
-from runner.system.files.folders import make_private
 from runner.system.files.strays import Strays
-from runner.system.processes.process_tree import adopt_orphans, end_descendants, show_as
 
 log = logging.getLogger(__name__)
-
-_NOISY = ("papermill", "nbclient", "traitlets", "asyncio")
-
-Become = Callable[[], None]
-"""The next step of a forked child, once it has returned to the top of the program."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The resources of a job process before it has an order."""
+    """What a job process has for one run, whatever the order."""
 
     folder: Path
-    """Its own folder for sockets; made here, removed by the daemon."""
-    forked: "_Forked | None"
+    """A folder for sockets, of this run alone."""
+    ready: ReadyKernel | None
     installed: Installed
     limits: RunLimits = UNLIMITED
     cgroup: Cgroup | None = None
+    zygote: int | None = None
+    """The pid of the process that kernels are forked from: no part of the run."""
+
+    @property
+    def spared(self) -> set[int]:
+        """The pids below this process that are no part of the run."""
+        return set() if self.zygote is None else {self.zygote}
 
 
-class _Forked:
-    """A kernel that was forked before an order came."""
-
-    def __init__(self, pid: int, channel: socket.socket, connections: Connections) -> None:
-        self._pid = pid
-        self._channel = channel
-        self._connections = connections
-        self._kernel: RunningKernel | None = None
-        self.trouble: str | None = None
-        """Reason why the kernel did not come up."""
-
-    def bring_up(self, seconds: float, limits: RunLimits, orders: Connection | None = None) -> None:
-        """Wait until the kernel has run an empty cell or failed, then set its limits.
-
-        Raises:
-            EOFError: the daemon, at the other end of `orders`, is gone.
-        """
-        start = connect(self._pid, self._channel, self._connections, seconds, limits.message_bytes)
-        loop = ensure_event_loop()
-        starting = loop.create_task(start)
-
-        def heard(orders: Connection) -> None:
-            loop.remove_reader(orders.fileno())
-            if _is_closed(orders):
-                starting.cancel()
-
-        if orders is not None:
-            loop.add_reader(orders.fileno(), heard, orders)
-        try:
-            self._kernel = loop.run_until_complete(starting)
-        except asyncio.CancelledError as error:
-            raise EOFError from error
-        except KernelNotReady as error:
-            self.trouble = str(error)
-        else:
-            hold(self._pid, limits, count_user_tasks())
-        finally:
-            if orders is not None:
-                loop.remove_reader(orders.fileno())
-
-    def waits(self, connection: Connection) -> bool:
-        """Wait for an order. False if the kernel ends first: then nothing is begun."""
-        if self._kernel is None:
-            return True
-        return connection in wait([connection, self._kernel.pidfd])
-
-    def take(self, setting: KernelSetting) -> RunningKernel:
-        """Hand out the kernel, which belongs to this job from now on.
-
-        Raises:
-            KernelNotReady: there is none.
-        """
-        if self._kernel is None:
-            raise KernelNotReady(self.trouble)
-        failure = forked.assign(self._channel, setting)
-        if failure is not None:
-            raise KernelNotReady(failure)
-        return self._kernel
-
-    def close(self) -> None:
-        """End the kernel, because nobody needs it."""
-        self._channel.close()
-        if self._kernel is not None:
-            self._kernel.kill()
-            self._kernel.close()
-
-
-def _is_closed(connection: Connection) -> bool:
-    """Tell whether nobody is at the other end; an order may lie in it."""
-    poll = select.poll()
-    poll.register(connection.fileno(), 0)
-    return any(events & select.POLLHUP for _, events in poll.poll(0))
-
-
-def _fork(folder: Path, template: KernelTemplate, cgroup: Cgroup | None) -> _Forked | Become:
-    """Fork a kernel, and move it into `cgroup`. In that child, return its next step."""
-    make_private(folder)
-    connections, parent = make_connections(str(folder)), os.getpid()
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
-        return lambda: template.bring_up(connections.file, theirs, parent)
-    theirs.close()
-    if cgroup is not None:
-        cgroup.enter(pid)
-    return _Forked(pid, ours, connections)
-
-
-def serve_one(
-    connection: Connection, preload: Preload, template: KernelTemplate | None
-) -> Become | None:
-    """Execute the one order that comes over `connection`.
-
-    Given a template, fork a kernel at once and bring it up before the order comes. In that child,
-    return its next step; in the job process, return None, and it ends then.
-    """
-    os.setsid()
-    adopt_orphans()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    wire.send(connection, "hello", pid=os.getpid())
-    key = str(os.getpid())
-    folder, limits = Path(preload.runtime_folder) / key, preload.limits
-    cgroup = _make_cgroup(preload, key)
-    ready = _fork(folder, template, cgroup) if template is not None else None
-    if ready is not None and not isinstance(ready, _Forked):
-        return ready
-    show_as(DRIVER)  # after the fork: a kernel keeps Python's own name, as notebooks know it
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    if ready is not None:
-        ready.bring_up(preload.kernel_start_seconds, limits, connection)
-    else:
-        make_private(folder)
-    surroundings = Surroundings(folder, ready, installed_kernels(), limits, cgroup)
-    if ready is not None:
-        wire.send(connection, "waiting", trouble=ready.trouble)
-    if ready is None or ready.waits(connection):
-        gc.enable()
-        _serve(connection, surroundings)
-    return None
-
-
-def _make_cgroup(preload: Preload, key: str) -> Cgroup | None:
-    """Make the control group for this run's kernel, if the settings have one."""
-    if preload.cgroup is None:
-        return None
-    memory = preload.limits.memory_mb
-    with_kernel = None if memory is None else memory + KERNEL_MB
-    return Cgroup.make(Path(preload.cgroup), key, with_kernel, preload.limits.processes)
-
-
-def rehearse(
-    folder: Path, template: KernelTemplate, seconds: float, *, glues: bool
-) -> Become | list[str]:
-    """Run a small notebook in this very process, so that its children start warm.
-
-    It `glues` by scrapbook if notebooks are expected to. The interpreter specialises frequent code,
-    and pages that it writes before a fork stay shared. Leaves no thread and no loop. Returns the
-    modules that the kernel has imported; in the child that becomes this kernel, its next step.
-    """
-    ready = _fork(folder, template, None)
-    if not isinstance(ready, _Forked):
-        return ready
-    ours, theirs = socket.socketpair()
-    with theirs, Connection(ours.detach()) as connection:
-        order = Order(job_id="", name="", timeout_seconds=seconds, output_folder=str(folder))
-        ready.bring_up(seconds, UNLIMITED)
-        job = _Job(order, connection, Surroundings(folder, ready, installed_kernels()))
-        outcome, _ = job.execute(_rehearsed(glues=glues))
-    ready.close()
-    end_descendants()
-    Disk().discard_tree(folder)
-    ensure_event_loop().close()
-    asyncio.set_event_loop(None)
-    if outcome.failure is not None:
-        log.warning(
-            "a small notebook that is tried before the first job did not run (%s); jobs may start "
-            "more slowly, and `runner doctor` says whether they run",
-            outcome.failure.message,
-        )
-        return []
-    modules: Any = json.loads(outcome.results)["modules"]
-    return list(modules)
-
-
-def _rehearsed(*, glues: bool) -> bytes:
-    lines = ["import sys", *("print(1)", "None", "1 + 1") * 5]
-    if glues:
-        lines.append('import scrapbook; scrapbook.glue("one", 1)')
-    scrap = '{"name": "modules", "data": sorted(sys.modules)}'
-    lines.append(f'display({{"{SCRAP_PREFIX}json+json": {scrap}}}, raw=True)')
-    cells = [new_code_cell(line) for line in lines]
-    return _to_bytes(new_notebook(cells=cells, metadata={"language_info": {"name": "python"}}))
-
-
-def _serve(connection: Connection, surroundings: Surroundings) -> None:
-    """Execute one order; send an outcome whatever happens."""
-    order = Order.model_validate(wire.receive(connection)["order"])
-    raw = connection.recv_bytes()
-    wire.send(connection, "begun")
-    job = _Job(order, connection, surroundings)
-    outcome, executed = job.execute(raw)
-    job.end()
-    wire.send_outcome(connection, outcome, executed)
-    end_descendants()
-
-
-class _Job:
+class OrderRun:
     """One order on its way through preparation, kernel, papermill and extraction."""
 
     def __init__(self, order: Order, connection: Connection, surroundings: Surroundings) -> None:
@@ -320,6 +118,7 @@ class _Job:
         self._warnings: list[str] = []
         self._flushed: set[int] = set()
         """The kernel's pid once it has written everything."""
+        self._kernel: RunningKernel | None = None
         self._shared: SharedMemory | None = None
         self._usage: Usage | None = None
         self._made = MadeFiles()
@@ -354,9 +153,14 @@ class _Job:
     def end(self) -> None:
         """End every process of the run; a kernel that has flushed its files may end by itself."""
         is_shared = self._shared is not None and self._shared.is_used
-        end_run(keep=() if is_shared else self._flushed)
+        end_run(keep=self._surroundings.spared | (set() if is_shared else self._flushed))
         if self._shared is not None:
             self._shared.remove()
+
+    def close(self) -> None:
+        """Release the kernel's channels, once every process of the run has ended."""
+        if self._kernel is not None:
+            self._kernel.close()
 
     def _choose(self, notebook: NotebookNode) -> KernelChoice:
         order = self._order
@@ -384,7 +188,7 @@ class _Job:
         Raises:
             Refused: `invalid_parameters`; `invalid_notebook` for a wrong sidecar.
         """
-        signature = signature_of(notebook, self._sidecar())
+        signature = signature_of(notebook, _sidecar_of(self._order))
         signature.check(self._order.parameters)
         text = texts_for_values(notebook, signature, self._order.parameters)
         self._warnings.extend(() if text is None else (text,))
@@ -394,14 +198,6 @@ class _Job:
         if self._order.unknown_parameters == "refuse":
             raise refuse(ErrorType.INVALID_PARAMETERS, unknown)
         self._warnings.append(unknown)
-
-    def _sidecar(self) -> Sidecar | None:
-        text = self._order.sidecar
-        try:
-            return None if text is None else read_sidecar(text.encode())
-        except SidecarError as error:  # it has changed since the job was accepted
-            message = f"The parameters file beside the notebook is wrong: {error}."
-            raise refuse(ErrorType.INVALID_NOTEBOOK, message) from error
 
     def _start_kernel(self, notebook: NotebookNode, choice: KernelChoice) -> RunningKernel:
         order, spec = self._order, self._surroundings.installed[choice.name]
@@ -436,16 +232,18 @@ class _Job:
 
         `is_new` asks for one that has imported nothing yet.
         """
-        around, ready = self._surroundings, self._surroundings.forked
+        around, ready = self._surroundings, self._surroundings.ready
         is_fork = around.installed[choice.name].is_fork
         if ready is not None and is_fork and not is_new:
-            return ready.take(setting)
+            self._kernel = ready.take(setting)
+            return self._kernel
         if ready is not None:
             ready.close()
         folder, most = Path(around.folder), around.limits.message_bytes
         start = ColdStart(choice.name, setting, folder, most, around.cgroup)
         starting = start_cold(start, self._order.kernel_start_seconds)
-        kernel = ensure_event_loop().run_until_complete(starting)
+        kernel = self._kernel = ensure_event_loop().run_until_complete(starting)
+        kernel.zygote = around.zygote
         hold(kernel.pid, self._limits, count_user_tasks())
         return kernel
 
@@ -523,7 +321,7 @@ class _Job:
         elif problems:
             self._warnings.extend(f"A result cannot be read: {problem}." for problem in problems)
         self._cells = CellCount(total=self._cells.total, executed=run.cell)
-        return self._outcome(failure, extracted.results), _to_bytes(executed)
+        return self._outcome(failure, extracted.results), to_bytes(executed)
 
     def _sought(self) -> Sought:
         order, memory_mb = self._order, self._limits.memory_mb
@@ -565,6 +363,20 @@ def _alive_after(
         return None
     asking = variables_alive(kernel, str(error.source))
     return ensure_event_loop().run_until_complete(asking)
+
+
+def _sidecar_of(order: Order) -> Sidecar | None:
+    """Return the parameters file beside the notebook.
+
+    Raises:
+        Refused: it is wrong.
+    """
+    text = order.sidecar
+    try:
+        return None if text is None else read_sidecar(text.encode())
+    except SidecarError as error:  # it has changed since the job was accepted
+        message = f"The parameters file beside the notebook is wrong: {error}."
+        raise refuse(ErrorType.INVALID_NOTEBOOK, message) from error
 
 
 def _origin_of(order: Order, spec: InstalledKernel | None) -> dict[str, Any]:
@@ -609,6 +421,6 @@ def _unread_of(run: Run) -> list[str]:
     return [f"An output could not be read, and is not in the notebook or the results: {why}."]
 
 
-def _to_bytes(notebook: NotebookNode) -> bytes:
+def to_bytes(notebook: NotebookNode) -> bytes:
     """Write the executed notebook as nbformat does, but always as strict JSON."""
     return strict_json.dumps(split_lines(notebook))

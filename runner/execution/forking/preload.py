@@ -13,20 +13,19 @@ import selectors
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from runner.execution.forking.zygote import Become
 from runner.execution.kernel.forked import INLINE_BACKEND, KernelTemplate
-from runner.execution.local.preload_server import FORK, FORK_BARE, PREPARED, Preload
+from runner.execution.local.preload_server import FORK, PREPARED, Preload
 from runner.system.files.disk import Disk
 from runner.system.lazy_grammar import forget
 from runner.system.processes.process_tree import adopt_orphans, children, end_descendants
 
 log = logging.getLogger(__name__)
-
-Become = Callable[[], None]
 
 GLUES = "scrapbook"
 REHEARSAL_NEEDS = ("ipykernel.debugger", GLUES)
@@ -57,31 +56,30 @@ class _Server:
                     if key.fileobj is not self._requests:
                         self._reap()
                         continue
-                    what, fd = self._receive()
+                    fd = self._receive()
                     if fd is None:
                         return None
                     pid = os.fork()
                     if pid == 0:
-                        return self._become_job(what, fd)
+                        return self._become_job(fd)
                     self._children.add(pid)
                     os.close(fd)
 
-    def _receive(self) -> tuple[bytes, int | None]:
-        """Receive what to fork, and its connection; None if the daemon is gone."""
+    def _receive(self) -> int | None:
+        """Receive the connection of the next job process; None if the daemon is gone."""
         try:
             message, fds, _, _ = socket.recv_fds(self._requests, 64, 1)
         except OSError:
-            return b"", None
-        return message, fds[0] if message in (FORK, FORK_BARE) and fds else None
+            return None
+        return fds[0] if message == FORK and fds else None
 
-    def _become_job(self, what: bytes, fd: int) -> Become:
+    def _become_job(self, fd: int) -> Become:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._requests.close()
         os.close(self._wake)
         os.close(self._waker)
-        template = self._template if what == FORK else None
-        return lambda: _run_job(fd, self._preload, template)
+        return lambda: _run_job(fd, self._preload, self._template)
 
     def _reap(self) -> None:
         """Collect dead children, and end the orphans of a dead job process."""
@@ -108,22 +106,25 @@ def _drain(fd: int) -> bool:
         return False
 
 
-def _run_job(fd: int, preload: Preload, template: KernelTemplate | None) -> None:
-    """Be the job process, or after a second fork the kernel. Both end here.
+def _run_job(fd: int, preload: Preload, template: KernelTemplate) -> Become | None:
+    """Be the job process, which ends here; in a child of it, return the next step.
 
     If the daemon is gone meanwhile, it needs no outcome any more.
     """
-    from runner.execution.job.serve import serve_one
+    from runner.execution.forking.serve import serve
 
     try:
         with Connection(fd) as connection:
-            become = serve_one(connection, preload, template)
-    except (EOFError, ConnectionError):
+            become = serve(connection, preload, template)
+    except (EOFError, OSError) as error:
+        if not isinstance(error, EOFError | ConnectionError):
+            log.warning("a job process ends: %s", error)
         end_descendants()
         os._exit(1)
-    if become is not None:
-        become()
-    os._exit(0)
+    if become is None:
+        end_descendants()
+        os._exit(0)
+    return become
 
 
 def _prepare(preload: Preload) -> KernelTemplate | Become:
@@ -136,7 +137,7 @@ def _prepare(preload: Preload) -> KernelTemplate | Become:
     gc.disable()
     with _environment("PYDEVD_DISABLE_FILE_VALIDATION", "1"):  # else four lines of warning
         template = KernelTemplate()
-        from runner.execution.job.serve import rehearse
+        from runner.execution.forking.rehearsal import rehearse
 
         glues = GLUES in preload.modules
         with template.as_in_a_cell():
@@ -207,16 +208,26 @@ def main(arguments: Sequence[str]) -> None:
     template = _prepare(preload)
     if not isinstance(template, KernelTemplate):
         requests.close()
-        template()
+        _be(template)
         return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # a daemon that is gone is seen at once
         requests.send(PREPARED)
     become = _Server(requests, preload, template).serve()
     if become is not None:
-        become()
+        _be(become)
         return
     _end(preload)
+
+
+def _be(become: Become) -> None:
+    """Go through the steps of a child, each from here, so that it holds nothing of the one before.
+
+    A job process becomes its zygote in a child, and that one its kernels in children of its own.
+    """
+    step: Become | None = become
+    while step is not None:
+        step = step()
 
 
 def _end(preload: Preload) -> NoReturn:
