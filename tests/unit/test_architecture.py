@@ -401,6 +401,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "system.processes",
     },
     "__main__": {"cli", "system.processes"},
+    "execution.forking": {
+        "contract",
+        "execution",
+        "execution.job",
+        "execution.kernel",
+        "execution.limits",
+        "execution.local",
+        "system",
+        "system.files",
+        "system.processes",
+    },
 }
 """Each room and the rooms that it may import, from the ground up.
 
