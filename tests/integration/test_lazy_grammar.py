@@ -14,7 +14,7 @@ def run(source: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["cli.notebook", "gateway.server", "execution.job.serve", "contract.notebook"]
+    "module", ["cli.notebook", "gateway.server", "execution.forking.serve", "contract.notebook"]
 )
 def test_no_process_of_ours_compiles_a_grammar_that_nobody_needs(module: str) -> None:
     """It would be most of the start of each."""
