@@ -358,9 +358,14 @@ def test_what_is_no_notebook_is_refused(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["import os; os._exit(3)", "import os; os.kill(os.getppid(), 9)"]
+    "source",
+    [
+        "import os; os._exit(3)",
+        "import os, time; os.kill(os.getppid(), 9); time.sleep(60)",
+        "import os, psutil, time; psutil.Process(os.getppid()).parent().kill(); time.sleep(60)",
+    ],
 )
-def test_a_kernel_or_its_job_process_may_die(desk: Desk, source: str) -> None:
+def test_a_kernel_or_a_process_above_it_may_die(desk: Desk, source: str) -> None:
     """And the next one runs."""
     outcome, _ = desk.run(source)
     assert outcome.failure is not None

@@ -101,7 +101,7 @@ class Runs:
         return outcome.failure
 
     def left(self) -> list[psutil.Process]:
-        """What runs and is neither a preload server nor a job process."""
+        """What runs and is no preload server, job process or zygote."""
         known = self.processes.pids
         return [p for p in psutil.process_iter() if p.pid not in known and _is_marked(p, self.mark)]
 

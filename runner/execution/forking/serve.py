@@ -57,7 +57,7 @@ def serve(connection: Connection, preload: Preload, template: KernelTemplate) ->
     if not isinstance(zygote, Zygote):
         return zygote
     show_as(DRIVER)  # after the fork: a kernel keeps Python's own name, as notebooks know it
-    wire.send(connection, "hello", pid=os.getpid())
+    wire.send(connection, "hello", pid=os.getpid(), zygote=zygote.pid)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     gc.enable()
@@ -97,7 +97,7 @@ class _JobProcess:
             if order is None:
                 return
             self._execute(order)
-            if self._has_grown():
+            if self._has_grown() or not self._zygote.is_alive():
                 return
             wire.send(self._connection, "free")
 

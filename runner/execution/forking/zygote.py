@@ -58,6 +58,12 @@ class Zygote:
                 return said.pid
         raise ConnectionError("the process that kernels are forked from does not answer")
 
+    def is_alive(self) -> bool:
+        """Return whether it has not ended, as by a notebook that kills its parent."""
+        poll = select.poll()
+        poll.register(self._link, 0)
+        return not any(events & select.POLLHUP for _, events in poll.poll(0))
+
     def ended_by(self, pid: int) -> int | None:
         """Return the signal that ended a kernel of this zygote, if one did."""
         deadline = time.monotonic() + REPORT_SECONDS

@@ -34,6 +34,8 @@ class JobProcess:
     server: PreloadServer
     connection: Connection
     pid: int | None = None
+    zygote: int | None = None
+    """The process beside it that forks its kernels."""
     pidfd: int | None = None
     phase: Phase = Phase.IDLE
     trouble: str | None = None
@@ -76,6 +78,7 @@ class JobProcess:
             case "hello":
                 pid = int(message["pid"])
                 self.pidfd, self.pid = os.pidfd_open(pid), pid
+                self.zygote = int(message["zygote"])
             case "waiting":
                 self.trouble = message["trouble"]
                 self.phase = Phase.WARM if self.trouble is None else Phase.IDLE

@@ -62,11 +62,11 @@ class Pool:
 
     @property
     def pids(self) -> set[int]:
-        """Every server and job process."""
+        """Every server, job process and zygote."""
         with self._lock:
-            processes = {process.pid for process in self._all()}
+            pairs = ((process.pid, process.zygote) for process in self._all())
             servers = {server.pid for server in self._servers.all}
-            return servers | {pid for pid in processes if pid is not None}
+            return servers | {pid for pair in pairs for pid in pair if pid is not None}
 
     def take(self, *, bare: bool = False) -> JobProcess:
         """Take the process that is ready first, or a new one; `bare`: one without a kernel.

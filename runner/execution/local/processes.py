@@ -224,7 +224,7 @@ class JobProcesses:
 
     @property
     def pids(self) -> set[int]:
-        """The known preload servers and job processes."""
+        """The known preload servers, job processes and zygotes."""
         return self._pool.pids
 
     @property
