@@ -15,6 +15,7 @@ import gc
 import importlib.util
 import io
 import json
+import logging
 import multiprocessing.process
 import os
 import random
@@ -41,11 +42,12 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.application import BaseIPythonApplication
+from jupyter_client.session import new_id
 from tornado.ioloop import IOLoop
 from traitlets import Float
 
 from runner.execution.kernel.spare_files import spare_files
-from runner.system.processes.process_tree import die_with_parent, hear_signals_again
+from runner.system.processes.process_tree import children, die_with_parent, hear_signals_again
 
 INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
 """The matplotlib default that ipykernel sets, before a notebook can import matplotlib."""
@@ -117,8 +119,8 @@ class KernelTemplate:
         app.connection_file = connection_file
         sys.argv = [self._launcher, "-f", connection_file]
         sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *sys.argv[1:]]
-        app.initialize()
-        gc.collect()
+        with _without_debug_lines():
+            app.initialize()
         gc.freeze()
         link = socket.socket(fileno=_CHANNEL)
         loop = IOLoop.current()
@@ -215,6 +217,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
         shell.display_formatter.format(None)
         shell.showtraceback = _with_spare_files(shell.showtraceback)
         self.shell = shell
+        self.session  # noqa: B018 - made now; a fork gives it an identity of its own
         self.init_path()
         self.init_extensions()
         self._prepares = True
@@ -245,6 +248,7 @@ class _App(IPKernelApp):  # type: ignore[misc]
             # folders above it open to everybody. This kernel's end is heard at once.
             os.write(2, f"{self.connection_file} is gone; another kernel follows\n".encode())
             os._exit(1)
+        self.session.session, self.session.pid = new_id(), os.getpid()
         mask = os.umask(0o077)
         self.init_connection_file()
         os.umask(mask)
@@ -285,9 +289,19 @@ class _Kernel(IPythonKernel):  # type: ignore[misc]
 
     async def _progressively_terminate_all_children(self) -> None:
         """Ask children to end. ipykernel would wait for them; the job process ends the rest."""
-        if self._process_children():
+        if children(os.getpid()) and self._process_children():  # psutil looks through all of /proc
             self._signal_children(signal.SIGTERM)
             await asyncio.sleep(CHILDREN_SECONDS)
+
+
+@contextlib.contextmanager
+def _without_debug_lines() -> Iterator[None]:
+    """Make no log records that no handler takes: traitlets sets its loggers to DEBUG."""
+    logging.disable(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @contextlib.contextmanager
