@@ -13,7 +13,8 @@ import pytest
 
 from runner.contract.outcome import ErrorType, Outcome, Status
 from runner.execution.environment import clean_environment
-from runner.execution.forking.serve import GROWN_BYTES
+from runner.execution.forking.serve import GROWN_BYTES, Growth
+from runner.execution.limits.hold import MEGABYTE
 from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order, Progress
 from tests.conftest import code, notebook, wait_for
@@ -133,14 +134,13 @@ def test_no_byte_of_a_run_is_in_the_memory_of_a_later_kernel(bench: Bench) -> No
     assert [mark for mark in marks if any(holds(pid, mark.encode()) for pid in known)]
 
 
-def test_a_job_process_that_has_grown_ends(bench: Bench) -> None:
-    """As by the outputs of a large notebook; one that has not goes on."""
-    for size, stays in ((1, True), (GROWN_BYTES // 3, False)):
-        bench.wait_until_free()
-        outcome, _ = bench.run(f"import secrets; print(secrets.token_hex({size}))", ABOVE)
-        _, _, pid = json.loads(outcome.results)["cell_2"]["application/json"]
-        bench.wait_until_free()
-        assert psutil.pid_exists(pid) is stays
+def test_what_a_process_keeps_is_growth() -> None:
+    """And what it gives back is none."""
+    growth = Growth()
+    kept = b"x" * (GROWN_BYTES + MEGABYTE)
+    assert growth.is_too_much()
+    del kept
+    assert not growth.is_too_much()
 
 
 def _note(ids: list[str], job_id: str, _: Progress) -> None:

@@ -84,7 +84,7 @@ class _JobProcess:
         self._numbers = count(1)
         self._next: _Place | None = None
         """The place of the run that comes next, if its kernel waits."""
-        self._held_at_first = held_memory(os.getpid())
+        self._growth = Growth()
 
     def serve(self) -> None:
         """Do what the daemon says.
@@ -97,7 +97,7 @@ class _JobProcess:
             if order is None:
                 return
             self._execute(order)
-            if self._has_grown() or not self._zygote.is_alive():
+            if self._growth.is_too_much() or not self._zygote.is_alive():
                 return
             wire.send(self._connection, "free")
 
@@ -176,15 +176,22 @@ class _JobProcess:
         Disk().discard_tree(place.folder)
         leave_loop()
 
-    def _has_grown(self) -> bool:
-        """Tell whether it holds so much that another process should take its place."""
-        if self._grown_bytes() <= GROWN_BYTES:
+
+class Growth:
+    """What this process holds beyond what it held at first."""
+
+    def __init__(self) -> None:
+        self._at_first = held_memory(os.getpid())
+
+    def is_too_much(self) -> bool:
+        """Tell whether another process should take its place."""
+        if self._bytes() <= GROWN_BYTES:
             return False
         gc.collect()
-        return self._grown_bytes() > GROWN_BYTES
+        return self._bytes() > GROWN_BYTES
 
-    def _grown_bytes(self) -> int:
-        return held_memory(os.getpid()) - self._held_at_first
+    def _bytes(self) -> int:
+        return held_memory(os.getpid()) - self._at_first
 
 
 def leave_loop() -> None:
