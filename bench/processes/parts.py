@@ -5,6 +5,7 @@ ended is read from the notes of `injected/sitecustomize.py`, so nothing is lost 
 """
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +20,9 @@ INJECTED = Path(__file__).parent / "injected"
 DAEMON, COMPANIONS, GATEWAY = "daemon", "companions", "gateway"
 SERVER, DRIVERS, KERNELS = "preload server", "drivers", "kernels"
 PARTS = (DAEMON, COMPANIONS, GATEWAY, SERVER, DRIVERS, KERNELS)
+FORKED, FORKED_GATEWAY = "runner ", "runner gateway"
+"""How names begin of what the daemon has forked, with its own command line; and the gateway's."""
+_PRELOADS = re.compile(r"\bfrom runner\.execution\.\S*preload import\b")
 SETTLING_SECONDS, LOOK_SECONDS = 60, 0.5
 AT_REST_SECONDS = 0.02
 """Of CPU between two looks."""
@@ -148,11 +152,12 @@ def _part(pid: int, above: str) -> str:
     if above != DAEMON:
         return above
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    if any("runner.execution.forking.preload" in word for word in command):
+    if any(map(_PRELOADS.search, command)):
         return SERVER
-    if "gateway" in command:
+    name = _name(pid)
+    if "gateway" in command or name == FORKED_GATEWAY:
         return GATEWAY
-    return COMPANIONS if "--owner" in command else DAEMON
+    return COMPANIONS if "--owner" in command or name.startswith(FORKED) else DAEMON
 
 
 def _name(pid: int) -> str:

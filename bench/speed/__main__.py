@@ -24,10 +24,10 @@ FIGURE = "performance/one-run.svg"
 
 
 @click.command(help=__doc__)
-@click.option("--runs", default=25, show_default=True, help="Of a quick way; slow ones have fewer.")
+@click.option("--runs", default=20, show_default=True, help="Of a quick way; slow ones have fewer.")
 @click.option("--burst", "count", default=300, show_default=True, help="Notebooks dropped at once.")
 @click.option("--idle", default=10.0, show_default=True, help="Seconds of doing nothing.")
-@click.option("--drops", default=3000, show_default=True, help="With a fake execution.")
+@click.option("--drops", default=2000, show_default=True, help="With a fake execution.")
 @click.option("--backlog", "waiting", default=10_000, show_default=True, help="Drops that wait.")
 @click.option("--cells", "long", default=3000, show_default=True, help="Of a long notebook.")
 @click.option("--write", type=click.Path(path_type=Path), help="A Markdown file to write.")

@@ -11,7 +11,7 @@ from speed.report import Sheet, p95
 from speed.ways import DROP, FLOOR, POST, Way, all_ways
 
 PAUSE_SECONDS = 0.3
-WAY_SECONDS, LEAST = 14, 3
+WAY_SECONDS, LEAST = 10, 3
 """Time for one way on one notebook; and how often it is taken, however long that takes."""
 GOAL_MS = {"tiny": 40, "pandas + scrapbook": 75}
 RATIO, MORE_MS = 2, 3

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import statistics
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -78,7 +79,7 @@ async def _of_nbclient(raw: bytes) -> Phases:
     wanted = nbformat.reads(raw.decode(), as_version=4)
     client = NotebookClient(wanted, kernel_name="python3")
     times = [time.perf_counter()]
-    async with client.async_setup_kernel():
+    async with client.async_setup_kernel(stderr=subprocess.DEVNULL):
         times.append(time.perf_counter())
         for number, cell in enumerate(wanted.cells):
             await client.async_execute_cell(cell, number)

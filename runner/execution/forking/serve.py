@@ -33,7 +33,8 @@ from runner.execution.local.preload_server import DRIVER, Preload
 from runner.execution.order import Order
 from runner.system.files.disk import Disk
 from runner.system.files.folders import make_private
-from runner.system.processes.process_tree import adopt_orphans, end_descendants, show_as
+from runner.system.processes.process_tree import adopt_orphans, end_descendants
+from runner.system.processes.shown_name import show_as
 
 _NOISY = ("papermill", "nbclient", "traitlets", "asyncio")
 MOST_RUNS = 500

@@ -21,7 +21,7 @@ FORK = b"fork"
 """Asks for a job process."""
 PREPARED = b"prepared"
 """A server's message, sent once, that everything is imported."""
-DRIVER = "runner-driver"
+DRIVER = "runner driver"
 """The name of a job process in `ps`, where its kernel has Python's own."""
 END_SECONDS = 10.0
 LOOK_SECONDS = 1.0

@@ -10,10 +10,9 @@ import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
-from pathlib import Path
 
-NAME_CHARACTERS = 15
-"""Longest name of a process that Linux keeps."""
+from runner.system.processes.shown_name import show_as
+
 END_SECONDS = 8.0
 
 Work = Callable[[int, int], None]
@@ -104,6 +103,5 @@ def _become(name: str, pipes: Sequence[int], work: Callable[[], None]) -> None:
     for pipe in pipes:
         with suppress(OSError):  # one that is taken may be closed by now
             os.close(pipe)
-    with suppress(OSError):  # only Linux has it
-        Path("/proc/self/comm").write_text(name[:NAME_CHARACTERS])
+    show_as(name)
     work()

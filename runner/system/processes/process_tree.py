@@ -27,12 +27,6 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def show_as(name: str) -> None:
-    """Give this process a name of up to 15 bytes in `ps` and `top`, instead of its program's."""
-    with contextlib.suppress(FileNotFoundError):  # no Linux
-        Path("/proc/self/comm").write_text(name)
-
-
 def hear_signals_again() -> None:
     """Undo in a new process what a server ignores or handles: end, hang-up, interrupt, child.
 
