@@ -18,8 +18,9 @@ from runner.execution.local.preload_server import DRIVER
 
 INJECTED = Path(__file__).parent / "injected"
 DAEMON, COMPANIONS, GATEWAY = "daemon", "companions", "gateway"
-SERVER, DRIVERS, KERNELS = "preload server", "drivers", "kernels"
-PARTS = (DAEMON, COMPANIONS, GATEWAY, SERVER, DRIVERS, KERNELS)
+SERVER, DRIVERS = "preload server", "drivers"
+ZYGOTES, KERNELS = "zygotes", "kernels"
+PARTS = (DAEMON, COMPANIONS, GATEWAY, SERVER, DRIVERS, ZYGOTES, KERNELS)
 FORKED, FORKED_GATEWAY = "runner ", "runner gateway"
 """How names begin of what the daemon has forked, with its own command line; and the gateway's."""
 _PRELOADS = re.compile(r"\bfrom runner\.execution\.\S*preload import\b")
@@ -129,9 +130,10 @@ class Watch:
         above = self.known.get(one.reaper) or (
             DAEMON if reaper is None else self._part_of_ended(reaper, by_pid)
         )
-        if above in (SERVER, DRIVERS, KERNELS):
+        if above in (ZYGOTES, KERNELS):
             return KERNELS
-        return self.known.get(one.pid, above)
+        unknown = {SERVER: KERNELS, DRIVERS: ZYGOTES}
+        return self.known.get(one.pid, unknown.get(above, above))
 
     def whole(self) -> Cpu:
         """What the tree has spent by the system's own sums, for a check of the parts."""
@@ -147,14 +149,21 @@ def _sum(spent: Mapping[str, Cpu]) -> float:
 
 
 def _part(pid: int, above: str) -> str:
-    if above in (SERVER, DRIVERS, KERNELS):
-        return DRIVERS if _name(pid) == DRIVER else KERNELS
+    if above in (ZYGOTES, KERNELS):
+        return KERNELS
+    name = _name(pid)
+    if above in (SERVER, DRIVERS) and name == DRIVER:
+        return DRIVERS
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    is_forked = any(map(_PRELOADS.search, command))
+    if above == DRIVERS:
+        return ZYGOTES if is_forked else KERNELS
+    if above == SERVER:
+        return KERNELS
     if above != DAEMON:
         return above
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    if any(map(_PRELOADS.search, command)):
+    if is_forked:
         return SERVER
-    name = _name(pid)
     if "gateway" in command or name == FORKED_GATEWAY:
         return GATEWAY
     return COMPANIONS if "--owner" in command or name.startswith(FORKED) else DAEMON

@@ -92,7 +92,7 @@ def _markdown(sheets: list[Sheet]) -> str:
         "[Performance](performance.md) says why it is so.",
         "",
     ]
-    return "\n".join(head) + "\n\n".join(sheet.markdown() for sheet in sheets) + "\n"
+    return "\n".join(head) + "\n" + "\n\n".join(sheet.markdown() for sheet in sheets) + "\n"
 
 
 if __name__ == "__main__":

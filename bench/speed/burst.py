@@ -62,7 +62,7 @@ def sheet(found: Burst) -> Sheet:
         ("part", "user", "system", "both"),
         "Milliseconds a job. Nothing is lost of processes that live for a tenth of a second: what "
         "they have spent is taken when they are reaped. A driver is a job process: it drives "
-        "papermill, and a kernel of its own runs the notebook.",
+        "papermill. Kernels run the notebooks; a zygote beside each driver forks them.",
     )
     for part, cpu in [*found.cpu.items(), ("all", found.each)]:
         made.add(part, *(f"{one:.1f}" for one in (cpu.user, cpu.system, cpu.total)))

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from drops import TINY, burst, notebook, own_folder, until_warm
-from processes.parts import DRIVERS, KERNELS, PARTS, Watch, own_cpu
+from processes.parts import DRIVERS, KERNELS, PARTS, ZYGOTES, Watch, own_cpu
 from processes.times import pss_mb
 from program import program
 
 from speed.report import Sheet
 
 SLOTS, MANY_SLOTS = 2, 4
+HELD = (DRIVERS, ZYGOTES, KERNELS)
 QUIET_SECONDS = 3
 JOBS, COMMAND_RUNS = 5, 5
 COMMANDS = (("--version",), ("jobs",))
@@ -61,7 +62,7 @@ def measure(idle_seconds: float) -> Standing:
 
 
 def _slot_mb() -> float:
-    """Of one of four kernels that wait, with its share of the drivers."""
+    """Of one of four kernels that wait, with its share of drivers and zygotes."""
     settings: dict[str, Any] = {
         "execution": {"concurrency": MANY_SLOTS},
         "kernels": {"warm": MANY_SLOTS},
@@ -70,7 +71,7 @@ def _slot_mb() -> float:
         until_warm(running, MANY_SLOTS)
         time.sleep(QUIET_SECONDS)
         parts = Watch(running.process.pid, folder / "none").living()
-        held = sum(pss_mb(pid) for pid, part in parts.items() if part in (DRIVERS, KERNELS))
+        held = sum(pss_mb(pid) for pid, part in parts.items() if part in HELD)
     return held / MANY_SLOTS
 
 
