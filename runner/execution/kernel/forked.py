@@ -4,6 +4,7 @@ It learns whose run it is at the last moment, before its first cell. Drives no n
 no client.
 """
 
+import _io
 import array
 import asyncio
 import atexit
@@ -13,7 +14,6 @@ import fcntl
 import functools
 import gc
 import importlib.util
-import io
 import json
 import logging
 import multiprocessing.process
@@ -119,7 +119,7 @@ class KernelTemplate:
         app.connection_file = connection_file
         sys.argv = [self._launcher, "-f", connection_file]
         sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *sys.argv[1:]]
-        with _without_debug_lines():
+        with _without_low_log_records():
             app.initialize()
         gc.freeze()
         link = socket.socket(fileno=_CHANNEL)
@@ -295,9 +295,9 @@ class _Kernel(IPythonKernel):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _without_debug_lines() -> Iterator[None]:
-    """Make no log records that no handler takes: traitlets sets its loggers to DEBUG."""
-    logging.disable(logging.DEBUG)
+def _without_low_log_records() -> Iterator[None]:
+    """Make no records that no handler takes: traitlets' logger has DEBUG, its handler WARNING."""
+    logging.disable(logging.INFO)
     try:
         yield
     finally:
@@ -504,6 +504,8 @@ def _let_go(shell: Any) -> None:
     shell.displayhook.flush()
     gc.collect()
     for thing in gc.get_objects():
-        if issubclass(type(thing), io.IOBase):  # a proxy would touch an object that is gone
+        # By its type, since a proxy would touch an object that is gone; and by the type that all
+        # of them are made of, since io.IOBase looks through its subclasses for each new one.
+        if issubclass(type(thing), _io._IOBase):
             with contextlib.suppress(Exception):
                 thing.flush()

@@ -6,16 +6,19 @@ Linux calls with a fallback by psutil. Knows nothing of jobs.
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+ROUND_SECONDS = 0.02
+"""Longest wait before the tree is looked at again: what dies may have started something."""
 MANY = 64
 """From so many processes on, they are not ended one by one."""
 INSTANCE = "RUNNER_INSTANCE"
@@ -57,14 +60,34 @@ def end_descendants(
     if len(left) > MANY:
         _freeze(keep, spare, deadline)
     while left:
+        _await_ends(left)
         for pid in left:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.002)
         left = _signal_descendants(signal.SIGKILL, keep, spare)
     return True
+
+
+def _await_ends(pids: Collection[int]) -> None:
+    """Wait a little until the first of these processes have ended; some may be gone already."""
+    deadline = time.monotonic() + ROUND_SECONDS
+    for pid in pids:
+        with contextlib.suppress(OSError), _opened(pid) as fd:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll(max(deadline - time.monotonic(), 0.0) * 1000)
+    time.sleep(0.0005)  # for who collects them, if that is not this process
+
+
+@contextlib.contextmanager
+def _opened(pid: int) -> Iterator[int]:
+    fd = os.pidfd_open(pid)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _signal_descendants(number: int, keep: Collection[int], spare: Collection[int]) -> list[int]:
@@ -140,9 +163,11 @@ def children(pid: int) -> list[int]:
     pids: list[int] = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                lines = Path(f"/proc/{pid}/task/{thread}/children").read_bytes()
-                pids.extend(map(int, lines.split()))
+            with (
+                contextlib.suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as lines,
+            ):
+                pids.extend(map(int, lines.readall().split()))
     return pids
 
 
