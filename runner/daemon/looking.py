@@ -71,6 +71,7 @@ class Looking:
             if not self._has_backlog:
                 regular = self._parts.watching.begin()
             full = self._disk_full()
+            dispatch.close_published()
             received = take_batch(
                 reception, self._parts.ledger, dispatch.reserve, only_cancels=full is not None
             )

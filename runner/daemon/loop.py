@@ -5,14 +5,12 @@ Owns the order of these. Knows none of the rules of its parts.
 
 import logging
 import signal
-import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from runner.config import Settings
 from runner.daemon.announcements import Announcements
-from runner.daemon.folders import GONE_SECONDS
 from runner.daemon.looking import Looking
 from runner.daemon.mail import Changed, Mailbox, Message, Progressed, Signalled, Woken
 from runner.daemon.running.publishing import Finished
@@ -93,8 +91,6 @@ class Loop:
         self._stopping = Stopping(parts.dispatch, settings.shutdown_seconds, clocks)
         self._announcements = Announcements(settings, parts)
         self._upkeep = Upkeep(settings, parts, clocks, backing.disk)
-        self._finished: list[Finished] = []
-        self._finish_at = 0.0
         self._pulse = _Timer(self._clock, PULSE_SECONDS)
         self._prune = _Timer(self._clock, PRUNE_SECONDS)
         self._tidy = _Timer(self._clock, TIDY_SECONDS)
@@ -130,7 +126,6 @@ class Loop:
 
     def _turn(self) -> None:
         """Do everything that is due, once."""
-        self._finish()
         is_stopping = self._stopping.has_begun
         if not is_stopping and self._clock() >= min(self._looking.due()):
             self._looking.look()
@@ -169,8 +164,6 @@ class Loop:
         """Return how long the loop may sleep, if no mail comes."""
         now = self._clock()
         due = [self._tidy.at - now]
-        if self._finished:
-            due.append(self._finish_at - now)
         left = self._stopping.seconds_left()
         if left is None:
             due.extend(at - now for at in self._looking.due())
@@ -192,7 +185,7 @@ class Loop:
             case Changed():
                 self._pulse.at = 0.0
             case Finished():
-                self._finished.append(message)
+                self._dispatch.finish(message)
             case Progressed():
                 self._dispatch.progressed(message.job_id, message.progress)
                 if self._options.on_progress is not None:
@@ -214,19 +207,6 @@ class Loop:
         if not self._stopping.has_begun:
             log.info("SIGHUP: importing everything anew for the kernels to come")
             self._execution.renew()
-
-    def _finish(self) -> None:
-        """Seal the finished jobs; if the ledger cannot take one, keep it and try again."""
-        while self._finished:
-            try:
-                self._dispatch.finish(self._finished[0])
-            except sqlite3.OperationalError as error:
-                log.warning("cannot seal job %s: %s", self._finished[0].job_id, error)
-                self._finish_at = self._clock() + GONE_SECONDS
-                return
-            except Exception:
-                log.exception("job %s is left to the next start", self._finished[0].job_id)
-            self._finished.pop(0)
 
     def _is_over(self) -> bool:
         goal = self._options.goal

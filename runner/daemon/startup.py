@@ -62,7 +62,7 @@ from runner.system.processes.threads import Threads
 log = logging.getLogger(__name__)
 
 SYNCS = 8
-"""How many folders are synced at a time: a disk waits for several as long as for one."""
+"""How many files and folders are synced at a time: a disk waits for several as long as for one."""
 
 
 @dataclass(frozen=True)
@@ -195,14 +195,14 @@ class Startup:
     ) -> Parts:
         settings, backing, options = self._settings, self._backing, self._options
         clocks, disk = backing.clocks, backing.disk
-        outbox = Outbox(settings.outbox, disk, folders.anchor_of(settings.outbox))
+        syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
+        stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
+        outbox = Outbox(settings.outbox, disk, folders.anchor_of(settings.outbox), syncing.map)
         history = History(ledger, outbox, clocks)
         execution = backing.start_execution(
             settings, own, options.goal is None, lambda: self._mailbox.put(Changed())
         )
         stack.callback(execution.close)
-        syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
-        stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
         cancels = Cancels(ledger, outbox, clocks)
         books = Books(ledger, history, LateSettings(ledger, outbox, clocks), cancels, clocks)
         inputs = InputStore(settings.state, disk)

@@ -29,13 +29,13 @@ class Stopping:
 
     @property
     def is_over(self) -> bool:
-        """Whether the loop must end: no job runs, or nobody waits for one."""
+        """Whether the loop must end: there is nothing left to do, or nobody waits for it."""
         if self._at_once:
             return True
         if self._at is None:
             return False
         late = self._clocks.seconds() > self._at + LAST_WORDS_SECONDS
-        return late or self._dispatch.running == 0
+        return late or not self._dispatch.is_busy
 
     def tell(self, number: int) -> None:
         """First call: start draining. Second: interrupt what runs. Third: stop at once."""

@@ -35,6 +35,10 @@ class Layout:
         """Give the folder of a job's staged files."""
         return self.all_staging / job_id
 
+    def staged(self, job_id: str, what: str) -> Path:
+        """Give the place of a job's notebook or report before it is published."""
+        return self.all_staging / f"{job_id}.{what}"
+
     def staged_files(self, job_id: str) -> Path:
         """Give the folder that becomes a job's `NAME.files`."""
         return self.staging(job_id) / "files"

@@ -84,14 +84,34 @@ class Staging:
             self._disk.sync_folder(source.parent, "kept: work folder")
         return staged
 
-    def place(self, job_id: str, temp_name: str, content: bytes, target: Path) -> None:
-        """Write a file of a job, synced, and then rename it to its place."""
-        staging = self._layout.staging(job_id)
-        self._disk.make_folders(self._layout.folder, staging)
-        temp = staging / temp_name
-        self._disk.unlink(temp)
-        self._disk.write(temp, content, "published: bytes")
-        self._disk.rename(temp, target)
+    def make(self) -> None:
+        """Make the staging folder.
+
+        Raises:
+            OSError
+        """
+        self._disk.make_folder(self._layout.all_staging)
+
+    def write(self, job_id: str, what: str, content: bytes) -> None:
+        """Write a file of a job, synced, in the staging folder, which is there.
+
+        Raises:
+            OSError
+        """
+        temp = self._layout.staged(job_id, what)
+        try:
+            self._disk.write(temp, content, "published: bytes")
+        except FileExistsError:  # an earlier try was cut off
+            self._disk.unlink(temp)
+            self._disk.write(temp, content, "published: bytes")
+
+    def place(self, job_id: str, what: str, target: Path) -> None:
+        """Rename what `write` has written to its place.
+
+        Raises:
+            OSError
+        """
+        self._disk.rename(self._layout.staged(job_id, what), target)
 
     def place_unsynced(
         self, temp_name: str, content: bytes, target: Path, why: str | None = None
@@ -108,8 +128,10 @@ class Staging:
         self._disk.rename(temp, target)
 
     def remove(self, job_id: str) -> None:
-        """Remove the staged files of a job."""
-        self._remove(self._layout.staging(job_id))
+        """Remove the folder of a job's staged files, if there is one."""
+        place = self._layout.staging(job_id)
+        if os.path.lexists(place):
+            self._remove(place)
 
     def clean(self, keep: Iterable[str]) -> None:
         """Remove staged leftovers of all jobs but those in `keep`.
@@ -122,7 +144,7 @@ class Staging:
         if not staging.is_dir():
             return
         for entry in list(os.scandir(staging)):
-            if entry.name not in kept:
+            if entry.name.partition(".")[0] not in kept:
                 self._remove(Path(entry.path))
 
     def _remove(self, place: Path) -> None:

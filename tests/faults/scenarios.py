@@ -369,6 +369,13 @@ SCENARIOS: dict[str, Scenario] = {
     "dropped again while it runs": Scenario(
         (drop("a", "'one'"), drop("a", "'two'", at_once=True), drop("a", "'three'", at_once=True))
     ),
+    "dropped again once it is there": Scenario(
+        (
+            drop("a", "'one'"),
+            Act(lambda life: None, at_once=True),
+            drop("a", "'two'", at_once=True),
+        )
+    ),
     "cancel": Scenario(_cancelled()),
     "cancel of another job": Scenario(_cancelled_another()),
     "too large": Scenario((_large(),)),

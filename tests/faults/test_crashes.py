@@ -1,17 +1,24 @@
 """Nothing is lost and nothing runs twice, wherever the process or the machine stops."""
 
+import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from runner.contract.names import job_name
+from runner.daemon.receiving.reception import Entries, Reception
+from runner.inbox.claim import Claim
+from runner.inbox.drop import DropKind
+from runner.outbox.layout import ERROR, RESULT, beside
 from runner.state.books.callbacks import CALLBACKS_FILE
 from runner.state.books.notifications import NOTIFICATIONS_FILE
 from runner.state.listing import LEDGER_FILE
 from runner.submitters.schedules.book import BOOK_FILE
 from tests.faults.likeness import Seen
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.world import Life, beginning, check, check_clean, crashes, recovered
+from tests.faults.world import Life, Swaps, beginning, check, check_clean, crashes, recovered
 
 SAMPLES = 1
 """States in between, for each step, besides the extremes."""
@@ -27,6 +34,28 @@ def test_a_story_without_a_fault_keeps_its_promises(folder: Path, name: str) -> 
     life.run()
     check(life.tree(), life.world, name, ())
     check_clean(life.tree(), name)
+
+
+class NoOlderResult(Reception):
+    """Looks for results of a name while a request of that name leaves the inbox."""
+
+    def accept(self, claims: Sequence[Claim]) -> Entries:
+        outbox = self._claiming._history._outbox.folder
+        for claim in claims:
+            if claim.drop.kind is DropKind.SUBMIT:
+                name = job_name(claim.drop.path)
+                active = {job.job_id for job in self._ledger.unclosed(name)}
+                for end in (RESULT, ERROR):
+                    report = beside(outbox / name, end)
+                    shown = json.loads(report.read_bytes()) if report.exists() else {}
+                    assert active - {shown.get("job_id")} or not shown
+        return super().accept(claims)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_who_sees_the_request_gone_sees_no_older_result(folder: Path, name: str) -> None:
+    """Also if it was dropped the moment that the one before became visible."""
+    Life(folder / "run", beginning(SCENARIOS[name]), Swaps(reception=NoOlderResult)).run()
 
 
 def mirrors(life: Life) -> None:

@@ -17,8 +17,8 @@ from runner.inbox.drop import Drop
 from runner.jobs import submissions
 from runner.jobs.submit import cancel, new_job_id
 from runner.outbox.history_folders import HistoryFolders, Retirement
-from runner.outbox.layout import ERROR, RESULT
-from runner.outbox.publish import Outbox, Publication
+from runner.outbox.placing import Publication
+from runner.outbox.publish import Outbox
 from runner.state import deliveries
 from runner.state.jobs import Job
 from runner.system.files.disk import Disk
@@ -169,10 +169,11 @@ def test_what_a_client_was_told(folder: Path, deaf: bool) -> None:
 class ReportFirst(Outbox):
     """Publishes the report before what it names."""
 
-    def _place_what_it_names(self, new: Publication, base: Path) -> None:
-        report = base.with_name(base.name + (RESULT if new.succeeded else ERROR))
-        self._staging.place(new.job_id, "first", new.report, report)
-        super()._place_what_it_names(new, base)
+    def __init__(self, folder: Path, disk: Disk, anchor: Anchor | None = None) -> None:
+        super().__init__(folder, disk, anchor)
+        placing = self._placing
+        first, then = placing._place_report, placing._place_what_it_names
+        placing._place_report, placing._place_what_it_names = then, first  # type: ignore[method-assign]
 
 
 class ReportLastFolders(HistoryFolders):
@@ -246,9 +247,9 @@ class StartedFirst(Dispatch):
 class WorkGoneFirst(Publishing):
     """Removes the work folder before its files are published."""
 
-    def _publish(self, job_id: str) -> None:
+    def _prepare(self, job_id: str) -> Publication:
         self._work.remove(job_id)
-        super()._publish(job_id)
+        return super()._prepare(job_id)
 
 
 class LazyLedger(SimulatedLedger):

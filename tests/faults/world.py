@@ -616,7 +616,7 @@ class Life:
     def _live(self) -> None:
         at_rest = self.world.done == 0 or self._round()
         for _ in range(120):
-            self.clock += 25
+            self.clock += 0 if self.dispatch.next_due() == 0 else 25
             self._mend()
             left = self.world.scenario.acts[self.world.done :]
             if at_rest and not (left and self.goes_on()):
@@ -714,14 +714,11 @@ class Life:
 
     def _finish(self) -> None:
         while self._came:
-            try:
-                self.dispatch.finish(self._came[0])
-            except sqlite3.OperationalError:
-                return
-            self._came.pop(0)
+            self.dispatch.finish(self._came.pop(0))
 
     def _scan(self) -> tuple[bool, bool]:
         try:
+            self.dispatch.close_published()
             received = take_batch(self.reception, self.ledger, self.dispatch.reserve)
             self.dispatch.launch()
             self.reception.release(received.batch)

@@ -11,7 +11,8 @@ from threading import Thread
 
 import pytest
 
-from runner.outbox.publish import Outbox, OutboxGone, Publication
+from runner.outbox.placing import Publication
+from runner.outbox.publish import Outbox, OutboxGone
 from runner.outbox.reader import OutboxReader
 from runner.system.files.disk import Disk
 from runner.system.files.output_folder import FileCaps
@@ -45,6 +46,14 @@ def publication(outbox: Outbox, work: Path, job_id: str = ID, name: str = "sub/n
     return Publication(job_id, name, True, report, b"{}", staged.files)
 
 
+def publish(outbox: Outbox, new: Publication) -> list[str]:
+    """Publish it alone; the warnings."""
+    (placed,) = outbox.publish([new])
+    if placed.error is not None:
+        raise placed.error
+    return placed.warnings
+
+
 def visible(folder: Path) -> set[str]:
     """Everything outside the hidden folders."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
@@ -59,7 +68,7 @@ def test_everything_is_there_when_the_report_is(folder: Path, work: Path) -> Non
     outbox = Outbox(folder, Disk())
     new = publication(outbox, work)
     assert visible(folder) == set()
-    assert outbox.publish(new) == []
+    assert publish(outbox, new) == []
     assert visible(folder) == WHOLE
     assert not list((folder / ".staging").iterdir())
     assert [file.path for file in new.files] == [
@@ -85,11 +94,11 @@ def test_publication_can_be_repeated_after_any_failure(
         new = publication(Outbox(folder, Disk()), work)
         disk = FailingDisk(at, after=after, failure=failure)
         with contextlib.suppress(Crash, OSError):
-            Outbox(folder, disk).publish(new)
+            publish(Outbox(folder, disk), new)
         clean = disk.is_clean
         if "sub/n.result.json" in visible(folder):
             assert visible(folder) == WHOLE, f"change {at}"
-        assert Outbox(folder, Disk()).publish(new) == [], f"change {at}"
+        assert publish(Outbox(folder, Disk()), new) == [], f"change {at}"
         assert visible(folder) == WHOLE, f"change {at}"
         assert not (folder / ".history").exists(), f"change {at}"
     assert at > 5
@@ -104,7 +113,7 @@ def test_retiring_can_be_repeated_after_any_failure(folder: Path, work: Path, af
         for path in list(folder.iterdir()):
             Disk().remove_tree(path)
         outbox = Outbox(folder, Disk())
-        outbox.publish(publication(outbox, work))
+        publish(outbox, publication(outbox, work))
         disk = FailingDisk(at, after=after, failure=Crash)
         with contextlib.suppress(Crash):
             Outbox(folder, disk).retire("sub/n", ID, NOW)
@@ -122,7 +131,7 @@ def test_files_of_somebody_else_are_moved_and_never_overwritten(folder: Path, wo
     (folder / "n.ipynb").write_text("mine")
     (folder / "n.error.json").write_text("mine too")
     (folder / "n.files").mkdir()
-    warnings = outbox.publish(new)
+    warnings = publish(outbox, new)
     assert "n.ipynb" in warnings[0]
     kept = next((folder / ".history" / "n").glob("unknown-*"))
     assert (kept / "n.ipynb").read_text() == "mine"
@@ -172,22 +181,22 @@ def test_nothing_is_written_where_the_outbox_is_gone(folder: Path, work: Path) -
     moved = folder.with_name("moved")
     folder.rename(moved)
     with pytest.raises(OutboxGone):
-        outbox.publish(new)
+        publish(outbox, new)
     with pytest.raises(OutboxGone):
         outbox.status("n", {})
     assert not folder.exists()
     moved.rename(folder)
-    outbox.publish(new)
+    publish(outbox, new)
     assert visible(folder) == WHOLE
 
 
 def test_reports_are_found_by_job_also_in_the_history(folder: Path, work: Path) -> None:
     """Who waits for one job waits for its id."""
     outbox, reader = Outbox(folder, Disk()), OutboxReader(folder)
-    outbox.publish(publication(outbox, work, ID))
+    publish(outbox, publication(outbox, work, ID))
     outbox.retire("sub/n", ID, NOW)
     assert reader.current("sub/n") is None
-    outbox.publish(publication(outbox, work, OTHER))
+    publish(outbox, publication(outbox, work, OTHER))
     for job_id in (ID, OTHER):
         found = reader.of_job("sub/n", job_id)
         assert found is not None
@@ -199,7 +208,7 @@ def test_reports_are_found_by_job_also_in_the_history(folder: Path, work: Path) 
 def test_what_is_no_report_holds_up_nobody(folder: Path, work: Path, content: bytes | None) -> None:
     """A pipe in its place has nobody who writes to it; a nested list has no end."""
     outbox = Outbox(folder, Disk())
-    outbox.publish(publication(outbox, work, name="n"))
+    publish(outbox, publication(outbox, work, name="n"))
     place = folder / "n.result.json"
     place.unlink()
     if content is None:
@@ -224,7 +233,7 @@ def test_pruning_removes_one_run_and_empty_folders(folder: Path, work: Path) -> 
     """Other runs of the name stay."""
     outbox = Outbox(folder, Disk())
     for job_id in (ID, OTHER):
-        outbox.publish(publication(outbox, work, job_id))
+        publish(outbox, publication(outbox, work, job_id))
         outbox.retire("sub/n", job_id, NOW)
     outbox.prune("sub/n", ID)
     assert [p.name for p in (folder / ".history" / "sub" / "n").iterdir()] == [OTHER]
@@ -263,7 +272,7 @@ def test_a_file_that_the_outbox_refuses_is_left_out_alone(folder: Path, work: Pa
     (deep.parent.parent.parent / "far").write_text("far")
     outbox = Outbox(folder, Picky())
     new = publication(outbox, work)
-    assert outbox.publish(new) == []
+    assert publish(outbox, new) == []
     far = next(path for path in visible(folder) if path.endswith("far"))
     assert visible(folder) == {*WHOLE, "sub/n.files/Twin", far}
     told = " ".join(outbox.stage(ID, work, CAPS, "/".join(["n" * 190] * 5)).warnings)
@@ -279,7 +288,7 @@ def test_names_that_are_no_utf8_are_published_apart(folder: Path, work: Path) ->
         (work / os.fsdecode(name)).write_bytes(name)
     outbox = Outbox(folder, Disk())
     new = publication(outbox, work)
-    outbox.publish(new)
+    publish(outbox, new)
     paths = [file.path for file in new.files]
     assert len(set(paths)) == len(paths) == 5
     for name, wanted in ((b"caf%E9", "caf%E9"), (b"caf\xe8", "caf%E8"), (b"caf\xe9", "caf%E9~2")):
@@ -310,9 +319,9 @@ def test_links_are_left_out_with_a_word(folder: Path, work: Path) -> None:
 def test_pruning_leaves_the_history_of_a_name_that_lies_in_a_run(folder: Path, work: Path) -> None:
     """As older releases could have it: `a/JOBID` is a name, and JOBID a run of `a`."""
     outbox = Outbox(folder, Disk())
-    outbox.publish(publication(outbox, work, ID, "a"))
+    publish(outbox, publication(outbox, work, ID, "a"))
     outbox.retire("a", ID, NOW)
-    outbox.publish(publication(outbox, work, OTHER, f"a/{ID}"))
+    publish(outbox, publication(outbox, work, OTHER, f"a/{ID}"))
     outbox.retire(f"a/{ID}", OTHER, NOW)
     outbox.prune("a", ID)
     kept = folder / ".history" / "a" / ID

@@ -11,22 +11,21 @@ from runner.config import Settings
 from runner.contract.outcome import failed, interrupted
 from runner.contract.states.status import ErrorType
 from runner.daemon.running.attempts import Attempts
+from runner.daemon.running.endings import Endings
 from runner.daemon.running.in_hand import Stage
 from runner.daemon.running.lost_runs import LostRuns
-from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores, our_fault
+from runner.daemon.running.publishing import Finished, Publishing, Stores
 from runner.daemon.running.starts import Executing, Starts
 from runner.daemon.running.status_files import StatusFiles
 from runner.execution.order import Progress
 from runner.outbox.publish import OutboxGone
 from runner.outbox.staging import EVERYBODYS
-from runner.state.jobs import Job, State, seconds_between
+from runner.state.jobs import Job, State
 from runner.system.clocks import Clocks
 
 log = logging.getLogger(__name__)
 
 YOUNG_SECONDS = 1.0
-LONG_SECONDS = 1.0
-"""How long bringing a run's result and files away may take until the log says so."""
 GONE_DOWN = interrupted("The runner or its machine went down while the notebook ran.")
 
 
@@ -49,13 +48,19 @@ class Dispatch:
         self._clocks = clocks
         self._starts = Starts(settings, stores, executing, publishing, clocks)
         self._attempts = Attempts(stores.ledger, clocks, settings.limits)
+        self._endings = Endings(stores, publishing, self._attempts, self._starts.jobs, clocks)
         self._lost = LostRuns(stores, publishing, clocks)
         self._status_files = StatusFiles(stores.ledger, stores.outbox, stores.pauses, clocks)
 
     @property
     def running(self) -> int:
-        """How many jobs have a slot."""
-        return self._starts.jobs.count(Stage.RUNNING)
+        """How many jobs run, or have run and are not recorded yet."""
+        return self._starts.jobs.count(Stage.RUNNING, Stage.ENDED)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs, or something is to be recorded or published now."""
+        return self.running > 0 or self._publishing.are_due
 
     @property
     def spare(self) -> int:
@@ -75,6 +80,7 @@ class Dispatch:
         starts = self._starts
         return {
             **starts.starting.troubles,
+            **self._endings.troubles,
             **self._publishing.troubles,
             **starts.names.troubles,
         }
@@ -94,31 +100,77 @@ class Dispatch:
                 self._settle_dead_or_leave(job)
         sealed = [job for job in self._ledger.unclosed() if job.state is State.SEALED]
         for job in sealed:
-            self._publishing.add(job)
+            self._publishing.add_recorded(job)
         self._publishing.clean({job.job_id for job in sealed})
 
     def turn(self) -> None:
-        """Publish, settle and start as many jobs as possible."""
+        """Record what has ended, start as many jobs as possible, and publish."""
         starts = self._starts
         starts.jobs.forget_unrecorded()
-        self._publishing.publish_due()
         self._work.try_again()
-        if starts.starting.is_held():
-            return
         try:
-            starts.put_back()
-            starts.keep_time()
-            self._settle_all()
-            if starts.has_room:
-                with self._ledger.transaction():
-                    starts.reserve()
-                starts.launch()
+            if not starts.starting.is_held():
+                starts.put_back()
+                starts.keep_time()
+                self._settle_all()
+            self._record()
+            starts.launch()
         except (OSError, OutboxGone, sqlite3.OperationalError) as error:
             starts.jobs.forget_unrecorded()
             starts.starting.hold("", error)
         else:
             if not starts.starting.is_held():
                 starts.starting.release()
+        self._publishing.publish_due()
+        self._endings.tell()
+
+    def close_published(self) -> None:
+        """Close what is published, before the inbox is looked at.
+
+        A client that has seen a result may drop its next request at once. That must find the name
+        closed, or the result would still be there when the request leaves the inbox.
+        """
+        publishing = self._publishing
+        if not publishing.has_closed:
+            return
+        try:
+            with self._ledger.transaction():
+                publishing.record_closed()
+        except sqlite3.OperationalError:
+            publishing.close_each()
+        else:
+            publishing.conclude_closed()
+
+    def _record(self) -> None:
+        """Record starts, ends of runs and what is published, in one transaction if all goes well.
+
+        The starts come first: a job starts after an earlier one of its name only once it is durable
+        that that one is closed.
+
+        Raises:
+            OSError, OutboxGone, sqlite3.OperationalError: nothing can start.
+        """
+        starts, endings, publishing = self._starts, self._endings, self._publishing
+        may_start = starts.has_room and not starts.starting.is_held()
+        if not (may_start or endings.are_due or publishing.has_closed):
+            return
+        try:
+            with self._ledger.transaction():
+                if may_start:
+                    starts.reserve()
+                endings.record()
+                publishing.record_closed()
+        except Exception:
+            log.debug("recording one by one, after an error", exc_info=True)
+            starts.jobs.forget_unrecorded()
+            endings.record_each()
+            publishing.close_each()
+            if may_start:
+                with self._ledger.transaction():
+                    starts.reserve()
+        else:
+            endings.conclude()
+            publishing.conclude_closed()
 
     def reserve(self) -> None:
         """Record the next starts, in the transaction around it; see `Starts.reserve`."""
@@ -129,46 +181,9 @@ class Dispatch:
         self._starts.launch()
 
     def finish(self, finished: Finished) -> None:
-        """Seal the outcome of a job's thread, or let the job run again if it has retries left.
-
-        Raises:
-            sqlite3.OperationalError: the ledger cannot take it now; to be repeated.
-        """
-        job_id = finished.job_id
-        running = self._starts.jobs[job_id]
+        """Take on what a job's thread has brought; the next turn records it."""
         self._starts.look_again()
-        job = self._ledger.job(job_id)
-        assert job is not None
-        failure = finished.outcome.failure
-        if failure is not None and self._attempts.again(job, failure):
-            self._starts.jobs.drop(job_id)
-            self._work.remove(job_id)
-            return
-        finished = self._advised(job, finished)
-        outcome = finished.outcome.model_copy(
-            update={"warnings": [*finished.outcome.warnings, *finished.staged.warnings]}
-        )
-        try:
-            self._publishing.seal(job, replace(finished, outcome=outcome), State.RUNNING)
-        except sqlite3.OperationalError:
-            raise
-        except Exception as error:
-            log.exception("job %s: its outcome cannot be sealed", job_id)
-            outcome = our_fault(error)
-            nothing = Finished(job_id, outcome, None, NO_FILES, finished.at)
-            self._publishing.seal(job, nothing, State.RUNNING)
-        self._starts.jobs.drop(job_id)
-        ran = 0.0 if job.started_at is None else seconds_between(job.started_at, finished.at)
-        since_then = self._clocks.seconds() - running.since - ran
-        log.info(
-            "job %s: %s %r after %.1f s%s%s",
-            job_id,
-            outcome.status,
-            job.name,
-            ran,
-            f", put away in {since_then:.1f} s more" if since_then >= LONG_SECONDS else "",
-            "" if outcome.failure is None else f": {outcome.failure.in_short}",
-        )
+        self._endings.add(finished)
 
     def progressed(self, job_id: str, progress: Progress) -> None:
         """Note a job's progress."""
@@ -204,6 +219,7 @@ class Dispatch:
         """Return the seconds until there is work without an event; None if there is none."""
         starts = self._starts
         times = (
+            self._endings.next_due(),
             self._publishing.next_due(),
             starts.names.next_due(),
             starts.starting.next_due(),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from runner.contract.request import Resources
+from runner.contract.request import Request, Resources
 from runner.execution.order import Order, Progress
 from runner.state.jobs import Job
 
@@ -17,17 +17,20 @@ class Stage(Enum):
     """The same transaction seals that it cannot be started."""
     RUNNING = "running"
     """A thread executes it."""
+    ENDED = "ended"
+    """The run is over, and has no slot; its end is not recorded yet."""
     RETURNING = "returning"
     """It could not begin, and goes back into the queue."""
 
 
 @dataclass
 class InHand:
-    """One job. `order` and `notebook` are set if it is to be executed."""
+    """One job. `order`, `request` and `notebook` are set if it is to be executed."""
 
     job: Job
     stage: Stage
     order: Order | None = None
+    request: Request | None = None
     notebook: bytes = b""
     since: float = 0.0
     progress: Progress | None = None

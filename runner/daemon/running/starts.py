@@ -161,7 +161,7 @@ class Starts:
         """
         for one in self.jobs.at(Stage.REFUSED):
             self.jobs.drop(one.job.job_id)
-            self._publishing.add(one.job)
+            self._publishing.add_recorded(one.job)
         reserved = self.jobs.at(Stage.RESERVED)
         for number, one in enumerate(reserved):
             if not self._submit(one):
@@ -266,7 +266,8 @@ class Starts:
         order = order_of(job, request, self._settings, work, self._work.packages_of(job.job_id))
         order = order.model_copy(update={"inputs": job_input.files})
         self._ledger.start(job.job_id, self._clocks.stamp())
-        self.jobs.add(InHand(job, Stage.RESERVED, order, job_input.notebook or b""))
+        notebook = job_input.notebook or b""
+        self.jobs.add(InHand(job, Stage.RESERVED, order, request, notebook))
 
     def _make_way(self, job: Job) -> None:
         """Make sure that nothing of earlier runs lies where a job's files will.
