@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.contract.outcome import PublishedFile
+from runner.outbox import staging
 from runner.outbox.history_folders import HistoryFolders
 from runner.outbox.layout import ERROR, NOTEBOOK, PUBLISHED, RESULT, STATUS, Layout, beside
 from runner.outbox.staging import Staging
@@ -85,13 +86,13 @@ class Placing:
         self,
         layout: Layout,
         disk: Disk,
-        staging: Staging,
+        staging_folder: Staging,
         history: HistoryFolders,
         side_by_side: SideBySide,
     ) -> None:
         self._layout = layout
         self._disk = disk
-        self._staging = staging
+        self._staging = staging_folder
         self._history = history
         self._side_by_side = side_by_side
 
@@ -162,10 +163,10 @@ class Placing:
 
     def _place_what_it_names(self, way: _Way) -> None:
         if way.has_notebook:
-            self._staging.place(way.new.job_id, "notebook", beside(way.base, NOTEBOOK))
+            self._staging.place(way.new.job_id, staging.NOTEBOOK, beside(way.base, NOTEBOOK))
 
     def _place_report(self, way: _Way) -> None:
-        self._staging.place(way.new.job_id, "report", way.report)
+        self._staging.place(way.new.job_id, staging.REPORT, way.report)
 
     def _sync(self, ways: Sequence[_Way], why: str) -> None:
         """Make the names durable: a sync of each folder serves all that lie in it."""
@@ -206,5 +207,5 @@ def _writings(ways: Iterable[_Way]) -> Iterator[_Writing]:
     for way in ways:
         if way.has_notebook:
             assert way.new.executed is not None
-            yield _Writing(way, "notebook", way.new.executed)
-        yield _Writing(way, "report", way.new.report)
+            yield _Writing(way, staging.NOTEBOOK, way.new.executed)
+        yield _Writing(way, staging.REPORT, way.new.report)

@@ -16,6 +16,9 @@ from runner.system.files.output_folder import FileCaps, NotTaken, Staged, collec
 
 log = logging.getLogger(__name__)
 
+NOTEBOOK, REPORT = "notebook", "report"
+STAGED = (NOTEBOOK, REPORT)
+"""The files of a job that are written here before they are renamed to their places."""
 LONGEST_PATH = 4095
 """Longest whole path in bytes (PATH_MAX)."""
 EVERYBODYS = frozenset(
@@ -128,10 +131,11 @@ class Staging:
         self._disk.rename(temp, target)
 
     def remove(self, job_id: str) -> None:
-        """Remove the folder of a job's staged files, if there is one."""
-        place = self._layout.staging(job_id)
-        if os.path.lexists(place):
-            self._remove(place)
+        """Remove what is left of a job: its folder, and files that a power cut brought back."""
+        folder = self._layout.staging(job_id)
+        for place in (folder, *(self._layout.staged(job_id, what) for what in STAGED)):
+            if os.path.lexists(place):
+                self._remove(place)
 
     def clean(self, keep: Iterable[str]) -> None:
         """Remove staged leftovers of all jobs but those in `keep`.
