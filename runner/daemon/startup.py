@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +56,7 @@ from runner.system.files.mounts import MountTable
 from runner.system.files.output_folder import FileCaps
 from runner.system.processes.forked import Forked
 from runner.system.processes.process_tree import adopt_orphans, end_marked
-from runner.system.processes.threads import Threads
+from runner.system.processes.threads import SideBySide, Threads
 
 log = logging.getLogger(__name__)
 
@@ -195,9 +194,9 @@ class Startup:
     ) -> Parts:
         settings, backing, options = self._settings, self._backing, self._options
         clocks, disk = backing.clocks, backing.disk
-        syncing = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
-        stack.callback(syncing.shutdown, wait=False, cancel_futures=True)
-        outbox = Outbox(settings.outbox, disk, folders.anchor_of(settings.outbox), syncing.map)
+        side_by_side = SideBySide("sync", SYNCS - 1)
+        stack.callback(side_by_side.shutdown)
+        outbox = Outbox(settings.outbox, disk, folders.anchor_of(settings.outbox), side_by_side)
         history = History(ledger, outbox, clocks)
         execution = backing.start_execution(
             settings, own, options.goal is None, lambda: self._mailbox.put(Changed())
@@ -210,7 +209,7 @@ class Startup:
         inbox = self._make_inbox(books.late_settings, inputs)
         watching = Watching(settings, inbox, folders.table, lambda: self._mailbox.put(Woken()))
         stack.callback(watching.stop)
-        claims = Claims(settings.inbox, self._max_bytes, disk, syncing.map, inputs.has)
+        claims = Claims(settings.inbox, self._max_bytes, disk, side_by_side, inputs.has)
         reception = self._make_reception(Intake(inbox, claims, inputs), books, folders)
         stack.callback(reception.close)
         has_packages = settings.kernels.install == "run"

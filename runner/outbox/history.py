@@ -4,6 +4,7 @@ The outbox has the files and the ledger knows the jobs; the two change together 
 """
 
 import logging
+from dataclasses import dataclass
 
 from runner.outbox.history_folders import Retirement
 from runner.outbox.publish import Outbox, OutboxGone
@@ -11,6 +12,15 @@ from runner.state.ledger import Ledger
 from runner.system.clocks import Clocks
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A name whose files were moved, the jobs that they are of, and how to undo it."""
+
+    name: str
+    owners: tuple[str, ...]
+    retirement: Retirement
 
 
 class History:
@@ -27,8 +37,7 @@ class History:
         Raises:
             OSError, OutboxGone: not all of it is moved.
         """
-        self.move(name)
-        self.record(name)
+        self.record(self.move(name))
 
     def retire_known(self, name: str) -> None:
         """Do the same if the ledger knows of files there.
@@ -39,26 +48,25 @@ class History:
         if self._ledger.current(name):
             self.retire(name)
 
-    def move(self, name: str) -> Retirement:
+    def move(self, name: str) -> Moved:
         """Move the files only; `record` or `bring_back` follows.
 
         Raises:
             OSError, OutboxGone: not all of them are moved.
         """
-        current = self._ledger.current(name)
-        owner = current[-1].job_id if current else None
-        return self._outbox.retire(name, owner, self._clocks.now())
+        owners = tuple(job.job_id for job in self._ledger.current(name))
+        retirement = self._outbox.retire(name, owners[-1] if owners else None, self._clocks.now())
+        return Moved(name, owners, retirement)
 
-    def record(self, name: str) -> None:
+    def record(self, moved: Moved) -> None:
         """Record that the files of a name are in the history."""
-        current = self._ledger.current(name)
-        if current:
-            self._ledger.retired([job.job_id for job in current])
+        if moved.owners:
+            self._ledger.retired(moved.owners)
 
-    def bring_back(self, name: str, retirement: Retirement) -> None:
+    def bring_back(self, moved: Moved) -> None:
         """Undo a move, and record the files that stay in the history."""
         try:
-            self._outbox.bring_back(retirement)
+            self._outbox.bring_back(moved.retirement)
         except (OSError, OutboxGone) as error:
-            log.warning("earlier results of %s stay in the history: %s", name, error)
-            self.record(name)
+            log.warning("earlier results of %s stay in the history: %s", moved.name, error)
+            self.record(moved)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runner.outbox.layout import ERROR, HISTORY, PUBLISHED, RESULT, Layout, beside, free
+from runner.outbox.layout import ERROR, HISTORY, RESULT, Layout, beside, free, present
 from runner.system.files.disk import Disk, read_regular, same_file
 
 UNKNOWN = "unknown-"
@@ -36,7 +36,7 @@ class HistoryFolders:
             OSError: not all of it is moved; may be repeated.
         """
         base = self._layout.base(name)
-        places = [path for suffix in PUBLISHED if os.path.lexists(path := beside(base, suffix))]
+        places = [path for _, path in present(base)]
         if not places:
             self.sync(name, job_id)
             return ()

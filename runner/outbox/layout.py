@@ -53,6 +53,13 @@ def beside(base: Path, suffix: str) -> Path:
     return base.with_name(base.name + suffix)
 
 
+def present(base: Path) -> list[tuple[str, Path]]:
+    """List the files that lie under a name now: each suffix and its path, the reports first."""
+    stem = str(base)
+    lying = [suffix for suffix in PUBLISHED if os.path.lexists(stem + suffix)]
+    return [(suffix, beside(base, suffix)) for suffix in lying]
+
+
 def free(path: Path) -> Path:
     """Give `path`, or the next name like it that is free."""
     candidate, count = path, 1

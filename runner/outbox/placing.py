@@ -3,7 +3,6 @@
 Each is made in one order, and a failure of one holds up no other.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 from runner.contract.outcome import PublishedFile
 from runner.outbox import staging
 from runner.outbox.history_folders import HistoryFolders
-from runner.outbox.layout import ERROR, NOTEBOOK, PUBLISHED, RESULT, STATUS, Layout, beside
+from runner.outbox.layout import ERROR, NOTEBOOK, RESULT, STATUS, Layout, beside, present
 from runner.outbox.staging import Staging
 from runner.system.files.disk import Disk, same_file
 from runner.system.files.output_folder import FILES
@@ -143,16 +142,7 @@ class Placing:
 
     def _write(self, ways: Sequence[_Way]) -> None:
         """Write notebooks and reports, synced, under hidden names."""
-        writings = list(_writings(_going(ways)))
-        if not writings:
-            return
-        try:
-            self._staging.make()
-        except OSError as error:
-            for one in writings:
-                one.way.placed.error = error
-            return
-        for _ in self._side_by_side(self._write_one, writings):
+        for _ in self._side_by_side(self._write_one, list(_writings(_going(ways)))):
             pass
 
     def _write_one(self, one: _Writing) -> None:
@@ -180,11 +170,7 @@ class Placing:
 
     def _clear_the_way(self, new: Publication, base: Path) -> list[str]:
         """Move everything away that is not this very publication, begun before a crash."""
-        foreign = [
-            path
-            for suffix in PUBLISHED
-            if os.path.lexists(path := beside(base, suffix)) and not self._is_of(new, suffix, path)
-        ]
+        foreign = [path for end, path in present(base) if not self._is_of(new, end, path)]
         if not foreign:
             self._history.sync(new.name, None)
             return []

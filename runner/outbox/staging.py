@@ -87,26 +87,13 @@ class Staging:
             self._disk.sync_folder(source.parent, "kept: work folder")
         return staged
 
-    def make(self) -> None:
-        """Make the staging folder.
-
-        Raises:
-            OSError
-        """
-        self._disk.make_folder(self._layout.all_staging)
-
     def write(self, job_id: str, what: str, content: bytes) -> None:
-        """Write a file of a job, synced, in the staging folder, which is there.
+        """Write a file of a job, synced, in the staging folder.
 
         Raises:
             OSError
         """
-        temp = self._layout.staged(job_id, what)
-        try:
-            self._disk.write(temp, content, "published: bytes")
-        except FileExistsError:  # an earlier try was cut off
-            self._disk.unlink(temp)
-            self._disk.write(temp, content, "published: bytes")
+        self._write(self._layout.staged(job_id, what), content, "published: bytes")
 
     def place(self, job_id: str, what: str, target: Path) -> None:
         """Rename what `write` has written to its place.
@@ -123,12 +110,20 @@ class Staging:
 
         With a reason, its bytes are synced: nothing writes it again if it were empty.
         """
-        staging = self._layout.all_staging
-        self._disk.make_folder(staging)
-        temp = staging / temp_name
-        self._disk.unlink(temp)
-        self._disk.write(temp, content, why)
+        temp = self._layout.all_staging / temp_name
+        self._write(temp, content, why)
         self._disk.rename(temp, target)
+
+    def _write(self, temp: Path, content: bytes, why: str | None) -> None:
+        """Write a file in the staging folder; most often that is there, and the name is free."""
+        try:
+            self._disk.write(temp, content, why)
+        except FileNotFoundError:
+            self._disk.make_folder(temp.parent)
+            self._disk.write(temp, content, why)
+        except FileExistsError:  # an earlier try was cut off
+            self._disk.unlink(temp)
+            self._disk.write(temp, content, why)
 
     def remove(self, job_id: str) -> None:
         """Remove what is left of a job: its folder, and files that a power cut brought back."""

@@ -197,9 +197,7 @@ class Ledger(Turns):
                 "outcome = json_set(outcome, '$.results', '{}') WHERE job_id = ?",
                 (job_id,),
             )
-            job = self.job(job_id)
-            assert job is not None
-            count_durations(self._db, job)
+            count_durations(self._db, job_id)
             deliveries.add(self._db, job_id, published_at, followers)
 
     def settle(self, what: Settlement) -> None:

@@ -260,10 +260,26 @@ class LazyLedger(SimulatedLedger):
     def published(self, job_id: str, published_at: str, followers: Iterable[str] = ()) -> None:
         self._lazy = True
         super().published(job_id, published_at, followers)
+
+    def commit(self) -> None:
+        super().commit()
         self._lazy = False
 
     def is_durable(self) -> bool:
         return super().is_durable() and not self._lazy
+
+
+class ClosedWithTheNext(Dispatch):
+    """Closes a job in the transaction in which the next of its name starts."""
+
+    def close_published(self) -> None:
+        """No look at the inbox comes between."""
+
+    def _record_all(self, *, may_start: bool) -> None:
+        self._publishing.record_closed()
+        if may_start:
+            self.reserve()
+        self._endings.record()
 
 
 class Forgetful(Journal):
@@ -278,8 +294,15 @@ class ClosedFirst(SimulatedLedger):
 
     def published(self, job_id: str, published_at: str, followers: Iterable[str] = ()) -> None:
         super().published(job_id, published_at)
-        with self.transaction():
-            deliveries.add(self._db, job_id, published_at, followers)
+        self.late = [*getattr(self, "late", []), (job_id, published_at, followers)]
+
+    def commit(self) -> None:
+        super().commit()
+        late, self.late = getattr(self, "late", []), []
+        if late:
+            with self.transaction():
+                for row in late:
+                    deliveries.add(self._db, *row)
 
 
 class SettledFirst(Journal):
@@ -335,6 +358,10 @@ SWAPPED = {
     "executed before recorded": ("a drop", Swaps(dispatch=StartedFirst)),
     "the work folder before its files": ("outbox away", Swaps(publishing=WorkGoneFirst)),
     "a ledger with synchronous = NORMAL": ("a drop", Swaps(weak_ledger=True)),
+    "closed in the transaction in which the next starts": (
+        "dropped again while it runs",
+        Swaps(dispatch=ClosedWithTheNext),
+    ),
     "closed in a commit that is not durable": (
         "dropped again while it runs",
         Swaps(ledger=LazyLedger),

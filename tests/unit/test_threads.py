@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.system.processes.threads import Threads
+from runner.system.processes.threads import SideBySide, Threads
 from tests.conftest import wait_for
 
 
@@ -75,3 +75,39 @@ def test_what_gets_no_thread_is_never_called(
             threads.submit(called.append, 1)
     threads.submit(called.append, 2).result(30)
     assert called == [2]
+
+
+@pytest.fixture
+def side_by_side() -> Iterator[SideBySide]:
+    threads = SideBySide("side", 3)
+    yield threads
+    threads.shutdown()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4, 11])
+def test_results_come_in_the_order_of_the_values(side_by_side: SideBySide, count: int) -> None:
+    """However they are dealt out."""
+    assert list(side_by_side(str, range(count))) == [str(number) for number in range(count)]
+
+
+def test_the_caller_works_too(side_by_side: SideBySide) -> None:
+    """Four wait for each other in three threads and the caller's."""
+    four = threading.Barrier(4)
+    places = list(side_by_side(lambda _: (four.wait(30), threading.current_thread())[1], range(4)))
+    assert threading.current_thread() in places
+    assert len(set(places)) == 4
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+def test_an_error_comes_once_all_others_are_done(side_by_side: SideBySide, bad: int) -> None:
+    """Nothing goes on behind the caller's back."""
+    done = list[int]()
+
+    def work(value: int) -> None:
+        if value == bad:
+            raise OSError(5, "no")
+        done.append(value)
+
+    with pytest.raises(OSError, match="no"):
+        side_by_side(work, range(4))
+    assert sorted(done) == [value for value in range(4) if value != bad]

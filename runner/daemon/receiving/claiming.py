@@ -119,7 +119,7 @@ class Claiming:
             self._hold_back(drop, name, why)
             return None
         try:
-            retirement = self._history.move(name)
+            moved = self._history.move(name)
         except OSError as error:
             why = with_remedy(error)
             self._delays.hold(name, why)
@@ -128,9 +128,9 @@ class Claiming:
         self._delays.release(name)
         claim = self._take(drop)
         if claim is None and self._inbox.still_has(drop):
-            self._history.bring_back(name, retirement)
+            self._history.bring_back(moved)
         else:
-            self._history.record(name)
+            self._history.record(moved)
         return claim
 
     def _hold_back(self, drop: Drop, name: str, why: str) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from runner.config import Limits
 from runner.contract.advice.remedies import remedy_by_retries, remedy_of_timeout
-from runner.contract.outcome import Failure
+from runner.contract.outcome import Failure, Outcome
 from runner.contract.request import Request
 from runner.contract.states.status import RETRIED, ErrorType
 from runner.contract.states.turn import written
@@ -63,7 +63,13 @@ class Attempts:
                 message += f" Attempt {job.attempt} ended: {warning.removeprefix(begin)}"
         return Failure(error_type=ErrorType.CANCELLED, message=message)
 
-    def advised(self, job: Job, failure: Failure) -> Failure:
+    def with_advice(self, job: Job, outcome: Outcome) -> Outcome:
+        """Add to the failure of a job's last attempt, if it failed, what to do about it."""
+        if outcome.failure is None:
+            return outcome
+        return outcome.model_copy(update={"failure": self._advised(job, outcome.failure)})
+
+    def _advised(self, job: Job, failure: Failure) -> Failure:
         """Add to the failure of the last attempt what to do about it."""
         request = self._request_of(job)
         advice = []

@@ -5,10 +5,9 @@ Every step is recorded before the next one begins. Never looks into the inbox.
 
 import logging
 import sqlite3
-from dataclasses import replace
 
 from runner.config import Settings
-from runner.contract.outcome import failed, interrupted
+from runner.contract.outcome import failed
 from runner.contract.states.status import ErrorType
 from runner.daemon.running.attempts import Attempts
 from runner.daemon.running.endings import Endings
@@ -26,7 +25,6 @@ from runner.system.clocks import Clocks
 log = logging.getLogger(__name__)
 
 YOUNG_SECONDS = 1.0
-GONE_DOWN = interrupted("The runner or its machine went down while the notebook ran.")
 
 
 class Dispatch:
@@ -49,7 +47,7 @@ class Dispatch:
         self._starts = Starts(settings, stores, executing, publishing, clocks)
         self._attempts = Attempts(stores.ledger, clocks, settings.limits)
         self._endings = Endings(stores, publishing, self._attempts, self._starts.jobs, clocks)
-        self._lost = LostRuns(stores, publishing, clocks)
+        self._lost = LostRuns(stores, publishing, self._attempts, clocks)
         self._status_files = StatusFiles(stores.ledger, stores.outbox, stores.pauses, clocks)
 
     @property
@@ -95,9 +93,7 @@ class Dispatch:
 
         Nothing of the old runs may be alive any more.
         """
-        for job in self._ledger.unclosed():
-            if job.state is State.RUNNING:
-                self._settle_dead_or_leave(job)
+        self._lost.settle()
         sealed = [job for job in self._ledger.unclosed() if job.state is State.SEALED]
         for job in sealed:
             self._publishing.add_recorded(job)
@@ -144,9 +140,6 @@ class Dispatch:
     def _record(self) -> None:
         """Record starts, ends of runs and what is published, in one transaction if all goes well.
 
-        The starts come first: a job starts after an earlier one of its name only once it is durable
-        that that one is closed.
-
         Raises:
             OSError, OutboxGone, sqlite3.OperationalError: nothing can start.
         """
@@ -156,10 +149,7 @@ class Dispatch:
             return
         try:
             with self._ledger.transaction():
-                if may_start:
-                    starts.reserve()
-                endings.record()
-                publishing.record_closed()
+                self._record_all(may_start=may_start)
         except Exception:
             log.debug("recording one by one, after an error", exc_info=True)
             starts.jobs.forget_unrecorded()
@@ -171,6 +161,17 @@ class Dispatch:
         else:
             endings.conclude()
             publishing.conclude_closed()
+
+    def _record_all(self, *, may_start: bool) -> None:
+        """Record all of it: part of the transaction around it.
+
+        The starts come first: a start moves the results of its name to the history, so it must be
+        durable by then that the job before is closed.
+        """
+        if may_start:
+            self.reserve()
+        self._endings.record()
+        self._publishing.record_closed()
 
     def reserve(self) -> None:
         """Record the next starts, in the transaction around it; see `Starts.reserve`."""
@@ -229,36 +230,6 @@ class Dispatch:
         )
         due = [seconds for seconds in times if seconds is not None]
         return max(min(due), 0.0) if due else None
-
-    def _settle_dead_or_leave(self, job: Job) -> None:
-        """Settle one dead run at the start; an unexpected exception leaves it, and others go on.
-
-        Raises:
-            sqlite3.OperationalError: it is not the job's fault.
-        """
-        try:
-            self._settle_dead(job)
-        except sqlite3.OperationalError:
-            raise
-        except Exception:
-            log.exception("job %s is left to the next start", job.job_id)
-
-    def _settle_dead(self, job: Job) -> None:
-        """Settle a run of an earlier owner: it is over, and its end is unknown."""
-        assert GONE_DOWN.failure is not None
-        if self._attempts.again(job, GONE_DOWN.failure):
-            return
-        log.info("job %s: was interrupted", job.job_id)
-        finished = self._advised(job, self._lost.finished(job))
-        self._publishing.seal(job, finished, State.RUNNING)
-
-    def _advised(self, job: Job, finished: Finished) -> Finished:
-        """Add to the failure of a job's last attempt what to do about it."""
-        failure = finished.outcome.failure
-        if failure is None:
-            return finished
-        advised = self._attempts.advised(job, failure)
-        return replace(finished, outcome=finished.outcome.model_copy(update={"failure": advised}))
 
     def _settle_all(self) -> None:
         """Give outcomes to jobs that will not run; a failure for one holds up no other.

@@ -61,7 +61,7 @@ class Endings:
 
     def add(self, finished: Finished) -> None:
         """Take on what a job's thread has brought; its slot is free."""
-        self._jobs[finished.job_id].stage = Stage.ENDED
+        self._jobs.move(self._jobs[finished.job_id], Stage.ENDED)
         self._finished.append(finished)
 
     @property
@@ -144,14 +144,10 @@ class Endings:
     def _record(self, finished: Finished) -> _End:
         job = self._job_of(finished)
         failure = finished.outcome.failure
-        if failure is None:
-            return self._seal(job, finished)
-        if self._attempts.again(job, failure):
+        if failure is not None and self._attempts.again(job, failure):
             return _End(self._jobs[job.job_id], job, finished, None)
-        advised = finished.outcome.model_copy(
-            update={"failure": self._attempts.advised(job, failure)}
-        )
-        return self._seal(job, replace(finished, outcome=advised))
+        outcome = self._attempts.with_advice(job, finished.outcome)
+        return self._seal(job, replace(finished, outcome=outcome))
 
     def _seal(self, job: Job, finished: Finished) -> _End:
         warnings = finished.staged.warnings

@@ -29,6 +29,7 @@ class InHand:
 
     job: Job
     stage: Stage
+    """`JobsInHand.move` changes it."""
     order: Order | None = None
     request: Request | None = None
     notebook: bytes = b""
@@ -44,10 +45,11 @@ class InHand:
 
 
 class JobsInHand:
-    """All jobs in hand, by id, in the order in which they came."""
+    """All jobs in hand, by stage and id, in the order in which they came to the stage."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, InHand] = {}
+        self._by_stage: dict[Stage, dict[str, InHand]] = {stage: {} for stage in Stage}
 
     def __getitem__(self, job_id: str) -> InHand:
         return self._jobs[job_id]
@@ -59,18 +61,27 @@ class JobsInHand:
     def add(self, one: InHand) -> None:
         """Take a job in hand."""
         self._jobs[one.job.job_id] = one
+        self._by_stage[one.stage][one.job.job_id] = one
+
+    def move(self, one: InHand, stage: Stage) -> None:
+        """Bring a job to another stage."""
+        self._by_stage[one.stage].pop(one.job.job_id, None)
+        one.stage = stage
+        self._by_stage[stage][one.job.job_id] = one
 
     def drop(self, job_id: str) -> None:
         """Let go of a job."""
-        self._jobs.pop(job_id, None)
+        one = self._jobs.pop(job_id, None)
+        if one is not None:
+            del self._by_stage[one.stage][job_id]
 
     def at(self, *stages: Stage) -> list[InHand]:
         """List those of some stages."""
-        return [one for one in self._jobs.values() if one.stage in stages]
+        return [one for stage in stages for one in self._by_stage[stage].values()]
 
     def count(self, *stages: Stage) -> int:
         """Count those of some stages."""
-        return sum(one.stage in stages for one in self._jobs.values())
+        return sum(len(self._by_stage[stage]) for stage in stages)
 
     def forget_unrecorded(self) -> None:
         """Drop jobs that were reserved in a transaction that is over: they must not run."""

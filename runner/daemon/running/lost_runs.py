@@ -1,7 +1,9 @@
-"""Describes the end of a run whose runner went down: what is known of it, and the files it left."""
+"""Settles runs whose runner went down: what is known of each, and the files that it left."""
 
 import logging
+import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ from runner.contract.outcome import CellCount, KernelUsed, Outcome, interrupted
 from runner.contract.request import Request
 from runner.contract.states.status import Status
 from runner.contract.states.turn import written
+from runner.daemon.running.attempts import Attempts
 from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores
 from runner.outbox.reader import OutboxReader
-from runner.state.jobs import Job
+from runner.state.jobs import Job, State
 from runner.system.clocks import Clocks
 from runner.system.files.output_folder import Staged
 
@@ -25,8 +28,7 @@ EARLIER_BOOT = "earlier_boot"
 """The fact that names the machine's boot in which an earlier start ran its jobs."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TAIL_CHARACTERS = 1_000
-
-
+GONE_DOWN = interrupted("The runner or its machine went down while the notebook ran.")
 NOT_KNOWN = (
     "When the run ended is not known: its duration goes on until the next start of the runner."
 )
@@ -43,11 +45,40 @@ def boot_id() -> str:
 class LostRuns:
     """The runs that an earlier start had begun, and did not see the end of."""
 
-    def __init__(self, stores: Stores, publishing: Publishing, clocks: Clocks) -> None:
+    def __init__(
+        self, stores: Stores, publishing: Publishing, attempts: Attempts, clocks: Clocks
+    ) -> None:
         self._stores = stores
         self._publishing = publishing
+        self._attempts = attempts
         self._clocks = clocks
         self._reader = OutboxReader(stores.outbox.folder)
+
+    def settle(self) -> None:
+        """Settle them all; an unexpected exception leaves one of them, and others go on.
+
+        Raises:
+            sqlite3.OperationalError: it is not the job's fault.
+        """
+        for job in self._stores.ledger.unclosed():
+            if job.state is not State.RUNNING:
+                continue
+            try:
+                self._settle(job)
+            except sqlite3.OperationalError:
+                raise
+            except Exception:
+                log.exception("job %s is left to the next start", job.job_id)
+
+    def _settle(self, job: Job) -> None:
+        """Settle one: it is over, and its end is unknown."""
+        assert GONE_DOWN.failure is not None
+        if self._attempts.again(job, GONE_DOWN.failure):
+            return
+        log.info("job %s: was interrupted", job.job_id)
+        finished = self.finished(job)
+        outcome = self._attempts.with_advice(job, finished.outcome)
+        self._publishing.seal(job, replace(finished, outcome=outcome), State.RUNNING)
 
     def finished(self, job: Job) -> Finished:
         """Give the end of a job's run, with the files that it had written by then."""

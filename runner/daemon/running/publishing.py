@@ -143,7 +143,10 @@ class Publishing:
         return seal
 
     def add(self, sealed: Sealed) -> None:
-        """Take on a job whose outcome is sealed for good."""
+        """Take on a job that ran, whose outcome is sealed for good.
+
+        Earlier results of its name were moved before it started.
+        """
         self._waiting[sealed.job.job_id] = sealed
         self._names[sealed.job.job_id] = sealed.job.name
 
@@ -230,9 +233,10 @@ class Publishing:
         return 0.0 if self.are_due else self._put_off.next_due()
 
     def _prepare(self, job_id: str) -> Publication:
-        sealed = self._waiting[job_id] or self._read(job_id)
-        self._waiting[job_id] = sealed
-        self._history.retire_known(sealed.job.name)
+        sealed = self._waiting[job_id]
+        if sealed is None:
+            self._waiting[job_id] = sealed = self._read(job_id)
+            self._history.retire_known(sealed.job.name)
         new = self._publication(sealed)
         if new.files and not self._outbox.has_files(new):
             self._stage_again(new, sealed.inputs)

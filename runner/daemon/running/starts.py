@@ -166,7 +166,7 @@ class Starts:
         for number, one in enumerate(reserved):
             if not self._submit(one):
                 for left in reserved[number:]:
-                    left.stage = Stage.RETURNING
+                    self.jobs.move(left, Stage.RETURNING)
                 self.put_back()
                 return
 
@@ -182,7 +182,8 @@ class Starts:
 
     def _submit(self, one: InHand) -> bool:
         """Give a job a thread; return whether there was one."""
-        one.stage, one.since = Stage.RUNNING, self._clocks.seconds()
+        self.jobs.move(one, Stage.RUNNING)
+        one.since = self._clocks.seconds()
         assert one.order is not None
         try:
             future = self._executing.executor.submit(self._execute, one.order, one.notebook)

@@ -89,7 +89,7 @@ class StatusFiles:
         if now < self._due_at(jobs):
             return
         running = jobs.at(Stage.RUNNING)
-        due = [one for one in map(self._of_running, running) if one.at <= now]
+        due = [self._of_running(one) for one in running if _at(one) <= now]
         if self._look_at <= now:
             due += self._of_queue(now, running)
         try:
@@ -108,18 +108,17 @@ class StatusFiles:
         return None if math.isinf(due) else due - self._clocks.seconds()
 
     def _due_at(self, jobs: JobsInHand) -> float:
-        due = (self._of_running(one).at for one in jobs.at(Stage.RUNNING))
-        return max(min((self._look_at, *due)), self._not_before)
+        first = min(map(_at, jobs.at(Stage.RUNNING)), default=math.inf)
+        return max(min(self._look_at, first), self._not_before)
 
     def _of_running(self, one: InHand) -> Due:
         last = one.status_at
-        at = one.since + FIRST_SECONDS if last is None else last + STATUS_SECONDS
 
         def content(now: float) -> Json:
             one.status_at = now
             return _running(one, now - one.since)
 
-        return Due(at, -math.inf if last is None else last, one.job.name, content)
+        return Due(_at(one), -math.inf if last is None else last, one.job.name, content)
 
     def _of_queue(self, now: float, running: Sequence[InHand]) -> list[Due]:
         """List the files due of the first hundred that wait: the next job of each idle name."""
@@ -154,6 +153,13 @@ class StatusFiles:
     def _waited(self, job: Job) -> float:
         since = datetime.fromisoformat(job.accepted_at)
         return max((self._clocks.now() - since).total_seconds(), 0.0)
+
+
+def _at(one: InHand) -> float:
+    """Return when the next status file of a job that runs is due."""
+    if one.status_at is None:
+        return one.since + FIRST_SECONDS
+    return one.status_at + STATUS_SECONDS
 
 
 def _running(one: InHand, seconds: float) -> Json:

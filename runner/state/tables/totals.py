@@ -3,7 +3,7 @@
 import bisect
 import sqlite3
 
-from runner.state.jobs import DURATION_BOUNDS, Job, Stage, seconds_between
+from runner.state.jobs import DURATION_BOUNDS, Stage, seconds_between
 
 _OLD = (
     "SELECT job_id FROM jobs WHERE place = 'pruned' AND pruned_at < ? "
@@ -31,12 +31,16 @@ def forget(connection: sqlite3.Connection, older_than: str, limit: int) -> int:
     return len(ids)
 
 
-def count_durations(connection: sqlite3.Connection, job: Job) -> None:
+def count_durations(connection: sqlite3.Connection, job_id: str) -> None:
     """Count how long a newly closed job took, in the transaction around it."""
+    accepted_at, started_at, finished_at, published_at = connection.execute(
+        "SELECT accepted_at, started_at, finished_at, published_at FROM jobs WHERE job_id = ?",
+        (job_id,),
+    ).fetchone()
     ends = (
-        (Stage.WAIT, job.accepted_at, job.started_at),
-        (Stage.RUN, job.started_at, job.finished_at),
-        (Stage.PUBLISH, job.finished_at, job.published_at),
+        (Stage.WAIT, accepted_at, started_at),
+        (Stage.RUN, started_at, finished_at),
+        (Stage.PUBLISH, finished_at, published_at),
     )
     taken = [
         (stage, seconds_between(start, end))
