@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 3600.0
 TIDY_SECONDS = 2.0
+HINTS = (Woken, Progressed)
+"""Messages after which there is nothing to do at once."""
 
 
 class Daemon:
@@ -119,7 +121,7 @@ class Loop:
         try:
             self._turn()
             if not self._is_over():
-                self._read_mail(self._seconds_until_due())
+                self._wait()
         except Exception:
             log.exception("a round of the loop failed; going on")
             self._read_mail(1.0)
@@ -174,9 +176,24 @@ class Loop:
             due.append(busy)
         return max(min(due), 0.0)
 
-    def _read_mail(self, seconds: float) -> None:
-        for message in self._mailbox.read(seconds):
+    def _wait(self) -> None:
+        """Read mail until there is something to do.
+
+        A hint only moves the next look, or is for the next status file. While 200 jobs run, there
+        are as many a second.
+        """
+        while True:
+            seconds = self._seconds_until_due()
+            messages = self._read_mail(seconds)
+            is_hint = bool(messages) and all(isinstance(one, HINTS) for one in messages)
+            if seconds <= 0 or not is_hint:
+                return
+
+    def _read_mail(self, seconds: float) -> list[Message]:
+        messages = self._mailbox.read(seconds)
+        for message in messages:
             self._open(message)
+        return messages
 
     def _open(self, message: Message) -> None:
         match message:

@@ -20,6 +20,7 @@ _ITS_TURN = (
     "AND earlier.seq < jobs.seq AND earlier.state != 'closed' "
     "AND (earlier.held_until IS NULL OR earlier.attempt > 0))"
 )
+_TO_RUN = f"{READY} AND NOT refused AND NOT cancelled"
 MAY_EXPIRE = f"{QUEUED} AND start_by IS NOT NULL AND attempt = 0 AND NOT cancelled AND NOT refused"
 
 
@@ -42,6 +43,11 @@ class Turns(Reading):
         self._newest = max(self._newest, came)
         return self._newest - PRIORITY_SECONDS * priority
 
+    def has_ready(self) -> bool:
+        """Return whether a queued job may start if its turn has come."""
+        query = f"SELECT 1 FROM jobs INDEXED BY jobs_to_run WHERE {_TO_RUN} LIMIT 1"  # noqa: S608
+        return self._db.execute(query).fetchone() is not None
+
     def next_to_run(
         self, only: Iterable[str] | None = None, barred: Barred = NOTHING_BARRED
     ) -> Job | None:
@@ -52,7 +58,7 @@ class Turns(Reading):
         `only` names those that may run; None for all.
         """
         clauses, values = _but_for(barred)
-        clauses += [READY, "NOT refused AND NOT cancelled"]
+        clauses.append(_TO_RUN)
         jobs = self._next("jobs INDEXED BY jobs_to_run", "turn, seq", only, (clauses, values))
         return jobs[0] if jobs else None
 

@@ -144,7 +144,7 @@ class Dispatch:
             OSError, OutboxGone, sqlite3.OperationalError: nothing can start.
         """
         starts, endings, publishing = self._starts, self._endings, self._publishing
-        may_start = starts.has_room and not starts.starting.is_held()
+        may_start = starts.has_room and not starts.starting.is_held() and self._ledger.has_ready()
         if not (may_start or endings.are_due or publishing.has_closed):
             return
         try:
