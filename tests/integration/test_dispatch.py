@@ -22,7 +22,7 @@ from runner.execution.order import Order, Progress
 from runner.inbox.bundles.store import InputStore
 from runner.outbox.history import History
 from runner.outbox.publish import Outbox
-from runner.state.contents import Acceptance
+from runner.state.contents import Acceptance, Seal
 from runner.state.jobs import State
 from runner.state.ledger import Ledger
 from runner.state.pauses import Pauses
@@ -475,3 +475,53 @@ def test_status_files_of_a_slow_outbox_hold_up_nobody(tmp_path: Path) -> None:
     ledger.close()
     assert 2 <= len(list(place.outbox.glob("*.status.json"))) <= 4
     assert place.clock < 11.1
+
+
+def test_an_outcome_that_the_ledger_refuses_is_replaced_and_others_are_sealed(
+    tmp_path: Path,
+) -> None:
+    """They end in the same round, and would share a transaction."""
+    place = Place(tmp_path)
+    place.processes.slots = 2
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, A, "odd")
+    place.accept(ledger, B, "good")
+    real = ledger.seal
+
+    def picky(seal: Seal, *, from_state: State) -> None:
+        if seal.job_id == A and seal.outcome.failure is None:
+            raise LookupError("nobody thought of this")
+        real(seal, from_state=from_state)
+
+    ledger.seal = picky  # type: ignore[method-assign]
+    place.work_off(dispatch, came)
+    reports = place.reports()
+    assert (reports[A]["error_type"], reports[B]["status"]) == ("gateway_error", "succeeded")
+    assert (dispatch.running, dispatch.troubles) == (0, {})
+
+
+def test_a_job_that_cannot_be_closed_holds_up_no_other(tmp_path: Path) -> None:
+    """Its result is there; it is closed later, without a second result."""
+    place = Place(tmp_path)
+    place.processes.slots = 2
+    dispatch, ledger, came = place.start()
+    place.accept(ledger, A, "odd")
+    place.accept(ledger, B, "good")
+    real = ledger.published
+
+    def picky(job_id: str, *more: Any) -> None:
+        if job_id == A:
+            raise LookupError("nobody thought of this")
+        real(job_id, *more)
+
+    ledger.published = picky  # type: ignore[method-assign,assignment]
+    place.work_off(dispatch, came, 4)
+    dispatch.close_published()
+    states = [ledger.job(one).state for one in (A, B)]  # type: ignore[union-attr]
+    assert states == [State.SEALED, State.CLOSED]
+    assert place.reports().keys() == {A, B}
+    ledger.published = real  # type: ignore[method-assign]
+    place.work_off(dispatch, came)
+    assert ledger.job(A).state is State.CLOSED  # type: ignore[union-attr]
+    assert place.reports().keys() == {A, B}
+    assert dispatch.troubles == {}

@@ -132,7 +132,8 @@ class Dispatch:
         try:
             with self._ledger.transaction():
                 publishing.record_closed()
-        except sqlite3.OperationalError:
+        except Exception:
+            log.debug("closing one by one, after an error", exc_info=True)
             publishing.close_each()
         else:
             publishing.conclude_closed()

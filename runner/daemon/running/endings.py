@@ -107,6 +107,7 @@ class Endings:
             except Exception:
                 log.exception("job %s is left to the next start", finished.job_id)
                 self._finished.remove(finished)
+                self._jobs.drop(finished.job_id)
         self._put_off.release()
 
     def tell(self) -> None:
