@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runner.contract.names import FILES
 from runner.contract.outcome import PublishedFile
 from runner.outbox import staging
 from runner.outbox.history_folders import HistoryFolders
 from runner.outbox.layout import ERROR, NOTEBOOK, RESULT, STATUS, Layout, beside, present
 from runner.outbox.staging import Staging
 from runner.system.files.disk import Disk, same_file
-from runner.system.files.output_folder import FILES
 
 
 @dataclass(frozen=True)
