@@ -81,8 +81,8 @@ def burst(running: Running, raw: bytes, count: int) -> float:
         drop(running, f"burst{number}", raw)
     outbox = running.root / "outbox"
     while sum(1 for _ in outbox.glob("burst*.result.json")) < count:
-        if any(outbox.glob("burst*.error.json")):
-            raise SystemExit("a notebook of the burst failed; its error says why")
+        for error in outbox.glob("burst*.error.json"):
+            raise SystemExit(f"a notebook of the burst failed: {error.read_text()}")
         time.sleep(0.05)
     return time.perf_counter() - began
 

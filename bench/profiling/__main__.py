@@ -1,6 +1,7 @@
 """Draws where the CPU of a burst goes: a flame and a table for each part.
 
-Python's stacks are sampled from inside, each 4 ms of CPU, in every process from its first moment.
+Python's stacks are sampled from inside, each 4 ms of CPU, in every process from its first moment. A
+fork is shown where Python goes on after it, in `logging`.
 If perf is there, a second burst shows what the system does meanwhile.
 """
 

@@ -6,14 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-SAMPLE_MS = 4.0
-"""As `processes/injected/sitecustomize.py` has it."""
 Stack = tuple[str, ...]
 """Names of frames, the outermost first."""
 Stacks = dict[Stack, float]
 """Milliseconds of each."""
 
-_FRAME = re.compile(r'  File "(?P<path>[^"]*)", line \d+ in (?P<name>.+)')
 _PLACES = re.compile(r".*/(?:site-packages|lib/python3\.\d+|(?=runner/|bench/))/?")
 _SCRIPTED = re.compile(r"\s+[0-9a-f]+ (?P<name>.+?)(?:\+0x[0-9a-f]+)? \((?P<where>.+)\)")
 _IN_KERNEL = ("[kernel", "[guest")
@@ -26,15 +23,15 @@ def python_stacks(samples: Path, sizes: Mapping[str, int]) -> Iterator[tuple[int
             file.seek(sizes.get(path.name, 0))
             text = file.read().decode(errors="replace")
         found: Stacks = defaultdict(float)
-        for one in text.split("Stack (most recent call first):\n")[1:]:
-            frames = [_frame(match) for match in map(_FRAME.match, one.splitlines()) if match]
-            found[tuple(reversed(frames)) or ("a thread without Python",)] += SAMPLE_MS
+        for line in text.splitlines():
+            took, *frames = line.split("\t")
+            found[tuple(map(_short, frames))] += float(took)
         yield int(path.name), found
 
 
-def _frame(match: "re.Match[str]") -> str:
-    place = _PLACES.sub("", match["path"]).removesuffix(".py")
-    return f"{place}:{match['name']}"
+def _short(frame: str) -> str:
+    place, _, name = frame.rpartition(":")
+    return f"{_PLACES.sub('', place).removesuffix('.py')}:{name}"
 
 
 def native_stacks(data: Path, hertz: int) -> Iterator[tuple[int, Stacks]]:
