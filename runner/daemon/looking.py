@@ -42,8 +42,10 @@ class Looking:
         self.trouble: str | None = None
         """Reason why no request can be taken now."""
 
-    def wake(self) -> None:
-        """Note that something may have changed."""
+    def wake(self, *, at_once: bool) -> None:
+        """Note that something may have changed; `at_once` if it need not wait for a burst's end."""
+        if at_once:
+            self.look_now()
         self._woken_at = self._woken_at or self._clocks.seconds()
 
     def look_now(self) -> None:

@@ -198,7 +198,7 @@ class Loop:
     def _open(self, message: Message) -> None:
         match message:
             case Woken():
-                self._looking.wake()
+                self._looking.wake(at_once=message.by_client)
             case Changed():
                 self._pulse.at = 0.0
             case Finished():

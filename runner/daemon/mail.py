@@ -15,7 +15,9 @@ from runner.state.deliveries import Settlement
 
 @dataclass(frozen=True)
 class Woken:
-    """Something may have changed in the inbox."""
+    """Something may have changed in the inbox; `by_client` if a client of ours has made it."""
+
+    by_client: bool = False
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,9 @@ class Startup:
         inputs = InputStore(settings.state, disk)
         inputs.clean(lambda job_id: ledger.request_of(job_id) is not None)
         inbox = self._make_inbox(books.late_settings, inputs)
-        watching = Watching(settings, inbox, folders.table, lambda: self._mailbox.put(Woken()))
+        watching = Watching(
+            settings, inbox, folders.table, lambda by_client: self._mailbox.put(Woken(by_client))
+        )
         stack.callback(watching.stop)
         claims = Claims(settings.inbox, self._max_bytes, disk, side_by_side, inputs.has)
         reception = self._make_reception(Intake(inbox, claims, inputs), books, folders)

@@ -7,6 +7,7 @@ from runner.config import Settings
 from runner.inbox.claim import is_of_claim, is_of_rule
 from runner.inbox.scanning.inspection import Trust
 from runner.inbox.scanning.scan import Inbox
+from runner.system.files.disk import is_whole
 from runner.system.files.mounts import MountTable, least_trusted, polls
 from runner.system.files.watch import Watch
 
@@ -14,10 +15,13 @@ log = logging.getLogger(__name__)
 
 
 class Watching:
-    """Watches one inbox. Another thread calls `wake` when something may have changed."""
+    """Watches one inbox. Another thread calls `wake` when something may have changed.
+
+    It says whether that is a request which a client of ours has made in one piece.
+    """
 
     def __init__(
-        self, settings: Settings, inbox: Inbox, table: MountTable, wake: Callable[[], None]
+        self, settings: Settings, inbox: Inbox, table: MountTable, wake: Callable[[bool], None]
     ) -> None:
         self._settings = settings
         self._inbox = inbox
@@ -79,4 +83,4 @@ class Watching:
         """Wake, except for the runner's own changes in claim folders and with files of rules."""
         inside = path.removeprefix(str(self._settings.inbox))
         if not is_of_claim(inside) and not is_of_rule(inside):
-            self._wake()
+            self._wake(is_whole(path))

@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from runner.inbox.scanning.preview import left_alone
 from runner.inbox.scanning.scan import BATCH_FILES, Inbox, Selection, never_late
 from runner.inbox.unclaimed import Reason, notes_of
 from runner.system.clocks import Clocks
+from runner.system.files.disk import Disk, is_whole
 from runner.system.processes.side_process import SideProcess
 from tests.conftest import notebook, wait_for
 
@@ -63,9 +64,10 @@ def make(
     trust: Trust,
     bounds: Bounds = BOUNDS,
     settings_wait: SettingsWait = never_late,
+    wall_ns: Callable[[], int] = lambda: 10**19,
 ) -> World:
     world = World(folder, None)  # type: ignore[arg-type]
-    clocks = Clocks(seconds=lambda: world.now, wall_ns=lambda: 10**19)
+    clocks = Clocks(seconds=lambda: world.now, wall_ns=wall_ns)
     selection = Selection(bounds, ignore=("draft-*",))
     world.inbox = Inbox(folder, selection, clocks, trust, settings_wait)
     return world
@@ -75,6 +77,21 @@ def make(
 def world(tmp_path: Path) -> World:
     """On a local disk, with leases."""
     return make(tmp_path, Trust())
+
+
+def test_what_a_client_made_in_one_piece_is_taken_at_once(tmp_path: Path) -> None:
+    """A file of anybody else waits a moment: it may still get its mode, or its neighbour."""
+    asked, made = b'{"notebook": "a.ipynb"}', tmp_path / "made.json"
+    Disk().create_whole(made, asked, "test")
+    if not is_whole(made):
+        pytest.skip("no extended attributes here")
+    world = make(tmp_path, Trust(), wall_ns=lambda: made.lstat().st_ctime_ns + 1)
+    assert world.drops() == [(DropKind.SUBMIT, "made")]
+    made.unlink()
+    copied = world.write("copied.json", asked)
+    world = make(tmp_path, Trust(), wall_ns=lambda: copied.lstat().st_ctime_ns + 1)
+    assert world.drops() == []
+    assert make(tmp_path, Trust()).drops() == [(DropKind.SUBMIT, "copied")]
 
 
 @pytest.fixture

@@ -21,9 +21,12 @@ from runner.inbox.scanning.memory import Memo, Memory
 from runner.inbox.unclaimed import Reason
 from runner.inbox.write_lease import Lease
 from runner.system.clocks import Clocks
+from runner.system.files.disk import is_whole
 
 YOUNG_SECONDS = 0.008
-"""A file changed less than this ago may still get its mode or its neighbour."""
+"""A file changed less than this ago may still get its mode or its neighbour.
+
+Not one that a client of ours has made: it comes in one piece, and alone."""
 WRITER_SECONDS = 0.2
 LOOK_SECONDS = 0.05
 YAML_SECONDS = 10.0
@@ -119,7 +122,7 @@ class Inspection:
         memo = self._memory.of(seen)
         if seen.is_bundle and self._bundles is None:
             return Stays(Reason.DATA)
-        if trust.leases and 0 <= self._clocks.wall_ns() - seen.ctime_ns < YOUNG_SECONDS * 1e9:
+        if trust.leases and self._is_young(seen) and not is_whole(self._folder / seen.path):
             return Wait(YOUNG_SECONDS, seen.path, Reason.SETTLING)
         left = 0.0 if trust.leases or memo.before else self._unsettled(seen, memo, trust)
         if left > 0:
@@ -142,6 +145,9 @@ class Inspection:
             if not isinstance(look, Held):
                 write_lease.close(fd)
         return look
+
+    def _is_young(self, seen: Sighting) -> bool:
+        return 0 <= self._clocks.wall_ns() - seen.ctime_ns < YOUNG_SECONDS * 1e9
 
     def _look_inside(self, fd: int, seen: Sighting, memo: Memo, trust: Trust) -> Look:
         if seen.suffix == JOB_FOLDER:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1024 * 1024
 SHOWN_PATH = 200
+WHOLE = "user.inbox_runner.whole"
+"""The extended attribute of files that `create_whole` made in one piece."""
 REMEMBERED = 4096
 """How many durable folders are remembered; beyond them all are forgotten, and synced again."""
 
@@ -66,18 +68,11 @@ class Disk:
 
     def mark(self, folder: Path, name: str) -> None:
         """Give a folder an extended attribute (xattr(7)), where the file system keeps them."""
-        if hasattr(os, "setxattr"):
-            with suppress(OSError):  # it keeps none
-                os.setxattr(folder, name, b"1", follow_symlinks=False)
+        _mark(folder, name)
 
     def has_mark(self, folder: Path, name: str) -> bool:
         """Return whether `mark` has marked this folder."""
-        if not hasattr(os, "getxattr"):
-            return False
-        try:
-            return os.getxattr(folder, name, follow_symlinks=False) == b"1"
-        except OSError:  # it has none, or is gone
-            return False
+        return _has_mark(folder, name)
 
     def _is_made(self, path: Path, why: str | None) -> bool:
         return (why is None or path in self._durable) and path.is_dir()
@@ -121,6 +116,8 @@ class Disk:
         hidden one beside it, and what fails then is the reason: file systems refuse the first way
         with whatever they like, in a folder that is gone too.
 
+        In the first way it is marked, so that nobody waits for a rest of it; see `is_whole`.
+
         Raises:
             FileExistsError: the name is taken.
         """
@@ -132,6 +129,7 @@ class Disk:
         try:
             with open(fd, "w+b", closefd=False) as file:
                 _fill(content)(file)
+            _mark(fd, WHOLE)
             self.sync(fd, why)
             # A reader's lease is refused while anybody has the file open for writing.
             readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
@@ -410,6 +408,26 @@ def read_regular(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
         return file.read()
+
+
+def is_whole(path: Path | str) -> bool:
+    """Return whether `create_whole` made this file, so that its first sight shows all of it."""
+    return _has_mark(path, WHOLE)
+
+
+def _mark(place: Path | int, name: str) -> None:
+    if hasattr(os, "setxattr"):
+        with suppress(OSError):  # the file system keeps none
+            os.setxattr(place, name, b"1", follow_symlinks=isinstance(place, int))
+
+
+def _has_mark(path: Path | str, name: str) -> bool:
+    if not hasattr(os, "getxattr"):
+        return False
+    try:
+        return os.getxattr(path, name, follow_symlinks=False) == b"1"
+    except OSError:  # it has none, or is gone
+        return False
 
 
 def same_file(path: Path, content: bytes) -> bool:
