@@ -18,7 +18,7 @@ YAML_FILES = sorted([*DOCS.rglob("*.yml"), *DOCS.rglob("*.yaml")])
 WORKFLOWS = sorted((DOCS / "n8n").glob("*.json"))
 DASHBOARD = DOCS / "monitoring" / "grafana-dashboard.json"
 ALERTS = DOCS / "monitoring" / "alerts.yml"
-METRICS_SOURCE = ROOT / "runner" / "gateway" / "metrics.py"
+METRICS_SOURCE = ROOT / "runner" / "gateway" / "prometheus.py"
 
 
 def name_of(path: Path) -> str:
