@@ -28,7 +28,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -399,7 +399,7 @@ def _with_spare_files(show: Callable[..., None]) -> Callable[..., None]:
 def assign(channel: socket.socket, setting: KernelSetting) -> str | None:
     """Tell a kernel that is up whose run it is; return the reason if that fails."""
     try:
-        channel.sendall(json.dumps(asdict(setting)).encode() + b"\n")
+        channel.sendall(json.dumps(vars(setting)).encode() + b"\n")
         with channel.makefile("rb") as lines:
             said = lines.readline()
     except OSError as error:
