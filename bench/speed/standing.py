@@ -21,6 +21,8 @@ from speed.report import Sheet
 SLOTS, MANY_SLOTS = 2, 4
 HELD = (DRIVERS, ZYGOTES, KERNELS)
 QUIET_SECONDS = 3
+SETTLED_SECONDS = 12
+"""By then the drivers have ended that nobody has needed since the last job."""
 JOBS, COMMAND_RUNS = 5, 5
 COMMANDS = (("--version",), ("jobs",))
 GOAL_SLOT_MB, GOAL_IDLE_MB, GOAL_COMMAND_SECONDS = 30, 150, 0.15
@@ -48,7 +50,7 @@ def measure(idle_seconds: float) -> Standing:
         until_warm(running, SLOTS)
         burst(running, notebook(TINY), JOBS)
         until_warm(running, SLOTS)
-        time.sleep(QUIET_SECONDS)
+        time.sleep(SETTLED_SECONDS)
         parts = Watch(running.process.pid, folder / "none").living()
         before = {pid: own_cpu(pid).total for pid in parts}
         time.sleep(idle_seconds)
