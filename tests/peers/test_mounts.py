@@ -251,7 +251,7 @@ def test_a_state_that_is_full_keeps_what_it_accepted(mounted: Mounted, step: str
         ballast[program.outbox] = fill(program.outbox)
     go.touch()
     if step == "start":
-        wait_for(lambda: "cannot seal" in program.log[mark:])
+        wait_for(lambda: "cannot record the ends of runs" in program.log[mark:])
     elif step == "publish":
         await_trouble(program, "cannot publish")
         ballast[state] = fill(state)
