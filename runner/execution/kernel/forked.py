@@ -15,7 +15,6 @@ import functools
 import gc
 import importlib.util
 import json
-import logging
 import multiprocessing.process
 import os
 import random
@@ -119,8 +118,7 @@ class KernelTemplate:
         app.connection_file = connection_file
         sys.argv = [self._launcher, "-f", connection_file]
         sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *sys.argv[1:]]
-        with _without_low_log_records():
-            app.initialize()
+        app.initialize()
         gc.freeze()
         link = socket.socket(fileno=_CHANNEL)
         loop = IOLoop.current()
@@ -208,6 +206,9 @@ class _App(IPKernelApp):  # type: ignore[misc]
     def prepare(self) -> None:
         """Do the part that needs no socket and no thread, in ipykernel's own order."""
         BaseIPythonApplication.initialize(self, ["--HistoryManager.hist_file=:memory:"])
+        # traitlets gives its logger DEBUG and its handler the level that counts, so that records
+        # are made, four for each cell, that no handler takes.
+        self.log.setLevel(self.log_level)
         self.kernel_class = _Kernel
         self.init_pdb()
         # A kernel takes the existing shell (traitlets' SingletonConfigurable.instance).
@@ -292,16 +293,6 @@ class _Kernel(IPythonKernel):  # type: ignore[misc]
         if children(os.getpid()) and self._process_children():  # psutil looks through all of /proc
             self._signal_children(signal.SIGTERM)
             await asyncio.sleep(CHILDREN_SECONDS)
-
-
-@contextlib.contextmanager
-def _without_low_log_records() -> Iterator[None]:
-    """Make no records that no handler takes: traitlets' logger has DEBUG, its handler WARNING."""
-    logging.disable(logging.INFO)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 @contextlib.contextmanager
