@@ -70,10 +70,14 @@ def read_places(config: Path | None, flags: Mapping[str, Path | None]) -> Places
 
 
 def _from_environment() -> Iterator[tuple[str, object]]:
-    """Yield the key at the top of each setting in the environment; a folder's with its value."""
+    """Yield the key at the top of each setting in the environment; a folder's with its value.
+
+    None where the variable names something below it.
+    """
     for name, value in os.environ.items():
         if name.upper().startswith(ENV_PREFIX):
-            yield name.upper().removeprefix(ENV_PREFIX).partition("__")[0].lower(), value
+            key, below, _ = name.upper().removeprefix(ENV_PREFIX).partition("__")
+            yield key.lower(), None if below else value
 
 
 def from_flags(flags: Mapping[str, Path | None]) -> dict[str, Path]:
@@ -97,7 +101,13 @@ def read_file(config: Path | None) -> Written:
 
 
 def place(base: Path, written: Path) -> Path:
-    """Resolve a path of the settings: `~` is a home folder, others count from `base`."""
+    """Resolve a path of the settings: `~` is a home folder, others count from `base`.
+
+    Raises:
+        ConfigError: no file system has such a path.
+    """
+    if "\0" in str(written):
+        raise ConfigError(f"the path {str(written)!r} has a NUL character in it; write it without")
     return Path(os.path.normpath(base / os.path.expanduser(written)))  # noqa: PTH111
 
 

@@ -352,6 +352,23 @@ def test_what_is_unclear_about_the_folders_is_left_to_all_settings(
         load()
 
 
+def test_a_variable_below_a_folder_is_left_to_all_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They know that it names no folder."""
+    monkeypatch.setenv("INBOX_RUNNER__STATE__PLACE", "elsewhere")
+    assert read_places(None, {}) is None
+
+
+def test_a_path_with_a_nul_is_no_path(tmp_path: Path) -> None:
+    """Whoever reads the folders says so, before a system call fails on it."""
+    (tmp_path / "config.yaml").write_text('outbox: "out\\0box"\n')
+    with pytest.raises(ConfigError, match="NUL"):
+        read_places(None, {})
+    with pytest.raises(ConfigError, match="NUL"):
+        load()
+
+
 def test_the_folders_alone_are_told_where_one_lies_in_another(tmp_path: Path) -> None:
     """In the same words as those of all settings."""
     (tmp_path / "config.yaml").write_text("outbox: inbox/out\n")

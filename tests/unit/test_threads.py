@@ -111,3 +111,20 @@ def test_an_error_comes_once_all_others_are_done(side_by_side: SideBySide, bad: 
     with pytest.raises(OSError, match="no"):
         side_by_side(work, range(4))
     assert sorted(done) == [value for value in range(4) if value != bad]
+
+
+def test_the_caller_does_it_all_where_there_are_no_threads(
+    side_by_side: SideBySide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, though a pool keeps calls for which it got no thread, and makes them later."""
+    called: list[int] = []
+
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none)
+        side_by_side(called.append, range(4))
+    assert sorted(called) == [0, 1, 2, 3]
+    side_by_side(called.append, range(4, 8))
+    assert sorted(called) == [*range(8)]

@@ -7,8 +7,10 @@ Knows nothing of the calls.
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -79,7 +81,8 @@ class Threads(Executor):
 class SideBySide:
     """Applies a function to many values in a few threads, of which the caller's is one.
 
-    For calls that wait for a disk, which serves several as quickly as one.
+    For calls that wait for a disk, which serves several as quickly as one. Where the system gives
+    no thread, the caller's does all.
     """
 
     def __init__(self, name: str, threads: int) -> None:
@@ -90,28 +93,45 @@ class SideBySide:
     def __call__(self, fn: Callable[[V], T], values: Iterable[V]) -> Iterable[T]:
         """Apply `fn` to all values, and give the results in their order.
 
-        The values are dealt out once: to hand each over by itself costs more than a quick sync.
+        The values are dealt out in shares: to hand each over by itself costs more than a quick
+        sync.
 
         Raises:
-            the first exception, once all calls are over.
+            an exception of a call, once all calls are over.
         """
         given = list(values)
         count = min(len(given), self._threads + 1)
         if count < 2:
             return [fn(value) for value in given]
         shares = [given[first::count] for first in range(count)]
+        results: list[list[T]] = [[] for _ in shares]
+        left = deque(range(count))
 
-        def work(share: list[V]) -> list[T]:
-            return [fn(value) for value in share]
+        def work() -> None:
+            while (number := _taken(left)) is not None:
+                results[number] = [fn(value) for value in shares[number]]
 
-        others = [self._pool.submit(work, share) for share in shares[1:]]
+        others: list[Future[None]] = []
+        with suppress(RuntimeError):  # the system gives no thread: whoever is there does it all
+            for _ in shares[1:]:
+                others.append(self._pool.submit(work))
         try:
-            results = [work(shares[0])]
+            work()
         finally:
             wait(others)
-        results += [other.result() for other in others]
+            left.clear()  # the pool keeps a call without a thread, and makes it later
+        for other in others:
+            other.result()
         return [results[number % count][number // count] for number in range(len(given))]
 
     def shutdown(self) -> None:
         """End the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _taken(left: deque[int]) -> int | None:
+    """Take the first; None if there is none left."""
+    try:
+        return left.popleft()
+    except IndexError:
+        return None
