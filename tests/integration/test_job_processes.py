@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -169,3 +171,29 @@ def test_progress_of_a_run_ends_with_it(bench: Bench) -> None:
     assert {job_id for job_id, _ in told} == {told[0][0]}
     assert told[0][1].cell == 1
     assert all("of the first" not in progress.tail for _, progress in told)
+
+
+def test_a_zygote_ends_quietly_though_its_last_words_were_not_read() -> None:
+    """Most often these are of a kernel's end, in which nobody is interested."""
+    program = """
+import os, socket, sys, psutil
+from runner.execution.forking.zygote import Zygote, start_zygote
+
+class Template:
+    def bring_up(self, *_):
+        os._exit(0)
+
+zygote = start_zygote(Template())
+if not isinstance(zygote, Zygote):
+    zygote()()
+pid = psutil.Process(zygote.pid)
+kernel = zygote.fork("file", socket.socket(socket.AF_UNIX))
+while psutil.pid_exists(kernel) or pid.status() != psutil.STATUS_SLEEPING:
+    pass
+del zygote
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid.pid, 0)[1]))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")

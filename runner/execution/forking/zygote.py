@@ -127,7 +127,10 @@ class _Loop:
                     return become
 
     def _fork_as_told(self, poll: select.poll) -> Become | None:
-        message, fds, _, _ = socket.recv_fds(self._link, _PATH_BYTES, 1)
+        try:
+            message, fds, _, _ = socket.recv_fds(self._link, _PATH_BYTES, 1)
+        except ConnectionResetError:  # it is gone, and has not read what was said last
+            os._exit(0)
         if not fds:  # the job process is gone
             os._exit(0)
         me = os.getpid()
