@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,3 +124,33 @@ def test_a_companion_that_is_not_needed_lets_the_waiting_process_end() -> None:
         assert process.wait(20) == 0
         companion.dismiss()
         assert companion.pids == set()
+
+
+def test_a_long_greeting_that_nobody_reads_holds_up_nobody() -> None:
+    """It fills the pipe of a companion that stands still."""
+    greeting = b"x" * 300_000 + b"\n"
+    read = 0
+
+    def read_when_told(owner: int, reports: int) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        got = b""
+        while not got.endswith(b"\n"):
+            got += os.read(owner, 65536)
+        os.write(reports, b"%d\n" % len(got))
+        _wait_for_end(owner, reports)
+
+    def note(line: bytes) -> None:
+        nonlocal read
+        read = int(line)
+
+    with forked(read_when_told) as process:
+        companion = Companion("waits", greeting, time.monotonic, note, process)
+        wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        keeping = threading.Thread(target=companion.keep)
+        keeping.start()
+        keeping.join(20)
+        is_held_up = keeping.is_alive()
+        os.kill(process.pid, signal.SIGCONT)
+        wait_for(lambda: read == len(greeting))
+        companion.close()
+    assert not is_held_up

@@ -21,6 +21,8 @@ FIRST_DELAY_SECONDS = 1.0
 LAST_DELAY_SECONDS = 60.0
 STEADY_SECONDS = 60.0
 END_SECONDS = 8.0
+FITS_BYTES = 16 * 1024
+"""What every system's pipe takes without a reader."""
 
 OnLine = Callable[[bytes], None]
 """Receives a line that the process writes, from any thread."""
@@ -139,10 +141,28 @@ class Companion:
         return process, write, lines
 
     def _greet(self) -> None:
+        """Write the greeting; a long one aside, as it waits in the pipe for its reader."""
         if self._pipe is None:
             return
+        if len(self._greeting) <= FITS_BYTES:
+            self._tell(self._pipe)
+            return
+        pipe = os.dup(self._pipe)
+        threading.Thread(
+            target=self._tell_aside, args=(pipe,), name="greeting", daemon=True
+        ).start()
+
+    def _tell_aside(self, pipe: int) -> None:
         try:
-            os.write(self._pipe, self._greeting)
+            self._tell(pipe)
+        finally:
+            os.close(pipe)
+
+    def _tell(self, pipe: int) -> None:
+        left = memoryview(self._greeting)
+        try:
+            while left:
+                left = left[os.write(pipe, left) :]
         except OSError as error:
             log.warning("the process `%s` does not listen: %s", self._command, error)
 
