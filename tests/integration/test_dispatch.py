@@ -500,6 +500,33 @@ def test_an_outcome_that_the_ledger_refuses_is_replaced_and_others_are_sealed(
     assert (dispatch.running, dispatch.troubles) == (0, {})
 
 
+def test_nothing_starts_while_the_end_of_a_run_cannot_be_recorded(tmp_path: Path) -> None:
+    """Ends that are in memory alone would be lost with the daemon; so they stay few."""
+    place = Place(tmp_path)
+    place.processes.slots = 1
+    dispatch, ledger, came = place.start()
+    for one in (A, B, C):
+        place.accept(ledger, one, one)
+    real = ledger.seal
+
+    def full(seal: Seal, *, from_state: State) -> None:
+        raise full_ledger()
+
+    ledger.seal = full  # type: ignore[method-assign]
+    place.work_off(dispatch, came)
+    assert place.processes.executed == [A]
+    with ledger.transaction():
+        dispatch.reserve()
+    dispatch.launch()
+    assert place.processes.executed == [A]
+    assert dispatch.troubles.keys() == {"record the ends of runs"}
+    ledger.seal = real  # type: ignore[method-assign]
+    place.work_off(dispatch, came)
+    assert place.processes.executed == [A, B, C]
+    assert {one["status"] for one in place.reports().values()} == {"succeeded"}
+    assert dispatch.troubles == {}
+
+
 def test_a_job_that_cannot_be_closed_holds_up_no_other(tmp_path: Path) -> None:
     """Its result is there; it is closed later, without a second result."""
     place = Place(tmp_path)

@@ -144,8 +144,19 @@ class Dispatch:
         Raises:
             OSError, OutboxGone, sqlite3.OperationalError: nothing can start.
         """
+        was_put_off = bool(self._endings.troubles)
+        self._record_now()
+        if was_put_off and not self._endings.troubles:
+            self._record_now()  # what could not start meanwhile
+
+    def _record_now(self) -> None:
         starts, endings, publishing = self._starts, self._endings, self._publishing
-        may_start = starts.has_room and not starts.starting.is_held() and self._ledger.has_ready()
+        may_start = (
+            starts.has_room
+            and not starts.starting.is_held()
+            and not endings.troubles
+            and self._ledger.has_ready()
+        )
         if not (may_start or endings.are_due or publishing.has_closed):
             return
         try:
@@ -156,7 +167,7 @@ class Dispatch:
             starts.jobs.forget_unrecorded()
             endings.record_each()
             publishing.close_each()
-            if may_start:
+            if may_start and not endings.troubles:
                 with self._ledger.transaction():
                     starts.reserve()
         else:
@@ -175,8 +186,14 @@ class Dispatch:
         self._publishing.record_closed()
 
     def reserve(self) -> None:
-        """Record the next starts, in the transaction around it; see `Starts.reserve`."""
-        self._starts.reserve()
+        """Record the next starts, in the transaction around it; see `Starts.reserve`.
+
+        None while ends of runs cannot be recorded: what would run now could be lost as well.
+        """
+        if self._endings.troubles:
+            self._starts.jobs.forget_unrecorded()
+        else:
+            self._starts.reserve()
 
     def launch(self) -> None:
         """Execute the reserved jobs, once that is durable; see `Starts.launch`."""

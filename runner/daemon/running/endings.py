@@ -88,6 +88,8 @@ class Endings:
 
     def conclude(self) -> None:
         """Let go of the recorded ones, once that is durable."""
+        if not self._recorded:  # there are none, or they could not be recorded now
+            return
         for end in self._recorded:
             self._conclude(end)
         self._recorded = []
