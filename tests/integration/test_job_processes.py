@@ -5,10 +5,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
@@ -16,7 +19,9 @@ import pytest
 from runner.contract.outcome import ErrorType, Outcome, Status
 from runner.execution.environment import clean_environment
 from runner.execution.forking.serve import GROWN_BYTES, Growth
+from runner.execution.forking.zygote import ANSWER_SECONDS
 from runner.execution.limits.hold import MEGABYTE
+from runner.execution.local.job_process import JobProcess
 from runner.execution.local.processes import JobProcesses, ProcessSettings
 from runner.execution.order import Order, Progress
 from tests.conftest import code, notebook, wait_for
@@ -34,25 +39,47 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.kernels = folder / "jupyter" / "kernels"
         self.processes = JobProcesses(
             ProcessSettings(
-                environment=clean_environment(os.environ),
+                environment={
+                    **clean_environment(os.environ),
+                    "JUPYTER_PATH": str(self.kernels.parent),
+                },
                 instance=f"job-processes-{folder.name}",
                 warm=1,
             )
         )
 
     def run(
-        self, *cells: str, heard: Callable[[str, Progress], None] = lambda *_: None
+        self,
+        *cells: str,
+        heard: Callable[[str, Progress], None] = lambda *_: None,
+        kernel: str = "python3",
+        start: Literal["fork", "cold"] = "fork",
     ) -> tuple[Outcome, bytes]:
         """Execute these cells."""
         key = os.urandom(16).hex()
         output = self.folder / key
         output.mkdir()
-        order = Order(job_id=key, name="a", timeout_seconds=60, output_folder=str(output))
+        order = Order(
+            job_id=key,
+            name="a",
+            kernel=kernel,
+            allowed_kernels=(kernel,),
+            timeout_seconds=60,
+            output_folder=str(output),
+            start=start,
+        )
         raw = json.dumps(notebook(*cells[:-1], code(cells[-1], "results"))).encode()
         outcome, executed = self.processes.execute(order, raw, heard)
         return outcome, executed or b""
+
+    def install(self, name: str, *argv: str) -> None:
+        """Add a kernelspec."""
+        (self.kernels / name).mkdir(parents=True)
+        spec = {"argv": argv, "display_name": name, "language": "python"}
+        (self.kernels / name / "kernel.json").write_text(json.dumps(spec))
 
     def pids(self) -> tuple[int, int, int]:
         """Those of the next run: kernel, zygote, job process."""
@@ -197,3 +224,125 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid.pid, 0)[1]))
         [sys.executable, "-W", "ignore", "-c", program], capture_output=True, timeout=60
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_kernel_that_does_not_start_leaves_the_next_run_alone(bench: Bench) -> None:
+    """Nor does one that is started cold leave threads or descriptors."""
+    bench.install("broken", sys.executable, "-c", "raise SystemExit(1)", "{connection_file}")
+    bench.install("missing", "/nonexistent/python", "{connection_file}")
+    bench.install("cold", sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}")
+    for _ in range(3):
+        for name in ("broken", "missing"):
+            outcome, _ = bench.run("1", kernel=name, start="cold")
+            assert outcome.failure is not None
+            assert outcome.failure.error_type is ErrorType.KERNEL_STARTUP
+            assert "did not start" in outcome.failure.message
+            wait_for(lambda: bench._keep() or bench.processes._pool._idle)
+        assert bench.run("1", kernel="cold", start="cold")[0].status is Status.SUCCEEDED
+        bench.wait_until_free()
+        assert bench.run("1")[0].status is Status.SUCCEEDED
+        bench.wait_until_free()
+    pool = bench.processes._pool
+    (idle,) = pool._idle
+    assert idle.pid is not None
+    assert psutil.Process(idle.pid).num_threads() == 1
+
+
+STOP_LATE = """
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", f'''
+import os, select, signal, time
+print("there", flush=True)
+select.select([os.pidfd_open({os.getpid()})], [], [])
+os.kill({os.getppid()}, signal.SIGSTOP)
+time.sleep(100)
+'''], start_new_session=True, stdout=subprocess.PIPE).stdout.readline()
+os._exit(3)
+"""
+"""Stops the zygote once it has collected the kernel."""
+
+
+@pytest.mark.parametrize("cell", ["os.kill(os.getppid(), signal.SIGSTOP)", STOP_LATE])
+def test_a_zygote_that_is_stopped_keeps_no_run_waiting(bench: Bench, cell: str) -> None:
+    """Its job process serves no more."""
+    bench.wait_until_free()
+    before = set(bench.pids())
+    bench.wait_until_free()
+    before |= set(bench.pids())
+    bench.wait_until_free()
+    bench.run("import os, signal", cell)
+    began = time.monotonic()
+    bench.wait_until_free()
+    seen = {bench.pids()[2]}
+    bench.wait_until_free()
+    seen.add(bench.pids()[2])
+    assert time.monotonic() - began < ANSWER_SECONDS / 2
+    assert seen - before
+
+
+ADOPTED = """
+import ctypes, os, platform, time
+clone, of_my_parent = {"x86_64": 56, "aarch64": 220}[platform.machine()], 0x8000
+pid = ctypes.CDLL(None, use_errno=True).syscall(clone, of_my_parent | 17, 0, 0, 0, 0)
+if pid == 0:
+    time.sleep(100)
+assert pid > 0, ctypes.get_errno()
+[os.getppid(), pid]
+"""
+"""Starts a child of its parent, which never collects it."""
+
+
+def test_no_run_follows_where_a_process_of_one_is_left(bench: Bench) -> None:
+    """One whose remains cannot be collected: the job process ends with them."""
+    bench.wait_until_free()
+    outcome, _ = bench.run(ADOPTED)
+    assert outcome.status is Status.SUCCEEDED, outcome
+    zygote, left = json.loads(outcome.results)["cell_1"]["application/json"]
+    bench.wait_until_free()
+    assert zygote not in bench.processes.pids
+    wait_for(lambda: not psutil.pid_exists(left))
+
+
+def test_idle_job_processes_that_are_gone_are_not_asked(bench: Bench) -> None:
+    """However many: an order is sent to a few that do not live, and then given up."""
+    bench.processes._pool._size = 0
+    together = threading.Barrier(4)
+    threads = [threading.Thread(target=bench.run, args=["1"]) for _ in range(4)]
+    take = bench.processes._pool.take
+
+    def take_together(*, bare: bool = False) -> JobProcess:
+        process = take(bare=bare)
+        together.wait()
+        return process
+
+    bench.processes._pool.take = take_together  # type: ignore[method-assign]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    bench.processes._pool.take = take  # type: ignore[method-assign]
+
+    def idle() -> bool:
+        bench.processes.keep(0)
+        return len(bench.processes._pool._idle) == 4
+
+    wait_for(idle)
+    for process in bench.processes._pool._idle:
+        process.kill()
+        assert process.has_ended(30)
+    assert bench.run("1", start="cold")[0].status is Status.SUCCEEDED
+
+
+def test_a_stopped_server_or_job_process_is_replaced(bench: Bench) -> None:
+    """As by a notebook that stops whatever it finds."""
+    bench.wait_until_free()
+    (waiting,) = bench.processes._pool._waiting
+    server = bench.processes._pool._servers.current
+    assert waiting.pid is not None
+    for process in map(psutil.Process, (waiting.pid, server.pid)):
+        process.suspend()
+        while process.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.01)
+    bench.processes.keep(0)
+    assert bench.run("1")[0].status is Status.SUCCEEDED
+    assert server is not bench.processes._pool._servers.current

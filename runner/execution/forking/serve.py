@@ -97,8 +97,8 @@ class _JobProcess:
             order = self._await_order()
             if order is None:
                 return
-            self._execute(order)
-            if self._growth.is_too_much() or not self._zygote.is_alive():
+            has_ended = self._execute(order)
+            if not has_ended or self._growth.is_too_much() or not self._zygote.is_alive():
                 return
             wire.send(self._connection, "free")
 
@@ -148,8 +148,11 @@ class _JobProcess:
         cgroup = Cgroup.make(Path(preload.cgroup), key, memory, limits.processes)
         return _Place(folder / str(number), cgroup)
 
-    def _execute(self, order: Order) -> None:
-        """Execute the order that has just come; send an outcome whatever happens."""
+    def _execute(self, order: Order) -> bool:
+        """Execute the order that has just come; send an outcome whatever happens.
+
+        False if a process of the run could not be ended: then no other run may follow here.
+        """
         raw = self._connection.recv_bytes()
         wire.send(self._connection, "begun")
         place, self._next = self._next or self._make_place(), None
@@ -168,7 +171,7 @@ class _JobProcess:
         outcome, executed = run.execute(raw)
         run.end()
         wire.send_outcome(self._connection, outcome, executed)
-        end_descendants(keep={self._zygote.pid})
+        has_ended = end_descendants(keep={self._zygote.pid} if self._zygote.is_alive() else ())
         run.close()
         if place.ready is not None:
             place.ready.close()
@@ -176,6 +179,7 @@ class _JobProcess:
             place.cgroup.remove()
         Disk().discard_tree(place.folder)
         leave_loop()
+        return has_ended
 
 
 class Growth:

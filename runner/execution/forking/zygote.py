@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from runner.execution.kernel.forked import KernelTemplate
-from runner.system.processes.process_tree import die_with_parent
+from runner.system.processes.process_tree import die_with_parent, is_stopped
 
 _FORKED, _ENDED = 0, 1
 _MESSAGE = struct.Struct("=iii")
@@ -59,10 +59,11 @@ class Zygote:
         raise ConnectionError("the process that kernels are forked from does not answer")
 
     def is_alive(self) -> bool:
-        """Return whether it has not ended, as by a notebook that kills its parent."""
+        """Return whether it would fork: a notebook may kill its parent, or stop it."""
         poll = select.poll()
         poll.register(self._link, 0)
-        return not any(events & select.POLLHUP for _, events in poll.poll(0))
+        has_ended = any(events & select.POLLHUP for _, events in poll.poll(0))
+        return not has_ended and not is_stopped(self.pid)
 
     def ended_by(self, pid: int) -> int | None:
         """Return the signal that ended a kernel of this zygote, if one did."""

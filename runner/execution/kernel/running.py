@@ -302,10 +302,11 @@ async def start_cold(start: ColdStart, seconds: float) -> RunningKernel:
             preexec_fn=lambda: _as_by_hand(start.cgroup),
         )
     except Exception as error:
+        km.context.destroy(linger=0)
         raise KernelNotReady(f"{start.name!r} could not be started: {error}") from error
     assert km.provisioner is not None
     pid = int(km.provisioner.pid)  # type: ignore[attr-defined]
-    client = km.client()
+    client = km.client(context=km.context)  # the manager has a socket in it, and closes none
     pidfd = os.pidfd_open(pid)
     kernel = RunningKernel(pid, client, {}, pidfd, ended_by=lambda: signal_of_child(pidfd))
     kernel.monitors = _start_channels(client, start.message_bytes)
@@ -350,19 +351,31 @@ async def _wait_until_ready(
     ready: Callable[[AsyncKernelClient], Awaitable[dict[str, Any]]],
     seconds: float,
 ) -> RunningKernel:
+    """Return the kernel once it has answered; one that does not is ended and released.
+
+    Raises:
+        KernelNotReady: it died, or did not answer in time.
+    """
     answer = asyncio.ensure_future(ready(kernel.client))
     death = asyncio.ensure_future(kernel.ended())
-    done, _ = await asyncio.wait(
-        {answer, death}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-    )
-    death.cancel()
-    if answer in done:
+    waiting = {answer, death}
+    try:
+        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if answer not in done:
+            died = "it died while starting"
+            raise KernelNotReady(died if done else f"it did not answer within {seconds:g} s")
         kernel.language_info = answer.result()
-        return kernel
-    answer.cancel()
-    kernel.kill()
-    why = "it died while starting" if death in done else f"it did not answer within {seconds:g} s"
-    raise KernelNotReady(why)
+    except BaseException:
+        # The next run of this process would wait for ever when its garbage is collected, for zmq
+        # waits for each socket that is still open.
+        for one in waiting:
+            one.cancel()
+        await asyncio.wait(waiting)
+        kernel.kill()
+        kernel.close()
+        raise
+    death.cancel()
+    return kernel
 
 
 async def _greeting(client: AsyncKernelClient) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.execution import order as wire
 from runner.execution.local.preload_server import PreloadServer
 from runner.system.files.disk import Disk
+from runner.system.processes.process_tree import is_stopped
 
 
 class Phase(Enum):
@@ -60,13 +61,13 @@ class JobProcess:
             wire.send(self.connection, "prepare")
 
     def hear(self) -> bool:
-        """Take its messages about itself. False if it is gone."""
+        """Take its messages about itself. False if it is gone, or stopped by a notebook."""
         try:
             while self.connection.poll():
                 self.understand(wire.receive(self.connection))
         except (EOFError, OSError):
             return False
-        return True
+        return self.pid is None or not is_stopped(self.pid)
 
     def understand(self, message: wire.Message) -> None:
         """Take one message from outside of a run.

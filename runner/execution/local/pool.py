@@ -123,11 +123,11 @@ class Pool:
             return self._servers.current.imports_for
 
     def look_after(self, server: PreloadServer) -> None:
-        """Replace a server whose imports do not end."""
+        """Replace a server whose imports do not end, or that is stopped."""
         with self._lock:
             why = server.why_stuck()
             if why is not None:
-                log.error("the preload server does not come up: %s; ending it", why)
+                log.error("the preload server does not fork: %s; ending it", why)
                 server.kill()
 
     def renew(self) -> None:
@@ -153,7 +153,13 @@ class Pool:
         Raises:
             OSError: no server can be started.
         """
-        process = self._idle.pop() if self._idle else self._fork()
+        while self._idle:
+            process = self._idle.pop()
+            if process.hear():
+                break
+            self._end(process)
+        else:
+            process = self._fork()
         if prepared:
             process.prepare()
         return process

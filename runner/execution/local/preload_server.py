@@ -15,7 +15,7 @@ from pathlib import Path
 from runner.contract.outcome import Value
 from runner.execution.limits.cgroup import PREFIX, Cgroup
 from runner.execution.limits.hold import UNLIMITED, RunLimits
-from runner.system.processes.process_tree import INSTANCE, cpu_seconds
+from runner.system.processes.process_tree import INSTANCE, cpu_seconds, is_stopped
 
 FORK = b"fork"
 """Asks for a job process."""
@@ -131,8 +131,10 @@ class PreloadServer:
         return 0.0 if self.is_prepared else time.monotonic() - self._begun_at
 
     def why_stuck(self) -> str | None:
-        """Say why it will never be prepared; None while it may be."""
+        """Say why it will never fork; None while it may."""
         now, limits = time.monotonic(), self._import_limits
+        if is_stopped(self.pid):
+            return "it has been stopped, as by SIGSTOP"
         if now - self._looked_at < LOOK_SECONDS or self.is_prepared:
             return None
         self._looked_at = now

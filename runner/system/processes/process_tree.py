@@ -171,6 +171,15 @@ def children(pid: int) -> list[int]:
     return pids
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is held up by a signal or a debugger (proc(5), `stat`)."""
+    try:
+        states = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    return states[0] in (b"T", b"t")
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process, its descendants, and those that it has reaped."""
     total, pending = 0.0, [pid]
