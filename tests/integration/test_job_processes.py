@@ -346,3 +346,24 @@ def test_a_stopped_server_or_job_process_is_replaced(bench: Bench) -> None:
     bench.processes.keep(0)
     assert bench.run("1")[0].status is Status.SUCCEEDED
     assert server is not bench.processes._pool._servers.current
+
+
+FORGED = """
+kernel = get_ipython().kernel
+socket = getattr(kernel.shell_stream, "socket", kernel.shell_stream)
+to, parent = list(kernel._parent_ident["shell"]), kernel.get_parent("shell")
+for parts in ([b""], [b"<IDS|MSG>"], [b"<IDS|MSG>", b"a", b"b", b"c", b"d", b"e"]):
+    socket.send_multipart(to + parts)
+for content in ({}, {"status": 1}, {"state": "ok"}):
+    kernel.session.send(socket, "execute_reply", content, parent=parent, ident=to)
+"""
+
+
+def test_replies_that_a_notebook_makes_up_do_not_end_its_run(bench: Bench) -> None:
+    """Those that are no messages, and those that do not say how their cell ended."""
+    outcome, _ = bench.run(FORGED, "1 + 1")
+    assert outcome.status is Status.SUCCEEDED, outcome
+    odd = '{"status": "error", "ename": 3, "evalue": None, "traceback": 7, "payload": {"a": 1}}'
+    outcome, _ = bench.run(f"{FORGED.replace('{}', odd)}", "1 + 1")
+    assert outcome.failure is not None
+    assert outcome.failure.error_type is ErrorType.PAPERMILL_EXECUTION_ERROR

@@ -29,7 +29,7 @@ from runner.contract.outcome import CellSeconds, Usage
 from runner.contract.text.plain_text import plain_text
 from runner.contract.text.terminal import TerminalText
 from runner.execution.kernel.conversation import Conversation, Heard, KernelGone
-from runner.execution.kernel.messages import well_formed
+from runner.execution.kernel.messages import well_formed, well_formed_reply
 from runner.execution.kernel.outputs import (
     CUT_HERE,
     LEAST_BYTES,
@@ -503,7 +503,7 @@ class _Client(_Outputs):
             run.report_if_due()
             if heard.output and self._is_last(request, cell, index):
                 waiting = waiting._replace(output=False)
-            if heard.reply and _parent_of(reply := talk.take_reply()) == request:
+            if heard.reply and (reply := self._reply_to(request)) is not None:
                 waiting = waiting._replace(reply=False)
                 cell.metadata["execution"]["shell.execute_reply"] = _time_of(reply)
                 content, until = reply["content"], run.clock() + IOPUB_SECONDS
@@ -511,6 +511,15 @@ class _Client(_Outputs):
                 why = "Timeout waiting for IOPub output"
                 raise CellTimeoutError.error_from_timeout_and_cell(why, IOPUB_SECONDS, cell)
         return content
+
+    def _reply_to(self, request: str) -> dict[str, Any] | None:
+        """Take a reply; None if it is to another request, or the notebook made it up."""
+        try:
+            reply = well_formed_reply(self._talk.take_reply())
+        except ODD as error:
+            self._leave_out(error)
+            return None
+        return None if reply is None or _parent_of(reply) != request else reply
 
     def _is_last(self, request: str, cell: NotebookNode, index: int) -> bool:
         """Take a published message; return whether the cell has none after it.

@@ -48,6 +48,16 @@ def well_formed(msg: Message) -> Message | None:
     return {**msg, "content": {**counted, "transient": _transient(content.get("transient"))}}
 
 
+def well_formed_reply(msg: Message) -> Message | None:
+    """Return the reply to a cell as nbclient expects it; None if it does not say how that ended."""
+    content = msg["content"]
+    if not isinstance(content, dict) or not isinstance(content.get("status"), str):
+        return None
+    if content["status"] != "error":
+        return msg
+    return {**msg, "content": {**content, **_error(content)}}
+
+
 def _display(content: Message) -> Message:
     bundle, metadata = content.get("data"), content.get("metadata")
     data = bundle if isinstance(bundle, dict) else {}
