@@ -47,7 +47,7 @@ from runner.outbox.history import History
 from runner.outbox.publish import Outbox
 from runner.state.ledger import Ledger
 from runner.state.listing import LEDGER_FILE
-from runner.state.locks import ONE_RUN
+from runner.state.locks import ONE_RUN, Owned
 from runner.state.pauses import Pauses
 from runner.system.clocks import Clocks
 from runner.system.companion import greeting
@@ -136,6 +136,14 @@ class Startup:
             FolderMissing: see there; only for an embedded runner, a daemon waits.
             OSError, sqlite3.DatabaseError: the state folder cannot be used.
         """
+        try:
+            return self._open(stack)
+        except Owned:
+            if self._options.goal is None and not self._pause(0.0):
+                return None  # told so while it looked who has them
+            raise
+
+    def _open(self, stack: ExitStack) -> Parts | None:
         settings, backing = self._settings, self._backing
         settings.state.mkdir(parents=True, exist_ok=True)
         stack.callback(lock_folder(settings.state, self._what, backing.clocks).release)
