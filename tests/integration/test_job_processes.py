@@ -367,3 +367,18 @@ def test_replies_that_a_notebook_makes_up_do_not_end_its_run(bench: Bench) -> No
     outcome, _ = bench.run(f"{FORGED.replace('{}', odd)}", "1 + 1")
     assert outcome.failure is not None
     assert outcome.failure.error_type is ErrorType.PAPERMILL_EXECUTION_ERROR
+
+
+def test_a_run_keeps_its_sockets_when_its_server_is_gone(bench: Bench) -> None:
+    """Its kernel may just come up, and its job process connects to it by them."""
+    bench.wait_until_free()
+    pool = bench.processes._pool
+    server = pool._servers.current
+    process = pool.take()
+    server.kill()
+    wait_for(lambda: server.has_ended)
+    wait_for(lambda: bench._keep() or pool._servers.current is not server)
+    assert list(Path(server.runtime_folder).glob("*/*/kernel.json"))
+    pool.give_back(process, is_over=False)
+    bench.wait_until_free()
+    assert not Path(server.runtime_folder).exists()

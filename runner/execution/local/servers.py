@@ -111,10 +111,14 @@ class Servers:
         self._retire()
 
     def collect(self, busy: Collection[PreloadServer]) -> None:
-        """End the retired servers that are not `busy`, and forget those that have ended."""
+        """End the retired servers that are not `busy`, and forget those that have ended.
+
+        A busy one that is gone leaves its folder, with the sockets of a kernel that comes up.
+        """
         for server in list(self._retired):
-            if server not in busy:
-                server.hang_up()
+            if server in busy:
+                continue
+            server.hang_up()
             if server.has_ended:
                 server.close()
                 Disk().discard_tree(Path(server.runtime_folder))
