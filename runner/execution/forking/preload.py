@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from runner.execution.forking.first_uses import modules_of_first_uses
 from runner.execution.forking.zygote import Become
 from runner.execution.kernel.forked import INLINE_BACKEND, KernelTemplate
 from runner.execution.local.preload_server import FORK, PREPARED, Preload
@@ -157,6 +158,9 @@ def _prepare(preload: Preload) -> KernelTemplate | Become:
             failure = _import(name)
             if failure is not None:
                 log.warning("not preloaded: %s (%s)", name, failure)
+        loaded = [name for name in preload.modules if name in sys.modules]
+        for name in modules_of_first_uses(loaded, preload.kernel_start_seconds):
+            _import(name)
     forget()  # so that a kernel sees the real module
     template.settle()
     gc.freeze()
