@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 FRAME = 'import pandas\nframe = pandas.DataFrame({"text": ["a"], "number": [1.5]})\n'
 FIRST_USES: Mapping[tuple[str, ...], str] = {
     ("pandas",): FRAME + "frame._repr_html_(), repr(frame), frame.describe()",
-    ("pandas", "pyarrow"): FRAME + "import io\nframe.to_parquet(io.BytesIO())",
+    ("pandas", "pyarrow"): FRAME
+    + "import io\nfile = io.BytesIO()\nframe.to_parquet(file)\npandas.read_parquet(file)",
     ("matplotlib.pyplot",): (
         "import io\nfrom matplotlib.backends.backend_agg import FigureCanvasAgg\n"
         "from matplotlib.figure import Figure\n"
