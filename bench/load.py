@@ -37,7 +37,6 @@ QUEUED_EVENTS = Path("/proc/sys/fs/inotify/max_queued_events")
 class FakeExecution:
     """Succeeds with every order, at once or after a while, and runs nothing."""
 
-    runtime_folder = None
     workers = troubles = notes = ()
     warm = 0
     pids: frozenset[int] = frozenset()

@@ -31,7 +31,7 @@ from runner.execution.cluster.tls import security_of
 from runner.execution.environment import withheld
 from runner.execution.job.kernelspecs import installed_kernels
 from runner.execution.limits.cgroup import NoCgroup, usable_base
-from runner.execution.local.processes import runtime_base
+from runner.execution.runtime_folder import runtime_base
 from runner.followers.notifications.receivers import NoReceiver, all_receivers
 from runner.followers.notifications.sending import NotSent, Senders, missing_extra
 from runner.inbox import write_lease as lease

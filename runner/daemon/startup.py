@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.config import MEGABYTE, Settings, available_memory, check_apart
@@ -34,6 +34,7 @@ from runner.daemon.running.work_folders import WorkFolders
 from runner.daemon.watching import Watching
 from runner.execution.interface import Execution, Incarnation
 from runner.execution.order import Progress
+from runner.execution.runtime_folder import new_runtime_folder
 from runner.execution.start import StartExecution, memory_warning, start_execution
 from runner.inbox import write_lease
 from runner.inbox.bundles.pending import Bundles
@@ -162,8 +163,11 @@ class Startup:
         forget_if_copied(ledger, settings.state)
         own = new_incarnation(ledger, "" if settings.execution.is_cluster else socket.gethostname())
         self._end_earlier(own, ledger)
+        if not settings.execution.is_cluster:
+            own = replace(own, runtime_folder=new_runtime_folder())
+        # Before it is made: a start after a kill removes it.
+        ledger.remember("runtime_folder", own.runtime_folder or "")
         parts = self._introduce(stack, ledger, folders, lock, own)
-        ledger.remember("runtime_folder", parts.execution.runtime_folder or "")
         parts.dispatch.recover()
         return parts
 

@@ -21,6 +21,8 @@ class Incarnation:
 
     instance: str
     start: int = 0
+    runtime_folder: str | None = None
+    """A folder for sockets that is recorded, but not made yet; None to have one chosen."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,6 @@ class Execution(Protocol):
     @property
     def pids(self) -> set[int]:
         """Processes of this machine that belong to it."""
-        ...
-
-    @property
-    def runtime_folder(self) -> str | None:
-        """Folder that a start after a crash removes; None if there is none."""
         ...
 
     def fits(self, wanted: Resources, taken: Sequence[Resources]) -> bool:

@@ -39,6 +39,7 @@ def start_execution(
         ProcessSettings(
             environment=clean_environment(os.environ, settings.kernels.pass_environment),
             instance=own.instance,
+            runtime_folder=own.runtime_folder,
             slots=settings.concurrency,
             preload=settings.kernels.preload,
             kernel_start_seconds=settings.limits.kernel_start_seconds,

@@ -378,7 +378,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "execution.cluster",
         "execution.job",
         "execution.limits",
-        "execution.local",
         "followers",
         "followers.callbacks",
         "followers.notifications",

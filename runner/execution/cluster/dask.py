@@ -57,7 +57,6 @@ class Cluster:
         A later start of `own` ends the runs that an earlier one left on workers. Another thread
         calls `on_change` when the workers or the troubles change.
         """
-        self.runtime_folder: str | None = None
         self.pids: set[int] = set()
         self._address = scheduler.address
         self._bounds = bounds

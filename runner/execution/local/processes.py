@@ -8,7 +8,6 @@ import contextlib
 import logging
 import math
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +33,7 @@ from runner.execution.local.job_process import JobProcess
 from runner.execution.local.pool import Pool, PoolClosed
 from runner.execution.local.preload_server import ImportLimits, Preload, PreloadServer
 from runner.execution.order import Alive, Order, Progress, Stop
+from runner.execution.runtime_folder import new_runtime_folder
 from runner.system.files.disk import Disk
 
 log = logging.getLogger(__name__)
@@ -168,6 +168,8 @@ class ProcessSettings:
     limits: RunLimits = UNLIMITED
     cgroup: Path | None = None
     import_limits: ImportLimits | None = None
+    runtime_folder: str | None = None
+    """A folder for sockets that is still to be made; None for a new one."""
 
 
 class JobProcesses:
@@ -178,7 +180,8 @@ class JobProcesses:
     ) -> None:
         """Start the pool."""
         environment = settings.environment
-        self._folder = _make_runtime_folder()
+        self._folder = settings.runtime_folder or new_runtime_folder()
+        Path(self._folder).mkdir(mode=0o700)
         self.slots = settings.slots
         self.troubles: Sequence[str] = ()
         self._clock = clock
@@ -201,11 +204,6 @@ class JobProcesses:
             size=settings.warm,
             clock=clock,
         )
-
-    @property
-    def runtime_folder(self) -> str | None:
-        """Folder of the sockets; removed at the end."""
-        return self._folder
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -411,14 +409,3 @@ def _lost(live: _Live, order: Order, notebook: bytes, late: ErrorType) -> Outcom
         kernel=KernelUsed(name=None, requested=_kernel_named(order, notebook)),
         host=socket.gethostname(),
     )
-
-
-def runtime_base() -> str:
-    """Return the parent of the socket folder; short, because a socket's path has 107 bytes."""
-    base = tempfile.gettempdir()
-    return base if len(base) < 40 else "/tmp"  # noqa: S108
-
-
-def _make_runtime_folder() -> str:
-    """Make a private folder with a short path, for sockets."""
-    return tempfile.mkdtemp(prefix="ir-", dir=runtime_base())
