@@ -104,7 +104,8 @@ def test_a_kernel_that_kills_itself_or_its_parent_hurts_nobody_else(standing: Pr
     glue = "import scrapbook as sb, os, signal; sb.glue('before', 1)"
     program.drop("other.ipynb", notebook("import time; time.sleep(3)", code("1", "results")))
     program.drop("exits.ipynb", notebook(glue, "os._exit(0)"))
-    program.drop("kills.ipynb", notebook(glue, "os.kill(os.getppid(), signal.SIGKILL)"))
+    kills = "import time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)"  # it dies with it
+    program.drop("kills.ipynb", notebook(glue, kills))
     program.drop("faults.ipynb", notebook(glue, "import ctypes; ctypes.string_at(0)"))
     for name, says in (("exits", "os._exit()"), ("faults", "Look for a newer version of it")):
         report = program.await_report(name)
