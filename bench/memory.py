@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 from nbformat.v4 import new_code_cell, new_notebook
+from processes.parts import child_named
 from program import Running, program
 
 GOAL_MB = 30
@@ -105,10 +106,10 @@ def call(running: Running, path: str, body: Any = None) -> Any:
 def memory(running: Running) -> dict[str, float]:
     """Megabytes of daemon and gateway: resident, without pages of files."""
     daemon = psutil.Process(running.process.pid)
-    found = {"daemon": daemon}
-    for child in daemon.children():
-        if "gateway" in " ".join(child.cmdline()):
-            found["gateway"] = child
+    gateway = child_named(daemon, "gateway")
+    if gateway is None:
+        raise SystemExit("the daemon has no gateway")
+    found = {"daemon": daemon, "gateway": gateway}
     return {name: held(process) / MEGABYTE for name, process in found.items()}
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 from drops import drop
 from nbformat.v4 import new_code_cell, new_notebook
+from processes.parts import child_named
 from program import Running, program
 
 FILE_BYTES = 100_000
@@ -228,12 +229,8 @@ def left(running: Running) -> str:
 def processes(running: Running) -> dict[str, psutil.Process]:
     """Find the daemon and the two beside it."""
     daemon = psutil.Process(running.process.pid)
-    found = {"daemon": daemon}
-    for child in daemon.children():
-        for name in NAMES[1:]:
-            if name in " ".join(child.cmdline()):
-                found[name] = child
-    return found
+    beside = {name: child_named(daemon, name) for name in NAMES[1:]}
+    return {"daemon": daemon} | {name: one for name, one in beside.items() if one is not None}
 
 
 def taken(running: Running) -> Taken:

@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 import psutil
+from processes.parts import child_named
 from rich.console import Console
 
 from runner.system.processes.process_tree import INSTANCE
@@ -84,7 +85,7 @@ class Soak:
         }
         chosen = self._random.choices(list(actions), list(actions.values()))[0]
         # What is to be killed may be gone already.
-        with suppress(psutil.NoSuchProcess, IndexError, StopIteration):
+        with suppress(psutil.NoSuchProcess, LookupError):
             chosen()
 
     def settle(self) -> None:
@@ -176,7 +177,7 @@ class Soak:
         self.done["kills of the preload server"] += 1
 
     def _kill_gateway(self) -> None:
-        next(c for c in self._children() if "gateway" in c.cmdline()).kill()
+        self._child("gateway").kill()
         self.done["kills of the gateway"] += 1
 
     def _kill_daemon(self) -> None:
@@ -211,16 +212,20 @@ class Soak:
 
     # What is there
 
-    def _children(self) -> list[psutil.Process]:
-        assert self._process is not None
-        return psutil.Process(self._process.pid).children()
-
     def _server(self) -> psutil.Process:
-        return next(
-            c
-            for c in self._children()
-            if "runner.execution.forking.preload" in " ".join(c.cmdline())
-        )
+        return self._child("runner.execution.forking.preload")
+
+    def _child(self, word: str) -> psutil.Process:
+        """Find one by its name or command line.
+
+        Raises:
+            LookupError: there is none now.
+        """
+        assert self._process is not None
+        found = child_named(psutil.Process(self._process.pid), word)
+        if found is None:
+            raise LookupError(word)
+        return found
 
     def _query(self, query: str) -> list[Any]:
         ledger = self._root / "state" / "ledger.sqlite3"

@@ -184,6 +184,18 @@ def own_cpu(pid: int, first: int = 13) -> Cpu:
     return Cpu(int(user) / TICKS, int(system) / TICKS)
 
 
+def child_named(daemon: psutil.Process, word: str) -> psutil.Process | None:
+    """Find the daemon's child with this word in its name or command line; None if there is none.
+
+    A forked one has its parent's command line.
+    """
+    for child in daemon.children():
+        with suppress(psutil.NoSuchProcess):  # a zombie too
+            if word in " ".join([child.name(), *child.cmdline()]):
+                return child
+    return None
+
+
 def children(pid: int) -> list[int]:
     """The children of a process; empty if it is gone."""
     with suppress(psutil.Error):
