@@ -2,11 +2,24 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from runner.system.processes.threads import SideBySide, Threads
 from tests.conftest import wait_for
+
+
+@contextmanager
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The system gives none meanwhile."""
+
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none)
+        yield
 
 
 @pytest.fixture
@@ -65,14 +78,8 @@ def test_what_gets_no_thread_is_never_called(
 ) -> None:
     """Not even when there is one again, as in a pool."""
     called: list[int] = []
-
-    def none(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", none)
-        with pytest.raises(RuntimeError, match="new thread"):
-            threads.submit(called.append, 1)
+    with without_threads(monkeypatch), pytest.raises(RuntimeError, match="new thread"):
+        threads.submit(called.append, 1)
     threads.submit(called.append, 2).result(30)
     assert called == [2]
 
@@ -118,12 +125,7 @@ def test_the_caller_does_it_all_where_there_are_no_threads(
 ) -> None:
     """Once, though a pool keeps calls for which it got no thread, and makes them later."""
     called: list[int] = []
-
-    def none(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", none)
+    with without_threads(monkeypatch):
         side_by_side(called.append, range(4))
     assert sorted(called) == [0, 1, 2, 3]
     side_by_side(called.append, range(4, 8))

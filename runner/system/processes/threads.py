@@ -63,8 +63,9 @@ class Threads(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         """End the threads that wait, and the others after their calls; await none of them."""
         self._is_shut = True
-        while self._waiting:
-            self._waiting.pop().put(None)
+        with suppress(IndexError):  # a thread that ends its last call takes part in this
+            while True:
+                self._waiting.pop().put(None)
 
     def _serve(self, calls: Calls) -> None:
         """Make the calls that come, one after the other."""
