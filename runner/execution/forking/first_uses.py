@@ -8,8 +8,13 @@ import logging
 import os
 import select
 import signal
+import sys
+import warnings
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from typing import NoReturn
+
+from runner.system.processes.process_tree import die_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +37,17 @@ CHUNK = 1 << 16
 def modules_of_first_uses(preloaded: Collection[str], seconds: float) -> list[str]:
     """Use the preloaded libraries in a forked process; return the modules that this imported there.
 
-    Call it in a process of one thread. A library that fails, or takes longer than `seconds`, is
-    left to the notebooks.
+    Call it while no other thread of this process runs Python. A library that fails, or takes longer
+    than `seconds`, is left to the notebooks.
     """
     wanted = [code for names, code in FIRST_USES.items() if set(names) <= set(preloaded)]
     if not wanted:
         return []
     read, write = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _use(wanted, write)
+        _use(wanted, write, parent)
     os.close(write)
     told = _read(read, seconds)
     os.close(read)
@@ -52,12 +58,10 @@ def modules_of_first_uses(preloaded: Collection[str], seconds: float) -> list[st
     return [name for line in lines for name in json.loads(line)]
 
 
-def _use(wanted: Collection[str], write: int) -> None:
-    """Be the forked process: tell the modules after each use, a line of JSON each; never return."""
+def _use(wanted: Collection[str], write: int, parent: int) -> NoReturn:
+    """Be the forked process: tell the modules after each use, a line of JSON each."""
     try:
-        import sys
-        import warnings
-
+        die_with_parent(parent)
         warnings.simplefilter("ignore")
         for code in wanted:
             before = set(sys.modules)
