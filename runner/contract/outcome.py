@@ -202,6 +202,12 @@ def interrupted(message: str) -> Outcome:
     return failed(Failure(error_type=ErrorType.INTERRUPTED, message=message))
 
 
+def our_fault(error: Exception) -> Failure:
+    """Return the failure of a job in which the runner itself failed."""
+    message = f"The runner itself failed: {type(error).__name__}: {error}. Its log says where."
+    return Failure(error_type=ErrorType.GATEWAY_ERROR, message=message)
+
+
 class Result(Value):
     """`outbox/NAME.result.json`. Strict JSON: no NaN, no Infinity, no lone surrogates."""
 

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 from dataclasses import dataclass, replace
 
+from runner.contract.outcome import failed, our_fault
 from runner.daemon.running.attempts import Attempts
 from runner.daemon.running.in_hand import InHand, JobsInHand, Stage
 from runner.daemon.running.publishing import (
@@ -15,7 +16,6 @@ from runner.daemon.running.publishing import (
     Publishing,
     Sealed,
     Stores,
-    our_fault,
 )
 from runner.daemon.running.put_off import PutOff
 from runner.state.jobs import Job, State, seconds_between
@@ -139,7 +139,9 @@ class Endings:
             raise
         except Exception as error:
             log.exception("job %s: its outcome cannot be sealed", finished.job_id)
-            nothing = replace(finished, outcome=our_fault(error), executed=None, staged=NO_FILES)
+            nothing = replace(
+                finished, outcome=failed(our_fault(error)), executed=None, staged=NO_FILES
+            )
             with self._ledger.transaction():
                 end = self._seal(self._job_of(finished), nothing)
         self._conclude(end)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from runner.contract.outcome import Failure, InputFile, Outcome, failed
+from runner.contract.outcome import InputFile, Outcome
 from runner.contract.request import Request
-from runner.contract.states.status import ErrorType
 from runner.daemon.running.put_off import PutOff
 from runner.daemon.running.work_folders import WorkFolders
 from runner.inbox.bundles.store import InputStore
@@ -319,9 +318,3 @@ class Publishing:
                 f"published: {named}."
             )
         self._ledger.amend_files(new.job_id, staged.files, warnings)
-
-
-def our_fault(error: Exception) -> Outcome:
-    """Make the outcome of a job in which the runner itself failed."""
-    message = f"The runner itself failed: {type(error).__name__}: {error}. Its log says where."
-    return failed(Failure(error_type=ErrorType.GATEWAY_ERROR, message=message))

@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile
 
 from runner.config import MEGABYTE, Settings
-from runner.contract.outcome import Failure, Outcome, Refused, failed, refuse
+from runner.contract.outcome import Failure, Outcome, Refused, failed, our_fault, refuse
 from runner.contract.request import Request, Resources
 from runner.contract.states.status import ErrorType
 from runner.daemon.running.in_hand import InHand, JobsInHand, Stage
-from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores, our_fault
+from runner.daemon.running.publishing import NO_FILES, Finished, Publishing, Stores
 from runner.daemon.running.put_off import PutOff
 from runner.daemon.running.waits import Waits
 from runner.execution.interface import Execution
@@ -207,7 +207,7 @@ class Starts:
             staged = self._publishing.stage(order.job_id, order.name, folder, order.inputs)
         except Exception as error:
             log.exception("job %s: the runner failed", order.job_id)
-            outcome, executed, staged = our_fault(error), None, NO_FILES
+            outcome, executed, staged = failed(our_fault(error)), None, NO_FILES
         return Finished(order.job_id, outcome, executed, staged, at or self._clocks.stamp())
 
     def _without_inputs(self, order: Order) -> Outcome | None:
@@ -240,7 +240,7 @@ class Starts:
             self._refuse(job, failed(refused.failure))
         except Exception as error:
             log.exception("job %s: cannot be started", job.job_id)
-            self._refuse(job, our_fault(error))
+            self._refuse(job, failed(our_fault(error)))
 
     def _refuse(self, job: Job, outcome: Outcome) -> None:
         """Seal a job instead of reserving it, in the same transaction."""

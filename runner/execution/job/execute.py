@@ -30,6 +30,7 @@ from runner.contract.outcome import (
     Usage,
     Variable,
     failed,
+    our_fault,
     refuse,
 )
 from runner.contract.parameters.guesses import texts_for_values
@@ -144,11 +145,7 @@ class OrderRun:
             return self._outcome(failure), None
         except Exception as error:
             log.exception("job %s: the machinery failed", self._order.job_id)
-            message = (
-                f"The runner itself failed: {type(error).__name__}: {error}. Its log says where."
-            )
-            failure = Failure(error_type=ErrorType.GATEWAY_ERROR, message=message)
-            return self._outcome(failure), None
+            return self._outcome(our_fault(error)), None
 
     def end(self) -> None:
         """End every process of the run; a kernel that has flushed its files may end by itself."""
